@@ -1,0 +1,112 @@
+# make demo    the main job on a real data set, shown in the terminal
+# make test    everything that must hold: lint, types, layers, docs, tests, notebooks, other Pythons
+#
+# Each target makes the environment it needs in .venv; a second call finds it there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := tests/constraints.txt
+CODE := persistable_pkg tests
+OTHER_PYTHONS ?= 3.11 3.12 3.13
+DEMO_DATA ?= demo-data
+PYTEST := $(BIN)/python -m pytest
+VERSION_TESTS ?= tests/params tests/code tests/core
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# exact versions by uv (seconds); by pip (minutes) where uv cannot reach the index that pip is set up for
+INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
+  || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+
+.PHONY: help demo test lint types layers docs tests servers versions bench constraints logo clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m persistable.demo $(DEMO_DATA)
+
+# the tests come last, so that their closing line does too
+test: lint types layers docs versions tests
+	@echo "make test: all of it passed"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check $(CODE) notebooks docs
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+layers: $(VENV)/.test
+	$(BIN)/lint-imports --config setup.cfg
+
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
+tests: $(VENV)/.test servers
+	$(PYTEST) tests notebooks --nbmake -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+# The identity and the core, on every other supported Python that is found on PATH or under pyenv.
+versions: $(VENV)/.test
+	@for wanted in $(OTHER_PYTHONS); do \
+	  [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$$wanted" ] && continue; \
+	  found=$$(for candidate in "python$$wanted" $$(ls -d "$$(pyenv root 2>/dev/null)"/versions/$$wanted.*/bin/python 2>/dev/null | sort -V); do \
+	    "$$candidate" -c 'import sys; print(sys.executable)' 2>/dev/null || true; done | tail -n 1); \
+	  if [ -z "$$found" ]; then echo "versions: no Python $$wanted here, not tried"; continue; fi; \
+	  $(MAKE) .venv-$$wanted/.test VENV=.venv-$$wanted PYTHON="$$found" EXTRAS=test; \
+	  echo "versions: Python $$wanted"; \
+	  .venv-$$wanted/bin/python -m pytest $(VERSION_TESTS) -q -n 2 --dist loadgroup -p no:cacheprovider; \
+	done
+
+# Servers that the tests start and that no Python package brings: installed where that is allowed, asked for where it is not.
+servers:
+	@[ -x /usr/sbin/sshd ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing the Debian package openssh-server"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server >/dev/null; \
+	  else echo "The tests start an SSH server. Install one (Debian: apt-get install openssh-server) and call make again." >&2; exit 1; fi; }
+
+# What every environment holds, in exact versions that agree on all supported Pythons.
+constraints: $(VENV)/.test
+	$(BIN)/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11.2 --all-extras \
+	  --no-header --no-annotate --no-emit-index-url pyproject.toml -o $(CONSTRAINTS)
+
+# Needs Debian's librsvg2-bin.
+logo:
+	rsvg-convert -w 512 docs/_static/logo.svg -o logo.png
+
+clean:
+	rm -rf .venv .venv-* docs/_build docs/reference/generated htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/.demo: EXTRAS = demo
+$(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
+	@echo "$(VENV): installing what the demo needs"
+	@$(INSTALL)
+	@touch $@
+
+$(VENV)/.test: EXTRAS = test,lint,docs
+$(VENV)/.test: pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
+	@echo "$(VENV): installing what the tests need"
+	@$(INSTALL)
+	@touch $@ $(VENV)/.demo
+
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) uv
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "persistable needs Python 3.11 or later; \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing the Debian package $$package"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package >/dev/null; \
+	  else echo "The venv module of \`$(PYTHON)\` is missing. Install it (Debian: apt-get install $$package) and call make again." >&2; exit 1; fi; }
+	@$(PYTHON) -m venv $(VENV)
