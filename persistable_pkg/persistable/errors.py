@@ -1,0 +1,219 @@
+"""Everything persistable raises or warns with.
+
+    PersistableError
+    ├── ParamsError                    params that cannot become an identity
+    │   ├── UntrackableParam           a value has no canonical encoding (also a TypeError)
+    │   ├── UnknownParam               a keyword is neither a field, a role nor an option (also a TypeError)
+    │   ├── MissingParam               a required param is not given (also a TypeError)
+    │   └── ParamsMutated              params changed after the node was made (also a RuntimeError)
+    ├── LineageError                   upstream nodes that do not fit
+    │   ├── MissingUpstream            a declared role was given no node (also a TypeError)
+    │   └── RoleClash                  two upstream nodes would share one role (also a ValueError)
+    ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
+    ├── PayloadError                   one payload, its bytes and its record
+    │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
+    │   ├── PayloadCorrupted           the bytes are not those the record names
+    │   ├── PayloadForeign             the record was made by another class with other code
+    │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts
+    │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
+    │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
+    ├── FormatError                    payload to bytes and back
+    │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
+    │   ├── MalformedFile              the bytes are not of this format, or cut short (also a ValueError)
+    │   ├── UnknownFormat              no FileIO is registered for this type or suffix (also a LookupError)
+    │   └── MissingExtra               a package is absent; names the extra that installs it (also an ImportError)
+    ├── StoreError                     bytes at paths (also an OSError)
+    │   ├── StoreFull                  no space or quota left
+    │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
+    │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
+    └── ClaimLost                      another process took over this generation; nothing was committed
+
+    PersistableWarning (a UserWarning)
+    ├── StaleCodeWarning               the stored payload was made by code that has changed since
+    ├── CorruptPayloadWarning          a corrupt payload is being generated again
+    └── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
+
+Errors carry their data as attributes and survive pickling.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing `typing` would cost more than all of params
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class PersistableError(Exception):
+    """Base of every error of this library. Keyword arguments become attributes."""
+
+    def __init__(self, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[PersistableError], args: tuple[Any, ...], data: dict[str, Any]) -> PersistableError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(data)
+    return error
+
+
+class ParamsError(PersistableError):
+    """Params that cannot become an identity."""
+
+
+class UntrackableParam(ParamsError, TypeError):
+    """A value has no canonical encoding. ``path`` is its place, such as ``TrainParams.optimizer.betas[1]``."""
+
+    path: str
+
+
+class UnknownParam(ParamsError, TypeError):
+    """A keyword is neither a field of the params, a role nor an option. ``accepted`` lists what is."""
+
+    name: str
+    accepted: list[str]
+
+
+class MissingParam(ParamsError, TypeError):
+    """A required param is not given. ``names`` lists all that are missing."""
+
+    names: list[str]
+
+
+class ParamsMutated(ParamsError, RuntimeError):
+    """The params are no longer those the key was made from. ``path`` names the first field that differs."""
+
+    path: str
+
+
+class LineageError(PersistableError):
+    """Upstream nodes that do not fit the node they were given to."""
+
+
+class MissingUpstream(LineageError, TypeError):
+    """A declared role was given no node. ``roles`` lists the empty ones."""
+
+    roles: list[str]
+
+
+class RoleClash(LineageError, ValueError):
+    """Two upstream nodes would share one role. ``role`` is its name."""
+
+    role: str
+
+
+class InvalidName(PersistableError, ValueError):
+    """A name that could leave its folder or does not exist on every platform. ``name`` is the offender."""
+
+    name: str
+
+
+class PayloadError(PersistableError):
+    """Something about one payload, its bytes or its record. ``key`` says which, where it is known."""
+
+    key: Any
+
+
+class PayloadNotFound(PayloadError, FileNotFoundError):
+    """Nothing is stored under this key. ``nearest`` is the closest record and ``differences`` what separates it."""
+
+    nearest: Any
+    differences: dict[str, tuple[Any, Any]]
+
+
+class PayloadCorrupted(PayloadError):
+    """The bytes are not those the record names. ``expected`` and ``found`` are digests or sizes."""
+
+    expected: Any
+    found: Any
+
+
+class PayloadForeign(PayloadError):
+    """The record of this key was made by another class (``made_by``) with other code than ``asked_by``."""
+
+    made_by: str
+    asked_by: str
+
+
+class PayloadUntrusted(PayloadError):
+    """The record is not signed by anyone the store trusts."""
+
+
+class PayloadNotHeld(PayloadError, ValueError):
+    """An operation needs a payload in memory and there is none."""
+
+
+class NotGeneratable(PayloadError, NotImplementedError):
+    """The class does not say how to generate its payload."""
+
+
+class FormatError(PersistableError):
+    """A payload could not become bytes, or bytes a payload. ``format`` names the FileIO."""
+
+    format: str
+
+
+class PayloadNotRepresentable(FormatError, TypeError):
+    """The format would not give back exactly this payload. ``reason`` says what would be lost."""
+
+    reason: str
+
+
+class MalformedFile(FormatError, ValueError):
+    """The bytes are not of this format, or were cut short."""
+
+
+class UnknownFormat(FormatError, LookupError):
+    """No FileIO is registered for this type or suffix."""
+
+
+class MissingExtra(FormatError, ImportError):
+    """A package is absent. ``package`` is its name and ``extra`` what to install: ``pip install persistable[extra]``."""
+
+    package: str
+    extra: str
+
+
+class StoreError(PersistableError, OSError):
+    """A store could not do what was asked. ``url`` is the store's, without secrets; ``path`` the place inside."""
+
+    url: str
+    path: str
+
+
+class StoreFull(StoreError):
+    """No space or quota left; nothing became visible."""
+
+
+class StoreReadOnly(StoreError, PermissionError):
+    """Writing is not permitted here."""
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The store cannot be reached."""
+
+
+class ClaimLost(PersistableError):
+    """Another process took over this generation; nothing was committed by this one."""
+
+    key: Any
+
+
+class PersistableWarning(UserWarning):
+    """Base of every warning of this library."""
+
+
+class StaleCodeWarning(PersistableWarning):
+    """The stored payload was made by code that has changed since."""
+
+
+class CorruptPayloadWarning(PersistableWarning):
+    """A stored payload is corrupt and is generated again."""
+
+
+class InvalidPayloadWarning(PersistableWarning):
+    """A loaded payload did not pass ``_validate_payload``."""

@@ -1,0 +1,50 @@
+"""Columns of frames and tables, whichever library holds them: what a dtype cannot say of itself, as numbers, texts and masks."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from persistable.params.arrays import CHUNK_BYTES
+from persistable.params.forms import Blob, Bulk, blob
+
+
+def numbers(array: Any) -> Blob:
+    """The items of a 1-D array of numbers, booleans, times or durations. Unlike in an array of its own, every NaN is one and the same."""
+    return blob(_chunks(array), array.nbytes)
+
+
+def _chunks(array: Any) -> Iterator[Any]:
+    step = max(1, CHUNK_BYTES // max(1, array.itemsize))
+    for start in range(0, len(array), step):
+        chunk = np.ascontiguousarray(array[start : start + step])
+        if chunk.dtype.kind in "fc":
+            chunk = _one_nan(chunk)
+        yield chunk.view(np.uint8).data
+
+
+def _one_nan(chunk: Any) -> Any:
+    parts = chunk.view(chunk.real.dtype) if chunk.dtype.kind == "c" else chunk
+    nan = np.isnan(parts)
+    if nan.any():
+        parts = parts.copy()
+        parts[nan] = np.nan
+    return parts
+
+
+def masked(array: Any, missing: Any) -> tuple[Blob, Blob]:
+    """Items and mask of a 1-D array, where what lies under the mask does not matter."""
+    missing = np.asarray(missing, dtype=bool)
+    if missing.any():
+        array = np.where(missing, np.zeros((), array.dtype), array)
+    return numbers(array), numbers(missing)
+
+
+def values(items: Sequence[Any]) -> Bulk:
+    """Python objects, one by one."""
+    return Bulk(items)

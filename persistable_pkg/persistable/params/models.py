@@ -1,0 +1,96 @@
+"""Values that describe models and settings: scikit-learn estimators, OmegaConf nodes, torch dtypes and devices, universal paths.
+
+No package is imported here: a value of its type has been met, so it is loaded.
+"""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import sys
+
+from persistable.params.forms import Parts, Refused, Tagged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable.params.forms import Reduce
+
+
+def reducer(cls: type) -> Reduce | None:
+    """What reduces values of `cls`; None if nothing here does."""
+    names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
+    if "sklearn:BaseEstimator" in names:
+        return _estimator
+    if names & {"omegaconf:DictConfig", "omegaconf:ListConfig"}:
+        return _omegaconf
+    if "torch:Tensor" in names:
+        return _tensor
+    if "torch:Module" in names:
+        return _module
+    found = _EXACT.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
+    if found is None and cls.__module__.partition(".")[0] == "upath" and cls.__name__.endswith("Path"):
+        return _upath
+    return found
+
+
+def _estimator(value: Any) -> Tagged:
+    """Class and parameters. What fitting leaves behind would need the data it came from: that is a payload, not a param."""
+    fitted = next((name for name in vars(value) if name.endswith("_") and not name.startswith("_") and not name.endswith("__")), None)
+    if fitted is None:
+        fitted = _says_fitted(value)
+    if fitted is not None:
+        raise Refused(
+            f"this {type(value).__qualname__} is fitted (it has {fitted})",
+            "pass sklearn.base.clone(…) of it, or make the fitted model a payload and take it as an upstream",
+        )
+    return Tagged("estimator", Parts({"class": type(value), "params": dict(value.get_params(deep=False))}))
+
+
+def _says_fitted(value: Any) -> str | None:
+    """For those that keep what they learnt elsewhere. One that needs no fitting says the same when it is new."""
+    check = getattr(value, "__sklearn_is_fitted__", None)
+    try:
+        if check is None or not check():
+            return None
+        new = type(value)(**value.get_params(deep=False))
+        return None if new.__sklearn_is_fitted__() else "all that predicting needs"
+    except (AttributeError, TypeError, ValueError):  # it looks for attributes that fitting would set
+        return None
+
+
+def _omegaconf(value: Any) -> Any:
+    config = sys.modules["omegaconf"].OmegaConf
+    try:
+        return config.to_container(value, resolve=True, throw_on_missing=True)
+    except Exception as error:
+        raise Refused(f"OmegaConf cannot resolve it: {error}".splitlines()[0], "give every value it refers to") from error
+
+
+def _tensor(_: Any) -> Any:
+    raise Refused("a torch tensor has a device and a history that are not identity", "pass tensor.numpy(force=True)")
+
+
+def _module(_: Any) -> Any:
+    raise Refused("a torch module holds weights", "pass the settings it is made from, or make it a payload and take it as an upstream")
+
+
+def _upath(value: Any) -> Tagged:
+    if getattr(value, "protocol", ""):
+        return Tagged("url", f"{value.protocol}://{value.path.removeprefix(f'{value.protocol}://')}")
+    return Tagged("path", value.as_posix())
+
+
+def _torch(tag: str) -> Reduce:
+    return lambda value: Tagged(tag, str(value))
+
+
+_EXACT: dict[str, Reduce] = {
+    "torch:device": _torch("torch.device"),
+    "torch:dtype": _torch("torch.dtype"),
+    "torch:layout": _torch("torch.layout"),
+    "torch:memory_format": _torch("torch.memory_format"),
+    "torch:Size": lambda value: Tagged("torch.Size", list(value)),
+}

@@ -1,0 +1,86 @@
+"""Classes and functions as ``module:qualname``, and back."""
+
+from __future__ import annotations
+
+import sys
+
+from persistable.errors import ParamsError
+from persistable.params.forms import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_BY_NAME = "name a function or class at the top level of a module, or register_params its type, or mark the field untracked"
+# types that say they live in builtins but do not
+_TYPES_MODULE = {type(None): "types:NoneType", type(...): "types:EllipsisType", type(NotImplemented): "types:NotImplementedType"}
+
+
+def reference(value: Any) -> str:
+    """Where `value` can be imported from, as ``module:qualname``. Raises Refused if that does not give `value` itself."""
+    if isinstance(value, type) and value in _TYPES_MODULE:
+        return _TYPES_MODULE[value]
+    owner = getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, type(sys)):
+        return _method(value, owner)
+    found = getattr(value, "__objclass__", None)
+    if found is not None:  # str.upper and its like know their class, not their module
+        return f"{reference(found)}.{value.__name__}"
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise Refused("it has no name to import it by", _BY_NAME)
+    if name == "<lambda>" or ".<lambda>" in name:
+        raise Refused("it is a lambda, which has no name that tells it from others", _BY_NAME)
+    if "<locals>" in name:
+        raise Refused(f"{name} is defined inside a function and cannot be imported", _BY_NAME)
+    if module == "__main__":
+        # a worker holds a copy of what the main script defined, so it need not be the same object, only the same kind of one
+        found = _lookup(module, name)
+        if found is not None and type(found) is not type(value):
+            raise Refused(f"{name} in the main script is a {type(found).__name__}, this is a {type(value).__name__}", _BY_NAME)
+        return f"__main__:{name}"
+    module = _public(module, name, value)
+    if _lookup(module, name) is not value:
+        raise Refused(f"importing {name} from {module} gives another object", _BY_NAME)
+    return f"{module}:{name}"
+
+
+def _method(value: Any, owner: Any) -> str:
+    if isinstance(owner, type):
+        return f"{reference(owner)}.{value.__name__}"
+    raise Refused(f"it is a method bound to an instance of {type(owner).__qualname__}, whose state has no name", _BY_NAME)
+
+
+def _public(module: str, name: str, value: Any) -> str:
+    """The documented home of what is defined in a private module: those move between versions (``pathlib._local``, ``_operator``)."""
+    parts = module.split(".")
+    for i, part in enumerate(parts):
+        if part.startswith("_") and not part.startswith("__"):
+            home = ".".join(parts[:i]) if i else part.lstrip("_")
+            if home in sys.modules and _lookup(home, name) is value:
+                return home
+            break
+    return module
+
+
+def _lookup(module: str, name: str) -> Any:
+    found: Any = sys.modules.get(module)
+    if found is None:
+        from importlib import import_module
+
+        try:
+            found = import_module(module)
+        except ImportError:
+            return None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def dereference(text: str) -> Any:
+    """The class or function that `reference` gave `text` for. Raises ParamsError if it cannot be imported any more."""
+    module, _, name = text.partition(":")
+    found = _lookup(module, name)
+    if found is None:
+        raise ParamsError(f"{text} cannot be imported: it was moved, renamed or removed, or lived in another script or notebook")
+    return found

@@ -1,0 +1,325 @@
+"""Values as JSON for records and for people, and back. A tree holds exactly what the canonical bytes hold, under the same names."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from persistable.errors import ParamsError
+from persistable.params import canonical
+from persistable.params.canonical import encode, encode_with
+from persistable.params.fields import NO_PIN, Spec
+from persistable.params.forms import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable.params.canonical import Nodes, Path
+
+_BIG = 1 << 63
+
+
+def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> Any:
+    """`value` as JSON-like data: what `encode` makes bytes of, readable.
+
+    None, bool, int, float, str and lists are themselves, as is a dict whose keys are all str; a params class at the top is a dict of
+    its tracked fields. Everything else is ``{"$tag": content}``. Long arrays and buffers are digests. `place` and `nodes` are those
+    of `encode`, and so are the errors, except that persistables need no list: they stand as ``{"$node": key}``.
+    """
+    return encode_with(_root, value, place, nodes)
+
+
+def _root(value: Any, path: Path, nodes: Nodes) -> Any:
+    cls = type(value)
+    if cls not in _PLAIN and not canonical.is_node(cls):
+        spec = canonical.fields_of(cls)
+        if spec is not None:
+            fields = _fields(value, spec, path, nodes)
+            if any(name.startswith("$") for name in fields):  # undeclared fields of a pydantic model have any name
+                return {"$dict": [[name, fields[name]] for name in sorted(fields)]}
+            return fields
+    return _tree(value, path, nodes)
+
+
+def _tree(value: Any, path: Path, nodes: Nodes) -> Any:
+    cls = type(value)
+    plain = _PLAIN.get(cls)
+    if plain is not None:
+        return plain(value)
+    canonical.check_depth(path)
+    container = _CONTAINERS.get(cls)
+    if container is not None:
+        return container(value, path, nodes)
+    if canonical.is_node(cls):
+        if nodes is not None:
+            nodes.append((canonical.role_at(path), value))
+        return {"$node": str(value.key)}
+    spec = canonical.fields_of(cls)
+    if spec is not None:
+        return _object(value, spec, path, nodes)
+    path.append(None)
+    found = _tree(canonical.reducer_of(cls)(value), path, nodes)
+    path.pop()
+    return found
+
+
+# ------------------------------------------------------------------ leaves
+
+
+def _int(value: int) -> Any:
+    # other JSON readers keep 64 bits, and Python refuses to write thousands of digits
+    return value if -_BIG <= value < _BIG else {"$int": f"{value:x}"}
+
+
+def _float(value: float) -> Any:
+    if value - value == 0:
+        return value
+    return {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}
+
+
+def _str(value: str) -> Any:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: JSON has no way to say it that every reader takes
+        return {"$str": value.encode("utf-8", "surrogatepass").hex()}
+    return value
+
+
+def _bytes(value: bytes) -> Any:
+    if len(value) > INLINE_BYTES:
+        return {"$bytes": {"size": len(value), "blake3": canonical.blake3_hex(value)}}
+    return {"$bytes": _base64(value)}
+
+
+def _base64(value: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(value, newline=False).decode()
+
+
+_PLAIN: dict[type, Any] = {type(None): lambda value: value, bool: lambda value: value, int: _int, float: _float, str: _str, bytes: _bytes}
+
+# ------------------------------------------------------------------ containers
+
+
+def _items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
+    out = []
+    for i, item in enumerate(value):
+        path.append(i)
+        out.append(_tree(item, path, nodes))
+        path.pop()
+    return out
+
+
+def _sorted_items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
+    # in the order of their bytes, so that the tree of a set does not depend on the hash seed; nodes were found by then
+    rows = sorted(((canonical.item_bytes(item, path, []), item) for item in value), key=lambda row: row[0])
+    return _items([item for _, item in rows], path, nodes)
+
+
+def _dict(value: Any, path: Path, nodes: Nodes) -> Any:
+    plain = all(type(key) is str and not key.startswith("$") and key.isprintable() for key in value)
+    pairs = []
+    for key, item in value.items():
+        path.append((key,))
+        pairs.append((key if plain else _tree(key, path, nodes), _tree(item, path, nodes)))
+        path.pop()
+    if plain:
+        return dict(pairs)
+    order = sorted(range(len(pairs)), key=[canonical.item_bytes(key, path, []) for key in value].__getitem__)
+    return {"$dict": [list(pairs[i]) for i in order]}
+
+
+def _parts(value: Any, path: Path, nodes: Nodes) -> Any:
+    out = {}
+    for key, item in value.items():
+        path.append(key)
+        out[key] = _tree(item, path, nodes)
+        path.pop()
+    return out
+
+
+def _tagged(value: Tagged, path: Path, nodes: Nodes) -> Any:
+    data = {f"${value.tag}": _tree(value.content, path, nodes)}
+    if value.cls is not None:
+        data["$class"] = f"{value.cls.__module__}:{value.cls.__qualname__}"
+    return data
+
+
+def _blob(value: Blob, _path: Path, _nodes: Nodes) -> Any:
+    if value.raw is None:
+        return {"$blob": {"size": value.size, "blake3": value.digest.hex()}}
+    return {"$bytes": _base64(value.raw)}
+
+
+def _bulk(value: Bulk, path: Path, nodes: Nodes) -> Any:
+    if len(value) > INLINE_ITEMS:
+        return {"$bulk": {"length": len(value), "blake3": canonical.blake3_hex(canonical.item_bytes(value, path, []))}}
+    return _items(value, path, nodes)
+
+
+_CONTAINERS: dict[type, Any] = {
+    list: _items,
+    tuple: lambda value, path, nodes: {"$tuple": _items(value, path, nodes)},
+    dict: _dict,
+    set: lambda value, path, nodes: {"$set": _sorted_items(value, path, nodes)},
+    frozenset: lambda value, path, nodes: {"$frozenset": _sorted_items(value, path, nodes)},
+    Parts: _parts,
+    Bulk: _bulk,
+    Tagged: _tagged,
+    Blob: _blob,
+}
+
+# ------------------------------------------------------------------ params classes
+
+
+def _fields(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
+    out = {}
+    for field in spec.fields:
+        markers = field.markers
+        if markers.untracked:
+            continue
+        if markers.pin is not NO_PIN and canonical.field_bytes(value, field.attr, path, []) == encode(markers.pin):
+            continue
+        out[field.name] = _attribute(value, field.attr, path, nodes)
+    if spec.extras:
+        for name in value.__pydantic_extra__ or ():
+            out[name] = _attribute(value, name, path, nodes)
+    return out
+
+
+def _attribute(value: Any, attr: str, path: Path, nodes: Nodes) -> Any:
+    try:
+        item = getattr(value, attr)
+    except AttributeError:
+        raise canonical.unset(attr, path) from None
+    path.append(attr)
+    found = _tree(item, path, nodes)
+    path.pop()
+    return found
+
+
+def _object(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
+    """The class is named twice: `$object` is identity, `$class` says where to find it."""
+    cls = type(value)
+    fields = _fields(value, spec, path, nodes)
+    head = {"$object": spec.name, "$class": f"{cls.__module__}:{cls.__qualname__}"}
+    if any(name.startswith("$") for name in fields):
+        return {**head, "$fields": [[name, fields[name]] for name in sorted(fields)]}
+    return {**head, **fields}
+
+
+# ------------------------------------------------------------------ and back
+
+
+def from_tree(data: Any) -> Any:
+    """The value that `tree` made `data` of, for types the library itself knows. A tree of params gives a dict of their fields: see `build`.
+
+    Raises ParamsError where the tree does not hold enough: long arrays (of which it has the digest), frames, persistables, types that were
+    registered, classes that cannot be imported any more.
+    """
+    if isinstance(data, list):
+        return [from_tree(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    tag = next((key for key in data if key.startswith("$")), None)
+    if tag is None:
+        return {key: from_tree(item) for key, item in data.items()}
+    if tag == "$object" or "$object" in data:
+        from persistable.params.building import rebuild_object
+
+        fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
+        return rebuild_object(data["$class"], {name: from_tree(item) for name, item in fields.items()})
+    return _untag(tag[1:], data[tag], data.get("$class", ""))
+
+
+def _untag(tag: str, content: Any, where: str) -> Any:
+    if tag in ("blob", "bulk", "bytes") and isinstance(content, dict):
+        raise ParamsError(f"the value was too large to be kept in the record: only its digest is known ({content['blake3']})")
+    if tag == "node":
+        raise ParamsError(f"the tree refers to {content}, which is a persistable of its own")
+    if tag == "bytes":
+        from binascii import a2b_base64
+
+        return a2b_base64(content)
+    if tag == "dict":
+        return {from_tree(key): from_tree(item) for key, item in content}
+    simple = _UNTAG.get(tag)
+    if simple is not None:
+        return simple(content)
+    from persistable.params.rebuilding import rebuild
+
+    return rebuild(tag, from_tree(content), where)
+
+
+_UNTAG: dict[str, Any] = {
+    "int": lambda content: int(content, 16),
+    "float": float,
+    "str": lambda content: bytes.fromhex(content).decode("utf-8", "surrogatepass"),
+    "tuple": lambda content: tuple(map(from_tree, content)),
+    "set": lambda content: set(map(from_tree, content)),
+    "frozenset": lambda content: frozenset(map(from_tree, content)),
+}
+
+# ------------------------------------------------------------------ what differs
+
+
+class Absent:
+    """Stands for a param that one of two trees does not have."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+    def __reduce__(self) -> str:
+        return "absent"
+
+
+absent = Absent()
+
+
+def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+    """Where two trees differ: dotted path to the value in `a` and the value in `b`, `absent` where there is none."""
+    found: dict[str, tuple[Any, Any]] = {}
+    _compare(a, b, "", found)
+    return found
+
+
+def _compare(a: Any, b: Any, place: str, found: dict[str, tuple[Any, Any]]) -> None:
+    left, right = _children(a), _children(b)
+    if left is None or right is None or left[0] != right[0]:
+        if type(a) is not type(b) or a != b or _zero_signs(a, b):
+            found[place] = (a, b)
+        return
+    for name in {**left[1], **right[1]}:
+        inner = f"{place}.{name}" if place else name
+        in_a, in_b = left[1].get(name, absent), right[1].get(name, absent)
+        if in_a is absent or in_b is absent:
+            found[inner] = (in_a, in_b)
+        else:
+            _compare(in_a, in_b, inner, found)
+
+
+def _zero_signs(a: Any, b: Any) -> bool:
+    return a == 0 and type(a) is float and str(a) != str(b)
+
+
+def _children(data: Any) -> tuple[str, dict[str, Any]] | None:
+    """The kind of a tree that has parts, and the parts by name; None for a leaf."""
+    if isinstance(data, list):
+        return "list", {str(i): item for i, item in enumerate(data)}
+    if not isinstance(data, dict):
+        return None
+    tag = next((key for key in data if key.startswith("$")), "")
+    if not tag:
+        return "dict", data
+    if "$object" in data:
+        fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
+        return f"object {data['$object']}", fields
+    content = data[tag]
+    if tag == "$dict":
+        return tag, {repr(key): item for key, item in content}
+    if tag in ("$tuple", "$OrderedDict", "$deque", "$partial", "$defaultdict", "$namedtuple", "$estimator"):
+        inner = _children(content)
+        return (f"{tag} {inner[0]}", inner[1]) if inner else None
+    return None
