@@ -1,0 +1,404 @@
+"""What every format does: a payload becomes bytes, and the same bytes become an equal payload."""
+
+# payloads are of types that are known at run time only
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+from __future__ import annotations
+
+import functools
+import io
+import os
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, NoReturn, Protocol, Self, TypeVar
+
+from persistable.errors import FormatError, MalformedFile, MissingExtra, PayloadNotRepresentable, PersistableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+P = TypeVar("P")
+Buffer = bytes | bytearray | memoryview
+
+MAP_FROM = 1 << 20
+"""Files smaller than this are read, larger ones mapped: a map costs a descriptor and some page faults."""
+
+_UNREADABLE = (ValueError, EOFError, LookupError, OverflowError, struct.error)
+"""What parsers raise over bytes that are cut short or not theirs. Anything else says something else and passes through."""
+
+
+class FileIO(ABC, Generic[P]):
+    """One format. Writing a new one is: a `suffix`, `dump`, `load`.
+
+    `load` is written for an open binary file and may be called with a path or URL as well: the base class opens it.
+    Options are constructor keywords kept under the same attribute names, so that a record can name and rebuild the format (`spec`).
+    Options are never part of a payload's identity, and are not changed after construction.
+    """
+
+    suffix: str
+    maps: ClassVar[bool] = False
+    """`loads` keeps views into the buffer it is given instead of copying: a mapped file is then loaded without reading it.
+    The payload's arrays are writable exactly when that buffer is."""
+    mmap: bool = True
+    """False: files of this format are read, never mapped, though `maps` says they could be."""
+
+    @abstractmethod
+    def dump(self, payload: P, file: BinaryIO) -> None:
+        """Write `payload`, front to back, never seeking and without a second copy of it in memory. The caller has called `check`."""
+
+    @abstractmethod
+    def load(self, file: Any) -> P:
+        """The payload in an open binary file (or at a path or URL). Raises MalformedFile for bytes not whole or not of this format."""
+
+    def check(self, payload: P) -> None:
+        """Raise PayloadNotRepresentable unless `load` would give back exactly `payload`. `save`, `dumps` call it; callers of `dump` do."""
+
+    def schema(self, payload: P) -> dict[str, Any] | None:
+        """JSON facts about `payload` that the bytes cannot hold but `load` needs (dtypes of a CSV); None for most formats."""
+        return None
+
+    def with_schema(self, schema: dict[str, Any]) -> FileIO[P]:
+        """This format, loading by `schema`. Only for formats whose `schema` gives one."""
+        return self
+
+    def allocation(self, path: str) -> Allocation | None:
+        """A new file at the local `path` to be filled in place, for formats that can; None otherwise."""
+        return None
+
+    def dumps(self, payload: P) -> bytes:
+        """`payload` as bytes. Raises PayloadNotRepresentable."""
+        self.check(payload)
+        file = io.BytesIO()
+        self.dump(payload, file)
+        return file.getvalue()
+
+    def loads(self, data: Buffer) -> P:
+        """The payload in `data`. Raises MalformedFile."""
+        return self.load(open_buffer(data))
+
+    def save(self, payload: P, target: Any) -> None:
+        """Write `payload` to a path, UPath or fsspec URL, whole or not at all; folders above it are made.
+
+        What the bytes cannot hold (`schema`) goes beside it into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
+        """
+        from persistable.fileio.place import place
+
+        self.check(payload)
+        schema = self.schema(payload)
+        at = place(target)
+        with at.replacing() as file:
+            self.dump(payload, file)
+        if self._keeps_schema():
+            at.write_schema(schema)
+
+    def spec(self) -> dict[str, Any]:
+        """``{"io": name, "options": {...}}``: what `fileio_from_spec` rebuilds this from. JSON-like and kept: do not change it."""
+        spec: dict[str, Any] | None = self.__dict__.get("_spec")
+        if spec is None:
+            spec = {"io": _class_name(type(self)), "options": dict(_options(self))}
+            object.__setattr__(self, "_spec", spec)  # also where a dataclass is frozen
+        return spec
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileIO) and type(self) is type(other) and bool(self.spec() == other.spec())
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self.spec())))
+
+    def __repr__(self) -> str:
+        options = self.spec()["options"]
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in options)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_spec"}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        load = cls.__dict__.get("load")
+        if load is not None:
+            cls.load = _opening(load)  # type: ignore[assignment,method-assign]
+        load_parts = cls.__dict__.get("load_parts")
+        if load_parts is not None:
+            cls.load_parts = _parsing(load_parts)  # type: ignore[attr-defined]
+
+    def _keeps_schema(self) -> bool:
+        """Whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""
+        return type(self).with_schema is not FileIO.with_schema
+
+    def _load_at(self, target: Any) -> P:
+        """The payload at a path or URL."""
+        from persistable.fileio.place import place
+
+        at = place(target)
+        schema = at.read_schema() if self._keeps_schema() else None
+        format_ = self if schema is None else self.with_schema(schema)
+        if format_.maps:
+            return format_.loads(at.buffer(map_from=MAP_FROM if format_.mmap else None))
+        with at.open() as file:
+            return format_.load(file)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        """Raise PayloadNotRepresentable: `reason` says what would be lost, and what to do."""
+        name = type(self).__name__
+        raise PayloadNotRepresentable(f"{name} would not give back exactly this payload: {reason}", format=name, reason=reason)
+
+    def _malformed(self, what: str) -> MalformedFile:
+        """The error for bytes that are not whole and of this format."""
+        name = type(self).__name__
+        return MalformedFile(f"not a whole file of {name}: {what}", format=name)
+
+
+def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`load` over an open file, made to accept a path or URL too."""
+    parse = _parsing(load)
+
+    @functools.wraps(load)
+    def load_anything(self: FileIO[Any], file: Any) -> Any:
+        if not hasattr(file, "read") or isinstance(file, os.PathLike):
+            return self._load_at(file)  # pyright: ignore[reportPrivateUsage]
+        return parse(self, file)
+
+    return load_anything
+
+
+def _parsing(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`load`, saying MalformedFile where a parser gave up."""
+
+    @functools.wraps(load)
+    def parse(self: FileIO[Any], source: Any) -> Any:
+        try:
+            return load(self, source)
+        except (PersistableError, OSError):  # some of these are ValueErrors or LookupErrors as well
+            raise
+        except _UNREADABLE as error:
+            raise self._malformed(f"{type(error).__name__}: {error}") from error  # pyright: ignore[reportPrivateUsage]
+
+    return parse
+
+
+def _class_name(cls: type) -> str:
+    own = cls.__module__.startswith("persistable.fileio.")
+    return cls.__qualname__ if own else f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _options(io_: FileIO[Any]) -> Iterator[tuple[str, Any]]:
+    """The constructor's keywords whose attribute differs from the default, as JSON. No `inspect`: this runs in every process."""
+    init: Any = type(io_).__init__
+    code = getattr(init, "__code__", None)
+    if code is None:
+        return
+    count = code.co_argcount
+    names = code.co_varnames[1 : count + code.co_kwonlyargcount]
+    defaults = dict(zip(code.co_varnames[count - len(init.__defaults__ or ()) : count], init.__defaults__ or (), strict=True))
+    defaults.update(init.__kwdefaults__ or {})
+    for name in names:
+        if not hasattr(io_, name):
+            kind = type(io_).__name__
+            raise FormatError(f"{kind} does not keep its option {name!r}: set self.{name} in __init__", format=kind)
+        value = getattr(io_, name)
+        if name not in defaults or type(value) is not type(defaults[name]) or value != defaults[name]:
+            yield name, _as_json(value, f"{type(io_).__name__}.{name}")
+
+
+def _as_json(value: Any, path: str) -> Any:
+    if isinstance(value, FileIO):
+        return value.spec()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(type(name) is str for name in value):
+        return {name: _as_json(item, f"{path}.{name}") for name, item in value.items()}
+    found = type(value).__name__
+    raise FormatError(f"the option {path} is a {found}, which no record can hold; use JSON-like values or a FileIO", format=path)
+
+
+class Allocation(Protocol):
+    """One uncommitted file whose arrays are filled in place."""
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new zeroed array mapped in the file (shared mapping: its pages are the page cache's, not private memory).
+        Raises OSError (ENOSPC) now if the disk cannot hold it."""
+        ...
+
+    def seal(self, payload: Any) -> bool:
+        """Make the file whole for `payload`, whose large buffers may lie in what `array` gave; False if the payload uses none of them.
+        After True, writing to the arrays changes memory only, never the file."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file. Arrays stay usable."""
+        ...
+
+
+class PartsFileIO(FileIO[P]):
+    """A format whose payload is several files under one folder. Writing a new one is: a `suffix`, `dump_parts`, `load_parts`.
+
+    In a store each part is a file; `save` and `load` take a folder's path or URL. As one stream (`dump`, `dumps`) the parts
+    become an uncompressed zip with fixed dates.
+    """
+
+    @abstractmethod
+    def dump_parts(self, payload: P, create: Callable[[str], AbstractContextManager[BinaryIO]]) -> None:
+        """Write every part, one after the other, each into what `create(name)` opens. Names are relative, ``/``-separated."""
+
+    @abstractmethod
+    def load_parts(self, parts: Parts) -> P:
+        """The payload in `parts`. Raises MalformedFile."""
+
+    def dump(self, payload: P, file: BinaryIO) -> None:
+        from persistable.fileio.parts import ZipWriter
+
+        with ZipWriter(file) as archive:
+            self.dump_parts(payload, archive.create)
+
+    def load(self, file: Any) -> P:
+        from persistable.fileio.parts import ZipParts
+
+        return self.load_parts(ZipParts(file, type(self).__name__))
+
+    def save(self, payload: P, target: Any) -> None:
+        """Write the parts into the folder `target` (path, UPath or URL), replacing what was there.
+
+        On a local path the folder appears whole; elsewhere all parts are made first, then copied one by one.
+        """
+        from persistable.fileio.parts import replacing_folder
+        from persistable.fileio.place import place
+
+        self.check(payload)
+        schema = self.schema(payload)
+        at = place(target)
+        with replacing_folder(at) as create:
+            self.dump_parts(payload, create)
+        if self._keeps_schema():
+            at.write_schema(schema)
+
+    def _load_at(self, target: Any) -> P:
+        from persistable.fileio.parts import folder_parts
+        from persistable.fileio.place import place
+
+        at = place(target)
+        schema = at.read_schema() if self._keeps_schema() else None
+        format_ = self if schema is None else self.with_schema(schema)
+        assert isinstance(format_, PartsFileIO)
+        if at.is_folder():
+            payload: P = format_.load_parts(folder_parts(at))
+        else:  # `dump` into a file makes a zip
+            with at.open() as file:
+                payload = format_.load(file)
+        return payload
+
+
+class Parts(Protocol):
+    """The committed files of one payload."""
+
+    def names(self) -> list[str]: ...
+
+    def open(self, name: str) -> BinaryIO: ...
+
+    def folder(self) -> Path:
+        """A local folder holding all of them; read-only: the files belong to the store."""
+        ...
+
+
+def need(module: str, package: str, extra: str, user: str) -> Any:
+    """The imported `module`, or MissingExtra naming the extra that installs its package."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise  # the package is there; something it needs is not
+        message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
+        raise MissingExtra(message, format=user, package=package, extra=extra) from error
+
+
+def open_buffer(data: Buffer) -> BinaryIO:
+    """`data` as a readable, seekable file, without a copy."""
+    return io.BytesIO(data) if type(data) is bytes else io.BufferedReader(_BufferReader(data))
+
+
+def read_all(file: Any) -> bytearray:
+    """What is left of an open binary file, in one writable buffer filled in place where the size can be known."""
+    try:
+        start = file.tell()
+        size = file.seek(0, io.SEEK_END) - start
+        file.seek(start)
+    except (OSError, AttributeError):
+        data = bytearray()
+        while piece := file.read(1 << 20):
+            data += piece
+        return data
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        count = file.readinto(view[at:]) if hasattr(file, "readinto") else _read_into(file, view[at:])
+        if not count:
+            break
+        at += count
+    view.release()
+    del data[at:]
+    return data
+
+
+def _read_into(file: Any, view: memoryview) -> int:
+    piece = file.read(min(len(view), 1 << 24))
+    view[: len(piece)] = piece
+    return len(piece)
+
+
+class _BufferReader(io.RawIOBase):
+    def __init__(self, data: Buffer) -> None:
+        self._view = memoryview(data).cast("B")
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = (0, self._at, len(self._view))[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        target = memoryview(into).cast("B")
+        piece = self._view[self._at : self._at + len(target)]
+        target[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def readall(self) -> bytes:
+        piece = self._view[self._at :]
+        self._at += len(piece)
+        return bytes(piece)
+
+
+class Sink(io.RawIOBase):
+    """A complete writable file over anything that has `write`: what zip, Arrow and zstd expect. Closing it leaves the file open."""
+
+    def __init__(self, file: Any) -> None:
+        self._write = file.write
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        self._write(data)
+        self._at += size
+        return size
+
+    def __enter__(self) -> Self:
+        return self

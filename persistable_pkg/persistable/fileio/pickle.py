@@ -1,0 +1,396 @@
+"""The default format: any picklable payload in one file whose arrays can be mapped.
+
+The container, all numbers little-endian:
+
+    header   64 bytes: magic  8 bytes  93 50 45 52 53 49 53 54  (0x93 "PERSIST")
+                       u16    version, 1
+                       u16    flags; bit 0: compressed
+                       u32    zero
+                       u64    offset of the pickle stream
+                       u64    its length
+                       u64    offset of the buffer table
+                       u64    number of its entries
+                       u64    size of the whole container
+                       u32    zero
+                       u32    CRC-32 (zlib's) of header[0:60], stream and table, in this order
+    stream   a protocol-5 pickle whose large buffers are out of band, in the order of the table
+    table    per buffer: u64 offset, u64 length
+    buffers  raw bytes
+
+All offsets count from the start of the container. The usual order is the one above with no gap before the table, and each
+buffer at the next multiple of 64; readers take offsets as they come: a container filled in place has stream and table at its
+end. Nothing covers the buffers' bytes: a record's digest does.
+
+Compressed (flag bit 0): the header's stream and table are zero, its size is that of the container inside, and one zstd frame
+with a checksum, holding that ordinary container, follows the header.
+"""
+
+# payloads are of types that are known at run time only
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+from __future__ import annotations
+
+import copyreg
+import functools
+import math
+import os
+import pickle
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, Literal
+from zlib import crc32
+
+from persistable.errors import FormatError
+from persistable.fileio.base import Allocation, Buffer, FileIO, need, read_all
+
+_MAGIC = b"\x93PERSIST"
+_HEAD = struct.Struct("<8sHHIQQQQQI")
+_CRC = struct.Struct("<I")
+_ENTRY = struct.Struct("<QQ")
+_SIZE = _HEAD.size + _CRC.size
+_COMPRESSED = 1
+_TINY = 1 << 16
+_PLAIN_START = struct.pack("<8sHHIQ", _MAGIC, 1, 0, 0, _SIZE)
+_PLAIN_REST = struct.Struct("<QQQQII")
+_ALIGN = 64
+_ZEROS = bytes(_ALIGN)
+
+
+class PickleFileIO(FileIO[Any]):
+    """Any payload that pickle or cloudpickle can take; arrays inside are mapped, not read.
+
+    `mmap=False` reads instead of mapping. `compress="zstd"` at `level` makes smaller files that cannot be mapped (extra: zstd).
+    Classes and functions of ``__main__`` and notebooks go by value, so that another one can load them.
+    Loading runs code the file names: load only what you or someone you trust has written.
+    """
+
+    suffix = ".pickle"
+    maps = True
+
+    def __init__(self, mmap: bool = True, compress: Literal["zstd"] | None = None, level: int = 3) -> None:
+        if compress not in (None, "zstd"):
+            raise ValueError(f"compress is 'zstd' or None, not {compress!r}")
+        self.mmap = mmap
+        self.compress = compress
+        self.level = level
+
+    def dumps(self, payload: Any) -> bytes:
+        if not self.compress:
+            buffers: list[Any] = []
+            try:
+                stream = pickle.dumps(payload, 5, buffer_callback=buffers.append)
+            except Exception:  # noqa: BLE001 - whatever it was, the careful way will say it better
+                stream = b"__main__"
+            # arrays need care with layout and read-only flags, names of __main__ go by value
+            if not buffers and b"__main__" not in stream and b"_reconstruct" not in stream:
+                return _plain(stream)
+        return super().dumps(payload)
+
+    def dump(self, payload: Any, file: BinaryIO) -> None:
+        stream, buffers = self.pickled(payload)
+        if not (buffers or self.compress) and len(stream) == 1 and len(stream[0]) <= _TINY:
+            file.write(_plain(stream[0]))
+            return
+        head, places, size = _layout(stream, buffers)
+        if self.compress:
+            from persistable.fileio.base import Sink
+
+            outer = _HEAD.pack(_MAGIC, 1, _COMPRESSED, 0, 0, 0, 0, 0, size, 0)
+            file.write(outer + _CRC.pack(crc32(outer)))
+            zstd = need("zstandard", "zstandard", "zstd", type(self).__name__)
+            compressor = zstd.ZstdCompressor(level=self.level, write_checksum=True)
+            with compressor.stream_writer(Sink(file), size=size, closefd=False) as packed:
+                _write(packed, head, buffers, places, size)
+        else:
+            _write(file, head, buffers, places, size)
+
+    def load(self, file: Any) -> Any:
+        return self.loads(read_all(file))
+
+    def loads(self, data: Buffer) -> Any:
+        size = len(data)
+        if _SIZE <= size <= _TINY and data[:24] == _PLAIN_START:  # a payload without buffers, as the tiny ones are
+            length, table, count, whole, _, crc = _PLAIN_REST.unpack_from(data, 24)
+            stream = data[_SIZE:]
+            if not count and whole == size == table and length == size - _SIZE and crc == crc32(stream, crc32(data[: _HEAD.size])):
+                return self._unpickled(stream, ())
+        try:
+            magic, version, flags, _, start, length, table, count, size, _ = _HEAD.unpack_from(data)
+            (crc,) = _CRC.unpack_from(data, _HEAD.size)
+        except struct.error:
+            raise self._malformed(f"{len(data)} bytes cannot hold its header") from None
+        view = memoryview(data)
+        if magic != _MAGIC or version != 1:
+            raise self._malformed(f"it starts with {bytes(view[:8])!r}, version {version}")
+        if flags & _COMPRESSED:
+            if crc != crc32(view[: _HEAD.size]):
+                raise self._malformed("its header does not match its checksum")
+            return self.loads(self._decompressed(view, size))
+        if size != view.nbytes or start + length > size or table + _ENTRY.size * count > size:
+            raise self._malformed(f"{view.nbytes} bytes of {size} are there")
+        stream = view[start : start + length]
+        entries = view[table : table + _ENTRY.size * count]
+        if crc != crc32(entries, crc32(stream, crc32(view[: _HEAD.size]))):
+            raise self._malformed("its header, pickle stream or buffer table does not match their checksum")
+        return self._unpickled(stream, self._buffers(view, entries) if count else ())
+
+    def allocation(self, path: str) -> Allocation | None:
+        if self.compress or not hasattr(os, "pwrite"):
+            return None
+        return _PickleAllocation(self, path)
+
+    def pickled(self, payload: Any) -> tuple[_Pieces, list[Any]]:
+        """The stream, in pieces, and the buffers outside it. Tries C pickle, then cloudpickle."""
+        try:
+            stream, buffers = _pickle(payload, pickle.Pickler)
+            for piece in stream:
+                if type(piece) is bytes and b"__main__" in piece:
+                    break
+            else:
+                return stream, buffers
+        except Exception:  # noqa: BLE001 - cloudpickle takes more, and names what it cannot take
+            pass
+        import cloudpickle  # type: ignore[import-untyped]
+
+        try:
+            return _pickle(payload, cloudpickle.Pickler)
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError, NotImplementedError, RecursionError) as error:
+            return self._refuse(f"{type(error).__name__}: {error}")
+
+    def _buffers(self, view: memoryview, entries: memoryview) -> Iterator[memoryview]:
+        size = view.nbytes
+        for offset, length in _ENTRY.iter_unpack(entries):
+            if offset + length > size:
+                raise self._malformed(f"a buffer ends at {offset + length} of {size} bytes")
+            yield view[offset : offset + length]
+
+    def _unpickled(self, stream: Buffer, buffers: Iterable[memoryview]) -> Any:
+        try:
+            return pickle.loads(stream, buffers=buffers)
+        except (pickle.UnpicklingError, EOFError, IndexError, struct.error) as error:
+            raise self._malformed(f"{type(error).__name__}: {error}") from error
+        except (AttributeError, ImportError) as error:
+            raise FormatError(
+                f"the payload was made with something that is not there now: {error}; install or import what defines it, "
+                "or generate the payload again",
+                format=type(self).__name__,
+            ) from error
+
+    def _decompressed(self, view: memoryview, size: int) -> memoryview:
+        zstd = need("zstandard", "zstandard", "zstd", type(self).__name__)
+        frame = view[_SIZE:]
+        try:
+            if zstd.frame_content_size(frame) != size:
+                raise self._malformed("its compressed part is not of the size its header names")
+            whole = memoryview(bytearray(size))
+            with zstd.ZstdDecompressor().stream_reader(frame, read_across_frames=False) as reader:
+                at = 0
+                while at < size and (count := reader.readinto(whole[at:])):
+                    at += count
+                complete = at == size and not reader.read(1)
+        except zstd.ZstdError as error:
+            raise self._malformed(f"its compressed part: {error}") from error
+        if not complete:
+            raise self._malformed("its compressed part is cut short")
+        return whole.toreadonly() if view.readonly else whole
+
+
+class _Pieces(list[Any]):
+    """A pickler's file: keeps what it is given, so that large bytes and strings inside a payload are not copied."""
+
+    write = list.append
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self))
+
+
+class _Deferred(bytearray):
+    """Stands for an array that is not one contiguous writable piece of a plain dtype: made contiguous piece by piece, when written."""
+
+    array: Any
+
+    @property
+    def nbytes(self) -> int:
+        size: int = self.array.nbytes
+        return size
+
+
+def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
+    stream = _Pieces()
+    buffers: list[Any] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> None:
+        view = buffer.raw()
+        buffers.append(view.obj if type(view.obj) is _Deferred else view)
+
+    pickler = pickler_class(stream, protocol=5, buffer_callback=keep)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "recarray"):  # a payload holds no array where nobody imported numpy
+        usual = copyreg.dispatch_table if pickler_class is pickle.Pickler else pickler_class.dispatch_table
+        pickler.dispatch_table = {**usual, **_array_reducers(numpy)}
+    pickler.dump(payload)
+    return stream, buffers
+
+
+@functools.cache
+def _array_reducers(numpy: Any) -> dict[type, Any]:
+    subclasses = (numpy.memmap, numpy.matrix, numpy.recarray)
+    return {numpy.ndarray: _reduce_array, **dict.fromkeys(subclasses, _reduce_subclass)}
+
+
+def _reduce_array(array: Any) -> Any:
+    """numpy's own reduction, except that any layout goes out of band, and that read-only arrays follow the buffer they are loaded from."""
+    if array.dtype.hasobject or not array.dtype.itemsize:
+        return array.__reduce_ex__(5)
+    flags = array.flags
+    contiguous = flags.c_contiguous or flags.f_contiguous
+    if contiguous and flags.writeable and array.dtype.kind in "biufcSU":  # numpy writes times and records in band
+        return array.__reduce_ex__(5)
+    import numpy as np
+
+    rebuild = np.empty(0).__reduce_ex__(5)[0]
+    order = "F" if flags.f_contiguous and not flags.c_contiguous else "C"
+    deferred = _Deferred(1)
+    deferred.array = array.T if order == "F" else array
+    return rebuild, (pickle.PickleBuffer(deferred), array.dtype, array.shape, order)
+
+
+def _reduce_subclass(array: Any) -> Any:
+    import numpy as np
+
+    return np.ndarray.view, (array.view(np.ndarray), type(array))
+
+
+def _plain(stream: bytes) -> bytes:
+    """The container of a payload without buffers; tiny payloads live or die by its microsecond."""
+    size = len(stream)
+    head = _HEAD.pack(_MAGIC, 1, 0, 0, _SIZE, size, _SIZE + size, 0, _SIZE + size, 0)
+    return b"".join((head, _CRC.pack(crc32(stream, crc32(head))), stream))
+
+
+def _layout(stream: _Pieces, buffers: list[Any]) -> tuple[list[Any], list[int], int]:
+    """What comes before the buffers, where each of them starts, and the size of it all."""
+    start, length = _SIZE, stream.size
+    end = table = start + length
+    places: list[int] = []
+    entries = b""
+    if buffers:
+        end += _ENTRY.size * len(buffers)
+        numbers: list[int] = []
+        for buffer in buffers:
+            size = buffer.nbytes
+            end = -(-end // _ALIGN) * _ALIGN
+            places.append(end)
+            numbers += (end, size)
+            end += size
+        entries = struct.pack(f"<{len(numbers)}Q", *numbers)
+    return [_header(start, length, table, len(buffers), end, stream, entries), *stream, entries], places, end
+
+
+def _header(start: int, length: int, table: int, count: int, size: int, stream: _Pieces, entries: bytes) -> bytes:
+    head = _HEAD.pack(_MAGIC, 1, 0, 0, start, length, table, count, size, 0)
+    crc = crc32(head)
+    for piece in stream:
+        crc = crc32(piece, crc)
+    return head + _CRC.pack(crc32(entries, crc))
+
+
+def _write(file: Any, head: list[Any], buffers: list[Any], places: list[int], size: int) -> None:
+    """Everything front to back, small pieces joined, large ones as they are."""
+    small: list[Any] = []
+    held = at = 0
+    for piece in _pieces(head, buffers, places):
+        length = piece.nbytes if type(piece) is memoryview else len(piece)
+        at += length
+        if length <= 1 << 16:
+            small.append(piece)
+            held += length
+            if held < 1 << 20:
+                continue
+        if small:
+            file.write(b"".join(small))
+            small, held = [], 0
+        if length > 1 << 16:
+            file.write(piece)
+    if small:
+        file.write(b"".join(small))
+    assert at == size
+
+
+def _pieces(head: list[Any], buffers: list[Any], places: list[int]) -> Iterator[Any]:
+    at = 0
+    for piece in head:
+        at += len(piece)
+        yield piece
+    for buffer, place in zip(buffers, places, strict=True):
+        if place > at:
+            yield _ZEROS[: place - at]
+        yield from _raw(buffer)
+        at = place + buffer.nbytes
+
+
+def _raw(buffer: Any) -> Iterator[memoryview]:
+    if type(buffer) is not _Deferred:
+        return iter((buffer,))
+    from persistable.fileio.numpy import contiguous_pieces
+
+    return contiguous_pieces(buffer.array)
+
+
+class _PickleAllocation:
+    """Arrays first, stream and table last, the header once all is known."""
+
+    def __init__(self, io: PickleFileIO, path: str) -> None:
+        from persistable.fileio.allocate import PAGE, GrowingFile
+
+        self._io = io
+        self._file = GrowingFile(path, PAGE)
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        import numpy as np
+
+        from persistable.fileio.allocate import check_plain
+
+        kind = np.dtype(dtype)
+        check_plain(kind)
+        size = math.prod(shape) * kind.itemsize
+        return np.frombuffer(self._file.grow(size), kind).reshape(shape) if size else np.zeros(shape, kind)
+
+    def seal(self, payload: Any) -> bool:
+        file = self._file
+        stream, buffers = self._io.pickled(payload)
+        places = [file.offset_of(_address_view(buffer)) for buffer in buffers]
+        if not any(place is not None for place in places):
+            return False
+        numbers: list[int] = []
+        for buffer, held in zip(buffers, places, strict=True):
+            place = held
+            if place is None:
+                place = end = -(-file.size // _ALIGN) * _ALIGN
+                for piece in _raw(buffer):
+                    end = file.write_at(end, piece)
+            numbers += (place, buffer.nbytes)
+        entries = struct.pack(f"<{len(numbers)}Q", *numbers)
+        start = file.size
+        table = start
+        for piece in stream:
+            table = file.write_at(table, piece)
+        end = file.write_at(table, entries)
+        file.write_at(0, _header(start, table - start, table, len(buffers), end, stream, entries))
+        file.part()
+        file.close()
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _address_view(buffer: Any) -> memoryview:
+    """The memory of a buffer if it is one piece, else nothing."""
+    if type(buffer) is not _Deferred:
+        view: memoryview = buffer
+        return view
+    from persistable.fileio.numpy import raw_view
+
+    return raw_view(buffer.array) if buffer.array.flags.c_contiguous else memoryview(b"")

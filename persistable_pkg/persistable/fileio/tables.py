@@ -1,0 +1,238 @@
+"""Frames and tables of pandas, polars and pyarrow as one Arrow table, and exactly back."""
+
+# payloads are of types that are known at run time only
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from typing import Any
+
+from persistable.fileio.base import need
+
+KEY = b"persistable"
+KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.Table")
+THREADS_FROM = 1 << 20
+"""Bytes from which pyarrow's thread pool is worth waking: below, it costs more than it gives, and its threads may still be starting when a
+short script ends."""
+_COLUMN = "values"
+_FLAWS = (ValueError, TypeError, NotImplementedError, AttributeError, KeyError, OverflowError)
+"""What pandas, polars and pyarrow raise over what Arrow has no type for (ArrowInvalid and ArrowTypeError are among them)."""
+
+
+def kind_of(payload: Any) -> str | None:
+    """One of `KINDS`, or None: subclasses such as geopandas' frames are other kinds."""
+    cls = type(payload)
+    kind = f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    return kind if kind in KINDS else None
+
+
+def to_table(payload: Any, user: str) -> Any:
+    """`payload` as a pyarrow.Table whose metadata says what it was."""
+    pa = need("pyarrow", "pyarrow", "arrow", user)
+    kind = kind_of(payload)
+    facts: dict[str, Any] = {"kind": kind}
+    if kind == "pyarrow.Table":
+        table = payload
+    elif kind == "polars.DataFrame":
+        table = payload.to_arrow()
+    elif kind == "polars.Series":
+        table = payload.to_frame().to_arrow()
+    else:
+        frame = payload
+        if kind == "pandas.Series":
+            facts["unnamed"] = payload.name is None
+            frame = payload.to_frame(_COLUMN) if payload.name is None else payload.to_frame()
+        table = pa.Table.from_pandas(frame)
+        facts.update(_pandas_facts(frame), dictionaries=_packed_dictionaries(pa, table))
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(facts).encode()})
+
+
+def from_table(table: Any, user: str) -> Any:
+    """The payload in a table from `to_table`; a table made elsewhere gives a pandas frame."""
+    metadata = dict(table.schema.metadata or {})
+    facts = json.loads(metadata.pop(KEY, b'{"kind": "pandas.DataFrame"}'))
+    kind = facts["kind"]
+    table = table.replace_schema_metadata(metadata or None)
+    if kind == "pyarrow.Table":
+        return table
+    if kind in ("polars.DataFrame", "polars.Series"):
+        frame = _as_polars(need("polars", "polars", "polars", user), table)
+        return frame.to_series() if kind == "polars.Series" else frame
+    need("pandas", "pandas", "pandas", user)
+    for place, packed in facts.get("dictionaries", {}).items():
+        table = _with_dictionary(table, int(place), packed)
+    frame = _restored(table.to_pandas(use_threads=table.nbytes > THREADS_FROM), facts)
+    if kind == "pandas.Series":
+        series = frame.iloc[:, 0]
+        series.attrs = dict(frame.attrs)
+        return series.rename(None) if facts["unnamed"] else series
+    return frame
+
+
+def _as_polars(pl: Any, table: Any) -> Any:
+    try:
+        return pl.from_arrow(table)
+    except BaseException as error:  # what Rust panics with is no Exception
+        if not isinstance(error, pl.exceptions.PolarsError) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"polars cannot take it: {error}") from error
+
+
+def why_not(payload: Any, through: Any) -> str:
+    """Why `payload` would not come back exactly; empty if it would. `through` takes a table and gives what its file gives back.
+
+    Types, names and index are tried on a payload of no rows; columns of Python objects are tried whole.
+    """
+    kind = kind_of(payload)
+    if kind is None:
+        return f"it is a {type(payload).__module__}.{type(payload).__qualname__}; known are {', '.join(KINDS)}"
+    try:
+        if kind == "pyarrow.Table":
+            empty = payload.slice(0, 0)
+            back = through(empty)
+            return "" if back.schema.equals(empty.schema, check_metadata=True) else f"its schema would come back as {back.schema}"
+        if kind.startswith("polars"):
+            empty = payload.slice(0, 0)
+            back = through(empty)
+            same = back.equals(empty) and (back.schema == empty.schema if kind == "polars.DataFrame" else _same_series(back, empty))
+            return "" if same else f"its columns would come back as {back}"
+        return _why_not_pandas(payload, through)
+    except _FLAWS as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _same_series(left: Any, right: Any) -> bool:
+    return bool(left.name == right.name and left.dtype == right.dtype)
+
+
+def _why_not_pandas(payload: Any, through: Any) -> str:
+    import pandas as pd
+
+    if not payload.flags.allows_duplicate_labels:
+        return "its flag allows_duplicate_labels=False would be lost"
+    frame = payload.to_frame() if isinstance(payload, pd.Series) else payload
+    if frame.columns.has_duplicates:
+        return f"its column names are not unique: {list(frame.columns[frame.columns.duplicated()])}"
+    if not len(frame.columns) and len(frame):
+        return "it has rows but no columns"
+    if flaw := _difference(payload.iloc[:0], through(payload.iloc[:0])):
+        return flaw
+    objects = frame.loc[:, [dtype.kind == "O" and dtype.name == "object" for dtype in frame.dtypes]]
+    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+    if objects.shape[1] or any(level.dtype == object for level in levels):
+        back = through(objects)
+        if flaw := _difference(objects, back):
+            return flaw
+        for name in objects.columns:
+            if flaw := _mixed(objects[name], back[name], f"column {name!r}"):
+                return flaw
+        for number, level in enumerate(levels):
+            if level.dtype == object and (flaw := _mixed(level, back.index.get_level_values(number), "index")):
+                return flaw
+    return ""
+
+
+def _mixed(left: Any, right: Any, what: str) -> str:
+    """The first element of a different type, which comparing values does not see (None and NaN, 1 and True)."""
+    for mine, other in zip(left, right, strict=True):
+        if isinstance(mine, (list, tuple, dict, set)):
+            return f"{what} holds {type(mine).__name__}s; use PickleFileIO"
+        if type(mine) is not type(other):
+            return f"{what} holds {mine!r}, which would come back as {other!r}; give the column one type, or use PickleFileIO"
+    return ""
+
+
+def _difference(left: Any, right: Any) -> str:
+    from pandas.testing import assert_frame_equal, assert_series_equal
+
+    if type(left) is not type(right):
+        return f"it would come back as a {type(right).__name__}"
+    same = assert_frame_equal if left.ndim == 2 else assert_series_equal
+    try:
+        same(left, right, check_exact=True)
+    except AssertionError as error:
+        return " ".join(str(error).split())
+    if repr(left.attrs) != repr(right.attrs):
+        return f"its attrs {left.attrs!r} would come back as {right.attrs!r}"
+    return ""
+
+
+def _packed_dictionaries(pa: Any, table: Any) -> dict[int, str]:
+    """The categories of each categorical column: files keep neither unused ones, nor their order, nor any without rows."""
+    packed: dict[int, str] = {}
+    for place, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            values = column.chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, pa.schema([("values", values.type)])) as writer:
+                writer.write_table(pa.table([values], ["values"]))
+            facts = {"ordered": column.type.ordered, "values": b64encode(sink.getvalue()).decode()}
+            packed[place] = json.dumps(facts)
+    return packed
+
+
+def _with_dictionary(table: Any, place: int, packed: str) -> Any:
+    """`table`, its column at `place` made of the categories that `_packed_dictionaries` kept."""
+    pa = need("pyarrow", "pyarrow", "arrow", "ParquetFileIO")
+    pc = need("pyarrow.compute", "pyarrow", "arrow", "ParquetFileIO")
+    facts = json.loads(packed)
+    values = pa.ipc.open_stream(b64decode(facts["values"])).read_all().column(0).combine_chunks()
+    column = table.column(place)
+    plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    codes = pc.index_in(plain.cast(values.type), value_set=values) if len(values) else pa.chunked_array([pa.nulls(len(column), pa.int32())])
+    codes = pa.concat_arrays(codes.chunks) if codes.num_chunks else pa.array([], pa.int32())
+    made = pa.DictionaryArray.from_arrays(codes, values, ordered=facts["ordered"])
+    return table.set_column(place, pa.field(table.field(place).name, made.type), pa.chunked_array([made]))
+
+
+def _pandas_facts(frame: Any) -> dict[str, Any]:
+    """What pandas' own metadata in a table does not say."""
+    import pandas as pd
+
+    facts: dict[str, Any] = {}
+    objects = {str(name): _missing(frame[name]) for name in frame.columns if frame[name].dtype == object}
+    seconds = {str(name): str(dtype) for name, dtype in frame.dtypes.items() if str(dtype).startswith(("datetime64[s", "timedelta64[s"))}
+    if objects:
+        facts["objects"] = objects
+    if seconds:
+        facts["seconds"] = seconds
+    if frame.index.dtype == object and frame.index.nlevels == 1:
+        facts["object_index"] = _missing(frame.index)
+    if frame.columns.dtype == object and frame.columns.nlevels == 1:
+        facts["object_columns"] = True
+    if isinstance(frame.index, (pd.DatetimeIndex, pd.TimedeltaIndex)) and frame.index.freq is not None:
+        facts["freq"] = frame.index.freqstr
+    return facts
+
+
+def _missing(values: Any) -> str:
+    return "NaN" if any(isinstance(value, float) for value in values[values.isna()]) else "None"
+
+
+def _restored(frame: Any, facts: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    for place, name in enumerate(list(frame.columns)):
+        if str(name) in facts.get("objects", {}):
+            values = _as_objects(frame.iloc[:, place], facts["objects"][str(name)])
+            frame[name] = pd.Series(values, index=frame.index, dtype=object)
+        elif str(name) in facts.get("seconds", {}):
+            frame[name] = frame[name].astype(facts["seconds"][str(name)])
+    if "object_index" in facts:
+        frame.index = pd.Index(_as_objects(frame.index, facts["object_index"]), dtype=object, name=frame.index.name)
+    if facts.get("object_columns"):
+        frame.columns = pd.Index(frame.columns.to_numpy(dtype=object), dtype=object, name=frame.columns.name)
+    if "freq" in facts:
+        index: Any = frame.index
+        index.freq = facts["freq"]
+    return frame
+
+
+def _as_objects(values: Any, missing: str) -> Any:
+    """Newer pandas makes its own string type of what was a column of Python strings."""
+    if values.dtype == object and missing == "None":
+        return values
+    found = values.to_numpy(dtype=object, copy=True)
+    found[values.isna()] = None if missing == "None" else float("nan")
+    return found

@@ -1,0 +1,38 @@
+"""JSON-like values as YAML, for people to read and edit."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+from persistable.fileio.base import FileIO, Sink, need
+from persistable.fileio.json import why_not_json_like
+
+
+class YamlFileIO(FileIO[Any]):
+    """JSON-like values, exactly; what JsonFileIO refuses is refused here. Loading uses the safe loader: no objects are made.
+
+    Dates and other YAML types in files made by hand load as PyYAML reads them. Needs the extra yaml.
+    """
+
+    suffix = ".yaml"
+
+    def check(self, payload: Any) -> None:
+        reason = why_not_json_like(payload)
+        if reason:
+            self._refuse(reason)
+
+    def dump(self, payload: Any, file: BinaryIO) -> None:
+        yaml = need("yaml", "pyyaml", "yaml", "YamlFileIO")
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        sink: Any = Sink(file)
+        text = io.TextIOWrapper(sink, encoding="utf-8", newline="\n")
+        yaml.dump(payload, text, Dumper=dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+        text.flush()
+
+    def load(self, file: Any) -> Any:
+        yaml = need("yaml", "pyyaml", "yaml", "YamlFileIO")
+        try:
+            return yaml.load(file.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, RecursionError, TypeError, AttributeError) as error:
+            raise self._malformed(str(error)) from error

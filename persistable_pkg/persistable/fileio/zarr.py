@@ -1,0 +1,83 @@
+"""Chunked arrays and groups of them as a zarr version 3 folder."""
+
+# payloads are of types that are known at run time only
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from persistable.fileio.base import Parts, PartsFileIO, need
+
+
+class ZarrFileIO(PartsFileIO[Any]):
+    """A plain array, or a dict of names to arrays or such dicts. `chunks` is the shape of a chunk (None: zarr chooses). Extra: zarr.
+
+    A folder rather than a zip: each chunk is a file of the store, so that zarr itself can open it there and read parts.
+    Arrays come back in C order, writable, whole.
+    """
+
+    suffix = ".zarr"
+
+    def __init__(self, chunks: list[int] | None = None) -> None:
+        self.chunks = None if chunks is None else list(chunks)
+
+    def check(self, payload: Any) -> None:
+        self._check(payload, "payload", top=True)
+
+    def dump_parts(self, payload: Any, create: Callable[[str], AbstractContextManager[BinaryIO]]) -> None:
+        import tempfile
+
+        zarr = need("zarr", "zarr", "zarr", "ZarrFileIO")
+        with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
+            self._write(zarr, zarr.storage.LocalStore(folder), "", payload)
+            for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+                with path.open("rb") as source, create(path.relative_to(folder).as_posix()) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+
+    def load_parts(self, parts: Parts) -> Any:
+        zarr = need("zarr", "zarr", "zarr", "ZarrFileIO")
+        store = zarr.storage.LocalStore(parts.folder(), read_only=True)
+        try:
+            return _read(zarr, zarr.open(store=store, mode="r", zarr_format=3))
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._malformed(f"{type(error).__name__}: {error}") from error
+
+    def _check(self, value: Any, path: str, top: bool = False) -> None:
+        import numpy as np
+
+        if type(value) is dict:
+            for name, item in value.items():
+                if type(name) is not str or not name or "/" in name or name in (".", "..", "zarr.json") or name.startswith("__"):
+                    self._refuse(f"{path} has the name {name!r}, which zarr does not take")
+                self._check(item, f"{path}[{name!r}]")
+            return
+        if type(value) is not np.ndarray:
+            self._refuse(f"{path} is a {type(value).__name__}, not a plain numpy array" + (" or a dict of them" if top else ""))
+        if value.dtype.kind not in "biufc" or value.dtype.itemsize > 16 or value.dtype.char in "gG":
+            self._refuse(f"{path} has the dtype {value.dtype!r}; zarr keeps bool, int, uint, float and complex exactly")
+
+    def _write(self, zarr: Any, store: Any, path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            zarr.create_group(store=store, path=path, zarr_format=3, attributes={"order": list(value)})
+            for name, item in value.items():
+                self._write(zarr, store, f"{path}/{name}".lstrip("/"), item)
+            return
+        chunks = "auto" if self.chunks is None or len(self.chunks) != value.ndim else tuple(self.chunks)
+        array = zarr.create_array(store=store, name=path or None, shape=value.shape, dtype=value.dtype, chunks=chunks, zarr_format=3,
+                                  config={"write_empty_chunks": True})  # fmt: skip
+        array[...] = value
+
+
+def _read(zarr: Any, node: Any) -> Any:
+    if isinstance(node, zarr.Group):
+        names = node.attrs["order"] if "order" in node.attrs else sorted(node.keys())
+        return {name: _read(zarr, node[name]) for name in names}
+    import numpy as np
+
+    return np.asarray(node[...], dtype=node.dtype)

@@ -1,0 +1,147 @@
+"""A format by declared type, by suffix, by registration, by its record."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, NewType, Optional, Union
+
+import matplotlib.figure
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from persistable.errors import UnknownFormat
+from persistable.fileio import (
+    ArrowFileIO,
+    BytesFileIO,
+    CompressedFileIO,
+    CsvFileIO,
+    FigureFileIO,
+    FileIO,
+    FolderFileIO,
+    JsonFileIO,
+    NumpyFileIO,
+    ParquetFileIO,
+    PickleFileIO,
+    TextFileIO,
+    YamlFileIO,
+    choose,
+    fileio_for,
+    fileio_from_spec,
+    register_fileio,
+)
+
+Name = NewType("Name", str)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (np.ndarray, NumpyFileIO()), (npt.NDArray[np.float64], NumpyFileIO()), (np.ndarray[Any, np.dtype[np.int8]], NumpyFileIO()),
+        (npt.NDArray[np.object_], PickleFileIO()), (npt.NDArray[Any], NumpyFileIO()),
+        (pd.DataFrame, ParquetFileIO()), (pd.Series, ParquetFileIO()), (pl.DataFrame, ParquetFileIO()), (pl.Series, ParquetFileIO()),
+        (pa.Table, ArrowFileIO()), (str, TextFileIO()), (bytes, BytesFileIO()), (matplotlib.figure.Figure, FigureFileIO()),
+        (Path, FolderFileIO()), (type(Path()), FolderFileIO()),
+        (int, JsonFileIO()), (float, JsonFileIO()), (bool, JsonFileIO()), (None, JsonFileIO()), (type(None), JsonFileIO()),
+        (dict, JsonFileIO()), (list, JsonFileIO()), (dict[str, int], JsonFileIO()), (list[dict[str, list[float]]], JsonFileIO()),
+        (dict[int, str], PickleFileIO()), (dict[str, np.ndarray], PickleFileIO()), (list[tuple[int, ...]], PickleFileIO()), (tuple, PickleFileIO()),  # noqa: E501
+        (set[int], PickleFileIO()), (bytearray, PickleFileIO()), (Any, PickleFileIO()), (int | None, PickleFileIO()), (Optional[str], PickleFileIO()),  # noqa: E501, UP045
+        (Union[str, bytes], PickleFileIO()), (object, PickleFileIO()), (FileIO, PickleFileIO()), (list[int | str], PickleFileIO()),  # noqa: UP007
+        (Annotated[pd.DataFrame, "note"], ParquetFileIO()), (Name, TextFileIO()), (complex, PickleFileIO()), ("", None),
+    ],
+)  # fmt: skip
+def test_by_type(kind: Any, expected: FileIO[Any] | None) -> None:
+    if expected is None:
+        with pytest.raises(UnknownFormat):
+            fileio_for(kind)
+    else:
+        assert fileio_for(kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (".csv", CsvFileIO()), ("a/b.c/x.CSV", CsvFileIO()), (".csv.zst", CompressedFileIO(CsvFileIO())), ("x.y.json.gz", CompressedFileIO(JsonFileIO(), "gzip")),  # noqa: E501
+        (Path("data-001.parquet"), ParquetFileIO()), ("s3://bucket/v1.2/x.npy", NumpyFileIO()), (".yml", YamlFileIO()), ("f.svg", FigureFileIO("svg")),  # noqa: E501
+        ("C:\\data\\x.txt", TextFileIO()), (".pkl", PickleFileIO()), (".pickle", PickleFileIO()),
+    ],
+)  # fmt: skip
+def test_by_suffix(name: Any, expected: FileIO[Any]) -> None:
+    assert fileio_for(name) == expected
+
+
+@pytest.mark.parametrize("name", [".xyz", "README", "x.zst", "", "a.csv/b"])
+def test_an_unknown_suffix_lists_the_known(name: str) -> None:
+    with pytest.raises(UnknownFormat, match=r"\.csv, .*\.parquet"):
+        fileio_for(name)
+
+
+class Shape:
+    pass
+
+
+class Square(Shape):
+    pass
+
+
+class ShapeFileIO(FileIO[Shape]):
+    suffix = ".shape"
+
+    def dump(self, payload: Shape, file: BinaryIO) -> None:
+        file.write(b"shape")
+
+    def load(self, file: Any) -> Shape:
+        return Shape()
+
+
+@pytest.fixture(autouse=True)
+def _unregister(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "_registered", dict(choose._registered))
+    monkeypatch.setattr(choose, "_suffixes", dict(choose._suffixes))
+
+
+def test_users_register_types_and_suffixes_and_the_later_wins() -> None:
+    register_fileio(ShapeFileIO, types=[Shape, dict[str, Shape]], suffixes=[".shape", ".csv"])
+    assert fileio_for(Shape) == fileio_for(dict[str, Shape]) == fileio_for("x.shape") == fileio_for(".csv") == ShapeFileIO()
+    assert fileio_for("x.shape.gz") == CompressedFileIO(ShapeFileIO(), "gzip")
+    assert fileio_for(Square) == PickleFileIO(), "a class stands for itself"
+    register_fileio(lambda: CsvFileIO(index=False), types=[Shape, pd.DataFrame], suffixes=[".csv"])
+    assert fileio_for(Shape) == fileio_for(pd.DataFrame) == fileio_for(".csv") == CsvFileIO(index=False)
+    with pytest.raises(ValueError, match="dot"):
+        register_fileio(ShapeFileIO, suffixes=["shape"])
+
+
+def test_a_type_may_be_registered_by_name() -> None:
+    register_fileio(ShapeFileIO, types=[f"{Shape.__module__}:Shape"])
+    assert fileio_for(Shape) == ShapeFileIO()
+
+
+def test_asking_imports_no_package() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from persistable.fileio import fileio_for\n"
+        "fileio_for('.parquet'), fileio_for('.npy'), fileio_for(dict[str, int]), fileio_for('.csv.zst'), fileio_for('.pdf'), fileio_for('.zarr')\n"  # noqa: E501
+        "print(*({'numpy', 'pandas', 'pyarrow', 'matplotlib', 'zstandard', 'zarr', 'polars'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["NoSuchFileIO", "no_such_module:X", "persistable.fileio.csv:Nope", "json:JSONDecoder"])
+def test_a_spec_of_something_else_is_unknown(name: str) -> None:
+    with pytest.raises(UnknownFormat, match=name.rpartition(":")[2]):
+        fileio_from_spec({"io": name, "options": {}})
+
+
+def test_every_public_name_is_there() -> None:
+    from persistable import fileio
+
+    assert set(dir(fileio)) == set(fileio.__all__)
+    for name in fileio.__all__:
+        assert getattr(fileio, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = fileio.NoSuchThing
