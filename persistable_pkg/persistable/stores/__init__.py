@@ -1,0 +1,53 @@
+"""Bytes at paths, wherever they lie. Nothing here is imported before it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persistable.stores.base import Store, check_name, check_path, enclosing_store
+    from persistable.stores.local import LocalStore
+    from persistable.stores.memory import MemoryStore
+    from persistable.stores.object import ObjectStore
+    from persistable.stores.open import open_store, register_store
+    from persistable.stores.sqlite import SQLiteStore
+
+__all__ = [
+    "LocalStore",
+    "MemoryStore",
+    "ObjectStore",
+    "SQLiteStore",
+    "Store",
+    "check_name",
+    "check_path",
+    "enclosing_store",
+    "open_store",
+    "register_store",
+]
+
+_HOMES = {
+    "LocalStore": "local",
+    "MemoryStore": "memory",
+    "ObjectStore": "object",
+    "SQLiteStore": "sqlite",
+    "Store": "base",
+    "check_name": "base",
+    "check_path": "base",
+    "enclosing_store": "base",
+    "open_store": "open",
+    "register_store": "open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

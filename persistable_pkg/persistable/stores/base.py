@@ -1,0 +1,230 @@
+"""What every store does: bytes at paths, nothing visible before it is whole.
+
+A path is relative, ``/``-separated and made of checked parts (see `check_path`). A store knows nothing of payloads, formats or keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self, runtime_checkable
+
+from persistable.errors import InvalidName
+
+Bytes = bytes | bytearray | memoryview
+MAX_PART_BYTES = 255
+HIDDEN = ".persistable"  # the folder beside the root that listings pass over
+# what nearly every path looks like: found safe by one match, everything else is looked at part by part
+_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|\Z)"  # Windows opens a device for these, whatever the suffix
+_SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"
+_SAFE_PATH = re.compile(rf"(?:\.persistable/)?{_SAFE_PART}(?:/{_SAFE_PART})*", re.ASCII)
+_DEVICE_NAME = re.compile(_DEVICE)
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+
+
+class Stat(NamedTuple):
+    """Size in bytes, and a stamp that changes whenever the bytes do (None where the store cannot tell cheaply)."""
+
+    size: int
+    stamp: object | None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Bytes at paths. Picklable; usable from several threads; a context manager inside which it is the default store."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets; `open_store` of it gives an equal store, credentials apart."""
+        ...
+
+    def read(self, path: str) -> BinaryIO:
+        """Open for streaming; close it. Raises FileNotFoundError where nothing is committed."""
+        ...
+
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """A stream whose bytes appear at `path`, replacing what was there, when the block ends without an exception."""
+        ...
+
+    def create(self, path: str, data: Bytes) -> bool:
+        """Put `data` at `path` unless something is there; True if this call did it. Atomic among processes and hosts."""
+        ...
+
+    def get(self, path: str) -> bytes:
+        """All bytes at `path`. Raises FileNotFoundError."""
+        ...
+
+    def put(self, path: str, data: Bytes) -> None:
+        """Replace what is at `path` by `data`, atomically."""
+        ...
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """What `get` would give for each path that exists, in as few round trips as the store can."""
+        ...
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        """`put` for each item, in as few round trips as the store can; each item whole or absent."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def stat(self, path: str) -> Stat | None:
+        """None where nothing is committed."""
+        ...
+
+    def delete(self, path: str) -> bool:
+        """True if something was there."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every committed path in the folder `prefix` and below, in no promised order; unfinished writes never show."""
+        ...
+
+    def local_path(self, path: str) -> Path | None:
+        """Where the bytes lie as a local file, for stores that keep them so, whether or not they exist yet."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. The store opens them again when used."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+# the stores entered around here, outermost first; a tuple, so that threads and tasks each change only their own
+_entered: ContextVar[tuple[Any, ...]] = ContextVar("persistable_entered_stores", default=())
+
+
+def enclosing_store() -> Store | None:
+    """The store of the innermost ``with open_store(...)`` around the caller, in this thread or task."""
+    entered = _entered.get()
+    store: Store | None = entered[-1] if entered else None
+    return store
+
+
+class BaseStore:
+    """What stores share: equality by place, being the default inside ``with``, and the batch calls one by one."""
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError(f"{type(self).__name__}.url")
+
+    def get(self, path: str) -> bytes:
+        raise NotImplementedError(f"{type(self).__name__}.get")
+
+    def put(self, path: str, data: Bytes) -> None:
+        raise NotImplementedError(f"{type(self).__name__}.put")
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for path in paths:
+            try:
+                found[path] = self.get(path)
+            except FileNotFoundError:
+                pass
+        return found
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        for path, data in items.items():
+            self.put(path, data)
+
+    def local_path(self, path: str) -> Path | None:
+        check_path(path)
+        return None
+
+    def close(self) -> None:
+        return None
+
+    def __enter__(self) -> Self:
+        _entered.set((*_entered.get(), self))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        entered = list(_entered.get())
+        for i in range(len(entered) - 1, -1, -1):
+            if entered[i] is self:
+                del entered[i]
+                break
+        _entered.set(tuple(entered))
+        if not any(store is self for store in entered):  # entered twice: the outer block still uses the connections
+            self.close()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseStore) and type(other) is type(self) and other.url == self.url
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.url))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+
+def byte_view(data: Bytes) -> memoryview:
+    """`data` as a flat run of bytes, copied only where it is not one already."""
+    view = memoryview(data)
+    if view.ndim == 1 and view.itemsize == 1 and view.c_contiguous:
+        return view
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+
+
+def in_folder(path: str, prefix: str) -> bool:
+    """Whether a listing of the folder `prefix` shows `path`: never unfinished writes, nor the hidden folder unless it was asked for."""
+    if not (path.startswith(prefix + "/") if prefix else not (path + "/").startswith(HIDDEN + "/")):
+        return False
+    return not is_temporary(path.rpartition("/")[2])
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one of those kept for unfinished writes, which no payload can have."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` itself, if it is empty or names a folder; else InvalidName."""
+    return check_path(prefix) if prefix else prefix
+
+
+def check_path(path: str) -> str:
+    """`path` itself, if every part is a name that exists on every platform and stays inside its folder; else InvalidName."""
+    if _SAFE_PATH.fullmatch(path) is None:
+        for part in path.split("/"):
+            check_name(part)
+    return path
+
+
+def check_name(name: str) -> str:
+    """`name` itself, if it may be one part of a path; else InvalidName, saying why."""
+    reason = _why_not(name)
+    if reason:
+        shown = name if len(name) <= 60 else name[:57] + "..."
+        raise InvalidName(f"{shown!r} cannot be part of a path: {reason}; choose another name", name=name)
+    return name
+
+
+def _why_not(name: str) -> str:
+    if not name:
+        return "it is empty"
+    if "/" in name or "\\" in name:
+        return "it contains a separator"
+    if name in (".", ".."):
+        return "it names a folder above or this one"
+    found = _FORBIDDEN.search(name)
+    if found:
+        return f"it contains {found.group()!r}"
+    if is_temporary(name):
+        return "names that start with a dot and end in .tmp are kept for unfinished writes"
+    if name[-1] in ". ":
+        return "it ends in a dot or a space"
+    if _DEVICE_NAME.match(name):
+        return "Windows takes it for a device"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "it contains half a surrogate pair"
+    return f"it is {size} bytes long, the limit is {MAX_PART_BYTES}" if size > MAX_PART_BYTES else ""

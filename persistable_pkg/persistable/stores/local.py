@@ -1,0 +1,552 @@
+"""Bytes at paths of a local or mounted folder.
+
+Every call is a handful of system calls on file descriptors: a hit of a tiny payload costs microseconds, and `pathlib` or `io` would
+cost more than the disk does. What is being written lies beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
+
+On a file system that folds case or unicode forms (macOS, Windows) two paths that differ only so are one file; a store cannot tell them
+apart, so whoever reads compares the record with the key wanted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import io
+import os
+import stat as _stat
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NoReturn, cast
+
+from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_name, check_path, check_prefix, is_temporary
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | _BINARY
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+_CHUNK = 65536
+_KEPT_SOURCE_LIMIT = 65536
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.EINVAL})
+_GONE = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+_kept: dict[str, str] = {}  # source files of exclusive creates, and the process they belong to
+
+_counter = count()
+_process = os.urandom(6).hex()
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.urandom(6).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class LocalStore(BaseStore):
+    """A folder of this machine, or one mounted here.
+
+    ``root`` is made absolute at once and created only when something is written. With ``fsync=True`` every write waits until the disk
+    has it (milliseconds instead of microseconds), so that it survives a power failure; a killed process never needs that.
+    Deleting leaves empty folders in place: removing one could pull it from under another process that is about to write there.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
+        place = os.fsdecode(root)
+        if place.startswith("~"):
+            place = os.path.expanduser(place)
+        place = os.path.abspath(place)
+        self.root = place
+        self.fsync = fsync
+        self._prefix = place if place.endswith(os.sep) else place + "/"
+        self._source = _Source(self._prefix)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> LocalStore:
+        """The store of ``file:///absolute/folder``; a plain path serves as well."""
+        scheme, found, rest = url.partition("://")
+        place = rest if found else scheme
+        if os.name == "nt" and len(place) > 2 and place[0] == "/" and place[2] == ":":
+            place = place[1:]
+        return cls(place or ".", **options)
+
+    @property
+    def url(self) -> str:
+        place = self.root.replace(os.sep, "/")
+        return "file://" + (place if place.startswith("/") else "/" + place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.root, self.fsync)
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        check_path(path)
+        try:
+            fd = os.open(self._prefix + path, _READ)
+        except OSError as error:
+            self._no_read(error, path)
+        try:
+            data = os.read(fd, _CHUNK)
+            # a short read is the end on every local file system, but not on every mounted one: ask
+            if data and os.read(fd, 1):
+                os.lseek(fd, 0, os.SEEK_SET)
+                with io.FileIO(fd, "rb", closefd=False) as file:
+                    data = file.readall()  # sized by fstat: one allocation, whatever the length
+            return data
+        except OSError as error:
+            self._no_read(error, path)
+        finally:
+            os.close(fd)
+
+    def read(self, path: str) -> BinaryIO:
+        check_path(path)
+        try:
+            return open(self._prefix + path, "rb", buffering=_CHUNK)
+        except OSError as error:
+            self._no_read(error, path)
+
+    def exists(self, path: str) -> bool:
+        # asked far more often of what is absent: access(2) says so without an exception, but also of what lies in a closed folder
+        place = self._prefix + check_path(path)
+        if not os.access(place, os.F_OK) and os.access(place.rpartition("/")[0], os.X_OK):
+            return False
+        return self._lookup(path) is not None
+
+    def stat(self, path: str) -> Stat | None:
+        found = self._lookup(path)
+        if found is None:
+            return None
+        return Stat(found.st_size, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+    def local_path(self, path: str) -> Path:
+        return Path(self._prefix + check_path(path))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._walk(check_prefix(prefix))
+
+    def local_name(self, path: str) -> str:
+        """Where `path` lies, as a string: making a Path costs more than opening the file."""
+        return self._prefix + path
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        pending = [prefix + "/" if prefix else ""]
+        seen: set[tuple[int, int]] = set()  # folders reached through links, so that a loop ends
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = os.scandir(self._prefix + folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # the root of an empty store, or a folder that went while we listed
+            except OSError as error:
+                self._no_read(error, folder.rstrip("/"))
+            with entries:
+                for entry in entries:
+                    name = entry.name
+                    if is_temporary(name) or (not folder and name == HIDDEN) or not _is_listable(name):
+                        continue
+                    if entry.is_dir():
+                        if not entry.is_symlink() or _first_visit(entry, seen):
+                            pending.append(folder + name + "/")
+                    elif entry.is_file():
+                        yield folder + name
+
+    def _lookup(self, path: str) -> os.stat_result | None:
+        check_path(path)
+        try:
+            found = os.stat(self._prefix + path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._no_read(error, path)
+        return found if _stat.S_ISREG(found.st_mode) else None
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        target = self._prefix + check_path(path)
+        temporary = _beside(target)
+        try:
+            self._fill(temporary, data)
+            os.replace(temporary, target)
+        except OSError as error:
+            _discard(temporary)
+            self.no_write(error, path)
+        except BaseException:
+            _discard(temporary)
+            raise
+        if self.fsync:
+            _sync_folder(target)
+
+    def write(self, path: str) -> _Write:
+        return _Write(self, check_path(path))
+
+    def create(self, path: str, data: Bytes) -> bool:
+        target = self._prefix + check_path(path)
+        try:
+            return self._create(target, data)
+        except OSError as error:
+            self.no_write(error, path)
+        finally:
+            if self.fsync:
+                _sync_folder(target)
+
+    def _create(self, target: str, data: Bytes) -> bool:
+        source = self._source.holding(data) if not self.fsync else None
+        if source is not None:
+            try:
+                os.link(source, target)
+                return True
+            except FileExistsError:
+                return False
+            except OSError:
+                # no parent folder yet, or: too many links, another file system, the source was swept away; the long way copes with each
+                if os.path.isdir(os.path.dirname(target)):
+                    self._source.forget()
+        temporary = _beside(target)
+        try:
+            self._fill(temporary, data)
+            try:
+                os.link(temporary, target)
+                return True
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return self._create_without_links(target, data)
+        finally:
+            _discard(temporary)
+
+    def _create_without_links(self, target: str, data: Bytes) -> bool:
+        # FAT and some network file systems: still exclusive, but a kill in here leaves a file that is cut short
+        try:
+            fd = os.open(target, _NEW, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            _write_all(fd, data)
+        except BaseException:
+            os.close(fd)
+            _discard(target)
+            raise
+        os.close(fd)
+        return True
+
+    def delete(self, path: str) -> bool:
+        target = self._prefix + check_path(path)
+        try:
+            os.unlink(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if os.path.isdir(target):
+                return False
+            self.no_write(error, path)
+        return True
+
+    def new_file(self, path: str) -> Path:
+        """An empty file beside where `path` will lie, to be filled in place and then given to `adopt`, or deleted."""
+        temporary = _beside(self._prefix + check_path(path))
+        try:
+            os.close(_open_new(temporary))
+        except OSError as error:
+            self.no_write(error, path)
+        return Path(temporary)
+
+    def adopt(self, source: str | os.PathLike[str], path: str) -> None:
+        """Move a file that is completely written to `path`, replacing what was there; no byte is copied.
+
+        ``source`` must lie on the same file system (`new_file` gives one that does); after an error it is still where it was.
+        """
+        target = self._prefix + check_path(path)
+        try:
+            if self.fsync:
+                _sync_file(source)
+            try:
+                os.replace(source, target)
+            except FileNotFoundError:
+                os.stat(source)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.replace(source, target)
+        except OSError as error:
+            self.no_write(error, path)
+        if self.fsync:
+            _sync_folder(target)
+
+    def abandoned(self, min_age: float = 86400.0) -> Iterator[tuple[Path, int]]:
+        """Files of writes that were killed: where they lie and their size in bytes.
+
+        Only those not written to for ``min_age`` seconds; a write that still runs has a younger file. Deleting them is safe.
+        """
+        oldest = time.time() - min_age
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if is_temporary(name):
+                    place = Path(folder, name)
+                    try:
+                        found = place.stat()
+                    except FileNotFoundError:
+                        continue
+                    if found.st_mtime <= oldest:
+                        yield place, found.st_size
+
+    def close(self) -> None:
+        self._source.forget()
+
+    def _fill(self, temporary: str, data: Bytes) -> None:
+        fd = _open_new(temporary)
+        try:
+            _write_all(fd, data)
+            if self.fsync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    # --- errors
+
+    def _no_read(self, error: OSError, path: str) -> NoReturn:
+        code = error.errno
+        place = self._prefix + path
+        if code == errno.ENOENT:
+            raise error
+        if code == errno.ENOTDIR:
+            raise FileNotFoundError(errno.ENOENT, "nothing is stored here", place) from None
+        if code == errno.EISDIR or (code == errno.EACCES and os.name == "nt" and os.path.isdir(place)):
+            raise FileNotFoundError(errno.ENOENT, "nothing is stored here, it is a folder", place) from None
+        if code in _DENIED:
+            message = f"{place} may not be read by this user ({error.strerror}); ask for read permission, or use another store"
+            raise StoreError(message, url=self.url, path=path) from error
+        kind = StoreUnavailable if code in _GONE else StoreError
+        raise kind(f"{place} could not be read: {error.strerror or error}", url=self.url, path=path) from error
+
+    def no_write(self, error: OSError, path: str) -> NoReturn:
+        if isinstance(error, StoreError):
+            raise error
+        code = error.errno
+        place = self._prefix + path
+        about: dict[str, Any] = {"url": self.url, "path": path}
+        reason = error.strerror or str(error)
+        if code in _FULL:
+            raise StoreFull(f"no room for {place} ({reason}); free some space or raise the quota, then try again", **about) from error
+        if code in _DENIED:
+            message = f"{place} may not be written by this user ({reason}); ask for write permission, or use another store"
+            raise StoreReadOnly(message, **about) from error
+        if code in (errno.ENOTDIR, errno.EEXIST):
+            raise StoreError(f"{place} needs a folder where there is a file ({reason}); move that file away", **about) from error
+        if code in (errno.EISDIR, errno.ENOTEMPTY):
+            raise StoreError(f"{place} is a folder ({reason}); move it away or choose another name", **about) from error
+        if code == errno.EXDEV:
+            message = f"{error.filename} cannot become {place}: they lie on different file systems; use the file that new_file gave"
+            raise StoreError(message, **about) from error
+        kind = StoreUnavailable if code in _GONE else StoreError
+        raise kind(f"{place} could not be written: {reason}", **about) from error
+
+
+class _Write:
+    """The block around a write: a real file that takes its place when the block ends well, and is gone when it does not."""
+
+    def __init__(self, store: LocalStore, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._target = store.local_name(path)
+
+    def __enter__(self) -> BinaryIO:
+        self._temporary = _beside(self._target)
+        try:
+            fd = _open_new(self._temporary)
+        except OSError as error:
+            self._store.no_write(error, self._path)
+        self._file = _File(self, fd)
+        return cast(BinaryIO, self._file)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._abort()
+            if isinstance(error, OSError) and error.errno in _FULL and not isinstance(error, StoreError):
+                self._store.no_write(error, self._path)
+            return
+        try:
+            if not self._file.closed:
+                self._file.flush()
+                if self._store.fsync:
+                    os.fsync(self._file.fileno())
+                self._file.close()
+            elif self._store.fsync:
+                _sync_file(self._temporary)
+            os.replace(self._temporary, self._target)
+        except OSError as failure:
+            self._abort()
+            self._store.no_write(failure, self._path)
+        except BaseException:
+            self._abort()
+            raise
+        if self._store.fsync:
+            _sync_folder(self._target)
+
+    def _abort(self) -> None:
+        self._file.drop()
+        _discard(self._temporary)
+
+
+class _File(io.BufferedWriter):
+    """A real file with a descriptor; `drop` closes it without flushing what nobody will read."""
+
+    def __init__(self, owner: _Write, fd: int) -> None:
+        super().__init__(io.FileIO(fd, "wb"), _CHUNK)
+
+    def drop(self) -> None:
+        try:
+            self.raw.close()
+            self.close()
+        except (OSError, ValueError):
+            pass
+
+
+class _Source:
+    """One small file that exclusive creates link to, for callers that create the same bytes again and again (claims do).
+
+    A link is one system call where temp file, link and unlink are five. The file is made at the second create of the same bytes,
+    belongs to one process, and goes when the process ends.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._last: tuple[str, bytes] | None = None
+        self._made: tuple[str, bytes, str] | None = None
+
+    def holding(self, data: Bytes) -> str | None:
+        """A file with just these bytes, if there is one or it is time to make it."""
+        made = self._made
+        if made is not None and made[0] == _process and made[1] == data:
+            return made[2]
+        if len(data) > _KEPT_SOURCE_LIMIT or type(data) is not bytes:
+            return None
+        if self._last != (_process, data):
+            self._last = (_process, data)
+            return None
+        return self._make(data)
+
+    def forget(self) -> None:
+        """Remove the file; the next create makes another."""
+        made, self._made, self._last = self._made, None, None
+        if made is not None and made[0] == _process and _kept.pop(made[2], ""):
+            _discard(made[2])
+
+    def _make(self, data: bytes) -> str | None:
+        self.forget()
+        temporary = _beside(f"{self._prefix}{HIDDEN}/create")
+        try:
+            fd = _open_new(temporary)
+            try:
+                _write_all(fd, data)
+            finally:
+                os.close(fd)
+        except OSError:
+            _discard(temporary)
+            return None  # the long way will say what is wrong
+        if _process not in _kept.values():
+            _clean_at_exit()
+        _kept[temporary] = _process
+        self._made = (_process, data, temporary)
+        return temporary
+
+    def __del__(self) -> None:
+        self.forget()
+
+
+def _clean_at_exit() -> None:
+    atexit.register(_drop_kept)
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:  # its workers leave without running atexit
+        multiprocessing.Finalize(None, _drop_kept, exitpriority=0)
+
+
+def _drop_kept() -> None:
+    for place, process in list(_kept.items()):
+        if process == _process and _kept.pop(place, ""):
+            _discard(place)
+
+
+def _reopen(kind: type[LocalStore], root: str, fsync: bool) -> LocalStore:
+    return kind(root, fsync=fsync)
+
+
+def _beside(target: str) -> str:
+    """A path for an unfinished write of `target`: same folder, so that a rename is atomic; unique among threads, processes and hosts."""
+    folder, _, name = target.rpartition("/")
+    if len(name) > 50:
+        name = name[:50]  # at most 200 bytes of UTF-8
+    return f"{folder}/.{name}.{_process}{next(_counter):x}.tmp"
+
+
+def _open_new(temporary: str) -> int:
+    try:
+        return os.open(temporary, _NEW, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        return os.open(temporary, _NEW, 0o666)
+
+
+def _write_all(fd: int, data: Bytes) -> None:
+    if type(data) is not bytes:
+        data = byte_view(data)
+    written = os.write(fd, data)
+    if written < len(data):  # Linux takes 2 GiB at a time, a full disk what still fits
+        rest = memoryview(data)[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+
+def _discard(temporary: str) -> None:
+    try:
+        os.unlink(temporary)
+    except OSError:
+        pass  # gone already, or not removable: it is never listed, and `abandoned` finds it
+
+
+def _sync_file(place: str | os.PathLike[str]) -> None:
+    fd = os.open(place, os.O_RDWR | _BINARY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(target: str) -> None:
+    if os.name == "nt":
+        return  # folders cannot be opened there
+    try:
+        fd = os.open(os.path.dirname(target), os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_listable(name: str) -> bool:
+    if name.isascii() and name.isalnum():
+        return True
+    try:
+        check_name(name)
+    except ValueError:
+        return False  # no path can name it, so it is none of this store's
+    return True
+
+
+def _first_visit(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
+    found = entry.stat()
+    place = (found.st_dev, found.st_ino)
+    if place in seen:
+        return False
+    seen.add(place)
+    return True

@@ -1,0 +1,111 @@
+"""Bytes at paths in this process's memory: for tests, and as the fast layer in front of a slow store."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from itertools import count
+from types import TracebackType
+from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
+
+from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
+
+# Each operation is one step on a dict, which the interpreter makes atomic: no lock is held, so none can be held across a fork.
+_stamps = count(1)
+
+
+class _Area(dict[str, tuple[bytes, int]]):
+    __slots__ = ("__weakref__",)
+
+
+_named: dict[str, _Area] = {}
+_private: WeakValueDictionary[str, _Area] = WeakValueDictionary()
+
+
+class MemoryStore(BaseStore):
+    """A dict of this process. Stores of one ``name`` share their bytes for as long as the process lives; one without is private.
+
+    It pickles by name: inside this process that is the same bytes, in any other an empty store of that name.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is None:
+            self.name = f"private-{os.urandom(8).hex()}"
+            self._area = _private.setdefault(self.name, _Area())
+        else:
+            self.name = name
+            private = _private.get(name)
+            self._area = _named.setdefault(name, _Area()) if private is None else private
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryStore:
+        """The store of ``memory://name``."""
+        return cls(url.partition("://")[2])
+
+    @property
+    def url(self) -> str:
+        return "memory://" + self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name,)
+
+    def get(self, path: str) -> bytes:
+        found = self._area.get(check_path(path))
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
+        return found[0]
+
+    def read(self, path: str) -> BinaryIO:
+        return io.BytesIO(self.get(path))
+
+    def put(self, path: str, data: Bytes) -> None:
+        self._area[check_path(path)] = (bytes(data), next(_stamps))
+
+    def write(self, path: str) -> _Write:
+        return _Write(self, check_path(path))
+
+    def create(self, path: str, data: Bytes) -> bool:
+        entry = (bytes(data), next(_stamps))
+        return self._area.setdefault(check_path(path), entry) is entry
+
+    def exists(self, path: str) -> bool:
+        return check_path(path) in self._area
+
+    def stat(self, path: str) -> Stat | None:
+        found = self._area.get(check_path(path))
+        return None if found is None else Stat(len(found[0]), found[1])
+
+    def delete(self, path: str) -> bool:
+        return self._area.pop(check_path(path), None) is not None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        check_prefix(prefix)
+        return iter([path for path in list(self._area) if in_folder(path, prefix)])
+
+
+class _Write:
+    def __init__(self, store: MemoryStore, path: str) -> None:
+        self._store = store
+        self._path = path
+
+    def __enter__(self) -> BinaryIO:
+        self._file = _Buffer()
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._store.put(self._path, self._file.getvalue() if self._file.kept is None else self._file.kept)
+
+
+class _Buffer(io.BytesIO):
+    """What is written, also after the writer closed it."""
+
+    kept: bytes | None = None
+
+    def close(self) -> None:
+        if not self.closed:
+            self.kept = self.getvalue()
+        super().close()

@@ -1,0 +1,381 @@
+"""Bytes at paths in a bucket, or on anything else that fsspec reaches."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
+from persistable.stores.failures import kind_of
+from persistable.stores.remote import Ranges, Remote, Upload, foreign
+
+_S3 = {"s3", "s3a"}
+_GCS = {"gs", "gcs"}
+_OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
+_CACHED = 16
+# file systems of this process, by what they were made from: connecting costs a tenth of a second, a node per item makes thousands
+_connected: dict[tuple[Any, ...], Any] = {}
+# what a process was forked with: kept, because letting go of a connection says good-bye on the parent's socket
+_inherited: list[Any] = []
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _inherited.append(dict(_connected))  # their loop runs in the parent
+    _connected.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class ObjectStore(BaseStore):
+    """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
+
+    ``url_or_fs`` is a URL such as ``s3://bucket/folder`` or an fsspec file system, then with ``root`` as the folder in it. Options go to
+    the file system (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``). They are pickled with the store, so give secrets
+    here only if they may travel; those found in the environment or in the provider's own files are looked up anew in each process.
+    `url` names the endpoint but never a secret. Connections are made at first use and shared by stores with equal options.
+
+    ``exclusive`` tells whether `create` is decided by the other side. It is so for S3 (``If-None-Match``), GCS (generation 0), sftp, smb
+    and local folders; elsewhere two callers at the same moment may both win. Unfinished uploads to S3 that a killed process leaves are
+    invisible; let a lifecycle rule of the bucket remove them.
+    """
+
+    def __init__(self, url_or_fs: str | Any, root: str = "", **options: Any) -> None:
+        fsspec = foreign("fsspec")
+        self._args: tuple[Any, ...] = ()
+        self._class: Any
+        self._options: dict[str, Any]
+        chain = ""  # zip://::s3://bucket/a.zip: kept as it is, only fsspec can read it
+        if isinstance(url_or_fs, str):
+            url, options = _endpoint_from(url_or_fs, options)
+            if "::" in url:
+                chain = url
+                url_or_fs, place = fsspec.core.url_to_fs(url, **options)
+                root = f"{place.rstrip('/')}/{root}".rstrip("/")
+            else:
+                self._class = fsspec.get_filesystem_class(url.partition("://")[0].lower())
+                self._options = {**self._class._get_kwargs_from_urls(url), **options}
+                place = str(self._class._strip_protocol(url)).rstrip("/")
+                self._root = f"{place}/{root}".rstrip("/") if root else place
+                self._scheme = url.partition("://")[0].lower()
+        if not isinstance(url_or_fs, str):
+            protocol = url_or_fs.protocol
+            self._scheme = protocol if isinstance(protocol, str) else protocol[0]
+            self._class, self._args = cast(Any, type(url_or_fs)), tuple(url_or_fs.storage_args)
+            self._options = {**url_or_fs.storage_options, **options}
+            self._root = str(url_or_fs._strip_protocol(root)).rstrip("/")
+        self._url = chain or _shown(self._scheme, self._root, self._options)
+        if self._scheme in _S3 | _GCS and not self._root:
+            raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
+        self._forget()
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> ObjectStore:
+        """The store of any URL that fsspec understands; an endpoint may be given as ``?endpoint_url=``."""
+        return cls(url, **options)
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether at most one of several simultaneous `create` calls can return True."""
+        with self.errors("", writing=False):
+            return self.remote.exclusive
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_held", "_root_seen")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._held: tuple[int, Remote] | None = None
+        self._root_seen = False
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        place = self._place(path)
+        with self.errors(path, writing=False):
+            return self.remote.get(place)
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        wanted = list(dict.fromkeys(paths))
+        places = [self._place(path) for path in wanted]
+        if not wanted:
+            return {}
+        with self.errors(wanted[0], writing=False):
+            answers = self.remote.get_many(places)
+        found: dict[str, bytes] = {}
+        for path, answer in zip(wanted, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                found[path] = answer
+                continue
+            try:
+                with self.errors(path, writing=False):
+                    raise answer
+            except FileNotFoundError:
+                pass
+        return found
+
+    def read(self, path: str) -> BinaryIO:
+        place = self._place(path)
+        with self.errors(path, writing=False):
+            file = self.remote.reader(place)
+        raw = getattr(file, "raw", None)
+        if isinstance(raw, Ranges):
+            raw.guard = lambda: self._reading_on(path)
+        return file
+
+    @contextmanager
+    def _reading_on(self, path: str) -> Generator[None, None, None]:
+        try:
+            with self.errors(path, writing=False):
+                yield
+        except FileNotFoundError as error:  # it was there when the stream was opened
+            raise self._replaced(path) from error
+
+    def _replaced(self, path: str) -> StoreError:
+        return StoreError(f"{self.url}/{path} was replaced or deleted while it was being read; read it again", url=self.url, path=path)
+
+    def exists(self, path: str) -> bool:
+        return self.stat(path) is not None
+
+    def stat(self, path: str) -> Stat | None:
+        place = self._place(path)
+        with self.errors(path, writing=False):
+            found = self.remote.info(place)
+        if found is None:
+            self._check_root(path)
+        return found
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._walk(check_prefix(prefix))
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        folder = f"{self._root}/{prefix}" if prefix and self._root else prefix or self._root
+        skip = len(self._root) + 1 if self._root else 0
+        try:
+            with self.errors(prefix, writing=False):
+                for place in self.remote.walk(folder):
+                    path = place[skip:]
+                    if in_folder(path, prefix) and _is_listable(path):
+                        yield path
+        except FileNotFoundError:
+            return
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        place = self._place(path)
+        with self.errors(path, writing=True):
+            self.remote.put(place, data)
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        places = {self._place(path): data for path, data in items.items()}
+        if not places:
+            return
+        with self.errors(next(iter(items)), writing=True):
+            failed = self.remote.put_many(places)
+        for place, error in failed:
+            with self.errors(place[len(self._root) + 1 :], writing=True):
+                raise error
+
+    def create(self, path: str, data: Bytes) -> bool:
+        place = self._place(path)
+        with self.errors(path, writing=True):
+            return self.remote.create(place, data)
+
+    def write(self, path: str) -> _Write:
+        return _Write(self, path, self._place(path))
+
+    def delete(self, path: str) -> bool:
+        place = self._place(path)
+        with self.errors(path, writing=True, absent_is_error=False):
+            if self.remote.delete(place):
+                return True
+        self._check_root(path)
+        return False
+
+    def close(self) -> None:
+        """Forget the connections; they end when no other store uses them."""
+        with _lock:
+            _connected.pop(self._identity(), None)
+        self._forget()
+
+    # --- the other side
+
+    def _place(self, path: str) -> str:
+        check_path(path)
+        return f"{self._root}/{path}" if self._root else path
+
+    @property
+    def remote(self) -> Remote:
+        held = self._held
+        if held is None or held[0] != os.getpid():
+            if held is not None:
+                _inherited.append(held)
+            held = self._held = (os.getpid(), self._connect())
+        return held[1]
+
+    def _identity(self) -> tuple[Any, ...]:
+        # credentials and endpoints also come from the environment
+        environment = tuple(
+            sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "GOOGLE_", "STORAGE_EMULATOR", "AZURE_")))
+        )
+        return self._class, foreign("fsspec.utils").tokenize(self._args, self._options), environment
+
+    def _connect(self) -> Remote:
+        identity = self._identity()
+        with _lock:
+            fs = _connected.get(identity)
+            if fs is None:
+                while len(_connected) >= _CACHED:
+                    _connected.pop(next(iter(_connected)))
+                fs = _connected[identity] = self._class(*self._args, **self._connecting(), skip_instance_cache=True)
+        return _remote_for(self._scheme, fs, self._root)
+
+    def _connecting(self) -> dict[str, Any]:
+        options: dict[str, Any] = {**self._options, "use_listings_cache": False}
+        if self._scheme in _S3:
+            options["config_kwargs"] = {"max_pool_connections": 64, **options.get("config_kwargs", {})}
+        if self._class.__module__.startswith("sshfs"):
+            options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
+            options.pop("use_listings_cache")  # it passes on what it does not know
+        return options
+
+    def _check_root(self, path: str) -> None:
+        """A bucket that does not exist must never read as a payload that is missing; asked once."""
+        if self._root_seen:
+            return
+        self._root_seen = True  # at once, for the errors of asking come back here
+        try:
+            with self.errors(path, writing=False):
+                remote = self.remote
+                if remote.has_root and not remote.root_exists():
+                    raise self._no_root(path)
+        except BaseException:
+            self._root_seen = False
+            raise
+
+    def _no_root(self, path: str) -> StoreError:
+        bucket = self._root.partition("/")[0]
+        return StoreError(f"{self.url}: there is no bucket {bucket!r} here; make it, or correct the name", url=self.url, path=path)
+
+    @contextmanager
+    def errors(self, path: str, writing: bool, absent_is_error: bool = True) -> Generator[None, None, None]:
+        try:
+            yield
+        except PersistableError:
+            raise
+        except Exception as error:
+            kind = kind_of(error)
+            if kind == "missing" and not (writing and absent_is_error):
+                self._check_root(path)
+                raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
+            raise self._explained(error, kind, path, writing) from error
+
+    def _explained(self, error: Exception, kind: str, path: str, writing: bool) -> StoreError:
+        about = {"url": self.url, "path": path}
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        where = f"{self.url}/{path}" if path else self.url
+        if kind == "no root" or (kind == "missing" and self.remote.has_root and not self.remote.root_exists()):
+            return self._no_root(path)
+        if kind == "full":
+            return StoreFull(f"no room for {where} ({reason}); free some space or raise the quota", **about)
+        if kind == "no credentials":
+            return StoreError(f"{self.url}: no credentials were found ({reason}); set them up, or pass them to open_store", **about)
+        if kind == "denied" and writing:
+            return StoreReadOnly(f"{where} may not be written with these credentials ({reason}); ask for write permission", **about)
+        if kind == "denied":
+            hint = "; without s3:ListBucket the server says so of absent objects too" if self._scheme in _S3 else ""
+            return StoreError(f"{where} may not be read with these credentials ({reason}); ask for read permission{hint}", **about)
+        if kind == "unreachable":
+            return StoreUnavailable(f"{self.url} cannot be reached ({reason}); check the address and the network, then try again", **about)
+        if kind == "changed":
+            return self._replaced(path)
+        if kind == "unsupported":
+            return StoreReadOnly(f"{self.url} cannot do this ({reason}); {self._scheme}:// may be for reading only", **about)
+        return StoreError(f"{where} failed: {reason}", **about)
+
+
+class _Write:
+    """An upload that becomes visible when the block ends well."""
+
+    def __init__(self, store: ObjectStore, path: str, place: str) -> None:
+        self._store = store
+        self._path = path
+        self._place = place
+
+    def __enter__(self) -> BinaryIO:
+        with self._store.errors(self._path, writing=True):
+            self._upload: Upload = self._store.remote.writer(self._place)
+        self._upload.guard = lambda: self._store.errors(self._path, writing=True)
+        return cast(BinaryIO, self._upload)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            with self._store.errors(self._path, writing=True):
+                self._upload.commit()
+            return
+        self._upload.abort()
+
+
+def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
+    if scheme in _S3:
+        from persistable.stores.s3 import S3
+
+        return S3(fs, root)
+    if scheme in _GCS:
+        from persistable.stores.gcs import GCS
+
+        return GCS(fs, root)
+    from persistable.stores.remote import Files, Memory
+
+    if scheme == "memory":
+        return Memory(fs, root)
+    return Remote(fs, root) if scheme in _OBJECTS else Files(fs, root, scheme)
+
+
+def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from urllib.parse import parse_qs
+
+    place, _, query = url.partition("?")
+    endpoint = parse_qs(query).get("endpoint_url")
+    return (place, {"endpoint_url": endpoint[0], **options}) if endpoint else (url, options)
+
+
+def _shown(scheme: str, root: str, options: dict[str, Any]) -> str:
+    from urllib.parse import quote, urlsplit
+
+    if "host" in options:  # sftp and its like: the root is a path on that host
+        user = f"{options['username']}@" if options.get("username") else ""
+        port = f":{options['port']}" if options.get("port") else ""
+        return f"{scheme}://{user}{options['host']}{port}/{root.lstrip('/')}"
+    endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
+    if not endpoint:
+        return f"{scheme}://{root.lstrip('/') if scheme == 'memory' else root}"
+    parts = urlsplit(str(endpoint))
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return f"{scheme}://{root}?endpoint_url={quote(bare, safe=':/')}"
+
+
+def _is_listable(path: str) -> bool:
+    try:
+        check_path(path)
+    except ValueError:
+        return False  # no path can name it (a folder's marker, say), so it is none of this store's
+    return True

@@ -1,0 +1,161 @@
+"""From what a user writes (a path, a URL, a UPath, a store) to a store."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from typing import Any, cast
+
+from persistable.errors import MissingExtra, StoreError
+from persistable.stores.base import BaseStore, Store
+from persistable.stores.local import LocalStore
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)(?:::[^/]*)?://")  # one letter before the colon is a Windows drive
+_FACTORIES: dict[str, str] = {
+    "file": "persistable.stores.local:LocalStore.from_url",
+    "local": "persistable.stores.local:LocalStore.from_url",
+    "memory": "persistable.stores.memory:MemoryStore.from_url",
+    "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
+}
+# the packages behind the schemes people use, and the extra that installs each (None: there is no extra, the package is named)
+_PACKAGES: dict[str, tuple[str, str | None]] = {
+    "s3": ("s3fs", "s3"),
+    "s3a": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gcs"),
+    "gcs": ("gcsfs", "gcs"),
+    "sftp": ("sshfs", "sftp"),
+    "ssh": ("sshfs", "sftp"),
+    "az": ("adlfs", None),
+    "abfs": ("adlfs", None),
+    "abfss": ("adlfs", None),
+    "smb": ("smbprotocol", None),
+    "webdav": ("webdav4", None),
+}
+_CACHE_LIMIT = 1024
+_opened: dict[object, LocalStore] = {}
+
+
+def open_store(where: str | os.PathLike[str] | Store, **options: Any) -> Store:
+    """The store at `where`; nothing is created or contacted before it is used.
+
+    ``where`` is a path (``~`` is expanded, a relative one counts from the current folder), a `UPath`, ``file://``, ``memory://name``,
+    ``sqlite:///relative.db``, ``sqlite:////absolute.db``, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
+    a scheme given to `register_store`, or a store, which is returned as it is. Options go to the store, from there to fsspec
+    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write.
+
+    Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
+    """
+    if not options and isinstance(where, str):
+        cached = _opened.get(where if where[:1] == "/" else (where, os.getcwd()))
+        if cached is not None:
+            return cached
+    if isinstance(where, BaseStore):
+        return _unchanged(cast(Store, where), options)
+    if not isinstance(where, str):
+        if not isinstance(where, os.PathLike) and not hasattr(where, "storage_options"):
+            if isinstance(where, Store):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+                return _unchanged(where, options)
+            raise TypeError(f"a store is a path, a URL or a Store, not {type(where).__name__}: {where!r:.80}")
+        where, options = _from_path_object(where, options)
+    if options.pop("readonly", False):
+        from persistable.stores.readonly import ReadOnlyStore
+
+        return ReadOnlyStore(open_store(where, **options))
+    found = _SCHEME.match(where)
+    if found is None:
+        return _local(where, options)
+    scheme = found[1].lower() if "::" not in found[0] else ""
+    factory = _FACTORIES.get(scheme)
+    if factory is not None:
+        return _made_by(factory, where, options)
+    return _remote(scheme, where, options)
+
+
+def register_store(scheme: str, factory: str) -> None:
+    """Let `open_store` make stores of URLs that start with ``scheme://``.
+
+    ``factory`` is where a callable ``(url, **options) -> Store`` lies, such as
+    ``"package.module:Class.from_url"``; it is imported at its first use.
+    """
+    module, _, name = factory.partition(":")
+    if not module or not name or len(scheme) < 2 or not _SCHEME.fullmatch(f"{scheme}://"):
+        raise ValueError(f"cannot register {scheme!r} -> {factory!r}: expected a scheme of two letters or more and 'module:callable'")
+    _FACTORIES[scheme.lower()] = factory
+
+
+def _unchanged(store: Store, options: dict[str, Any]) -> Store:
+    if options == {"readonly": True}:
+        from persistable.stores.readonly import ReadOnlyStore
+
+        return ReadOnlyStore(store)
+    if options and options != {"readonly": False}:
+        raise TypeError(f"{store!r} is open already and takes no options: {', '.join(sorted(options))}")
+    return store
+
+
+def _from_path_object(where: Any, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    protocol = getattr(where, "protocol", "")
+    if protocol in ("", "file", "local"):
+        return os.fsdecode(where if hasattr(where, "__fspath__") else where.path), options
+    return str(where), {**getattr(where, "storage_options", {}), **options}
+
+
+def _local(where: str, options: dict[str, Any]) -> LocalStore:
+    if not where:
+        raise StoreError("an empty string names no store; write '.' for the current folder", url=where, path="")
+    store = LocalStore(where, **options)
+    if not options and where[:1] != "~":
+        if len(_opened) >= _CACHE_LIMIT:
+            _opened.clear()
+        _opened[where if where[:1] == "/" else (where, os.getcwd())] = store
+    return store
+
+
+def _made_by(factory: str, url: str, options: dict[str, Any]) -> Store:
+    module, _, name = factory.partition(":")
+    made: Any = import_module(module)
+    for part in name.split("."):
+        made = getattr(made, part)
+    return cast(Store, made(url, **options))
+
+
+def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
+    try:
+        from fsspec.registry import known_implementations, registry  # type: ignore[import-untyped]
+    except ImportError as error:
+        package, extra = _PACKAGES.get(scheme, ("fsspec", "s3"))
+        raise _missing(url, package, extra) from error
+    known = {*known_implementations, *registry}
+    if scheme and scheme not in known:
+        raise _unknown(scheme, url, known)
+    from persistable.stores.object import ObjectStore
+
+    try:
+        store: Store = ObjectStore.from_url(url, **options)
+        return store
+    except ImportError as error:
+        if isinstance(error, MissingExtra):
+            raise
+        package, extra = _PACKAGES.get(scheme, (error.name or f"the package for {scheme}://", None))
+        raise _missing(url, package, extra) from error
+
+
+def _missing(url: str, package: str, extra: str | None) -> MissingExtra:
+    install = f"pip install 'persistable[{extra}]'" if extra else f"pip install {package}"
+    return MissingExtra(f"{url} needs {package}, which is not installed: {install}", package=package, extra=extra or "", format="")
+
+
+def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:
+    from difflib import get_close_matches
+
+    names = sorted(known | set(_FACTORIES))
+    near = get_close_matches(scheme, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}://? " if near else ""
+    usual = sorted({*_FACTORIES, *_PACKAGES})
+    return StoreError(
+        f"{url}: no store is known for {scheme}://; {hint}The usual ones are {', '.join(usual)}; register_store adds more",
+        url=url,
+        path="",
+        known=names,
+    )

@@ -1,0 +1,69 @@
+"""A store that may only be read: a layer shared by others, an archive, somebody else's bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from persistable.errors import StoreReadOnly
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path
+
+
+class ReadOnlyStore(BaseStore):
+    """`inner`, with every call that would change something refused by StoreReadOnly."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    @property
+    def url(self) -> str:
+        return self.inner.url
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.inner,)
+
+    def read(self, path: str) -> BinaryIO:
+        return self.inner.read(path)
+
+    def get(self, path: str) -> bytes:
+        return self.inner.get(path)
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        return self.inner.get_many(paths)
+
+    def exists(self, path: str) -> bool:
+        return self.inner.exists(path)
+
+    def stat(self, path: str) -> Stat | None:
+        return self.inner.stat(path)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self.inner.list(prefix)
+
+    def local_path(self, path: str) -> Path | None:
+        return self.inner.local_path(path)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        self._refuse(path)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        self._refuse(path)
+
+    def put(self, path: str, data: Bytes) -> None:
+        self._refuse(path)
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        for path in items:
+            self._refuse(path)
+
+    def delete(self, path: str) -> bool:
+        self._refuse(path)
+
+    def _refuse(self, path: str) -> NoReturn:
+        check_path(path)
+        raise StoreReadOnly(f"{self.url} was opened with readonly=True, so {path} stays as it is; open it without", url=self.url, path=path)

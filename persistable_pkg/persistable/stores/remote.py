@@ -1,0 +1,446 @@
+"""How `ObjectStore` speaks to one kind of fsspec file system. Places here are full paths of that file system.
+
+`Remote` serves object stores in general, where one upload appears whole or not at all; `Files` serves what behaves like a disk (sftp, smb,
+webdav), where bytes are written under another name and moved. S3 and GCS have modules of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from itertools import count
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
+
+from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
+
+AT_ONCE = 32  # requests in flight for a batch
+BLOCK = 16 << 20  # bytes of one ranged read
+_AHEAD = 2  # blocks asked for before they are wanted
+_SPOOL = 8 << 20
+# what tells two contents of one place apart, in the words of the various file systems
+_STAMPS = ("ETag", "etag", "generation", "version_id", "content_md5", "checksum", "ino", "created")
+Guard = Callable[[], AbstractContextManager[None]]  # what turns the other side's errors into ours
+_memory_lock = threading.Lock()
+_counter = count()
+
+
+class Remote:
+    """An object store: an upload is visible when it is complete."""
+
+    exclusive = False  # whether `create` is decided by the other side
+    has_root = False  # whether there is a bucket that must exist beforehand
+
+    def __init__(self, fs: Any, root: str) -> None:
+        self.fs = fs
+        self.root = root
+        self.loop = getattr(fs, "loop", None)  # held so that a forked child keeps it, see `object`
+        self.asynchronous = bool(getattr(fs, "async_impl", False))
+
+    def get(self, place: str) -> bytes:
+        return cast(bytes, self.fs.cat_file(place))
+
+    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
+        """Bytes, or the error, for each place."""
+        if self.asynchronous:
+            return self.gather(self.fs._cat_file, [(place,) for place in places])
+        found: list[bytes | BaseException] = []
+        for place in places:
+            try:
+                found.append(self.get(place))
+            except Exception as error:  # noqa: BLE001 - the caller tells absent from broken
+                found.append(error)
+        return found
+
+    def put(self, place: str, data: Bytes) -> None:
+        self.fs.pipe_file(place, bytes(data))
+
+    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
+        """What went wrong, by place; everything else is stored."""
+        if not self.asynchronous:
+            for place, data in items.items():
+                self.put(place, data)
+            return []
+        done = self.gather(self.fs._pipe_file, [(place, bytes(data)) for place, data in items.items()])
+        return [(place, error) for place, error in zip(items, done, strict=True) if isinstance(error, BaseException)]
+
+    def create(self, place: str, data: Bytes) -> bool:
+        if self.info(place) is not None:
+            return False
+        try:
+            self.fs.pipe_file(place, bytes(data), mode="create")
+        except TypeError:  # no such mode: two callers at the same moment may both believe they won
+            self.put(place, data)
+        except FileExistsError:
+            return False
+        return True
+
+    def info(self, place: str) -> Stat | None:
+        self.fs.invalidate_cache(place)
+        try:
+            found = self.fs.info(place)
+        except FileNotFoundError:
+            return None
+        if found.get("type") == "directory":
+            return None
+        stamp = tuple(str(found[name]) for name in _STAMPS if found.get(name) is not None)
+        return Stat(int(found["size"]), (*stamp, str(found.get("mtime", ""))) if stamp else None)
+
+    def delete(self, place: str) -> bool:
+        if self.info(place) is None:
+            return False
+        self.fs.rm_file(place)
+        return True
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Every file in `folder` and below, in no promised order; nothing where there is no such folder."""
+        self.fs.invalidate_cache()
+        yield from self.fs.find(folder, withdirs=False)
+
+    def reader(self, place: str) -> BinaryIO:
+        found = self.info(place)
+        if found is None:
+            raise FileNotFoundError(place)
+        if self.fs.protocol == "memory" or found.size <= BLOCK:
+            return io.BytesIO(self.get(place))
+        return cast(BinaryIO, self.fs.open(place, "rb", block_size=BLOCK))
+
+    def writer(self, place: str) -> Upload:
+        return SpooledUpload(self, place)
+
+    def root_exists(self) -> bool:
+        return True
+
+    def gather(self, call: Callable[..., Coroutine[Any, Any, Any]], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """`call` with each of the arguments on the file system's loop, `AT_ONCE` at a time; one that failed gives its error."""
+        import asyncio
+
+        sync = foreign("fsspec.asyn").sync
+
+        async def run() -> list[Any]:
+            gate = asyncio.Semaphore(AT_ONCE)
+
+            async def one(given: tuple[Any, ...]) -> Any:
+                async with gate:
+                    return await call(*given)
+
+            answers: list[Any] = await asyncio.gather(*map(one, arguments), return_exceptions=True)
+            return answers
+
+        done: list[Any] = sync(self.fs.loop, run)
+        return done
+
+
+class Memory(Remote):
+    """fsspec's own memory file system: exclusive within this process, which is all that sees it."""
+
+    exclusive = True
+
+    def create(self, place: str, data: Bytes) -> bool:
+        with _memory_lock:
+            if self.info(place) is not None:
+                return False
+            self.put(place, data)
+            return True
+
+    def put(self, place: str, data: Bytes) -> None:
+        # pipe_file makes an empty file first and fills it, for others to see
+        foreign("fsspec.implementations.memory").MemoryFile(self.fs, self.fs._strip_protocol(place), bytes(data)).commit()
+
+
+class Files(Remote):
+    """Something like a disk: bytes are written under a name of their own and moved into place."""
+
+    def __init__(self, fs: Any, root: str, scheme: str) -> None:
+        super().__init__(fs, root)
+        self._renames = scheme in ("sftp", "ssh")  # a rename can be exclusive
+        self.exclusive = scheme in ("file", "local", "sftp", "ssh", "smb")
+
+    def get(self, place: str) -> bytes:
+        try:
+            return super().get(place)
+        except Exception as error:
+            if isinstance(error, FileNotFoundError) or self.info(place) is not None:
+                raise
+            raise FileNotFoundError(place) from error  # a folder, which some say in words of their own
+
+    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
+        found = super().get_many(places)
+        for number, answer in enumerate(found):
+            if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError) and self.info(places[number]) is None:
+                found[number] = FileNotFoundError(places[number])
+        return found
+
+    def put(self, place: str, data: Bytes) -> None:
+        temporary = beside(place)
+        try:
+            self._fill(temporary, lambda name: self.fs.pipe_file(name, bytes(data)))
+            self.move(temporary, place)
+        except BaseException:
+            self.discard(temporary)
+            raise
+
+    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
+        for place, data in items.items():
+            self.put(place, data)
+        return []
+
+    def create(self, place: str, data: Bytes) -> bool:
+        if self._renames:
+            return self._create_by_rename(place, data)
+        try:
+            # others may see the file before its bytes are in it
+            def exclusively(name: str) -> None:
+                with self.fs.open(name, "xb") as file:
+                    file.write(bytes(data))
+
+            self._fill(place, exclusively)
+        except FileExistsError:
+            return False
+        except (ValueError, NotImplementedError):
+            if self.info(place) is not None:
+                return False
+            self.put(place, data)
+        return True
+
+    def _create_by_rename(self, place: str, data: Bytes) -> bool:
+        # the plain SFTP rename, unlike the POSIX one, refuses to replace: exclusive, and the file is whole when it appears
+        if self.info(place) is not None:
+            return False
+        temporary = beside(place)
+        try:
+            self._fill(temporary, lambda name: self.fs.pipe_file(name, bytes(data)))
+            try:
+                self._plain_rename(temporary, place)
+            except Exception:
+                if self.info(place) is None:
+                    raise
+                return False
+            return True
+        finally:
+            self.discard(temporary)
+
+    def _plain_rename(self, old: str, new: str) -> None:
+        if not self.asynchronous:
+            self.fs.ftp.rename(old, new)
+            return
+        sync = foreign("fsspec.asyn").sync
+
+        async def rename() -> None:
+            async with self.fs._pool.get() as channel:
+                await channel.rename(old, new)
+
+        sync(self.fs.loop, rename)
+
+    def info(self, place: str) -> Stat | None:
+        try:
+            return super().info(place)
+        except NotADirectoryError:
+            return None
+
+    def walk(self, folder: str) -> Iterator[str]:
+        pending = [folder]
+        while pending:
+            try:
+                self.fs.invalidate_cache()
+                entries = self.fs.ls(pending.pop(), detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for entry in entries:
+                name = str(entry["name"]).rstrip("/")
+                if entry["type"] == "directory":
+                    pending.append(name)
+                elif not is_temporary(name.rpartition("/")[2]):
+                    yield name
+
+    def reader(self, place: str) -> BinaryIO:
+        if self.info(place) is None:
+            raise FileNotFoundError(place)
+        return cast(BinaryIO, self.fs.open(place, "rb"))
+
+    def writer(self, place: str) -> Upload:
+        return FileUpload(self, place)
+
+    def move(self, old: str, new: str) -> None:
+        try:
+            self.fs.mv(old, new)
+        except FileExistsError:  # where a move does not replace, there is a moment without either
+            self.fs.rm_file(new)
+            self.fs.mv(old, new)
+
+    def discard(self, temporary: str) -> None:
+        try:
+            self.fs.rm_file(temporary)
+        except Exception:  # noqa: BLE001
+            pass  # not there, or the connection is lost: it is never listed
+
+    def _fill(self, place: str, fill: Callable[[str], None]) -> None:
+        try:
+            fill(place)
+        except FileNotFoundError:
+            self.fs.makedirs(place.rpartition("/")[0], exist_ok=True)
+            fill(place)
+
+    def open_new(self, place: str) -> Any:
+        opened: list[Any] = []
+        self._fill(place, lambda name: opened.append(self.fs.open(name, "wb")))
+        return opened[0]
+
+
+class Upload(io.BufferedIOBase):
+    """A stream whose bytes appear at `place` by `commit`, and never without. Closing it does nothing but refuse further writes."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+        self.size = 0
+        self.guard: Guard = nullcontext
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int:
+        if self.closed:
+            raise ValueError("write to a closed stream")
+        view = byte_view(data)
+        with self.guard():
+            self.accept(view)
+        self.size += len(view)
+        return len(view)
+
+    def accept(self, data: memoryview) -> None:
+        raise NotImplementedError(f"{type(self).__name__}.accept")
+
+    def commit(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__}.commit")
+
+    def abort(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__}.abort")
+
+
+class SpooledUpload(Upload):
+    """Kept in memory, then in an unnamed temporary file, and sent at once."""
+
+    def __init__(self, remote: Remote, place: str) -> None:
+        super().__init__(place)
+        self._remote = remote
+        self._spool = SpooledTemporaryFile[bytes](_SPOOL)
+
+    def accept(self, data: memoryview) -> None:
+        self._spool.write(data)
+
+    def commit(self) -> None:
+        with self._spool as spool:
+            spool.seek(0)
+            self._remote.put(self.place, spool.read())
+
+    def abort(self) -> None:
+        self._spool.close()
+
+
+class FileUpload(Upload):
+    """Written to a file beside the target, and moved."""
+
+    def __init__(self, remote: Files, place: str) -> None:
+        super().__init__(place)
+        self._remote = remote
+        self._temporary = beside(place)
+        self._file = remote.open_new(self._temporary)
+
+    def accept(self, data: memoryview) -> None:
+        for start in range(0, len(data), BLOCK):
+            self._file.write(bytes(data[start : start + BLOCK]))
+
+    def commit(self) -> None:
+        try:
+            self._file.close()
+            self._remote.move(self._temporary, self.place)
+        except BaseException:
+            self._remote.discard(self._temporary)
+            raise
+
+    def abort(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._remote.discard(self._temporary)
+
+
+class Ranges(io.RawIOBase):
+    """One object read by ranges. ``start(first, stop)`` gives a future of those bytes, and must fail once the object was replaced.
+
+    Reading on, the next blocks are asked for while the caller works on this one.
+    """
+
+    def __init__(self, size: int, start: Callable[[int, int], Any], beginning: bytes = b"") -> None:
+        super().__init__()
+        self._size = size
+        self._start = start
+        self._beginning = beginning
+        self.guard: Guard = nullcontext
+        self._at = 0
+        self._blocks: dict[int, Any] = {}
+        self._last = -1
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative position {base + offset}")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        if self._at >= self._size:
+            return 0
+        number, skip = divmod(self._at, BLOCK)
+        with self.guard():
+            self._plan(number)
+            data = self._blocks[number].result() if number or not self._beginning else self._beginning
+        view = memoryview(buffer).cast("B")
+        piece = data[skip : skip + len(view)]
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def _plan(self, number: int) -> None:
+        ahead = _AHEAD if number in (0, self._last, self._last + 1) else 0
+        self._last = number
+        for known in [known for known in self._blocks if not number <= known <= number + _AHEAD]:
+            self._blocks.pop(known).cancel()
+        for block in range(number, number + ahead + 1):
+            first = block * BLOCK
+            if first < self._size and block not in self._blocks and (block or not self._beginning):
+                self._blocks[block] = self._start(first, min(first + BLOCK, self._size))
+
+    def close(self) -> None:
+        for pending in self._blocks.values():
+            pending.cancel()
+        self._blocks.clear()
+        super().close()
+
+
+def foreign(module: str) -> Any:
+    """A module of fsspec, which has no types, imported when it is needed."""
+    return import_module(module)
+
+
+def beside(place: str) -> str:
+    """A name for an unfinished write of `place`, unique among processes and hosts."""
+    folder, _, name = place.rpartition("/")
+    return f"{folder}/.{name[:50]}.{os.urandom(6).hex()}{next(_counter):x}.tmp"

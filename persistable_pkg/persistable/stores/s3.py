@@ -1,0 +1,250 @@
+"""S3 and what speaks its protocol, through s3fs: one request where one is enough, many at once where that is faster."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, BinaryIO
+
+from persistable.stores.base import Bytes, Stat, byte_view
+from persistable.stores.failures import facts, is_transient, kind_of
+from persistable.stores.remote import BLOCK, Ranges, Remote, Upload, foreign
+
+PART = 16 << 20  # bytes of one part of an upload
+_PARTS_AT_ONCE = 6  # also bounds the memory of an upload: six parts
+_RANGE = 32 << 20
+_RANGES_AT_ONCE = 6
+_WHOLE = 48 << 20  # larger objects are fetched by ranges
+_TRIES = 5
+
+
+class S3(Remote):
+    """A bucket. Uploads are atomic; `create` is decided by the server (``If-None-Match: *``)."""
+
+    exclusive = True
+    has_root = True
+
+    def __init__(self, fs: Any, root: str) -> None:
+        super().__init__(fs, root)
+        self.bucket = root.partition("/")[0]
+
+    def key_of(self, place: str) -> str:
+        return place[len(self.bucket) + 1 :]
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        return foreign("fsspec.asyn").sync(self.fs.loop, self.fs._call_s3, method, Bucket=self.bucket, **arguments)
+
+    def _run(self, call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+        return foreign("fsspec.asyn").sync(self.fs.loop, call, *arguments)
+
+    # --- reading
+
+    def get(self, place: str) -> bytes:
+        data: bytes = self._run(self._fetch, self.key_of(place))
+        return data
+
+    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
+        return self.gather(self._fetch, [(self.key_of(place),) for place in places])
+
+    async def _fetch(self, key: str) -> bytes:
+        for attempt in range(_TRIES):
+            try:
+                answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key)
+                if answer["ContentLength"] <= _WHOLE:
+                    return await _body(answer)
+                answer["Body"].close()
+                return await self._fetch_parts(key, answer["ContentLength"], answer["ETag"])
+            except Exception as error:
+                # cut off in the middle, or replaced between two ranges: once more from the start
+                if attempt == _TRIES - 1 or not (is_transient(error) or facts(error).status == 412):
+                    raise
+                await asyncio.sleep(0.1 * 2**attempt)
+        raise AssertionError("no try left")
+
+    async def _fetch_parts(self, key: str, size: int, etag: str) -> bytes:
+        gate = asyncio.Semaphore(_RANGES_AT_ONCE)
+
+        async def part(start: int) -> bytes:
+            async with gate:
+                return await self._range(key, start, min(start + _RANGE, size), etag)
+
+        return b"".join(await asyncio.gather(*(part(start) for start in range(0, size, _RANGE))))
+
+    async def _range(self, key: str, start: int, stop: int, etag: str) -> bytes:
+        span = f"bytes={start}-{stop - 1}"
+        return await _body(await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key, Range=span, IfMatch=etag))
+
+    def reader(self, place: str) -> BinaryIO:
+        key = self.key_of(place)
+        size, etag, beginning = self._run(self._begin, key)
+        if size <= len(beginning):
+            return io.BytesIO(beginning)
+
+        def start(first: int, stop: int) -> Future[bytes]:
+            return asyncio.run_coroutine_threadsafe(self._range(key, first, stop, etag), self.fs.loop)
+
+        return io.BufferedReader(Ranges(size, start, beginning), 1 << 18)
+
+    async def _begin(self, key: str) -> tuple[int, str, bytes]:
+        """Size, tag and first block: small objects need no second request, nor can they change between two."""
+        for attempt in range(_TRIES):
+            try:
+                answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key, Range=f"bytes=0-{BLOCK - 1}")
+                return int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"], await _body(answer)
+            except Exception as error:
+                if facts(error).status == 416:  # there is no first byte
+                    return 0, "", b""
+                if attempt == _TRIES - 1 or not is_transient(error):
+                    raise
+                await asyncio.sleep(0.1 * 2**attempt)
+        raise AssertionError("no try left")
+
+    def info(self, place: str) -> Stat | None:
+        try:
+            found = self.call("head_object", Key=self.key_of(place))
+        except FileNotFoundError:
+            return None
+        return Stat(found["ContentLength"], found["ETag"])
+
+    def walk(self, folder: str) -> Iterator[str]:
+        prefix = self.key_of(folder)
+        more: dict[str, str] = {}
+        while True:
+            page = self.call("list_objects_v2", Prefix=prefix + "/" if prefix else "", **more)
+            for entry in page.get("Contents", ()):
+                yield f"{self.bucket}/{entry['Key']}"
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def root_exists(self) -> bool:
+        try:
+            self.call("head_bucket")
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            if kind_of(error) != "denied":  # then all we know is that we may not ask
+                raise
+        return True
+
+    # --- writing
+
+    def put(self, place: str, data: Bytes) -> None:
+        view = byte_view(data)
+        if len(view) <= 2 * PART:
+            self.call("put_object", Key=self.key_of(place), Body=bytes(data))
+            return
+        upload = self.writer(place)
+        try:
+            upload.write(view)
+        except BaseException:
+            upload.abort()
+            raise
+        upload.commit()
+
+    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
+        small = {place: data for place, data in items.items() if byte_view(data).nbytes <= 2 * PART}
+        done = self.gather(self._send, [(self.key_of(place), bytes(data)) for place, data in small.items()])
+        for place, data in items.items():
+            if place not in small:
+                self.put(place, data)
+        return [(place, error) for place, error in zip(small, done, strict=True) if isinstance(error, BaseException)]
+
+    async def _send(self, key: str, data: bytes) -> None:
+        await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data)
+
+    def create(self, place: str, data: Bytes) -> bool:
+        # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
+        return bool(self._run(self._create, self.key_of(place), bytes(data)))
+
+    async def _create(self, key: str, data: bytes) -> bool:
+        for attempt in range(_TRIES):
+            try:
+                await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
+                return True
+            except Exception as error:
+                found = facts(error)
+                if found.status == 412 or found.code == "PreconditionFailed":
+                    return False
+                # somebody else is writing or deleting there just now
+                if attempt == _TRIES - 1 or not (found.status == 409 or found.code == "ConditionalRequestConflict"):
+                    raise
+                await asyncio.sleep(0.05 * 2**attempt)
+        raise AssertionError("no try left")
+
+    def delete(self, place: str) -> bool:
+        if self.info(place) is None:
+            return False
+        self.call("delete_object", Key=self.key_of(place))
+        return True
+
+    def writer(self, place: str) -> Upload:
+        return _Upload(self, place)
+
+
+class _Upload(Upload):
+    """Parts are sent while the caller goes on writing. A killed process leaves parts that nobody sees and the bucket's rules remove."""
+
+    def __init__(self, remote: S3, place: str) -> None:
+        super().__init__(place)
+        self._remote = remote
+        self._key = remote.key_of(place)
+        self._buffer = bytearray()
+        self._id: str | None = None
+        self._sent: list[Future[Any]] = []
+
+    def accept(self, data: memoryview) -> None:
+        if self._buffer:
+            room = PART - len(self._buffer)
+            self._buffer += data[:room]
+            data = data[room:]
+            if len(self._buffer) == PART:
+                self._send(bytes(self._buffer))
+                self._buffer.clear()
+        while len(data) >= PART:
+            self._send(bytes(data[:PART]))
+            data = data[PART:]
+        self._buffer += data
+
+    def _send(self, part: bytes) -> None:
+        if self._id is None:
+            self._id = self._remote.call("create_multipart_upload", Key=self._key)["UploadId"]
+        number = len(self._sent) + 1
+        if number > _PARTS_AT_ONCE:
+            self._sent[number - _PARTS_AT_ONCE - 1].result()
+        call = self._remote.fs._call_s3(
+            "upload_part", Bucket=self._remote.bucket, Key=self._key, UploadId=self._id, PartNumber=number, Body=part
+        )
+        self._sent.append(asyncio.run_coroutine_threadsafe(call, self._remote.fs.loop))
+
+    def commit(self) -> None:
+        if self._id is None:
+            self._remote.call("put_object", Key=self._key, Body=bytes(self._buffer))
+            return
+        try:
+            if self._buffer:
+                self._send(bytes(self._buffer))
+            parts = [{"PartNumber": number, "ETag": sent.result()["ETag"]} for number, sent in enumerate(self._sent, 1)]
+            self._remote.call("complete_multipart_upload", Key=self._key, UploadId=self._id, MultipartUpload={"Parts": parts})
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        if self._id is None:
+            return
+        for sent in self._sent:
+            sent.cancel()
+        try:
+            self._remote.call("abort_multipart_upload", Key=self._key, UploadId=self._id)
+        except Exception:  # noqa: BLE001
+            pass  # the error that led here is the one to tell; the parts are invisible
+        self._id = None
+
+
+async def _body(answer: Any) -> bytes:
+    async with answer["Body"] as body:
+        data: bytes = await body.read()
+        return data

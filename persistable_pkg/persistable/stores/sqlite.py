@@ -1,0 +1,414 @@
+"""Bytes at paths in one SQLite file: for very many small payloads, where a file each would cost more than its content.
+
+The file is in WAL mode: readers never wait for the writer, and what was committed survives a killed process. It must lie on a local disk,
+because WAL needs memory shared by all who have it open; on a network file system use another store.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
+from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
+from urllib.parse import quote
+
+from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_prefix
+
+_T = TypeVar("_T")
+
+_TABLE = "persistable_items"
+_SCHEMA = f"CREATE TABLE IF NOT EXISTS {_TABLE} (path TEXT PRIMARY KEY NOT NULL, data BLOB NOT NULL, stamp INTEGER NOT NULL)"
+_GET = f"SELECT data FROM {_TABLE} WHERE path = ?"
+_PUT = (
+    f"INSERT INTO {_TABLE} (path, data, stamp) VALUES (?, ?, ?) "
+    "ON CONFLICT (path) DO UPDATE SET data = excluded.data, stamp = excluded.stamp"
+)
+_CREATE = f"INSERT OR IGNORE INTO {_TABLE} (path, data, stamp) VALUES (?, ?, ?)"
+_STAT = f"SELECT length(data), stamp FROM {_TABLE} WHERE path = ?"
+_EXISTS = f"SELECT 1 FROM {_TABLE} WHERE path = ?"
+_DELETE = f"DELETE FROM {_TABLE} WHERE path = ?"
+_LIST = f"SELECT path FROM {_TABLE} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
+_MANY = 500  # names in one IN list
+_SPOOL = 8 << 20  # bytes of a write kept in memory
+_PIECE = 1 << 20
+_LAST = "\U0010ffff" * 64  # after every name
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# connections of a process this one was forked from: never used, and never closed, as that could take the parent's locks away
+_inherited: list[sqlite3.Connection] = []
+
+
+class SQLiteStore(BaseStore):
+    """One file. It and its folder are made at the first write; each thread has a connection of its own.
+
+    ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
+        place = os.fsdecode(file)
+        if place.startswith("~"):
+            place = os.path.expanduser(place)
+        self.file = os.path.abspath(place)
+        self.timeout = timeout
+        self._reset()
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> SQLiteStore:
+        """The store of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+        place = url.partition("://")[2]
+        if not place.startswith("/") or len(place) < 2:
+            raise StoreError(f"{url}: write sqlite:///relative.db or sqlite:////absolute.db", url=url, path="")
+        return cls(place[1:], **options)
+
+    @property
+    def url(self) -> str:
+        return "sqlite:///" + self.file.replace(os.sep, "/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "timeout": self.timeout}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._mine = threading.local()
+        self._open: list[_Connection] = []
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        check_path(path)
+        row = self._do(lambda db: db.execute(_GET, (path,)).fetchone(), path)
+        if row is None:
+            raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
+        return cast(bytes, row[0])
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        wanted = list(dict.fromkeys(paths))
+        for path in wanted:
+            check_path(path)
+
+        def fetch(db: sqlite3.Connection) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for start in range(0, len(wanted), _MANY):
+                some = wanted[start : start + _MANY]
+                found.update(db.execute(f"SELECT path, data FROM {_TABLE} WHERE path IN ({'?,' * (len(some) - 1)}?)", some))
+            return found
+
+        return (self._do(fetch, wanted[0]) or {}) if wanted else {}
+
+    def read(self, path: str) -> BinaryIO:
+        return io.BytesIO(self.get(path))
+
+    def exists(self, path: str) -> bool:
+        check_path(path)
+        return self._do(lambda db: db.execute(_EXISTS, (path,)).fetchone(), path) is not None
+
+    def stat(self, path: str) -> Stat | None:
+        check_path(path)
+        row = self._do(lambda db: db.execute(_STAT, (path,)).fetchone(), path)
+        return None if row is None else Stat(*row)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._walk(check_prefix(prefix))
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
+        ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
+        for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
+            start: str | None = first
+            while start is not None:  # by pages: no query stays open while the caller works
+                page = self._page(start, last)
+                yield from page
+                start = page[-1] + "\0" if page else None
+
+    def _page(self, first: str, last: str) -> tuple[str, ...]:
+        rows = self._do(lambda db: db.execute(_LIST, (first, last)).fetchall(), first)
+        return tuple(path for (path,) in rows or ())
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        check_path(path)
+        self._check_size(path, data)
+        blob = _blob(data)
+        self._do(lambda db: db.execute(_PUT, (path, blob, _stamp())), path, make=True)
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        for path, data in items.items():
+            check_path(path)
+            self._check_size(path, data)
+        stamp = _stamp()
+
+        def store(db: sqlite3.Connection) -> None:
+            with _Transaction(db):
+                db.executemany(_PUT, ((path, _blob(data), stamp) for path, data in items.items()))
+
+        if items:
+            self._do(store, next(iter(items)), make=True)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        check_path(path)
+        self._check_size(path, data)
+        blob = _blob(data)
+        return self._do(lambda db: db.execute(_CREATE, (path, blob, _stamp())).rowcount, path, make=True) == 1
+
+    def write(self, path: str) -> _Write:
+        return _Write(self, check_path(path))
+
+    def put_file(self, path: str, file: IO[bytes], size: int) -> None:
+        """Put what `file` holds without a second copy in memory."""
+        self._check_size(path, size)
+
+        def store(db: sqlite3.Connection) -> None:
+            with _Transaction(db):
+                db.execute(_PUT.replace("(?, ?, ?)", "(?, zeroblob(?), ?)"), (path, size, _stamp()))
+                row = db.execute(f"SELECT rowid FROM {_TABLE} WHERE path = ?", (path,)).fetchone()[0]
+                file.seek(0)
+                with db.blobopen(_TABLE, "data", row) as blob:
+                    while piece := file.read(_PIECE):
+                        blob.write(piece)
+
+        self._do(store, path, make=True)
+
+    def delete(self, path: str) -> bool:
+        check_path(path)
+        return (self._do(lambda db: db.execute(_DELETE, (path,)).rowcount, path) or 0) > 0
+
+    def close(self) -> None:
+        for held in self._open[:]:
+            if held.process == os.getpid():
+                with held.lock:
+                    held.close()
+                self._open.remove(held)
+
+    def _check_size(self, path: str, data: Bytes | int) -> None:
+        size = data if isinstance(data, int) else len(data) if type(data) is bytes else byte_view(data).nbytes
+        if size > 100_000_000:
+            limit = (self._do(lambda db: db.getlimit(sqlite3.SQLITE_LIMIT_LENGTH), path, make=True) or 0) - 4096
+            if size > limit:
+                message = f"{path} has {size} bytes, {self.url} takes {limit} at most; keep large payloads in a folder or a bucket"
+                raise StoreError(message, url=self.url, path=path)
+
+    # --- connections
+
+    def _do(self, work: Callable[[sqlite3.Connection], _T], path: str, make: bool = False) -> _T | None:
+        """`work` on this thread's connection, again where another writer was in the way; None where there is no file to read."""
+        deadline = 0.0
+        while True:
+            try:
+                held = self._connection(make)
+                if held is None:
+                    return None
+                with held.lock:
+                    if held.db is None:
+                        continue  # closed by another thread just now
+                    return work(held.db)
+            except sqlite3.Error as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if code == sqlite3.SQLITE_ERROR and not make and f"no such table: {_TABLE}" in str(error):
+                    return None  # a database nobody has written to yet
+                if code not in _BUSY:
+                    self._fail(error, path, make)
+                # the busy handler has waited already where SQLite lets it; switching to WAL and recovery it does not
+                deadline = deadline or time.monotonic() + self.timeout
+                if time.monotonic() > deadline:
+                    self._fail(error, path, make)
+                time.sleep(0.005)
+
+    def _connection(self, make: bool) -> _Connection | None:
+        held: _Connection | None = getattr(self._mine, "held", None)
+        try:
+            found = os.stat(self.file)
+        except FileNotFoundError:
+            if not make:
+                return None
+        except OSError as error:
+            self._unreachable(error, make)
+        else:
+            if held is not None and held.db is not None and held.process == os.getpid():
+                if held.place == _place(found, held.mode) and (held.mode == "rwc" or not make):
+                    return held
+                with held.lock:  # the file was replaced, or was opened for reading only
+                    held.close()
+        self._sweep()
+        held = self._mine.held = self._connect(make)
+        self._open.append(held)
+        return held
+
+    def _connect(self, make: bool) -> _Connection:
+        if make:
+            try:
+                os.makedirs(os.path.dirname(self.file), exist_ok=True)
+            except OSError as error:
+                self._unreachable(error, make)
+        modes = ["rwc"] if make else ["rw", "ro"]
+        if not make and not os.path.exists(self.file + "-wal"):
+            # on a medium or in a folder where nothing may be written, SQLite reads WAL files only if told that nobody writes
+            modes.append("ro&immutable=1")
+        for mode in modes:
+            try:
+                return self._connect_as(mode)
+            except sqlite3.Error as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if mode == modes[-1] or code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                    raise
+        raise AssertionError("no mode left")
+
+    def _connect_as(self, mode: str) -> _Connection:
+        uri = f"file:{quote(self.file.replace(os.sep, '/'))}?mode={mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+        try:
+            if mode[:2] == "rw":
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+                if mode == "rwc":
+                    db.execute(_SCHEMA)
+            db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+            place = _place(os.stat(self.file), mode)
+        except BaseException:
+            db.close()
+            raise
+        return _Connection(db, place, mode)
+
+    def _sweep(self) -> None:
+        """Close what belonged to threads that ended; keep what belongs to the process this one was forked from."""
+        for held in self._open[:]:
+            if held.process != os.getpid():
+                if held.db is not None:
+                    _inherited.append(held.db)
+                self._open.remove(held)
+            elif held.db is None or not held.thread.is_alive():
+                with held.lock:
+                    held.close()
+                self._open.remove(held)
+
+    # --- errors
+
+    def _unreachable(self, error: OSError, make: bool) -> NoReturn:
+        about = {"url": self.url, "path": ""}
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"no room for {self.file} ({error.strerror}); free some space, then try again", **about) from error
+        if make and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"{self.file} cannot be made by this user ({error.strerror}); ask for write permission, or use another store"
+            raise StoreReadOnly(message, **about) from error
+        raise StoreError(f"{self.file} cannot be reached: {error.strerror}; check the folder and its permissions", **about) from error
+
+    def _fail(self, error: sqlite3.Error, path: str, make: bool) -> NoReturn:
+        about = {"url": self.url, "path": path}
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
+            raise StoreFull(f"no room in {self.file} for {path} ({error}); free some space, then try again", **about) from error
+        if code in _BUSY:
+            message = f"{self.file} stayed locked for {self.timeout:g} s ({error}); see who holds it, or raise timeout="
+            raise StoreUnavailable(message, **about) from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH) or (
+            make and code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(self.file)
+        ):
+            message = f"{self.file} may not be written by this user ({error}); ask for write permission, or use another store"
+            raise StoreReadOnly(message, **about) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise StoreError(f"{self.file} is not an SQLite database ({error}); choose another file", **about) from error
+        if code == sqlite3.SQLITE_CORRUPT:
+            message = f"{self.file} is damaged ({error}); restore a copy, or save what can be read with `sqlite3 FILE .recover`"
+            raise StoreError(message, **about) from error
+        raise StoreError(f"{self.file} failed at {path}: {error}", **about) from error
+
+    def _is_full(self) -> bool:
+        found = os.statvfs(os.path.dirname(self.file)) if hasattr(os, "statvfs") else None
+        return found is not None and found.f_bavail * found.f_frsize < 65536
+
+
+class _Connection:
+    """A connection of one thread of one process. The lock is for `close`, which another thread may call."""
+
+    def __init__(self, db: sqlite3.Connection, place: tuple[int, ...], mode: str) -> None:
+        self.db: sqlite3.Connection | None = db
+        self.place = place
+        self.mode = mode
+        self.process = os.getpid()
+        self.thread = threading.current_thread()
+        self.lock = threading.Lock()
+
+    def close(self) -> None:
+        db, self.db = self.db, None
+        if db is not None:
+            db.close()
+
+
+class _Transaction:
+    """All or nothing, asking for the write lock first: a reader that turns writer would fail instead of waiting."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            try:
+                self._db.execute("COMMIT")
+                return
+            except sqlite3.Error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+class _Write:
+    """A stream kept in memory, or in an unnamed temporary file once it grows, and inserted when the block ends well."""
+
+    def __init__(self, store: SQLiteStore, path: str) -> None:
+        self._store = store
+        self._path = path
+
+    def __enter__(self) -> BinaryIO:
+        self._file = _Spool(_SPOOL)
+        return cast(BinaryIO, self._file)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        file = self._file
+        try:
+            if error is None:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                if size <= _SPOOL:
+                    self._store.put(self._path, file.read())
+                else:
+                    self._store.put_file(self._path, file, size)
+        finally:
+            file.really_close()
+
+
+class _Spool(SpooledTemporaryFile[bytes]):
+    """What is written, also after the writer closed it."""
+
+    def close(self) -> None:
+        self.flush()
+
+    def really_close(self) -> None:
+        super().close()
+
+
+def _place(found: os.stat_result, mode: str) -> tuple[int, ...]:
+    # a connection that was told that nobody writes does not notice when somebody does
+    return (found.st_dev, found.st_ino, found.st_mtime_ns) if "immutable" in mode else (found.st_dev, found.st_ino)
+
+
+def _blob(data: Bytes) -> Bytes:
+    return data if type(data) is bytes else byte_view(data)
+
+
+def _stamp() -> int:
+    return int.from_bytes(os.urandom(8), "big") >> 1

@@ -1,0 +1,173 @@
+"""Fixtures that start real servers. Each yields what a client needs, on 127.0.0.1 and a free port."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers.needs import absent, free_port, need, need_program, wait_for_port
+
+_numbers = itertools.count()
+# read by gcsfs when it is imported: it would otherwise try gRPC for a minute before it speaks to an emulator
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
+
+@dataclass
+class Bucket:
+    """An empty bucket: its URL, the options that open it, and a client that goes around the code under test."""
+
+    url: str
+    name: str
+    options: dict[str, Any]
+    client: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of an S3 server (moto) in a process of its own, so that it does not share the interpreter with its clients."""
+    need("moto.server", "boto3", "s3fs")
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str) -> Iterator[Bucket]:
+    """An empty S3 bucket of its own."""
+    yield from _s3_bucket(s3_server, "testing", "testing")
+
+
+def _s3_bucket(endpoint: str, key: str, secret: str) -> Iterator[Bucket]:
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
+    name = f"bucket-{os.getpid()}-{next(_numbers)}"
+    client.create_bucket(Bucket=name)
+    yield Bucket(f"s3://{name}/folder", name, {"endpoint_url": endpoint, "key": key, "secret": secret}, client)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        if page.get("Contents"):
+            client.delete_objects(Bucket=name, Delete={"Objects": [{"Key": entry["Key"]} for entry in page.get("Contents", ())]})
+    client.delete_bucket(Bucket=name)
+    client.close()
+
+
+@dataclass
+class GCSServer:
+    """Where the emulator answers, and the file it notes each POST in, to see preconditions that it ignores."""
+
+    endpoint: str
+    posts: Path
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GCSServer]:
+    """A GCS emulator, threaded; it ignores preconditions, so it cannot test exclusive creation."""
+    need("gcp_storage_emulator", "gcsfs")
+    port, posts = free_port(), tmp_path_factory.mktemp("gcs") / "posts"
+    posts.touch()
+    command = [sys.executable, str(Path(__file__).with_name("gcs_emulator.py")), str(port), str(posts)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield GCSServer(f"http://127.0.0.1:{port}", posts)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: GCSServer) -> Bucket:
+    """An empty GCS bucket of its own."""
+    import requests
+
+    name = f"bucket-{os.getpid()}-{next(_numbers)}"
+    requests.post(f"{gcs_server.endpoint}/storage/v1/b", json={"name": name}, timeout=10).raise_for_status()
+    return Bucket(f"gs://{name}/folder", name, {"endpoint_url": gcs_server.endpoint, "token": "anon"}, gcs_server)
+
+
+@dataclass
+class SSHServer:
+    """A running sshd, the key that opens it and a folder to use."""
+
+    port: int
+    key: Path
+    known_hosts: Path
+    user: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
+    """A real sshd on a high port, for the user who runs the tests."""
+    need_program("ssh-keygen")
+    sshd = "/usr/sbin/sshd"
+    if not os.path.exists(sshd):
+        absent("sshd is not installed (openssh-server)")
+    home = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "client"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
+    (home / "authorized_keys").write_bytes((home / "client.pub").read_bytes())
+    port = free_port()
+    (home / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
+        f"PidFile {home}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        "MaxSessions 100\nMaxStartups 200\nSubsystem sftp internal-sftp\n"
+    )
+    kind, key = (home / "host.pub").read_text().split()[:2]
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)
+    with open(home / "log", "wb") as log:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config")], stdout=log, stderr=log)
+    try:
+        wait_for_port(port)
+        import getpass
+
+        yield SSHServer(port, home / "client", home / "known_hosts", getpass.getuser(), home)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster: needs a cluster of daemons (Ceph, Kubernetes); left out unless asked for by -m cluster")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "cluster" in str(config.getoption("markexpr")):
+        return
+    left_out = [item for item in items if item.get_closest_marker("cluster")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a real S3 server (Ceph's RADOS gateway)."""
+    need("boto3", "s3fs")
+    from servers.ceph import rados_gateway
+
+    with rados_gateway(tmp_path_factory.mktemp("ceph")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def ceph_bucket(ceph_server: str) -> Iterator[Bucket]:
+    """An empty bucket of its own on Ceph."""
+    from servers.ceph import KEY, SECRET
+
+    yield from _s3_bucket(ceph_server, KEY, SECRET)

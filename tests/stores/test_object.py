@@ -1,0 +1,187 @@
+"""What is particular to remote stores: conditions, secrets, and errors that say what to do."""
+
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+from servers.fixtures import Bucket
+from servers.needs import free_port, need
+
+from persistable.errors import MissingExtra, StoreError, StoreReadOnly, StoreUnavailable
+from persistable.stores import ObjectStore, open_store
+
+
+def test_gcs_create_asks_the_server_to_refuse(gcs_bucket: Bucket) -> None:
+    """The request carries ifGenerationMatch=0; a plain put does not."""
+    store = open_store(gcs_bucket.url, **gcs_bucket.options)
+    posts = gcs_bucket.client.posts
+    before = len(posts.read_text())
+    store.put("plain", b"1")
+    assert "/upload/" in posts.read_text()[before:]
+    assert "ifGenerationMatch" not in posts.read_text()[before:]
+    store.create("claim", b"1")
+    assert "ifGenerationMatch=0" in posts.read_text()[before:]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_missing_bucket_never_reads_as_a_missing_payload(scheme: str, request: pytest.FixtureRequest) -> None:
+    bucket: Bucket = request.getfixturevalue("s3_bucket" if scheme == "s3" else "gcs_bucket")
+    calls = [
+        lambda store: store.get("x"),
+        lambda store: store.read("x"),
+        lambda store: store.exists("x"),
+        lambda store: store.stat("x"),
+        lambda store: store.delete("x"),
+        lambda store: store.get_many(["x", "y"]),
+        lambda store: list(store.list()),
+        lambda store: store.put("x", b""),
+        lambda store: store.put_many({"x": b""}),
+        lambda store: store.create("x", b""),
+    ]
+    for call in calls:
+        store = open_store(f"{scheme}://no-such-bucket-here/folder", **bucket.options)
+        with pytest.raises(StoreError, match="no bucket 'no-such-bucket-here'") as caught:
+            call(store)
+        assert not isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_server_that_is_down_is_unavailable() -> None:
+    need("s3fs")
+    options = {"key": "k", "secret": "s", "config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 2}}
+    store = open_store("s3://bucket/folder", endpoint_url=f"http://127.0.0.1:{free_port()}", **options)
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+        store.put("x", b"1")
+    assert isinstance(caught.value, ConnectionError)
+    with pytest.raises(StoreUnavailable):
+        store.get("x")
+
+
+def test_no_secret_is_shown(s3_bucket: Bucket) -> None:
+    options = {**s3_bucket.options, "secret": "hush-hush"}
+    store = open_store(s3_bucket.url, **options)
+    store.put("x", b"1")
+    with pytest.raises(FileNotFoundError) as caught:
+        store.get("absent")
+    for text in (store.url, repr(store), str(caught.value), str(vars(caught.value))):
+        assert "hush" not in text
+    assert pickle.loads(pickle.dumps(store)).get("x") == b"1"  # given explicitly, they travel
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    need("sshfs")
+    store = open_store("sftp://anna:hush@host.example:2222/data/runs")
+    assert store.url == "sftp://anna@host.example:2222/data/runs"
+
+
+def test_the_url_opens_an_equal_store(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+    again = open_store(store.url, key="testing", secret="testing")
+    assert again == store
+    store.put("x", b"1")
+    assert again.get("x") == b"1"
+    assert open_store(s3_bucket.url) != store  # another endpoint is another place
+
+
+def test_listings_are_never_stale(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+    assert list(store.list("a")) == []
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="folder/a/x", Body=b"1")
+    assert list(store.list("a")) == ["a/x"]
+    assert store.exists("a/x")
+    s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="folder/a/x")
+    assert list(store.list("a")) == []
+    assert not store.exists("a/x")
+
+
+def test_folder_markers_and_strange_keys_are_not_listed(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+    for key in ("folder/", "folder/a/", "folder/a/x:y", "folder/a//b", "elsewhere/x", "folder/fine"):
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"")
+    assert list(store.list()) == ["fine"]
+
+
+def test_large_objects_go_in_parts_and_come_back(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+    data = bytes(range(251)) * 240_000  # 60 MB, so that parts and ranges differ
+    store.put("put", data)
+    assert store.get("put") == data
+    with store.write("written") as file:
+        for start in range(0, len(data), 9_999_999):
+            file.write(memoryview(data)[start : start + 9_999_999])
+    assert "-" in s3_bucket.client.head_object(Bucket=s3_bucket.name, Key="folder/written")["ETag"]  # an upload of parts
+    with store.read("written") as file:
+        assert file.read(10) == data[:10]
+        file.seek(30_000_000)
+        assert file.read(20_000_000) == data[30_000_000:50_000_000]
+        file.seek(0)
+        assert file.read() == data
+
+
+def test_a_large_object_replaced_while_it_is_read_is_an_error_not_a_mixture(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+    store.put("x", b"a" * 60_000_000)
+    file = store.read("x")
+    assert file.read(100) == b"a" * 100
+    store.put("x", b"b" * 60_000_000)
+    with pytest.raises(StoreError, match="was replaced or deleted while it was being read"):
+        file.read()
+    file.close()
+
+
+def test_a_failed_upload_of_parts_leaves_no_parts(s3_bucket: Bucket) -> None:
+    store = open_store(s3_bucket.url, **s3_bucket.options)
+
+    def fail() -> None:
+        with store.write("x") as file:
+            file.write(b"x" * 40_000_000)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    deadline = time.monotonic() + 10
+    while s3_bucket.client.list_multipart_uploads(Bucket=s3_bucket.name).get("Uploads"):
+        assert time.monotonic() < deadline
+    assert not store.exists("x")
+
+
+def test_a_file_system_that_cannot_write_says_so(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("inner/x", b"1")
+    store = open_store(f"zip://::{tmp_path}/a.zip")
+    assert store.get("inner/x") == b"1"
+    assert list(store.list()) == ["inner/x"]
+    with pytest.raises(StoreError):
+        store.put("y", b"2")
+
+
+def test_a_missing_package_names_what_to_install() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("adlfs") is not None:
+        pytest.fail("this test needs a scheme whose package is absent")
+    with pytest.raises(MissingExtra, match="pip install adlfs") as caught:
+        open_store("az://container/folder")
+    assert caught.value.package == "adlfs"
+
+
+def test_a_url_without_a_bucket_is_refused() -> None:
+    need("s3fs")
+    with pytest.raises(StoreError, match="names no bucket"):
+        open_store("s3://")
+
+
+def test_readonly_refuses_before_anything_is_sent(s3_bucket: Bucket) -> None:
+    open_store(s3_bucket.url, **s3_bucket.options).put("x", b"1")
+    store = open_store(s3_bucket.url, readonly=True, **s3_bucket.options)
+    assert store.get("x") == b"1"
+    with pytest.raises(StoreReadOnly, match="readonly=True"):
+        store.put("x", b"2")
+    assert store.get("x") == b"1"
+
+
+def test_stores_of_equal_options_share_one_connection(s3_bucket: Bucket) -> None:
+    first, second = (ObjectStore(s3_bucket.url, **s3_bucket.options) for _ in range(2))
+    assert first.remote.fs is second.remote.fs
