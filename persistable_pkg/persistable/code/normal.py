@@ -1,0 +1,185 @@
+"""Normal forms: the same text for code that differs in comments, docstrings, layout and annotations only.
+
+`source_text` spells a syntax tree in our own way, because `ast.dump` differs between Python versions. `bytecode_text` spells
+a code object, for functions without a faithful source.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+from collections.abc import Iterator
+from types import CodeType
+from typing import cast
+
+_DROPPED = frozenset({"ctx", "type_comment", "kind", "returns", "type_params", "type_ignores"})
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_BODIES = frozenset({"body", "orelse", "finalbody"})
+
+
+def source_text(node: ast.AST) -> str:
+    """The normal form of one function, lambda or statement."""
+    out: list[str] = []
+    _node(node, out, False)
+    return "".join(out)
+
+
+def class_text(node: ast.ClassDef) -> str:
+    """The normal form of a class without its methods: decorators, bases, and everything else its body says."""
+    bare = ast.ClassDef(node.name, node.bases, node.keywords, [s for s in node.body if not isinstance(s, _FUNCTIONS)], node.decorator_list)
+    return source_text(bare)
+
+
+def _node(node: ast.AST, out: list[str], in_class: bool) -> None:
+    if isinstance(node, ast.Constant):
+        out.append(_constant(node.value))
+        return
+    if isinstance(node, ast.JoinedStr):
+        _joined(node, out)
+        return
+    in_class = isinstance(node, ast.ClassDef) or (in_class and not isinstance(node, (*_FUNCTIONS, ast.Lambda)))
+    out.append(type(node).__name__)
+    out.append("(")
+    for field, value in ast.iter_fields(node):
+        if field in _DROPPED or value is None or value == [] or (field == "annotation" and not in_class):
+            continue
+        if field in _BODIES and isinstance(value, list):
+            kept: object = list(_statements(cast("list[ast.stmt]", value), in_class))
+            if not kept:
+                continue
+        else:
+            kept = value
+        out.append(field)
+        out.append("=")
+        _value(kept, out, in_class)
+        out.append(",")
+    out.append(")")
+
+
+def _value(value: object, out: list[str], in_class: bool) -> None:
+    if isinstance(value, ast.AST):
+        _node(value, out, in_class)
+    elif isinstance(value, list):
+        out.append("[")
+        for item in cast("list[object]", value):
+            _value(item, out, in_class)
+            out.append(",")
+        out.append("]")
+    else:
+        out.append(_constant(value))
+
+
+def _statements(body: list[ast.stmt], in_class: bool) -> Iterator[ast.AST]:
+    """The statements that do something, and one spelling for those that have two."""
+    for node in body:
+        if isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            continue
+        if isinstance(node, ast.AnnAssign) and not in_class:
+            if node.value is not None:
+                yield ast.Assign([node.target], node.value)
+        elif isinstance(node, ast.Delete):
+            yield ast.Delete([part for target in node.targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])])
+        else:
+            yield node
+
+
+def _joined(node: ast.JoinedStr, out: list[str]) -> None:
+    """An f-string: neighbouring literal pieces as one, empty ones left out, as no two versions agree on them."""
+    pieces: list[str | ast.AST] = []
+    for value in _flat(node):
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            if pieces and isinstance(pieces[-1], str):
+                pieces[-1] += value.value
+            elif value.value:
+                pieces.append(value.value)
+        else:
+            pieces.append(value)
+    out.append("JoinedStr(")
+    for piece in pieces:
+        _value(piece, out, False)
+        out.append(",")
+    out.append(")")
+
+
+def _flat(node: ast.JoinedStr) -> Iterator[ast.expr]:
+    for value in node.values:
+        if isinstance(value, ast.JoinedStr):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _constant(value: object) -> str:
+    """Typed and independent of Python's own `repr` of text, which follows the Unicode tables of its version."""
+    if isinstance(value, (str, bytes)):
+        data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        return f"{type(value).__name__}:{data.hex()}"
+    if isinstance(value, bool) or value is None or value is Ellipsis:
+        return repr(value)
+    if isinstance(value, int):
+        return f"int:{value:x}"
+    if isinstance(value, float):
+        return f"float:{value.hex()}"
+    if isinstance(value, complex):
+        return f"complex:{value.real.hex()}:{value.imag.hex()}"
+    if isinstance(value, tuple):
+        return f"tuple:({','.join(map(_constant, cast('tuple[object, ...]', value)))})"
+    if isinstance(value, frozenset):
+        return f"frozenset:({','.join(sorted(map(_constant, cast('frozenset[object]', value))))})"
+    return f"{type(value).__name__}:{value!r}"
+
+
+_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
+_SPELLED = frozenset(dis.hasname) | frozenset(dis.haslocal) | frozenset(dis.hasfree) | frozenset(dis.hascompare)
+_CONSTANTS = frozenset(dis.hasconst)
+_SILENT = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG"})
+_KIND_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs, generator, coroutine, async generator
+
+
+def bytecode_text(code: CodeType) -> str:
+    """The normal form of a code object: no lines, docstring, annotations of its own, or instructions that do nothing."""
+    body = dis.Bytecode(code)
+    steps = [step for step in body if step.opname not in _SILENT]
+    offsets = [step.offset for step in steps]
+    signature = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _KIND_FLAGS)
+    lines = [f"{code.co_name}{signature}{code.co_varnames[: sum(signature[::2]) + 2]}"]
+    for step in steps:
+        arg = step.arg
+        if step.opcode in _JUMPS:
+            said = f"to {_position(offsets, step.argval)}"
+        elif step.opcode in _CONSTANTS:
+            said = bytecode_text(step.argval) if isinstance(step.argval, CodeType) else _constant(step.argval)
+        elif step.opcode in _SPELLED:
+            said = str(step.argval)
+        else:
+            said = "" if arg is None else str(arg)
+        lines.append(f"{step.opname} {said}")
+    for entry in getattr(body, "exception_entries", ()):
+        span = (_position(offsets, entry.start), _position(offsets, entry.end), _position(offsets, entry.target))
+        lines.append(f"except {span} {entry.depth} {entry.lasti}")
+    return "\n".join(lines)
+
+
+def _position(offsets: list[int], offset: int) -> int:
+    """The number of the first kept instruction at or after `offset`."""
+    low, high = 0, len(offsets)
+    while low < high:
+        middle = (low + high) // 2
+        if offsets[middle] < offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def same_code(first: CodeType, second: CodeType) -> bool:
+    """Whether two code objects do the same, wherever their lines are."""
+    return shape(first) == shape(second)
+
+
+def shape(code: CodeType) -> tuple[object, ...]:
+    """All that a code object does, without the lines and file it came from."""
+    constants = tuple(shape(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts)
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_name, counts, code.co_code, variables, code.co_exceptiontable, constants)

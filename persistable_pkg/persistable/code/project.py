@@ -1,0 +1,141 @@
+"""Which modules are the user's own: the only ones whose code a fingerprint follows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+_MAIN = frozenset({"__main__", "__mp_main__"})
+_OURSELVES = __name__.partition(".")[0]
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__))
+
+Namespace = dict[str, Any]
+
+
+class Project:
+    """The top-level packages of the code to fingerprint; for a script, notebook or single-file module, its folder too.
+
+    What is installed (in ``site-packages`` or the standard library) is never part of it, unless the code to fingerprint
+    is installed itself: then its own top-level package is the project. persistable is never part of one.
+    """
+
+    def __init__(self, namespaces: Iterable[Namespace]) -> None:
+        self._roots: set[str] = set()
+        self._folders: list[str] = []
+        self._own: dict[int, Namespace] = {}
+        self._known: dict[str, bool] = {}
+        for namespace in namespaces:
+            self._include(namespace)
+
+    def _include(self, namespace: Namespace) -> None:
+        name = module_name(namespace)
+        root = name.partition(".")[0]
+        if root == _OURSELVES:
+            return
+        self._own[id(namespace)] = namespace
+        if name in _MAIN:
+            self._roots.update(_MAIN)
+            spec = getattr(namespace.get("__spec__"), "name", "")
+            root = spec.partition(".")[0] if isinstance(spec, str) and spec not in _MAIN else ""
+            if not root:
+                self._add_folder(_folder(namespace) if "__file__" in namespace else os.getcwd())
+        if root:
+            self._roots.add(root)
+            top = sys.modules.get(root)
+            if "." not in name and top is not None and "__path__" not in vars(top):
+                self._add_folder(_folder(namespace))
+
+    def _add_folder(self, folder: str) -> None:
+        if folder and os.path.dirname(folder) != folder and not _installed(folder + os.sep):
+            self._folders.append(folder + os.sep)
+
+    @property
+    def folders(self) -> list[str]:
+        """Where single-file modules of the project lie, each ending in a separator."""
+        return self._folders
+
+    def owns(self, namespace: Namespace) -> bool:
+        """Whether the module (or exec'd) namespace is the user's own."""
+        if id(namespace) in self._own:
+            return True
+        name = module_name(namespace)
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._decide(name, namespace)
+        return known
+
+    def owns_name(self, name: str) -> bool:
+        """The same by a module's name."""
+        module = sys.modules.get(name)
+        return self.owns(vars(module)) if type(module) is ModuleType else name.partition(".")[0] in self._roots
+
+    def may_own(self, name: str) -> bool:
+        """Whether a module that is not imported would be the user's own."""
+        root = name.partition(".")[0]
+        if root in self._roots:
+            return True
+        ends = (root + ".py", os.path.join(root, "__init__.py"))
+        return root != _OURSELVES and any(os.path.isfile(folder + end) for folder in self._folders for end in ends)
+
+    def _decide(self, name: str, namespace: Namespace) -> bool:
+        root = name.partition(".")[0]
+        if root in self._roots:
+            return True
+        if root == _OURSELVES or not self._folders:
+            return False
+        file = namespace.get("__file__")
+        if not isinstance(file, str):
+            return False
+        file = os.path.abspath(file)
+        return file.startswith(tuple(self._folders)) and not _installed(file)
+
+
+def module_name(namespace: Namespace) -> str:
+    """``__name__`` of a namespace, or "" where it has none."""
+    name = namespace.get("__name__")
+    return name if type(name) is str else ""
+
+
+def _folder(namespace: Namespace) -> str:
+    file = namespace.get("__file__")
+    return os.path.dirname(os.path.abspath(file)) if isinstance(file, str) else ""
+
+
+def _installed(path: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path or path.startswith(_STDLIB + os.sep)
+
+
+def absolute_name(name: str, level: int, namespace: Namespace) -> str:
+    """The absolute name of a module imported with `level` leading dots from `namespace`."""
+    if not level:
+        return name
+    package = namespace.get("__package__")
+    if type(package) is not str:
+        package = module_name(namespace) if "__path__" in namespace else module_name(namespace).rpartition(".")[0]
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - level + 1])
+    return f"{base}.{name}" if name and base else base or name
+
+
+MARK = "__persistable_phantom__"  # on classes that are read, not run: their namespace
+
+
+class PhantomModule:
+    """A module that is read, not run, standing where the module would."""
+
+    __slots__ = ("namespace",)
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+
+
+class Deferred:
+    """An import statement of a module that is not running: what it would bind is looked up when it is reached."""
+
+    __slots__ = ("aliased", "level", "module", "wanted")
+
+    def __init__(self, module: str, level: int, wanted: str, aliased: bool) -> None:
+        self.module, self.level, self.wanted, self.aliased = module, level, wanted, aliased

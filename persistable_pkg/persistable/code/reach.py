@@ -1,0 +1,567 @@
+"""The walk from the generating code to everything of the user's own that it reaches.
+
+Objects are looked at, never asked: types are compared by identity, attributes read from ``__dict__`` only, nothing is called.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType, FunctionType, GetSetDescriptorType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from persistable.code.plain import exact_dict, exact_tuple, kind_of, plain_bytes
+from persistable.code.project import MARK, Deferred, Namespace, PhantomModule, Project, absolute_name
+from persistable.code.scan import Uses, uses
+
+MISSING = object()
+_MOST_UNITS = 5000
+_MOST_ITEMS = 1000
+_class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
+_class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_CONSTRUCTION = frozenset({"__init__", "__new__", "__post_init__", "__getattr__", "__getattribute__", "__call__", "__attrs_post_init__"})
+
+Chain = tuple[str, ...]
+Origin = tuple[Namespace, str]
+
+
+class Unit(NamedTuple):
+    """One thing that is compared. `kind` is "function", "constant", "class" or "attribute"; `owner` a namespace or class."""
+
+    kind: str
+    name: str
+    value: Any
+    owner: Any
+
+
+class Watch(NamedTuple):
+    """What has to stay as it was for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
+
+    `weak` leads to the object where it can be held weakly, so that watching a class does not keep it alive; else it is `held`.
+    A function must keep its `code` too: reloading tools replace it in place.
+    """
+
+    namespace: Namespace | None
+    cls: weakref.ref[type] | None
+    name: str
+    weak: weakref.ref[Any] | None
+    held: Any
+    code: CodeType | None
+
+
+class Sources(NamedTuple):
+    """Where the second, slower walk reads which names are evaluated outside of functions."""
+
+    of_function: Callable[[FunctionType], Any]
+    of_class: Callable[[type, Namespace], Any]
+    of_attribute: Callable[[type, str, Namespace], Any]
+    of_constant: Callable[[Namespace, str, object], Any]
+    phantom: Callable[[str], Namespace | None]
+
+
+class Walk:
+    """Everything reached from some functions, in a fixed order."""
+
+    def __init__(self, project: Project, sources: Sources | None = None) -> None:
+        self.project = project
+        self.sources = sources
+        self.units: list[Unit] = []
+        self.watches: list[Watch] = []
+        self.stored: set[str] = set()
+        self.unseen: dict[str, None] = {}  # modules of the project that are not imported yet
+        self._functions: dict[int, FunctionType] = {}
+        self._queue: deque[FunctionType] = deque()
+        self._classes: dict[type, str] = {}  # in play; "owner", "own" or "declared"
+        self._modules: dict[int, Namespace] = {}
+        self._seen: dict[tuple[int, Any], object] = {}
+        self._attributes: dict[str, None] = {}
+        self._pairs: dict[tuple[str, str], None] = {}
+        self._uses_super = False
+        self._roles: dict[str, type] = {}
+        self._found_at: set[tuple[type, str]] = set()
+
+    # What the walk starts from
+
+    def enter_class(self, owner: type, names: Iterable[str], below: tuple[type, ...]) -> None:
+        """Start from the methods `names` of a class, as far as they are defined below the given base classes."""
+        self._classes[owner] = "owner"
+        own = [cls for cls in _class_mro(owner) if cls not in below and self._owns_class(cls)]
+        for name in names:
+            for cls in own:
+                if name in _class_dict(cls):
+                    self._class_attribute(cls, name)
+                    break
+        for cls in own:
+            self._declared(_class_dict(cls), cls)
+
+    def enter_function(self, function: Any) -> None:
+        """Start from a function, as a step has it; classes named by its annotations count as in play."""
+        self.follow(function, "")
+        if type(function) is FunctionType:
+            for annotation in list(function.__annotations__.values())[:100] if type(function.__annotations__) is dict else ():
+                self._declare(self._annotated(annotation, function.__globals__))
+
+    def run(self) -> None:
+        """Follow everything. The classes in play meet the attribute names in use until neither grows."""
+        while True:
+            while self._queue and len(self.units) < _MOST_UNITS:
+                self._visit(self._queue.popleft())
+            before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
+            self._meet()
+            if (len(self._seen), len(self._classes), len(self._attributes), len(self._modules)) == before and not self._queue:
+                return
+            if len(self.units) >= _MOST_UNITS:
+                return
+
+    # Functions
+
+    def _visit(self, function: FunctionType) -> None:
+        used = uses(function.__code__)
+        self.stored.update(used.stored)
+        self._take(used, function.__globals__)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+        for name, cell in cells:
+            if name != "__class__":
+                try:
+                    self.follow(cell.cell_contents, name)
+                except ValueError:
+                    continue
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self.follow(value, "")
+        self._inside(function.__dict__)
+        if self.sources is not None:
+            found = self.sources.of_function(function)
+            self._take_names(found.names if found is not None else (), function.__globals__)
+
+    def _take(self, used: Uses, namespace: Namespace) -> None:
+        self._take_names(used.names, namespace)
+        for before, name in used.attributes:
+            self._attributes[name] = None
+            self._pairs[before, name] = None
+        for name, level, froms in used.imports:
+            self._import(name, level, froms, namespace)
+
+    def _take_names(self, chains: Iterable[Chain], namespace: Namespace) -> None:
+        for chain in chains:
+            if chain[0] == "super":
+                self._uses_super = True
+            self._resolve(chain, namespace)
+
+    def _resolve(self, chain: Chain, namespace: Namespace) -> None:
+        """Follow a global name, through the modules it leads into."""
+        place = namespace
+        for depth, name in enumerate(chain):
+            value = place.get(name, MISSING)
+            value, place = self._imported_later(value, place)
+            if value is MISSING:
+                if depth or name not in _builtins():
+                    self._watch(place, name, value)
+                break
+            if not issubclass(kind_of(value), ModuleType) or self.project.owns(_module_dict(value)):
+                self._watch(place, name, value)
+            if type(value) is PhantomModule:
+                place = value.namespace
+                continue
+            if not issubclass(kind_of(value), ModuleType):
+                self.follow(value, name, (place, name))
+                for rest in chain[depth + 1 :]:
+                    self._attributes[rest] = None
+                break
+            below = _module_dict(value)
+            if not self.project.owns(below):
+                break
+            place = below
+        else:
+            self._modules[id(place)] = place
+
+    def _import(self, name: str, level: int, froms: tuple[str, ...], namespace: Namespace) -> None:
+        target = absolute_name(name, level, namespace)
+        place = self._module(target)
+        if place is None:
+            return
+        for wanted in froms:
+            if wanted in place:
+                self._resolve((wanted,), place)
+            elif (below := self._module(f"{target}.{wanted}")) is not None:
+                self._modules[id(below)] = below
+        if not froms:
+            self._modules[id(place)] = place
+            parts = target.split(".")
+            for end in range(1, len(parts)):
+                if (above := self._module(".".join(parts[:end]))) is not None:
+                    self._modules[id(above)] = above
+
+    def _module(self, name: str) -> Namespace | None:
+        """The namespace of a project module: the running one, else what can be read of it."""
+        module = sys.modules.get(name)
+        if module is not None:
+            below = _module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
+            return below if self.project.owns(below) else None
+        if self.sources is None:
+            if self.project.may_own(name):
+                self.unseen[name] = None
+            return None
+        found = self.sources.phantom(name)
+        if found is None or not self.project.owns(found):
+            return None
+        self.unseen[name] = None
+        return found
+
+    def _imported_later(self, value: Any, place: Namespace) -> tuple[Any, Namespace]:
+        """What an import statement of a module that is not running would have bound."""
+        for _ in range(20):
+            if type(value) is not Deferred:
+                return value, place
+            target = absolute_name(value.module, value.level, place)
+            if not value.wanted:
+                target = target if value.aliased else target.partition(".")[0]
+                found = self._module(target)
+                return (MISSING if found is None else PhantomModule(found)), place
+            below = self._module(target)
+            if below is None:
+                return MISSING, place
+            if value.wanted not in below:
+                found = self._module(f"{target}.{value.wanted}")
+                return (MISSING if found is None else PhantomModule(found)), place
+            value, place = below[value.wanted], below
+        return MISSING, place
+
+    # Values
+
+    def follow(self, value: Any, label: str, origin: Origin | None = None, depth: int = 0) -> bool:
+        """Follow whatever a name is bound to; True where code of the project was found in it.
+
+        `label` names a lambda; `origin` says which module-level name this is, if it is one.
+        """
+        kind = kind_of(value)
+        if kind is FunctionType:
+            return self._function(value, label, origin)
+        if issubclass(kind, type):
+            return self._class(value)
+        if issubclass(kind, ModuleType):
+            if origin is None and self.project.owns(below := _module_dict(value)):
+                self._modules[id(below)] = below
+            return False
+        key = (id(value), origin[1] if origin is not None else None)
+        if depth > 3 or (key in self._seen and kind not in _BUILTIN_VALUES):
+            return False
+        self._seen[key] = value
+        found = False
+        for part in self._parts(value, kind, origin):
+            found |= self.follow(part, f"{label}.<lambda>" if kind in _CONTAINERS and label else label, None, depth + 1)
+        found |= self._instance(value)
+        if origin is not None and (not found or kind in _CONTAINERS or self._owns_class(kind) or issubclass(kind, _ARGUED)):
+            self._constant(value, origin)
+        return found
+
+    def _function(self, function: FunctionType, label: str, origin: Origin | None) -> bool:
+        if id(function) in self._functions:
+            return True
+        code = function.__code__
+        generated = code.co_qualname.startswith("__create_fn__") or code.co_filename.startswith("<attrs generated")
+        if not self.project.owns(function.__globals__) or generated:
+            self._functions[id(function)] = function
+            return self._look_through(function)  # a library's decorator around code of the project
+        self._functions[id(function)] = function
+        name = label if code.co_name == "<lambda>" and label else code.co_qualname
+        self.units.append(Unit("function", name.rpartition("<locals>.")[2], function, function.__globals__))
+        self._queue.append(function)
+        if origin is not None:
+            self._factory(function, "")
+        return True
+
+    def _factory(self, function: FunctionType, around: str) -> None:
+        """Follow the function that made this one, unless it stands `around` the class too: then it is only where both are defined."""
+        maker, nested, _ = function.__code__.co_qualname.partition(".<locals>.")
+        if nested and "." not in maker and not around.startswith(f"{maker}.<locals>.") and self.project.owns(function.__globals__):
+            self._resolve((maker,), function.__globals__)
+
+    def _look_through(self, function: FunctionType) -> bool:
+        found = self._inside(function.__dict__)
+        for cell in function.__closure__ or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            if type(value) is FunctionType or _is_wrapper(kind_of(value)):
+                found |= self.follow(value, "", None, 1)
+        return found
+
+    def _inside(self, attributes: Mapping[str, Any]) -> bool:
+        """Follow functions kept in the ``__dict__`` of a function or object, such as ``__wrapped__``."""
+        found = False
+        for value in list(attributes.values())[:50]:
+            if type(value) is FunctionType or _is_wrapper(kind_of(value)):
+                found |= self.follow(value, "", None, 1)
+        return found
+
+    def _parts(self, value: Any, kind: type[Any], origin: Origin | None) -> Iterator[Any]:
+        """What a wrapper wraps and a plain container holds, as far as it can be code."""
+        if issubclass(kind, functools.partial):
+            yield partial_func(value)
+            yield from _partial_args(value)
+            yield from _partial_keywords(value).values()
+        elif issubclass(kind, MethodType):
+            self._instance(_method_self(value))
+            yield method_function(value)
+        elif issubclass(kind, (staticmethod, classmethod)):
+            yield _raw_function(value)
+        elif issubclass(kind, property):
+            yield from (getter.__get__(value) for getter in _PROPERTY_PARTS)
+        elif kind in _CONTAINERS:
+            items: list[Any] = list(value.values() if kind is dict else value)[:_MOST_ITEMS]
+            for item in items:
+                if type(item) not in _BUILTIN_VALUES and (kind in _FROZEN or self._literal(item, origin)):
+                    yield item
+        else:
+            attributes = instance_dict(value)
+            for item in list(attributes.values())[:50] if attributes is not None else ():
+                if type(item) is FunctionType or (_is_wrapper(kind_of(item)) and not self._owns_class(kind)):
+                    yield item
+
+    def _literal(self, item: Any, origin: Origin | None) -> bool:
+        """Whether code in a mutable container belongs there by its source: what other modules put in at run time depends on imports."""
+        if type(item) is FunctionType and origin is not None and item.__globals__ is not origin[0]:
+            if self.sources is None:
+                return True
+            found = self.sources.of_constant(origin[0], origin[1], None)
+            return any(item.__name__ in chain for chain in getattr(found, "names", ()))
+        return True
+
+    def _instance(self, value: Any) -> bool:
+        """An object whose class is the project's brings that class into play."""
+        kind = kind_of(value)
+        if kind not in _BUILTIN_VALUES and self._owns_class(kind):
+            self._class(kind)
+            return True
+        return False
+
+    def _constant(self, value: Any, origin: Origin) -> None:
+        namespace, name = origin
+        if not self.project.owns(namespace) or (name.startswith("__") and name.endswith("__")) or (id(namespace), "=" + name) in self._seen:
+            return
+        self._seen[id(namespace), "=" + name] = namespace
+        self.units.append(Unit("constant", name, value, namespace))
+        if self.sources is not None:
+            found = self.sources.of_constant(namespace, name, value)
+            if getattr(found, "names", None):
+                self._take_names(found.names, found.namespace)
+
+    # Classes
+
+    def _owns_class(self, cls: type) -> bool:
+        module = type.__getattribute__(cls, "__module__")
+        return type(module) is str and self.project.owns_name(module)
+
+    def _class(self, cls: type) -> bool:
+        known = self._classes.get(cls)
+        if known in ("owner", "own"):
+            return True
+        if not self._owns_class(cls):
+            return False
+        self._classes[cls] = "own"
+        for base in _class_mro(cls)[:-1]:
+            if self._owns_class(base) and (id(base), "header") not in self._seen:
+                self._seen[id(base), "header"] = base
+                name = type.__getattribute__(base, "__qualname__").rpartition("<locals>.")[2]
+                namespace = class_namespace(base)
+                self.units.append(Unit("class", name, base, namespace))
+                if self.sources is not None and (found := self.sources.of_class(base, namespace)) is not None:
+                    self._take_names(found.names, namespace)
+        metaclass = type(cls)
+        if self._owns_class(metaclass):
+            self._class(metaclass)
+        return True
+
+    def _declared(self, attributes: Mapping[str, Any], cls: type) -> None:
+        """Bring params classes (from the bases' arguments) and the classes of declared roles into play."""
+        for base in exact_tuple(attributes.get("__orig_bases__")):
+            for argument in exact_tuple((instance_dict(base) or {}).get("__args__")):
+                self._declare(argument)
+        annotations = exact_dict(attributes.get("__annotations__")) or {}
+        namespace = class_namespace(cls)
+        for role, annotation in list(annotations.items())[:200]:
+            found = self._annotated(annotation, namespace)
+            if found is not None and type(role) is str and self._owns_class(found):
+                self._roles[role] = found
+
+    def _declare(self, cls: Any) -> None:
+        if issubclass(kind_of(cls), type) and self._owns_class(cls):
+            self._classes.setdefault(cls, "declared")
+
+    def _annotated(self, annotation: Any, namespace: Namespace) -> type | None:
+        if type(annotation) is str:
+            annotation = namespace.get(annotation)
+        return annotation if issubclass(kind_of(annotation), type) else None
+
+    def _meet(self) -> None:
+        """Look up the attribute names in use on the classes and modules in play."""
+        for cls, standing in list(self._classes.items()):
+            bases = [base for base in _class_mro(cls)[:-1] if self._owns_class(base)]
+            for base in bases:
+                for name in list(_class_dict(base)):
+                    if (
+                        type(name) is str
+                        and (base, name) not in self._found_at
+                        and self._wanted(name, standing, base)
+                        and self._resolves(cls, name, base)
+                    ):
+                        self._class_attribute(base, name, standing == "declared")
+        for before, name in list(self._pairs):
+            if before in self._roles:
+                cls = self._roles[before]
+                for base in _class_mro(cls)[:-1]:
+                    if name in _class_dict(base):
+                        if self._owns_class(base):
+                            self._class_attribute(base, name, True)
+                        break
+        for place in list(self._modules.values()):
+            for name in [name for name in self._attributes if name in place]:
+                if (id(place), "." + name) not in self._seen:
+                    self._seen[id(place), "." + name] = place
+                    self._resolve((name,), place)
+
+    def _wanted(self, name: str, standing: str, cls: type) -> bool:
+        if name in self._attributes:
+            return True
+        if not (name.startswith("__") and name.endswith("__")) or name == "__class_getitem__":
+            return False
+        value = _class_dict(cls)[name]
+        if type(value) is not FunctionType and not issubclass(kind_of(value), (staticmethod, classmethod)):
+            return False
+        return name in _CONSTRUCTION or standing == "own"
+
+    def _resolves(self, cls: type, name: str, base: type) -> bool:
+        """Whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
+        if self._uses_super:
+            return True
+        return next((other for other in _class_mro(cls) if name in _class_dict(other)), None) is base
+
+    def _class_attribute(self, cls: type, name: str, code_only: bool = False) -> None:
+        if (cls, name) in self._found_at:
+            return
+        value = _class_dict(cls)[name]
+        self._watch_class(cls, name, value)
+        self._found_at.add((cls, name))
+        self._seen[id(cls), ":" + name] = cls
+        kind = kind_of(value)
+        qualified = f"{type.__getattribute__(cls, '__qualname__')}.{name}".rpartition("<locals>.")[2]
+        if issubclass(kind, type):
+            self.follow(value, qualified)
+            return
+        if kind is FunctionType:
+            self._factory(value, type.__getattribute__(cls, "__qualname__"))
+        found = self.follow(value, qualified)  # cached_property and other descriptors keep their function in __dict__
+        if (
+            (not found or issubclass(kind, _ARGUED))
+            and not code_only
+            and kind is not FunctionType
+            and kind not in _DESCRIPTORS
+            and (id(cls), "header") not in self._seen
+            and not (name.startswith("__") and name.endswith("__"))
+        ):
+            namespace = class_namespace(cls)
+            self.units.append(Unit("attribute", qualified, value, cls))
+            if self.sources is not None and (source := self.sources.of_attribute(cls, name, namespace)) is not None:
+                self._take_names(source.names, namespace)
+
+    # What would make this walk untrue
+
+    def _watch(self, place: Namespace, name: str, value: Any) -> None:
+        if self.sources is None and (id(place), "@" + name) not in self._seen:
+            self._seen[id(place), "@" + name] = place
+            self.watches.append(Watch(place, None, name, *_hold(value)))
+
+    def _watch_class(self, cls: type, name: str, value: Any) -> None:
+        if self.sources is None:
+            self.watches.append(Watch(None, weakref.ref(cls), name, *_hold(value)))
+
+
+def _hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
+    if type(value) is FunctionType:
+        return weakref.ref(value), None, value.__code__
+    if type(value) in _BUILTIN_VALUES or value is MISSING:
+        return None, value, None
+    try:
+        return weakref.ref(value), None, None
+    except TypeError:
+        return None, value, None
+
+
+def class_namespace(cls: type) -> Namespace:
+    """The module namespace a class was defined in; empty where that module is gone."""
+    phantom = exact_dict(_class_dict(cls).get(MARK))
+    if phantom is not None:
+        return phantom
+    module = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
+    if module is not None and issubclass(kind_of(module), ModuleType):
+        return _module_dict(module)
+    return {}
+
+
+def instance_dict(value: Any) -> Mapping[str, Any] | None:
+    """The ``__dict__`` of any object, without running a ``__getattribute__`` or a property of it."""
+    for cls in _class_mro(kind_of(value)):
+        found = _class_dict(cls).get("__dict__")
+        if found is not None:
+            if type(found) is not GetSetDescriptorType:
+                return None
+            return exact_dict(found.__get__(value))
+    return None
+
+
+def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | None:
+    """Plain default and captured values of a function, encoded; None where it has none."""
+    values: list[tuple[str, bytes | None]] = [("", _carried(value)) for value in function.__defaults__ or ()]
+    values += [(name, _carried(value)) for name, value in (function.__kwdefaults__ or {}).items()]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            content = None if name == "__class__" or name in stored else _carried(cell.cell_contents)
+        except ValueError:
+            continue
+        values.append((name, content))
+    known = [value for value in values if value[1] is not None]
+    return plain_bytes(tuple(known)) if known else None
+
+
+def _carried(value: Any) -> bytes | None:
+    """A plain value, or the plain arguments of a partial; what else a function carries is followed, or state."""
+    if type(value) is functools.partial:
+        return plain_bytes((_partial_args(value), tuple(_partial_keywords(value).items())))
+    return plain_bytes(value)
+
+
+def _module_dict(module: Any) -> Namespace:
+    return ModuleType.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
+
+
+def _builtins() -> Mapping[str, Any]:
+    return _module_dict(sys.modules["builtins"])
+
+
+def _is_wrapper(kind: type[Any]) -> bool:
+    """Types that stand around one function: what they say about it is said by the function's own source."""
+    return issubclass(kind, _WRAPPERS)
+
+
+_lru = type(functools.lru_cache(lambda: None))
+_ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add something of their own to the function they hold
+_WRAPPERS = (*_ARGUED, staticmethod, classmethod, property, functools.cached_property, _lru)
+_method_self: Callable[[Any], Any] = MethodType.__self__.__get__
+method_function: Callable[[Any], Any] = MethodType.__func__.__get__
+partial_func: Callable[[Any], Any] = functools.partial.func.__get__
+_partial_args: Callable[[Any], tuple[Any, ...]] = functools.partial.args.__get__
+_partial_keywords: Callable[[Any], dict[str, Any]] = functools.partial.keywords.__get__
+_PROPERTY_PARTS: tuple[Any, ...] = (property.fget, property.fset, property.fdel)
+_BUILTIN_VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
+_FROZEN = frozenset({tuple, frozenset})
+_CONTAINERS = frozenset({tuple, frozenset, list, set, dict})
+_DESCRIPTORS = frozenset({GetSetDescriptorType, type(FunctionType.__code__), type(str.join), type(object.__init__)})
+
+
+def _raw_function(value: Any) -> Any:
+    kind = staticmethod if issubclass(kind_of(value), staticmethod) else classmethod
+    return kind.__dict__["__func__"].__get__(value)

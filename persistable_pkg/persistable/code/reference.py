@@ -1,0 +1,55 @@
+"""How a record names the class that made a payload, and what a function carries along unseen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any
+
+
+def class_reference(thing: type | Callable[..., Any]) -> str:
+    """``module:qualified.name`` of a class or function, such as ``mypkg.flows:Points``.
+
+    What lives in ``__main__`` is named by the script it came from, ``train.py:Points`` (the module, where python ran with
+    ``-m``), and stays ``__main__:Points`` in a notebook or at the prompt. Never an absolute path.
+    """
+    read: Callable[[Any, str], Any] = type.__getattribute__ if issubclass(type(thing), type) else object.__getattribute__
+    try:
+        module, name = read(thing, "__module__"), read(thing, "__qualname__")
+    except AttributeError:
+        module, name = type.__getattribute__(type(thing), "__module__"), type.__getattribute__(type(thing), "__qualname__")
+    module = str(module)
+    return f"{_main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
+
+
+def _main_name() -> str:
+    namespace = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
+    spec = namespace.get("__spec__")
+    if spec is not None and isinstance(getattr(spec, "name", None), str):
+        name: str = spec.name
+        return name if name != "__mp_main__" else "__main__"
+    file = namespace.get("__file__")
+    if isinstance(file, str) and not file.startswith("<"):
+        return file.replace("\\", "/").rpartition("/")[2] or "__main__"
+    return "__main__"
+
+
+def closure_values(function: Any) -> dict[str, Any]:
+    """The variables a function captured from the functions around it: name to current value, in the compiler's order.
+
+    ``__class__``, the cell behind `super()`, is left out, and so are variables not assigned yet. Empty for what is no
+    Python function. Methods and functions wrapped with `functools.wraps` are looked at as they are, not unwrapped.
+    """
+    if type(function) is MethodType:
+        function = function.__func__
+    if type(function) is not FunctionType or not function.__closure__:
+        return {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=False):
+        if name != "__class__":
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                continue
+    return found
