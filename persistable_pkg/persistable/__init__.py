@@ -1,0 +1,86 @@
+"""Name a result by the params and upstream results it came from; compute it once, load it ever after.
+
+Every public name is imported when it is first used, so that ``import persistable`` itself costs nothing.
+"""
+
+__version__ = "2.0.0.dev0"
+
+TYPE_CHECKING = False  # type checkers read it as True; importing `typing` for the real one would cost more than all of this module
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable import errors as errors
+    from persistable import events as events
+    from persistable import fileio as fileio
+    from persistable import params as params
+    from persistable import stores as stores
+    from persistable.core import Persistable as Persistable
+    from persistable.errors import PersistableError as PersistableError
+    from persistable.fileio import FileIO as FileIO
+    from persistable.fileio import fileio_for as fileio_for
+    from persistable.fileio import register_fileio as register_fileio
+    from persistable.key import Key as Key
+    from persistable.params import PersistableParams as PersistableParams
+    from persistable.params import formerly as formerly
+    from persistable.params import omit_when as omit_when
+    from persistable.params import register_params as register_params
+    from persistable.params import untracked as untracked
+    from persistable.record import Record as Record
+    from persistable.status import Status as Status
+    from persistable.stores import open_store as open_store
+
+__all__ = [
+    "FileIO",
+    "Key",
+    "Persistable",
+    "PersistableError",
+    "PersistableParams",
+    "Record",
+    "Status",
+    "errors",
+    "events",
+    "fileio",
+    "fileio_for",
+    "formerly",
+    "omit_when",
+    "open_store",
+    "params",
+    "register_fileio",
+    "register_params",
+    "stores",
+    "untracked",
+]
+
+_MODULES = ("errors", "events", "fileio", "params", "stores", "testing")
+_HOME = {
+    "FileIO": "fileio",
+    "Key": "key",
+    "Persistable": "core",
+    "PersistableError": "errors",
+    "PersistableParams": "params",
+    "Record": "record",
+    "Status": "status",
+    "fileio_for": "fileio",
+    "formerly": "params",
+    "omit_when": "params",
+    "open_store": "stores",
+    "register_fileio": "fileio",
+    "register_params": "params",
+    "untracked": "params",
+}
+
+if not TYPE_CHECKING:  # a type checker that saw it would believe that every name exists
+
+    def __getattr__(name: str) -> "Any":
+        if name not in _HOME and name not in _MODULES:
+            raise AttributeError(f"module 'persistable' has no attribute {name!r}")
+        from importlib import import_module
+
+        home = import_module(f"persistable.{_HOME.get(name, name)}")
+        found = getattr(home, name) if name in _HOME else home
+        globals()[name] = found  # the next access is an ordinary one
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,594 @@
+"""`Persistable`: a payload that is generated once, kept, and found again by what it was made from."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
+
+from persistable import generation, stored
+from persistable.code import CodeOf, code_of
+from persistable.declaration import Declaration, format_for
+from persistable.errors import (
+    InvalidPayloadWarning,
+    MissingUpstream,
+    NotGeneratable,
+    ParamsMutated,
+    PayloadNotHeld,
+    RoleClash,
+    UnknownParam,
+)
+from persistable.fileio.base import FileIO
+from persistable.key import Key, check_payload_name, digest_of
+from persistable.lineage import flattened, nodes_in, own_params, rebuilt, table, walk
+from persistable.params.building import build, replaced
+from persistable.params.trees import tree
+from persistable.params.watching import capture, first_change, untracked_values
+from persistable.record import Record
+from persistable.stores.base import Store, enclosing_store
+from persistable.stores.default import default_url
+from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+    from persistable.params.watching import Snapshot
+    from persistable.resources import Resources, Retry
+    from persistable.status import Status
+
+PayloadT = TypeVar("PayloadT")
+ParamsT = TypeVar("ParamsT")
+
+
+HOOKS = ("_generate_payload", "_validate_payload", "_post_generate", "_post_load")
+_RESERVED = frozenset({"key", "logger", "params", "payload_name"})
+_PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
+
+
+class _Absent:
+    """No payload in memory: unlike None, which is a payload."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+    def __reduce__(self) -> str:
+        return "_ABSENT"
+
+
+_ABSENT = _Absent()
+
+
+class Persistable(Generic[PayloadT, ParamsT]):
+    """A payload and what it is made from: a name, params, and the persistables upstream of it.
+
+    Subclass it as ``Persistable[Payload, Params]``, say in `_generate_payload` how the payload is made, and declare upstream nodes as
+    annotations (``points: Points``). Where, how often and by whom it is generated is not your concern then: `payload` loads what is stored,
+    or generates and stores it.
+
+    Parameters:
+        persist_data_dir: a folder, URL or `Store`; ``data_dir`` is the same. Without one, each use takes the enclosing
+            ``with open_store(...)``, then ``$PERSISTABLE_STORE``, then the ``store`` of the nearest ``persistable.toml``, then
+            ``./persistable-data``.
+        params: an instance of the declared params class; or give its fields as keywords.
+        tracked_persistable_dependencies: upstream nodes whose roles are their payload names.
+        payload_name: instead of the class's, which is its own name in snake case unless it says otherwise.
+        payload_io: a FileIO instead of the class's `io`.
+        verbose: print what happens to standard error.
+        logger: instead of the logger ``persistable``.
+        declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
+
+    Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for what cannot be part of one.
+    """
+
+    version: Any = 1
+    """Part of identity; raise it when the code changes what the payload is."""
+    io: Any = None
+    """A FileIO, or ``"auto"`` for the one fit for the declared payload type, or None for `PickleFileIO`."""
+    retry: Retry | None = None
+    resources: Resources | None = None
+    _persisted: ClassVar[bool] = True
+    _is_persistable_node: ClassVar[bool] = True
+    _declared: ClassVar[Declaration]
+    _code_kept: ClassVar[CodeOf]
+
+    params: ParamsT
+    key: Key
+    logger: Any
+    payload_name: str
+    _payload: Any
+    _generation: generation.Generation | None
+    _upstream: dict[str, Persistable[Any, Any]]
+    _snapshot: Snapshot
+    _call: tuple[tuple[Any, ...], dict[str, Any]] | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
+            setattr(cls, "__new__", _remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
+
+    def __init__(
+        self,
+        persist_data_dir: str | os.PathLike[str] | Store | None = None,
+        params: ParamsT | None = None,
+        tracked_persistable_dependencies: Iterable[Persistable[Any, Any]] | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | Store | None = None,
+        payload_name: str | None = None,
+        payload_io: FileIO[Any] | Literal["auto"] | None = None,
+        verbose: bool = False,
+        logger: Any = None,
+        **declared: Any,
+    ) -> None:
+        declaration = declaration_of(type(self))
+        self._payload = _ABSENT
+        self._generation = None
+        self.logger = logger if logger is not None or not verbose else _console()
+        self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
+        where = persist_data_dir if persist_data_dir is not None else data_dir
+        if type(where) is declaration.params_type and where is not None:
+            raise TypeError(f"{type(self).__name__} takes the store first; give params by name: {type(self).__name__}(params=...)")
+        self._store = open_store(where) if where is not None else enclosing_store()
+        if payload_io is not None:
+            self.io = payload_io
+        self._upstream = {}
+        fields = self._take_roles(declaration, declared, tracked_persistable_dependencies)
+        if tracked_persistable_dependencies is not None:
+            self._take_dependencies(tracked_persistable_dependencies)
+        self.params = self._take_params(declaration, params, fields)
+        self._identify()
+
+    def _take_roles(self, declaration: Declaration, declared: dict[str, Any], dependencies: Any) -> dict[str, Any]:
+        """Move the nodes among the keywords to their roles; the rest are fields."""
+        fields: dict[str, Any] = {}
+        for name, value in declared.items():
+            if type(value) in _PLAIN:
+                if name not in declaration.roles:
+                    fields[name] = value
+                elif value is None and name not in declaration.required:
+                    self.__dict__[name] = None  # an optional role left empty
+                else:
+                    raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
+                continue
+            found = list(nodes_in(value, Persistable))
+            if found:
+                if name in _RESERVED or hasattr(Persistable, name):
+                    raise RoleClash(
+                        f"{type(self).__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
+                        role=name,
+                    )
+                for place, node in found:
+                    self._upstream[name + place] = node
+                self.__dict__[name] = value
+            elif name in declaration.roles:
+                if value:
+                    raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
+                self.__dict__[name] = value  # a collection with nothing in it
+            else:
+                fields[name] = value
+        empty = [role for role in declaration.required if role not in declared]
+        if empty and dependencies is None:
+            raise MissingUpstream(
+                f"{type(self).__name__} needs a node for {', '.join(empty)}; give {'=..., '.join(empty)}=... when making it",
+                roles=empty,
+            )
+        return fields
+
+    def _take_dependencies(self, dependencies: Iterable[Persistable[Any, Any]]) -> None:
+        for node in dependencies:
+            if not isinstance(node, Persistable):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type checked
+                raise TypeError(
+                    f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only"
+                )
+            role = node.payload_name
+            if role in self._upstream:
+                raise RoleClash(
+                    f"two upstream nodes of {type(self).__name__} are named {role!r}; give them by keyword under roles of your choice",
+                    role=role,
+                )
+            self._upstream[role] = node
+            if role in declaration_of(type(self)).roles:
+                self.__dict__[role] = node
+
+    def _take_params(self, declaration: Declaration, params: Any, fields: dict[str, Any]) -> Any:
+        kind = declaration.params_type
+        if params is not None:
+            if fields:
+                raise UnknownParam(
+                    f"{type(self).__name__} was given params= and also {', '.join(fields)}; give one or the other, "
+                    "or use replace() on the node to change some",
+                    name=next(iter(fields)),
+                    accepted=[],
+                )
+            if isinstance(kind, type) and not isinstance(params, kind):
+                raise UnknownParam(
+                    f"{type(self).__name__} takes params of type {kind.__name__}, not {type(params).__name__} ({params!r:.60})",
+                    name="params",
+                    accepted=[kind.__name__],
+                )
+            return params
+        if not isinstance(kind, type) or kind is type(None):
+            if fields:
+                roles = list(declaration.roles)
+                raise UnknownParam(
+                    f"{type(self).__name__} takes no params, so {', '.join(fields)} means nothing to it; "
+                    f"its roles are {', '.join(roles) if roles else 'none'}; declare params as Persistable[Payload, Params]",
+                    name=next(iter(fields)),
+                    accepted=roles,
+                )
+            return None
+        if "__dataclass_fields__" in kind.__dict__:
+            try:
+                return kind(**fields)  # names are checked by the call itself; what is wrong is said below
+            except TypeError:
+                pass
+        return build(kind, fields, type(self).__name__)
+
+    def _identify(self) -> None:
+        nodes: list[tuple[str, Any]] = []
+        params, self._snapshot = capture(self.params, "", nodes)
+        for role, node in nodes:
+            self._upstream.setdefault(role, node)
+        upstream = {role: node.key.digest for role, node in self._upstream.items()} if self._upstream else self._upstream
+        self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))  # type: ignore[arg-type]
+
+    # identity
+
+    @property
+    def persist_hash(self) -> str:
+        """The digest, hexadecimal."""
+        return self.key.digest
+
+    @property
+    def upstream(self) -> Mapping[str, Persistable[Any, Any]]:
+        """Role to node."""
+        return MappingProxyType(self._upstream)
+
+    @property
+    def params_tree(self) -> dict[str, Any]:
+        """Params as JSON has them, and under each role the params tree of the node upstream, at any depth.
+
+        Nodes met twice share one dict.
+        """
+        trees: dict[Key, dict[str, Any]] = {}
+        for node in walk(self):
+            own = own_params(node)
+            for role, upstream in node._upstream.items():
+                own[role if role not in own else f"upstream:{role}"] = trees[upstream.key]
+            trees[node.key] = own
+        return trees[self.key]
+
+    def replace(self, **changes: Any) -> Self:
+        """A new node with some params or upstream nodes changed; this one stays as it is."""
+        twin = self._twin(self._store)
+        declaration = declaration_of(type(self))
+        fields = {
+            name: value for name, value in changes.items() if name not in declaration.roles and not list(nodes_in(value, Persistable))
+        }
+        twin._upstream = dict(self._upstream)
+        for name, value in changes.items():
+            if name not in fields:
+                for role in [role for role in twin._upstream if role == name or role.startswith(name + ".")]:
+                    del twin._upstream[role]
+                twin.__dict__[name] = value
+                for place, node in nodes_in(value, Persistable):
+                    twin._upstream[name + place] = node
+        if fields:
+            twin.params = replaced(self.params, fields, type(self).__name__)
+        twin._call = None
+        twin._identify()
+        return twin
+
+    # the payload
+
+    @property
+    def payload(self) -> PayloadT:
+        """The payload: held, else loaded, else generated. Safe to ask for from many threads."""
+        running = generation.current.get()
+        if running is not None and running.node is not self and self.key in running.upstream_keys:
+            payload: PayloadT = running.input(self)
+            return payload
+        if self._payload is _ABSENT:
+            self.load_generate()
+        return self._payload  # type: ignore[no-any-return]
+
+    def generate(self, persist: bool = True, **untracked_payload_params: Any) -> Self:
+        """Generate the payload, whether or not one is stored, and persist it unless told otherwise.
+
+        Upstream payloads that are not stored are generated first. If another process commits the same payload while this one waits for its
+        turn, that is taken.
+        """
+        self._check_params()
+        self._payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist)
+        self._call_hook("_post_generate", untracked_payload_params)
+        return self
+
+    def persist(self) -> Self:
+        """Persist the payload that is held. Raises PayloadNotHeld if there is none."""
+        if self._payload is _ABSENT:
+            raise PayloadNotHeld(f"{self.key} holds no payload to persist; call generate() first", key=self.key)
+        self._check_params()
+        self._payload = generation.persist(self, self._use(), self._payload)
+        return self
+
+    def load(self, warn_if_validation_fails: bool = False, verify: bool = True, **untracked_payload_params: Any) -> Self:
+        """Load the stored payload; never generate.
+
+        Parameters:
+            warn_if_validation_fails: warn instead of raising what `_validate_payload` raises.
+            verify: compare the bytes with the digest in the record (remembered per process for large unchanged files); False maps at once.
+            untracked_payload_params: for `_post_load`, as far as it accepts them.
+
+        Raises PayloadNotFound, PayloadCorrupted, PayloadForeign.
+        """
+        self._check_params()
+        store = self._use()
+        loaded = stored.load(self, store, verify=verify)
+        if loaded is None:
+            from persistable.explanation import not_found
+
+            raise not_found(self, store)
+        self._accept(loaded[0], warn_if_validation_fails)
+        self._call_hook("_post_load", untracked_payload_params)
+        return self
+
+    def load_generate(self, **untracked_payload_params: Any) -> Self:
+        """Load the stored payload, or generate it if there is none or it is corrupt."""
+        self._check_params()
+        store = self._use()
+        payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
+        if loaded:
+            self._accept(payload, False)
+        else:
+            self._payload = payload
+        self._call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
+        return self
+
+    def reset_payload(self) -> None:
+        """Forget the payload in memory; what is stored stays."""
+        self._payload = _ABSENT
+
+    def validate_payload(self, payload: Any = _ABSENT) -> None:
+        """Run `_validate_payload` on `payload`, or on the payload held. Raises PayloadNotHeld if there is none."""
+        if payload is _ABSENT or (payload is None and self._payload is not _ABSENT):
+            payload = self._payload
+        if payload is _ABSENT:
+            raise PayloadNotHeld(f"{self.key} holds no payload to validate; call load() or generate() first, or pass one", key=self.key)
+        self._validate_payload(cast(PayloadT, payload))
+
+    # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
+
+    def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT:
+        """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it."""
+        raise NotGeneratable(
+            f"{type(self).__name__} does not say how to generate its payload: define _generate_payload(self, **untracked_payload_params)",
+            key=self.key,
+        )
+
+    def _validate_payload(self, payload: PayloadT) -> None:
+        """Override to raise if a payload, generated or loaded, is not fit for use."""
+
+    def _post_generate(self, *_: Any, **untracked_payload_params: Any) -> None:
+        """Override to do something after the payload was generated and persisted; it is in ``self.payload``."""
+
+    def _post_load(self, *_: Any, **untracked_payload_params: Any) -> None:
+        """Override to do something after the payload was loaded; it is in ``self.payload``."""
+
+    # inside _generate_payload
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Inside `_generate_payload`: a random generator seeded from the digest."""
+        rng: np.random.Generator = self._running("rng").rng()
+        return rng
+
+    @property
+    def scratch(self) -> Path:
+        """Inside `_generate_payload`: a private folder for checkpoints; it survives a kill and a retry and is deleted at the commit."""
+        return self._running("scratch").scratch()
+
+    def allocate(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+        """Inside `_generate_payload`: a zeroed array mapped in the payload's own uncommitted file.
+
+        Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is.
+        """
+        array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
+        return array
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Inside `_generate_payload`: announce that `done` of `total` is done."""
+        self._running("progress").progress(done, total)
+
+    def _running(self, what: str) -> generation.Generation:
+        if self._generation is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
+            )
+        return self._generation
+
+    # what is stored
+
+    @property
+    def store(self) -> Store:
+        """The store in use: the node's own, else its consumer's, else the enclosing or the default one."""
+        return self._use()
+
+    @property
+    def persist_filepath(self) -> Path:
+        """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
+        path = self._use().local_path(self.key.path)
+        return path if path is not None else Path(self.key.path)
+
+    @property
+    def payload_io(self) -> FileIO[PayloadT]:
+        """The FileIO in use."""
+        return self._format()
+
+    @property
+    def record(self) -> Record | None:
+        """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
+        return stored.find_record(self._use(), self.key)
+
+    @property
+    def status(self) -> Status:
+        """What the store says of this payload."""
+        from persistable.status import status_of
+
+        return status_of(self, self._use())
+
+    def exists(self) -> bool:
+        """Whether a payload is stored, judged by its record and the sizes of its files."""
+        store = self._use()
+        record = stored.find_record(store, self.key)
+        return record is not None and stored.missing_file(store, record) is None
+
+    def delete(self) -> bool:
+        """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
+        return stored.delete(self._use(), self.key)
+
+    def explain(self) -> str:
+        """What `payload` would do and why: the status, and on a miss the nearest stored payload with the params that differ."""
+        from persistable.explanation import explain
+
+        return explain(self, self._use())
+
+    def accept_code(self, reason: str) -> Record:
+        """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
+        return stored.accept_code(self, self._use(), reason)
+
+    # plumbing
+
+    def _use(self) -> Store:
+        if self._store is not None:
+            return self._store
+        running = generation.current.get()
+        if running is not None:
+            return running.store
+        return enclosing_store() or open_store(default_url())
+
+    def _format(self) -> FileIO[Any]:
+        return format_for(self.io, declaration_of(type(self)).payload_type)
+
+    def _check_params(self) -> None:
+        changed = first_change(self.params, self._snapshot)
+        if changed is not None:
+            raise ParamsMutated(
+                f"{changed} of {self.key} was changed after the node was made, so its key no longer describes it; "
+                "make a new node instead, for example with replace()",
+                path=changed,
+            )
+
+    def _accept(self, payload: Any, warn: bool) -> None:
+        try:
+            self._validate_payload(payload)
+        except Exception as error:
+            if not warn:
+                raise
+            import warnings
+
+            warnings.warn(f"the loaded payload of {self.key} is not valid: {error!r}", InvalidPayloadWarning, stacklevel=3)
+        self._payload = payload
+
+    def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
+        if getattr(type(self), name) is getattr(Persistable, name) and name != "_generate_payload":
+            return None
+        return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
+
+    def _code(self) -> CodeOf:
+        """The generating code as it is now, kept on the class and checked again at every call."""
+        cls = type(self)
+        kept: CodeOf | None = cls.__dict__.get("_code_kept")
+        if kept is None or not kept.is_current():
+            kept = cls._code_kept = code_of(cls, HOOKS, (Persistable,))
+        return kept
+
+    def _hold(self, payload: Any) -> None:
+        self._payload = payload
+
+    def _twin(self, store: Store | None) -> Self:
+        """The same node without a payload, bound to `store`."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._payload = _ABSENT
+        twin._generation = None
+        twin._store = store
+        return twin
+
+    def _facts(self) -> dict[str, Any]:
+        """What the record says of the node itself."""
+        facts: dict[str, Any] = {"version": self.version, "params": own_params(self)}
+        untracked = untracked_values(self.params) if self.params is not None else None
+        if untracked:
+            facts["untracked"] = untracked
+        if self._upstream:
+            facts["upstream"] = {role: str(node.key) for role, node in self._upstream.items()}
+            facts["lineage"] = table(self)
+        call = self.__dict__.get("_call")
+        if call is not None:
+            facts["call"] = _call_tree(call)
+        return facts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_payload": _ABSENT, "_generation": None, "logger": None}
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return rebuilt, (flattened(self, Persistable),)
+
+    def __repr__(self) -> str:
+        fields = own_params(self)
+        shown = [f"{name}={getattr(self.params, name, content)!r:.60}" for name, content in fields.items()]
+        shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
+        return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
+
+    def _repr_html_(self) -> str:
+        from persistable.display import node_html
+
+        return node_html(self, self._use())
+
+
+def declaration_of(cls: type[Any]) -> Declaration:
+    """What the node class `cls` declares, read once and kept on it (its bases have declarations of their own)."""
+    try:
+        declaration: Declaration = cls.__dict__["_declared"]
+    except KeyError:
+        declaration = cls._declared = Declaration(cls, Persistable)
+    return declaration
+
+
+def _call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+    def shown(argument: Any) -> Any:
+        try:
+            return tree(argument)
+        except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
+            return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
+
+    arguments, keywords = call
+    named: dict[str, Any] = {name: shown(argument) for name, argument in keywords.items()}
+    return {"args": [shown(argument) for argument in arguments], "kwargs": named}
+
+
+def _remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
+    node = object.__new__(cls)
+    node._call = (args, kwargs)
+    return node
+
+
+_console_lock = threading.Lock()
+
+
+def _console() -> Any:
+    """A logger that prints to standard error: only for nodes made with ``verbose=True``."""
+    import logging
+
+    logger = logging.getLogger("persistable.console")
+    with _console_lock:
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+    return logger

@@ -1,0 +1,139 @@
+"""What a subclass of `Persistable` declares by its bases, annotations and attributes, read once per class."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from persistable.fileio.base import FileIO
+from persistable.key import check_payload_name
+
+
+class Declaration:
+    """The facts of one class.
+
+    payload_type, params_type: the arguments of ``Persistable[...]``; None where not given.
+    roles: role name to whether a node must be given. required: the names of those where it must.
+    """
+
+    __slots__ = ("_accepts", "_cls", "name", "params_type", "payload_type", "required", "roles")
+
+    def __init__(self, cls: type, root: type) -> None:
+        self._cls = cls
+        self.payload_type, self.params_type = _type_arguments(cls, root)
+        self.roles = dict(_roles(cls, root))
+        self.required = tuple(role for role, must in self.roles.items() if must)
+        named = getattr(cls, "payload_name", None)
+        self.name = check_payload_name(named if isinstance(named, str) else snake_case(cls.__name__))
+        self._accepts: dict[str, frozenset[str] | None] = {}
+
+    def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Those of the keyword arguments `given` that the signature of `hook` takes."""
+        if hook not in self._accepts:
+            self._accepts[hook] = _keywords(getattr(self._cls, hook))
+        names = self._accepts[hook]
+        return given if names is None else {name: value for name, value in given.items() if name in names}
+
+
+def snake_case(name: str) -> str:
+    """``GaussianPoints`` to ``gaussian_points``: the payload name of a class that names none."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+
+
+def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The keywords `function` takes; None for any."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return frozenset(
+        parameter.name for parameter in parameters if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    )
+
+
+def _type_arguments(cls: type, root: type) -> tuple[Any, Any]:
+    """What the two type variables of `root` are in `cls`, through any number of generic classes between."""
+    arguments = _arguments_of(cls, root)
+    payload, params = arguments if arguments else (None, None)
+    return _concrete(payload), _concrete(params)
+
+
+def _arguments_of(cls: type, root: type) -> tuple[Any, ...] | None:
+    for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin = typing.get_origin(base) or base
+        if origin is root:
+            return typing.get_args(base) or None
+        if isinstance(origin, type) and issubclass(origin, root):
+            inner = _arguments_of(origin, root)
+            if inner is None:
+                continue
+            given: dict[Any, Any] = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(base), strict=False))
+            return tuple([given.get(argument, argument) if isinstance(argument, typing.TypeVar) else argument for argument in inner])
+    return None
+
+
+def _concrete(argument: Any) -> Any:
+    if isinstance(argument, typing.TypeVar):
+        return argument.__bound__ if isinstance(argument.__bound__, type) else None
+    if isinstance(argument, typing.ForwardRef):
+        return argument.__forward_arg__
+    return argument
+
+
+def _roles(cls: type, root: type) -> Iterator[tuple[str, bool]]:
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, root) or base is root:
+            continue
+        names = {**vars(sys.modules.get(base.__module__, types)), **vars(base)}
+        for name, annotation in base.__annotations__.items():
+            kind = _role_kind(annotation, names, root)
+            if kind is not None:
+                yield name, kind and not hasattr(cls, name)
+
+
+def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | None:
+    """True for an annotation that demands a node, False for one that allows it, None for any other."""
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, names)
+        except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+            return None  # a name that only a type checker knows: the value passed decides
+    if isinstance(annotation, type) and issubclass(annotation, root):
+        return True
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.ClassVar:
+        return None
+    if isinstance(origin, type) and issubclass(origin, root):
+        return True
+    kinds = [_role_kind(argument, names, root) for argument in arguments if argument is not Ellipsis]
+    if not any(kind is not None for kind in kinds):
+        return None
+    return not (origin in (typing.Union, types.UnionType) and type(None) in arguments)
+
+
+def format_for(declared: Any, payload_type: Any) -> FileIO[Any]:
+    """The format that a class or call names: a FileIO as it is, ``"auto"`` by the declared payload type, None the default."""
+    if declared is None:
+        return _pickle()
+    if isinstance(declared, FileIO):
+        return declared  # pyright: ignore[reportUnknownVariableType] - as the class says
+    if declared == "auto":
+        from persistable.fileio import fileio_for
+
+        return fileio_for(payload_type)
+    raise TypeError(f'io is {declared!r}; give a FileIO object such as NumpyFileIO(), or "auto" to choose by the declared payload type')
+
+
+@cache
+def _pickle() -> FileIO[Any]:
+    from persistable.fileio.pickle import PickleFileIO
+
+    return PickleFileIO()

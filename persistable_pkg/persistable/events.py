@@ -1,0 +1,193 @@
+"""What happened, as frozen values; whoever wants to know subscribes a hook.
+
+Nothing is printed and no log handler is installed. Where the application uses `logging`, every event is also logged: at INFO, progress at
+DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node was given another).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from persistable.key import Key
+
+
+class Event:
+    """Base of all events: immutable, comparable, picklable. `key` says which payload it is about."""
+
+    __slots__ = ("key",)
+    key: Key
+    level: ClassVar[int] = 20
+
+    def __init__(self, **facts: Any) -> None:
+        names = list(self._fields())
+        if facts.keys() != set(names):
+            raise TypeError(f"{type(self).__name__} takes exactly {', '.join(names)}; it was given {', '.join(facts) or 'nothing'}")
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
+
+    @classmethod
+    def _fields(cls) -> Iterator[str]:
+        for base in reversed(cls.__mro__):
+            yield from getattr(base, "__slots__", ())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be set: events are facts")
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fields()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and type(other) is type(self) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.key))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self._facts().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._facts())
+
+
+def _rebuild(kind: type[Event], facts: dict[str, Any]) -> Event:
+    return kind(**facts)
+
+
+class Started(Event):
+    """A generation begins; `attempt` counts from 1."""
+
+    __slots__ = ("attempt",)
+    attempt: int
+
+
+class Progressed(Event):
+    """A generation reports `done` of `total` (None where it does not know)."""
+
+    __slots__ = ("done", "total")
+    level = 10
+    done: float
+    total: float | None
+
+
+class Persisted(Event):
+    """A payload is committed: `size` in bytes, `seconds` from start to commit."""
+
+    __slots__ = ("seconds", "size")
+    seconds: float
+    size: int
+
+
+class Loaded(Event):
+    """A stored payload is in memory (or mapped): `size` in bytes, `seconds` it took."""
+
+    __slots__ = ("seconds", "size")
+    seconds: float
+    size: int
+
+
+class Retried(Event):
+    """A failed attempt will be made again after `delay` seconds."""
+
+    __slots__ = ("attempt", "delay", "error")
+    level = 30
+    attempt: int
+    delay: float
+    error: str
+
+
+class Failed(Event):
+    """A generation raised: `error` is the type and message, `seconds` from its start."""
+
+    __slots__ = ("attempt", "error", "seconds")
+    level = 40
+    attempt: int
+    error: str
+    seconds: float
+
+
+class Skipped(Event):
+    """Nothing was done, and `reason` says why."""
+
+    __slots__ = ("reason",)
+    reason: str
+
+
+Hook = Callable[[Event], object]
+_hooks: list[Hook] = []
+
+
+class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
+    """Call `hook` with every event of this process, until `cancel()` or the end of the ``with`` block it may open.
+
+    A hook that raises is reported once by a warning and never harms the node.
+    """
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+        _hooks.append(hook)
+
+    def cancel(self) -> None:
+        """Stop calling the hook. Calling it twice is fine."""
+        if self._hook in _hooks:
+            _hooks.remove(self._hook)
+
+    def __enter__(self) -> subscribe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+
+def listened(logger: Any = None, level: int = 20) -> bool:
+    """Whether an event of `level` would reach anyone; lets the hot path skip making it."""
+    return bool(_hooks) or _target(logger, level) is not None
+
+
+def emit(event: Event, logger: Any = None, *more: Hook) -> None:
+    """Tell every hook, then the log."""
+    for hook in (*_hooks, *more):
+        try:
+            hook(event)
+        except Exception as error:  # noqa: BLE001 - a listener must not harm what it listens to
+            _report(hook, event, error)
+    target = _target(logger, event.level)
+    if target is not None:
+        target.log(event.level, "%s", event)
+
+
+_root: Any = None
+
+
+def _target(logger: Any, level: int) -> Any:
+    """Where to log, if anywhere: an application that has not imported `logging` cannot be listening."""
+    global _root
+    if logger is None:
+        if _root is None:
+            logging = sys.modules.get("logging")
+            if logging is None or not hasattr(logging, "getLogger"):
+                return None
+            _root = logging.getLogger("persistable")
+        logger = _root
+    # without any handler, logging would print warnings and errors to standard error by itself
+    return logger if logger.isEnabledFor(level) and logger.hasHandlers() else None
+
+
+_reported: set[tuple[int, str]] = set()
+
+
+def _report(hook: Hook, event: Event, error: Exception) -> None:
+    import warnings
+
+    from persistable.errors import PersistableWarning
+
+    once = (id(hook), type(error).__name__)
+    if once not in _reported:
+        _reported.add(once)
+        warnings.warn(
+            f"the hook {hook!r} raised {error!r} on {type(event).__name__} of {event.key}; the node goes on without it",
+            PersistableWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,122 @@
+"""Why a payload is or is not there: its status in words, and on a miss the nearest stored payload with the params that differ."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from persistable import stored
+from persistable.errors import PayloadCorrupted, PayloadNotFound
+from persistable.params import differences
+from persistable.record import SUFFIX, Record
+from persistable.status import Status, blocking, status_of
+from persistable.stores.base import Store
+
+SEARCHED = 1000
+"""So many records of the same name are compared at most."""
+_ABSENT_VALUE = "(nothing)"
+
+
+class Nearest(NamedTuple):
+    """The stored payload of the same name that differs in the fewest params, and how: dotted path -> (asked for, stored)."""
+
+    record: Record
+    differences: dict[str, tuple[Any, Any]]
+
+
+def nearest(node: Any, store: Store) -> Nearest | None:
+    """The nearest stored relative of `node`; None if nothing of its name is stored."""
+    wanted = _facts(node)
+    paths = [path for _, path in zip(range(SEARCHED), (path for path in store.list(node.key.name) if path.endswith(SUFFIX)), strict=False)]
+    best: Nearest | None = None
+    for data in store.get_many(paths).values():
+        try:
+            record = Record.parse(data)
+        except PayloadCorrupted:
+            continue
+        if record.key == node.key:
+            continue
+        found = differences(wanted, _recorded(record))
+        if best is None or len(found) < len(best.differences):
+            best = Nearest(record, found)
+    return best
+
+
+def _facts(node: Any) -> dict[str, Any]:
+    tree: dict[str, Any] = {"version": node.version, **node._facts()["params"]}
+    for role, upstream in node.upstream.items():
+        tree[role] = str(upstream.key)
+    return tree
+
+
+def _recorded(record: Record) -> dict[str, Any]:
+    tree: dict[str, Any] = {"version": record.version, **record.params}
+    for role, key in record.upstream.items():
+        tree[role] = str(key)
+    return tree
+
+
+def not_found(node: Any, store: Store) -> PayloadNotFound:
+    """The error of a load that found nothing."""
+    near = nearest(node, store)
+    advice = "; generate() makes it, load_generate() and payload do so when needed"
+    if near is None:
+        text = f"nothing is stored under {node.key} in {store.url}, nor anything else of that name{advice}"
+    else:
+        text = f"nothing is stored under {node.key} in {store.url}; "
+        text += f"the nearest is {near.record.key}, where {in_words(near.differences)}{advice}"
+    return PayloadNotFound(
+        text, key=node.key, nearest=None if near is None else near.record, differences={} if near is None else near.differences
+    )
+
+
+def in_words(found: dict[str, tuple[Any, Any]]) -> str:
+    """``n is 10, not 20; points is a/1, not a/2``: stored first, asked for second."""
+    if not found:
+        return "all params are equal"
+    shown = [f"{path} is {_short(stored)}, not {_short(asked)}" for path, (asked, stored) in list(found.items())[:8]]
+    return "; ".join(shown) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def explain(node: Any, store: Store) -> str:
+    """What asking for the payload would do, and why."""
+    status = status_of(node, store)
+    lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
+    if status is Status.STALE:
+        record = stored.find_record(store, node.key)
+        if record is not None:
+            lines.append(f"the code has changed since: {stored.changed_code(node, record)}")
+    elif status is Status.FAILED:
+        failure = stored.find_failure(store, node.key)
+        if failure is not None:
+            lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
+    elif status is Status.BLOCKED:
+        lines.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
+    if status in (Status.ABSENT, Status.BLOCKED):
+        near = nearest(node, store)
+        lines.append(
+            "nothing of this name is stored" if near is None else f"the nearest is {near.record.key}, where {in_words(near.differences)}"
+        )
+        missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
+        if missing:
+            lines.append(f"upstream, to be generated first: {', '.join(missing)}")
+    return "\n".join(lines)
+
+
+def _stored(node: Any, store: Store) -> bool:
+    return (node._store or store).exists(node.key.path + SUFFIX)
+
+
+_CONSEQUENCE = {
+    Status.ABSENT: "payload would generate it",
+    Status.RUNNING: "payload would wait for whoever generates it, then load it",
+    Status.DONE: "payload would load it",
+    Status.FAILED: "payload would try again",
+    Status.BLOCKED: "payload would try again what failed upstream, then generate it",
+    Status.CORRUPT: "payload would generate it again",
+    Status.STALE: "payload would load it, with a warning that its code has changed",
+}

@@ -1,0 +1,426 @@
+"""How a payload comes about: claim, generate, validate, write, record.
+
+Everything here works on a node in a given store; `Persistable` is the surface over it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from persistable import claims, code, events, payload
+from persistable.errors import (
+    ClaimLost,
+    CorruptPayloadWarning,
+    PayloadCorrupted,
+    StoreError,
+)
+from persistable.fileio.base import FileIO
+from persistable.key import Key
+from persistable.record import (
+    FAILED_SUFFIX,
+    FORMAT,
+    SUFFIX,
+    Failure,
+    Record,
+    git_commit,
+    host_name,
+    members,
+    package_versions,
+    surroundings,
+)
+from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, load, peek
+from persistable.stores.base import Store
+
+current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
+
+
+class Generation:
+    """One running generation: its inputs, and what it may use while it lasts."""
+
+    def __init__(self, node: Any, store: Store, claim: claims.Claim | None, attempt: int, given: Mapping[Key, Any] | None = None) -> None:
+        self.node = node
+        self.store = store
+        self.claim = claim
+        self.attempt = attempt
+        self.token = os.urandom(4).hex()
+        self.io: FileIO[Any] = node._format()  # before any work is done: a format that cannot be must not cost the payload
+        self.started = time.time()
+        self._clock = time.perf_counter()
+        self._inputs: dict[Key, Any] = dict(given or {})
+        self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
+        self._rng: Any = None
+        self._scratch: Path | None = None
+        self._allocated: payload.Allocated | None = None
+        self.code: code.CodeOf = node._code()  # as it is before it runs: what it changes while running is not its source
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """The stretch in which the node's own code runs."""
+        outer = current.set(self)
+        self.node._generation = self
+        try:
+            yield
+        finally:
+            self.node._generation = None
+            current.reset(outer)
+
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self._clock
+
+    def input(self, node: Any) -> Any:
+        """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
+        if node.key not in self._inputs:
+            twin = node._twin(node._store or self.store)
+            self._inputs[node.key], _ = load_or_generate(twin, twin._store, {}, writable=False)
+        return self._inputs[node.key]
+
+    def rng(self) -> Any:
+        """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
+        if self._rng is None:
+            from numpy.random import PCG64, Generator, SeedSequence
+
+            self._rng = Generator(PCG64(SeedSequence(int(self.node.key.digest, 16))))
+        return self._rng
+
+    def scratch(self) -> Path:
+        """A private folder that outlives a killed or failed attempt and goes with the commit."""
+        if self._scratch is None:
+            self._scratch = scratch_folder(self.store, self.node.key)
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        return self._scratch
+
+    def allocate(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if self._allocated is None:
+            self._allocated = payload.Allocated(self.store, self.node.key.path, self.token, self.io)
+        if self._allocated.in_place:
+            return self._allocated.array(shape, dtype)
+        import numpy as np
+
+        name = self.scratch() / f"array-{os.urandom(4).hex()}.raw"
+        return np.memmap(name, dtype=dtype, mode="w+", shape=shape).view(np.ndarray)
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Announce how far it is."""
+        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node.logger)
+
+    def write(self, result: Any) -> payload.Written:
+        """Write the payload's files; nobody reads them before the record names them."""
+        return payload.write(self.store, self.node.key.path, self.token, self.io, result, self._allocated)
+
+    def close(self, committed: bool) -> None:
+        """Remove what is not needed any more."""
+        if self._allocated is not None:
+            self._allocated.discard()
+        if committed and self._scratch is not None:
+            import shutil
+
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def scratch_folder(store: Store, key: Key) -> Path:
+    """Where a generation of `key` keeps its checkpoints: beside the store's data, or in this machine's temporary folder for remote ones."""
+    local = store.local_path(f".persistable/scratch/{key.path}")
+    if local is not None:
+        return local
+    import tempfile
+
+    from blake3 import blake3
+
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(store.url.encode()).hexdigest()[:16], key.path)
+
+
+# generating
+
+
+def _token(found: Record | str | None) -> str | None:
+    return found.attempt_token if isinstance(found, Record) else found
+
+
+def load_or_generate(node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True) -> tuple[Any, bool]:
+    """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time."""
+    if not node._persisted:
+        return generate(node, store, untracked, writable=writable), False
+    seen: str | None = None
+    try:
+        loaded = load(node, store, writable=writable)
+    except PayloadCorrupted as error:
+        seen = _refused(store, node, error)
+    else:
+        if loaded is not None:
+            return loaded[0], True
+    return generate(node, store, untracked, seen=(seen,), writable=writable), False
+
+
+def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
+    """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
+    try:
+        record = find_record(store, node.key)
+    except PayloadCorrupted:
+        record = None
+    if record is not None and record.made == "put":
+        error.add_note(f"{node.key} was put in by hand, so it is not generated again: put it in again, or delete it")
+        raise error
+    warnings.warn(f"{error.args[0]} (doing so now)", CorruptPayloadWarning, stacklevel=depth_of_user())
+    return DAMAGED if record is None else record.attempt_token
+
+
+def generate(
+    node: Any,
+    store: Store,
+    untracked: dict[str, Any],
+    *,
+    persist: bool = True,
+    writable: bool = True,
+    seen: tuple[str | None] | None = None,
+) -> Any:
+    """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
+
+    `seen`: the state of the store, as far as the caller knows it, that made it ask.
+    """
+    if not (persist and node._persisted):
+        return _perform(node, store, None, untracked, _prepare(node, store), writable)
+    before = seen[0] if seen is not None else _token(peek(store, node.key))
+    with turn(store, node.key):
+        given = _prepare(node, store) if node._upstream else {}
+        claim = claims.acquire(store, node.key.path, lambda: _token(peek(store, node.key)) not in (before, None, DAMAGED))
+        try:
+            found = peek(store, node.key)
+            if _token(found) not in (before, None, DAMAGED):
+                loaded = load(node, store, writable=writable)
+                if loaded is not None:
+                    return loaded[0]
+            if claim is None:
+                return generate(node, store, untracked, writable=writable)  # what we waited for is gone again
+            return _perform(node, store, claim, untracked, given, writable, found)
+        finally:
+            if claim is not None:
+                claim.release()
+
+
+def persist(node: Any, store: Store, result: Any) -> Any:
+    """Commit a payload that is already in memory; the value is it, read back."""
+    with turn(store, node.key):
+        claim = claims.acquire(store, node.key.path, lambda: False)
+        assert claim is not None
+        generation = Generation(node, store, claim, 1)
+        try:
+            return _commit(generation, result, find_failure(store, node.key), True, peek(store, node.key))
+        finally:
+            generation.close(committed=False)
+            claim.release()
+
+
+def _prepare(node: Any, store: Store) -> dict[Key, Any]:
+    """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
+    given: dict[Key, Any] = {}
+    done: set[Key] = set()
+    stack = [(upstream, upstream._store or store, False) for upstream in node.upstream.values()]
+    while stack:
+        node, where, ready = stack.pop()
+        if node.key in done:
+            continue
+        if ready:
+            done.add(node.key)
+            twin = node._twin(where)
+            if node._persisted:
+                generate(twin, where, {}, seen=(None,), writable=False)
+            else:
+                given[node.key] = _perform(twin, where, None, {}, given, False)
+        elif node._persisted and where.exists(node.key.path + SUFFIX):
+            done.add(node.key)
+        else:
+            stack.append((node, where, True))
+            stack.extend((upstream, upstream._store or where, False) for upstream in node.upstream.values())
+    return given
+
+
+def _perform(
+    node: Any,
+    store: Store,
+    claim: claims.Claim | None,
+    untracked: dict[str, Any],
+    given: dict[Key, Any],
+    writable: bool,
+    old: Record | str | None = None,
+) -> Any:
+    """One attempt; `old` is what it will replace."""
+    failure = find_failure(store, node.key) if claim is not None else None
+    generation = Generation(node, store, claim, failure.attempt + 1 if failure else 1, given)
+    if events.listened(node.logger):
+        events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
+    committed = False
+    try:
+        with generation.running():
+            result = node._call_hook("_generate_payload", untracked)
+            node._validate_payload(result)
+        if claim is None:
+            return result
+        result = _commit(generation, result, failure, writable, old)
+        committed = True
+        return result
+    except Exception as error:
+        _fail(generation, error, claim is not None)
+        raise
+    finally:
+        generation.close(committed)
+
+
+def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+    """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
+    node, store, key = generation.node, generation.store, generation.node.key
+    assert generation.claim is not None
+    node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
+    written = generation.write(result)
+    try:
+        record = _compose(generation, written, result)
+        again = _read_back(node, store, record, written, writable)
+        generation.claim.confirm(key)
+        store.put(key.path + SUFFIX, record.to_bytes())
+    except BaseException:
+        for file in written.files:
+            store.delete(file.path)
+        raise
+    if failure is not None:
+        store.delete(key.path + FAILED_SUFFIX)
+    if old is not None:
+        for path in files_of(store, key, old):
+            if path not in {file.path for file in written.files}:
+                store.delete(path)
+    if events.listened(node.logger):
+        events.emit(events.Persisted(key=key, size=record.size, seconds=generation.seconds()), node.logger)
+    node._hold(again)
+    return again
+
+
+def _read_back(node: Any, store: Store, record: Record, written: payload.Written, writable: bool) -> Any:
+    """The payload as any later load gives it; one that cannot be read again is noticed before it is committed."""
+    io = format_of(node, record)
+    if written.data is not None:
+        return io.loads(bytearray(written.data) if writable and io.maps else written.data)
+    return payload.read(store, node.key, written.files, io, verify=False, writable=writable)
+
+
+def _compose(generation: Generation, written: payload.Written, result: Any) -> Record:
+    node = generation.node
+    io = generation.io
+    own = generation.code
+    head: dict[str, Any] = {
+        "record": FORMAT,
+        "key": str(node.key),
+        "token": generation.token,
+        "io": io.spec(),
+        "class": code.class_reference(node.__class__),
+        "code": {"python": own.python, "quick": own.quick},
+        "files": written.files,
+    }
+    schema = io.schema(result)
+    if schema is not None:
+        head["schema"] = schema
+    details = {"made": "generated", "started": generation.started, "seconds": generation.seconds(), "attempts": generation.attempt}
+    details.update(node._facts())
+    return Record.compose(node.key, head, details, _of_class(node.__class__, own), package_versions(), surroundings())
+
+
+_class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
+
+
+def _of_class(cls: type, own: code.CodeOf) -> bytes:
+    """The members that are the same for every record of a class, as long as its code is."""
+    quick, known = _class_members.get(cls, ("", b""))
+    if not quick or quick != own.quick:
+        known = members({"git_commit": _commit_of(cls), "code_parts": dict(own.parts)})
+        _class_members[cls] = (own.quick, known)
+    return known
+
+
+_commits: dict[str, str | None] = {}
+
+
+def _commit_of(cls: type) -> str | None:
+    import sys
+
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
+    if folder not in _commits:
+        _commits[folder] = git_commit(folder)
+    return _commits[folder]
+
+
+def _fail(generation: Generation, error: Exception, recorded: bool) -> None:
+    """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
+    node = generation.node
+    events.emit(
+        events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
+        node.logger,
+    )
+    error.add_note(f"while generating {node.key} ({type(node).__name__})")
+    if not recorded or isinstance(error, ClaimLost):
+        return
+    import traceback
+
+    failure = Failure(
+        key=node.key,
+        error=f"{type(error).__module__}.{type(error).__qualname__}",
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        attempt=generation.attempt,
+        params=node._facts()["params"],
+        host=host_name(),
+        started=generation.started,
+        seconds=generation.seconds(),
+    )
+    try:
+        generation.store.put(node.key.path + FAILED_SUFFIX, failure.to_bytes())
+    except StoreError as second:
+        error.add_note(f"and the failure could not be recorded: {second}")
+
+
+# one at a time within a process; claims see to it among processes
+
+_turns: dict[tuple[str, Key], list[Any]] = {}
+_turns_guard = threading.Lock()
+
+
+class turn:  # noqa: N801 - used as ``with turn(...)``
+    """Wait until no other thread of this process generates `key`; a thread may take its own turn again."""
+
+    __slots__ = ("_mine", "_place")
+
+    def __init__(self, store: Store, key: Key) -> None:
+        self._place = (store.url, key)
+
+    def __enter__(self) -> None:
+        with _turns_guard:
+            self._mine = _turns.setdefault(self._place, [threading.RLock(), 0])
+            self._mine[1] += 1
+        self._mine[0].acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._mine[0].release()
+        with _turns_guard:
+            self._mine[1] -= 1
+            if not self._mine[1]:
+                _turns.pop(self._place, None)
+
+
+def _after_fork() -> None:
+    global _turns_guard
+    _turns_guard = threading.Lock()
+    _turns.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,91 @@
+"""A key: the name of a payload and the digest of everything that decides what it is.
+
+The digest is BLAKE3, 128 bits, of: the scheme, the payload name, its version, its own canonical params, and the digest of each upstream
+node under its role. ``docs/design/identity.md`` says how each is encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from persistable.errors import InvalidName
+from persistable.params.canonical import encode
+
+SCHEME = 1
+DIGEST_BYTES = 16
+MAX_NAME_BYTES = 150
+_PREFIX = b"persistable/%d\n" % SCHEME
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,80}", re.ASCII)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_DIGEST = re.compile(r"[0-9a-f]{%d}" % (2 * DIGEST_BYTES))
+
+
+class Key(NamedTuple):
+    """`name` and `digest` (hexadecimal) of one payload. ``str(key)`` is its path, ``name/digest``, and `parse` inverts that."""
+
+    name: str
+    digest: str
+
+    @property
+    def path(self) -> str:
+        """Where the payload lies in a store, without suffix."""
+        return f"{self.name}/{self.digest}"
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The key whose `path` is `text`. Raises InvalidName for anything else."""
+        name, _, digest = text.rpartition("/")
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidName(f"{text!r} is no key: expected name/digest with {2 * DIGEST_BYTES} hexadecimal digits", name=text)
+        return cls(check_payload_name(name), digest)
+
+
+def check_payload_name(name: str) -> str:
+    """`name` itself, if it can be a folder on every platform and in every store; else InvalidName, saying why."""
+    if _SAFE_NAME.fullmatch(name):
+        return name
+    unsafe = _UNSAFE.search(name)
+    if not name:
+        reason = "it is empty"
+    elif unsafe:
+        reason = f"it contains {unsafe.group()!r}"
+    elif name[0] == "." or name[-1] in ". " or name[0] == " ":
+        reason = "it starts or ends with a dot or a space"
+    else:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            reason = "it contains half a surrogate pair"
+        else:
+            if size <= MAX_NAME_BYTES:
+                return name
+            reason = f"it is {size} bytes long, the limit is {MAX_NAME_BYTES}"
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    raise InvalidName(f"payload name {shown!r}: {reason}; set payload_name to another", name=name)
+
+
+def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, str]) -> str:
+    """The digest of a node: `params` are its canonical bytes, `upstream` maps each role to the digest of the node in it."""
+    parts = [_beginning(name, version), params]
+    if upstream:
+        parts.extend([encode(role) + bytes.fromhex(upstream[role]) for role in sorted(upstream)])
+    return blake3(b"".join(parts)).digest(DIGEST_BYTES).hex()
+
+
+def _beginning(name: str, version: object) -> bytes:
+    if type(version) is not int:
+        return b"".join((_PREFIX, encode(name), encode(version)))
+    known = _beginnings.get((name, version))
+    if known is None:
+        known = _beginnings[name, version] = b"".join((_PREFIX, encode(name), encode(version)))
+    return known
+
+
+_beginnings: dict[tuple[str, int], bytes] = {}

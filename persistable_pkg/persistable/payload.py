@@ -1,0 +1,369 @@
+"""A payload's bytes on their way into a store and out of it: hashed while written, verified while read, mapped where possible."""
+
+from __future__ import annotations
+
+import errno
+import io as streams
+import mmap
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from blake3 import blake3
+
+from persistable.errors import MalformedFile, PayloadCorrupted, StoreFull
+from persistable.fileio.base import Allocation, FileIO, PartsFileIO
+from persistable.key import Key
+from persistable.record import FileFact
+from persistable.stores.base import Store
+
+SMALL = 1 << 20
+"""Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
+_SLICE = 1 << 24
+_LARGE = 1 << 25
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+
+
+class Written(NamedTuple):
+    """What was written: the facts for the record, and the bytes themselves where they were few enough to keep."""
+
+    files: tuple[FileFact, ...]
+    data: bytes | None
+
+
+def write(store: Store, base: str, token: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
+    """Write `payload` under a file name of its own beside `base`. Nobody reads it until a record names it."""
+    io.check(payload)
+    path = f"{base}.{token}{io.suffix}"
+    if allocation is not None and allocation.commit(payload, path):
+        return Written((allocation.fact(path),), None)
+    if isinstance(io, PartsFileIO):
+        return Written(_write_parts(store, path, io, payload), None)
+    with _Writer(store, path) as writer:
+        io.dump(payload, cast(BinaryIO, writer))
+    return Written((FileFact("", path, writer.size, writer.hexdigest()),), writer.data)
+
+
+def _write_parts(store: Store, folder: str, io: PartsFileIO[Any], payload: Any) -> tuple[FileFact, ...]:
+    facts: list[FileFact] = []
+
+    @contextmanager
+    def create(part: str) -> Generator[BinaryIO]:
+        path = f"{folder}/{part}"
+        with _Writer(store, path) as writer:
+            yield cast(BinaryIO, writer)
+        facts.append(FileFact(part, path, writer.size, writer.hexdigest()))
+
+    io.dump_parts(payload, create)
+    return tuple(sorted(facts))
+
+
+class _Writer(streams.RawIOBase):
+    """A write-only stream into a store that hashes what passes. A small payload is kept and committed in one call."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._kept: list[bytes] = []
+        self._file: BinaryIO | None = None
+        self._exit: Any = None
+        self._hasher: Any = None
+        self.size = 0
+        self.data: bytes | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def hexdigest(self) -> str:
+        digest: str = self._hasher.hexdigest()
+        return digest
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        length = view.nbytes
+        if self._file is None:
+            if self.size + length <= SMALL:
+                self._kept.append(bytes(data))
+                self.size += length
+                return length
+            self._open()
+        self._stream(view if view.format == "B" and view.ndim == 1 else view.cast("B"))
+        self.size += length
+        return length
+
+    def _open(self) -> None:
+        self._hasher = blake3()
+        self._exit = self._store.write(self._path)
+        self._file = self._exit.__enter__()
+        if self._kept:
+            self._stream(memoryview(b"".join(self._kept)))
+
+    def _stream(self, view: memoryview) -> None:
+        if view.nbytes <= SMALL:
+            self._hasher.update(view)
+            _write_all(self._file, view)
+            return
+        if view.nbytes >= _LARGE:
+            _reserve(self._file, view.nbytes)
+        # hashing and copying to the page cache keep a core busy each; together they take no longer than the slower one
+        hashing = threading.Thread(target=self._hasher.update, args=(view,), name="persistable-hash")
+        hashing.start()
+        try:
+            _write_all(self._file, view)
+        finally:
+            hashing.join()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._file is not None:
+            self._exit.__exit__(kind, error, trace)
+        elif error is None:
+            self.data = b"".join(self._kept)
+            self._hasher = blake3(self.data)
+            self._store.put(self._path, self.data)
+        self._kept.clear()
+
+
+def _reserve(file: Any, size: int) -> None:
+    """Ask the file system for `size` more bytes at once: writing them then takes two thirds of the time, and a full disk shows."""
+    import sys
+
+    if sys.platform != "linux":
+        return
+    try:
+        start, descriptor = file.tell(), file.fileno()
+    except (AttributeError, OSError):
+        return  # not a file of this machine
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    keep_size = 1  # the file's length stays what was written so far
+    if libc.fallocate(descriptor, keep_size, ctypes.c_int64(start), ctypes.c_int64(size)) != 0:
+        reason = ctypes.get_errno()
+        if reason in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(reason, os.strerror(reason))
+
+
+_WRITE_AT_ONCE = 1 << 30
+
+
+def _write_all(file: Any, view: memoryview) -> None:
+    while view.nbytes:
+        written = file.write(view[:_WRITE_AT_ONCE])
+        view = view[min(_WRITE_AT_ONCE, view.nbytes) if written is None else written :]
+
+
+class Allocated:
+    """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
+
+    def __init__(self, store: Any, base: str, token: str, io: FileIO[Any]) -> None:
+        path = f"{base}.{token}{io.suffix}"
+        local = store.local_path(path)
+        self._store = store
+        self._temp: Path | None = store.new_file(path) if local is not None and hasattr(store, "adopt") else None
+        self._file: Allocation | None = io.allocation(str(self._temp)) if self._temp is not None else None
+        self._size = 0
+        self._digest = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether store and format can do it at all."""
+        return self._file is not None
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new zeroed array in the file."""
+        assert self._file is not None
+        try:
+            return self._file.array(shape, dtype)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StoreFull(
+                f"no room for an array of shape {shape} in {self._store.url}; free some space, then try again", url=self._store.url, path=""
+            ) from error
+
+    def commit(self, payload: Any, path: str) -> bool:
+        """Seal the file and move it to `path`; False where `payload` uses none of its arrays."""
+        if self._file is None or self._temp is None or not self._file.seal(payload):
+            return False
+        self._size = os.path.getsize(self._temp)
+        self._digest = blake3(max_threads=blake3.AUTO).update_mmap(self._temp).hexdigest()
+        self._store.adopt(self._temp, path)
+        return True
+
+    def fact(self, path: str) -> FileFact:
+        """What the record says of it."""
+        return FileFact("", path, self._size, self._digest)
+
+    def discard(self) -> None:
+        """Remove the file if it was not committed."""
+        if self._temp is not None:
+            self._temp.unlink(missing_ok=True)
+
+
+# reading
+
+_verified: dict[tuple[str, str, str], object] = {}
+"""(store, path, digest) -> stamp of the file when its bytes were found to have that digest."""
+
+
+def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
+    """The payload in `files` (each as a `FileFact`), its arrays writable (copy-on-write where mapped) or read-only.
+
+    Raises PayloadCorrupted, and FileNotFoundError where a file is gone.
+    """
+    try:
+        if isinstance(io, PartsFileIO):
+            return io.load_parts(_StoredParts(store, key, tuple(FileFact(*file) for file in files), verify))
+        _, path, size, digest = files[0]
+        if size > SMALL:
+            return _read_large(store, key, FileFact(*files[0]), io, verify, writable)
+        data = store.get(path)
+        if len(data) != size or (verify and blake3(data).hexdigest() != digest):
+            _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
+        return io.loads(bytearray(data) if writable and io.maps else data)
+    except MalformedFile as error:
+        raise PayloadCorrupted(
+            f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
+        ) from error
+
+
+def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
+    with _local_file(store, key, fact, verify) as file:
+        if not io.maps or not getattr(io, "mmap", True):
+            return io.load(file)
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        # not reserved: private maps larger than memory are fine as long as few of their pages are written
+        mapped = mmap.mmap(file.fileno(), fact.size, flags=mmap.MAP_PRIVATE | _MAP_NORESERVE, prot=protection)
+        return io.loads(memoryview(mapped))
+
+
+@contextmanager
+def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generator[BinaryIO]:
+    """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one."""
+    local = store.local_path(fact.path)
+    if local is None:
+        import tempfile
+
+        with tempfile.TemporaryFile(prefix="persistable-") as file:
+            _fetch(store, key, fact, file)
+            file.flush()
+            file.seek(0)
+            yield file
+        return
+    with open(local, "rb", buffering=0) as raw:
+        _expect(key, fact, os.fstat(raw.fileno()).st_size, None)
+        if verify:
+            _verify(store, key, fact, raw)
+        yield raw
+
+
+def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
+    import time
+
+    status = os.fstat(raw.fileno())
+    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    place = (store.url, fact.path, fact.digest)
+    if _verified.get(place) == stamp:
+        return
+    with mmap.mmap(raw.fileno(), status.st_size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as whole, memoryview(whole) as view:
+        found = blake3(max_threads=blake3.AUTO).update(view).hexdigest()
+    _expect(key, fact, status.st_size, found)
+    if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
+        _verified[place] = stamp
+
+
+def _fetch(store: Store, key: Key, fact: FileFact, into: Any) -> None:
+    hasher, size = blake3(), 0
+    with store.read(fact.path) as source:
+        while chunk := source.read(_SLICE):
+            hasher.update(chunk)
+            size += len(chunk)
+            into.write(chunk)
+    _expect(key, fact, size, hasher.hexdigest())
+
+
+def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
+    if size != fact.size:
+        found, expected, what = f"{size} bytes", f"{fact.size} bytes", "its size"
+    elif digest is not None and digest != fact.digest:
+        found, expected, what = digest, fact.digest, "its digest"
+    else:
+        return
+    raise PayloadCorrupted(
+        f"the payload of {key} at {fact.path} is not what its record names: {what} is {found}, expected {expected}; "
+        "delete it or generate it again, `load_generate` does so",
+        key=key,
+        expected=expected,
+        found=found,
+    )
+
+
+class _StoredParts:
+    """The committed files of one payload, for a format that keeps several."""
+
+    def __init__(self, store: Store, key: Key, files: tuple[FileFact, ...], verify: bool) -> None:
+        self._store = store
+        self._key = key
+        self._facts = {fact.part: fact for fact in files}
+        self._verify = verify
+
+    def names(self) -> list[str]:
+        return sorted(self._facts)
+
+    def open(self, name: str) -> BinaryIO:
+        fact = self._facts[name]
+        if not self._verify:
+            return self._store.read(fact.path)
+        file = streams.BytesIO() if fact.size <= SMALL else _temporary()
+        _fetch(self._store, self._key, fact, file)
+        file.seek(0)
+        return file
+
+    def folder(self) -> Path:
+        root = Path()
+        for name, fact in self._facts.items():
+            local = self._store.local_path(fact.path)
+            if local is None:
+                return self._download()
+            if self._verify:
+                with local.open("rb", buffering=0) as raw:
+                    _fetch(self._store, self._key, fact, _Nowhere()) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
+            root = local
+            for _ in name.split("/"):
+                root = root.parent
+        return root
+
+    def _download(self) -> Path:
+        import atexit
+        import shutil
+        import tempfile
+
+        root = Path(tempfile.mkdtemp(prefix="persistable-"))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+        for name, fact in self._facts.items():
+            target = root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                _fetch(self._store, self._key, fact, file)
+            target.chmod(0o444)
+        return root
+
+
+class _Nowhere(streams.RawIOBase):
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _temporary() -> Any:
+    import tempfile
+
+    return tempfile.TemporaryFile(prefix="persistable-")

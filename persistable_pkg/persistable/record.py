@@ -1,0 +1,352 @@
+"""A record: all that is known about one payload, in one JSON file beside it. Its appearance is the commit.
+
+The file is one JSON object. Its first line holds what a load needs, so that a hit parses only that; its last is a CRC-32 of every
+byte before it, so that a flipped or missing byte anywhere is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple, cast
+from zlib import crc32
+
+from persistable.errors import PayloadCorrupted
+from persistable.key import Key
+
+FORMAT = 1
+SUFFIX = ".record.json"
+FAILED_SUFFIX = ".failed.json"
+_SEAL = b',\n"checksum":"'
+_SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
+_scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+class FileFact(NamedTuple):
+    """One file of a payload: its part name ("" where there is only one), path in the store, size in bytes and BLAKE3 (hexadecimal)."""
+
+    part: str
+    path: str
+    size: int
+    digest: str
+
+
+class Record:
+    """The facts of one payload. Everything but what a load needs is parsed when first asked for."""
+
+    __slots__ = ("_all", "_bytes", "head", "key")
+
+    def __init__(self, data: bytes, head: dict[str, Any], key: Key) -> None:
+        self._bytes = data
+        self._all: dict[str, Any] | None = None
+        self.head = head
+        self.key = key
+
+    @classmethod
+    def parse(cls, data: bytes, key: Key | None = None) -> Record:
+        """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`."""
+        body = data[:-_SEAL_BYTES]
+        if data[-_SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
+            shown = data[-_SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
+            raise PayloadCorrupted(
+                f"the record of {key or 'a payload'} is damaged: its checksum is not that of its content; generate it again to replace it",
+                key=key,
+                expected=shown,
+                found=f"{crc32(body):08x}",
+            )
+        # the checksum vouches for the shape: whoever wrote it wrote these lines
+        head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
+        record = cls(data, head, key if key is not None else Key.parse(head["key"]))
+        if head["key"] != record.key.path:
+            # a filesystem that folds case or unicode, or a file moved by hand
+            raise PayloadCorrupted(
+                f"the record at {key} is that of {head['key']}; it was moved there by hand, remove it",
+                key=key,
+                expected=str(key),
+                found=head["key"],
+            )
+        return record
+
+    @classmethod
+    def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
+        """The record of these facts; `fixed` are further members already encoded by `members`."""
+        body = b"".join((_encoded(head)[:-1], members(details), *fixed))
+        return cls(b'%b%b%08x"}\n' % (body, _SEAL, crc32(body)), head, key)
+
+    def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
+        """This record with some members replaced or added."""
+        new_head = {**self.head, **head}
+        rest = {name: fact for name, fact in self._facts().items() if name not in self.head and name != "checksum"}
+        return Record.compose(self.key, new_head, {**rest, **details})
+
+    def to_bytes(self) -> bytes:
+        """What lies in the file."""
+        return self._bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every member, as JSON has it."""
+        return dict(self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        if self._all is None:
+            self._all = facts = json.loads(self._bytes.decode("utf-8", "surrogatepass"))
+            return cast("dict[str, Any]", facts)
+        return self._all
+
+    # what a load needs
+
+    @property
+    def files(self) -> tuple[FileFact, ...]:
+        """The payload's files; their paths lie in the same store as the record."""
+        return tuple([FileFact(*fact) for fact in self.head["files"]])
+
+    @property
+    def fileio(self) -> dict[str, Any]:
+        """The format's name and options, enough to rebuild it."""
+        spec: dict[str, Any] = self.head["io"]
+        return spec
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """What the format could not put into the bytes, such as the dtypes of a CSV."""
+        schema: dict[str, Any] | None = self.head.get("schema")
+        return schema
+
+    @property
+    def class_reference(self) -> str:
+        """``module:qualname`` of the class that made it."""
+        reference: str = self.head["class"]
+        return reference
+
+    @property
+    def code(self) -> dict[str, Any] | None:
+        """The fingerprint of the generating code; None for a payload put in by hand."""
+        code: dict[str, Any] | None = self.head["code"]
+        return code
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file[2] for file in self.head["files"])
+
+    @property
+    def attempt_token(self) -> str:
+        """Unlike in any other commit of the same key."""
+        token: str = self.head["token"]
+        return token
+
+    # the rest
+
+    @property
+    def made(self) -> str:
+        """``"generated"``, or ``"put"`` for a payload put in by hand."""
+        made: str = self._facts()["made"]
+        return made
+
+    @property
+    def version(self) -> Any:
+        """The payload's version, part of its identity."""
+        return self._facts()["version"]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The node's own params tree."""
+        params: dict[str, Any] = self._facts()["params"]
+        return params
+
+    @property
+    def untracked(self) -> dict[str, Any]:
+        """Untracked params, as far as they can be shown."""
+        untracked: dict[str, Any] = self._facts().get("untracked", {})
+        return untracked
+
+    @property
+    def upstream(self) -> dict[str, Key]:
+        """Role to key."""
+        return {role: Key.parse(path) for role, path in self._facts().get("upstream", {}).items()}
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """Key to facts of every node upstream, each once; the nearest ones where there are very many."""
+        lineage: dict[str, Any] = self._facts().get("lineage", {})
+        return lineage
+
+    @property
+    def call(self) -> dict[str, Any] | None:
+        """The call that built the node, where its class has an ``__init__`` of its own; nodes are replaced by keys."""
+        call: dict[str, Any] | None = self._facts().get("call")
+        return call
+
+    @property
+    def code_parts(self) -> dict[str, str]:
+        """Fingerprint of each function the generation reached."""
+        parts: dict[str, str] = self._facts().get("code_parts", {})
+        return parts
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of Python, this library and the packages that had been imported by then."""
+        versions: dict[str, str] = self._facts()["versions"]
+        return versions
+
+    @property
+    def git_commit(self) -> str | None:
+        """The commit checked out where the class's source lies, if that is a git work tree."""
+        commit: str | None = self._facts()["git_commit"]
+        return commit
+
+    @property
+    def host(self) -> str:
+        """Name of the machine."""
+        host: str = self._facts()["host"]
+        return host
+
+    @property
+    def started(self) -> float:
+        """When the generation began, seconds since the epoch."""
+        started: float = self._facts()["started"]
+        return started
+
+    @property
+    def seconds(self) -> float:
+        """From start to the end of the payload's writing."""
+        seconds: float = self._facts()["seconds"]
+        return seconds
+
+    @property
+    def attempts(self) -> int:
+        """Tries up to and including the one that worked."""
+        attempts: int = self._facts()["attempts"]
+        return attempts
+
+    @property
+    def checksum(self) -> str:
+        """CRC-32 of everything before it, hexadecimal."""
+        return self._bytes[-11:-3].decode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and other._bytes == self._bytes
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __repr__(self) -> str:
+        return f"Record({self.key}, {self.size} bytes, {self.class_reference})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record.parse, (self._bytes,)
+
+
+def members(facts: Mapping[str, Any]) -> bytes:
+    """`facts`, of which there is at least one, as further members of a record, on a line of their own."""
+    return b",\n" + _encoded(facts)[1:-1]
+
+
+def _encoded(fact: Any) -> bytes:
+    return _encoder.encode(fact).encode("utf-8", "surrogatepass")
+
+
+class Failure(NamedTuple):
+    """What is kept of a generation that raised, in a file of its own that the next commit removes."""
+
+    key: Key
+    error: str
+    message: str
+    traceback: str
+    attempt: int
+    params: dict[str, Any]
+    host: str
+    started: float
+    seconds: float
+
+    def to_bytes(self) -> bytes:
+        """What lies in the file."""
+        return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()
+
+    @classmethod
+    def parse(cls, data: bytes, key: Key) -> Failure:
+        """The failure in `data`; one that cannot be read is still a failure, with nothing known."""
+        try:
+            facts: dict[str, Any] = {**json.loads(data), "key": key}
+            return cls(**facts)
+        except (ValueError, TypeError):
+            return cls(key, "unknown", "the failure's own file is damaged", "", 1, {}, "", 0.0, 0.0)
+
+
+@cache
+def host_name() -> str:
+    """This machine's."""
+    import socket
+
+    return socket.gethostname()
+
+
+@cache
+def surroundings() -> bytes:
+    """Members that are the same for every record of this process."""
+    import os
+
+    system = os.uname() if hasattr(os, "uname") else None
+    return members({"host": host_name(), "platform": f"{system.sysname}-{system.machine}" if system else os.name})
+
+
+_packages: tuple[int, bytes] = (0, b"")
+
+
+def package_versions() -> bytes:
+    """The member that names the versions of Python and of the top-level packages imported so far that state one in ``__version__``."""
+    import sys
+
+    global _packages
+    seen, encoded = _packages
+    if seen != len(sys.modules):
+        versions = {"python": sys.version.split()[0]}
+        for name, module in list(sys.modules.items()):
+            version = getattr(module, "__dict__", {}).get("__version__")
+            if isinstance(version, str) and "." not in name and not name.startswith("_") and name not in sys.stdlib_module_names:
+                versions[name] = version
+        encoded = members({"versions": versions})
+        _packages = (len(sys.modules), encoded)
+    return encoded
+
+
+def git_commit(folder: str) -> str | None:
+    """The commit checked out in the work tree that holds `folder`, read from its files; None outside one."""
+    import os
+
+    while True:
+        git = os.path.join(folder, ".git")
+        if os.path.exists(git):
+            return _head_commit(git)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def _head_commit(git: str) -> str | None:
+    import os
+
+    try:
+        if os.path.isfile(git):  # a linked work tree or submodule names its folder in a file
+            git = os.path.join(os.path.dirname(git), _text(git).removeprefix("gitdir:").strip())
+        head = _text(os.path.join(git, "HEAD"))
+        if not head.startswith("ref:"):
+            return head
+        ref = head.removeprefix("ref:").strip()
+        common = os.path.join(git, "commondir")
+        shared = os.path.join(git, _text(common)) if os.path.exists(common) else git
+        for base in (git, shared):
+            if os.path.exists(os.path.join(base, ref)):
+                return _text(os.path.join(base, ref))
+        packed = _text(os.path.join(shared, "packed-refs"))
+        return next((line.split()[0] for line in packed.splitlines() if line.endswith(" " + ref)), None)
+    except OSError:
+        return None
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()

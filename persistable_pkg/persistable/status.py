@@ -1,0 +1,63 @@
+"""What a store says of one payload."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from persistable import claims, stored
+from persistable.errors import PayloadCorrupted
+from persistable.key import Key
+from persistable.record import SUFFIX
+from persistable.stores.base import Store
+
+
+class Status(Enum):
+    """The state of one payload in one store."""
+
+    ABSENT = "absent"
+    """Nothing is stored."""
+    RUNNING = "running"
+    """Somebody is generating it."""
+    DONE = "done"
+    """Stored, and made by the code as it is now."""
+    FAILED = "failed"
+    """The last attempt raised; asking for the payload tries again."""
+    BLOCKED = "blocked"
+    """Nothing is stored, and something upstream failed."""
+    CORRUPT = "corrupt"
+    """The record or a file it names is damaged or gone; asking for the payload generates it again."""
+    STALE = "stale"
+    """Stored, but the generating code has changed since: served with a warning."""
+
+
+def status_of(node: Any, store: Store) -> Status:
+    """The status of `node` in `store`. Sizes are compared, digests are not: `load` does that."""
+    try:
+        record = stored.find_record(store, node.key)
+    except PayloadCorrupted:
+        return Status.CORRUPT
+    if record is not None:
+        if stored.missing_file(store, record) is not None:
+            return Status.CORRUPT
+        return Status.STALE if stored.changed_code(node, record) else Status.DONE
+    if claims.holder_of(store, node.key.path) is not None:
+        return Status.RUNNING
+    if stored.find_failure(store, node.key) is not None:
+        return Status.FAILED
+    return Status.BLOCKED if blocking(node, store) else Status.ABSENT
+
+
+def blocking(node: Any, store: Store) -> list[Key]:
+    """The recorded failures that stand between `node` and its payload, nearest first."""
+    failed: list[Key] = []
+    seen: set[Key] = set()
+    queue = [(upstream, upstream._store or store) for upstream in node.upstream.values()]
+    for upstream, where in queue:  # grows while it is walked
+        if upstream.key in seen or where.exists(upstream.key.path + SUFFIX):
+            continue
+        seen.add(upstream.key)
+        if stored.find_failure(where, upstream.key) is not None:
+            failed.append(upstream.key)
+        queue.extend((source, source._store or where) for source in upstream.upstream.values())
+    return failed

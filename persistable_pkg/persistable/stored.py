@@ -1,0 +1,190 @@
+"""What a store holds of one node: its record and failure found, its payload judged, loaded, and removed."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from typing import Any
+
+from persistable import code, events, payload
+from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
+from persistable.fileio.base import FileIO
+from persistable.key import Key
+from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
+from persistable.stores.base import Store
+
+DAMAGED = "damaged"
+
+
+def find_record(store: Store, key: Key) -> Record | None:
+    """The committed record of `key`. Raises PayloadCorrupted for one that is damaged."""
+    try:
+        data = store.get(key.path + SUFFIX)
+    except FileNotFoundError:
+        return None
+    return Record.parse(data, key)
+
+
+def peek(store: Store, key: Key) -> Record | str | None:
+    """The record, or that it is damaged, or None, which is what it mostly is when this is asked."""
+    try:
+        return find_record(store, key) if store.exists(key.path + SUFFIX) else None
+    except PayloadCorrupted:
+        return DAMAGED
+
+
+def find_failure(store: Store, key: Key) -> Failure | None:
+    """The recorded failure of `key`, if its last attempt failed."""
+    path = key.path + FAILED_SUFFIX
+    if not store.exists(path):
+        return None
+    try:
+        return Failure.parse(store.get(path), key)
+    except FileNotFoundError:
+        return None
+
+
+def missing_file(store: Store, record: Record) -> str | None:
+    """What is wrong with the files `record` names, judged by their sizes; None if nothing is."""
+    for file in record.files:
+        found = store.stat(file.path)
+        if found is None:
+            return f"{file.path} is missing"
+        if found.size != file.size:
+            return f"{file.path} has {found.size} bytes, expected {file.size}"
+    return None
+
+
+def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True) -> tuple[Any, Record] | None:
+    """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign."""
+    heard = events.listened(node.logger)
+    clock = time.perf_counter() if heard else 0.0
+    record = find_record(store, node.key)
+    while record is not None:
+        check_code(node, record)
+        try:
+            result = payload.read(store, node.key, record.head["files"], format_of(node, record), verify=verify, writable=writable)
+        except FileNotFoundError as error:
+            again = find_record(store, node.key)
+            if again is not None and again.attempt_token == record.attempt_token:
+                raise PayloadCorrupted(
+                    f"the payload of {node.key} is missing although its record is there ({error}); "
+                    "generate it again, `load_generate` does so",
+                    key=node.key,
+                    expected=record.files[0].path if record.files else "files",
+                    found="nothing",
+                ) from error
+            record = again  # replaced or deleted while we were reading
+            continue
+        if heard:
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node.logger)
+        return result, record
+    return None
+
+
+def format_of(node: Any, record: Record) -> FileIO[Any]:
+    """The format that wrote the payload: the node's own where it is of that kind, so that its options count."""
+    own: FileIO[Any] = node._format()
+    head = record.head
+    spec = head["io"]
+    if own.spec() != spec and (own.spec()["io"] != spec["io"] or spec["io"] in _MADE_OF_OTHERS):
+        from persistable.fileio.choose import fileio_from_spec
+
+        own = fileio_from_spec(spec)
+    return own.with_schema(head["schema"]) if "schema" in head else own
+
+
+_MADE_OF_OTHERS = ("BundleFileIO", "CompressedFileIO")
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def check_code(node: Any, record: Record) -> None:
+    """Warn, once, if the generating code has changed since; raise PayloadForeign if it is somebody else's."""
+    made_by = record.code
+    if made_by is None:
+        return
+    own = node._code()
+    if made_by["quick"] and own.quick == made_by["quick"]:
+        return
+    change = code.compare(_fingerprint(record), own)
+    if change.same:
+        return
+    reference = code.class_reference(node.__class__)
+    if record.class_reference != reference and not code.is_same_code(_fingerprint(record), own):
+        raise PayloadForeign(
+            f"{node.key} was made by {record.class_reference}, which is not the code of {reference} ({change.describe()}); "
+            "give one of them another payload_name or version, or adopt the payload",
+            key=node.key,
+            made_by=record.class_reference,
+            asked_by=reference,
+        )
+    once = (reference, change.describe())
+    if change.comparable and once not in _warned:
+        _warned.add(once)
+        warnings.warn(
+            f"{node.key} was made by code that has changed since ({change.describe()}); it is served as it is. Generate it again, "
+            "raise `version` if the results differ, or call accept_code(reason) if they do not",
+            StaleCodeWarning,
+            stacklevel=depth_of_user(),
+        )
+
+
+def changed_code(node: Any, record: Record) -> str:
+    """What differs between the code that made `record` and the node's, in words; empty where nothing does, or it cannot be told."""
+    if record.code is None:
+        return ""
+    change = code.compare(_fingerprint(record), node._code())
+    return "" if change.same or not change.comparable else change.describe()
+
+
+def _fingerprint(record: Record) -> code.Fingerprint:
+    assert record.code is not None
+    return code.Fingerprint(record.code["python"], record.code["quick"], record.code_parts)
+
+
+def accept_code(node: Any, store: Store, reason: str) -> Record:
+    """Write the node's own fingerprint into its record, and the reason why."""
+    record = find_record(store, node.key)
+    if record is None:
+        raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)
+    own = node._code()
+    accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": changed_code(node, record)}
+    revised = record.revise(
+        {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}},
+        {"code_parts": dict(own.parts), "accepted": [*record.to_dict().get("accepted", []), accepted]},
+    )
+    store.put(node.key.path + SUFFIX, revised.to_bytes())
+    return revised
+
+
+def delete(store: Store, key: Key) -> bool:
+    """Remove record, payload and failure; the record first, so that a reader sees all or nothing."""
+    found = peek(store, key)
+    existed = store.delete(key.path + SUFFIX)
+    if found is not None:
+        for path in files_of(store, key, found):
+            store.delete(path)
+    return store.delete(key.path + FAILED_SUFFIX) or existed
+
+
+def files_of(store: Store, key: Key, found: Record | str) -> list[str]:
+    """The payload files of `key`: those its record names, or, where that is damaged, those that are named after the key."""
+    if isinstance(found, Record):
+        return [file.path for file in found.files]
+    mine = f"{key.path}."
+    others = (SUFFIX, FAILED_SUFFIX, ".beat")
+    return [path for path in store.list(key.name) if path.startswith(mine) and not path.endswith(others) and ".claim" not in path]
+
+
+def depth_of_user() -> int:
+    """How far up the stack the first caller outside this package is, for warnings."""
+    import sys
+
+    here = os.path.dirname(__file__) + os.sep
+    depth, frame = 1, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        depth, frame = depth + 1, frame.f_back
+    return depth

@@ -1,0 +1,30 @@
+"""Contracts that every store and format keeps, as tests to subclass, and Hypothesis strategies. Needs pytest and hypothesis.
+
+`StoreContract` and `FileIOContract` say in their docstrings how they are used; `strategies` has values that can be params.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persistable.testing import strategies as strategies
+    from persistable.testing.fileio import FileIOContract as FileIOContract
+    from persistable.testing.stores import StoreContract as StoreContract
+
+__all__ = ["FileIOContract", "StoreContract", "strategies"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "strategies":
+        return import_module("persistable.testing.strategies")
+    home = {"FileIOContract": "fileio", "StoreContract": "stores"}.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"persistable.testing.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

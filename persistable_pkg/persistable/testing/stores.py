@@ -1,0 +1,590 @@
+"""What every store promises, as tests. Subclass `StoreContract`, give it a `store` fixture, and run it with pytest.
+
+class TestMyStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return MyStore(tmp_path)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from persistable.errors import InvalidName
+from persistable.stores.base import Store, enclosing_store
+from persistable.testing.races import in_processes, started
+from persistable.testing.store_races import contend, replace_and_read, values, visit, write_and_wait
+
+BAD_PATHS = [
+    "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", "a/./b", "a\\b", "C:\\a", "a\0b", "a\nb", "a\x7fb", "a.", "a./b",
+    "a ",     "a:b", "a*", "a?b", 'a"b', "a<b", "a|b", "x" * 300, "é" * 130, "\ud800", ".a.tmp", "b/.c.0.tmp", "con", "a/NUL.txt", "lpt1",
+]  # fmt: skip
+GOOD_PATHS = [
+    "a", "f/b", "deep/b/c/d/e/f", "a.b", ".a", "..a", "a..b", "two words", "ünïcødé", "日本語/データ.pkl", "🙂", "A", "x" * 200,
+    "a+b", "a=b", "a@b", "a&b",     "a%20b", "a%2Fb", "a#1", "a#b", "a[1]", "a{b}", "~", "-x", "a'b", "a;b", "a,b", "$HOME",
+    "name/0123456789abcdef.record.json", "auxiliary",
+]  # fmt: skip
+_SLOW = settings(
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+    ],
+)
+
+
+class StoreContract:
+    """The tests. Class attributes say what a store is, so that the same tests measure each by what it promises."""
+
+    shared_between_processes: ClassVar[bool] = True
+    """Other processes see the same bytes."""
+    exclusive: ClassVar[bool] = True
+    """At most one of several simultaneous `create` calls returns True."""
+    creates: ClassVar[bool] = True
+    """`create` refuses where something is; an emulator may ignore the condition."""
+    stamps: ClassVar[bool] = True
+    """`stat` gives a stamp."""
+    folds_case: ClassVar[bool] = False
+    """Names that differ only in case are one name."""
+    good_paths: ClassVar[list[str]] = GOOD_PATHS
+    """Names that must work."""
+    examples: ClassVar[int] = 30
+    """How many cases a property is tried with."""
+    rounds: ClassVar[int] = 20
+    """How many times a race is run."""
+    many: ClassVar[int] = 1100
+    """How many entries make a long listing."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """An empty store. Subclasses give their own."""
+        raise NotImplementedError("give this class a fixture `store` with an empty store")
+
+    def plant(self, store: Store, path: str, data: bytes) -> None:
+        """Put bytes there without the method under test. Better overridden by something that goes around the store."""
+        store.put(path, data)
+
+    def peek(self, store: Store, path: str) -> bytes | None:
+        """The bytes there, or None, without the method under test."""
+        try:
+            return store.get(path)
+        except FileNotFoundError:
+            return None
+
+    def leftovers(self, store: Store) -> list[str]:
+        """Everything that lies in the store's place, unfinished writes included."""
+        return list(store.list())
+
+    # --- one value
+
+    def test_an_empty_store_has_nothing(self, store: Store) -> None:
+        assert list(store.list()) == []
+        assert list(store.list("a/b")) == []
+        assert not store.exists("a")
+        assert store.stat("a") is None
+        assert not store.delete("a")
+        assert store.get_many(["a", "b"]) == {}
+
+    def test_what_is_absent_is_a_file_not_found_error(self, store: Store) -> None:
+        self.plant(store, "a/b", b"x")
+        for absent in ("nothing", "a", "a/b/c", "a/b.c"):
+            with pytest.raises(FileNotFoundError):
+                store.get(absent)
+            with pytest.raises(FileNotFoundError):
+                store.read(absent).close()
+            assert not store.exists(absent)
+            assert store.stat(absent) is None
+            assert not store.delete(absent)
+        assert self.peek(store, "a/b") == b"x"
+
+    def test_put_is_what_peek_finds(self, store: Store) -> None:
+        store.put("a/b", b"one")
+        assert self.peek(store, "a/b") == b"one"
+        store.put("a/b", b"two, longer")
+        assert self.peek(store, "a/b") == b"two, longer"
+
+    def test_get_read_and_stat_find_what_was_planted(self, store: Store) -> None:
+        self.plant(store, "a/b", b"planted")
+        assert store.get("a/b") == b"planted"
+        with store.read("a/b") as file:
+            assert file.read(3) == b"pla"
+            assert file.read() == b"nted"
+            assert file.read(1) == b""
+        found = store.stat("a/b")
+        assert found is not None
+        assert found.size == 7
+        assert store.exists("a/b")
+
+    def test_bytes_of_every_kind_are_stored_alike(self, store: Store) -> None:
+        import array
+
+        numbers = array.array("d", [1.5, -2.0, 3.25])
+        whole = bytes(range(256))
+        for data in (b"", bytearray(b"abc"), memoryview(b"abc"), memoryview(numbers), memoryview(whole)[::2], memoryview(whole)[7:9]):
+            expected = bytes(data)
+            store.put("put", data)
+            assert store.get("put") == expected
+            store.delete("created")
+            assert store.create("created", data)
+            assert store.get("created") == expected
+            with store.write("written") as file:
+                file.write(data if isinstance(data, bytes | bytearray) or data.contiguous else bytes(data))
+            assert store.get("written") == expected
+            store.put_many({"many": data})
+            assert store.get_many(["many"]) == {"many": expected}
+
+    def test_bytes_of_every_size_come_back(self, store: Store) -> None:
+        # around the sizes where implementations change their ways
+        for size in (0, 1, 65535, 65536, 65537, 1 << 20, (5 << 20) + 1):
+            data = (b"%07d" % size) * (size // 7 + 1)
+            data = data[:size]
+            store.put("put", data)
+            assert store.get("put") == data
+            with store.write("written") as file:
+                file.write(data[: size // 3])
+                file.write(data[size // 3 :])
+            with store.read("written") as file:
+                assert file.read() == data
+            found = store.stat("written")
+            assert found is not None
+            assert found.size == size
+
+    def test_any_bytes_come_back(self, store: Store) -> None:
+        @settings(_SLOW, max_examples=self.examples)
+        @given(st.binary(max_size=2000), st.integers(0, 20), st.integers(0, 2000))
+        def check(seed: bytes, repeats: int, cut: int) -> None:
+            data = seed * (1 + repeats * 25)
+            store.put("x", data)
+            assert store.get("x") == data
+            with store.write("y") as file:
+                file.write(data[:cut])
+                file.write(data[cut:])
+            assert self.peek(store, "y") == data
+
+        check()
+
+    def test_a_stream_can_be_read_in_pieces_and_sought(self, store: Store) -> None:
+        data = bytes(range(256)) * 4000
+        self.plant(store, "x", data)
+        with store.read("x") as file:
+            assert file.read(10) == data[:10]
+            file.seek(500_000)
+            assert file.read(1000) == data[500_000:501_000]
+            file.seek(-5, 2)
+            assert file.read() == data[-5:]
+            file.seek(0)
+            assert file.read() == data
+
+    def test_a_stamp_changes_when_the_bytes_do(self, store: Store) -> None:
+        store.put("x", b"one")
+        first, again = store.stat("x"), store.stat("x")
+        assert first is not None
+        assert first == again
+        if not self.stamps:
+            assert first.stamp is None
+            return
+        seen = {first.stamp}
+        for data in (b"two", b"six", b"longer"):
+            store.put("x", data)
+            found = store.stat("x")
+            assert found is not None
+            assert found.stamp not in seen
+            seen.add(found.stamp)
+
+    def test_delete_says_whether_something_was_there(self, store: Store) -> None:
+        self.plant(store, "a/x", b"1")
+        self.plant(store, "a/y", b"2")
+        assert store.delete("a/x")
+        assert self.peek(store, "a/x") is None
+        assert self.peek(store, "a/y") == b"2"
+        assert not store.delete("a/x")
+        assert list(store.list()) == ["a/y"]
+
+    # --- nothing before it is whole
+
+    def test_nothing_is_visible_until_the_block_ends(self, store: Store) -> None:
+        with store.write("a/new") as file:
+            file.write(b"x" * 300_000)
+            assert self.peek(store, "a/new") is None
+            assert not store.exists("a/new")
+            assert list(store.list()) == []
+        assert self.peek(store, "a/new") == b"x" * 300_000
+
+    def test_the_old_bytes_stay_until_the_block_ends(self, store: Store) -> None:
+        self.plant(store, "a/x", b"old")
+        with store.write("a/x") as file:
+            file.write(b"new")
+            file.flush()
+            assert store.get("a/x") == b"old"
+        assert store.get("a/x") == b"new"
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit, SystemExit])
+    def test_an_exception_in_the_block_leaves_the_old_bytes_and_nothing_else(self, store: Store, error: type[BaseException]) -> None:
+        self.plant(store, "a/x", b"old")
+        before = self.leftovers(store)
+        for path in ("a/x", "a/new"):
+            with pytest.raises(error):
+                _fail_while_writing(store, path, b"n" * 6_000_000, error())
+        assert store.get("a/x") == b"old"
+        assert not store.exists("a/new")
+        assert self.leftovers(store) == before
+
+    def test_closing_the_stream_does_not_commit(self, store: Store) -> None:
+        with pytest.raises(RuntimeError, match="after close"):
+            _fail_while_writing(store, "x", b"part", RuntimeError("after close"), close=True)
+        assert self.peek(store, "x") is None
+        with store.write("x") as file:
+            file.write(b"whole")
+            file.close()
+        assert self.peek(store, "x") == b"whole"
+
+    def test_an_empty_block_stores_no_bytes_not_nothing(self, store: Store) -> None:
+        with store.write("x"):
+            pass
+        assert self.peek(store, "x") == b""
+
+    # --- exclusive creation
+
+    def test_create_only_where_nothing_is(self, store: Store) -> None:
+        assert store.create("a/claim", b"first")
+        assert self.peek(store, "a/claim") == b"first"
+        if not self.creates:
+            return
+        assert not store.create("a/claim", b"second")
+        assert self.peek(store, "a/claim") == b"first"
+        assert store.delete("a/claim")
+        assert store.create("a/claim", b"third")
+        assert not store.create("a/claim", b"third")  # same bytes, still taken
+        assert self.peek(store, "a/claim") == b"third"
+        assert list(store.list()) == ["a/claim"]
+
+    def test_one_of_many_threads_creates(self, store: Store) -> None:
+        if not (self.exclusive and self.creates):
+            return
+        gate = threading.Barrier(8)
+
+        def attempt(number: int, path: str) -> bool:
+            gate.wait(60)
+            return store.create(path, b"owner %d" % number)
+
+        with ThreadPoolExecutor(8) as threads:
+            for turn in range(self.rounds):
+                path = f"claims/{turn}"
+                won = list(threads.map(attempt, range(8), [path] * 8))
+                assert sum(won) == 1
+                assert store.get(path) == b"owner %d" % won.index(True)
+
+    def test_one_of_many_processes_creates(self, store: Store) -> None:
+        if not (self.exclusive and self.creates and self.shared_between_processes):
+            return
+        wins = in_processes(8, contend, store, self.rounds)
+        for turn in range(self.rounds):
+            owners = [number for number, won in enumerate(wins) if won[turn]]
+            assert len(owners) == 1
+            assert store.get(f"claims/{turn}") == b"owner %d" % owners[0]
+
+    # --- listing
+
+    def test_listing_is_complete(self, store: Store) -> None:
+        names = {f"many/{number % 7}/{number:05d}" for number in range(self.many)}
+        store.put_many({name: name.encode() for name in names})
+        listed = list(store.list("many"))
+        assert len(listed) == len(names)
+        assert set(listed) == names
+        assert set(store.list()) == names
+
+    def test_a_listing_is_of_a_folder(self, store: Store) -> None:
+        for path in ("a/1", "a/b/2", "ab/3", "a.b/4", "a b/5", "b/a/6", "c", "A/7"):
+            self.plant(store, path, path.encode())
+        assert sorted(store.list("a")) == ["a/1", "a/b/2"] + (["A/7"] if self.folds_case else [])
+        assert list(store.list("a/b")) == ["a/b/2"]
+        assert list(store.list("c")) == []
+        assert list(store.list("nowhere")) == []
+        assert sorted(store.list()) == ["A/7", "a b/5", "a.b/4", "a/1", "a/b/2", "ab/3", "b/a/6", "c"]
+
+    def test_the_hidden_folder_is_listed_only_by_name(self, store: Store) -> None:
+        for path in (".persistable/x", ".persistable/deep/y", ".persistable-not/z", "a/.persistable/w"):
+            self.plant(store, path, b"1")
+        assert sorted(store.list()) == [".persistable-not/z", "a/.persistable/w"]
+        assert sorted(store.list(".persistable")) == [".persistable/deep/y", ".persistable/x"]
+        assert list(store.list(".persistable/deep")) == [".persistable/deep/y"]
+        assert store.get(".persistable/x") == b"1"
+
+    def test_a_listing_survives_changes_made_meanwhile(self, store: Store) -> None:
+        for number in range(30):
+            self.plant(store, f"a/{number}", b"")
+        seen: set[str] = set()
+        for path in store.list("a"):
+            seen.add(path)
+            store.delete(path)
+            store.put(f"b/{len(seen)}", b"")
+        assert seen == {f"a/{number}" for number in range(30)}
+
+    # --- names
+
+    @pytest.mark.parametrize("path", BAD_PATHS)
+    def test_bad_names_are_refused_everywhere(self, store: Store, path: str) -> None:
+        calls: list[Callable[[], object]] = [
+            lambda: store.get(path),
+            lambda: store.read(path),
+            lambda: store.put(path, b""),
+            lambda: store.create(path, b""),
+            lambda: store.write(path),
+            lambda: store.exists(path),
+            lambda: store.stat(path),
+            lambda: store.delete(path),
+            lambda: store.local_path(path),
+            lambda: store.get_many(["fine", path]),
+            lambda: store.put_many({"fine": b"", path: b""}),
+        ]
+        if path:
+            calls.append(lambda: store.list(path))
+        for call in calls:
+            with pytest.raises(InvalidName):
+                call()
+        assert path not in list(store.list())
+
+    def test_good_names_stay_apart(self, store: Store) -> None:
+        # folders and files of one name cannot both be on a disk
+        paths = [path for path in self.good_paths if path != "a"]
+        if self.folds_case:
+            paths.remove("A")
+        for path in paths:
+            store.put(path, path.encode())
+        assert sorted(store.list()) == sorted(paths)
+        assert {path: self.peek(store, path) for path in paths} == {path: path.encode() for path in paths}
+        assert [path for path in paths if not store.exists(path)] == []
+        assert store.get_many(paths) == {path: path.encode() for path in paths}
+        for path in paths:
+            assert store.delete(path)
+        assert list(store.list()) == []
+
+    # --- batches
+
+    def test_batches_equal_single_calls(self, store: Store) -> None:
+        items = {f"a/{number}": b"%d" % number * number for number in range(50)}
+        store.put_many(items)
+        assert {path: self.peek(store, path) for path in items} == items
+        assert store.get_many([*items, "a/absent", "b", "a"]) == items
+        assert store.get_many(iter(["a/3", "a/3"])) == {"a/3": items["a/3"]}
+        assert store.get_many([]) == {}
+        store.put_many({})
+        store.put_many({"a/1": b"new", "c/d": b""})
+        assert store.get_many(["a/1", "c/d"]) == {"a/1": b"new", "c/d": b""}
+
+    # --- at the same time
+
+    def test_readers_get_a_whole_value_among_threads(self, store: Store) -> None:
+        wholes = values()
+        store.put("x", wholes[0])
+        stop = threading.Event()
+
+        def replace(mine: bytes) -> None:
+            while not stop.is_set():
+                store.put("x", mine)
+
+        with ThreadPoolExecutor(2) as threads:
+            writers = [threads.submit(replace, value) for value in wholes[1:3]]
+            try:
+                for _ in range(self.rounds * 2):
+                    assert store.get("x") in wholes
+                    with store.read("x") as file:
+                        assert file.read() in wholes
+            finally:
+                stop.set()
+            for writer in writers:
+                writer.result()
+
+    def test_readers_get_a_whole_value_among_processes(self, store: Store) -> None:
+        if not self.shared_between_processes:
+            return
+        wholes = values()
+        store.put("x", wholes[0])
+        for problems in in_processes(3, replace_and_read, store, self.rounds):
+            assert problems == []
+        assert store.get("x") in wholes
+
+    def test_a_killed_writer_leaves_the_old_bytes(self, store: Store) -> None:
+        if not self.shared_between_processes:
+            return
+        self.plant(store, "a/x", b"old")
+        for path in ("a/x", "a/new"):
+            with started(1, write_and_wait, store, path) as (writer,):
+                assert writer.stdout is not None
+                assert writer.stdout.readline() == "wait\n"
+                writer.kill()
+                assert writer.wait(30) == -9
+        assert store.get("a/x") == b"old"
+        assert not store.exists("a/new")
+        assert list(store.list()) == ["a/x"]
+        assert list(store.list("a")) == ["a/x"]
+
+    # --- being passed around
+
+    def test_it_pickles(self, store: Store) -> None:
+        store.put("a/x", b"1")
+        copy: Store = pickle.loads(pickle.dumps(store))
+        assert copy == store
+        assert hash(copy) == hash(store)
+        assert copy.url == store.url
+        assert copy.get("a/x") == b"1"
+
+    def test_it_works_in_another_process(self, store: Store) -> None:
+        if not self.shared_between_processes:
+            return
+        store.put("a/x", b"here")
+        assert in_processes(1, visit, store) == [(b"here", ["a/x"], self.creates)]
+        assert store.get("a/y") == b"there"
+
+    def test_a_store_in_use_survives_a_fork(self, store: Store) -> None:
+        if not self.shared_between_processes or "fork" not in multiprocessing.get_all_start_methods():
+            return
+        store.put("a/x", b"here")  # connections are open now
+        fork = multiprocessing.get_context("fork")
+        answers = fork.SimpleQueue()
+        child = fork.Process(target=_forked, args=(store, answers), daemon=True)
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert answers.get() == (b"here", ["a/x"], self.creates)
+        assert store.get("a/y") == b"there"
+        assert store.get("a/x") == b"here"
+
+    def test_inside_a_block_it_is_the_default(self, store: Store) -> None:
+        assert enclosing_store() is None
+        with store as entered:
+            assert entered is store
+            with store:
+                assert enclosing_store() is store
+            assert enclosing_store() is store
+            store.put("x", b"1")
+
+            def elsewhere() -> Store | None:
+                with store:
+                    pass
+                return enclosing_store()
+
+            with ThreadPoolExecutor(1) as threads:
+                assert threads.submit(elsewhere).result() is None  # a block counts in its own thread only
+            assert enclosing_store() is store
+        assert enclosing_store() is None
+        assert store.get("x") == b"1"  # leaving a block closes connections, not the store
+
+    def test_closing_lets_go_and_the_next_use_opens_again(self, store: Store) -> None:
+        store.put("x", b"1")
+        store.close()
+        store.close()
+        assert store.get("x") == b"1"
+
+    # --- against a model
+
+    def test_it_behaves_like_a_dict(self, store: Store) -> None:
+        machine = _machine(store, self.creates)
+        run_state_machine_as_test(machine, settings=settings(_SLOW, max_examples=max(3, self.examples // 3), stateful_step_count=25))
+
+
+def _fail_while_writing(store: Store, path: str, data: bytes, error: BaseException, close: bool = False) -> None:
+    with store.write(path) as file:
+        file.write(data)
+        if close:
+            file.close()
+        raise error
+
+
+_PATHS = st.sampled_from(["a", "b/1", "b/2", "b/c/3", "bc/4", ".persistable/5", "ü/ö", "A"])
+_DATA = st.binary(max_size=40) | st.binary(min_size=1, max_size=3).map(lambda data: data * 30_000)
+
+
+def _machine(store: Store, creates: bool) -> type[RuleBasedStateMachine]:  # noqa: C901 - a list of rules
+    class LikeADict(RuleBasedStateMachine):
+        """The same operations on the store and on a dict give the same answers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model: dict[str, bytes] = {}
+            for path in [*store.list(), *store.list(".persistable")]:
+                store.delete(path)
+
+        @rule(path=_PATHS, data=_DATA)
+        def put(self, path: str, data: bytes) -> None:
+            store.put(path, data)
+            self.model[path] = data
+
+        @rule(path=_PATHS, data=_DATA, cut=st.integers(0, 50))
+        def write(self, path: str, data: bytes, cut: int) -> None:
+            with store.write(path) as file:
+                file.write(data[:cut])
+                file.write(memoryview(data)[cut:])
+            self.model[path] = data
+
+        @rule(path=_PATHS, data=_DATA)
+        def abort(self, path: str, data: bytes) -> None:
+            with pytest.raises(ZeroDivisionError):
+                _fail_while_writing(store, path, data, ZeroDivisionError())
+
+        @rule(path=_PATHS, data=_DATA)
+        def create(self, path: str, data: bytes) -> None:
+            if creates or path not in self.model:
+                assert store.create(path, data) == (path not in self.model)
+                self.model.setdefault(path, data)
+
+        @rule(path=_PATHS)
+        def delete(self, path: str) -> None:
+            assert store.delete(path) == (path in self.model)
+            self.model.pop(path, None)
+
+        @rule(items=st.dictionaries(_PATHS, _DATA, max_size=4))
+        def put_many(self, items: dict[str, bytes]) -> None:
+            store.put_many(items)
+            self.model.update(items)
+
+        @rule(paths=st.lists(_PATHS, max_size=6))
+        def get_many(self, paths: list[str]) -> None:
+            assert store.get_many(paths) == {path: self.model[path] for path in paths if path in self.model}
+
+        @rule(path=_PATHS)
+        def get(self, path: str) -> None:
+            found = store.stat(path)
+            if path in self.model:
+                assert store.get(path) == self.model[path]
+                assert found is not None
+                assert found.size == len(self.model[path])
+            else:
+                assert found is None
+                with pytest.raises(FileNotFoundError):
+                    store.get(path)
+
+        @rule()
+        def close(self) -> None:
+            store.close()
+
+        @invariant()
+        def lists_what_is_there(self) -> None:
+            hidden = {path for path in self.model if path.startswith(".persistable/")}
+            assert sorted(store.list()) == sorted(set(self.model) - hidden)
+            assert sorted(store.list(".persistable")) == sorted(hidden)
+            assert sorted(store.list("b")) == sorted(path for path in self.model if path.startswith("b/"))
+
+    return LikeADict
+
+
+def _forked(store: Store, answers: Any) -> None:
+    answers.put(visit(0, None, store))
+
+
+def everything_below(folder: Path) -> list[str]:
+    """Every file below a local folder, temporary ones too: what `leftovers` of a store on a disk should give."""
+    return sorted(str(place.relative_to(folder)) for place in folder.rglob("*") if place.is_file())

@@ -1,0 +1,243 @@
+"""Claims: one owner at a time, whatever dies, sleeps or races."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from persistable import claims, open_store
+from persistable.errors import ClaimLost
+from persistable.key import Key
+from persistable.stores import Store
+
+KEY = Key("x", "0" * 32)
+
+
+def owner(host: str | None = None, pid: int | None = None, start: str | None = None, token: str = "other") -> bytes:
+    mine = json.loads(claims._owner())
+    return json.dumps({"host": host or mine["host"], "pid": pid or mine["pid"], "start": start or mine["start"], "token": token}).encode()
+
+
+def dead_pid() -> int:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+def acquire(store: Store) -> claims.Claim:
+    claim = claims.acquire(store, "x/a", lambda: False)
+    assert claim is not None
+    return claim
+
+
+def test_a_released_claim_leaves_nothing(store: Store) -> None:
+    claim = acquire(store)
+    assert list(store.list()) == ["x/a.claim"]
+    claim.release()
+    assert not list(store.list())
+
+
+def test_a_claim_of_a_dead_process_of_this_host_is_taken_over_at_once_and_the_row_is_cleared(store: Store) -> None:
+    store.put("x/a.claim", owner(pid=dead_pid()))
+    begun = time.monotonic()
+    claim = acquire(store)
+    assert time.monotonic() - begun < 0.5
+    assert sorted(store.list()) == ["x/a.claim", "x/a.claim.2"]
+    claim.release()
+    assert not list(store.list())
+
+
+def test_a_process_number_used_again_is_not_mistaken_for_the_owner(store: Store) -> None:
+    store.put("x/a.claim", owner(pid=os.getpid(), start="1"))
+    acquire(store).release()
+
+
+def test_a_claim_cut_short_or_of_garbage_does_not_block_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "TTL", 0.3)
+    for content in (b"", b"{", b"[]", b'{"pid": "x"}'):
+        store.put("x/a.claim", content)
+        acquire(store).release()
+        assert not list(store.list())
+
+
+def test_a_claim_of_another_host_is_taken_over_only_when_its_heartbeat_stands_still(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "TTL", 0.6)
+    store.put("x/a.claim", owner(host="elsewhere", pid=1))
+    stop = threading.Event()
+
+    def heart() -> None:
+        beat = 0
+        while not stop.wait(0.1):
+            beat += 1
+            store.put("x/a.beat", b"%d" % beat)
+
+    thread = threading.Thread(target=heart)
+    thread.start()
+    begun = time.monotonic()
+    threading.Timer(1.5, stop.set).start()
+    claim = acquire(store)
+    thread.join()
+    assert 1.5 + 0.5 < time.monotonic() - begun < 5
+    claim.release()
+
+
+def test_an_owner_that_was_taken_over_notices_before_it_commits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = acquire(store)
+    claim.confirm(KEY)
+    store.put("x/a.claim.2", owner())
+    monkeypatch.setattr(claims, "TTL", 0.0)
+    with pytest.raises(ClaimLost, match="nothing was committed here"):
+        claim.confirm(KEY)
+    claim.release()
+    assert sorted(store.list()) == ["x/a.claim", "x/a.claim.2"]  # the other's row stays
+
+
+def test_an_owner_whose_file_is_gone_or_another_s_has_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "TTL", 0.0)
+    claim = acquire(store)
+    store.delete("x/a.claim")
+    with pytest.raises(ClaimLost):
+        claim.confirm(KEY)
+    store.put("x/a.claim", owner())
+    with pytest.raises(ClaimLost):
+        claim.confirm(KEY)
+    claim.release()
+    assert list(store.list()) == ["x/a.claim"]
+
+
+def test_a_row_left_without_its_beginning_still_counts(store: Store) -> None:
+    """An owner killed while letting go, lowest first, leaves the upper end of the row."""
+    store.put("x/a.claim.2", owner(pid=dead_pid()))
+    claim = acquire(store)
+    claim.confirm(KEY)
+    claim.release()
+    assert not list(store.list())
+
+
+def test_waiting_ends_when_the_work_is_done(store: Store) -> None:
+    done: list[bool] = []
+    first = acquire(store)
+    found: list[claims.Claim | None] = []
+    waiting = threading.Thread(target=lambda: found.append(claims.acquire(store, "x/a", lambda: bool(done))))
+    waiting.start()
+    time.sleep(0.1)
+    done.append(True)
+    first.release()
+    waiting.join(10)
+    assert found == [None] or (found[0] is not None and found[0].waited)
+
+
+def test_a_long_generation_keeps_its_heart_beating_and_an_idle_process_has_no_heart(tmp_path: Path) -> None:
+    code = f"""
+import threading, time
+from persistable import claims, open_store
+claims.TTL = 1.2
+store = open_store({str(tmp_path)!r})
+hearts = lambda: [t for t in threading.enumerate() if t.name == "persistable-heartbeat"]
+assert not hearts()
+claim = claims.acquire(store, "x/a", lambda: False)
+time.sleep(1.0)
+assert hearts() and int(store.get("x/a.beat")) >= 2, list(store.list())
+claim.release()
+assert not list(store.list()), list(store.list())
+time.sleep(1.0)
+assert not hearts()
+claims.acquire(store, "x/a", lambda: False).release()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_after_a_fork_the_child_is_somebody_else(store: Store) -> None:
+    mine = claims._owner()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, claims._owner())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    child = json.loads(os.read(read, 1000))
+    assert child["pid"] == pid and child["token"] != json.loads(mine)["token"]
+
+
+class Row(RuleBasedStateMachine):
+    """Any interleaving of creations, deaths, takeovers and releases cut short leaves at most one owner that believes it is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = open_store(f"memory://row-{id(self)}")
+        self.dead: set[str] = set()
+        self.names = iter(range(1000))
+        self.owners: dict[str, int] = {}
+
+    def _as(self, name: str) -> None:
+        claims._me_bytes = json.dumps({"host": f"host-{name}", "pid": 1, "start": "1", "token": name}).encode()
+        claims._me.update(host=f"host-{name}", pid=1, start="1", token=name)
+
+    @rule()
+    def try_to_acquire(self) -> None:
+        name = str(next(self.names))
+        self._as(name)
+        holder, epoch = claims._holder(self.store, "a/b")
+        if holder is None:
+            predecessor, epoch = None, 1
+        elif json.loads(holder)["token"] in self.dead:
+            predecessor, epoch = holder, epoch + 1
+        else:
+            return
+        if claims._create(self.store, "a/b", epoch, predecessor):
+            self.owners[name] = epoch
+        self._check()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def is_judged_dead(self, data: st.DataObject) -> None:
+        self.dead.add(data.draw(st.sampled_from(sorted(self.owners))))
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data(), steps=st.integers(0, 4))
+    def release(self, data: st.DataObject, steps: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.owners)))
+        epoch = self.owners[name]
+        self._as(name)
+        if self._believes(name):
+            for number in list(range(1, epoch + 1))[:steps]:
+                self.store.delete(claims._path("a/b", number))
+            if steps < epoch:
+                self.dead.add(name)  # killed while letting go
+                return
+        del self.owners[name]
+        self._check()
+
+    def _believes(self, name: str) -> bool:
+        self._as(name)
+        mine = claims._get(self.store, claims._path("a/b", self.owners[name])) == claims._owner()
+        return mine and not self.store.exists(claims._path("a/b", self.owners[name] + 1))
+
+    def _check(self) -> None:
+        believing = [name for name in self.owners if name not in self.dead and self._believes(name)]
+        assert len(believing) <= 1, believing
+
+    def teardown(self) -> None:
+        claims._me_bytes = b""
+        for path in list(self.store.list()):
+            self.store.delete(path)
+
+
+TestRow = Row.TestCase
+TestRow.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

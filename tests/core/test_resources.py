@@ -1,0 +1,23 @@
+"""`Retry` and `Resources`: plain values that refuse what makes no sense."""
+
+import pytest
+
+from persistable.resources import Resources, Retry
+
+
+def test_values_are_compared_and_shown_by_content() -> None:
+    assert Resources(cpus=2, db=1) == Resources(db=1, cpus=2) != Resources(cpus=2)
+    assert hash(Resources(gpus=1)) == hash(Resources(gpus=1))
+    assert repr(Resources(time=3.0, db=1)) == "Resources(cpus=1, gpus=0, time=3.0, db=1)"
+    assert Retry(3) == Retry(attempts=3) and Retry(2).backoff == 2.0
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"delay": -1.0}, {"backoff": 0.0}, {"jitter": 1.5}])
+def test_impossible_retries_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"Retry|give 1 or more"):
+        Retry(**wrong)  # type: ignore[arg-type]
+
+
+def test_negative_resources_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"Resources\.db is -1"):
+        Resources(db=-1)

@@ -1,0 +1,112 @@
+"""The public surface as a user writes it. Never run: mypy and pyright check it, both strict (`make types`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import persistable
+from persistable import Key, Persistable, PersistableParams, Record, Status, formerly, omit_when, open_store, untracked
+from persistable.fileio import FileIO, JsonFileIO, NumpyFileIO, PickleFileIO
+from persistable.stores import LocalStore, Store
+
+
+@dataclass
+class PointsParams(PersistableParams):
+    n: int
+    random_state: int = 100
+    n_jobs: Annotated[int, untracked] = 1
+    noise: Annotated[float, omit_when(0.0)] = 0.0
+    size: Annotated[int, formerly("n_rows")] = 10
+
+
+class Points(Persistable[NDArray[np.float64], PointsParams]):
+    io = NumpyFileIO()
+
+    def _generate_payload(self, **untracked_payload_params: Any) -> NDArray[np.float64]:
+        assert_type(self.params, PointsParams)
+        assert_type(self.rng, np.random.Generator)
+        assert_type(self.scratch, Path)
+        self.progress(1, self.params.n)
+        return self.rng.normal(size=self.params.n)
+
+
+@dataclass(frozen=True)
+class OutlierParams:
+    k: float = 3.0
+    tags: list[str] = field(default_factory=list[str])
+
+
+class Outliers(Persistable[NDArray[np.bool_], OutlierParams]):
+    """A hook that takes no keywords at all is fine too."""
+
+    points: Points
+    version = 2
+
+    def _generate_payload(self) -> NDArray[np.bool_]:
+        assert_type(self.points.payload, NDArray[np.float64])
+        return np.abs(self.points.payload) > self.params.k
+
+    def _validate_payload(self, payload: NDArray[np.bool_]) -> None:
+        if payload.ndim != 1:
+            raise ValueError("one dimension, please")
+
+
+class Count(Persistable[dict[str, int], None]):
+    outliers: Outliers
+    io = JsonFileIO()
+
+    def _generate_payload(self, **_: Any) -> dict[str, int]:
+        return {"outliers": int(self.outliers.payload.sum())}
+
+
+points = Points(persist_data_dir="data", params=PointsParams(n=100))
+points = Points(Path("data"), PointsParams(n=100))
+points = Points(data_dir="data", n=100)
+points = Points(n=100)
+points = Points(open_store("memory://"), n=100)
+outliers = Outliers("data", OutlierParams(k=2.0), points=points)
+outliers = Outliers("data", OutlierParams(k=2.0), tracked_persistable_dependencies=[points])
+count = Count("data", outliers=outliers)
+
+assert_type(points.payload, NDArray[np.float64])
+assert_type(outliers.payload, NDArray[np.bool_])
+assert_type(count.payload, dict[str, int])
+assert_type(points.generate(), Points)
+assert_type(points.generate(persist=False, threads=4), Points)
+assert_type(points.load(verify=False), Points)
+assert_type(points.load_generate().persist(), Points)
+assert_type(points.replace(n=3), Points)
+assert_type(points.params, PointsParams)
+assert_type(points.key, Key)
+assert_type(points.key.name, str)
+assert_type(points.persist_hash, str)
+assert_type(points.persist_filepath, Path)
+assert_type(points.record, Record | None)
+assert_type(points.status, Status)
+assert_type(points.exists(), bool)
+assert_type(points.delete(), bool)
+assert_type(points.explain(), str)
+assert_type(points.params_tree, dict[str, Any])
+assert_type(points.payload_io, FileIO[NDArray[np.float64]])
+assert_type(outliers.upstream, Mapping[str, Persistable[Any, Any]])
+if points.status is Status.STALE:
+    points.accept_code("a variable was renamed")
+
+with open_store("data") as store:
+    assert_type(store, Store)
+LocalStore("data")
+PickleFileIO().save([1, 2], "numbers.pkl")
+print(persistable.__version__, persistable.errors.PayloadNotFound)
+
+
+def what_a_checker_must_refuse() -> None:
+    """Each ignore is needed: mypy reports one that is not."""
+    points.paylod  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]
+    points.replace()._generate_payload("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportPrivateUsage]
+    persistable.Persistible  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]
