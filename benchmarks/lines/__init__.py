@@ -1,0 +1,15 @@
+"""The lines of the benchmark, one file for each small group."""
+
+from harness import Line
+
+
+def all_lines() -> list[Line]:
+    """Every line, in the order of the report."""
+    from lines import hit, importing, keys, load, memory, miss, save
+
+    return [importing.LINE, hit.LINE, miss.LINE, save.LINE, *load.LINES, *keys.LINES, *memory.LINES]
+
+
+def find_line(name: str) -> Line:
+    """The line of that name."""
+    return next(line for line in all_lines() if line.name == name)
