@@ -8,7 +8,9 @@
     │   └── ParamsMutated              params changed after the node was made (also a RuntimeError)
     ├── LineageError                   upstream nodes that do not fit
     │   ├── MissingUpstream            a declared role was given no node (also a TypeError)
-    │   └── RoleClash                  two upstream nodes would share one role (also a ValueError)
+    │   │   └── InputMissing           a node that was left open is used before all its inputs are filled
+    │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
+    │   └── LineageCycle               a node would be upstream of itself (also a ValueError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -26,7 +28,17 @@
     │   ├── StoreFull                  no space or quota left
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
-    └── ClaimLost                      another process took over this generation; nothing was committed
+    ├── ClaimLost                      another process took over this generation; nothing was committed
+    └── RunError                       carrying a node's work out
+        ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
+        ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
+        ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
+        ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
+        ├── RemoteError                stands for an error of another process that could not be brought here as it was
+        ├── CommandFailed              a shell script ended with another exit status than 0
+        └── HttpFailed                 a server did not give what was asked for (also an OSError)
+
+    RunFailed                          an ExceptionGroup: what `run` raises at its end; ``.result`` is all the same complete
 
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
@@ -104,6 +116,18 @@ class RoleClash(LineageError, ValueError):
     """Two upstream nodes would share one role. ``role`` is its name."""
 
     role: str
+
+
+class InputMissing(MissingUpstream):
+    """A node was left open and is used before its inputs are filled. ``inputs`` lists the open ones."""
+
+    inputs: list[str]
+
+
+class LineageCycle(LineageError, ValueError):
+    """A node would be upstream of itself. ``nodes`` are the names along the circle."""
+
+    nodes: list[str]
 
 
 class InvalidName(PersistableError, ValueError):
@@ -201,6 +225,64 @@ class ClaimLost(PersistableError):
     """Another process took over this generation; nothing was committed by this one."""
 
     key: Any
+
+
+class RunError(PersistableError):
+    """The work of a node could not be carried out as asked. ``key`` is the node's, where there is one."""
+
+    key: Any
+
+
+class NotEnforceable(RunError, ValueError):
+    """This executor cannot do what a node asks of it. ``executor`` names it, ``wanted`` is what it would have to do."""
+
+    executor: str
+    wanted: str
+
+
+class Infeasible(RunError, ValueError):
+    """No worker will ever have what is asked for. ``wanted`` and ``available`` map resource names to amounts."""
+
+    wanted: dict[str, float]
+    available: dict[str, float]
+
+
+class TimedOut(RunError, TimeoutError):
+    """The work took longer than `Resources.time` allows and was stopped. ``seconds`` is that limit."""
+
+    seconds: float
+
+
+class WorkerDied(RunError):
+    """The process that did the work is gone. ``exitcode`` is its exit status, or minus the number of the signal that killed it."""
+
+    exitcode: int | None
+
+
+class RemoteError(RunError):
+    """Stands for an error of another process that could not be brought here as it was.
+
+    ``error`` is its type as ``module.name``, ``message`` its text, ``traceback`` where it was raised.
+    """
+
+    error: str
+    message: str
+    traceback: str
+
+
+class CommandFailed(RunError):
+    """A shell script ended with another exit status than 0. ``exitcode``, ``stdout`` and ``stderr`` (their ends) are kept."""
+
+    exitcode: int
+    stdout: str
+    stderr: str
+
+
+class HttpFailed(RunError, OSError):
+    """A server did not give what was asked for. ``status`` is the HTTP status, None where there was no answer; ``url`` has no secrets."""
+
+    status: int | None
+    url: str
 
 
 class PersistableWarning(UserWarning):
