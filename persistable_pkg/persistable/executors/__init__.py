@@ -1,0 +1,42 @@
+"""What carries the jobs of a run: this process, threads, processes, Ray, Dask, or any `concurrent.futures.Executor`.
+
+Each is imported when first used.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable.executors.base import Executor as Executor
+    from persistable.executors.dask import DaskExecutor as DaskExecutor
+    from persistable.executors.futures import FuturesExecutor as FuturesExecutor
+    from persistable.executors.inline import InlineExecutor as InlineExecutor
+    from persistable.executors.processes import ProcessExecutor as ProcessExecutor
+    from persistable.executors.ray import RayExecutor as RayExecutor
+    from persistable.executors.threads import ThreadExecutor as ThreadExecutor
+
+_HOME = {
+    "DaskExecutor": "dask",
+    "Executor": "base",
+    "FuturesExecutor": "futures",
+    "InlineExecutor": "inline",
+    "ProcessExecutor": "processes",
+    "RayExecutor": "ray",
+    "ThreadExecutor": "threads",
+}
+__all__ = ["DaskExecutor", "Executor", "FuturesExecutor", "InlineExecutor", "ProcessExecutor", "RayExecutor", "ThreadExecutor"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> "Any":
+        if name not in _HOME:
+            raise AttributeError(f"module 'persistable.executors' has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(f"persistable.executors.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

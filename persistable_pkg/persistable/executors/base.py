@@ -1,0 +1,84 @@
+"""What `run` needs of whatever carries its jobs, and how results and errors get from one process to another."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from persistable.errors import PersistableError, RemoteError
+from persistable.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(futures.Executor, ABC):
+    """A `concurrent.futures.Executor` that also says what it can do, so that what it cannot is refused and not ignored.
+
+    Usable on its own: `submit`, `map`, `shutdown` and the ``with`` block are those of the standard library. What a task raises that cannot
+    be pickled comes back as `RemoteError`; a task whose process dies as `WorkerDied`.
+    """
+
+    name: ClassVar[str]
+    """How messages call it."""
+    shares_memory: ClassVar[bool] = False
+    """Tasks run in this process: objects can be handed to them as they are."""
+    stops: ClassVar[bool] = False
+    """`stop` ends a task that is running, with every process it started. Without it, no timeout can be enforced."""
+    isolates: ClassVar[bool] = False
+    """A task that takes its process down fails by itself: the others go on, none is lost and none runs twice."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """So many tasks run at the same time; asked again while running, since a cluster may grow."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        """`submit_for` without any resources in mind."""
+        return self.submit_for(None, fn, *args, **kwargs)
+
+    @abstractmethod
+    def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        """Run ``fn(*args, **kwargs)`` where `resources` are free; its `time` is the caller's business, see `stop`.
+
+        Raises Infeasible where no worker can ever have them, RuntimeError after `shutdown`.
+        """
+
+    def stop(self, future: futures.Future[Any]) -> bool:
+        """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.
+
+        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others cancel what has not begun.
+        """
+        return future.cancel()
+
+
+def portable(error: BaseException) -> Exception:
+    """`error` itself if pickling brings it to another process unharmed, else a `RemoteError` that says what it was.
+
+    Errors whose ``__init__`` takes other arguments than ``args`` holds, or that carry what cannot be pickled, would fail on arrival, where
+    they break whatever receives them. So would SystemExit and KeyboardInterrupt, which end the process they reach.
+    """
+    if isinstance(error, Exception):
+        try:
+            again = pickle.loads(pickle.dumps(error))
+            if type(again) is type(error) and str(again) == str(error) and type(error).__module__ != "__main__":
+                return error
+        except Exception:  # noqa: BLE001 - whatever somebody's error does when it is pickled
+            pass
+    return remote(error)
+
+
+def remote(error: BaseException) -> RemoteError:
+    """The facts of `error` in an error that pickles."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001
+        message = "<no message: its __str__ raises>"
+    key = error.__dict__.get("key") if isinstance(error, PersistableError) else None
+    lines = "".join(traceback.format_exception(error))
+    return RemoteError(f"{kind}: {message}" if message else kind, error=kind, message=message, traceback=lines, key=key)
