@@ -262,11 +262,11 @@ class WorkerDied(RunError):
 class RemoteError(RunError):
     """Stands for an error of another process that could not be brought here as it was.
 
-    ``error`` is its type as ``module.name``, ``message`` its text, ``traceback`` where it was raised.
+    ``error`` is its type as ``module.name``, ``text`` its message, ``traceback`` where it was raised.
     """
 
     error: str
-    message: str
+    text: str
     traceback: str
 
 

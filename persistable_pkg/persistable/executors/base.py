@@ -81,4 +81,4 @@ def remote(error: BaseException) -> RemoteError:
         message = "<no message: its __str__ raises>"
     key = error.__dict__.get("key") if isinstance(error, PersistableError) else None
     lines = "".join(traceback.format_exception(error))
-    return RemoteError(f"{kind}: {message}" if message else kind, error=kind, message=message, traceback=lines, key=key)
+    return RemoteError(f"{kind}: {message}" if message else kind, error=kind, text=message, traceback=lines, key=key)
