@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """Base of all events: immutable, comparable, picklable. `key` says which payload it is about."""
+    """Base of all events: immutable, comparable, picklable."""
 
-    __slots__ = ("key",)
-    key: Key
+    __slots__ = ()
     level: ClassVar[int] = 20
 
     def __init__(self, **facts: Any) -> None:
@@ -43,7 +42,7 @@ class Event:
         return isinstance(other, Event) and type(other) is type(self) and self._facts() == other._facts()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.key))
+        return hash((type(self), getattr(self, "key", None)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self._facts().items())})"
@@ -56,14 +55,21 @@ def _rebuild(kind: type[Event], facts: dict[str, Any]) -> Event:
     return kind(**facts)
 
 
-class Started(Event):
+class NodeEvent(Event):
+    """Base of what happens to one node; `key` says to which."""
+
+    __slots__ = ("key",)
+    key: Key
+
+
+class Started(NodeEvent):
     """A generation begins; `attempt` counts from 1."""
 
     __slots__ = ("attempt",)
     attempt: int
 
 
-class Progressed(Event):
+class Progressed(NodeEvent):
     """A generation reports `done` of `total` (None where it does not know)."""
 
     __slots__ = ("done", "total")
@@ -72,7 +78,7 @@ class Progressed(Event):
     total: float | None
 
 
-class Persisted(Event):
+class Persisted(NodeEvent):
     """A payload is committed: `size` in bytes, `seconds` from start to commit."""
 
     __slots__ = ("seconds", "size")
@@ -80,7 +86,7 @@ class Persisted(Event):
     size: int
 
 
-class Loaded(Event):
+class Loaded(NodeEvent):
     """A stored payload is in memory (or mapped): `size` in bytes, `seconds` it took."""
 
     __slots__ = ("seconds", "size")
@@ -88,7 +94,7 @@ class Loaded(Event):
     size: int
 
 
-class Retried(Event):
+class Retried(NodeEvent):
     """A failed attempt will be made again after `delay` seconds."""
 
     __slots__ = ("attempt", "delay", "error")
@@ -98,7 +104,7 @@ class Retried(Event):
     error: str
 
 
-class Failed(Event):
+class Failed(NodeEvent):
     """A generation raised: `error` is the type and message, `seconds` from its start."""
 
     __slots__ = ("attempt", "error", "seconds")
@@ -108,11 +114,44 @@ class Failed(Event):
     seconds: float
 
 
-class Skipped(Event):
+class Skipped(NodeEvent):
     """Nothing was done, and `reason` says why."""
 
     __slots__ = ("reason",)
     reason: str
+
+
+class RunStarted(Event):
+    """A run begins: it may perform up to `jobs` nodes, `workers` at a time.
+
+    `expected` maps payload names to the seconds that one generation took so far (the median of what is recorded), where any is.
+    """
+
+    __slots__ = ("expected", "jobs", "workers")
+    jobs: int
+    workers: int
+    expected: dict[str, float]
+
+
+class Performed(NodeEvent):
+    """A run is done with one node: `outcome` is ``"done"``, ``"failed"`` or ``"skipped"``, `seconds` what its own work took."""
+
+    __slots__ = ("outcome", "seconds")
+    level = 10
+    outcome: str
+    seconds: float
+
+
+class RunFinished(Event):
+    """A run is over: `counts` maps ``"done"``, ``"failed"``, ``"skipped"``, ``"reused"`` and ``"cancelled"`` to numbers of nodes.
+
+    `failures` holds (key, type and message of the error) of each node that failed by itself; `seconds` is from start to end.
+    """
+
+    __slots__ = ("counts", "failures", "seconds")
+    counts: dict[str, int]
+    failures: tuple[tuple[Key, str], ...]
+    seconds: float
 
 
 Hook = Callable[[Event], object]
@@ -187,7 +226,7 @@ def _report(hook: Hook, event: Event, error: Exception) -> None:
     if once not in _reported:
         _reported.add(once)
         warnings.warn(
-            f"the hook {hook!r} raised {error!r} on {type(event).__name__} of {event.key}; the node goes on without it",
+            f"the hook {hook!r} raised {error!r} on {type(event).__name__}; the work goes on without it",
             PersistableWarning,
             stacklevel=3,
         )

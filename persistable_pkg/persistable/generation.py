@@ -60,6 +60,8 @@ class Generation:
         self._rng: Any = None
         self._scratch: Path | None = None
         self._allocated: payload.Allocated | None = None
+        self.notes: dict[str, Any] = {}
+        """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
         self.code: code.CodeOf = node._code()  # as it is before it runs: what it changes while running is not its source
 
     @contextmanager
@@ -330,6 +332,8 @@ def _compose(generation: Generation, written: payload.Written, result: Any) -> R
     if schema is not None:
         head["schema"] = schema
     details = {"made": "generated", "started": generation.started, "seconds": generation.seconds(), "attempts": generation.attempt}
+    if generation.notes:
+        details["notes"] = generation.notes
     details.update(node._facts())
     return Record.compose(node.key, head, details, _of_class(node.__class__, own), package_versions(), surroundings())
 
@@ -381,6 +385,7 @@ def _fail(generation: Generation, error: Exception, recorded: bool) -> None:
         host=host_name(),
         started=generation.started,
         seconds=generation.seconds(),
+        notes=generation.notes,
     )
     try:
         generation.store.put(node.key.path + FAILED_SUFFIX, failure.to_bytes())

@@ -222,6 +222,12 @@ class Record:
         return attempts
 
     @property
+    def notes(self) -> dict[str, Any]:
+        """What the generating code itself wanted kept, such as the exit status and output of a shell script."""
+        notes: dict[str, Any] = self._facts().get("notes", {})
+        return notes
+
+    @property
     def checksum(self) -> str:
         """CRC-32 of everything before it, hexadecimal."""
         return self._bytes[-11:-3].decode()
@@ -260,6 +266,7 @@ class Failure(NamedTuple):
     host: str
     started: float
     seconds: float
+    notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
 
     def to_bytes(self) -> bytes:
         """What lies in the file."""

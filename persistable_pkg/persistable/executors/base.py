@@ -51,7 +51,8 @@ class Executor(futures.Executor, ABC):
     def stop(self, future: futures.Future[Any]) -> bool:
         """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.
 
-        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others cancel what has not begun.
+        An executor with `stops` kills a running task's whole process group and returns when it is gone. The others cancel what has not
+        begun.
         """
         return future.cancel()
 
