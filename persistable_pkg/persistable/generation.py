@@ -267,7 +267,11 @@ def _perform(
     try:
         with generation.running():
             result = node._call_hook("_generate_payload", untracked)
-            node._validate_payload(result)
+            if claim is None and type(result) is payload.InFile:
+                result = result.load(generation.io)
+                committed = True  # nothing of it is left in the scratch folder
+            if type(result) is not payload.InFile:  # else once it can be read, before its commit
+                node._validate_payload(result)
         if claim is None:
             return result
         result = _commit(generation, result, failure, writable, old)
@@ -284,11 +288,16 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
     node, store, key = generation.node, generation.store, generation.node.key
     assert generation.claim is not None
-    node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
+    in_file = type(result) is payload.InFile
+    if not in_file:
+        node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
     written = generation.write(result)
     try:
         record = _compose(generation, written, result)
         again = _read_back(node, store, record, written, writable)
+        if in_file:
+            with generation.running():
+                node._validate_payload(again)
         generation.claim.confirm(key)
         store.put(key.path + SUFFIX, record.to_bytes())
     except BaseException:
@@ -312,7 +321,10 @@ def _read_back(node: Any, store: Store, record: Record, written: payload.Written
     io = format_of(node, record)
     if written.data is not None:
         return io.loads(bytearray(written.data) if writable and io.maps else written.data)
-    return payload.read(store, node.key, written.files, io, verify=False, writable=writable)
+    try:
+        return payload.read(store, node.key, written.files, io, verify=False, writable=writable)
+    except PayloadCorrupted as error:
+        raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
 
 
 def _compose(generation: Generation, written: payload.Written, result: Any) -> Record:
@@ -328,10 +340,15 @@ def _compose(generation: Generation, written: payload.Written, result: Any) -> R
         "code": {"python": own.python, "quick": own.quick},
         "files": written.files,
     }
-    schema = io.schema(result)
+    schema = None if type(result) is payload.InFile else io.schema(result)
     if schema is not None:
         head["schema"] = schema
-    details = {"made": "generated", "started": generation.started, "seconds": generation.seconds(), "attempts": generation.attempt}
+    details: dict[str, Any] = {
+        "made": "generated",
+        "started": generation.started,
+        "seconds": generation.seconds(),
+        "attempts": generation.attempt,
+    }
     if generation.notes:
         details["notes"] = generation.notes
     details.update(node._facts())

@@ -6,6 +6,7 @@ import errno
 import io as streams
 import mmap
 import os
+import stat
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -36,8 +37,10 @@ class Written(NamedTuple):
 
 def write(store: Store, base: str, token: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
     """Write `payload` under a file name of its own beside `base`. Nobody reads it until a record names it."""
-    io.check(payload)
     path = f"{base}.{token}{io.suffix}"
+    if type(payload) is InFile:
+        return payload.commit(store, path, io)
+    io.check(payload)
     if allocation is not None and allocation.commit(payload, path):
         return Written((allocation.fact(path),), None)
     if isinstance(io, PartsFileIO):
@@ -209,6 +212,86 @@ class Allocated:
             self._temp.unlink(missing_ok=True)
 
 
+class InFile:
+    """What `_generate_payload` may return instead of the payload: the file it lies in already, as its format would have written it.
+
+    For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
+    streamed into others; no file is ever in memory whole. The payload is what the format then reads.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"InFile({str(self.path)!r})"
+
+    def load(self, io: FileIO[Any]) -> Any:
+        """The payload, without any store; the file is gone afterwards, a folder goes at the end of the process."""
+        if not isinstance(io, PartsFileIO):
+            loaded = io.load(self.path)
+            self.path.unlink()
+            return loaded
+        import shutil
+
+        root = _folder_of_this_process() / "payload"
+        shutil.move(self.path, root)
+        return io.load(root)
+
+    def commit(self, store: Store, path: str, io: FileIO[Any]) -> Written:
+        """Move or copy it to `path` in the store."""
+        if not isinstance(io, PartsFileIO):
+            return _take_file(store, self.path, path)
+        from persistable.fileio.folder import FolderFileIO
+
+        if isinstance(io, FolderFileIO):
+            io.check(self.path)
+        facts: list[FileFact] = []
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                file = Path(folder, name)
+                part = file.relative_to(self.path).as_posix()
+                taken = _take_file(store, file, f"{path}/{part}").files[0]
+                facts.append(taken._replace(part=part))
+        return Written(tuple(sorted(facts)), None)
+
+
+def _take_file(store: Store, source: Path, path: str) -> Written:
+    if source.stat().st_size <= SMALL:
+        data = source.read_bytes()
+        store.put(path, data)
+        return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
+    moved = _move(store, source, path) if store.local_path(path) is not None and hasattr(store, "adopt") else None
+    if moved is not None:
+        return Written((moved,), None)
+    with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
+        while piece := file.read(_SLICE):
+            writer.write(piece)
+    return Written((FileFact("", path, writer.size, writer.hexdigest()),), None)
+
+
+def _move(store: Any, source: Path, path: str) -> FileFact | None:
+    """Make the file `source` that at `path`; None where only a copy will do."""
+    found = source.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        return None  # under its other name somebody could still write to it
+    own: Path = store.new_file(path)
+    try:
+        source.chmod(own.stat().st_mode)
+        source.replace(own)
+    except OSError:  # another file system, or another user's file
+        own.unlink()
+        return None
+    try:
+        digest = blake3(max_threads=blake3.AUTO).update_mmap(own).hexdigest()
+        store.adopt(own, path)
+    except BaseException:
+        own.replace(source)
+        raise
+    return FileFact("", path, found.st_size, digest)
+
+
 # reading
 
 _verified: dict[tuple[str, str, str], object] = {}
@@ -343,12 +426,7 @@ class _StoredParts:
         return root
 
     def _download(self) -> Path:
-        import atexit
-        import shutil
-        import tempfile
-
-        root = Path(tempfile.mkdtemp(prefix="persistable-"))
-        atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+        root = _folder_of_this_process()
         for name, fact in self._facts.items():
             target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -356,6 +434,16 @@ class _StoredParts:
                 _fetch(self._store, self._key, fact, file)
             target.chmod(0o444)
         return root
+
+
+def _folder_of_this_process() -> Path:
+    import atexit
+    import shutil
+    import tempfile
+
+    root = Path(tempfile.mkdtemp(prefix="persistable-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+    return root
 
 
 class _Nowhere(streams.RawIOBase):
