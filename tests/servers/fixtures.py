@@ -3,7 +3,6 @@
 import itertools
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from servers.needs import absent, free_port, need, need_program, wait_for_port
+from servers.needs import absent, free_port, need, need_program
+from servers.processes import said, serving, stop, unmeasured
 
 _numbers = itertools.count()
 # read by gcsfs when it is imported: it would otherwise try gRPC for a minute before it speaks to an emulator
@@ -30,18 +30,11 @@ class Bucket:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an S3 server (moto) in a process of its own, so that it does not share the interpreter with its clients."""
     need("moto.server", "boto3", "s3fs")
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port)
+    with serving("s3_server.py", tmp_path_factory.mktemp("s3")) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture
@@ -76,16 +69,11 @@ class GCSServer:
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GCSServer]:
     """A GCS emulator, threaded; it ignores preconditions, so it cannot test exclusive creation."""
     need("gcp_storage_emulator", "gcsfs")
-    port, posts = free_port(), tmp_path_factory.mktemp("gcs") / "posts"
+    folder = tmp_path_factory.mktemp("gcs")
+    posts = folder / "posts"
     posts.touch()
-    command = [sys.executable, str(Path(__file__).with_name("gcs_emulator.py")), str(port), str(posts)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port)
+    with serving("gcs_emulator.py", folder, str(posts)) as port:
         yield GCSServer(f"http://127.0.0.1:{port}", posts)
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture
@@ -94,7 +82,7 @@ def gcs_bucket(gcs_server: GCSServer) -> Bucket:
     import requests
 
     name = f"bucket-{os.getpid()}-{next(_numbers)}"
-    requests.post(f"{gcs_server.endpoint}/storage/v1/b", json={"name": name}, timeout=10).raise_for_status()
+    requests.post(f"{gcs_server.endpoint}/storage/v1/b", json={"name": name}, timeout=60).raise_for_status()
     return Bucket(f"gs://{name}/folder", name, {"endpoint_url": gcs_server.endpoint, "token": "anon"}, gcs_server)
 
 
@@ -120,26 +108,39 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
     for name in ("host", "client"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
     (home / "authorized_keys").write_bytes((home / "client.pub").read_bytes())
-    port = free_port()
-    (home / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
-        f"PidFile {home}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
-        "MaxSessions 100\nMaxStartups 200\nSubsystem sftp internal-sftp\n"
-    )
-    kind, key = (home / "host.pub").read_text().split()[:2]
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)
-    with open(home / "log", "wb") as log:
-        server = subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config")], stdout=log, stderr=log)
+    server, port = _sshd(sshd, home)
+    kind, key = (home / "host.pub").read_text().split()[:2]
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
     try:
-        wait_for_port(port)
         import getpass
 
         yield SSHServer(port, home / "client", home / "known_hosts", getpass.getuser(), home)
     finally:
-        server.terminate()
-        server.wait(10)
+        stop(server)
+
+
+def _sshd(program: str, home: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A running sshd and its port. It cannot choose one itself, so another is tried when somebody took it before it was bound."""
+    for attempt in range(5):
+        port = free_port()
+        (home / "config").write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
+            f"PidFile {home}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+            "MaxSessions 100\nMaxStartups 200\nLoginGraceTime 0\nSubsystem sftp internal-sftp\n"
+        )
+        with open(home / "log", "wb") as log:
+            server = subprocess.Popen([program, "-D", "-e", "-f", str(home / "config")], stdout=log, stderr=log, env=unmeasured())
+        try:
+            said(server, home / "pid", home / "log")  # written once the port is bound
+        except RuntimeError:
+            stop(server)
+            if attempt == 4 or "Cannot bind" not in (home / "log").read_text(errors="replace"):
+                raise
+            continue
+        return server, port
+    raise AssertionError("no try left")
 
 
 def pytest_configure(config: pytest.Config) -> None:

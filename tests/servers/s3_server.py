@@ -1,0 +1,39 @@
+"""The S3 server (moto) on a port of its own choosing: python s3_server.py PORT_FILE.
+
+A real S3 decides ``If-None-Match`` and ``If-Match`` atomically. Moto looks first and writes afterwards, so that two requests at the same
+moment may both find nothing and both succeed. Here all requests that change something are served one after the other.
+"""
+
+import sys
+import threading
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from processes import announce
+from werkzeug.serving import make_server
+from werkzeug.wsgi import get_input_stream
+
+
+class OneChangeAtATime:
+    """A WSGI application that serves what only reads at any time, and the rest under one lock."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return self._application(environ, start_response)
+        # taken off the wire first: a client that stalls in the middle of its body must not hold the lock
+        environ["wsgi.input"] = BytesIO(get_input_stream(environ).read())
+        with self._lock:
+            return self._application(environ, start_response)
+
+
+if __name__ == "__main__":
+    application = OneChangeAtATime(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    announce(sys.argv[1], server.server_port)
+    server.serve_forever()
