@@ -8,9 +8,9 @@
     │   └── ParamsMutated              params changed after the node was made (also a RuntimeError)
     ├── LineageError                   upstream nodes that do not fit
     │   ├── MissingUpstream            a declared role was given no node (also a TypeError)
-    │   │   └── InputMissing           a node that was left open is used before all its inputs are filled
+    │   │   └── InputMissing           a node that was left open is used before its inputs are filled (also an AttributeError)
     │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
-    │   └── LineageCycle               a node would be upstream of itself (also a ValueError)
+    │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -29,6 +29,7 @@
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
     ├── ClaimLost                      another process took over this generation; nothing was committed
+    ├── SecretMissing                  the environment variable of a `Secret` is not set (also a LookupError)
     └── RunError                       carrying a node's work out
         ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
         ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
@@ -43,7 +44,8 @@
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
-    └── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
+    ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
+    └── UndeliveredWarning             a notification could not be delivered
 
 Errors carry their data as attributes and survive pickling.
 """
@@ -118,13 +120,13 @@ class RoleClash(LineageError, ValueError):
     role: str
 
 
-class InputMissing(MissingUpstream):
+class InputMissing(MissingUpstream, AttributeError):
     """A node was left open and is used before its inputs are filled. ``inputs`` lists the open ones."""
 
     inputs: list[str]
 
 
-class LineageCycle(LineageError, ValueError):
+class LineageCycle(LineageError, ValueError, TypeError):
     """A node would be upstream of itself. ``nodes`` are the names along the circle."""
 
     nodes: list[str]
@@ -227,6 +229,12 @@ class ClaimLost(PersistableError):
     key: Any
 
 
+class SecretMissing(PersistableError, LookupError):
+    """The environment variable that holds a `Secret` is not set, or is empty. ``name`` is the variable's."""
+
+    name: str
+
+
 class RunError(PersistableError):
     """The work of a node could not be carried out as asked. ``key`` is the node's, where there is one."""
 
@@ -299,3 +307,7 @@ class CorruptPayloadWarning(PersistableWarning):
 
 class InvalidPayloadWarning(PersistableWarning):
     """A loaded payload did not pass ``_validate_payload``."""
+
+
+class UndeliveredWarning(PersistableWarning):
+    """A notification could not be delivered."""
