@@ -1,6 +1,7 @@
-"""Contracts that every store and format keeps, as tests to subclass, and Hypothesis strategies. Needs pytest and hypothesis.
+"""Contracts that every store, format and executor keeps, as tests to subclass, and Hypothesis strategies. Needs pytest and hypothesis.
 
-`StoreContract` and `FileIOContract` say in their docstrings how they are used; `strategies` has values that can be params.
+`StoreContract`, `FileIOContract` and `ExecutorContract` say in their docstrings how they are used; `strategies` has values that can be
+params.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persistable.testing import strategies as strategies
+    from persistable.testing.executors import ExecutorContract as ExecutorContract
     from persistable.testing.fileio import FileIOContract as FileIOContract
     from persistable.testing.stores import StoreContract as StoreContract
 
-__all__ = ["FileIOContract", "StoreContract", "strategies"]
+__all__ = ["ExecutorContract", "FileIOContract", "StoreContract", "strategies"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
     if name == "strategies":
         return import_module("persistable.testing.strategies")
-    home = {"FileIOContract": "fileio", "StoreContract": "stores"}.get(name)
+    home = {"ExecutorContract": "executors", "FileIOContract": "fileio", "StoreContract": "stores"}.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"persistable.testing.{home}"), name)

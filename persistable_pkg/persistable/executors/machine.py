@@ -1,0 +1,43 @@
+"""What this machine has, and whether a task can ever have what it asks for here."""
+
+from __future__ import annotations
+
+import os
+
+from persistable.errors import Infeasible
+from persistable.resources import Resources
+
+
+def cpus() -> int:
+    """How many CPUs this process may use, which in a container or under ``taskset`` is less than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def memory() -> int | None:
+    """Bytes of physical memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def check(resources: Resources | None) -> None:
+    """Raise Infeasible if one task asks for more CPUs or memory than this machine has.
+
+    GPUs are not looked at, since whose driver to ask is unknown; counters and time are the caller's business.
+    """
+    if resources is None:
+        return
+    available: dict[str, float] = {"cpus": cpus()}
+    wanted: dict[str, float] = {"cpus": resources.cpus}
+    total = memory() if resources.memory is not None else None
+    if resources.memory is not None and total is not None:
+        available["memory"], wanted["memory"] = total, resources.memory
+    short = [name for name, amount in wanted.items() if amount > available[name]]
+    if short:
+        told = " and ".join(f"{wanted[name]:g} {name} (this machine has {available[name]:g})" for name in short)
+        raise Infeasible(
+            f"a task asks for {told}; lower its Resources, or run it on an executor that has them", wanted=wanted, available=available
+        )

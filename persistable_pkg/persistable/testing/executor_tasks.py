@@ -1,0 +1,156 @@
+"""What the workers do in the tests of executors. Traces are left as files, which outlive a killed process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+_LONGEST = 120.0  # seconds; whatever a failed test leaves behind ends by itself
+
+
+class TwoArguments(Exception):
+    """Pickles, and cannot be unpickled: ``__init__`` wants more than `args` holds."""
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(f"{what} number {number}")
+
+
+class HoldsLock(Exception):
+    """Cannot be pickled: it carries a lock."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.lock = threading.Lock()
+
+
+class FailsOnArrival:
+    """Pickles, and cannot be unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fail, ("this fails on arrival",)
+
+
+def double(number: int) -> int:
+    """The tiniest task."""
+    return number * 2
+
+
+def given(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """All it was called with."""
+    return args, kwargs
+
+
+def fail(message: str) -> Any:
+    """Raise what pickles."""
+    raise ValueError(message)
+
+
+def fail_if(message: str) -> str:
+    """Raise unless the message is empty."""
+    return str(fail(message)) if message else message
+
+
+def fail_with_two_arguments() -> None:
+    """Raise what does not unpickle."""
+    raise TwoArguments("attempt", 7)
+
+
+def fail_with_a_lock() -> None:
+    """Raise what does not pickle."""
+    raise HoldsLock("it holds a lock")
+
+
+def leave() -> None:
+    """End the program, or so it looks."""
+    sys.exit(3)
+
+
+def interrupt() -> None:
+    """What Ctrl-C would do, without Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def make_lock() -> Any:
+    """A result that cannot be pickled."""
+    return threading.Lock()
+
+
+def make_what_fails_on_arrival() -> FailsOnArrival:
+    """A result that cannot be unpickled."""
+    return FailsOnArrival()
+
+
+def leave_trace(folder: str, number: int) -> int:
+    """One file for each time this runs."""
+    Path(folder, f"{number}.{uuid.uuid4().hex}").touch()
+    return number
+
+
+def leave_trace_or_exit(folder: str, number: int, victim: int) -> int:
+    """As `leave_trace`, but the victim takes its process down."""
+    leave_trace(folder, number)
+    if number == victim:
+        os._exit(3)
+    return number
+
+
+def traces(folder: Path) -> dict[int, int]:
+    """How often each number ran."""
+    counts: dict[int, int] = {}
+    for name in os.listdir(folder):
+        number = int(name.partition(".")[0])
+        counts[number] = counts.get(number, 0) + 1
+    return counts
+
+
+def kill_own_process(number: int) -> None:
+    """As the kernel does when memory runs out."""
+    os.kill(os.getpid(), number)
+    time.sleep(_LONGEST)
+
+
+def process_id() -> int:
+    """Where this ran."""
+    return os.getpid()
+
+
+def say_and_wait(begun: str, gate: str) -> str:
+    """Make the file `begun`, and return when there is a file `gate`."""
+    Path(begun).touch()
+    wait_for(Path(gate))
+    return begun
+
+
+def wait_for(file: Path, seconds: float = _LONGEST) -> None:
+    """Return when the file is there; TimeoutError after so many seconds."""
+    end = time.monotonic() + seconds
+    while not file.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{file} did not appear within {seconds} s")
+        time.sleep(0.01)
+
+
+def tick_in_a_subprocess(file: str, stubborn: bool = False) -> None:
+    """Wait for a subprocess that makes `file` grow; if stubborn, neither of the two heeds SIGTERM."""
+    if stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    trap = "trap '' TERM; " if stubborn else ""
+    loop = f'{trap}i=0; while [ $i -lt {int(_LONGEST * 20)} ]; do echo >> "$0"; sleep 0.05; i=$((i+1)); done'
+    subprocess.run(["sh", "-c", loop, file], check=False)
+
+
+def measure(array: Any) -> tuple[str, tuple[int, ...], int]:
+    """Enough of an array to tell that it is the same one."""
+    return str(array.dtype), array.shape, int(array.sum())
+
+
+def reverse(array: Any) -> Any:
+    """As large an answer as the question."""
+    return array[::-1].copy()
