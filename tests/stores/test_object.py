@@ -1,12 +1,15 @@
 """What is particular to remote stores: conditions, secrets, and errors that say what to do."""
 
 import pickle
+import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from servers.fixtures import Bucket
-from servers.needs import free_port, need
+from servers.lossy import lossy
+from servers.needs import need
 
 from persistable.errors import MissingExtra, StoreError, StoreReadOnly, StoreUnavailable
 from persistable.stores import ObjectStore, open_store
@@ -22,6 +25,31 @@ def test_gcs_create_asks_the_server_to_refuse(gcs_bucket: Bucket) -> None:
     assert "ifGenerationMatch" not in posts.read_text()[before:]
     store.create("claim", b"1")
     assert "ifGenerationMatch=0" in posts.read_text()[before:]
+
+
+def once(method: str) -> Callable[[str, str], bool]:
+    """Loses the answer to the first request of this method."""
+    left = [True]
+    return lambda found, path: found == method and bool(left) and left.pop()
+
+
+def test_who_created_knows_it_although_the_answer_was_lost(s3_bucket: Bucket) -> None:
+    with lossy(s3_bucket.options["endpoint_url"], once("PUT")) as way:
+        store = open_store(s3_bucket.url, **{**s3_bucket.options, "endpoint_url": way.endpoint})
+        assert store.create("claim", b"mine")
+        assert [lost for method, _, lost in way.seen if method == "PUT"] == [True, False]  # lost, and sent again
+        assert store.get("claim") == b"mine"
+        assert not store.create("claim", b"mine")
+        store.close()
+
+
+def test_who_was_refused_knows_it_although_the_answer_was_lost(s3_bucket: Bucket) -> None:
+    with lossy(s3_bucket.options["endpoint_url"], once("PUT")) as way:
+        assert open_store(s3_bucket.url, **s3_bucket.options).create("claim", b"same")
+        store = open_store(s3_bucket.url, **{**s3_bucket.options, "endpoint_url": way.endpoint})
+        assert not store.create("claim", b"same")
+        assert [lost for method, _, lost in way.seen if method == "PUT"] == [True, False]
+        store.close()
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -49,12 +77,14 @@ def test_a_missing_bucket_never_reads_as_a_missing_payload(scheme: str, request:
 def test_a_server_that_is_down_is_unavailable() -> None:
     need("s3fs")
     options = {"key": "k", "secret": "s", "config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 2}}
-    store = open_store("s3://bucket/folder", endpoint_url=f"http://127.0.0.1:{free_port()}", **options)
-    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
-        store.put("x", b"1")
-    assert isinstance(caught.value, ConnectionError)
-    with pytest.raises(StoreUnavailable):
-        store.get("x")
+    with socket.socket() as deaf:  # bound, so that nobody else listens there, and refusing whoever comes
+        deaf.bind(("127.0.0.1", 0))
+        store = open_store("s3://bucket/folder", endpoint_url=f"http://127.0.0.1:{deaf.getsockname()[1]}", **options)
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+            store.put("x", b"1")
+        assert isinstance(caught.value, ConnectionError)
+        with pytest.raises(StoreUnavailable):
+            store.get("x")
 
 
 def test_no_secret_is_shown(s3_bucket: Bucket) -> None:

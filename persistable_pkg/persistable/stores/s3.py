@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ _RANGE = 32 << 20
 _RANGES_AT_ONCE = 6
 _WHOLE = 48 << 20  # larger objects are fetched by ranges
 _TRIES = 5
+_CREATION = "persistable-creation"  # metadata that tells one creation from every other
 
 
 class S3(Remote):
@@ -160,19 +162,28 @@ class S3(Remote):
         return bool(self._run(self._create, self.key_of(place), bytes(data)))
 
     async def _create(self, key: str, data: bytes) -> bool:
+        mark = {_CREATION: os.urandom(16).hex()}
         for attempt in range(_TRIES):
             try:
-                await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
+                await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", Metadata=mark)
                 return True
             except Exception as error:
                 found = facts(error)
                 if found.status == 412 or found.code == "PreconditionFailed":
-                    return False
+                    return await self._created(key, mark)
                 # somebody else is writing or deleting there just now
                 if attempt == _TRIES - 1 or not (found.status == 409 or found.code == "ConditionalRequestConflict"):
                     raise
                 await asyncio.sleep(0.05 * 2**attempt)
         raise AssertionError("no try left")
+
+    async def _created(self, key: str, mark: dict[str, str]) -> bool:
+        """Whether what is there is our own: where the answer to a request is lost, it is sent again, and then refused because of itself."""
+        try:
+            found = await self.fs._call_s3("head_object", Bucket=self.bucket, Key=key)
+        except (FileNotFoundError, PermissionError):
+            return False  # deleted since, or we may write and not read: then the refusal is all we know
+        return {name.lower(): value for name, value in found.get("Metadata", {}).items()}.items() >= mark.items()
 
     def delete(self, place: str) -> bool:
         if self.info(place) is None:

@@ -1,0 +1,69 @@
+"""A way to a server on which an answer can be lost: the request arrives and is obeyed, and the connection breaks before the answer."""
+
+import http.client
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_OF_THE_CONNECTION = {"connection", "expect", "transfer-encoding", "content-length"}
+
+
+class Way:
+    """Where to reach the server through the proxy, and what went by: method and path of each request, and whether its answer was lost."""
+
+    def __init__(self, lose: Callable[[str, str], bool]) -> None:
+        self.endpoint = ""
+        self.lose = lose
+        self.seen: list[tuple[str, str, bool]] = []
+
+
+@contextmanager
+def lossy(endpoint: str, lose: Callable[[str, str], bool]) -> Iterator[Way]:
+    """A proxy in front of `endpoint`; `lose(method, path)` decides for each request whether its answer is lost."""
+    way = Way(lose)
+    host = endpoint.removeprefix("http://")
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
+            server = http.client.HTTPConnection(host, timeout=60)  # the Host header stays: it is part of the signature
+            try:
+                server.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+                answer = server.getresponse()
+                content = answer.read()
+            finally:
+                server.close()
+            lost = way.lose(self.command, self.path)
+            way.seen.append((self.command, self.path, lost))
+            self.close_connection = True
+            if lost:
+                return
+            self.send_response_only(answer.status, answer.reason)
+            for name, value in answer.getheaders():
+                if name.lower() not in _OF_THE_CONNECTION:
+                    self.send_header(name, value)
+            # what answers a HEAD tells the length of a body that it has not
+            self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815 - the names of the base class
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    way.endpoint = f"http://127.0.0.1:{proxy.server_port}"
+    thread = threading.Thread(target=proxy.serve_forever)
+    thread.start()
+    try:
+        yield way
+    finally:
+        proxy.shutdown()
+        thread.join()
+        proxy.server_close()
