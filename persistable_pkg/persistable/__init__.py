@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from persistable import params as params
     from persistable import stores as stores
     from persistable.core import Persistable as Persistable
+    from persistable.current import allocate as allocate
+    from persistable.current import progress as progress
+    from persistable.current import rng as rng
+    from persistable.current import scratch as scratch
     from persistable.errors import PersistableError as PersistableError
     from persistable.fileio import FileIO as FileIO
     from persistable.fileio import fileio_for as fileio_for
@@ -26,17 +30,25 @@ if TYPE_CHECKING:
     from persistable.params import register_params as register_params
     from persistable.params import untracked as untracked
     from persistable.record import Record as Record
+    from persistable.resources import Resources as Resources
+    from persistable.resources import Retry as Retry
     from persistable.status import Status as Status
+    from persistable.step import OpenNode as OpenNode
+    from persistable.step import step as step
     from persistable.stores import open_store as open_store
 
 __all__ = [
     "FileIO",
     "Key",
+    "OpenNode",
     "Persistable",
     "PersistableError",
     "PersistableParams",
     "Record",
+    "Resources",
+    "Retry",
     "Status",
+    "allocate",
     "errors",
     "events",
     "fileio",
@@ -45,8 +57,12 @@ __all__ = [
     "omit_when",
     "open_store",
     "params",
+    "progress",
     "register_fileio",
     "register_params",
+    "rng",
+    "scratch",
+    "step",
     "stores",
     "untracked",
 ]
@@ -55,17 +71,25 @@ _MODULES = ("errors", "events", "fileio", "params", "stores", "testing")
 _HOME = {
     "FileIO": "fileio",
     "Key": "key",
+    "OpenNode": "step",
     "Persistable": "core",
     "PersistableError": "errors",
     "PersistableParams": "params",
     "Record": "record",
+    "Resources": "resources",
+    "Retry": "resources",
     "Status": "status",
+    "allocate": "current",
     "fileio_for": "fileio",
     "formerly": "params",
     "omit_when": "params",
     "open_store": "stores",
+    "progress": "current",
     "register_fileio": "fileio",
     "register_params": "params",
+    "rng": "current",
+    "scratch": "current",
+    "step": "step",
     "untracked": "params",
 }
 

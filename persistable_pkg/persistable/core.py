@@ -9,22 +9,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
-from persistable import generation, stored
+from persistable import assembly, composition, generation, stored
 from persistable.code import CodeOf, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
+    InputMissing,
     InvalidPayloadWarning,
-    MissingUpstream,
     NotGeneratable,
     ParamsMutated,
     PayloadNotHeld,
     RoleClash,
-    UnknownParam,
 )
 from persistable.fileio.base import FileIO
 from persistable.key import Key, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, table, walk
-from persistable.params.building import build, replaced
+from persistable.params.building import replaced
 from persistable.params.trees import tree
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
@@ -45,8 +44,6 @@ ParamsT = TypeVar("ParamsT")
 
 
 HOOKS = ("_generate_payload", "_validate_payload", "_post_generate", "_post_load")
-_RESERVED = frozenset({"key", "logger", "params", "payload_name"})
-_PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 
 class _Absent:
@@ -56,10 +53,10 @@ class _Absent:
         return "absent"
 
     def __reduce__(self) -> str:
-        return "_ABSENT"
+        return "ABSENT"
 
 
-_ABSENT = _Absent()
+ABSENT = _Absent()
 
 
 class Persistable(Generic[PayloadT, ParamsT]):
@@ -82,6 +79,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
 
     Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for what cannot be part of one.
+    A node that is given nothing for a role stays open: ``points >> node`` gives a finished one; using an open one raises InputMissing.
     """
 
     version: Any = 1
@@ -104,6 +102,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     _upstream: dict[str, Persistable[Any, Any]]
     _snapshot: Snapshot
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
+    _open: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -124,7 +123,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         **declared: Any,
     ) -> None:
         declaration = declaration_of(type(self))
-        self._payload = _ABSENT
+        self._payload = ABSENT
         self._generation = None
         self.logger = logger if logger is not None or not verbose else _console()
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
@@ -135,103 +134,22 @@ class Persistable(Generic[PayloadT, ParamsT]):
         if payload_io is not None:
             self.io = payload_io
         self._upstream = {}
-        fields = self._take_roles(declaration, declared, tracked_persistable_dependencies)
+        fields = assembly.take_roles(self, declaration, declared, Persistable)
         if tracked_persistable_dependencies is not None:
-            self._take_dependencies(tracked_persistable_dependencies)
-        self.params = self._take_params(declaration, params, fields)
+            assembly.take_dependencies(self, declaration, tracked_persistable_dependencies, Persistable)
+        self.params = assembly.take_params(self, declaration, params, fields)
+        if len(self._upstream) < len(declaration.required):
+            self._open = assembly.open_roles(self, declaration)
+            if self._open:
+                return
         self._identify()
-
-    def _take_roles(self, declaration: Declaration, declared: dict[str, Any], dependencies: Any) -> dict[str, Any]:
-        """Move the nodes among the keywords to their roles; the rest are fields."""
-        fields: dict[str, Any] = {}
-        for name, value in declared.items():
-            if type(value) in _PLAIN:
-                if name not in declaration.roles:
-                    fields[name] = value
-                elif value is None and name not in declaration.required:
-                    self.__dict__[name] = None  # an optional role left empty
-                else:
-                    raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
-                continue
-            found = list(nodes_in(value, Persistable))
-            if found:
-                if name in _RESERVED or hasattr(Persistable, name):
-                    raise RoleClash(
-                        f"{type(self).__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
-                        role=name,
-                    )
-                for place, node in found:
-                    self._upstream[name + place] = node
-                self.__dict__[name] = value
-            elif name in declaration.roles:
-                if value:
-                    raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
-                self.__dict__[name] = value  # a collection with nothing in it
-            else:
-                fields[name] = value
-        empty = [role for role in declaration.required if role not in declared]
-        if empty and dependencies is None:
-            raise MissingUpstream(
-                f"{type(self).__name__} needs a node for {', '.join(empty)}; give {'=..., '.join(empty)}=... when making it",
-                roles=empty,
-            )
-        return fields
-
-    def _take_dependencies(self, dependencies: Iterable[Persistable[Any, Any]]) -> None:
-        for node in dependencies:
-            if not isinstance(node, Persistable):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type checked
-                raise TypeError(
-                    f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only"
-                )
-            role = node.payload_name
-            if role in self._upstream:
-                raise RoleClash(
-                    f"two upstream nodes of {type(self).__name__} are named {role!r}; give them by keyword under roles of your choice",
-                    role=role,
-                )
-            self._upstream[role] = node
-            if role in declaration_of(type(self)).roles:
-                self.__dict__[role] = node
-
-    def _take_params(self, declaration: Declaration, params: Any, fields: dict[str, Any]) -> Any:
-        kind = declaration.params_type
-        if params is not None:
-            if fields:
-                raise UnknownParam(
-                    f"{type(self).__name__} was given params= and also {', '.join(fields)}; give one or the other, "
-                    "or use replace() on the node to change some",
-                    name=next(iter(fields)),
-                    accepted=[],
-                )
-            if isinstance(kind, type) and not isinstance(params, kind):
-                raise UnknownParam(
-                    f"{type(self).__name__} takes params of type {kind.__name__}, not {type(params).__name__} ({params!r:.60})",
-                    name="params",
-                    accepted=[kind.__name__],
-                )
-            return params
-        if not isinstance(kind, type) or kind is type(None):
-            if fields:
-                roles = list(declaration.roles)
-                raise UnknownParam(
-                    f"{type(self).__name__} takes no params, so {', '.join(fields)} means nothing to it; "
-                    f"its roles are {', '.join(roles) if roles else 'none'}; declare params as Persistable[Payload, Params]",
-                    name=next(iter(fields)),
-                    accepted=roles,
-                )
-            return None
-        if "__dataclass_fields__" in kind.__dict__:
-            try:
-                return kind(**fields)  # names are checked by the call itself; what is wrong is said below
-            except TypeError:
-                pass
-        return build(kind, fields, type(self).__name__)
 
     def _identify(self) -> None:
         nodes: list[tuple[str, Any]] = []
         params, self._snapshot = capture(self.params, "", nodes)
         for role, node in nodes:
-            self._upstream.setdefault(role, node)
+            if self._upstream.setdefault(role, node).key != node.key:
+                raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
         upstream = {role: node.key.digest for role, node in self._upstream.items()} if self._upstream else self._upstream
         self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))  # type: ignore[arg-type]
 
@@ -282,6 +200,47 @@ class Persistable(Generic[PayloadT, ParamsT]):
         twin._identify()
         return twin
 
+    def bind(self, store: str | os.PathLike[str] | Store) -> Self:
+        """The same node in `store`: of the same key, without a payload in memory."""
+        return self._twin(open_store(store))
+
+    # composition
+
+    def __rshift__(self, target: Any) -> Any:
+        return composition.feed(self, target)
+
+    def __rrshift__(self, source: Any) -> Any:
+        return composition.feed(source, self)
+
+    def _open_inputs(self) -> list[composition.Open]:
+        many = declaration_of(type(self)).many
+        return [composition.Open(role, int(role in many)) for role in self._open]
+
+    def _fill(self, given: dict[str, Any]) -> Self:
+        filled = self._twin(self._store)
+        filled._upstream = dict(self._upstream)
+        filled._open = tuple([role for role in self._open if role not in given])
+        for name, value in given.items():
+            filled.__dict__[name] = value
+            for place, node in nodes_in(value, Persistable):
+                filled._upstream[name + place] = node
+        if not filled._open:
+            filled._identify()
+        return filled
+
+    if not TYPE_CHECKING:  # a type checker that saw it would believe that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            if self._open:
+                inputs = list(self._open)
+                raise InputMissing(
+                    f"{self.payload_name} still needs {', '.join(inputs)}, so it has no {name}; fill it: `node >> it`, or {inputs[0]}=node",
+                    inputs=inputs,
+                    roles=inputs,
+                    name=name,
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     # the payload
 
     @property
@@ -291,7 +250,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         if running is not None and running.node is not self and self.key in running.upstream_keys:
             payload: PayloadT = running.input(self)
             return payload
-        if self._payload is _ABSENT:
+        if self._payload is ABSENT:
             self.load_generate()
         return self._payload  # type: ignore[no-any-return]
 
@@ -308,7 +267,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def persist(self) -> Self:
         """Persist the payload that is held. Raises PayloadNotHeld if there is none."""
-        if self._payload is _ABSENT:
+        if self._payload is ABSENT:
             raise PayloadNotHeld(f"{self.key} holds no payload to persist; call generate() first", key=self.key)
         self._check_params()
         self._payload = generation.persist(self, self._use(), self._payload)
@@ -349,13 +308,13 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def reset_payload(self) -> None:
         """Forget the payload in memory; what is stored stays."""
-        self._payload = _ABSENT
+        self._payload = ABSENT
 
-    def validate_payload(self, payload: Any = _ABSENT) -> None:
+    def validate_payload(self, payload: Any = ABSENT) -> None:
         """Run `_validate_payload` on `payload`, or on the payload held. Raises PayloadNotHeld if there is none."""
-        if payload is _ABSENT or (payload is None and self._payload is not _ABSENT):
+        if payload is ABSENT or (payload is None and self._payload is not ABSENT):
             payload = self._payload
-        if payload is _ABSENT:
+        if payload is ABSENT:
             raise PayloadNotHeld(f"{self.key} holds no payload to validate; call load() or generate() first, or pass one", key=self.key)
         self._validate_payload(cast(PayloadT, payload))
 
@@ -512,7 +471,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         """The same node without a payload, bound to `store`."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._payload = _ABSENT
+        twin._payload = ABSENT
         twin._generation = None
         twin._store = store
         return twin
@@ -531,19 +490,27 @@ class Persistable(Generic[PayloadT, ParamsT]):
             facts["call"] = _call_tree(call)
         return facts
 
+    def _made_by(self) -> Any:
+        """What to pickle in place of the class."""
+        return type(self)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_payload": _ABSENT, "_generation": None, "logger": None}
+        return {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return rebuilt, (flattened(self, Persistable),)
 
     def __repr__(self) -> str:
+        if self._open:
+            return f"<{self.payload_name}, open: {', '.join(self._open)}>"
         fields = own_params(self)
         shown = [f"{name}={getattr(self.params, name, content)!r:.60}" for name, content in fields.items()]
         shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
         return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
 
     def _repr_html_(self) -> str:
+        if self._open:
+            return f"<code>{repr(self).strip('<>')}</code>"
         from persistable.display import node_html
 
         return node_html(self, self._use())

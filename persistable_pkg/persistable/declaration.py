@@ -18,16 +18,17 @@ class Declaration:
     """The facts of one class.
 
     payload_type, params_type: the arguments of ``Persistable[...]``; None where not given.
-    roles: role name to whether a node must be given. required: the names of those where it must.
+    roles: role name to whether a node must be given. required: the names of those where it must. many: those that hold several nodes.
     """
 
-    __slots__ = ("_accepts", "_cls", "name", "params_type", "payload_type", "required", "roles")
+    __slots__ = ("_accepts", "_cls", "many", "name", "params_type", "payload_type", "required", "roles")
 
     def __init__(self, cls: type, root: type) -> None:
         self._cls = cls
         self.payload_type, self.params_type = _type_arguments(cls, root)
         self.roles = dict(_roles(cls, root))
         self.required = tuple(role for role, must in self.roles.items() if must)
+        self.many = frozenset(role for role in self.required if is_collection(_annotation(cls, role)))
         named = getattr(cls, "payload_name", None)
         self.name = check_payload_name(named if isinstance(named, str) else snake_case(cls.__name__))
         self._accepts: dict[str, frozenset[str] | None] = {}
@@ -96,6 +97,25 @@ def _roles(cls: type, root: type) -> Iterator[tuple[str, bool]]:
             kind = _role_kind(annotation, names, root)
             if kind is not None:
                 yield name, kind and not hasattr(cls, name)
+
+
+def _annotation(cls: type, name: str) -> Any:
+    for base in cls.__mro__:
+        own = base.__dict__.get("__annotations__", {})  # noqa: RUF063 - the class's own, not evaluated
+        if name in own:
+            return own[name]
+    return None
+
+
+_COLLECTIONS = re.compile(r"(typing\.|collections\.abc\.)?(list|tuple|List|Tuple|Sequence|Iterable|Collection)(\[.*\])?", re.DOTALL)
+
+
+def is_collection(annotation: Any) -> bool:
+    """Whether an annotation, evaluated or not, says list, tuple or a more general word for them."""
+    if not isinstance(annotation, str):
+        annotation = typing.get_origin(annotation) or annotation
+        annotation = getattr(annotation, "__name__", "")
+    return _COLLECTIONS.fullmatch(annotation.strip()) is not None
 
 
 def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | None:

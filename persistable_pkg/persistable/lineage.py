@@ -83,13 +83,13 @@ class _Numbered(int):
     __slots__ = ()
 
 
-def flattened(target: Any, root: type) -> list[tuple[type, dict[str, Any]]]:
-    """Class and state of every node object that `target` holds, itself last, each naming those before it by number.
+def flattened(target: Any, root: type) -> list[tuple[Any, dict[str, Any]]]:
+    """Class (or what has it as ``node_class``) and state of every node object in `target`, itself last, each naming those before by number.
 
     `pickle` by itself would recurse out at a few hundred nodes. Objects count, not keys: two of one key may differ in their stores.
     """
     numbers: dict[int, int] = {}
-    states: list[tuple[type, dict[str, Any]]] = []
+    states: list[tuple[Any, dict[str, Any]]] = []
     stack: list[tuple[Any, bool]] = [(target, False)]
     while stack:
         node, ready = stack.pop()
@@ -99,15 +99,16 @@ def flattened(target: Any, root: type) -> list[tuple[type, dict[str, Any]]]:
             stack.append((node, True))
             stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)
             continue
-        states.append((node.__class__, _swap(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+        states.append((node._made_by(), _swap(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
         numbers[id(node)] = len(numbers)
     return states
 
 
-def rebuilt(states: list[tuple[type, dict[str, Any]]]) -> Any:
+def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     """The last of the nodes that `flattened` took apart."""
     nodes: list[Any] = []
-    for cls, numbered in states:
+    for made_by, numbered in states:
+        cls = made_by if isinstance(made_by, type) else made_by.node_class
         state = _swap(numbered, nodes.__getitem__, _Numbered)
         nodes.append(_with_state(object.__new__(cls), state))
     return nodes[-1]

@@ -210,9 +210,22 @@ def test_roles_come_from_nodes_inside_containers(tmp_path: Path) -> None:
 
 
 def test_a_declared_role_left_empty_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingUpstream, match=r"Outliers needs a node for points; give points=\.\.\.") as caught:
-        Outliers(tmp_path, k=1.0)
+    node = Outliers(tmp_path, k=1.0)
+    for use in (lambda: node.key, lambda: node.payload, lambda: node.load(), lambda: node.status, lambda: node.upstream["points"].key):
+        with pytest.raises((MissingUpstream, KeyError), match=r"outliers still needs points, .*points=node|points") as caught:
+            use()
+    assert not hasattr(node, "key")
+    with pytest.raises(MissingUpstream) as caught:
+        node.generate()
     assert caught.value.roles == ["points"]
+
+
+def test_constants_among_nodes_are_refused_since_they_would_not_be_tracked(tmp_path: Path) -> None:
+    class Ensemble(Persistable[int, None]):
+        models: list[Any]
+
+    with pytest.raises(MissingUpstream, match=r"models\.1, 3: a role holds nodes only"):
+        Ensemble(tmp_path, models=[Points(tmp_path, n=1), 3])
 
 
 def test_an_optional_role_may_stay_empty(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""`rng`, `scratch`, `allocate` and `progress` for steps: what a method finds on ``self``, a function imports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from persistable.generation import Generation, current
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+
+def _generation(what: str) -> Generation:
+    running = current.get()
+    if running is None:
+        raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
+    return running
+
+
+def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+    """Inside a step: a zeroed array mapped in the payload's own uncommitted file, see `Persistable.allocate`."""
+    array: NDArray[Any] = _generation("allocate").allocate(shape, dtype)
+    return array
+
+
+def progress(done: float, total: float | None = None) -> None:
+    """Announce that `done` of `total` is done. In a plain call of the function, with nobody to hear it, it does nothing."""
+    running = current.get()
+    if running is not None:
+        running.progress(done, total)
+
+
+class _Of:
+    """Stands for what the running generation has: its attributes are that object's, and calling it gives the object itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self) -> Any:
+        return getattr(_generation(self._name), self._name)()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # looked for by copy, pickle, inspect and others, when nothing runs
+            raise AttributeError(name)
+        return getattr(self(), name)
+
+    @property
+    def __class__(self) -> Any:  # so that isinstance(rng, np.random.Generator) holds inside a step
+        running = current.get()
+        return _Of if running is None else type(self())
+
+    def __fspath__(self) -> str:
+        return str(self())
+
+    def __truediv__(self, name: str) -> Any:
+        return self() / name
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of the running generation>" if current.get() is None else repr(self())
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+if TYPE_CHECKING:
+    rng: np.random.Generator
+    scratch: Path
+else:
+    rng = _Of("rng")
+    """Inside a step: a `numpy.random.Generator` seeded from the digest of the node."""
+    scratch = _Of("scratch")
+    """Inside a step: a private folder for checkpoints (a `Path`) that survives a kill and a retry and is deleted at the commit."""

@@ -1,0 +1,431 @@
+"""`@step`: a plain function that can also be a node."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
+
+from persistable.code import CodeOf, closure_values, code_of
+from persistable.composition import Open
+from persistable.core import ABSENT, Persistable
+from persistable.declaration import Declaration, is_collection
+from persistable.errors import ParamsError, UnknownParam
+from persistable.key import check_payload_name
+from persistable.params.building import nearest
+from persistable.params.fields import Markers, markers_of, text_markers
+from persistable.stores.base import enclosing_store
+
+if TYPE_CHECKING:
+    from persistable.fileio.base import FileIO
+    from persistable.resources import Resources, Retry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_EMPTY = inspect.Parameter.empty
+_POSITIONAL, _EITHER, _KEYWORD, _STARRED, _DOUBLE = inspect._ParameterKind
+_CAPTURED = "closure_variables"
+
+
+class Step(Generic[P, R]):
+    """A function, called as ever, and a maker of nodes: ``fn(...)`` computes, ``fn.step(...)`` describes."""
+
+    def __init__(self, function: Callable[P, R], **options: Any) -> None:
+        if not inspect.isfunction(function):
+            raise TypeError(f"@step is for functions, not {function!r:.60}; write one that calls it")
+        self.__wrapped__ = function
+        self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
+        self.__doc__ = function.__doc__
+        self._options = options
+        self.payload_name = check_payload_name(options.get("name") or function.__name__)
+        self._made: _Maker | None = None
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.__wrapped__(*args, **kwargs)
+
+    def step(self, *args: Any, **kwargs: Any) -> StepNode[R]:
+        """The node of this call: nodes among the arguments, also inside lists, tuples and dicts, are upstream, the rest is params.
+
+        Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, listing what
+        the function takes, and UntrackableParam for what cannot be part of an identity.
+        """
+        node: StepNode[R] = self.maker.node(self.maker.bind(args, kwargs))
+        return node
+
+    @property
+    def maker(self) -> _Maker:
+        """What turns arguments into nodes; worked out at the first use."""
+        if self._made is None:
+            self._made = _Maker(self, self._options)
+        return self._made
+
+    @property
+    def node_class(self) -> type[StepNode[R]]:
+        """The class of its nodes."""
+        return self.maker.node_class
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return f"<step {self.__module__}.{self.__qualname__}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        found: Any = sys.modules.get(self.__module__)
+        for part in self.__qualname__.split("."):
+            found = getattr(found, part, None)
+        if found is self and self.__module__ != "__main__":
+            return self.__qualname__  # by reference, as functions are
+        return _step_again, (self.__wrapped__, self._options)
+
+
+def _step_again(function: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any]:
+    return Step(function, **options)
+
+
+class StepNode(Persistable[R, Any]):
+    """A node made by `Step.step`. Its `params` are the arguments that are no nodes."""
+
+    _step: ClassVar[Step[..., Any]]
+    _arguments: dict[str, Any]
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise TypeError(f"make nodes of {self._step!r} by its step(...), not by the class")
+
+    def replace(self, **changes: Any) -> Self:
+        """A new node with some arguments changed; this one stays as it is."""
+        maker = self._step.maker
+        maker.check_names(changes)
+        return cast(Self, maker.node({**self._arguments, **changes}, self._store))
+
+    @property
+    def step(self) -> Step[..., R]:
+        """The function this is a node of."""
+        return self._step
+
+    def _generate_payload(self, *_: Any, **untracked: Any) -> R:
+        maker = self._step.maker
+        arguments = {name: maker.filled(value) for name, value in self._arguments.items()}
+        if untracked:
+            arguments.update({name: value for name, value in untracked.items() if name in maker.untracked})
+        result: R = maker.call(arguments)
+        return result
+
+    def _code(self) -> CodeOf:
+        return code_of(self._step.__wrapped__)
+
+    def _made_by(self) -> Any:
+        return self._step
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("params", None)  # their class is made here, and made again there
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self._open:
+            self.params = self._step.maker.params(self._arguments)
+
+
+class OpenNode(StepNode[Any]):
+    """A step call that leaves required inputs open: no key and no payload before `>>`, or `fill`, has filled them."""
+
+    _maker: _Maker
+
+    def fill(self, **inputs: Any) -> Any:
+        """The node with these arguments filled in; still an `OpenNode` where others remain."""
+        self._maker.check_names(inputs)
+        return self._fill(inputs)
+
+    def _open_inputs(self) -> list[Open]:
+        return self._maker.open_inputs(self._arguments)
+
+    def _fill(self, given: dict[str, Any]) -> Any:
+        return self._maker.node({**self._arguments, **given}, self._store)
+
+    def replace(self, **changes: Any) -> Any:
+        return self.fill(**changes)
+
+    def _twin(self, store: Any) -> Any:
+        return self._maker.node(self._arguments, store)
+
+    def _made_by(self) -> Any:
+        return OpenNode
+
+
+class _Maker:
+    """Makes the nodes of one step: what its signature says, read once."""
+
+    def __init__(self, step: Step[..., Any], options: dict[str, Any]) -> None:
+        self.step = step
+        self.function = step.__wrapped__
+        self.name = step.payload_name
+        self.merge: Callable[[list[Any]], Any] | None = options.get("merge")
+        self.parameters = inspect.signature(self.function).parameters
+        self.ordinary = [each.name for each in self.parameters.values() if each.kind not in (_STARRED, _DOUBLE)]
+        self._starred = next((each.name for each in self.parameters.values() if each.kind is _STARRED), None)
+        self._double = next((each.name for each in self.parameters.values() if each.kind is _DOUBLE), None)
+        self._defaults = {name: each.default for name, each in self.parameters.items() if each.default is not _EMPTY}
+        self._by_position = [each.name for each in self.parameters.values() if each.kind in (_POSITIONAL, _EITHER)]
+        self._all_by_keyword = all(each.kind in (_EITHER, _KEYWORD) for each in self.parameters.values())
+        self.untracked = frozenset(name for name, each in self.parameters.items() if self._markers(each).untracked)
+        self._params_classes: dict[frozenset[str], type] = {}
+        self.node_class = _node_class(step, options)
+
+    def _markers(self, parameter: inspect.Parameter) -> Markers:
+        annotation, place = parameter.annotation, f"{self.name}.{parameter.name}"
+        if isinstance(annotation, str):
+            return text_markers(annotation, self.function.__globals__, place)
+        return markers_of(annotation, place) if annotation is not _EMPTY else Markers()
+
+    # arguments
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name, as far as they are given."""
+        given: dict[str, Any] = dict(zip(self._by_position, args, strict=False))
+        extra = args[len(self._by_position) :]
+        if extra and self._starred is None:
+            raise UnknownParam(
+                f"{self.name} takes {len(self._by_position)} positional arguments ({', '.join(self._by_position)}), not {len(args)}",
+                name=repr(extra[0])[:60],
+                accepted=self.ordinary,
+            )
+        if self._starred is not None and extra:
+            given[self._starred] = extra
+        others: dict[str, Any] = {}
+        for name, value in kwargs.items():
+            if name in given and name != self._starred:
+                raise UnknownParam(f"{self.name} was given {name} twice, by position and by name", name=name, accepted=self.ordinary)
+            if name in self.parameters and name not in (self._starred, self._double):
+                given[name] = value
+            else:
+                others[name] = value
+        if others:
+            if self._double is None:
+                self.check_names(others)
+            assert self._double is not None
+            given[self._double] = others
+        return given
+
+    def check_names(self, names: dict[str, Any]) -> None:
+        """Raise UnknownParam for a name that the function does not take."""
+        for name in names:
+            if name not in self.parameters:
+                near = nearest(name, self.ordinary)
+                hint = f"; did you mean {near!r}?" if near else ""
+                raise UnknownParam(
+                    f"{self.name} takes no {name!r}{hint} (it takes {', '.join(self.ordinary) or 'nothing'})",
+                    name=name,
+                    accepted=self.ordinary,
+                )
+
+    def open_inputs(self, given: dict[str, Any]) -> list[Open]:
+        """What `>>` may fill, in the order of the signature."""
+        missing = [name for name in self.ordinary if name not in given and name not in self._defaults]
+        if self.merge is not None and missing:
+            return [Open(missing[0], 1), *map(Open, missing[1:])]
+        found = [Open(name, 2 * (len(missing) == 1 and is_collection(self.parameters[name].annotation))) for name in missing]
+        if self._starred is not None and self._starred not in given:
+            found.append(Open(self._starred, 1))
+        return found
+
+    # nodes
+
+    def node(self, given: dict[str, Any], store: Any = None) -> Any:
+        """The node of these arguments, open where required ones are missing."""
+        arguments: dict[str, Any] = {}
+        missing: list[str] = []
+        for name in self.parameters:
+            if name in given:
+                arguments[name] = given[name]
+            elif name in self._defaults:
+                arguments[name] = self._defaults[name]
+            elif name in (self._starred, self._double):
+                if not (name == self._starred and missing):
+                    arguments[name] = () if name == self._starred else {}
+            else:
+                missing.append(name)
+        if missing:
+            return self._open(given, missing, store)
+        node = object.__new__(self.node_class)
+        node.__dict__.update(_BLANK, payload_name=self.name, _arguments=arguments)
+        node._store = store if store is not None else enclosing_store()
+        node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
+        node.params = self.params(arguments)
+        node._identify()
+        return node
+
+    def params(self, arguments: dict[str, Any]) -> Any:
+        """The arguments that are no nodes, and what the function captured from functions around it."""
+        plain = {name: value for name, value in arguments.items() if not isinstance(value, Persistable)}
+        captured = _captured(self.function, {self.function}) if self.function.__closure__ else {}
+        if self.merge is not None:
+            captured["merge"] = self.merge
+        if captured:
+            plain[_CAPTURED] = captured
+        params = object.__new__(self._params_class(plain))
+        params.__dict__.update(plain)
+        return params
+
+    def filled(self, value: Any) -> Any:
+        """`value` with the payload of each node in place of it."""
+        if isinstance(value, Persistable):
+            return cast("Persistable[Any, Any]", value).payload
+        kind: Any = value.__class__
+        if kind is dict:
+            return {name: self.filled(item) for name, item in value.items()}
+        if kind is not list and kind is not tuple:
+            return value
+        items: list[Any] = [self.filled(item) for item in value]
+        if kind is tuple:
+            return tuple(items)
+        if self.merge is not None and items and all(isinstance(item, Persistable) for item in value):
+            return self.merge(items)
+        return items
+
+    def _open(self, given: dict[str, Any], missing: list[str], store: Any) -> OpenNode:
+        node = object.__new__(OpenNode)
+        node.__dict__.update(
+            _BLANK, payload_name=self.name, _arguments=given, _maker=self, _open=tuple(missing), _store=store, _upstream={}
+        )
+        return node
+
+    def _params_class(self, plain: dict[str, Any]) -> type:
+        names = frozenset(plain)
+        known = self._params_classes.get(names)
+        if known is None:
+            known = self._params_classes[names] = self._make_params_class(list(plain))
+        return known
+
+    def _make_params_class(self, names: list[str]) -> type:
+        import dataclasses
+
+        fields = [(name, self._annotation(name)) for name in names]
+        made = dataclasses.make_dataclass(self.name if self.name.isidentifier() else "arguments", fields)
+        made.__name__ = self.name  # part of identity, as the name of any params class
+        made.__module__ = self.step.__module__
+        made.__qualname__ = f"{self.step.__qualname__}.params"
+        return made
+
+    def _annotation(self, name: str) -> Any:
+        parameter = self.parameters.get(name)
+        if parameter is None or parameter.annotation is _EMPTY:
+            return Any
+        return parameter.annotation
+
+    def call(self, arguments: dict[str, Any]) -> Any:
+        """The function's result; `arguments` by parameter name."""
+        if self._all_by_keyword:
+            return self.function(**arguments)
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            if parameter.kind is _STARRED:
+                args.extend(arguments[name])
+            elif parameter.kind is _DOUBLE:
+                kwargs.update(arguments[name])
+            elif parameter.kind is _KEYWORD:
+                kwargs[name] = arguments[name]
+            else:
+                args.append(arguments[name])
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _maker_of, (self.step,)
+
+
+def _maker_of(step: Step[..., Any]) -> _Maker:
+    return step.maker
+
+
+_BLANK: dict[str, Any] = {"_payload": ABSENT, "_generation": None, "logger": None}
+
+
+def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[Any]]:
+    members: dict[str, Any] = {
+        "__module__": step.__module__,
+        "__qualname__": step.__qualname__,
+        "__doc__": step.__doc__,
+        "_step": step,
+        "_persisted": options.get("persist", True),
+        "payload_name": step.payload_name,
+        "version": options.get("version", 1),
+        "io": options.get("io"),
+        "retry": options.get("retry"),
+        "resources": options.get("resources"),
+    }
+    made = type(step.__name__, (StepNode,), members)
+    made._declared = declaration = Declaration(made, Persistable)
+    if made.io == "auto":
+        declaration.payload_type = _return_type(step.__wrapped__)
+    return made
+
+
+def _return_type(function: Callable[..., Any]) -> Any:
+    import typing
+
+    try:
+        return typing.get_type_hints(function).get("return")
+    except Exception as error:
+        raise ParamsError(
+            f'{function.__qualname__} has io="auto", which goes by its return annotation, but that cannot be resolved ({error}); '
+            "name a FileIO, or import the names of the annotation at the top of the module"
+        ) from error
+
+
+def _captured(function: Callable[..., Any], seen: set[Any]) -> dict[str, Any]:
+    """The variables that `function`, and functions it captured, captured: values are identity, code is the fingerprint's business."""
+    found: dict[str, Any] = {}
+    for name, value in closure_values(function).items():
+        held: Any = value.__wrapped__ if isinstance(value, Step) else value
+        if inspect.isfunction(held):
+            if held not in seen:
+                seen.add(held)
+                found.update({f"{name}.{inner}": content for inner, content in _captured(held, seen).items()})
+        elif not inspect.isclass(held) and not inspect.ismodule(held):
+            found[name] = held
+    return found
+
+
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+@overload
+def step(
+    *,
+    name: str | None = None,
+    version: Any = 1,
+    io: FileIO[Any] | Literal["auto"] | None = None,
+    persist: bool = True,
+    retry: Retry | None = None,
+    resources: Resources | None = None,
+    merge: Callable[[list[Any]], Any] | None = None,
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+
+
+def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function usable as a node: ``fn(...)`` stays what it was, ``fn.step(...)`` describes the call as a `Persistable`.
+
+    Parameters:
+        name: the payload name; the function's by default.
+        version: part of identity; raise it when the code changes what the payload is.
+        io: a FileIO, or ``"auto"`` for the one fit for the return annotation; `PickleFileIO` by default.
+        persist: False for what is done for its effect: it runs each time it is asked for, and its payload is never stored.
+        retry, resources: how `run` treats its nodes.
+        merge: makes one argument of a list of payloads, where a list of nodes is joined to the step by ``>>``.
+
+    `Annotated` markers in the signature mean what they mean in a params class. Variables captured from a function around it are part of
+    identity.
+    """
+    if function is not None:
+        return Step(function)
+    unknown = options.keys() - {"name", "version", "io", "persist", "retry", "resources", "merge"}
+    if unknown:
+        raise TypeError(f"@step takes no {', '.join(sorted(unknown))}; it takes name, version, io, persist, retry, resources, merge")
+    return lambda function: Step(function, **options)
