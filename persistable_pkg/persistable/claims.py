@@ -31,7 +31,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.25
 class Claim:
     """The right to generate one key. Held until `release`."""
 
-    __slots__ = ("_base", "_epoch", "_since", "_store", "beats", "waited")
+    __slots__ = ("_base", "_beating", "_epoch", "_since", "_store", "beats", "waited")
 
     def __init__(self, store: Store, base: str, epoch: int, waited: bool) -> None:
         self._store = store
@@ -41,6 +41,7 @@ class Claim:
         self.waited = waited
         """Whether somebody else held it first."""
         self.beats = 0
+        self._beating = threading.Lock()
         _alive(self)
 
     def confirm(self, key: Key) -> None:
@@ -58,9 +59,10 @@ class Claim:
 
     def beat(self) -> None:
         """Show that the owner lives, if it still is the owner."""
-        if self._mine():
-            self.beats += 1
-            self._store.put(self._base + ".beat", b"%d" % self.beats)
+        with self._beating:
+            if self in _active and self._mine():
+                self.beats += 1
+                self._store.put(self._base + ".beat", b"%d" % self.beats)
 
     def age(self) -> float:
         """Seconds held, by this process's clock."""
@@ -73,6 +75,7 @@ class Claim:
     def release(self) -> None:
         """Let go. Never raises: a claim left behind is taken over."""
         _active.discard(self)
+        beating_is_over = self._beating.acquire(timeout=TTL / 4)  # or a beat under way would come after, and stay
         try:
             if self.age() > TTL / 4 and not self._mine():
                 return
@@ -82,6 +85,9 @@ class Claim:
                 self._store.delete(self._base + ".beat")
         except OSError:
             pass
+        finally:
+            if beating_is_over:
+                self._beating.release()
 
 
 def acquire(store: Store, base: str, done: Callable[[], bool]) -> Claim | None:
