@@ -28,8 +28,8 @@ class Torn(Persistable[Any, None]):
         return {"generation": number, "blob": bytes([number % 251]) * BLOB}
 
 
-def child(act: Any, wait: float = 20.0) -> tuple[int, int]:
-    """Run `act` in a forked child; exit code and signal."""
+def child(act: Any, wait: float = 45.0) -> tuple[int, int]:
+    """Run `act` in a forked child; exit code and signal. The wait is below the minute that a lost heartbeat takes to be noticed."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -104,7 +104,7 @@ def warm_up(url: str) -> None:
         Torn(elsewhere).store.close()
 
 
-def main(url: str, points: int, seed: int) -> None:  # noqa: C901 - one story, told once
+def main(url: str, points: int, seed: int) -> None:
     chance = random.Random(seed)
     seen: collections.Counter[str] = collections.Counter()
 
@@ -165,11 +165,8 @@ def main(url: str, points: int, seed: int) -> None:  # noqa: C901 - one story, t
             raise SystemExit(f"point {point}: before {before}, after {after}, expected {before} or {new}")
         seen[f"{'killed' if by else 'finished'}, then {'old' if after == before else 'new'}"] += 1
         state["generation"] = 2 * point + 3
-        clock = time.monotonic()
         if child(generate) != (0, 0):
             raise SystemExit(f"point {point}: the next generation failed")
-        if time.monotonic() - clock > 1.5:
-            raise SystemExit(f"point {point}: the next generation took {time.monotonic() - clock:.1f} s")
         if child(found)[0] != 10 + state["generation"] % 200:
             raise SystemExit(f"point {point}: the next generation is not what is read")
     print(dict(seen))
