@@ -133,12 +133,12 @@ class FileIOContract:
             flipped[choose.randrange(len(flipped))] ^= 1 << choose.randrange(8)
             damaged.append(bytes(flipped))
         for broken in (*damaged, b"", written[:-1]):
-            started = time.monotonic()
+            started = time.process_time()  # what it works, not how long the machine lets it wait
             try:
                 format_.loads(broken)
             except MalformedFile:
                 pass
-            assert time.monotonic() - started < 10
+            assert time.process_time() - started < 10
 
     def test_refused_payloads_say_why_and_write_nothing(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
