@@ -319,6 +319,38 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
         ) from error
 
 
+@contextmanager
+def opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
+    """A committed file, verified, open for reading. Raises as `read` does."""
+    if fact.size > SMALL:
+        with _local_file(store, key, fact, verify=True) as file:
+            yield file
+        return
+    small = streams.BytesIO()
+    _fetch(store, key, fact, small)
+    small.seek(0)
+    yield small
+
+
+def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
+    """Where the committed bytes lie on this machine, verified: their file, or the folder of a format of several.
+
+    In place where the store keeps local files: look, do not touch. Else fetched into `folder`. Raises as `read` does.
+    """
+    if isinstance(io, PartsFileIO):
+        return _StoredParts(store, key, tuple(facts), verify=True).folder()
+    (fact,) = facts
+    with opened(store, key, fact) as file:
+        local = store.local_path(fact.path)
+        if local is not None:
+            return local
+        target = folder / fact.path.rpartition("/")[2]
+        with target.open("wb") as copy:
+            while piece := file.read(_SLICE):
+                copy.write(piece)
+    return target
+
+
 def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
     with _local_file(store, key, fact, verify) as file:
         if not io.maps or not getattr(io, "mmap", True):

@@ -1,0 +1,317 @@
+"""One GET over HTTP into a file: streamed, resumed where it was cut, tried again where that helps, and silent about secrets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from persistable.errors import HttpFailed
+from persistable.fileio.base import need
+from persistable.secret import redact, redacted_logs
+
+LONGEST_WAIT = 60.0
+"""Seconds that are waited at most before another try; a server that asks for more gets none."""
+_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_ADVICE = {
+    401: "check the credentials, see headers= and secrets=",
+    403: "check the credentials, see headers= and secrets=",
+    404: "check the address",
+    410: "check the address",
+}
+
+
+class Request(NamedTuple):
+    """What to ask for, secrets filled in: never shown, logged or kept. `shown` is the URL as anybody may see it."""
+
+    url: str
+    shown: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    private: frozenset[str]
+    """Names of headers that no other host may see after a redirect."""
+    auth: tuple[str, str] | None
+    expect: tuple[int, ...]
+    content_type: tuple[str, ...]
+    max_bytes: int | None
+    timeout: float
+    attempts: int
+    delay: float
+
+    def __repr__(self) -> str:
+        return f"Request({self.shown})"
+
+
+class Known(NamedTuple):
+    """What an earlier answer said of its content: by these the server tells whether it changed."""
+
+    etag: str
+    last_modified: str
+
+
+class Got(NamedTuple):
+    """The file with the body, None where the server says that nothing changed; and facts of the answer, for the record."""
+
+    path: Path | None
+    facts: dict[str, Any]
+
+
+def fetch(request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]) -> Got:
+    """Get the body into a file in `folder`, going on with what an earlier call left there. Raises HttpFailed, MissingExtra."""
+    need("httpx", "httpx", "http", "HttpGet")
+    stamina: Any = need("stamina", "stamina", "http", "HttpGet")
+    tries = 0
+
+    def again(error: Exception) -> bool | float:
+        if not isinstance(error, HttpFailed) or not error.transient:
+            return False
+        return True if error.retry_after is None else error.retry_after
+
+    with redacted_logs(*_LOGGERS), _Exchange(request, folder, known, progress) as exchange:
+        retrying = stamina.retry_context(
+            on=again,
+            attempts=request.attempts,
+            timeout=None,
+            wait_initial=request.delay,
+            wait_max=LONGEST_WAIT,
+            wait_jitter=request.delay,
+        )
+        try:
+            for attempt in retrying:
+                tries += 1
+                with attempt:
+                    return exchange.attempt()
+        except HttpFailed as error:
+            if tries > 1:
+                error.add_note(f"tried {tries} times")
+            raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+class _Exchange:
+    """The attempts at one request, and what they leave in the folder for each other."""
+
+    def __init__(self, request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]) -> None:
+        import httpx
+
+        self._request = request
+        self._known = known
+        self._progress = progress
+        self._body = folder / "body"
+        self._state = folder / "body.json"
+        self._decoded = folder / "decoded"
+        self._origin: tuple[str, str, int | None] | None = None
+        auth = httpx.BasicAuth(*request.auth) if request.auth else None
+        self._client = httpx.Client(auth=auth, timeout=request.timeout, follow_redirects=True, event_hooks={"request": [self._guard]})
+
+    def __enter__(self) -> _Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def attempt(self) -> Got:
+        """One try. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
+        import httpx
+
+        try:
+            return self._exchange()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+            problem = self._failed_by(error)
+        raise problem
+
+    def _guard(self, request: Any) -> None:
+        """Before each request, also after a redirect: what is meant for one host is not told to another, nor in the clear."""
+        origin = (request.url.scheme, request.url.host, request.url.port)
+        if self._origin is None:
+            self._origin = origin
+        if origin == self._origin:
+            return
+        if self._origin[0] == "https" and origin[0] != "https":
+            raise self._failed(
+                None, f"it redirects to {origin[0]}://{origin[1]}, which is not encrypted; ask for that address if you trust it"
+            )
+        for name in self._request.private:
+            request.headers.pop(name, None)
+
+    def _exchange(self) -> Got:
+        self._origin = None
+        state = self._unfinished()
+        headers = {"accept-encoding": "gzip", **self._request.headers}
+        offset = 0
+        if state is not None:
+            offset = self._body.stat().st_size
+            headers |= {"range": f"bytes={offset}-", "if-range": state["etag"]}
+        elif self._known is not None:
+            headers |= {"if-none-match": self._known.etag} if self._known.etag else {}
+            headers |= {"if-modified-since": self._known.last_modified} if self._known.last_modified else {}
+        with self._client.stream("GET", self._request.url, headers=headers) as response:
+            facts = self._facts(response)
+            if response.status_code == 304 and state is None and self._known is not None:
+                return Got(None, facts)
+            self._check_status(response, resuming=state is not None)
+            self._check_type(response)
+            if state is not None and response.status_code == 206:
+                self._check_range(response, offset, state)
+            else:
+                offset, state = 0, {"etag": _strong(response.headers.get("etag", "")), "encoding": _encoding(response)}
+                self._begin(state)
+            size = self._receive(response, offset)
+        path = self._decode(state["encoding"])
+        if response.status_code == 206:
+            facts["status"] = 200
+        return Got(path, {**facts, "transferred": size})
+
+    # what is in the folder
+
+    def _unfinished(self) -> dict[str, Any] | None:
+        """What an attempt that was cut left behind, if the server can be asked to go on with it."""
+        try:
+            state: dict[str, Any] = json.loads(self._state.read_bytes())
+            return state if state["etag"] and self._body.stat().st_size else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def _begin(self, state: dict[str, Any]) -> None:
+        self._state.unlink(missing_ok=True)  # first: it must never speak of another body
+        self._body.write_bytes(b"")
+        self._state.write_text(json.dumps(state))
+
+    def _forget(self) -> None:
+        self._state.unlink(missing_ok=True)
+
+    def _receive(self, response: Any, offset: int) -> int:
+        length = response.headers.get("content-length", "")
+        total = offset + int(length) if length.isdecimal() else None
+        self._check_size(total or 0)
+        done, told = offset, time.monotonic()
+        with self._body.open("ab") as file:
+            for piece in response.iter_raw():
+                file.write(piece)
+                done += len(piece)
+                self._check_size(done)
+                if time.monotonic() - told > 0.2:
+                    told = time.monotonic()
+                    self._progress(done, total)
+        if total is not None and done != total:
+            raise self._failed(response.status_code, f"the body was cut off after {done} of {total} bytes", transient=True)
+        self._progress(done, total)
+        return done
+
+    def _decode(self, encoding: str) -> Path:
+        if not encoding:
+            return self._body
+        import gzip
+        import zlib
+
+        size = 0
+        try:
+            with gzip.open(self._body) as source, self._decoded.open("wb") as target:
+                while piece := source.read(1 << 20):
+                    size += len(piece)
+                    self._check_size(size)
+                    target.write(piece)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            self._forget()
+            damaged = True
+        else:
+            damaged = False
+        if damaged:
+            raise self._failed(None, "the body is not the whole gzip stream it is said to be", transient=True)
+        return self._decoded
+
+    # what the server said
+
+    def _facts(self, response: Any) -> dict[str, Any]:
+        found = {
+            "url": self._request.shown if not response.history else str(response.url.copy_with(query=None, fragment=None, userinfo=b"")),
+            "etag": response.headers.get("etag", ""),
+            "last_modified": response.headers.get("last-modified", ""),
+            "content_type": response.headers.get("content-type", ""),
+        }
+        facts: dict[str, Any] = {name: redact(value) for name, value in found.items() if value}
+        return {**facts, "status": response.status_code}
+
+    def _check_status(self, response: Any, resuming: bool) -> None:
+        status: int = response.status_code
+        if status in self._request.expect or (resuming and status == 206 and 200 in self._request.expect):
+            return
+        if resuming and status in (206, 416):
+            self._forget()
+            raise self._failed(status, "the transfer could not be resumed", transient=True)
+        wait = _retry_after(response.headers.get("retry-after", ""))
+        what = f"{status} {redact(response.reason_phrase)}".strip()
+        if status in _TRANSIENT and (wait is None or wait <= LONGEST_WAIT):
+            raise self._failed(status, f"{what}; try again later", transient=True, retry_after=wait)
+        if status in _TRANSIENT:
+            raise self._failed(status, f"{what}, and asks to wait for {wait:.0f} s; try again then", retry_after=wait)
+        expected = ", ".join(map(str, self._request.expect))
+        raise self._failed(status, f"{what}; {_ADVICE.get(status, f'expected is {expected}, see expect=')}")
+
+    def _check_type(self, response: Any) -> None:
+        from fnmatch import fnmatch
+
+        wanted = self._request.content_type
+        found = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if wanted and not any(fnmatch(found, kind.lower()) for kind in wanted):
+            what = f"the answer is of type {redact(found) or 'unknown'}, expected is {', '.join(wanted)}"
+            raise self._failed(response.status_code, f"{what}; it may be a page for people, look at it in a browser")
+        if _encoding(response) not in ("", "gzip"):
+            raise self._failed(response.status_code, f"the body is encoded as {redact(_encoding(response))}, which was not asked for")
+
+    def _check_range(self, response: Any, offset: int, state: Mapping[str, Any]) -> None:
+        same = _strong(response.headers.get("etag", state["etag"])) == state["etag"]
+        if same and response.headers.get("content-range", "").startswith(f"bytes {offset}-"):
+            return
+        self._forget()
+        raise self._failed(response.status_code, "the transfer was not resumed where it was cut", transient=True)
+
+    def _check_size(self, size: int) -> None:
+        limit = self._request.max_bytes
+        if limit is not None and size > limit:
+            raise self._failed(None, f"the body has more than the {limit} bytes that max_bytes allows")
+
+    # errors
+
+    def _failed(self, status: int | None, what: str, *, transient: bool = False, retry_after: float | None = None) -> HttpFailed:
+        return HttpFailed(
+            f"GET {self._request.shown}: {what}", status=status, url=self._request.shown, transient=transient, retry_after=retry_after
+        )
+
+    def _failed_by(self, error: Exception) -> HttpFailed:
+        import httpx
+
+        settled = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.ProxyError)
+        transient = isinstance(error, httpx.TransportError) and not isinstance(error, settled)
+        if isinstance(error, httpx.TimeoutException):
+            return self._failed(
+                None, f"nothing came for {self._request.timeout:g} s ({type(error).__name__}), see timeout=", transient=True
+            )
+        return self._failed(None, f"{type(error).__name__}: {redact(str(error))}".rstrip(": "), transient=transient)
+
+
+def _strong(etag: str) -> str:
+    """`etag`, if by it bytes can be told to be the same, and not just what they mean."""
+    return "" if etag.startswith("W/") else etag
+
+
+def _encoding(response: Any) -> str:
+    found = str(response.headers.get("content-encoding", "")).strip().lower().removeprefix("x-")
+    return "" if found == "identity" else found
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds, from seconds or a date; None for neither."""
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
