@@ -36,6 +36,7 @@
         ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
         ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
         ├── RemoteError                stands for an error of another process that could not be brought here as it was
+        ├── UpstreamFailed             a node that tolerates failures asks for a payload whose generation failed
         ├── CommandFailed              a shell script ended with another exit status than 0
         └── HttpFailed                 a server did not give what was asked for (also an OSError)
 
@@ -287,10 +288,31 @@ class CommandFailed(RunError):
 
 
 class HttpFailed(RunError, OSError):
-    """A server did not give what was asked for. ``status`` is the HTTP status, None where there was no answer; ``url`` has no secrets."""
+    """A server did not give what was asked for. ``status`` is the HTTP status, None where there was no answer; ``url`` has no secrets.
+
+    ``transient``: another try may succeed. ``retry_after``: the seconds that the server asks to wait until then, if it does.
+    """
 
     status: int | None
     url: str
+    transient: bool
+    retry_after: float | None
+
+
+class UpstreamFailed(RunError):
+    """A node that tolerates failures asks for the payload of an upstream that failed."""
+
+
+class RunFailed(ExceptionGroup[Exception]):
+    """Nodes of a run failed; their errors are the group's, each with a note that names its node. ``result`` is that of the run."""
+
+    result: Any
+
+    def derive(self, excs: Any) -> RunFailed:
+        """A part of the group, of the same result."""
+        part = RunFailed(self.message, excs)
+        part.result = getattr(self, "result", None)
+        return part
 
 
 class PersistableWarning(UserWarning):
