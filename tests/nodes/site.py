@@ -80,7 +80,11 @@ def page(body: bytes, status: int = 200, **headers: str) -> Callable[[Any], None
 def one_after_the_other(*pages: Callable[[Any], None]) -> Callable[[Any], None]:
     """The first answer to the first request, and so on; the last one stays."""
     left = list(pages)
-    return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+    def respond(handler: Any) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+    return respond
 
 
 def conditional(body: bytes, **validators: str) -> Callable[[Any], None]:

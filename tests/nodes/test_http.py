@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes.site import Site, answer, conditional, one_after_the_other, page
 from servers.needs import free_port, need
 
+from nodes.site import Site, answer, conditional, one_after_the_other, page
 from persistable.errors import HttpFailed, MalformedFile, ParamsError, SecretMissing, UnknownFormat, UnknownParam
 from persistable.fileio import BytesFileIO, FolderFileIO, JsonFileIO, TextFileIO
 from persistable.record import Failure
@@ -530,6 +530,9 @@ def test_a_secret_that_is_not_set_is_an_error_that_names_it(site: Site, monkeypa
 
 
 def test_making_nodes_imports_no_http_library() -> None:
-    code = "import sys; from persistable.transfer import HttpGet; HttpGet('https://h/x').key; print([m for m in ('httpx', 'stamina', 'fsspec') if m in sys.modules])"
+    code = (
+        "import sys; from persistable.transfer import HttpGet, Upload; HttpGet('https://h/x').key; Upload('s3://b/x');"
+        "print([m for m in ('httpx', 'stamina', 'fsspec', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.stdout.strip() == "[]", done.stderr
