@@ -1,0 +1,118 @@
+"""A call and its answer as bytes: how functions, arguments, results and errors get from one process to another.
+
+Plain pickle where that is enough, cloudpickle where it is not: for lambdas, closures, and whatever is of ``__main__``, which goes by value.
+Large buffers, such as those of arrays, stay where they are: they are not copied into the pickle.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+Buffer: TypeAlias = bytes | memoryview
+Parts: TypeAlias = Sequence[Buffer]
+"""A pickle, and after it the buffers that it leaves out."""
+
+_ASIDE = 1 << 16  # bytes; a smaller buffer is sooner copied than handled by itself
+
+
+def pack(value: Any) -> Parts:
+    """`value` as a pickle and its large buffers, which are those of `value` itself: change them, and what arrives is changed.
+
+    Raises whatever pickling raises.
+    """
+    aside: list[Buffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True
+        if raw.nbytes < _ASIDE:
+            return True
+        aside.append(raw)
+        return False
+
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=keep)
+        if b"__main__" not in data and not _by_value():
+            return [data, *aside]
+    except Exception:  # noqa: BLE001 - cloudpickle will do it or say why not
+        pass
+    import cloudpickle
+
+    aside.clear()
+    return [cloudpickle.dumps(value, protocol=5, buffer_callback=keep), *aside]
+
+
+def unpack(parts: Parts) -> Any:
+    """What was packed. Raises whatever unpickling raises."""
+    return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def perform(parts: Parts) -> tuple[bool, Parts]:
+    """Make a packed ``(fn, args, kwargs)`` happen; whether it went well, and its packed result or error. Never raises."""
+    fn = None
+    try:
+        fn, args, kwargs = unpack(parts)
+        result = fn(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own
+        return False, _failure(error)
+    try:
+        return True, pack(result)
+    except BaseException as error:  # noqa: BLE001
+        return False, _unpicklable(fn, result, error)
+
+
+def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
+    """The result, or the error, that `perform` packed. Never raises: what cannot be unpickled here is an error too."""
+    try:
+        found = unpack(parts)
+    except BaseException as error:  # noqa: BLE001 - whatever somebody's object does when it is unpickled
+        from persistable.executors.base import remote
+
+        failure = remote(error)
+        failure.args = (f"the task ended, but its {'result' if went_well else 'error'} cannot be unpickled here: {failure}",)
+        return None, failure
+    if went_well:
+        return found, None
+    raised: BaseException = found[0]
+    raised.__cause__ = found[1]
+    return None, raised
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """How messages call it."""
+    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+
+
+def _failure(error: BaseException) -> Parts:
+    from persistable.errors import RemoteError
+    from persistable.executors.base import portable, remote
+
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next  # this module's own frame says nothing
+    carried = portable(error)
+    if isinstance(carried, RemoteError):
+        return pack((carried, None))
+    there = remote(error)
+    there.args = (f"raised in worker process {os.getpid()}\n{there.traceback.rstrip()}",)
+    return pack((carried, there))
+
+
+def _unpicklable(fn: Any, result: Any, error: BaseException) -> Parts:
+    from persistable.executors.base import remote
+
+    failure = remote(error)
+    kind = f"{type(result).__module__}.{type(result).__qualname__}".removeprefix("builtins.")
+    failure.args = (f"the result of {name_of(fn)}, a {kind}, cannot be pickled: {failure}",)
+    return pack((failure, None))
+
+
+def _by_value() -> bool:
+    """Whether some module was registered to be pickled by value, which plain pickle does not heed."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
