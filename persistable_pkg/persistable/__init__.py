@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from persistable import errors as errors
     from persistable import events as events
+    from persistable import executors as executors
     from persistable import fileio as fileio
+    from persistable import notify as notify
     from persistable import params as params
     from persistable import stores as stores
     from persistable.core import Persistable as Persistable
@@ -29,24 +31,34 @@ if TYPE_CHECKING:
     from persistable.params import omit_when as omit_when
     from persistable.params import register_params as register_params
     from persistable.params import untracked as untracked
+    from persistable.pipeline import Pipeline as Pipeline
+    from persistable.planning import Plan as Plan
+    from persistable.planning import plan as plan
     from persistable.record import Record as Record
     from persistable.resources import Resources as Resources
     from persistable.resources import Retry as Retry
+    from persistable.result import NodeFailure as NodeFailure
+    from persistable.result import RunResult as RunResult
+    from persistable.running import run as run
     from persistable.status import Status as Status
-    from persistable.step import OpenNode as OpenNode
-    from persistable.step import step as step
+    from persistable.steps import OpenNode as OpenNode
+    from persistable.steps import step as step
     from persistable.stores import open_store as open_store
 
 __all__ = [
     "FileIO",
     "Key",
+    "NodeFailure",
     "OpenNode",
     "Persistable",
     "PersistableError",
     "PersistableParams",
+    "Pipeline",
+    "Plan",
     "Record",
     "Resources",
     "Retry",
+    "RunResult",
     "Status",
     "allocate",
     "errors",
@@ -57,39 +69,47 @@ __all__ = [
     "omit_when",
     "open_store",
     "params",
+    "plan",
     "progress",
     "register_fileio",
     "register_params",
     "rng",
+    "run",
     "scratch",
     "step",
     "stores",
     "untracked",
 ]
 
-_MODULES = ("errors", "events", "fileio", "params", "stores", "testing")
+_MODULES = ("errors", "events", "executors", "fileio", "notify", "params", "stores", "testing")
 _HOME = {
     "FileIO": "fileio",
     "Key": "key",
-    "OpenNode": "step",
+    "NodeFailure": "result",
+    "OpenNode": "steps",
     "Persistable": "core",
     "PersistableError": "errors",
     "PersistableParams": "params",
+    "Pipeline": "pipeline",
+    "Plan": "planning",
     "Record": "record",
     "Resources": "resources",
     "Retry": "resources",
     "Status": "status",
+    "RunResult": "result",
     "allocate": "current",
     "fileio_for": "fileio",
     "formerly": "params",
     "omit_when": "params",
     "open_store": "stores",
+    "plan": "planning",
     "progress": "current",
     "register_fileio": "fileio",
     "register_params": "params",
     "rng": "current",
+    "run": "running",
     "scratch": "current",
-    "step": "step",
+    "step": "steps",
     "untracked": "params",
 }
 

@@ -113,6 +113,19 @@ def acquire(store: Store, base: str, done: Callable[[], bool]) -> Claim | None:
             wait = min(wait * 1.5, _LONGEST_WAIT)
 
 
+def take_over(store: Store, base: str) -> Claim | None:
+    """The claim on `base`, if nobody has it or its owner is known to be dead; None otherwise. Does not wait."""
+    if _create(store, base, 1, None):
+        return Claim(store, base, 1, False)
+    holder, epoch = _holder(store, base)
+    if holder is None:
+        return None
+    facts = _facts(holder)
+    if not _same_host(facts) or _lives(facts):
+        return None
+    return Claim(store, base, epoch + 1, True) if _create(store, base, epoch + 1, holder) else None
+
+
 def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     """Facts about whoever holds the claim on `base`; None if nobody does, or its owner is known to be dead."""
     holder, _ = _holder(store, base)

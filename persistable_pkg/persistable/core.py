@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 from persistable import assembly, composition, generation, stored
-from persistable.code import CodeOf, code_of
+from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
     InputMissing,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from persistable.params.watching import Snapshot
     from persistable.resources import Resources, Retry
+    from persistable.result import RunResult
     from persistable.status import Status
 
 PayloadT = TypeVar("PayloadT")
@@ -89,6 +90,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     retry: Retry | None = None
     resources: Resources | None = None
     _persisted: ClassVar[bool] = True
+    _needs: ClassVar[str] = "all"
     _is_persistable_node: ClassVar[bool] = True
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
@@ -239,7 +241,8 @@ class Persistable(Generic[PayloadT, ParamsT]):
                     roles=inputs,
                     name=name,
                 )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            why = "; where a node is performed, only its direct upstream is there" if "_is_leaf" in self.__dict__ else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
 
     # the payload
 
@@ -305,6 +308,12 @@ class Persistable(Generic[PayloadT, ParamsT]):
             self._payload = payload
         self._call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
         return self
+
+    def run(self, **options: Any) -> RunResult:
+        """``run(self, **options)``: generate it and all it needs, as far as they are not stored; see `persistable.run`."""
+        import persistable
+
+        return persistable.run(self, **options)
 
     def reset_payload(self) -> None:
         """Forget the payload in memory; what is stored stays."""
@@ -456,7 +465,12 @@ class Persistable(Generic[PayloadT, ParamsT]):
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
-    def _code(self) -> CodeOf:
+    def _code(self) -> CodeOf | Fingerprint:
+        """The generating code: as it was found where the node was sent from, else as it is now."""
+        given: Fingerprint | None = self.__dict__.get("_given_code")
+        return given if given is not None else self._own_code()
+
+    def _own_code(self) -> CodeOf:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
@@ -478,6 +492,9 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def _facts(self) -> dict[str, Any]:
         """What the record says of the node itself."""
+        given: dict[str, Any] | None = self.__dict__.get("_given_facts")
+        if given is not None:
+            return given
         facts: dict[str, Any] = {"version": self.version, "params": own_params(self)}
         untracked = untracked_values(self.params) if self.params is not None else None
         if untracked:

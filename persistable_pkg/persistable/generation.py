@@ -21,7 +21,9 @@ from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
     PayloadCorrupted,
+    PayloadNotFound,
     StoreError,
+    UpstreamFailed,
 )
 from persistable.fileio.base import FileIO
 from persistable.key import Key
@@ -43,6 +45,15 @@ from persistable.stores.base import Store
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
 
 
+def new_token() -> str:
+    """A name that no other attempt has."""
+    return os.urandom(4).hex()
+
+
+FAILED = "an upstream that failed"
+"""In place of a payload: there will be none. Compared by identity."""
+
+
 class Generation:
     """One running generation: its inputs, and what it may use while it lasts."""
 
@@ -51,7 +62,7 @@ class Generation:
         self.store = store
         self.claim = claim
         self.attempt = attempt
-        self.token = os.urandom(4).hex()
+        self.token = new_token()
         self.io: FileIO[Any] = node._format()  # before any work is done: a format that cannot be must not cost the payload
         self.started = time.time()
         self._clock = time.perf_counter()
@@ -62,7 +73,7 @@ class Generation:
         self._allocated: payload.Allocated | None = None
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
-        self.code: code.CodeOf = node._code()  # as it is before it runs: what it changes while running is not its source
+        self.code: code.CodeOf | code.Fingerprint = node._code()  # as it is before it runs: what it changes while running is not its source
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -84,7 +95,10 @@ class Generation:
         if node.key not in self._inputs:
             twin = node._twin(node._store or self.store)
             self._inputs[node.key], _ = load_or_generate(twin, twin._store, {}, writable=False)
-        return self._inputs[node.key]
+        found = self._inputs[node.key]
+        if found is FAILED:
+            raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
+        return found
 
     def rng(self) -> Any:
         """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
@@ -155,6 +169,8 @@ def load_or_generate(node: Any, store: Store, untracked: dict[str, Any], *, writ
     """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time."""
     if not node._persisted:
         return generate(node, store, untracked, writable=writable), False
+    if "_is_leaf" in node.__dict__:
+        return _load_leaf(node, store), True
     seen: str | None = None
     try:
         loaded = load(node, store, writable=writable)
@@ -164,6 +180,14 @@ def load_or_generate(node: Any, store: Store, untracked: dict[str, Any], *, writ
         if loaded is not None:
             return loaded[0], True
     return generate(node, store, untracked, seen=(seen,), writable=writable), False
+
+
+def _load_leaf(node: Any, store: Store) -> Any:
+    """The payload of a node that came here without its upstream, so that it cannot be generated."""
+    loaded = load(node, store, writable=False)
+    if loaded is None:
+        raise PayloadNotFound(f"{node.key} was stored in {store.url} when the job that needs it began, and is not any more", key=node.key)
+    return loaded[0]
 
 
 def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
@@ -187,16 +211,21 @@ def generate(
     persist: bool = True,
     writable: bool = True,
     seen: tuple[str | None] | None = None,
+    given: dict[Key, Any] | None = None,
+    attempt: int = 1,
 ) -> Any:
     """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
 
-    `seen`: the state of the store, as far as the caller knows it, that made it ask.
+    `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
+    persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
     """
     if not (persist and node._persisted):
-        return _perform(node, store, None, untracked, _prepare(node, store), writable)
+        given = _prepare(node, store) if given is None else given
+        return _perform(node, store, None, untracked, given, writable, attempt=attempt)
     before = seen[0] if seen is not None else _token(peek(store, node.key))
     with turn(store, node.key):
-        given = _prepare(node, store) if node._upstream else {}
+        if given is None:
+            given = _prepare(node, store) if node._upstream else {}
         claim = claims.acquire(store, node.key.path, lambda: _token(peek(store, node.key)) not in (before, None, DAMAGED))
         try:
             found = peek(store, node.key)
@@ -205,7 +234,7 @@ def generate(
                 if loaded is not None:
                     return loaded[0]
             if claim is None:
-                return generate(node, store, untracked, writable=writable)  # what we waited for is gone again
+                return generate(node, store, untracked, writable=writable, given=given)  # what we waited for is gone again
             return _perform(node, store, claim, untracked, given, writable, found)
         finally:
             if claim is not None:
@@ -257,10 +286,11 @@ def _perform(
     given: dict[Key, Any],
     writable: bool,
     old: Record | str | None = None,
+    attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
     failure = find_failure(store, node.key) if claim is not None else None
-    generation = Generation(node, store, claim, failure.attempt + 1 if failure else 1, given)
+    generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if events.listened(node.logger):
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
     committed = False
@@ -277,7 +307,7 @@ def _perform(
         result = _commit(generation, result, failure, writable, old)
         committed = True
         return result
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _fail(generation, error, claim is not None)
         raise
     finally:
@@ -358,7 +388,7 @@ def _compose(generation: Generation, written: payload.Written, result: Any) -> R
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def _of_class(cls: type, own: code.CodeOf) -> bytes:
+def _of_class(cls: type, own: code.CodeOf | code.Fingerprint) -> bytes:
     """The members that are the same for every record of a class, as long as its code is."""
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
@@ -380,7 +410,7 @@ def _commit_of(cls: type) -> str | None:
     return _commits[folder]
 
 
-def _fail(generation: Generation, error: Exception, recorded: bool) -> None:
+def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
     node = generation.node
     events.emit(
@@ -390,6 +420,16 @@ def _fail(generation: Generation, error: Exception, recorded: bool) -> None:
     error.add_note(f"while generating {node.key} ({type(node).__name__})")
     if not recorded or isinstance(error, ClaimLost):
         return
+    try:
+        record_failure(node, generation.store, error, generation.attempt, generation.started, generation.seconds(), generation.notes)
+    except StoreError as second:
+        error.add_note(f"and the failure could not be recorded: {second}")
+
+
+def record_failure(
+    node: Any, store: Store, error: BaseException, attempt: int, started: float, seconds: float, notes: dict[str, Any] | None = None
+) -> None:
+    """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
     import traceback
 
     failure = Failure(
@@ -397,17 +437,36 @@ def _fail(generation: Generation, error: Exception, recorded: bool) -> None:
         error=f"{type(error).__module__}.{type(error).__qualname__}",
         message=str(error),
         traceback="".join(traceback.format_exception(error)),
-        attempt=generation.attempt,
+        attempt=attempt,
         params=node._facts()["params"],
         host=host_name(),
-        started=generation.started,
-        seconds=generation.seconds(),
-        notes=generation.notes,
+        started=started,
+        seconds=seconds,
+        notes=notes or {},
     )
+    store.put(node.key.path + FAILED_SUFFIX, failure.to_bytes())
+
+
+def tidy(store: Store, key: Key) -> None:
+    """Remove what a generation of `key` left that was killed: its claim, and files that no record names.
+
+    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there.
+    """
+    claim = claims.take_over(store, key.path)
+    if claim is None:
+        return
     try:
-        generation.store.put(node.key.path + FAILED_SUFFIX, failure.to_bytes())
-    except StoreError as second:
-        error.add_note(f"and the failure could not be recorded: {second}")
+        found = peek(store, key)
+        if found != DAMAGED:
+            named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
+            for path in files_of(store, key, DAMAGED):
+                if not any(path == name or path.startswith(name + "/") for name in named):
+                    store.delete(path)
+        clear = getattr(store, "clear_temporary", None)
+        if clear is not None:
+            clear(key.path)
+    finally:
+        claim.release()
 
 
 # one at a time within a process; claims see to it among processes

@@ -99,7 +99,7 @@ def flattened(target: Any, root: type) -> list[tuple[Any, dict[str, Any]]]:
             stack.append((node, True))
             stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)
             continue
-        states.append((node._made_by(), _swap(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+        states.append((node._made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
         numbers[id(node)] = len(numbers)
     return states
 
@@ -109,7 +109,7 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     nodes: list[Any] = []
     for made_by, numbered in states:
         cls = made_by if isinstance(made_by, type) else made_by.node_class
-        state = _swap(numbered, nodes.__getitem__, _Numbered)
+        state = swapped(numbered, nodes.__getitem__, _Numbered)
         nodes.append(_with_state(object.__new__(cls), state))
     return nodes[-1]
 
@@ -122,14 +122,14 @@ def _with_state(node: Any, state: dict[str, Any]) -> Any:
     return node
 
 
-def _swap(value: Any, swapped: Callable[[Any], Any], kind: type) -> Any:
-    """`value` with each `kind` in it, itself or in lists, tuples and dicts, replaced by what `swapped` makes of it."""
+def swapped(value: Any, made_of: Callable[[Any], Any], kind: type) -> Any:
+    """`value` with each `kind` in it, itself or in lists, tuples and dicts, replaced by what `made_of` makes of it."""
     if isinstance(value, kind):
-        return swapped(value)
+        return made_of(value)
     container: Any = value.__class__
     if container is dict:
-        return {name: _swap(item, swapped, kind) for name, item in _items(value)}
+        return {name: swapped(item, made_of, kind) for name, item in _items(value)}
     if container is list or container is tuple:
-        items: list[Any] = [_swap(item, swapped, kind) for _, item in _items(value)]
+        items: list[Any] = [swapped(item, made_of, kind) for _, item in _items(value)]
         return items if container is list else tuple(items)
     return value

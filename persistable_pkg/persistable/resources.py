@@ -27,6 +27,13 @@ class Retry:
         if self.delay < 0 or self.backoff <= 0 or not 0 <= self.jitter <= 1:
             raise ValueError(f"{self} asks for impossible waits: delay >= 0, backoff > 0 and 0 <= jitter <= 1")
 
+    def delay_after(self, attempt: int) -> float:
+        """Seconds to wait after that attempt (from 1) failed: ``delay * backoff ** (attempt - 1)``, less up to `jitter` of that."""
+        from random import random
+
+        delay: float = self.delay * self.backoff ** (attempt - 1)
+        return delay * (1 - self.jitter * random())
+
 
 class Resources:
     """What one generation needs: `cpus`, `memory` (bytes), `gpus`, `time` (seconds, the only timeout), and counters such as ``db=1``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistable import claims, stored
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key
-from persistable.record import SUFFIX
+from persistable.record import FAILED_SUFFIX, SUFFIX, Record
 from persistable.stores.base import Store
 
 
@@ -61,3 +62,50 @@ def blocking(node: Any, store: Store) -> list[Key]:
             failed.append(upstream.key)
         queue.extend((source, source._store or where) for source in upstream.upstream.values())
     return failed
+
+
+class Found(NamedTuple):
+    """What a store holds of one payload, as far as a plan needs to know.
+
+    stored: a committed record, and files of the sizes it names. failed: the last attempt is recorded as a failure. token: of the record,
+    sound or not, None where there is none. why: in words.
+    """
+
+    stored: bool
+    failed: bool
+    token: str | None
+    why: str
+
+
+def found_of(places: Sequence[tuple[Key, Store]]) -> list[Found]:
+    """What the stores hold under these keys, each store asked once for all its records."""
+    by_store: dict[str, tuple[Store, list[int]]] = {}
+    for index, (_, store) in enumerate(places):
+        by_store.setdefault(store.url, (store, []))[1].append(index)
+    found: dict[int, Found] = {}
+    for store, indices in by_store.values():
+        records = store.get_many([places[index][0].path + SUFFIX for index in indices])
+        absent: list[int] = []
+        for index in indices:
+            key = places[index][0]
+            data = records.get(key.path + SUFFIX)
+            if data is None:
+                absent.append(index)
+            else:
+                found[index] = _judged(data, key, store)
+        failures = store.get_many([places[index][0].path + FAILED_SUFFIX for index in absent]) if absent else {}
+        for index in absent:
+            failed = places[index][0].path + FAILED_SUFFIX in failures
+            found[index] = Found(False, failed, None, "its last attempt failed" if failed else "nothing is stored")
+    return [found[index] for index in range(len(places))]
+
+
+def _judged(data: bytes, key: Key, store: Store) -> Found:
+    try:
+        record = Record.parse(data, key)
+    except PayloadCorrupted:
+        return Found(False, False, stored.DAMAGED, "its record is damaged")
+    wrong = stored.missing_file(store, record)
+    if wrong is not None:
+        return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
+    return Found(True, False, record.attempt_token, "stored")

@@ -32,6 +32,9 @@ class Executor(futures.Executor, ABC):
     isolates: ClassVar[bool] = False
     """A task that takes its process down fails by itself: the others go on, none is lost and none runs twice."""
 
+    places: ClassVar[bool] = False
+    """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""
+
     @property
     @abstractmethod
     def workers(self) -> int:

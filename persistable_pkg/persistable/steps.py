@@ -15,6 +15,7 @@ from persistable.errors import ParamsError, UnknownParam
 from persistable.key import check_payload_name
 from persistable.params.building import nearest
 from persistable.params.fields import Markers, markers_of, text_markers
+from persistable.params.watching import snapshot
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class StepNode(Persistable[R, Any]):
         result: R = maker.call(arguments)
         return result
 
-    def _code(self) -> CodeOf:
+    def _own_code(self) -> CodeOf:
         return code_of(self._step.__wrapped__)
 
     def _made_by(self) -> Any:
@@ -124,12 +125,14 @@ class StepNode(Persistable[R, Any]):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("params", None)  # their class is made here, and made again there
+        state.pop("_snapshot", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if not self._open:
             self.params = self._step.maker.params(self._arguments)
+            self._snapshot = snapshot(self.params)
 
 
 class OpenNode(StepNode[Any]):

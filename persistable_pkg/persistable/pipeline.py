@@ -1,0 +1,67 @@
+"""`Pipeline`: targets under names, and all they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from persistable import planning, running
+from persistable.composition import is_operand
+from persistable.lineage import walk
+from persistable.result import RunResult
+
+
+class Pipeline(Mapping[str, Any]):
+    """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
+
+    It holds nodes and adds nothing to them: their identity, and whatever is stored, does not depend on it. Raises TypeError for what is no
+    node, InputMissing for one that is open.
+    """
+
+    def __init__(self, *nodes: Any, **named: Any) -> None:
+        self._targets: dict[str, Any] = {}
+        for node in nodes:
+            self._add(getattr(node, "payload_name", "target"), node)
+        for name, node in named.items():
+            self._add(name, node)
+
+    def _add(self, name: str, node: Any) -> None:
+        if not is_operand(node):
+            raise TypeError(f"Pipeline was given {node!r:.60} as {name}, which is no node; give fn.step(...) or a Persistable")
+        node.key  # noqa: B018 - an open node says here what it needs
+        if name in self._targets:
+            raise ValueError(f"two targets are named {name!r}; give them by keyword under names of your choice")
+        self._targets[name] = node
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._targets[name]
+        except KeyError:
+            raise KeyError(f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @property
+    def targets(self) -> list[Any]:
+        """The named nodes."""
+        return list(self._targets.values())
+
+    @property
+    def nodes(self) -> list[Any]:
+        """Every node there is in it, upstream before downstream."""
+        return list(walk(*self._targets.values()))
+
+    def run(self, **options: Any) -> RunResult:
+        """`persistable.run` of all targets."""
+        return running.run(self, **options)
+
+    def plan(self, **options: Any) -> planning.Plan:
+        """`persistable.plan` of all targets."""
+        return planning.plan(self, **options)
+
+    def __repr__(self) -> str:
+        return f"<Pipeline: {', '.join(self._targets) or 'empty'}; {len(self.nodes)} nodes>"

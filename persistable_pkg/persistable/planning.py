@@ -1,0 +1,369 @@
+"""What must be generated for some targets, in which order, and why: decided without touching anything.
+
+`planning` is a generator that asks for what it needs to know and is told what happened. `plan` drives it with the real stores and stops
+before anything would begin; `run` drives it to the end; tests drive it with lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from persistable.key import Key
+from persistable.status import Found, found_of
+from persistable.stores.base import Store, enclosing_store
+from persistable.stores.default import default_url
+from persistable.stores.open import open_store
+
+
+class Unit:
+    """One node in one store, as far as a run is concerned with it."""
+
+    __slots__ = ("feeds", "found", "needed", "node", "order", "reason", "sources", "store", "waits")
+
+    def __init__(self, node: Any, store: Any) -> None:
+        self.node = node
+        self.store = store
+        self.found: Found | None = None
+        self.needed = False
+        self.order = 0
+        """Its place in an order that finishes one branch before it begins the next."""
+        self.reason = ""
+        self.sources: list[Unit] | None = None
+        """The units upstream of it; None as long as nobody needed to know."""
+        self.feeds: list[Unit] = []
+        self.waits = 0
+
+    def __lt__(self, other: Unit) -> bool:
+        return self.order < other.order
+
+    def __repr__(self) -> str:
+        return f"<{self.node.key} {self.reason}>"
+
+
+class Look(NamedTuple):
+    """Asks what the stores hold of these units; to be sent a list of `Found`, in the same order."""
+
+    units: list[Unit]
+
+
+class Decided(NamedTuple):
+    """All units that matter: those to be performed, and those that are there already or will not be tried. Send None to go on."""
+
+    needed: list[Unit]
+    reused: list[Unit]
+    left: list[Unit]
+
+
+class Start(NamedTuple):
+    """These units may begin now, and these never will, each with the failed unit it waits for.
+
+    To be sent what has ended since: a list of (unit, whether it succeeded). An empty one is fine.
+    """
+
+    units: list[Unit]
+    skipped: list[tuple[Unit, Unit]]
+
+
+Planning = Generator[Look | Decided | Start, Any, None]
+
+
+def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry") -> Planning:
+    """Plan the (node, store) pairs `targets`. `failed`: ``"retry"`` performs what failed before again, ``"skip"`` leaves it."""
+    graph = _Graph()
+    wanted = list(dict.fromkeys(graph.unit(node, store) for node, store in targets))
+    yield from _decide(graph, wanted, failed)
+    needed = _ordered(wanted)
+    left = [unit for unit in needed if unit.reason == _LEFT]
+    reused = [unit for unit in graph.units() if unit.found is not None and unit.found.stored and unit.needed]
+    yield Decided([unit for unit in needed if unit.reason != _LEFT], reused, left)
+    yield from _carry_out(needed, left)
+
+
+_LEFT = "its last attempt failed, and failures are left as they are"
+
+
+class _Graph:
+    """Units by key and store, each made once."""
+
+    def __init__(self) -> None:
+        self._by_store: dict[str, dict[Key, Unit]] = {}
+        self._stores: dict[int, tuple[Any, dict[Key, Unit]]] = {}
+
+    def unit(self, node: Any, store: Any) -> Unit:
+        where = node._store
+        if where is None:
+            where = store
+        known = self._stores.get(id(where))
+        if known is None:
+            known = self._stores[id(where)] = (where, self._by_store.setdefault(where.url, {}))
+        found = known[1].get(node.key)
+        if found is None:
+            found = known[1][node.key] = Unit(node, where)
+        return found
+
+    def upstream(self, unit: Unit) -> list[Unit]:
+        if unit.sources is None:
+            store = unit.store
+            unit.sources = [self.unit(node, store) for node in unit.node._upstream.values()]
+            if len(unit.sources) > 1:
+                unit.sources = list(dict.fromkeys(unit.sources))
+        return unit.sources
+
+    def units(self) -> Iterator[Unit]:
+        for units in self._by_store.values():
+            yield from units.values()
+
+
+def _decide(graph: _Graph, wanted: list[Unit], failed: str) -> Generator[Look, list[Found], None]:
+    """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such."""
+    frontier = wanted
+    looked = 0
+    for unit in wanted:
+        unit.needed = True
+    while frontier:
+        unknown = _worth_a_look(graph, [unit for unit in frontier if unit.node._persisted and unit.found is None], looked)
+        if unknown:
+            looked += len(unknown)
+            for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
+                unit.found = found
+        following: list[Unit] = []
+        for unit in frontier:
+            unit.reason = _reason(unit, failed)
+            if (unit.found is not None and unit.found.stored) or unit.reason == _LEFT:
+                continue
+            for source in graph.upstream(unit):
+                if not source.needed:
+                    source.needed = True
+                    following.append(source)
+        frontier = following
+
+
+def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
+    """The units asked for, and as many upstream of them as were looked at before: few rounds on long chains, at most twice the looks."""
+    if not asked or len(asked) >= looked:
+        return asked
+    more = list(asked)
+    seen = set(asked)
+    for unit in more:  # grows while it is walked
+        for source in graph.upstream(unit):
+            if source not in seen and len(more) < looked:
+                seen.add(source)
+                more.append(source)
+    return [unit for unit in more if unit.node._persisted and unit.found is None]
+
+
+def _reason(unit: Unit, failed: str) -> str:
+    found = unit.found
+    if found is None:
+        return "it is not persisted, so it runs each time"
+    if not found.stored and found.failed:
+        return "its last attempt failed" if failed == "retry" else _LEFT
+    return found.why
+
+
+def _ordered(wanted: list[Unit]) -> list[Unit]:
+    """The units to perform, upstream before downstream, one branch after the other; their `order`, `waits` and `feeds` are set."""
+    done: list[Unit] = []
+    entered: set[Unit] = set()
+    stack = [(unit, False) for unit in reversed(wanted)]
+    while stack:
+        unit, ready = stack.pop()
+        if ready:
+            unit.order = len(done)
+            done.append(unit)
+            continue
+        if unit in entered or (unit.found is not None and unit.found.stored):
+            continue
+        entered.add(unit)
+        stack.append((unit, True))
+        for source in reversed(unit.sources or ()):
+            if unit.reason != _LEFT and not (source.found is not None and source.found.stored):
+                unit.waits += 1
+                source.feeds.append(unit)
+                if source not in entered:
+                    stack.append((source, False))
+    return done
+
+
+def _carry_out(needed: list[Unit], left: list[Unit]) -> Generator[Start, list[tuple[Unit, bool]], None]:
+    skipped: list[tuple[Unit, Unit]] = []
+    ready = [unit for unit in needed if unit.waits == 0 and unit.reason != _LEFT]
+    remaining = len(needed) - len(left)
+    for unit in ready:
+        unit.waits = _CLOSED
+    for unit in left:
+        _settle(unit, False, ready, skipped)
+    remaining -= len(skipped)
+    while remaining:
+        ended = yield Start(ready, skipped)
+        ready, skipped = [], []
+        for unit, succeeded in ended:
+            _settle(unit, succeeded, ready, skipped)
+        remaining -= len(ended) + len(skipped)
+    if skipped:
+        yield Start([], skipped)
+
+
+_CLOSED = -1
+"""`Unit.waits` of what has begun or never will."""
+
+
+def _settle(unit: Unit, succeeded: bool, ready: list[Unit], skipped: list[tuple[Unit, Unit]]) -> None:
+    """What the end of `unit` means for those downstream of it."""
+    stack = [(unit, succeeded)]
+    while stack:
+        ended, success = stack.pop()
+        for fed in ended.feeds:
+            if fed.waits == _CLOSED:
+                continue
+            fed.waits -= 1
+            begins, never = _verdict(fed.node._needs, success, fed.waits == 0)
+            if begins:
+                fed.waits = _CLOSED
+                ready.append(fed)
+            elif never:
+                fed.waits = _CLOSED
+                skipped.append((fed, unit))
+                stack.append((fed, False))
+
+
+def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
+    """Whether a unit begins, or never will, now that one upstream has ended, `last` of all or not."""
+    if needs == "all":
+        return success and last, not success
+    if needs == "any":
+        return success, last and not success
+    return last, False
+
+
+# driven with real stores
+
+
+def default_store() -> Store:
+    """The store of nodes that name none: the enclosing one, else the default."""
+    return enclosing_store() or open_store(default_url())
+
+
+class Row(NamedTuple):
+    """One node of a plan: what would be done (``"generate"``, ``"reuse"`` or ``"leave"``), why, and after which others."""
+
+    key: Key
+    action: str
+    reason: str
+    after: tuple[Key, ...]
+    store: str
+
+
+class Plan:
+    """What a run would do, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
+
+    def __init__(self, rows: Sequence[Row], nodes: Sequence[Any]) -> None:
+        self.rows = list(rows)
+        self._nodes = list(nodes)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Action to number of nodes."""
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            counts[row.action] = counts.get(row.action, 0) + 1
+        return counts
+
+    @property
+    def jobs(self) -> list[Key]:
+        """Keys of what would be generated."""
+        return [row.key for row in self.rows if row.action == "generate"]
+
+    def to_frame(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        import pandas as pd
+
+        columns = ["name", "key", "action", "reason", "after", "store"]
+        table = [(row.key.name, str(row.key), row.action, row.reason, " ".join(map(str, row.after)), row.store) for row in self.rows]
+        return pd.DataFrame(table, columns=columns)
+
+    def __str__(self) -> str:
+        shown = [(row.action, f"{row.key.name}/{row.key.digest[:8]}", row.reason) for row in self.rows[:_SHOWN]]
+        widths = [max((len(row[column]) for row in shown), default=0) for column in range(2)]
+        lines = [f"{action:<{widths[0]}}  {key:<{widths[1]}}  {reason}" for action, key, reason in shown]
+        if len(self.rows) > _SHOWN:
+            lines.append(f"... and {len(self.rows) - _SHOWN} more")
+        counts = ", ".join(f"{number} to {action}" for action, number in self.counts.items())
+        return "\n".join([counts or "nothing to do", *lines])
+
+    def __repr__(self) -> str:
+        return f"<Plan: {', '.join(f'{number} to {action}' for action, number in self.counts.items()) or 'nothing to do'}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{row.action}</td><td><code>{escape(row.key.name)}/{row.key.digest[:8]}</code></td><td>{escape(row.reason)}</td></tr>"
+            for row in self.rows[:_SHOWN]
+        )
+        more = f"<p>and {len(self.rows) - _SHOWN} more</p>" if len(self.rows) > _SHOWN else ""
+        head = "<tr><th>action</th><th>node</th><th>why</th></tr>"
+        return f'<table style="text-align:left">{head}{rows}</table>{more}'
+
+
+_SHOWN = 60
+
+
+def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
+    """What `run` would do for these targets, and why; nothing is touched.
+
+    `store` is for nodes that name none; `failed` is as for `run`.
+    """
+    base = open_store(store) if store is not None else default_store()
+    steps = planning(pairs(targets, base), failed=failed)
+    request = next(steps)
+    while isinstance(request, Look):
+        request = steps.send(look(request.units))
+    assert isinstance(request, Decided)
+    steps.close()
+    rows: list[Row] = []
+    units: list[Unit] = []
+    for action, some in (("reuse", request.reused), ("leave", request.left), ("generate", request.needed)):
+        for unit in some:
+            after = tuple([source.node.key for source in unit.sources or () if action == "generate"])
+            rows.append(Row(unit.node.key, action, unit.reason, after, unit.store.url))
+            units.append(unit)
+    return Plan(rows, [unit.node for unit in units])
+
+
+def look(units: list[Unit]) -> list[Found]:
+    """What the stores hold of `units`, in as few calls as each store allows."""
+    return found_of([(unit.node.key, unit.store) for unit in units])
+
+
+def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
+
+    Raises TypeError for anything else, InputMissing for a node that is open.
+    """
+    found: list[tuple[Any, Any]] = []
+    stack: list[Any] = list(reversed(list(targets)))
+    while stack:
+        target = stack.pop()
+        if getattr(type(target), "_is_persistable_node", False) and not isinstance(target, type):
+            target.key  # noqa: B018 - an open node says here what it needs
+            found.append((target, target._store or store))
+        elif isinstance(target, dict):
+            stack.extend(reversed(list(target.values())))  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(target, list | tuple):
+            stack.extend(reversed(target))  # pyright: ignore[reportUnknownArgumentType]
+        elif hasattr(target, "targets"):
+            stack.extend(reversed(list(target.targets)))
+        else:
+            raise TypeError(f"{target!r:.80} is nothing to run: give nodes, lists or dicts of them, or a Pipeline")
+    return found

@@ -1,0 +1,168 @@
+"""What a run leaves: nodes bound to their stores, records, and failures as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from persistable.errors import RunFailed
+from persistable.key import Key
+from persistable.record import SUFFIX, Record
+
+
+class NodeFailure:
+    """One node that failed for good: what it was, what it raised, and a way to see it happen again.
+
+    node: bound to its store. error: what was raised; where it could not cross from another process, a `RemoteError` that stands for it.
+    traceback: as text. attempts: tries made. seconds: what the last one took.
+    """
+
+    def __init__(self, node: Any, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
+        self.node = node
+        self.error = error
+        self.traceback = traceback
+        self.attempts = attempts
+        self.seconds = seconds
+
+    @property
+    def key(self) -> Key:
+        """The key of the node."""
+        key: Key = self.node.key
+        return key
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params tree of the node, upstream included: the inputs that led to it."""
+        tree: dict[str, Any] = self.node.params_tree
+        return tree
+
+    def reproduce(self) -> Any:
+        """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
+        twin = self.node._twin(self.node._store)
+        return twin.generate(persist=False).payload
+
+    def __repr__(self) -> str:
+        times = f" after {self.attempts} attempts" if self.attempts > 1 else ""
+        return f"<{self.key}: {type(self.error).__name__}: {self.error}{times}>"
+
+
+class RunResult(Mapping[Any, Any]):
+    """The outcome of a run. ``result[node]`` is that node, bound to its store.
+
+    failures: a `NodeFailure` for each node that failed by itself. skipped: key of each node that was not tried to that of the failed one it
+    waits for. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` and ``"cancelled"`` to numbers of nodes. seconds: from start to
+    end.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._nodes: dict[Key, tuple[Any, Any, str, float, int]] = {}
+        self._held: dict[Key, Any] = {}
+        self.failures: list[NodeFailure] = []
+        self.skipped: dict[Key, Key] = {}
+        self.seconds = 0.0
+
+    def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
+        """Keep how one node ended."""
+        self._nodes[node.key] = (node, store, status, seconds, attempts)
+
+    def hold(self, key: Key, payload: Any) -> None:
+        """Keep the payload of a target that is not persisted."""
+        self._held[key] = payload
+
+    def __getitem__(self, target: Any) -> Any:
+        key = target if isinstance(target, Key) else getattr(target, "key", None)
+        known = self._nodes.get(key) if key is not None else None
+        if known is None:
+            if key is None or isinstance(target, Key):
+                raise KeyError(target)
+            return target._twin(target._store or self._store)  # not needed by the run: whatever its store has of it
+        node, store, *_ = known
+        bound = (node if isinstance(target, Key) else target)._twin(store)
+        if key in self._held:
+            bound._hold(self._held[key])
+        return bound
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, target: object) -> bool:
+        return getattr(target, "key", target) in self._nodes
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many nodes ended in which way."""
+        counts = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
+        for _, _, status, _, _ in self._nodes.values():
+            counts[status] += 1
+        return counts
+
+    @property
+    def records(self) -> dict[Key, Record]:
+        """The records of all nodes of the run that have one, read now, each store asked once."""
+        stores: dict[str, tuple[Any, list[Key]]] = {}
+        for key, (node, store, *_) in self._nodes.items():
+            if node._persisted:
+                stores.setdefault(store.url, (store, []))[1].append(key)
+        found: dict[Key, Record] = {}
+        for store, keys in stores.values():
+            data = store.get_many([key.path + SUFFIX for key in keys])
+            found.update({key: Record.parse(data[key.path + SUFFIX], key) for key in keys if key.path + SUFFIX in data})
+        return found
+
+    def status(self, node: Any) -> str:
+        """How a node ended: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError for strangers."""
+        return self._nodes[node if isinstance(node, Key) else node.key][2]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a node: name, key, status, seconds, attempts, error."""
+        errors = {failure.key: f"{type(failure.error).__name__}: {failure.error}" for failure in self.failures}
+        errors.update({key: f"waits for {cause}" for key, cause in self.skipped.items()})
+        return [
+            {
+                "name": key.name,
+                "key": str(key),
+                "status": status,
+                "seconds": seconds,
+                "attempts": attempts,
+                "error": errors.get(key),
+            }
+            for key, (_, _, status, seconds, attempts) in self._nodes.items()
+        ]
+
+    def to_frame(self) -> Any:
+        """`rows` as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows(), columns=["name", "key", "status", "seconds", "attempts", "error"])
+
+    def failed(self) -> RunFailed:
+        """The failures as one exception group."""
+        counts = self.counts
+        text = f"{counts['failed']} of {len(self)} nodes failed"
+        if counts["skipped"]:
+            text += f", and {counts['skipped']} that need them were skipped"
+        group = RunFailed(text, [failure.error for failure in self.failures])
+        group.result = self
+        return group
+
+    def __repr__(self) -> str:
+        return f"<RunResult: {', '.join(f'{number} {status}' for status, number in self.counts.items() if number) or 'nothing to do'}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        body = "".join(
+            f"<tr><td>{row['status']}</td><td><code>{escape(row['key'][: len(row['name']) + 9])}</code></td>"
+            f"<td>{row['seconds']:.3g} s</td><td>{escape(row['error'] or '')}</td></tr>"
+            for row in self.rows()[:_SHOWN]
+        )
+        more = f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else ""
+        head = "<tr><th>status</th><th>node</th><th>took</th><th></th></tr>"
+        return f'<p>{escape(repr(self)[1:-1])}</p><table style="text-align:left">{head}{body}</table>{more}'
+
+
+_SHOWN = 60

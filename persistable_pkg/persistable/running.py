@@ -1,0 +1,563 @@
+"""`run`: the short loop between a plan that decides and an executor that carries.
+
+It alone owns how much is under way, retries, timeouts, limits, and what a failure means for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent import futures
+from contextlib import ExitStack, contextmanager
+from heapq import heappop, heappush
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal
+
+from persistable import events, generation
+from persistable.core import Persistable
+from persistable.errors import NotEnforceable, PayloadCorrupted, PersistableError, StoreError, TimedOut
+from persistable.executors.base import Executor
+from persistable.generation import FAILED
+from persistable.planning import Decided, Look, Start, Unit, default_store, look, pairs, planning
+from persistable.resources import Resources, Retry
+from persistable.result import NodeFailure, RunResult
+from persistable.room import Room
+from persistable.stored import find_failure
+from persistable.stores.open import open_store
+from persistable.worker import HANDED, Job, Outcome, failed, pack, perform, perform_packed, stub
+
+if TYPE_CHECKING:
+    import os
+
+    from persistable.stores.base import Store
+
+
+def run(
+    *targets: Any,
+    executor: str | futures.Executor = "inline",
+    max_workers: int | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    errors: Literal["raise", "return"] = "raise",
+    fail_fast: bool = False,
+    failed: Literal["retry", "skip"] = "retry",
+    progress: bool = False,
+    hooks: Sequence[events.Hook] = (),
+    limits: Mapping[str, float] | None = None,
+) -> RunResult:
+    """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
+
+    Parameters:
+        targets: nodes, lists or dicts of nodes, pipelines.
+        executor: ``"inline"``, ``"threads"``, ``"processes"``, one of `persistable.executors`, or any `concurrent.futures.Executor`. One
+            that is made here is shut down here.
+        max_workers: how many nodes at once, for ``"threads"`` and ``"processes"``; by default as many as the machine has cores.
+        store: for nodes that name none; by default the enclosing or the default one.
+        errors: ``"raise"`` one RunFailed at the end, whose ``.result`` is the result, or ``"return"`` failures as values in the result.
+        fail_fast: stop everything at the first failure; otherwise all that can finish does.
+        failed: ``"retry"`` what is recorded as failed, or ``"skip"`` it and what depends on it.
+        progress: show how far it is, in the terminal or the notebook.
+        hooks: are called with every event of the run.
+        limits: how much of each named resource there is, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
+
+    Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
+    leaves what is committed, and records nothing as failed.
+    """
+    if errors not in ("raise", "return") or failed not in ("retry", "skip"):
+        raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
+    base = open_store(store) if store is not None else default_store()
+    wanted = pairs(targets, base)
+    with ExitStack() as stack:
+        for hook in (*hooks, *_bars(progress)):
+            stack.enter_context(events.subscribe(hook))
+        carrier = stack.enter_context(_carrier(executor, max_workers))
+        loop = _Loop(carrier, base, wanted, fail_fast, limits or {})
+        result = loop.run(failed)
+    if errors == "raise" and result.failures:
+        raise result.failed()
+    return result
+
+
+def _bars(progress: bool) -> list[events.Hook]:
+    if not progress:
+        return []
+    from persistable.bars import Progress
+
+    return [Progress()]
+
+
+@contextmanager
+def _carrier(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
+    if isinstance(executor, Executor):
+        yield executor
+        return
+    if isinstance(executor, futures.Executor):
+        from persistable.executors import FuturesExecutor
+
+        yield FuturesExecutor(executor)
+        return
+    made = _made(executor, max_workers)
+    try:
+        yield made
+    except BaseException:
+        made.shutdown(wait=True, cancel_futures=True)
+        raise
+    made.shutdown(wait=True)
+
+
+def _made(name: str, max_workers: int | None) -> Executor:
+    from persistable import executors
+
+    if name == "inline":
+        return executors.InlineExecutor()
+    if name == "threads":
+        return executors.ThreadExecutor(max_workers)
+    if name == "processes":
+        return executors.ProcessExecutor(max_workers)
+    raise ValueError(
+        f'executor is {name!r}; give "inline", "threads", "processes", one of persistable.executors, or any concurrent.futures.Executor'
+    )
+
+
+class _Attempt:
+    """One try at one unit, under way."""
+
+    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
+
+    def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
+        self.unit = unit
+        self.number = number
+        self.future = future
+        self.started = time.time()
+        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
+        self.begun: float | None = None
+        """When it was first seen running: waiting for a worker does not count against its time."""
+
+
+class _Loop:
+    """The state of one run."""
+
+    def __init__(self, executor: Executor, base: Any, wanted: list[tuple[Any, Any]], fail_fast: bool, limits: Mapping[str, float]) -> None:
+        self._executor = executor
+        self._inline = executor.shares_memory and executor.workers == 1 and executor.name == "inline"
+        self._base = base
+        self._wanted = wanted
+        self._targets = {node.key for node, _ in wanted}
+        self._fail_fast = fail_fast
+        self._room = Room(executor, limits)
+        self._result = RunResult(base)
+        self._running: dict[futures.Future[Any], _Attempt] = {}
+        self._arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
+        self._delayed: list[tuple[float, int, Unit]] = []
+        self._tries: dict[Unit, int] = {}
+        self._healed: set[Unit] = set()
+        self._ended: list[tuple[Unit, bool]] = []
+        self._payloads: dict[Unit, Any] = {}
+        self._users: dict[Unit, int] = {}
+        self._failed: set[Unit] = set()
+        self._shelf = f"{HANDED}/{generation.new_token()}"
+        self._handed: dict[Unit, str] = {}
+        self._brief = _Brief()
+
+    # the whole
+
+    def run(self, failed: str) -> RunResult:
+        """Plan, carry out, clean up."""
+        start = time.perf_counter()
+        steps = planning(self._wanted, failed=failed)
+        decided = None
+        try:
+            request = next(steps)
+            while isinstance(request, Look):
+                request = steps.send(look(request.units))
+            assert isinstance(request, Decided)
+            decided = request
+            self._begin(decided)
+            self._carry_out(steps)
+        except BaseException:
+            self._abort()
+            raise
+        finally:
+            steps.close()
+            self._result.seconds = time.perf_counter() - start
+            if decided is not None:
+                self._finish(decided)
+        return self._result
+
+    def _carry_out(self, steps: Any) -> None:
+        request = next(steps, None)
+        while request is not None:
+            assert isinstance(request, Start)
+            for unit in request.units:
+                self._room.queue(unit)
+            for unit, cause in request.skipped:
+                self._skip(unit, cause)
+            ended = self._advance()
+            if self._fail_fast and self._failed:
+                self._abort()
+                return
+            try:
+                request = steps.send(ended)
+            except StopIteration:
+                return
+
+    def _begin(self, decided: Decided) -> None:
+        for unit in decided.reused:
+            self._result.note(unit.node, unit.store, "reused")
+        for unit in decided.left:
+            self._leave(unit)
+        self._check(decided.needed)
+        for unit in decided.needed:
+            if unit.sources:
+                for source in unit.sources:
+                    if not source.node._persisted:
+                        self._users[source] = self._users.get(source, 0) + 1
+        if events.listened():
+            expected = expected_seconds(decided.needed) if decided.needed else {}
+            events.emit(events.RunStarted(jobs=len(decided.needed), workers=self._executor.workers, expected=expected))
+
+    def _check(self, needed: list[Unit]) -> None:
+        """Refuse, before anything begins, what this executor could not do."""
+        name = self._executor.name
+        asked: set[int] = set()
+        for unit in needed:
+            resources: Resources | None = unit.node.resources
+            if resources is not None and id(resources) not in asked:
+                asked.add(id(resources))
+                if resources.time is not None and not self._executor.stops:
+                    raise NotEnforceable(
+                        f"{unit.node.key} may take {resources.time:g} s, but the {name} executor cannot stop work that is running; "
+                        'use executor="processes" or RayExecutor, or drop `time` from its resources',
+                        key=unit.node.key,
+                        executor=name,
+                        wanted=f"time={resources.time:g}",
+                    )
+                self._room.check(unit.node.key, resources)
+            if not self._executor.shares_memory and unit.store.url.startswith("memory:"):
+                raise NotEnforceable(
+                    f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
+                    "cannot put it; use a folder or another store, or threads",
+                    key=unit.node.key,
+                    executor=name,
+                    wanted=unit.store.url,
+                )
+
+    def _finish(self, decided: Decided) -> None:
+        for unit in decided.needed:
+            if unit.node.key not in self._result:
+                self._result.note(unit.node, unit.store, "cancelled")
+        for unit, path in self._handed.items():
+            try:
+                if unit.node.key in self._targets and unit not in self._failed:
+                    import pickle
+
+                    self._result.hold(unit.node.key, pickle.loads(self._base.get(path)))
+                self._base.delete(path)
+            except (OSError, StoreError):  # an attempt that never got so far
+                continue
+        if events.listened():
+            failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self._result.failures])
+            events.emit(events.RunFinished(counts=self._result.counts, failures=failures, seconds=self._result.seconds))
+
+    # carrying out
+
+    def _advance(self) -> list[tuple[Unit, bool]]:
+        """Begin what there is room for, then wait until something has ended; nothing, when nothing is left to wait for."""
+        while True:
+            self._wake()
+            if self._inline:
+                unit = self._room.take(0)
+                if unit is not None:
+                    self._perform_here(unit)
+            else:
+                self._submit()
+            if self._ended:
+                ended, self._ended = self._ended, []
+                return ended
+            if self._running:
+                self._wait()
+            elif self._delayed:
+                time.sleep(max(0.0, self._delayed[0][0] - time.monotonic()))
+            elif not self._room.waiting:
+                return []
+
+    def _wake(self) -> None:
+        while self._delayed and self._delayed[0][0] <= time.monotonic():
+            self._room.queue(heappop(self._delayed)[2])
+
+    def _perform_here(self, unit: Unit) -> None:
+        number = self._tries[unit] = self._tries.get(unit, 0) + 1
+        token = unit.found.token if unit.found is not None else None
+        node = unit.node._twin(unit.store)
+        outcome, payload = perform(node, unit.store, token, self._given(unit), number)
+        self._room.release(unit)
+        self._settle(unit, outcome, payload)
+
+    def _given(self, unit: Unit) -> dict[Any, Any]:
+        """What is upstream of it and not persisted, by key."""
+        given: dict[Any, Any] = {}
+        for source in unit.sources or ():
+            if source in self._failed:
+                given[source.node.key] = FAILED
+            elif not source.node._persisted and source in self._payloads:
+                given[source.node.key] = self._payloads[source]
+        return given
+
+    def _submit(self) -> None:
+        while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
+            number = self._tries[unit] = self._tries.get(unit, 0) + 1
+            resources = unit.node.resources if self._executor.places else None
+            try:
+                function, argument = self._task(unit, number)
+                future = self._executor.submit_for(resources, function, argument)
+            except Exception as error:  # noqa: BLE001 - a node that cannot be sent fails by itself
+                self._settle(unit, _driver_failure(error, unit, number), None)
+                continue
+            self._running[future] = _Attempt(unit, number, future)
+            future.add_done_callback(self._arrived.put)
+
+    def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
+        token = unit.found.token if unit.found is not None else None
+        if self._executor.shares_memory:
+            return _performed, (unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
+        given: dict[Any, str | None] = {}
+        for source in unit.sources or ():
+            if source in self._failed:
+                given[source.node.key] = None
+            elif source in self._handed:
+                given[source.node.key] = self._handed[source]
+        path = None
+        if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
+            path = self._handed[unit] = f"{self._shelf}/{unit.node.key.digest}"
+        node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
+        return perform_packed, pack(Job(node, unit.store, token, number, self._base, given, path, events.listened()))
+
+    def _wait(self) -> None:
+        """Take what has arrived; if nothing has, wait for it, but not beyond the next retry or timeout."""
+        until = self._next_moment()
+        try:
+            future = self._arrived.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+        except Empty:
+            self._stop_overdue()
+            return
+        while True:
+            self._take(future)
+            try:
+                future = self._arrived.get_nowait()
+            except Empty:
+                return
+
+    def _next_moment(self) -> float | None:
+        moments = [self._delayed[0][0]] if self._delayed else []
+        for attempt in self._running.values():
+            if attempt.limit is not None:
+                if attempt.begun is None and attempt.future.running():
+                    attempt.begun = time.monotonic()
+                moments.append(time.monotonic() + 0.1 if attempt.begun is None else attempt.begun + attempt.limit)
+        return min(moments) if moments else None
+
+    def _stop_overdue(self) -> None:
+        for attempt in list(self._running.values()):
+            if attempt.limit is None or attempt.begun is None or time.monotonic() < attempt.begun + attempt.limit:
+                continue
+            if not self._executor.stop(attempt.future):
+                continue  # it has just ended: its own outcome counts
+            del self._running[attempt.future]
+            self._room.release(attempt.unit)
+            error = TimedOut(
+                f"{attempt.unit.node.key} was stopped after {attempt.limit:g} s, the time its resources allow; give it more, or less to do",
+                key=attempt.unit.node.key,
+                seconds=attempt.limit,
+            )
+            self._settle(attempt.unit, self._killed(attempt, error), None)
+
+    def _take(self, future: futures.Future[Any]) -> None:
+        attempt = self._running.pop(future, None)
+        if attempt is None:
+            return  # stopped, and seen to already
+        self._room.release(attempt.unit)
+        payload = None
+        try:
+            found = future.result()
+            outcome, payload = found if type(found) is tuple else (found, None)
+        except (Exception, futures.CancelledError) as error:  # noqa: BLE001 - the executor's own: a worker that died
+            kept = error if isinstance(error, Exception) else PersistableError(f"cancelled by somebody else: {error!r}")
+            outcome = self._killed(attempt, kept)
+        self._brief.saw(outcome.seconds)
+        for event in outcome.events:
+            events.emit(event, attempt.unit.node.logger)
+        self._settle(attempt.unit, outcome, payload)
+
+    def _killed(self, attempt: _Attempt, error: Exception) -> Outcome:
+        """An attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
+        unit = attempt.unit
+        outcome = _driver_failure(error, unit, attempt.number)
+        if unit.node._persisted:
+            try:
+                generation.tidy(unit.store, unit.node.key)
+                failure = find_failure(unit.store, unit.node.key)
+                number = failure.attempt + 1 if failure is not None else attempt.number
+                took = time.time() - attempt.started
+                generation.record_failure(unit.node, unit.store, error, number, attempt.started, took)
+            except StoreError as second:
+                error.add_note(f"and the failure could not be recorded: {second}")
+        events.emit(
+            events.Failed(key=unit.node.key, attempt=attempt.number, error=f"{type(error).__name__}: {error}", seconds=outcome.seconds),
+            unit.node.logger,
+        )
+        return outcome
+
+    # what an outcome means
+
+    def _settle(self, unit: Unit, outcome: Outcome, payload: Any) -> None:
+        if outcome.succeeded:
+            if not unit.node._persisted and self._executor.shares_memory:
+                self._keep(unit, payload)
+            self._close(unit, "done", outcome)
+            return
+        assert outcome.error is not None
+        if self._heal(unit, outcome.error):
+            return
+        retry: Retry | None = unit.node.retry
+        if outcome.again and retry is not None and outcome.attempt < retry.attempts:
+            delay = retry.delay_after(outcome.attempt)
+            heappush(self._delayed, (time.monotonic() + delay, unit.order, unit))
+            text = f"{type(outcome.error).__name__}: {outcome.error}"
+            events.emit(events.Retried(key=unit.node.key, attempt=outcome.attempt, delay=delay, error=text), unit.node.logger)
+            return
+        self._fail(unit, outcome)
+
+    def _heal(self, unit: Unit, error: Exception) -> bool:
+        """Generate an upstream payload that turned out to be corrupt again, once, and perform `unit` once more."""
+        key = getattr(error, "key", None)
+        source = next((each for each in unit.sources or () if each.node.key == key), None)
+        if not isinstance(error, PayloadCorrupted) or source is None or source in self._healed or not source.node._persisted:
+            return False
+        self._healed.add(source)
+        try:
+            source.node._twin(source.store).load_generate()
+        except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
+            return False
+        self._tries[unit] -= 1
+        self._room.queue(unit)
+        return True
+
+    def _keep(self, unit: Unit, payload: Any) -> None:
+        if self._users.get(unit):
+            self._payloads[unit] = payload
+        if unit.node.key in self._targets:
+            self._result.hold(unit.node.key, payload)
+
+    def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
+        self._result.note(unit.node, unit.store, status, outcome.seconds, outcome.attempt)
+        self._ended.append((unit, status == "done"))
+        self._let_go(unit)
+        if events.listened(level=10):
+            events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=outcome.seconds))
+
+    def _let_go(self, unit: Unit) -> None:
+        """Payloads that are held only for `unit` are not needed any more."""
+        for source in unit.sources or ():
+            users = self._users.get(source)
+            if users is not None:
+                self._users[source] = users - 1
+                if users == 1:
+                    self._payloads.pop(source, None)
+
+    def _fail(self, unit: Unit, outcome: Outcome) -> None:
+        error = outcome.error
+        assert error is not None
+        name = f"while generating {unit.node.key}"
+        if not any(note.startswith(name) for note in getattr(error, "__notes__", ())):
+            error.add_note(f"{name} ({type(unit.node).__name__})")
+        if outcome.traceback and error.__traceback__ is None:
+            error.add_note(f"where it was raised:\n{outcome.traceback}")
+        self._failed.add(unit)
+        lines = outcome.traceback or _lines(error)
+        self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, lines, outcome.attempt, outcome.seconds))
+        self._close(unit, "failed", outcome)
+
+    def _leave(self, unit: Unit) -> None:
+        """A node that failed in an earlier run and is not tried again."""
+        failure = find_failure(unit.store, unit.node.key)
+        text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
+        self._result.note(unit.node, unit.store, "skipped")
+        self._result.skipped[unit.node.key] = unit.node.key
+        self._failed.add(unit)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node.logger)
+
+    def _skip(self, unit: Unit, cause: Unit) -> None:
+        self._result.note(unit.node, unit.store, "skipped")
+        self._result.skipped[unit.node.key] = cause.node.key
+        self._failed.add(unit)
+        self._let_go(unit)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), unit.node.logger)
+        if events.listened(level=10):
+            events.emit(events.Performed(key=unit.node.key, outcome="skipped", seconds=0.0))
+
+    def _abort(self) -> None:
+        """End all that is under way, and what it leaves behind. What cannot be stopped is waited for: it must not go on alone."""
+        for future in list(self._running):
+            future.cancel()
+        for future, attempt in list(self._running.items()):
+            if self._executor.stops and self._executor.stop(future) and attempt.unit.node._persisted:
+                try:
+                    generation.tidy(attempt.unit.store, attempt.unit.node.key)
+                except StoreError:
+                    continue  # it is garbage that nobody reads
+        futures.wait(self._running)
+        self._running.clear()
+
+
+def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
+    return perform(*arguments)
+
+
+def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:
+    return failed(error, unit.node.retry, number, 0.0)
+
+
+def _lines(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
+
+
+class _Brief:
+    """How long tasks take of late, to keep more of them at hand where they are shorter than it takes to send the next."""
+
+    def __init__(self) -> None:
+        self._mean = 1.0
+
+    def saw(self, seconds: float) -> None:
+        self._mean += 0.1 * (seconds - self._mean)
+
+    def window(self, workers: int) -> int:
+        """How many tasks may be under way."""
+        if self._mean > 0.05:
+            return workers + 1
+        return workers * (4 if self._mean > 0.005 else 64)
+
+
+def expected_seconds(needed: list[Unit]) -> dict[str, float]:
+    """Payload name to the median seconds of generations on record, for the first names and a few records of each."""
+    from statistics import median
+
+    from persistable.record import SUFFIX, Record
+
+    places = {unit.node.payload_name: unit.store for unit in needed if unit.node._persisted}
+    found: dict[str, float] = {}
+    for name, store in list(places.items())[:_NAMES]:
+        paths = [path for path, _ in zip((path for path in store.list(name) if path.endswith(SUFFIX)), range(_RECORDS), strict=False)]
+        seconds: list[float] = []
+        for data in store.get_many(paths).values():
+            try:
+                seconds.append(Record.parse(data).seconds)
+            except PayloadCorrupted:
+                continue
+        if seconds:
+            found[name] = median(seconds)
+    return found
+
+
+_NAMES = 40
+_RECORDS = 12

@@ -1,0 +1,230 @@
+"""One job, performed where it landed: descriptions and facts go in, facts come out. Payloads go through the store."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+from persistable import events, generation
+from persistable.code import Fingerprint
+from persistable.errors import PayloadNotRepresentable, PersistableError
+from persistable.executors.base import portable
+from persistable.generation import FAILED
+from persistable.key import Key
+from persistable.lineage import swapped
+from persistable.resources import Retry
+
+HANDED = ".persistable/handed"
+"""Where payloads that are not persisted are handed from process to process while a run lasts."""
+
+
+class Job(NamedTuple):
+    """What another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
+
+    shelf: the store in which payloads that are not persisted are handed over. given: upstream key to path there, or None for one that
+    failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
+    """
+
+    node: Any
+    store: Any
+    token: str | None
+    attempt: int
+    shelf: Any
+    given: dict[Key, str | None]
+    hand_over: str | None
+    events: bool
+
+
+class Outcome(NamedTuple):
+    """How one attempt ended: facts that cross any border.
+
+    error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
+    """
+
+    succeeded: bool
+    seconds: float
+    error: Exception | None = None
+    traceback: str = ""
+    again: bool = False
+    attempt: int = 1
+    events: tuple[events.Event, ...] = ()
+
+
+def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Any]:
+    """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
+
+    `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken.
+    """
+    start = time.perf_counter()
+    try:
+        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
+        return failed(error, node.retry, attempt, time.perf_counter() - start), None
+    return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
+
+
+def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
+    """The outcome of an attempt that raised `error`."""
+    kept = error if isinstance(error, Exception) else portable(error)
+    return Outcome(False, seconds, kept, again=wants_again(error, retry), attempt=attempt)
+
+
+def wants_again(error: BaseException, retry: Retry | None) -> bool:
+    """Whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
+    if retry is None or retry.attempts <= 1:
+        return False
+    if isinstance(retry.on, type | tuple):
+        return isinstance(error, retry.on)
+    try:
+        return bool(retry.on(error))
+    except Exception:  # noqa: BLE001 - a predicate that fails has not asked for another try
+        return False
+
+
+# across a border
+
+
+def pack(job: Job) -> bytes:
+    """`job` as bytes. Classes and functions of ``__main__``, and those made inside functions, go by value, others by reference."""
+    try:
+        data = pickle.dumps(job, 5)
+        if b"__main__" not in data:
+            return data
+    except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+        pass
+    import cloudpickle
+
+    try:
+        data = cloudpickle.dumps(job)
+    except Exception as error:
+        raise PersistableError(
+            f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
+            'run it with executor="threads" or "inline", or change what stands in the way',
+            key=job.node.key,
+        ) from error
+    return data
+
+
+def perform_packed(data: bytes) -> Outcome:
+    """Perform a packed job in this process; never raises."""
+    start = time.perf_counter()
+    try:
+        job: Job = pickle.loads(data)
+    except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
+        return _portable(failed(error, None, 1, time.perf_counter() - start), error)
+    heard: list[events.Event] = []
+    with _heard(job, heard):
+        try:
+            given = {key: FAILED if path is None else pickle.loads(job.shelf.get(path)) for key, path in job.given.items()}
+            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt)
+            if outcome.succeeded and job.hand_over is not None:
+                _hand_over(job, payload)
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
+            outcome = failed(error, None, job.attempt, time.perf_counter() - start)
+    outcome = outcome._replace(events=tuple(heard))
+    return outcome if outcome.error is None else _portable(outcome, outcome.error)
+
+
+def _portable(outcome: Outcome, error: BaseException) -> Outcome:
+    import traceback
+
+    lines = "".join(traceback.format_exception(error))
+    return outcome._replace(error=portable(error), traceback=lines)
+
+
+def _hand_over(job: Job, payload: Any) -> None:
+    import cloudpickle
+
+    assert job.hand_over is not None
+    try:
+        data = cloudpickle.dumps(payload, 5)
+    except Exception as error:
+        raise PayloadNotRepresentable(
+            f"the payload of {job.node.key} is not persisted and cannot be pickled, so it cannot be handed to another process "
+            f'({type(error).__name__}: {error}); run with executor="threads" or "inline"',
+            format="pickle",
+            reason=str(error),
+        ) from error
+    job.shelf.put(job.hand_over, data)
+
+
+class _heard:  # noqa: N801 - used as ``with _heard(...)``
+    """Collect the events of one job, whatever else this process does at the same time."""
+
+    def __init__(self, job: Job, into: list[events.Event]) -> None:
+        self._hook: events.subscribe | None = None
+        if job.events:
+            key = job.node.key
+
+            def hook(event: events.Event) -> None:
+                if getattr(event, "key", None) == key and not isinstance(event, events.Progressed):
+                    into.append(event)
+
+            self._hook = events.subscribe(hook)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.cancel()
+
+
+# stubs
+
+_fingerprints: dict[Any, tuple[Any, Fingerprint]] = {}
+
+
+def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
+    """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
+
+    It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
+    gives the store of each upstream node.
+    """
+    twin = node._twin(stores(node))
+    made: dict[int, Any] = {}
+
+    def of(upstream: Any) -> Any:
+        if id(upstream) not in made:
+            made[id(upstream)] = _leaf(upstream, stores(upstream), root)
+        return made[id(upstream)]
+
+    twin.__dict__ = swapped(twin.__dict__, of, root)
+    if node._persisted:
+        twin._given_facts = node._facts()
+    twin._given_code = _fingerprint(node)
+    return twin
+
+
+def _leaf(node: Any, store: Any, root: type) -> Any:
+    """`node` without what is upstream of it: enough to load its payload."""
+    twin = node._twin(store)
+    state: dict[str, Any] = twin.__dict__
+    state["_upstream"] = {}
+    for name, value in list(state.items()):
+        if _holds(value, root):
+            del state[name]
+    if "_arguments" in state:
+        state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
+    state["_is_leaf"] = True
+    state["_given_code"] = _fingerprint(node)
+    return twin
+
+
+def _holds(value: Any, root: type) -> bool:
+    if isinstance(value, root):
+        return True
+    kind: Any = value.__class__
+    if kind is dict:
+        return any(_holds(item, root) for item in cast("Mapping[Any, Any]", value).values())
+    return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
+
+
+def _fingerprint(node: Any) -> Fingerprint:
+    code = node._code()
+    known = _fingerprints.get(node._made_by())
+    if known is None or known[0] is not code:
+        known = _fingerprints[node._made_by()] = (code, code.fingerprint())
+    return known[1]
