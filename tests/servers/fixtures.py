@@ -59,7 +59,7 @@ def _s3_bucket(endpoint: str, key: str, secret: str) -> Iterator[Bucket]:
 
 @dataclass
 class GCSServer:
-    """Where the emulator answers, and the file it notes each POST in, to see preconditions that it ignores."""
+    """Where the emulator answers, and the file it notes each POST in, to see the preconditions that were sent."""
 
     endpoint: str
     posts: Path
@@ -67,7 +67,7 @@ class GCSServer:
 
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GCSServer]:
-    """A GCS emulator, threaded; it ignores preconditions, so it cannot test exclusive creation."""
+    """A GCS emulator, threaded; of the preconditions it heeds only the one of exclusive creation."""
     need("gcp_storage_emulator", "gcsfs")
     folder = tmp_path_factory.mktemp("gcs")
     posts = folder / "posts"

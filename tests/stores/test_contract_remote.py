@@ -58,7 +58,6 @@ class TestS3(S3Contract):
 
 class TestGCS(StoreContract):
     good_paths: ClassVar[list[str]] = [path for path in GOOD_PATHS if path != "a;b"]  # the emulator cuts a URL at a semicolon
-    creates = False  # the emulator ignores ifGenerationMatch; test_object.py asserts that it is sent
     many = 150  # the emulator drops connections under more; S3 lists over several pages
     examples = 8
     rounds = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, BinaryIO
@@ -13,6 +14,7 @@ from persistable.stores.failures import kind_of
 from persistable.stores.remote import BLOCK, Ranges, Remote, Upload
 
 _PIECE = 16 << 20
+_CREATION = "persistable-creation"  # metadata that tells one creation from every other
 
 
 class GCS(Remote):
@@ -32,11 +34,24 @@ class GCS(Remote):
         return self.fs.call(*arguments, json_out=True, **more)
 
     def create(self, place: str, data: Bytes) -> bool:
+        mark = os.urandom(16).hex()
         try:
-            self.fs.pipe_file(place, bytes(data), mode="create")
+            self.fs.pipe_file(place, bytes(data), mode="create", metadata={_CREATION: mark})
         except FileExistsError:
-            return False
+            return self._created(place, mark)
         return True
+
+    def _created(self, place: str, mark: str) -> bool:
+        """Whether what is there is our own: where the answer to a request is lost, it is sent again, and then refused because of itself."""
+        try:
+            found = self._call("GET", "b/{}/o/{}", self.bucket, self._key(place))
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            if kind_of(error) != "denied":  # we may write and not read: then the refusal is all we know
+                raise
+            return False
+        return bool(found.get("metadata", {}).get(_CREATION) == mark)
 
     def info(self, place: str) -> Stat | None:
         try:

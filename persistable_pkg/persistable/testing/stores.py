@@ -133,7 +133,9 @@ class StoreContract:
 
         numbers = array.array("d", [1.5, -2.0, 3.25])
         whole = bytes(range(256))
-        for data in (b"", bytearray(b"abc"), memoryview(b"abc"), memoryview(numbers), memoryview(whole)[::2], memoryview(whole)[7:9]):
+        line_ends = (b"\r", b"\n", b"\r\n", b"\n\r", b"a\r\nb\r", b"\n\na\r\n")
+        views = (memoryview(b"abc"), memoryview(numbers), memoryview(whole)[::2], memoryview(whole)[7:9])
+        for data in (b"", bytearray(b"abc"), *line_ends, *views):
             expected = bytes(data)
             store.put("put", data)
             assert store.get("put") == expected
