@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 Buffer: TypeAlias = bytes | memoryview
 Parts: TypeAlias = Sequence[Buffer]
@@ -42,10 +42,11 @@ def pack(value: Any) -> Parts:
             return [data, *aside]
     except Exception:  # noqa: BLE001 - cloudpickle will do it or say why not
         pass
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
     aside.clear()
-    return [cloudpickle.dumps(value, protocol=5, buffer_callback=keep), *aside]
+    dumps = cast("Callable[..., bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType]
+    return [dumps(value, protocol=5, buffer_callback=keep), *aside]
 
 
 def unpack(parts: Parts) -> Any:

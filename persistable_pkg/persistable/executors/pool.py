@@ -54,6 +54,7 @@ class Pool:
         self._stillborn = 0
         self._closing = False
         self._abandoned = False
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._timeout: float | None = None
         self._rung = False
@@ -82,31 +83,35 @@ class Pool:
         self._ring()
         return task
 
-    def withdraw(self, task: Task) -> bool:
-        """See that a task which has not begun never will. False if it has, or was withdrawn before."""
+    def withdraw(self, task: Task, begun: bool = False) -> bool:
+        """See that a task which no worker has begun never will be. False if one has, or if it was withdrawn before.
+
+        begun: also a task that was announced to be running, since a worker was about to begin it.
+        """
         with self._lock:
-            if task.withdrawn or task.done():
+            if task.withdrawn or task.settled or (task.begun and not begun):
                 return False
             if task.worker is not None:
                 self._take_back(task.worker)
             if task.worker is not None:
                 task.begin()
                 return False
-            task.withdrawn = not task.running()
+            task.withdrawn = True
         self._ring()
-        return task.withdrawn
+        return True
 
     def stop(self, task: Task) -> bool:
         """End a task that waits or runs, and all it has started. False if it had ended by itself."""
         if task.done():
             return False
-        if task.cancel():
+        if self.withdraw(task, begun=True):
+            task.discard()
             return True
         with self._lock:
             worker = task.worker
             mine = worker is not None and not worker.leaving
             outcomes = self._seize(worker) if worker is not None and mine else []
-            ended = task.worker is None
+            ended = task.settled
         self._ring()
         _hand_over(outcomes)
         if worker is None or ended:
@@ -137,7 +142,7 @@ class Pool:
             self._closing = self._abandoned = True
             unwanted = self._give_up_waiting()
             for worker in self._workers:
-                if worker.given:
+                if worker.given or not worker.ready:
                     worker.signal(signal.SIGKILL)
         for task in unwanted:
             task.discard()
@@ -173,7 +178,8 @@ class Pool:
         return outcomes
 
     def _take_back(self, worker: Worker) -> None:
-        self._waiting.extendleft(reversed(worker.recall()))
+        if not worker.leaving:  # then it was done, and the worker may be closed
+            self._waiting.extendleft(reversed(worker.recall()))
 
     def _give_up_waiting(self) -> list[Task]:
         for worker in self._workers:
@@ -200,7 +206,8 @@ class Pool:
                 outcomes = self._noted(worker.drain())
                 self._leaving.remove(worker)
                 self._retired.append(worker)
-                stopped = task.worker is not None
+                stopped = not task.settled
+                task.settled, task.worker = True, None
             _hand_over(outcomes)
             if stopped:
                 task.finish(None, futures.CancelledError(f"{task.name} was stopped"))
@@ -228,15 +235,28 @@ class Pool:
                 pass
 
     def _run(self) -> None:
-        while True:
-            events = self._selector.select(self._timeout)
-            with self._lock:
-                outcomes = self._turn(events)
-                ended = self._closing and not (self._waiting or self._leaving or any(worker.given for worker in self._workers))
-            _hand_over(outcomes)
-            if ended:
-                break
-        self._farewell()
+        try:
+            while not self._ended:
+                events = self._selector.select(self._timeout)
+                with self._lock:
+                    outcomes = self._turn(events)
+                _hand_over(outcomes)
+        except BaseException as error:
+            self._collapse(error)
+            raise
+        finally:
+            self._farewell()
+
+    def _collapse(self, error: BaseException) -> None:
+        """What cannot happen has happened: nobody shall wait for ever."""
+        with self._lock:
+            self._closing = True
+            lost = [*self._give_up_waiting(), *(task for worker in self._workers for task in worker.given)]
+            for worker in self._workers:
+                worker.signal(signal.SIGKILL)
+        for task in lost:
+            task.begin()
+            task.finish(None, WorkerDied(f"{task.name} is lost, since its pool failed: {error!r}", exitcode=None))
 
     def _turn(self, events: list[tuple[selectors.SelectorKey, int]]) -> list[tuple[Task, Frame | BaseException]]:
         outcomes: list[tuple[Task, Frame | BaseException]] = []
@@ -249,6 +269,7 @@ class Pool:
             elif not worker.leaving:
                 answered, ended = _attend(worker, key, mask)
                 outcomes += self._noted(answered)
+                self._stillborn = 0 if worker.ready else self._stillborn
                 if ended and worker not in gone:
                     gone.append(worker)
         for worker in gone:
@@ -260,6 +281,7 @@ class Pool:
         self._feed()
         outcomes += self._hire()
         self._look_out()
+        self._ended = self._closing and not (self._waiting or self._leaving or any(worker.given for worker in self._workers))
         return outcomes
 
     def _bury(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
@@ -271,7 +293,7 @@ class Pool:
         outcomes = self._noted(worker.drain())
         self._stillborn = 0 if worker.ready else self._stillborn + 1
         for task in worker.given:
-            task.worker = None
+            task.settled, task.worker = True, None
             outcomes.append((task, futures.CancelledError() if self._abandoned else _died(task, worker, exitcode)))
         worker.close()
         return outcomes
@@ -306,22 +328,19 @@ class Pool:
 
     def _hire(self) -> list[tuple[Task, Frame | BaseException]]:
         """Start workers for what still waits; if none can be had, what waits fails."""
-        trouble: Exception | None = None
+        trouble = ""
         if self._stillborn >= _STILLBORN:
-            trouble = WorkerDied(
-                f"{_STILLBORN} worker processes in a row ended before they could begin; what they said went to the standard error output",
-                exitcode=None,
-            )
+            trouble = f"{_STILLBORN} worker processes in a row ended before they could begin; what they said is on standard error"
         try:
             starting = sum(not worker.ready for worker in self._workers)
-            for _ in range(min(len(self._waiting) - starting, self.size - len(self._workers)) if trouble is None else 0):
+            for _ in range(min(len(self._waiting) - starting, self.size - len(self._workers)) if not trouble else 0):
                 self._workers.append(Worker(self._environment))
         except OSError as error:
-            trouble = WorkerDied(f"no worker process can be started: {error}", exitcode=None)
-        if trouble is None or self._workers:
+            trouble = f"no worker process can be started: {error}"
+        if not trouble or self._workers:
             return []
         self._stillborn = 0
-        return [(task, trouble) for task in self._give_up_waiting()]
+        return [(task, WorkerDied(f"{task.name} was not run: {trouble}", exitcode=None)) for task in self._give_up_waiting()]
 
     def _look_out(self) -> None:
         late, now = None, time.monotonic()
@@ -354,7 +373,10 @@ class Pool:
 
     def _farewell(self) -> None:
         for worker in self._workers:
-            worker.release()
+            if worker.ready:
+                worker.release()
+            else:
+                worker.signal(signal.SIGKILL)
         end = time.monotonic() + _FAREWELL
         for worker in self._workers:
             worker.wait(max(0.0, end - time.monotonic()))

@@ -22,7 +22,7 @@ class Task(futures.Future[Any]):
     def __init__(self, pool: Pool, number: int, name: str, parts: Parts) -> None:
         super().__init__()
         self._pool = pool
-        self._begun = False
+        self.begun = False
         self.number = number
         self.name = name
         self.parts = parts
@@ -30,6 +30,8 @@ class Task(futures.Future[Any]):
         """Who has it; None while it waits, and after it was answered."""
         self.withdrawn = False
         """Not to be given to a worker any more."""
+        self.settled = False
+        """Its outcome is here, if not yet handed over."""
 
     @property
     def small(self) -> bool:
@@ -38,21 +40,22 @@ class Task(futures.Future[Any]):
 
     def begin(self) -> None:
         """From now on it is running, and `cancel` comes too late."""
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
         if self.done() or not self._pool.withdraw(self):
             return super().cancel()
-        return self.discard()
+        self.discard()
+        return self.cancelled()
 
-    def discard(self) -> bool:
-        """Cancel what was withdrawn."""
-        cancelled = super().cancel()
-        if cancelled:
+    def discard(self) -> None:
+        """Cancel what was withdrawn; what was thought to be running, and had not begun, fails with CancelledError."""
+        if super().cancel():
             self.set_running_or_notify_cancel()
-        return cancelled
+        else:
+            self.finish(None, futures.CancelledError(f"{self.name} was stopped before it began"))
 
     def finish(self, result: Any, error: BaseException | None) -> None:
         """Give it its outcome. Never raises, whatever the callbacks do."""

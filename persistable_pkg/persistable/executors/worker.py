@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 
 from persistable.executors.calls import Buffer
 from persistable.executors.frames import CALL, HELLO, TOKEN, Frame, Inbox, encoded, readable
@@ -33,19 +34,18 @@ class Worker:
         self.since = time.monotonic()
         self._inbox = Inbox()
         self._outbox: deque[memoryview] = deque()
-        self.channel, theirs = socket.socketpair()
-        self._tokens, self._numbers = os.pipe()
-        life, self._life = os.pipe()
-        try:
-            self.process = _start(theirs.fileno(), self._tokens, life, environment)
-        except BaseException:
-            self.channel.close()
-            for descriptor in (self._tokens, self._numbers, self._life):
-                os.close(descriptor)
-            raise
-        finally:
-            theirs.close()
-            os.close(life)
+        with ExitStack() as ours, ExitStack() as theirs:
+            self.channel, channel = socket.socketpair()
+            ours.callback(self.channel.close)
+            theirs.callback(channel.close)
+            self._tokens, self._numbers = os.pipe()
+            ours.callback(os.close, self._tokens)
+            ours.callback(os.close, self._numbers)
+            life, self._life = os.pipe()
+            theirs.callback(os.close, life)
+            ours.callback(os.close, self._life)
+            self.process = _start(channel.fileno(), self._tokens, life, environment)
+            ours.pop_all()
         os.set_blocking(self._tokens, False)
         self.channel.setblocking(False)
         self.pidfd = _pidfd(self.process.pid)
@@ -117,7 +117,7 @@ class Worker:
                     answered.append((self._answered(), frame))
         except BlockingIOError:
             return answered
-        except ConnectionError as error:
+        except (OSError, MemoryError) as error:  # it broke off, or its answer has no room here
             raise EOFError from error
         if answered:
             self.since = time.monotonic()
@@ -126,7 +126,7 @@ class Worker:
 
     def _answered(self) -> Task:
         task = self.given.popleft()
-        task.worker, task.parts = None, []
+        task.worker, task.settled, task.parts = None, True, []
         if self.given:
             self.given[0].begin()
         return task
