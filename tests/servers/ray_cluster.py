@@ -1,0 +1,63 @@
+"""A real Ray cluster of several nodes, all of them on this machine. It binds every interface, so tests run inside `tests/lonet`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from servers.needs import need
+
+MEMORY = 200 << 20  # bytes of each node's object store
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+
+
+class RayCluster:
+    """A head with two CPUs that this process is connected to, and nodes that come and go."""
+
+    def __init__(self) -> None:
+        import ray
+        from ray.cluster_utils import Cluster
+
+        self.cluster: Any = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY}
+        )
+        self.address: str = self.cluster.address
+        ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
+
+    def add(self, **options: Any) -> Any:
+        """A further node."""
+        node = self.cluster.add_node(object_store_memory=MEMORY, **options)
+        self.cluster.wait_for_nodes()
+        return node
+
+    def kill(self, node: Any) -> None:
+        """What a power cut does to a node."""
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    def close(self) -> None:
+        import ray
+
+        ray.shutdown()
+        self.cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A running cluster; programs that are started find it by ``$RAY_ADDRESS``."""
+    need("ray")
+    before = {name: os.environ.get(name) for name in (*ENVIRONMENT, "RAY_ADDRESS")}
+    os.environ.update(ENVIRONMENT)
+    cluster = RayCluster()
+    os.environ["RAY_ADDRESS"] = cluster.address
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
