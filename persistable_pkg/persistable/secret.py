@@ -113,15 +113,14 @@ def _pieces(value: str) -> set[str]:
         return {value}
     try:
         parts = urlsplit(value)
-        public = {parts.hostname or "", parts.netloc.rpartition("@")[2]}
-        password = parts.password or ""
+        address = {parts.hostname or ""} if parts.scheme in ("http", "https") or "." in (parts.hostname or "") else set[str]()
     except ValueError:
         return {value}
+    user, _, host = parts.netloc.rpartition("@")
     path = value.partition("://")[2].removeprefix(parts.netloc)
-    whole = {piece for piece in (path, password, unquote(password)) if len(piece) > 1}
-    split = {unquote(piece) for piece in re.split(r"[/:@?&=#,]+", value) if len(piece) >= _SHORTEST_PIECE}
-    addresses = {piece for piece in public if "." in piece or parts.scheme in ("http", "https")}
-    return {value} | ((whole | split) - addresses)
+    long = {piece for piece in (host, *re.split(r"[/?&=#,;]+", path)) if len(piece) >= _SHORTEST_PIECE}
+    found = {value, user.partition(":")[2], path if len(path) > 1 else "", *long} - address - {host if parts.port else "", ""}
+    return found | {unquote(piece) for piece in found}
 
 
 @contextmanager

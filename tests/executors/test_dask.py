@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from servers.needs import need
 
 from persistable.errors import Infeasible, WorkerDied
 from persistable.executors import DaskExecutor
@@ -19,11 +20,13 @@ from persistable.executors.base import Executor
 from persistable.resources import Resources
 from persistable.testing import ExecutorContract
 from persistable.testing import executor_tasks as tasks
-from servers.needs import need
-
-need("distributed", "psutil")
 
 PATIENCE = 120.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _packages() -> None:
+    need("distributed", "psutil")
 
 
 class TestOwnCluster(ExecutorContract):
@@ -43,17 +46,19 @@ def cluster() -> Iterator[Any]:
     """Somebody else's cluster: two processes of two threads, which declare a GPU and a licence each."""
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=2,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        resources={"GPU": 2, "licence": 1},
-        memory_limit="4GiB",
-    ) as cluster:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("TEST_DASK_SCHEDULER", cluster.scheduler_address)
-            yield cluster
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={"GPU": 2, "licence": 1},
+            memory_limit="4GiB",
+        ) as cluster,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("TEST_DASK_SCHEDULER", cluster.scheduler_address)
+        yield cluster
 
 
 @pytest.mark.usefixtures("cluster")

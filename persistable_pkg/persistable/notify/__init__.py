@@ -1,0 +1,38 @@
+"""Messages about runs: hooks that tell a webhook, Slack, or whatever Apprise knows. Each is imported when first used.
+
+    run(report, hooks=[Slack(Secret("SLACK_URL"))])
+
+A hook only queues its message: a slow or failing receiver neither slows nor fails a run.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable.notify.apprise import Apprise as Apprise
+    from persistable.notify.slack import Slack as Slack
+    from persistable.notify.webhook import Webhook as Webhook
+    from persistable.secret import Secret as Secret
+
+_HOME = {
+    "Apprise": "persistable.notify.apprise",
+    "Secret": "persistable.secret",
+    "Slack": "persistable.notify.slack",
+    "Webhook": "persistable.notify.webhook",
+}
+__all__ = ["Apprise", "Secret", "Slack", "Webhook"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> "Any":
+        if name not in _HOME:
+            raise AttributeError(f"module 'persistable.notify' has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(_HOME[name]), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

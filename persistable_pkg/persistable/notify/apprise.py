@@ -1,0 +1,46 @@
+"""E-mail and whatever else Apprise delivers to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.notify.delivery import Letter, NotSent
+from persistable.notify.hook import RETRY, Notifier, On, require
+from persistable.notify.message import message_of
+from persistable.resources import Retry
+from persistable.secret import Secret, redacted_logs, revealed
+
+_LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
+
+
+class Apprise(Notifier):
+    """A hook that sends e-mail, or a message by any other service Apprise knows, when a run has failed. Needs the extra ``notify``.
+
+    urls: as Apprise writes them, each a receiver of its own: ``mailto://…``, ``tgram://…``, ``ntfy://…``. Most carry credentials: give a
+    `Secret` that holds the URL, or the part of it that is secret: ``Secret("MAIL_PASSWORD", "mailto://me:{}@example.org")``; the value
+    is put in as it is, so it must be percent-encoded. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. retry: how often
+    and at what intervals to try again (its `on` is not asked).
+    """
+
+    def __init__(self, *urls: str | Secret, on: On = "failure", retry: Retry = RETRY) -> None:
+        if not urls:
+            raise ValueError("Apprise needs at least one URL to send to")
+        require("apprise", "Apprise")
+        super().__init__(urls, on, retry)
+
+    def _send(self, receiver: str | Secret, letter: Letter) -> None:
+        import apprise
+
+        library: Any = apprise
+        url = revealed(receiver)
+        message = message_of(*letter)
+        with redacted_logs(*_LOGGERS, more=(url,)):
+            service = library.Apprise(asset=library.AppriseAsset(app_id="persistable", async_mode=False))
+            if not service.add(url):
+                raise NotSent("Apprise does not know this kind of URL, or finds it incomplete")
+            kind = library.NotifyType.FAILURE if message.failed else library.NotifyType.SUCCESS
+            done = service.notify(
+                title=message.title, body="\n".join(message.lines), notify_type=kind, body_format=library.NotifyFormat.TEXT
+            )
+        if not done:
+            raise NotSent("Apprise could not deliver it; its log says why", again=True)

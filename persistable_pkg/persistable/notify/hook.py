@@ -1,0 +1,88 @@
+"""What all notifying hooks have in common: which events they tell of, their couriers, and how they show themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from persistable.errors import MissingExtra
+from persistable.events import Event
+from persistable.notify.delivery import Courier, Letter
+from persistable.notify.message import failed
+from persistable.resources import Retry
+from persistable.secret import Secret
+
+On = Literal["failure", "always"] | Callable[[Event], object]
+"""``"failure"``: a run in which something failed; ``"always"``: any run; or a predicate on events, which must be quick."""
+RETRY = Retry(attempts=4, delay=0.5, backoff=2.0, jitter=0.5)
+"""Waits of about 0.5, 1 and 2 seconds."""
+
+
+class Notifier:
+    """Base of the hooks. Subclasses set `_receivers` and say how to `_send`."""
+
+    def __init__(self, receivers: tuple[str | Secret, ...], on: On, retry: Retry) -> None:
+        if not callable(on) and on not in ("failure", "always"):  # pyright: ignore[reportUnnecessaryContains]
+            raise ValueError(f"on={on!r} is unknown; give 'failure', 'always' or a predicate on events")
+        require("tenacity", type(self).__name__)
+        self._receivers = receivers
+        self._on = on
+        self._retry = retry
+        self._couriers = self._hire()
+
+    def _hire(self) -> list[Courier]:
+        def courier(receiver: str | Secret) -> Courier:
+            return Courier(f"{type(self).__name__}({shown(receiver)})", self._retry, lambda letter: self._send(receiver, letter))
+
+        return [courier(receiver) for receiver in self._receivers]
+
+    def _send(self, receiver: str | Secret, letter: Letter) -> None:
+        raise NotImplementedError
+
+    def __call__(self, event: Event) -> None:
+        """Queue a message about `event`, if it is one to tell of."""
+        if self._on(event) if callable(self._on) else self._ends_a_run(event):
+            for courier in self._couriers:
+                courier.post(event)
+
+    def _ends_a_run(self, event: Event) -> bool:
+        return failed(event) or (self._on == "always" and type(event).__name__ == "RunFinished")
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait up to `timeout` seconds until all messages are delivered or given up; whether they are. A process's end waits by itself."""
+        import time
+
+        deadline = time.monotonic() + timeout
+        done = [courier.flush(deadline - time.monotonic()) for courier in self._couriers]
+        return all(done)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(shown, self._receivers))})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_couriers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._couriers = self._hire()
+
+
+def shown(receiver: str | Secret) -> str:
+    """The receiver as anybody may see it: of a URL scheme and host, since all else may be a credential."""
+    if isinstance(receiver, Secret):
+        return repr(receiver)
+    try:
+        parts = urlsplit(receiver)
+        return f"{parts.scheme}://{parts.hostname}" if parts.scheme in ("http", "https") and parts.hostname else f"{parts.scheme}://…"
+    except ValueError:
+        return "a URL that cannot be read"
+
+
+def require(package: str, user: str) -> None:
+    """Raise MissingExtra where `package` is not installed; it is not imported before it is needed."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        message = f"{user} needs {package}, which is not installed: pip install 'persistable[notify]'"
+        raise MissingExtra(message, format=user, package=package, extra="notify")

@@ -1,0 +1,118 @@
+"""A message as JSON, posted to a URL."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib import error, parse, request
+
+from persistable.notify.delivery import Letter, NotSent
+from persistable.notify.hook import RETRY, Notifier, On
+from persistable.notify.message import Message, message_of
+from persistable.resources import Retry
+from persistable.secret import Secret, revealed
+
+
+class Webhook(Notifier):
+    """A hook that posts JSON to a URL when a run has failed. Needs the extra ``notify``.
+
+    url: http or https, or a `Secret` that holds it. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. headers: further
+    headers, whose values may be secrets: ``{"Authorization": Secret("TOKEN", "Bearer {}")}``. retry: how often and at what intervals to
+    try again after 408, 425, 429, a status of 500 or more, or no answer (its `on` is not asked); a ``Retry-After`` of up to a minute is
+    kept. timeout: seconds to wait for the receiver's next sign of life.
+
+    The body: ``event``, ``title``, ``host``, ``time``; of a run ``failed``, ``counts``, ``seconds``, ``failures`` (the first ten, each with
+    ``key`` and ``error``) and ``more_failures``; of other events what they hold. A message may arrive twice, if an answer was lost.
+    """
+
+    def __init__(
+        self,
+        url: str | Secret,
+        *,
+        on: On = "failure",
+        headers: Mapping[str, str | Secret] | None = None,
+        retry: Retry = RETRY,
+        timeout: float = 5.0,
+    ) -> None:
+        if isinstance(url, str):
+            check_url(url)
+        super().__init__((url,), on, retry)
+        self._headers = dict(headers or {})
+        self._timeout = timeout
+
+    def _send(self, receiver: str | Secret, letter: Letter) -> None:
+        url = revealed(receiver)
+        headers = {name: revealed(value) for name, value in self._headers.items()}
+        post(url, headers, self._body(message_of(*letter)), self._timeout)
+
+    def _body(self, message: Message) -> dict[str, Any]:
+        return message.data
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError, without repeating the URL, unless it can be posted to."""
+    try:
+        parts = parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        personal = parts.username is not None
+    except ValueError:
+        usable = personal = False
+    if not usable:
+        raise ValueError("this is no http or https URL")
+    if personal:
+        raise ValueError("the URL carries a user name; give an Authorization header instead")
+
+
+class _NoRedirects(request.HTTPRedirectHandler):
+    """A redirected POST becomes a GET, and its headers would go to whoever is named."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def post(url: str, headers: Mapping[str, str], body: Any, timeout: float) -> None:
+    """POST `body` as JSON. Raises NotSent; nothing of the libraries' own errors is told on, since they quote URLs and headers."""
+    try:
+        check_url(url)
+    except ValueError as refused:
+        raise NotSent(str(refused)) from None
+    data = json.dumps(body).encode()
+    try:
+        asked = request.Request(url, data, {"Content-Type": "application/json", "User-Agent": "persistable", **headers}, method="POST")
+        with request.build_opener(_NoRedirects).open(asked, timeout=timeout) as answer:
+            answer.read(1 << 16)
+        return
+    except error.HTTPError as answer:
+        problem = _refused(answer)
+    except (OSError, http.client.HTTPException) as failure:
+        cause = failure.reason if isinstance(failure, error.URLError) and isinstance(failure.reason, OSError) else failure
+        what = type(cause).__name__ + (f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else "")
+        hopeless = isinstance(cause, http.client.InvalidURL | ssl.CertificateError)
+        problem = NotSent(f"no answer: {what}", again=not hopeless)
+    raise problem
+
+
+def _refused(answer: error.HTTPError) -> NotSent:
+    with answer:
+        status = answer.code
+        wait = _retry_after(answer.headers.get("Retry-After", ""))
+        if status in (408, 425, 429) or status >= 500:
+            return NotSent(f"the receiver answered {status}", again=True, wait=wait)
+        return NotSent(f"the receiver answered {status}")
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds, from seconds or a date; None for neither."""
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
