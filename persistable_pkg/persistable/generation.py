@@ -9,8 +9,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -55,15 +54,21 @@ FAILED = "an upstream that failed"
 
 
 class Generation:
-    """One running generation: its inputs, and what it may use while it lasts."""
+    """One running generation: its inputs, and what it may use while it lasts. Token, io and code are only there where it is to be kept."""
+
+    token: str
+    io: FileIO[Any]
+    code: code.CodeOf | code.Fingerprint
 
     def __init__(self, node: Any, store: Store, claim: claims.Claim | None, attempt: int, given: Mapping[Key, Any] | None = None) -> None:
         self.node = node
         self.store = store
         self.claim = claim
         self.attempt = attempt
-        self.token = new_token()
-        self.io: FileIO[Any] = node._format()  # before any work is done: a format that cannot be must not cost the payload
+        if claim is not None:
+            self.token = new_token()
+            self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
+            self.code = node._code()  # as it is before it runs: what it changes then is not its source
         self.started = time.time()
         self._clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
@@ -73,18 +78,15 @@ class Generation:
         self._allocated: payload.Allocated | None = None
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
-        self.code: code.CodeOf | code.Fingerprint = node._code()  # as it is before it runs: what it changes while running is not its source
 
-    @contextmanager
-    def running(self) -> Generator[None]:
+    def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
-        outer = current.set(self)
+        self._outer = current.set(self)
         self.node._generation = self
-        try:
-            yield
-        finally:
-            self.node._generation = None
-            current.reset(outer)
+
+    def __exit__(self, *_: object) -> None:
+        self.node._generation = None
+        current.reset(self._outer)
 
     def seconds(self) -> float:
         """Since it began."""
@@ -118,9 +120,9 @@ class Generation:
     def allocate(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
         """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if self._allocated is None:
+        if self._allocated is None and self.claim is not None:
             self._allocated = payload.Allocated(self.store, self.node.key.path, self.token, self.io)
-        if self._allocated.in_place:
+        if self._allocated is not None and self._allocated.in_place:
             return self._allocated.array(shape, dtype)
         import numpy as np
 
@@ -295,14 +297,14 @@ def _perform(
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
     committed = False
     try:
-        with generation.running():
+        with generation:
             result = node._call_hook("_generate_payload", untracked)
             if claim is None and type(result) is payload.InFile:
-                result = result.load(generation.io)
-                committed = True  # nothing of it is left in the scratch folder
+                result = result.load(node._format())
             if type(result) is not payload.InFile:  # else once it can be read, before its commit
                 node._validate_payload(result)
         if claim is None:
+            committed = True  # there will be none: nothing is left in the scratch folder
             return result
         result = _commit(generation, result, failure, writable, old)
         committed = True
@@ -326,7 +328,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         record = _compose(generation, written, result)
         again = _read_back(node, store, record, written, writable)
         if in_file:
-            with generation.running():
+            with generation:
                 node._validate_payload(again)
         generation.claim.confirm(key)
         store.put(key.path + SUFFIX, record.to_bytes())

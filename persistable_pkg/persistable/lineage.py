@@ -95,11 +95,14 @@ def flattened(target: Any, root: type) -> list[tuple[Any, dict[str, Any]]]:
         node, ready = stack.pop()
         if id(node) in numbers:
             continue
-        if not ready:
+        if not node._upstream:  # then it holds no nodes at all
+            states.append((node._made_by(), node.__getstate__()))
+        elif ready:
+            states.append((node._made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+        else:
             stack.append((node, True))
             stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)
             continue
-        states.append((node._made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
         numbers[id(node)] = len(numbers)
     return states
 

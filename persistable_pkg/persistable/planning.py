@@ -34,9 +34,6 @@ class Unit:
         self.feeds: list[Unit] = []
         self.waits = 0
 
-    def __lt__(self, other: Unit) -> bool:
-        return self.order < other.order
-
     def __repr__(self) -> str:
         return f"<{self.node.key} {self.reason}>"
 

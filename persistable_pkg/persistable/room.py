@@ -28,7 +28,7 @@ class Room:
         if self._places:
             self._there = dict(limits)
         self._used = dict.fromkeys(self._there, 0.0)
-        self._queues: dict[Resources | None, list[Unit]] = {}
+        self._queues: dict[Resources | None, list[tuple[int, Unit]]] = {}
         self.waiting = 0
 
     def check(self, key: Key, resources: Resources) -> None:
@@ -47,18 +47,18 @@ class Room:
         queue = self._queues.get(unit.node.resources)
         if queue is None:
             queue = self._queues[unit.node.resources] = []
-        heappush(queue, unit)
+        heappush(queue, (unit.order, unit))
         self.waiting += 1
 
     def take(self, running: int, window: int = 1) -> Unit | None:
         """The first unit in the order of the plan that may begin now; its resources are in use until `release`."""
-        best: list[Unit] | None = None
+        best: list[tuple[int, Unit]] | None = None
         for resources, queue in self._queues.items():
-            if queue and (best is None or queue[0] < best[0]) and self._fits(resources, running, window):
+            if queue and (best is None or queue[0][0] < best[0][0]) and self._fits(resources, running, window):
                 best = queue
         if best is None:
             return None
-        unit = heappop(best)
+        unit = heappop(best)[1]
         self.waiting -= 1
         self._count(unit, 1.0)
         return unit

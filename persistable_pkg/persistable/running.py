@@ -24,7 +24,7 @@ from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.stored import find_failure
 from persistable.stores.open import open_store
-from persistable.worker import HANDED, Job, Outcome, failed, pack, perform, perform_packed, stub
+from persistable.worker import HANDED, Job, Outcome, Packer, failed, perform, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -155,7 +155,8 @@ class _Loop:
         self._users: dict[Unit, int] = {}
         self._failed: set[Unit] = set()
         self._shelf = f"{HANDED}/{generation.new_token()}"
-        self._handed: dict[Unit, str] = {}
+        self._handed: dict[Unit, bytes | str] = {}
+        self._packer = Packer()
         self._brief = _Brief()
 
     # the whole
@@ -245,15 +246,11 @@ class _Loop:
         for unit in decided.needed:
             if unit.node.key not in self._result:
                 self._result.note(unit.node, unit.store, "cancelled")
-        for unit, path in self._handed.items():
-            try:
-                if unit.node.key in self._targets and unit not in self._failed:
-                    import pickle
-
-                    self._result.hold(unit.node.key, pickle.loads(self._base.get(path)))
-                self._base.delete(path)
-            except (OSError, StoreError):  # an attempt that never got so far
-                continue
+        for unit, handed in self._handed.items():
+            if unit.node.key in self._targets:
+                self._result.hold(unit.node.key, taken(self._base, handed))
+            if isinstance(handed, str):
+                self._base.delete(handed)
         if events.listened():
             failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self._result.failures])
             events.emit(events.RunFinished(counts=self._result.counts, failures=failures, seconds=self._result.seconds))
@@ -319,7 +316,7 @@ class _Loop:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
             return _performed, (unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
-        given: dict[Any, str | None] = {}
+        given: dict[Any, bytes | str | None] = {}
         for source in unit.sources or ():
             if source in self._failed:
                 given[source.node.key] = None
@@ -327,9 +324,9 @@ class _Loop:
                 given[source.node.key] = self._handed[source]
         path = None
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
-            path = self._handed[unit] = f"{self._shelf}/{unit.node.key.digest}"
+            path = f"{self._shelf}/{unit.node.key.digest}"
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
-        return perform_packed, pack(Job(node, unit.store, token, number, self._base, given, path, events.listened()))
+        return perform_packed, self._packer.pack(Job(node, unit.store, token, number, self._base, given, path, events.listened()))
 
     def _wait(self) -> None:
         """Take what has arrived; if nothing has, wait for it, but not beyond the next retry or timeout."""
@@ -410,7 +407,9 @@ class _Loop:
 
     def _settle(self, unit: Unit, outcome: Outcome, payload: Any) -> None:
         if outcome.succeeded:
-            if not unit.node._persisted and self._executor.shares_memory:
+            if outcome.handed is not None:
+                self._handed[unit] = outcome.handed
+            elif not unit.node._persisted and self._executor.shares_memory:
                 self._keep(unit, payload)
             self._close(unit, "done", outcome)
             return
@@ -462,6 +461,14 @@ class _Loop:
                 self._users[source] = users - 1
                 if users == 1:
                     self._payloads.pop(source, None)
+                    self._drop(source)
+
+    def _drop(self, unit: Unit) -> None:
+        """A payload that was handed over has been taken by all who need it."""
+        if unit.node.key not in self._targets:
+            handed = self._handed.pop(unit, None)
+            if isinstance(handed, str):
+                self._base.delete(handed)
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         error = outcome.error

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 import time
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple, cast
+
+from blake3 import blake3
 
 from persistable import events, generation
 from persistable.code import Fingerprint
@@ -15,6 +20,7 @@ from persistable.generation import FAILED
 from persistable.key import Key
 from persistable.lineage import swapped
 from persistable.resources import Retry
+from persistable.steps import Step
 
 HANDED = ".persistable/handed"
 """Where payloads that are not persisted are handed from process to process while a run lasts."""
@@ -23,8 +29,8 @@ HANDED = ".persistable/handed"
 class Job(NamedTuple):
     """What another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
 
-    shelf: the store in which payloads that are not persisted are handed over. given: upstream key to path there, or None for one that
-    failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
+    shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
+    a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
     """
 
     node: Any
@@ -32,7 +38,7 @@ class Job(NamedTuple):
     token: str | None
     attempt: int
     shelf: Any
-    given: dict[Key, str | None]
+    given: dict[Key, bytes | str | None]
     hand_over: str | None
     events: bool
 
@@ -41,6 +47,7 @@ class Outcome(NamedTuple):
     """How one attempt ended: facts that cross any border.
 
     error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
+    handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it.
     """
 
     succeeded: bool
@@ -50,6 +57,7 @@ class Outcome(NamedTuple):
     again: bool = False
     attempt: int = 1
     events: tuple[events.Event, ...] = ()
+    handed: bytes | str | None = None
 
 
 def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Any]:
@@ -86,25 +94,80 @@ def wants_again(error: BaseException, retry: Retry | None) -> bool:
 # across a border
 
 
-def pack(job: Job) -> bytes:
-    """`job` as bytes. Classes and functions of ``__main__``, and those made inside functions, go by value, others by reference."""
-    try:
-        data = pickle.dumps(job, 5)
-        if b"__main__" not in data:
-            return data
-    except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-        pass
+class Packer:
+    """Turns jobs into bytes. What has to go by value, such as a class of ``__main__``, is pickled once for all jobs of a run."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[int, tuple[Any, Any]] = {}
+
+    def pack(self, job: Job) -> bytes:
+        """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
+        buffer = io.BytesIO()
+        try:
+            _Pickler(buffer, self._definitions).dump(job)
+            return buffer.getvalue()
+        except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+            pass
+        import cloudpickle
+
+        try:
+            data: bytes = cloudpickle.dumps(job, 5)
+        except Exception as error:
+            raise PersistableError(
+                f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
+                'run it with executor="threads" or "inline", or change what stands in the way',
+                key=job.node.key,
+            ) from error
+        return data
+
+
+class _Pickler(pickle.Pickler):
+    """Plain pickle, but classes, functions and steps that another process could not import go by value, as `_Definition`."""
+
+    def __init__(self, file: io.BytesIO, definitions: dict[int, tuple[Any, Any]]) -> None:
+        super().__init__(file, 5)
+        self._definitions = definitions
+
+    def reducer_override(self, thing: Any) -> Any:
+        if not isinstance(thing, type | FunctionType | Step):
+            return NotImplemented
+        known = self._definitions.get(id(thing))
+        if known is None:
+            known = self._definitions[id(thing)] = (thing, _reduced(thing))
+        return known[1]
+
+
+def _reduced(thing: Any) -> Any:
+    if _importable(thing):
+        return NotImplemented
     import cloudpickle
 
-    try:
-        data = cloudpickle.dumps(job)
-    except Exception as error:
-        raise PersistableError(
-            f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
-            'run it with executor="threads" or "inline", or change what stands in the way',
-            key=job.node.key,
-        ) from error
-    return data
+    data = cloudpickle.dumps(thing, 5)
+    return _definition, (blake3(data).hexdigest(), data)
+
+
+def _importable(thing: Any) -> bool:
+    if thing.__module__ in ("__main__", "__mp_main__"):
+        return False
+    found: Any = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
+
+
+_defined: dict[str, Any] = {}
+
+
+def _definition(digest: str, data: bytes) -> Any:
+    """What `data` defines, made once in this process."""
+    if digest not in _defined:
+        if len(_defined) > _DEFINITIONS:
+            _defined.clear()
+        _defined[digest] = pickle.loads(data)
+    return _defined[digest]
+
+
+_DEFINITIONS = 1000
 
 
 def perform_packed(data: bytes) -> Outcome:
@@ -117,13 +180,14 @@ def perform_packed(data: bytes) -> Outcome:
     heard: list[events.Event] = []
     with _heard(job, heard):
         try:
-            given = {key: FAILED if path is None else pickle.loads(job.shelf.get(path)) for key, path in job.given.items()}
+            given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt)
             if outcome.succeeded and job.hand_over is not None:
-                _hand_over(job, payload)
+                outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
-    outcome = outcome._replace(events=tuple(heard))
+    if heard:
+        outcome = outcome._replace(events=tuple(heard))
     return outcome if outcome.error is None else _portable(outcome, outcome.error)
 
 
@@ -134,12 +198,11 @@ def _portable(outcome: Outcome, error: BaseException) -> Outcome:
     return outcome._replace(error=portable(error), traceback=lines)
 
 
-def _hand_over(job: Job, payload: Any) -> None:
-    import cloudpickle
-
+def _hand_over(job: Job, payload: Any) -> bytes | str:
+    """The payload for those that need it: as bytes where it is small, else its path on the shelf."""
     assert job.hand_over is not None
     try:
-        data = cloudpickle.dumps(payload, 5)
+        data = pickle.dumps(payload, 5) if type(payload) in _SIMPLE else _by_value(payload)
     except Exception as error:
         raise PayloadNotRepresentable(
             f"the payload of {job.node.key} is not persisted and cannot be pickled, so it cannot be handed to another process "
@@ -147,7 +210,29 @@ def _hand_over(job: Job, payload: Any) -> None:
             format="pickle",
             reason=str(error),
         ) from error
+    if len(data) <= SMALL:
+        return data
     job.shelf.put(job.hand_over, data)
+    return job.hand_over
+
+
+SMALL = 1 << 16
+"""So many bytes of a payload that is not persisted travel with the facts; more go through the store."""
+_SIMPLE = (type(None), bool, int, float, str, bytes)
+
+
+def _by_value(payload: Any) -> bytes:
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(payload, 5)
+    return data
+
+
+def taken(shelf: Any, handed: bytes | str | None) -> Any:
+    """A payload that was handed over."""
+    if handed is None:
+        return FAILED
+    return pickle.loads(shelf.get(handed) if isinstance(handed, str) else handed)
 
 
 class _heard:  # noqa: N801 - used as ``with _heard(...)``
@@ -191,7 +276,8 @@ def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
             made[id(upstream)] = _leaf(upstream, stores(upstream), root)
         return made[id(upstream)]
 
-    twin.__dict__ = swapped(twin.__dict__, of, root)
+    if node._upstream:
+        twin.__dict__ = swapped(twin.__dict__, of, root)
     if node._persisted:
         twin._given_facts = node._facts()
     twin._given_code = _fingerprint(node)
@@ -204,7 +290,7 @@ def _leaf(node: Any, store: Any, root: type) -> Any:
     state: dict[str, Any] = twin.__dict__
     state["_upstream"] = {}
     for name, value in list(state.items()):
-        if _holds(value, root):
+        if name != "_arguments" and _holds(value, root):
             del state[name]
     if "_arguments" in state:
         state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
