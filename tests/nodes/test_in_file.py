@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.needs import absent
 
 from persistable import Persistable
 from persistable.errors import MalformedFile, PayloadNotRepresentable
@@ -102,7 +103,7 @@ def test_a_file_that_somebody_else_can_still_write_to_is_copied(tmp_path: Path, 
 
 def test_a_file_of_another_file_system_is_copied(tmp_path: Path) -> None:
     if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system here")
+        absent("there is no second file system here")
     import tempfile
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:

@@ -39,9 +39,9 @@ class Given(Persistable[Any, None]):
         return self.value
 
 
-def given(value: Any, io: FileIO[Any] | None = None, persisted: bool = True, where: str = "data") -> Given:
+def given(value: Any, io: FileIO[Any] | None = None, persisted: bool = True, where: Any = "data", name: str = "given") -> Given:
     cls = Given if persisted else type("Given", (Given,), {"_persisted": False, "_generate_payload": lambda self: value})
-    node = cls(where, payload_io=io)
+    node = cls(where, payload_io=io, payload_name=name)
     node.value = value
     return node
 

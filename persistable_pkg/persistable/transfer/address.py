@@ -12,7 +12,9 @@ from persistable.secret import Secret
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _OURS = frozenset({"range", "if-range", "if-none-match", "if-modified-since", "host", "content-length"})
-_TELLING = re.compile(r"auth|cookie|token|secret|password|api-?key|signature|credential", re.IGNORECASE)
+_TELLING = re.compile(
+    r"(^|[-_])(authori[sz]ation|auth|cookie|token|secret|password|api-?key|signature|credentials?)([-_]|$)", re.IGNORECASE
+)
 
 
 def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:

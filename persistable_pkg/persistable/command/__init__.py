@@ -1,0 +1,5 @@
+"""Shell scripts as nodes: `Command`."""
+
+from persistable.command.node import Command, CommandParams
+
+__all__ = ["Command", "CommandParams"]
