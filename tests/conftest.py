@@ -1,9 +1,13 @@
 """What every test has: fixtures that start real servers, and Hypothesis without a stopwatch."""
 
+import contextlib
 import os
+import sqlite3
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,3 +28,25 @@ if os.environ.get("CI"):
     # Hypothesis mixes in constants from the sources of whatever has been imported: the examples would change with every line of
     # the library, and with the order in which a worker gets its tests. No setting turns that off.
     providers._get_local_constants = lambda: providers._local_constants
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # trylast: the innermost, so that this is done when pytest-cov combines
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Remove coverage data of processes that were killed while they wrote it: one such file would make the whole run fail."""
+    result = yield
+    if not hasattr(session.config, "workerinput") and session.config.pluginmanager.hasplugin("_cov"):
+        for file in session.config.rootpath.glob(".coverage.*"):
+            if not _is_whole(file):
+                file.unlink(missing_ok=True)
+    return result
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as data:
+            # the version is written when all tables are there
+            return data.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and bool(
+                data.execute("SELECT * FROM coverage_schema").fetchall()
+            )
+    except sqlite3.Error:
+        return False

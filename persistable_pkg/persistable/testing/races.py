@@ -36,6 +36,8 @@ def in_processes(workers: int, function: Callable[..., Any], *arguments: Any) ->
                 continue
             answers = [pickle.loads(base64.b64decode(line[1])) if line[:1] in (["done"], ["failed"]) else line for line in lines]
             if all(line[:1] == ["done"] for line in lines):
+                for process in processes:
+                    process.wait(120)  # killed while it ends, it would leave behind halves of what it writes then, such as coverage
                 return answers
             raise RuntimeError(f"a process failed: {answers}")
 
