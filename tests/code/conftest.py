@@ -50,7 +50,7 @@ class Project:
     def run(self, *args: str, text: str = "", python: str = sys.executable, **environment: str) -> str:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1", **environment}
         done = subprocess.run(
-            [python, *args], input=text, capture_output=True, text=True, env=env, cwd=self.folder, timeout=120, check=False
+            [python, *args], input=text, capture_output=True, text=True, env=env, cwd=self.folder, timeout=280, check=False
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout

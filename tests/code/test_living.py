@@ -182,10 +182,10 @@ def test_a_real_kernel_is_a_notebook(project: Any) -> None:
     driver = """
     import json
     from jupyter_client.manager import start_new_kernel
-    manager, client = start_new_kernel(kernel_name="python3")
+    manager, client = start_new_kernel(startup_timeout=240, kernel_name="python3")
     def cell(text):
         out = []
-        client.execute_interactive(text, timeout=60, output_hook=lambda m: out.append(m["content"].get("text", "")))
+        client.execute_interactive(text, timeout=240, output_hook=lambda m: out.append(m["content"].get("text", "")))
         return "".join(out)
     show = '''import json; from persistable.code import code_of; print(json.dumps(
     code_of(Points, ("_generate_payload",)).fingerprint().to_json()))'''

@@ -14,6 +14,8 @@ from servers.needs import need
 from persistable.stores import ObjectStore, open_store
 from persistable.testing.stores import GOOD_PATHS, StoreContract, everything_below
 
+pytestmark = pytest.mark.timeout(900)  # thousands of requests to servers that share a busy machine with their clients
+
 
 class S3Contract(StoreContract):
     """What holds for any S3 server; `bucket` goes around the store with boto3."""

@@ -459,7 +459,7 @@ class StoreContract:
         answers = fork.SimpleQueue()
         child = fork.Process(target=_forked, args=(store, answers), daemon=True)
         child.start()
-        child.join(60)
+        child.join(240)
         assert child.exitcode == 0
         assert answers.get() == (b"here", ["a/x"], self.creates)
         assert store.get("a/y") == b"there"
