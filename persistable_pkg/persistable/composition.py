@@ -76,7 +76,7 @@ def _check(source: Any, target: Any) -> None:
     if source is target:
         name = name_of(source)
         raise LineageCycle(f"{name} >> {name}: a node cannot be upstream of itself", nodes=[name, name])
-    missing = [each.name for each in source._open_inputs()]
+    missing = list(source._open)
     if missing:
         text = f"{name_of(source)} >> {name_of(target)}: {name_of(source)} still needs {', '.join(missing)}; fill that first"
         raise InputMissing(text, inputs=missing, roles=missing)

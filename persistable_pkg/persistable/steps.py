@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 _EMPTY = inspect.Parameter.empty
-_POSITIONAL, _EITHER, _KEYWORD, _STARRED, _DOUBLE = inspect._ParameterKind
+_POSITIONAL, _EITHER, _STARRED, _KEYWORD, _DOUBLE = inspect._ParameterKind
 _CAPTURED = "closure_variables"
 
 
@@ -102,6 +102,12 @@ class StepNode(Persistable[R, Any]):
         maker = self._step.maker
         maker.check_names(changes)
         return cast(Self, maker.node({**self._arguments, **changes}, self._store))
+
+    def _open_inputs(self) -> list[Open]:
+        return self._step.maker.open_inputs(self._arguments)
+
+    def _fill(self, given: dict[str, Any]) -> Any:
+        return self._step.maker.node({**self._arguments, **given}, self._store)
 
     @property
     def step(self) -> Step[..., R]:
@@ -233,7 +239,7 @@ class _Maker:
         if self.merge is not None and missing:
             return [Open(missing[0], 1), *map(Open, missing[1:])]
         found = [Open(name, 2 * (len(missing) == 1 and is_collection(self.parameters[name].annotation))) for name in missing]
-        if self._starred is not None and self._starred not in given:
+        if self._starred is not None and not given.get(self._starred):
             found.append(Open(self._starred, 1))
         return found
 
