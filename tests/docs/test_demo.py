@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def demo(folder: Path) -> list[list[str]]:
     """The words of the lines that tell of a payload, each pass after the other."""
@@ -17,6 +19,7 @@ def demo(folder: Path) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines() if " loaded " in line or " generated " in line]
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_generates_once_and_loads_ever_after(tmp_path: Path) -> None:
     first = demo(tmp_path)
     assert [line[1] for line in first] == ["generated"] * 6 + ["loaded"] * 6 + ["loaded"] * 2 + ["generated"] * 4

@@ -74,7 +74,7 @@ class TestGCS(StoreContract):
 
     def peek(self, store: ObjectStore, path: str) -> bytes | None:
         place = quote(f"folder/{path}", safe="")
-        answer = requests.get(f"{self.bucket.client.endpoint}/download/storage/v1/b/{self.bucket.name}/o/{place}?alt=media", timeout=10)
+        answer = requests.get(f"{self.bucket.client.endpoint}/download/storage/v1/b/{self.bucket.name}/o/{place}?alt=media", timeout=60)
         return answer.content if answer.status_code == 200 else None
 
 
