@@ -123,6 +123,14 @@ def test_an_output_that_is_a_link_is_copied(link: str, tmp_path: Path) -> None:
     assert node.load().payload == LARGE
 
 
+def test_without_an_output_the_payload_is_what_the_script_says() -> None:
+    node = script("wc -c < {{ text }}; echo aside >&2", text=text("four"))
+    assert node.payload.strip() == b"4"
+    assert node.record is not None and node.record.notes == {"exitcode": 0, "stderr": "aside\n"}
+    assert script("echo '[1, 2]'", io=JsonFileIO()).payload == [1, 2]
+    assert script("true", persist=False).payload == b""
+
+
 # composition
 
 
@@ -244,6 +252,7 @@ def test_loops_conditions_defaults_and_json() -> None:
         ("true", {"env": {"A B": "1"}}, ParamsError, "name of an environment variable"),
         ("true", {"env": {"A": 1}}, TypeError, "string"),
         ("true", {"env": {"API_TOKEN": "plain-token"}}, ParamsError, "API_TOKEN"),
+        ("true", {"outputs": "x.csv"}, ParamsError, "does not use output"),
         (b"true", {}, TypeError, "string"),
     ],
 )
@@ -292,7 +301,7 @@ def test_a_shell_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("template", "outputs", "says"),
     [
-        ("true", None, "output"),
+        ("true {{ output }}", None, "output"),
         ("echo > {{ output.a }}", {"a": "x", "second": "y"}, "output second"),
         ("ln -s /nowhere {{ output }}", None, "output"),
     ],
@@ -310,7 +319,7 @@ def test_an_output_of_another_format_is_not_stored() -> None:
         node.payload
     assert not node.exists()
     with pytest.raises(PayloadNotRepresentable, match="no file"):
-        script("true", outputs="folder").payload
+        script("true {{ output }}", outputs="folder").payload
 
 
 def test_writing_into_an_input_is_noticed() -> None:

@@ -58,7 +58,8 @@ class Command(Persistable[PayloadT, CommandParams]):
 
     `template` is Jinja2 over the values and nodes given by keyword, and ``output``. A node stands for the path of its payload's file (of
     the folder, for formats of several files), a list of nodes for their paths, ``output`` for the path where the script has to put its
-    result, ``output.name`` for one of several. Everything is quoted for the shell; ``{{ x | raw }}`` is not. Unknown names are errors here.
+    result, ``output.name`` for one of several; of a script that does not use it the result is what it writes to stdout. Everything is
+    quoted for the shell; ``{{ x | raw }}`` is not. Unknown names are errors here.
     ``input``, or ``inputs`` for any number, may be left open: ``node >> Command("wc -l < {{ input }} > {{ output }}")``.
 
     The script runs in a private folder, in its own process group, and ends at the first command that fails (``set -eu -o pipefail``).
@@ -128,6 +129,9 @@ class Command(Persistable[PayloadT, CommandParams]):
         script = Script(template)
         self._open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
         script.check({*nodes, *values, *self._open, "output"})
+        self._says_it = outputs is None and "output" not in script.names
+        if outputs is not None and "output" not in script.names:
+            raise ParamsError(f"outputs of Command is {outputs!r}, but the template puts nothing there: it does not use output")
         unused = sorted(values.keys() - script.names)
         if unused:
             raise UnknownParam(
@@ -189,7 +193,7 @@ class Command(Persistable[PayloadT, CommandParams]):
             folder / "stdout",
             folder / "stderr",
         )
-        said = {name: _end_of(folder / name) for name in ("stdout", "stderr")}
+        said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._says_it}
         running.notes.update({"exitcode": exitcode, **said})
         if exitcode != 0:
             raise _failed(exitcode, said["stdout"], said["stderr"], params.shell)
@@ -200,7 +204,7 @@ class Command(Persistable[PayloadT, CommandParams]):
                 exitcode=exitcode,
                 **said,
             )
-        return self._outputs.collect(folder / "outputs")
+        return folder / "stdout" if self._says_it else self._outputs.collect(folder / "outputs")
 
     def _inputs(self) -> list[str]:
         """The names of the keywords that hold nodes."""
