@@ -147,7 +147,11 @@ def _reduced(thing: Any) -> Any:
 
 
 def _importable(thing: Any) -> bool:
+    """Whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
     if thing.__module__ in ("__main__", "__mp_main__"):
+        return False
+    cloudpickle: Any = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
         return False
     found: Any = sys.modules.get(thing.__module__)
     for name in thing.__qualname__.split("."):

@@ -211,7 +211,7 @@ def test_roles_come_from_nodes_inside_containers(tmp_path: Path) -> None:
 
 def test_a_declared_role_left_empty_is_an_error_that_names_it(tmp_path: Path) -> None:
     node = Outliers(tmp_path, k=1.0)
-    for use in (lambda: node.key, lambda: node.payload, lambda: node.load(), lambda: node.status, lambda: node.upstream["points"].key):
+    for use in (lambda: node.key, lambda: node.payload, node.load, lambda: node.status, lambda: node.upstream["points"].key):
         with pytest.raises((MissingUpstream, KeyError), match=r"outliers still needs points, .*points=node|points") as caught:
             use()
     assert not hasattr(node, "key")

@@ -137,7 +137,7 @@ def test_an_open_node_has_no_key_and_says_what_it_needs() -> None:
     node: Any = outliers.step(k=2.0)
     assert isinstance(node, OpenNode)
     assert repr(node) == "<outliers, open: points>"
-    for use in (lambda: node.key, lambda: node.payload, lambda: node.generate(), lambda: node.run(), lambda: add.step(node)):
+    for use in (lambda: node.key, lambda: node.payload, node.generate, node.run, lambda: add.step(node)):
         with pytest.raises(InputMissing, match="outliers still needs points") as caught:
             use()
         assert caught.value.inputs == ["points"]

@@ -89,7 +89,7 @@ def test_what_is_stored_needs_nothing_upstream() -> None:
 
 
 def test_a_gap_in_the_middle_is_filled_without_what_lies_before_it() -> None:
-    a, b, _, d = diamond()
+    _a, b, _, d = diamond()
     driver = Driver([d, b], {"a": STORED, "c": STORED})
     assert driver.names("needed") == ["b", "d"]
 
@@ -112,7 +112,7 @@ def test_a_failure_skips_what_depends_on_it_and_nothing_else() -> None:
 
 
 def test_recorded_failures_are_retried_or_left() -> None:
-    _, b, _, d = diamond()
+    _, _b, _, d = diamond()
     assert Driver([d], {"b": FAILED}).names("needed") == ["a", "b", "c", "d"]
     driver = Driver([d], {"b": FAILED, "a": STORED}, failed="skip")
     assert driver.names("left") == ["b"]

@@ -89,6 +89,9 @@ class CodeOf:
                 self._parts = {class_reference(self._target()).rpartition(":")[2]: UNKNOWN}
         return self._parts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unknown, ()  # where a class goes that keeps it, the code is looked at anew
+
     def fingerprint(self) -> Fingerprint:
         """What a record keeps."""
         return Fingerprint(_PYTHON, self.quick, dict(self.parts))
@@ -109,6 +112,10 @@ class CodeOf:
             elif value is not weak() or (code is not None and (value is None or value.__code__ is not code)):
                 return False
         return True
+
+
+def _unknown() -> None:
+    return None
 
 
 def _walked(target: Any, key: Key, sources: Sources | None) -> Walk:
