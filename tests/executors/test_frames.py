@@ -66,6 +66,21 @@ def test_values_are_packed_and_unpacked(value: Any) -> None:
     assert calls.unpack(calls.pack(value)) == value
 
 
+def test_text_that_says_main_is_not_taken_for_a_class_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import __main__
+
+    class Mine:
+        pass
+
+    Mine.__module__, Mine.__qualname__ = "__main__", "Mine"
+    monkeypatch.setattr(__main__, "Mine", Mine, raising=False)
+    by_reference = pickle.dumps([Mine, Mine()], 5)
+    assert [bytes(part) for part in calls.pack(by_reference)] == [pickle.dumps(by_reference, 5)]
+    for value in (Mine, Mine(), [{"deep": Mine()}], Mine().__init__):
+        (data,) = calls.pack(value)
+        assert b"cloudpickle" in bytes(data)
+
+
 def test_what_cannot_be_pickled_says_why() -> None:
     with pytest.raises((TypeError, pickle.PicklingError), match="lock"):
         calls.pack(tasks.make_lock())

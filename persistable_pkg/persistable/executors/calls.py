@@ -6,6 +6,7 @@ Large buffers, such as those of arrays, stay where they are: they are not copied
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sys
@@ -38,7 +39,7 @@ def pack(value: Any) -> Parts:
 
     try:
         data = pickle.dumps(value, 5, buffer_callback=keep)
-        if b"__main__" not in data and not _by_value():
+        if not _by_value() and (b"__main__" not in data or _only_says_main(value)):
             return [data, *aside]
     except Exception:  # noqa: BLE001 - cloudpickle will do it or say why not
         pass
@@ -111,6 +112,26 @@ def _unpicklable(fn: Any, result: Any, error: BaseException) -> Parts:
     kind = f"{type(result).__module__}.{type(result).__qualname__}".removeprefix("builtins.")
     failure.args = (f"the result of {name_of(fn)}, a {kind}, cannot be pickled: {failure}",)
     return pack((failure, None))
+
+
+class _Main(Exception):
+    pass
+
+
+class _Detector(pickle.Pickler):
+    def reducer_override(self, thing: Any) -> Any:
+        if getattr(thing, "__module__", None) == "__main__":
+            raise _Main
+        return NotImplemented
+
+
+def _only_says_main(value: Any) -> bool:
+    """Whether ``__main__`` is no more than text in it, such as in bytes that are a pickle themselves."""
+    try:
+        _Detector(io.BytesIO(), 5, buffer_callback=lambda _: False).dump(value)
+    except _Main:
+        return False
+    return True
 
 
 def _by_value() -> bool:
