@@ -74,9 +74,9 @@ class _Server:
             self._channel.sendall(piece)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
-        """Let the task's own `finally` clauses run. If it goes on all the same, SIGKILL will follow."""
+        """Let the task's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
         self._stopped = True
-        sys.exit(128 + signum)
+        raise KeyboardInterrupt
 
 
 def _timed(parts: Parts) -> tuple[int, bool, Parts]:
