@@ -114,6 +114,8 @@ class Generation:
         """A private folder that outlives a killed or failed attempt and goes with the commit."""
         if self._scratch is None:
             self._scratch = scratch_folder(self.store, self.node.key)
+            if self.claim is None:  # then nothing keeps others from generating the same at the same time
+                self._scratch /= f"unclaimed-{os.urandom(4).hex()}"
             self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch
 
@@ -141,7 +143,7 @@ class Generation:
         """Remove what is not needed any more."""
         if self._allocated is not None:
             self._allocated.discard()
-        if committed and self._scratch is not None:
+        if (committed or self.claim is None) and self._scratch is not None:
             import shutil
 
             shutil.rmtree(self._scratch, ignore_errors=True)
