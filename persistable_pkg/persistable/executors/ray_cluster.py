@@ -39,7 +39,7 @@ class Cluster:
 
     def nodes(self, fresh: bool = False) -> list[dict[str, Any]]:
         """The nodes that live, as Ray describes them."""
-        if fresh or time.monotonic() - self._looked > _FRESH or not self._nodes:
+        if (fresh or time.monotonic() - self._looked > _FRESH or not self._nodes) and self.connected:
             self._nodes = [node for node in self.ray.nodes() if node["Alive"]]
             self._looked = time.monotonic()
         return self._nodes

@@ -25,6 +25,7 @@ from persistable.executors.ray_tasks import OVERDUE, Batch, Group, Task
 
 _BUDGET = 0.15  # seconds after which a batch begins no further task
 _TRIES = 3  # times that a task is sent again because its node, or its worker before it began, was lost
+_FAREWELL = 2.0  # seconds that the nodes have to remove their logs
 _PATIENCE = 60.0  # seconds that `stop` waits for Ray to notice
 
 
@@ -117,10 +118,13 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - nobody must wait for ever, whatever it was
             self._give_up(error)
         finally:
-            if self._home.folder is None or len(self.cluster.nodes()) > 1:
-                self._quietly(lambda: self.cluster.ask(ray_log.clear, self._home, nodes=self.cluster.others(), timeout=2.0))
+            self._quietly(self._clear_elsewhere)
             ray_log.clear(ray_log.Home(self._folder, self._home.token))
             self.cluster.leave()
+
+    def _clear_elsewhere(self) -> None:
+        if self.cluster.connected and (others := self.cluster.others()):
+            self.cluster.ask(ray_log.clear, self._home, nodes=others, timeout=_FAREWELL)
 
     def _step(self) -> bool:
         due = min((batch.look_at for batch in self._batches), default=math.inf) - time.monotonic()

@@ -109,10 +109,14 @@ def halt(home: Home, name: str) -> Found:
     path = os.path.join(home.here(), name)
     if not os.path.exists(path):
         return Found("absent", [])
-    if _head(path) is None:
+    head = _head(path)
+    if head is None:
         return Found("void", [])
-    _write_at(path, _HALT)
-    head, closed, done = _read(path)
+    try:
+        _write_at(path, _HALT)
+        _, closed, done = _read(path)
+    except FileNotFoundError:  # removed after its time: what it held is on its way to the driver
+        return Found("closed", [], node=head["node"])
     return Found("closed" if closed else "open", done, node=head["node"])
 
 
@@ -140,7 +144,7 @@ def end(home: Home, name: str, position: int) -> Found:
         if found.state == "closed" or len(found.done) != position:
             return found
         _kill(process, head, name)
-    return Found("dead", _read(path)[2], node=head["node"])
+    return found._replace(state="dead")
 
 
 def bury(home: Home, name: str) -> Found:
@@ -154,9 +158,11 @@ def bury(home: Home, name: str) -> Found:
     psutil = need("psutil", "psutil", "ray", "RayExecutor")
     _kill(_live(psutil, head["pid"], head["created"]), head, name)
     orphan = _live(psutil, head["raylet"], head["raylet_created"]) is None
-    _, closed, done = _read(path)
-    with contextlib.suppress(OSError):
+    try:
+        _, closed, done = _read(path)
         os.unlink(path)
+    except FileNotFoundError:
+        return Found("absent", [])
     return Found("closed" if closed else "dead", done, orphan, head["node"])
 
 

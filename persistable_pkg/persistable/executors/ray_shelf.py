@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pickle
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from persistable.executors.ray_batch import LARGE, Order, Parcel, are_plain, dumps
 from persistable.executors.ray_log import Home
 
+_MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
 _BYTES = 4 << 20  # pickled calls of one batch, beyond its first
 
 
@@ -119,16 +121,24 @@ def _wrapped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, 
 
 
 def _buffered(value: Any) -> Any:
-    kind: Any = type(value)
-    if kind in (list, tuple) and any(map(_is_large, value)):
-        return kind(_Bytes(part) if _is_large(part) else part for part in value)
-    if kind is dict and any(map(_is_large, value.values())):
-        return {key: _Bytes(part) if _is_large(part) else part for key, part in value.items()}
+    kind: type[Any] = type(value)
+    again = _CONTAINERS.get(kind)
+    return again(value) if again is not None and len(value) <= _MANY else _apart(value)
+
+
+def _apart(value: Any) -> Any:
     return _Bytes(value) if _is_large(value) else value
 
 
 def _is_large(value: Any) -> bool:
     return type(value) in (bytes, bytearray) and len(value) >= LARGE
+
+
+_CONTAINERS: dict[type, Callable[[Any], Any]] = {
+    list: lambda parts: list(map(_apart, parts)),
+    tuple: lambda parts: tuple(map(_apart, parts)),
+    dict: lambda parts: {key: _apart(part) for key, part in parts.items()},
+}
 
 
 def _owner(view: memoryview) -> tuple[Any, bool]:

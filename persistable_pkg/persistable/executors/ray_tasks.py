@@ -15,7 +15,7 @@ from persistable.executors.ray_batch import Report
 from persistable.executors.ray_shelf import Held
 
 _WORK = 0.075  # seconds of work that a batch aims at
-_LEAST = 0.002  # seconds of work that are not worth two batches
+_LEAST = 0.004  # seconds of work that are not worth two batches
 _MOST = 10_000  # tasks of a batch
 _SHORT = 0.1  # tasks shorter than this are worth having more batches at Ray than can run, so that no worker waits for the next
 OVERDUE = 0.5
@@ -25,14 +25,16 @@ OVERDUE = 0.5
 class Task(futures.Future[Any]):
     """A future, and what has to be done for it."""
 
+    # as attributes of the class they cost nothing to those of which nothing special becomes
+    batch: Batch | None = None
+    begun = False
+    stopped = False
+    tries = 0
+
     def __init__(self, group: Group, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__()
         self.group = group
         self.call: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = (fn, args, kwargs)
-        self.batch: Batch | None = None
-        self.begun = False
-        self.stopped = False
-        self.tries = 0
 
     def settle(self, outcome: bytes, buffers: Sequence[Any] = ()) -> None:
         self.call = self.batch = None

@@ -85,22 +85,40 @@ print("done")
 """
 
 
+_SERVER = """
+import sys
+import ray
+from ray.util.client.server.server import serve
+
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+server = serve("127.0.0.1", int(sys.argv[2]))
+print("up", flush=True)
+sys.stdin.read()
+server.stop(0)
+"""
+
+
 def test_a_program_outside_the_cluster_is_served(ray_cluster: RayCluster, tmp_path: Path) -> None:
     """Through a Ray client every question about a batch is asked on the nodes, as it is for nodes on other machines."""
     need("grpc")
-    from ray.util.client.server.server import serve
-
-    port = free_port()
-    server = serve("127.0.0.1", port)
+    (tmp_path / "traces").mkdir()
+    port = str(free_port())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    serving = [sys.executable, "-c", _SERVER, ray_cluster.address, port]
+    server = subprocess.Popen(serving, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert server.stdin is not None and server.stdout is not None
     try:
-        (tmp_path / "traces").mkdir()
+        assert server.stdout.readline() == b"up\n"
         (tmp_path / "script.py").write_text(_OUTSIDE)
-        path = os.pathsep.join(entry for entry in sys.path if entry)
         command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), f"ray://127.0.0.1:{port}"]
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout == "stopped\ndone\n"
     finally:
-        server.stop(0)
+        server.stdin.close()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(20)
+        server.stdout.close()

@@ -233,7 +233,7 @@ def test_a_large_array_is_put_once_and_arrives_without_a_copy(executor: RayExecu
     gate.touch()
     assert [future.result(PATIENCE) for future in pending] == [(float(number), False, False) for number in range(20)]
     assert stored() == before + 1
-    del array, pending
+    array = pending = None
     eventually(lambda: stored() == before)
 
 
