@@ -122,13 +122,13 @@ class Skipped(NodeEvent):
 
 
 class RunStarted(Event):
-    """A run begins: it may perform up to `jobs` nodes, `workers` at a time.
+    """A run begins: `jobs` maps payload names to how many nodes of that name it may perform, `workers` at a time in all.
 
     `expected` maps payload names to the seconds that one generation took so far (the median of what is recorded), where any is.
     """
 
     __slots__ = ("expected", "jobs", "workers")
-    jobs: int
+    jobs: dict[str, int]
     workers: int
     expected: dict[str, float]
 

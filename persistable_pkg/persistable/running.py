@@ -6,6 +6,7 @@ It alone owns how much is under way, retries, timeouts, limits, and what a failu
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
@@ -80,9 +81,9 @@ def run(
 def _bars(progress: bool) -> list[events.Hook]:
     if not progress:
         return []
-    from persistable.bars import Progress
+    from persistable.bars import Bar
 
-    return [Progress()]
+    return [Bar()]
 
 
 @contextmanager
@@ -213,8 +214,9 @@ class _Loop:
                     if not source.node._persisted:
                         self._users[source] = self._users.get(source, 0) + 1
         if events.listened():
-            expected = expected_seconds(decided.needed) if decided.needed else {}
-            events.emit(events.RunStarted(jobs=len(decided.needed), workers=self._executor.workers, expected=expected))
+            jobs = Counter(unit.node.payload_name for unit in decided.needed)
+            expected = expected_seconds(decided.needed)
+            events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
 
     def _check(self, needed: list[Unit]) -> None:
         """Refuse, before anything begins, what this executor could not do."""

@@ -1,0 +1,75 @@
+"""What a run shows while it lasts."""
+
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from persistable import run, step
+from persistable.bars import Bar, Pace, in_words
+from persistable.events import Event, RunStarted
+from persistable.key import Key
+
+
+@step
+def part(n: int) -> int:
+    time.sleep(0.02)
+    if n == 3:
+        raise ValueError("three")
+    return n
+
+
+@step
+def whole(*parts: int) -> int:
+    return sum(parts)
+
+
+def test_a_terminal_shows_counts_failures_and_what_runs() -> None:
+    terminal = io.StringIO()
+    bar = Bar(Console(file=terminal, force_terminal=True, width=120, color_system=None))
+    parts = [part.step(n) for n in range(12)]
+    run(whole.step(*parts), hooks=[bar], errors="return", executor="threads", max_workers=2)
+    shown = terminal.getvalue()
+    assert "13/13" in shown and "1 failed" in shown and "1 skipped" in shown and "part" in shown
+
+
+def test_nothing_is_shown_unless_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    run(part.step(1))
+    assert capfd.readouterr() == ("", "")
+    run(part.step(2), progress=True)
+    assert "1/1" in "".join(capfd.readouterr())
+
+
+def test_what_records_say_is_expected_of_the_next() -> None:
+    run([part.step(n) for n in range(3)])
+    heard: list[Event] = []
+    run([part.step(n) for n in range(3, 6)], hooks=[heard.append], errors="return")
+    started = next(event for event in heard if isinstance(event, RunStarted))
+    assert started.jobs == {"part": 3} and 0.02 <= started.expected["part"] < 20
+
+
+def test_the_time_that_remains_is_guessed_from_what_is_known() -> None:
+    pace = Pace({"a": 10.0}, workers=2)
+    assert pace.remaining({"a": 4}) == 20.0
+    assert pace.remaining({"a": 1}) == 10.0  # one node uses one worker
+    assert pace.remaining({"b": 4}) is None
+    assert pace.remaining({"a": 2, "b": 1}) == 15.0  # an unknown one counts as a typical one
+    assert pace.remaining({"a": 1, "b": 5}) is None
+    pace.saw("a", 1.0)
+    pace.saw("a", 3.0)
+    assert pace.remaining({"a": 4}) == 4.0
+    assert pace.remaining({"a": 0}) is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.1, "1 s"), (89, "89 s"), (120, "2 min"), (7500, "2 h 5 min")])
+def test_times_are_readable(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_events_before_a_run_and_after_it_are_passed_over() -> None:
+    from persistable.events import Started
+
+    bar: Any = Bar()
+    bar(Started(key=Key("a", "0" * 32), attempt=1))
