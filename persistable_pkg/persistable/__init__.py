@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from persistable.steps import OpenNode as OpenNode
     from persistable.steps import step as step
     from persistable.stores import open_store as open_store
+    from persistable.tolerant import any_of as any_of
+    from persistable.tolerant import optional as optional
 
 __all__ = [
     "FileIO",
@@ -61,6 +63,7 @@ __all__ = [
     "RunResult",
     "Status",
     "allocate",
+    "any_of",
     "errors",
     "events",
     "fileio",
@@ -68,6 +71,7 @@ __all__ = [
     "formerly",
     "omit_when",
     "open_store",
+    "optional",
     "params",
     "plan",
     "progress",
@@ -98,10 +102,12 @@ _HOME = {
     "Status": "status",
     "RunResult": "result",
     "allocate": "current",
+    "any_of": "tolerant",
     "fileio_for": "fileio",
     "formerly": "params",
     "omit_when": "params",
     "open_store": "stores",
+    "optional": "tolerant",
     "plan": "planning",
     "progress": "current",
     "register_fileio": "fileio",

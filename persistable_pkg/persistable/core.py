@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
+    from persistable.graph import Graph
     from persistable.params.watching import Snapshot
     from persistable.resources import Resources, Retry
     from persistable.result import RunResult
@@ -422,6 +423,12 @@ class Persistable(Generic[PayloadT, ParamsT]):
         from persistable.explanation import explain
 
         return explain(self, self._use())
+
+    def lineage(self, **options: Any) -> Graph:
+        """What it is made from, as a picture: `Graph` has ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.lineage`."""
+        from persistable.graph import lineage
+
+        return lineage(self, **options)
 
     def accept_code(self, reason: str) -> Record:
         """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""

@@ -260,6 +260,8 @@ def persist(node: Any, store: Store, result: Any) -> Any:
 
 def _prepare(node: Any, store: Store) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
+    if node._needs != "all":
+        return _whatever_comes(node, store)
     given: dict[Key, Any] = {}
     done: set[Key] = set()
     stack = [(upstream, upstream._store or store, False) for upstream in node.upstream.values()]
@@ -273,12 +275,29 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
             if node._persisted:
                 generate(twin, where, {}, seen=(None,), writable=False)
             else:
-                given[node.key] = _perform(twin, where, None, {}, given, False)
+                own = given if node._needs == "all" else _whatever_comes(node, where)
+                given[node.key] = _perform(twin, where, None, {}, own, False)
         elif node._persisted and where.exists(node.key.path + SUFFIX):
             done.add(node.key)
         else:
             stack.append((node, where, True))
-            stack.extend((upstream, upstream._store or where, False) for upstream in node.upstream.values())
+            if node._needs == "all":
+                stack.extend((upstream, upstream._store or where, False) for upstream in node.upstream.values())
+    return given
+
+
+def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
+    """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
+    given: dict[Key, Any] = {}
+    for upstream in node.upstream.values():
+        where = upstream._store or store
+        try:
+            given[upstream.key], _ = load_or_generate(upstream._twin(where), where, {}, writable=False)
+        except Exception:  # noqa: BLE001 - recorded and announced where it was raised
+            given[upstream.key] = FAILED
+        else:
+            if node._needs == "any":
+                break
     return given
 
 

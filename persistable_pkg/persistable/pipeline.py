@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from persistable import planning, running
+from persistable import graph, planning, running
 from persistable.composition import is_operand
+from persistable.graph import Graph
 from persistable.lineage import walk
 from persistable.result import RunResult
 
@@ -62,6 +63,13 @@ class Pipeline(Mapping[str, Any]):
     def plan(self, **options: Any) -> planning.Plan:
         """`persistable.plan` of all targets."""
         return planning.plan(self, **options)
+
+    def lineage(self, **options: Any) -> Graph:
+        """All of it as a picture, see `persistable.lineage`."""
+        return graph.lineage(*self.targets, **options)
+
+    def _repr_html_(self) -> str:
+        return self.lineage().html()
 
     def __repr__(self) -> str:
         return f"<Pipeline: {', '.join(self._targets) or 'empty'}; {len(self.nodes)} nodes>"

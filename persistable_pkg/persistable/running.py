@@ -155,6 +155,7 @@ class _Loop:
         self._payloads: dict[Unit, Any] = {}
         self._users: dict[Unit, int] = {}
         self._failed: set[Unit] = set()
+        self._done: set[Unit] = set()
         self._shelf = f"{HANDED}/{generation.new_token()}"
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
@@ -295,11 +296,17 @@ class _Loop:
         """What is upstream of it and not persisted, by key."""
         given: dict[Any, Any] = {}
         for source in unit.sources or ():
-            if source in self._failed:
+            if self._will_not_come(source, unit):
                 given[source.node.key] = FAILED
             elif not source.node._persisted and source in self._payloads:
                 given[source.node.key] = self._payloads[source]
         return given
+
+    def _will_not_come(self, source: Unit, unit: Unit) -> bool:
+        """Whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
+        if source in self._failed:
+            return True
+        return unit.node._needs == "any" and source not in self._done and not (source.found is not None and source.found.stored)
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
@@ -320,7 +327,7 @@ class _Loop:
             return _performed, (unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
         given: dict[Any, bytes | str | None] = {}
         for source in unit.sources or ():
-            if source in self._failed:
+            if self._will_not_come(source, unit):
                 given[source.node.key] = None
             elif source in self._handed:
                 given[source.node.key] = self._handed[source]
@@ -413,6 +420,7 @@ class _Loop:
                 self._handed[unit] = outcome.handed
             elif not unit.node._persisted and self._executor.shares_memory:
                 self._keep(unit, payload)
+            self._done.add(unit)
             self._close(unit, "done", outcome)
             return
         assert outcome.error is not None
