@@ -195,6 +195,13 @@ def test_what_identity_is() -> None:
     assert len({base.key, *(node.key for node in others)}) == len(others) + 1
 
 
+def test_replacing_values_and_inputs() -> None:
+    node = script("echo {{ n }} {{ m }}; cat {{ text }}", n=1, m=2, text=text("x"))
+    other = node.replace(n=3, text=text("y", name="other"))
+    assert other.payload == b"3 2\ny" and node.payload == b"1 2\nx"
+    assert other.key == script("echo {{ n }} {{ m }}; cat {{ text }}", n=3, m=2, text=text("y", name="other")).key
+
+
 # the template
 
 

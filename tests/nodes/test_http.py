@@ -167,7 +167,10 @@ def test_a_server_that_says_nothing_is_given_up(site: Site) -> None:
     with pytest.raises(HttpFailed, match=r"nothing came for 0\.2 s") as caught:
         get(site, timeout=0.2, attempts=2).payload
     assert caught.value.status is None and caught.value.transient
-    assert site.count("/data.bin") == 2
+    deadline = time.monotonic() + 30
+    while site.count("/data.bin") < 2:  # the server may notice later than the client gives up
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_server_that_is_not_there_is_an_error(site: Site) -> None:
@@ -354,14 +357,19 @@ def test_nothing_is_asked_on_the_word_of_a_payload_that_is_gone_or_damaged(site:
     assert "if-none-match" not in site.seen[-1].headers
 
 
+def test_what_is_not_persisted_leaves_nothing(site: Site) -> None:
+    site.pages["/data.bin"] = page(BODY, ETag='"v1"')
+    assert get(site).generate(persist=False).payload == BODY
+    assert [path for path in Path("data").rglob("*") if path.is_file()] == []
+
+
 # large bodies
 
 LARGE = textwrap.dedent(
     """
-    import resource, sys
+    import sys, tracemalloc
     from persistable.fileio import FileIO
     from persistable.transfer import HttpGet
-    import httpx, stamina, gzip, zlib, ssl, numpy
 
     class Length(FileIO[int]):
         suffix = ".bin"
@@ -373,9 +381,9 @@ LARGE = textwrap.dedent(
             return total
 
     HttpGet(sys.argv[1] + "/small", io=Length(), data_dir=sys.argv[2]).payload
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
     print(HttpGet(sys.argv[1] + "/large", io=Length(), data_dir=sys.argv[2]).payload)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print(tracemalloc.get_traced_memory()[1] >> 20)
     """
 )
 
@@ -399,9 +407,9 @@ def test_a_large_body_is_never_in_memory(site: Site, packed: bool) -> None:
     site.pages["/small"] = page(bytes(3 << 20))
     done = subprocess.run([sys.executable, "-c", LARGE, site.url, "data"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    length, grown = done.stdout.split()
+    length, most = done.stdout.split()
     assert int(length) == size
-    assert int(grown) < 40, f"{grown} MB more than before, for a body of 64 MB"
+    assert int(most) < 24, f"{most} MB at once, for a body of 64 MB"
 
 
 # secrets

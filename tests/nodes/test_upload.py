@@ -70,6 +70,14 @@ def test_a_payload_goes_to_a_path(data: bytes, tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["data.bin"]
 
 
+def test_a_relative_path_counts_from_where_the_node_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Upload("out.bin", source=given(b"x", BytesFileIO(), where=tmp_path / "data"), data_dir=tmp_path / "data")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert node.payload == "out.bin"
+    assert (tmp_path / "out.bin").read_bytes() == b"x"
+
+
 def test_it_happens_at_each_run_and_is_never_stored() -> None:
     node = Upload("out.bin", source=given(b"x", BytesFileIO()), data_dir="data")
     assert node.payload == "out.bin"

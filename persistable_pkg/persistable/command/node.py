@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast, overload
 
 from persistable import payload as payloads
 from persistable.command.outputs import Outputs
@@ -147,7 +147,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         self.__dict__["_persisted"] = persist  # of this node, not of the class
         self.retry, self.resources, self.version = retry, resources, version
         super().__init__(
-            params=CommandParams(template, values, self._outputs.spec(), plain, secrets, inherited, shell, os.fspath(cwd) if cwd else None),
+            params=CommandParams(template, values, self._outputs.spec(), plain, secrets, inherited, shell, _absolute(cwd)),
             persist_data_dir=persist_data_dir,
             data_dir=data_dir,
             payload_name=payload_name,
@@ -156,6 +156,10 @@ class Command(Persistable[PayloadT, CommandParams]):
             logger=logger,
             **nodes,
         )
+
+    def replace(self, **changes: Any) -> Self:
+        values = {name: changes.pop(name) for name in list(changes) if name in self.params.values}
+        return super().replace(**({"values": {**self.params.values, **values}} if values else {}), **changes)
 
     def _identify(self) -> None:
         if not self._open:
@@ -214,6 +218,10 @@ class Command(Persistable[PayloadT, CommandParams]):
         found = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name) or name in self.params.inherited}
         secrets = {name: secret.reveal() for name, secret in self.params.secrets.items()}
         return {**found, "TMPDIR": str(temporary), **self.params.env, **secrets}
+
+
+def _absolute(folder: str | os.PathLike[str] | None) -> str | None:
+    return None if folder is None else os.path.abspath(os.path.expanduser(folder))
 
 
 def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import os
 
     from persistable.record import Record
+    from persistable.resources import Resources, Retry
     from persistable.stores.base import Store
 
 PayloadT = TypeVar("PayloadT")
@@ -64,6 +65,8 @@ class GetOptions(TypedDict, total=False):
     timeout: float
     attempts: int
     delay: float
+    retry: Retry | None
+    resources: Resources | None
     persist_data_dir: str | os.PathLike[str] | Store | None
     data_dir: str | os.PathLike[str] | Store | None
     payload_name: str | None
@@ -92,6 +95,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         attempts: tries in all, where the connection fails, the body is cut off (it goes on from there if the server can), or the status
             says that a later try may succeed.
         delay: seconds before the second try; they double from one to the next, and a server's Retry-After of up to a minute counts instead.
+        retry, resources: as for any node; `retry` comes on top of `attempts`.
 
     Raises HttpFailed; a body that `io` cannot read raises MalformedFile and is not stored. Needs ``persistable[http]``.
     """
@@ -122,6 +126,8 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         timeout: float = 60.0,
         attempts: int = 5,
         delay: float = 0.5,
+        retry: Retry | None = None,
+        resources: Resources | None = None,
         **node: Any,
     ) -> None:
         check_address("HttpGet", url, secrets or {})
@@ -147,6 +153,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             attempts=attempts,
             delay=delay,
         )
+        self.retry, self.resources = retry, resources
         super().__init__(params=params, payload_io=format_, **node)
 
     def _generate_payload(self, **_: Any) -> Any:
@@ -168,7 +175,8 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             got = fetch(self._request(), self.scratch, None, self.progress)
             path = got.path
         notes.update(got.facts)
-        _remember(store, self.params, self.key)
+        if running.claim is not None:
+            _remember(store, self.params, self.key)
         assert path is not None
         return InFile(path)
 

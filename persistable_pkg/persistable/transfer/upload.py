@@ -20,6 +20,7 @@ from persistable.stores.open import open_store
 from persistable.transfer.address import check_address
 
 if TYPE_CHECKING:
+    from persistable.resources import Resources, Retry
     from persistable.stores.base import Store
 
 
@@ -42,6 +43,7 @@ class Upload(Persistable[str, UploadParams]):
         target_url: a path or any URL that `open_store` knows, with the name of the file.
         io: the format to write; default: that of the upstream.
         options: for the file system, such as ``endpoint_url``; credentials may be `Secret`. Never recorded.
+        retry, resources: as for any node.
 
     Raises StoreError, ParamsError for a password in the URL.
     """
@@ -57,6 +59,8 @@ class Upload(Persistable[str, UploadParams]):
         *,
         source: Persistable[Any, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        retry: Retry | None = None,
+        resources: Resources | None = None,
         persist_data_dir: str | os.PathLike[str] | Store | None = None,
         data_dir: str | os.PathLike[str] | Store | None = None,
         payload_name: str | None = None,
@@ -66,7 +70,9 @@ class Upload(Persistable[str, UploadParams]):
         url, own = _url_of(target_url)
         upstream: dict[str, Any] = {} if source is None else {"source": source}
         self._target_io = io
+        self.retry, self.resources = retry, resources
         self._options = {**own, **(options or {})}
+        self._folder = os.getcwd()  # a relative path counts from here, wherever the work is done
         super().__init__(
             params=UploadParams(url, io.spec() if io is not None else {}),
             persist_data_dir=persist_data_dir,
@@ -94,7 +100,7 @@ class Upload(Persistable[str, UploadParams]):
         store = source._store or self._running("source").store
         wanted = self._target_io or source._format()
         record = find_record(store, source.key) if source._persisted else None
-        target = _Target(self.params.target_url, _revealed(self._options))
+        target = _Target(self.params.target_url, _revealed(self._options), self._folder)
         if record is not None:
             stored_as = format_of(source, record)
             if stored_as.spec() == wanted.spec():
@@ -107,8 +113,8 @@ class Upload(Persistable[str, UploadParams]):
 class _Target:
     """One file, or one folder, to be replaced."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
-        at = place(url) if _is_local(url) else None
+    def __init__(self, url: str, options: dict[str, Any], folder: str) -> None:
+        at = place(url if "://" in url else os.path.join(folder, os.path.expanduser(url))) if _is_local(url) else None
         self._local = at if isinstance(at, LocalPlace) else None
         if self._local is not None:
             root, self._name = os.path.split(self._local.path)
