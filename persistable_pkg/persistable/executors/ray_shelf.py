@@ -121,8 +121,7 @@ def _wrapped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, 
 
 
 def _buffered(value: Any) -> Any:
-    kind: type[Any] = type(value)
-    again = _CONTAINERS.get(kind)
+    again = _CONTAINERS.get(value.__class__)
     return again(value) if again is not None and len(value) <= _MANY else _apart(value)
 
 

@@ -217,6 +217,15 @@ def stored() -> int:
     return int(found.group(1)) if found else 0
 
 
+def settled() -> int:
+    """`stored` when what others left there has gone."""
+    before = -1
+    while before != (found := stored()):
+        before = found
+        time.sleep(0.5)
+    return found
+
+
 def test_a_large_array_is_put_once_and_arrives_without_a_copy(executor: RayExecutor, tmp_path: Path) -> None:
     import numpy as np
 
@@ -226,7 +235,7 @@ def test_a_large_array_is_put_once_and_arrives_without_a_copy(executor: RayExecu
         tasks.wait_for(gate)
         return float(array[number]), bool(array.flags.writeable), bool(array.flags.owndata)
 
-    before = stored()
+    before = settled()
     array = np.arange(2_000_000, dtype=np.float64)
     pending = [executor.submit(look, array, number) for number in range(20)]
     eventually(lambda: pending[0].running() and stored() > before)
