@@ -24,7 +24,10 @@ def main(channel: int, tokens: int, life: int) -> None:
     for descriptor in (channel, tokens, life):
         os.set_inheritable(descriptor, False)
     _die_with_parent(life)
-    _Server(socket.socket(fileno=channel), tokens).serve()
+    try:
+        _Server(socket.socket(fileno=channel), tokens).serve()
+    except KeyboardInterrupt:  # stopped, or interrupted by somebody, between two tasks: nobody wants a traceback
+        sys.exit(128 + signal.SIGTERM)
 
 
 class _Server:
