@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 from servers.needs import need
 
+from persistable import run, step
 from persistable.errors import Infeasible, WorkerDied
 from persistable.executors import DaskExecutor
 from persistable.executors.base import Executor
@@ -31,7 +32,6 @@ def _packages() -> None:
 
 class TestOwnCluster(ExecutorContract):
     script: ClassVar[str] = "from persistable.executors import DaskExecutor; executor = DaskExecutor(n_workers=2)"
-    knows_exit_status: ClassVar[bool] = False
     too_much: ClassVar[Resources | None] = Resources(memory=2**60)
     patience: ClassVar[float] = PATIENCE
 
@@ -54,6 +54,7 @@ def cluster() -> Iterator[Any]:
             dashboard_address="127.0.0.1:0",
             resources={"GPU": 2, "licence": 1},
             memory_limit="4GiB",
+            scheduler_kwargs={"allowed_failures": 1},  # so that giving a task up does not depend on how quickly workers are replaced
         ) as cluster,
         pytest.MonkeyPatch.context() as environment,
     ):
@@ -166,6 +167,35 @@ def test_a_script_that_forgets_to_shut_down_leaves_nobody_behind(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     wait_until_gone(int(done.stdout))
+
+
+def test_a_file_of_the_users_that_is_called_like_dask_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dask.py").write_text("raise SystemExit('not me')")
+    monkeypatch.chdir(tmp_path)
+    with DaskExecutor(n_workers=1) as executor:
+        assert executor.submit(os.getcwd).result(PATIENCE) == str(tmp_path)
+
+
+def test_a_run_on_dask(tmp_path: Path) -> None:
+    @step
+    def square(n: int) -> int:
+        return n * n
+
+    @step
+    def total(parts: list[int]) -> int:
+        return sum(parts)
+
+    @step
+    def doomed(n: int) -> int:
+        os._exit(n)
+
+    node, lost = total.step([square.step(n) for n in range(5)]), doomed.step(3)
+    with DaskExecutor(n_workers=2) as executor:
+        result = run(node, lost, executor=executor, store=tmp_path, errors="return")
+        assert result[node].payload == 30
+        assert [failure.key for failure in result.failures] == [lost.key]
+        again = run(node, executor=executor, store=tmp_path)
+        assert again[node].payload == 30
 
 
 def test_impossible_sizes_are_refused() -> None:

@@ -21,6 +21,7 @@ import pytest
 from servers.needs import free_port, need
 
 from notify.sinks import Answer, Sink, black_hole, mailbox
+from persistable import run, step
 from persistable.errors import UndeliveredWarning
 from persistable.events import Event, Failed, RunFinished, Started, emit, subscribe
 from persistable.key import Key
@@ -76,6 +77,21 @@ def test_a_failed_run_is_told_once_as_json() -> None:
     assert body["more_failures"] == 0
     assert body["seconds"] == 83.2
     assert body["host"] and datetime.fromisoformat(body["time"]).tzinfo is not None
+
+
+def test_a_real_run_that_fails_tells_once_and_only_if_it_fails(tmp_path: Path) -> None:
+    @step
+    def ratio(a: float, b: float) -> float:
+        return a / b
+
+    good, bad = ratio.step(a=1.0, b=2.0), ratio.step(a=1.0, b=0.0)
+    with Sink() as sink:
+        hook = Slack(sink.url)
+        run(good, store=tmp_path, hooks=[hook])
+        run(good, bad, store=tmp_path, hooks=[hook], errors="return")
+        assert hook.flush(PATIENCE)
+    (one,) = sink.received
+    assert "ZeroDivisionError" in one.json["blocks"][0]["text"]["text"]
 
 
 def test_by_default_only_a_failed_run_is_told_of() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from persistable.errors import Infeasible, MissingExtra
+from persistable.errors import Infeasible, MissingExtra, RunError, WorkerDied
 from persistable.executors import machine
 from persistable.executors.base import Executor, portable
 from persistable.resources import Resources
@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _BIG = 1_000_000
 _FRESH = 1.0
+_PATIENCE = 120.0
 
 
 @dataclass(eq=False, slots=True)
@@ -139,11 +140,26 @@ class DaskExecutor(Executor):
             self._folder = Path(tempfile.mkdtemp(prefix="persistable-dask-"))
             self._cluster = start(self.workers)
             self._client = connect(self._cluster, set_as_default=False)
+            self._await_a_worker()
+
+    def _await_a_worker(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError:
+            self._close()
+            raise RunError(
+                f"no Dask worker came up on this machine within {_PATIENCE:g} s; what their processes wrote to standard error says why",
+                key=None,
+            ) from None
 
     def _close_when_idle(self) -> None:
         with self._lock:
             if not self._closing or self._waiting or self._running:
                 return
+        self._close()
+
+    def _close(self) -> None:
+        with self._lock:
             client, cluster, folder = self._client, self._cluster, self._folder
             self._client = self._cluster = self._folder = None
         if client is not None and client is not self._given:
@@ -206,12 +222,14 @@ class DaskExecutor(Executor):
         there.add_done_callback(collect)
 
     def _collect(self, task: _Task, done: Any) -> None:
-        from persistable.executors.dask_local import died, outcome_of
+        from persistable.executors.dask_local import died, exit_status, outcome_of
 
         try:
             good, found = outcome_of(done.result())
         except BaseException as error:  # noqa: BLE001 - Dask's own: a worker that is gone, a lost connection, a cancelled future
             good, found = False, died() if type(error).__name__ == "KilledWorker" else portable(error)
+        if isinstance(found, WorkerDied) and self._folder is not None:
+            found = died(exit_status(str(self._folder / task.name)))
         self._settle(task, good, found)
         self._fill()
         if self._unattended:

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import pickle
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+from distributed import Worker
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 
 from persistable.errors import WorkerDied
@@ -40,40 +42,71 @@ def start(workers: int) -> Any:
 
 
 class _Process(ProcessInterface):
-    """One worker and the nanny that starts another when it dies; `close` kills both and whatever tasks have started."""
+    """One worker after another: when it dies, the next is started. `close` kills it and what its tasks have started.
+
+    Dask's own nanny gives up on a worker that dies while it registers, which a task waiting for it can bring about.
+    """
 
     def __init__(self, scheduler: str, name: object) -> None:
         super().__init__(scheduler=scheduler, name=name)  # type: ignore[no-untyped-call]
-        options = {"name": name, "host": "127.0.0.1", "nthreads": 1, "memory_limit": 0, "death_timeout": 60, "dashboard": False}
-        spec = json.dumps({"cls": "distributed.Nanny", "opts": options})
-        self._command = [sys.executable, "-m", "dask", "spec", scheduler, "--spec", spec]
+        # -P: a dask.py in the current folder is not the one that is meant
+        self._command = [sys.executable, "-P", "-m", "persistable.executors.dask_local", scheduler]
         self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        path = os.pathsep.join(part for part in sys.path if part)
-        environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
-        )
+        self._keeper = asyncio.create_task(self._keep())
         await super().start()  # type: ignore[no-untyped-call]
 
-    async def close(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            import psutil  # type: ignore[import-untyped]
+    async def _keep(self) -> None:
+        path = os.pathsep.join(part for part in sys.path if part)
+        environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
+        while True:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+            exits[process.pid] = await process.wait()
+            _kill(process.pid)
+            await asyncio.sleep(0.1)
 
-            try:
-                parent = psutil.Process(self._process.pid)
-                doomed = [parent, *parent.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                doomed = []
-            for process in doomed:
-                try:
-                    process.kill()
-                except psutil.NoSuchProcess:
-                    pass
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._process is not None:
+            _kill(self._process.pid)
             await self._process.wait()
-        self._process = None
         await super().close()  # type: ignore[no-untyped-call]
+
+
+exits: dict[int, int] = {}
+"""How the worker processes ended, by their ids."""
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def exit_status(entry: str) -> int | None:
+    """How the worker ended that began this entry, see `perform`; None where it is not known."""
+    try:
+        pid = int(Path(entry).read_text())
+    except (OSError, ValueError):
+        return None
+    deadline = time.monotonic() + 2  # the task may be found begun by the next worker before the end of the last has been noticed
+    while pid not in exits and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return exits.get(pid)
+
+
+async def _serve(scheduler: str) -> None:
+    worker: Any = Worker
+    options = {"host": "127.0.0.1", "nthreads": 1, "memory_limit": 0, "death_timeout": 60, "dashboard": False}
+    async with worker(scheduler, **options) as served:
+        await served.finished()
 
 
 # ------------------------------------------------------------------ what runs in a worker
@@ -88,7 +121,8 @@ def perform(work: bytes | str, entry: str | None) -> bytes:
     if entry is None:
         return _carry_out(work)
     try:
-        os.close(os.open(entry, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        with open(entry, "x", encoding="ascii") as file:
+            file.write(str(os.getpid()))
     except FileExistsError:
         return _earlier(entry)
     outcome = _carry_out(work)
@@ -105,13 +139,15 @@ def _earlier(entry: str) -> bytes:
         return pickle.dumps((False, died()))
 
 
-def died() -> WorkerDied:
+def died(exitcode: int | None = None) -> WorkerDied:
     """What stands for a task that took its process down."""
-    return WorkerDied(
-        "the Dask worker process that did the work is gone: the task ended it, or it was killed, for want of memory for example; Dask does "
-        "not tell its exit status, the end of the worker's own output may",
-        exitcode=None,
-    )
+    if exitcode is None:
+        how = "is gone"
+    elif exitcode < 0:
+        how = f"was killed by {signal.Signals(-exitcode).name}"
+    else:
+        how = f"ended with exit status {exitcode}"
+    return WorkerDied(f"the Dask worker process that did the work {how}; what it wrote to standard error may say why", exitcode=exitcode)
 
 
 def _carry_out(work: bytes | str) -> bytes:
@@ -136,3 +172,10 @@ def outcome_of(raw: bytes) -> tuple[bool, Any]:
     except Exception as error:  # noqa: BLE001 - whatever somebody's result does when it is unpickled
         return False, portable(error)
     return bool(good), found
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve(sys.argv[1]))
+    finally:
+        os._exit(0)  # not to wait for a task that is still running when the scheduler is gone
