@@ -27,12 +27,11 @@ from persistable.fileio import BundleFileIO, BytesFileIO, CsvFileIO, FolderFileI
 from persistable.record import Failure
 from persistable.secret import Secret
 
-need("jinja2", "psutil")
-need_program("bash")
-
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("jinja2")
+    need_program("bash")
     monkeypatch.chdir(tmp_path)
 
 

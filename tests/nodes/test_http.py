@@ -25,7 +25,6 @@ from persistable.record import Failure
 from persistable.secret import Secret
 from persistable.transfer import HttpGet
 
-need("httpx", "stamina")
 BODY = bytes(range(256)) * 2000
 
 
@@ -35,6 +34,7 @@ def get(site: Site, path: str = "/data.bin", *arguments: Any, where: Any = "data
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("httpx", "stamina")
     monkeypatch.chdir(tmp_path)
 
 
@@ -236,10 +236,11 @@ def test_the_server_says_how_long_to_wait(site: Site) -> None:
     assert time.monotonic() - started >= 0.9
 
 
-@pytest.mark.parametrize("later", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)])
-def test_a_server_that_asks_for_an_hour_is_not_waited_for(site: Site, later: str) -> None:
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_server_that_asks_for_an_hour_is_not_waited_for(site: Site, as_date: bool) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True) if as_date else "3600"
     site.pages["/data.bin"] = page(b"", 503, Retry_After=later)
-    with pytest.raises(HttpFailed, match=r"asks to wait for 3[56]\d\d s") as caught:
+    with pytest.raises(HttpFailed, match=r"asks to wait for 3\d\d\d s") as caught:
         get(site).payload
     assert site.count("/data.bin") == 1 and not caught.value.transient
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from servers.fixtures import Bucket
+from servers.needs import need, need_program
 
 from nodes.site import Site, page
 from nodes.test_command import FAMILY, NAMES, alive, family, wait_until
@@ -28,6 +29,8 @@ from persistable.transfer import HttpGet, Upload
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("jinja2", "httpx", "stamina")
+    need_program("bash")
     monkeypatch.chdir(tmp_path)
 
 
