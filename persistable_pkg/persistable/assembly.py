@@ -55,7 +55,7 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
 def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any], root: type) -> None:
     """Upstream nodes whose roles are their payload names."""
     for node in dependencies:
-        if not isinstance(node, root):
+        if not issubclass(node.__class__, root):
             raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")
         role = node.payload_name
         if role in self._upstream:

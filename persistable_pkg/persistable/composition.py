@@ -44,7 +44,8 @@ def feed(source: Any, target: Any) -> Any:
 
 def is_operand(thing: Any) -> bool:
     """Whether `thing` is a node, finished or open, and not a class of some."""
-    return not isinstance(thing, type) and hasattr(type(thing), "_open_inputs")
+    cls: Any = thing.__class__
+    return not isinstance(thing, type) and hasattr(cls, "_open_inputs")
 
 
 def name_of(thing: Any) -> str:

@@ -47,10 +47,12 @@ class _Of:
             raise AttributeError(name)
         return getattr(self(), name)
 
-    @property
-    def __class__(self) -> Any:  # so that isinstance(rng, np.random.Generator) holds inside a step
-        running = current.get()
-        return _Of if running is None else type(self())
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """So that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
+        found: Any = self if current.get() is None else self()
+        kind: Any = type(found)
+        return kind
 
     def __fspath__(self) -> str:
         return str(self())

@@ -308,7 +308,7 @@ class RunFailed(ExceptionGroup[Exception]):
 
     result: Any
 
-    def derive(self, excs: Any) -> RunFailed:
+    def derive(self, excs: Any) -> Any:
         """A part of the group, of the same result."""
         part = RunFailed(self.message, excs)
         part.result = getattr(self, "result", None)

@@ -185,7 +185,7 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
 
 def _carry_out(needed: list[Unit], left: list[Unit]) -> Generator[Start, list[tuple[Unit, bool]], None]:
     skipped: list[tuple[Unit, Unit]] = []
-    ready = [unit for unit in needed if unit.waits == 0 and unit.reason != _LEFT]
+    ready: list[Unit] = [unit for unit in needed if unit.waits == 0 and unit.reason != _LEFT]
     remaining = len(needed) - len(left)
     for unit in ready:
         unit.waits = _CLOSED
@@ -351,14 +351,15 @@ def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     found: list[tuple[Any, Any]] = []
     stack: list[Any] = list(reversed(list(targets)))
     while stack:
-        target = stack.pop()
-        if getattr(type(target), "_is_persistable_node", False) and not isinstance(target, type):
+        target: Any = stack.pop()
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False):
             target.key  # noqa: B018 - an open node says here what it needs
             found.append((target, target._store or store))
-        elif isinstance(target, dict):
-            stack.extend(reversed(list(target.values())))  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(target, list | tuple):
-            stack.extend(reversed(target))  # pyright: ignore[reportUnknownArgumentType]
+        elif issubclass(kind, dict):
+            stack.extend(reversed(list(target.values())))
+        elif issubclass(kind, list | tuple):
+            stack.extend(reversed(target))
         elif hasattr(target, "targets"):
             stack.extend(reversed(list(target.targets)))
         else:

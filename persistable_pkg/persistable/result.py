@@ -78,9 +78,9 @@ class RunResult(Mapping[Any, Any]):
                 raise KeyError(target)
             return target._twin(target._store or self._store)  # not needed by the run: whatever its store has of it
         node, store, *_ = known
-        bound = (node if isinstance(target, Key) else target)._twin(store)
-        if key in self._held:
-            bound._hold(self._held[key])
+        bound: Any = (node if isinstance(target, Key) else target)._twin(store)
+        if bound.key in self._held:
+            bound._hold(self._held[bound.key])
         return bound
 
     def __iter__(self) -> Iterator[Key]:
@@ -95,7 +95,7 @@ class RunResult(Mapping[Any, Any]):
     @property
     def counts(self) -> dict[str, int]:
         """How many nodes ended in which way."""
-        counts = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
+        counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
         for _, _, status, _, _ in self._nodes.values():
             counts[status] += 1
         return counts

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import events, generation
 from persistable.core import Persistable
-from persistable.errors import NotEnforceable, PayloadCorrupted, PersistableError, StoreError, TimedOut
+from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.planning import Decided, Look, Start, Unit, default_store, look, pairs, planning
@@ -381,13 +381,16 @@ class _Loop:
         if attempt is None:
             return  # stopped, and seen to already
         self._room.release(attempt.unit)
-        payload = None
+        payload: Any = None
+        outcome: Outcome
         try:
-            found = future.result()
-            outcome, payload = found if type(found) is tuple else (found, None)
-        except (Exception, futures.CancelledError) as error:  # noqa: BLE001 - the executor's own: a worker that died
-            kept = error if isinstance(error, Exception) else PersistableError(f"cancelled by somebody else: {error!r}")
-            outcome = self._killed(attempt, kept)
+            found: Any = future.result()
+            if isinstance(found, Outcome):
+                outcome = found
+            else:
+                outcome, payload = found
+        except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
+            outcome = self._killed(attempt, error)
         self._brief.saw(outcome.seconds)
         for event in outcome.events:
             events.emit(event, attempt.unit.node.logger)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 _EMPTY = inspect.Parameter.empty
-_POSITIONAL, _EITHER, _STARRED, _KEYWORD, _DOUBLE = inspect._ParameterKind
+_POSITIONAL, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+_KEYWORD, _STARRED, _DOUBLE = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 _CAPTURED = "closure_variables"
 
 
@@ -35,7 +36,7 @@ class Step(Generic[P, R]):
     def __init__(self, function: Callable[P, R], **options: Any) -> None:
         if not inspect.isfunction(function):
             raise TypeError(f"@step is for functions, not {function!r:.60}; write one that calls it")
-        self.__wrapped__ = function
+        self.__wrapped__: Callable[P, R] = function
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
         self.__doc__ = function.__doc__
         self._options = options
@@ -80,7 +81,8 @@ class Step(Generic[P, R]):
         for part in self.__qualname__.split("."):
             found = getattr(found, part, None)
         if found is self and self.__module__ != "__main__":
-            return self.__qualname__  # by reference, as functions are
+            name: str = self.__qualname__
+            return name  # by reference, as functions are
         return _step_again, (self.__wrapped__, self._options)
 
 
@@ -261,7 +263,7 @@ class _Maker:
                 missing.append(name)
         if missing:
             return self._open(given, missing, store)
-        node = object.__new__(self.node_class)
+        node: Any = object.__new__(self.node_class)
         node.__dict__.update(_BLANK, payload_name=self.name, _arguments=arguments)
         node._store = store if store is not None else enclosing_store()
         node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
@@ -277,14 +279,15 @@ class _Maker:
             captured["merge"] = self.merge
         if captured:
             plain[_CAPTURED] = captured
-        params = object.__new__(self._params_class(plain))
+        kind: Any = self._params_class(plain)
+        params: Any = object.__new__(kind)
         params.__dict__.update(plain)
         return params
 
     def filled(self, value: Any) -> Any:
         """`value` with the payload of each node in place of it."""
         if isinstance(value, Persistable):
-            return cast("Persistable[Any, Any]", value).payload
+            return value.payload  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         kind: Any = value.__class__
         if kind is dict:
             return {name: self.filled(item) for name, item in value.items()}
@@ -368,11 +371,11 @@ def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[
         "retry": options.get("retry"),
         "resources": options.get("resources"),
     }
-    made = type(step.__name__, (StepNode,), members)
+    made: Any = type(step.__name__, (StepNode,), members)
     made._declared = declaration = Declaration(made, Persistable)
     if made.io == "auto":
         declaration.payload_type = _return_type(step.__wrapped__)
-    return made
+    return cast("type[StepNode[Any]]", made)
 
 
 def _return_type(function: Callable[..., Any]) -> Any:
@@ -437,4 +440,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     unknown = options.keys() - {"name", "version", "io", "persist", "retry", "resources", "merge"}
     if unknown:
         raise TypeError(f"@step takes no {', '.join(sorted(unknown))}; it takes name, version, io, persist, retry, resources, merge")
-    return lambda function: Step(function, **options)
+
+    def decorate(function: Callable[..., Any]) -> Step[..., Any]:
+        return Step(function, **options)
+
+    return decorate

@@ -83,10 +83,9 @@ def wants_again(error: BaseException, retry: Retry | None) -> bool:
     """Whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
     if retry is None or retry.attempts <= 1:
         return False
-    if isinstance(retry.on, type | tuple):
-        return isinstance(error, retry.on)
+    on: Any = retry.on
     try:
-        return bool(retry.on(error))
+        return isinstance(error, on) if isinstance(on, type | tuple) else bool(on(error))
     except Exception:  # noqa: BLE001 - a predicate that fails has not asked for another try
         return False
 
@@ -108,17 +107,14 @@ class Packer:
             return buffer.getvalue()
         except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
             pass
-        import cloudpickle
-
         try:
-            data: bytes = cloudpickle.dumps(job, 5)
+            return _by_value(job)
         except Exception as error:
             raise PersistableError(
                 f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
                 'run it with executor="threads" or "inline", or change what stands in the way',
                 key=job.node.key,
             ) from error
-        return data
 
 
 class _Pickler(pickle.Pickler):
@@ -129,7 +125,7 @@ class _Pickler(pickle.Pickler):
         self._definitions = definitions
 
     def reducer_override(self, thing: Any) -> Any:
-        if not isinstance(thing, type | FunctionType | Step):
+        if not isinstance(thing, _DEFINED):
             return NotImplemented
         known = self._definitions.get(id(thing))
         if known is None:
@@ -137,12 +133,13 @@ class _Pickler(pickle.Pickler):
         return known[1]
 
 
+_DEFINED: tuple[type, ...] = (type, FunctionType, Step)
+
+
 def _reduced(thing: Any) -> Any:
     if _importable(thing):
         return NotImplemented
-    import cloudpickle
-
-    data = cloudpickle.dumps(thing, 5)
+    data = _by_value(thing)
     return _definition, (blake3(data).hexdigest(), data)
 
 
@@ -226,10 +223,10 @@ _SIMPLE = (type(None), bool, int, float, str, bytes)
 
 
 def _by_value(payload: Any) -> bytes:
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
-    data: bytes = cloudpickle.dumps(payload, 5)
-    return data
+    dumps = cast("Callable[[Any, int], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType]
+    return dumps(payload, 5)
 
 
 def taken(shelf: Any, handed: bytes | str | None) -> Any:
