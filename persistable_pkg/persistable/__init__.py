@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persistable import notify as notify
     from persistable import params as params
     from persistable import stores as stores
+    from persistable.command import Command as Command
     from persistable.core import Persistable as Persistable
     from persistable.current import allocate as allocate
     from persistable.current import progress as progress
@@ -40,15 +41,20 @@ if TYPE_CHECKING:
     from persistable.result import NodeFailure as NodeFailure
     from persistable.result import RunResult as RunResult
     from persistable.running import run as run
+    from persistable.secret import Secret as Secret
     from persistable.status import Status as Status
     from persistable.steps import OpenNode as OpenNode
     from persistable.steps import step as step
     from persistable.stores import open_store as open_store
     from persistable.tolerant import any_of as any_of
     from persistable.tolerant import optional as optional
+    from persistable.transfer import HttpGet as HttpGet
+    from persistable.transfer import Upload as Upload
 
 __all__ = [
+    "Command",
     "FileIO",
+    "HttpGet",
     "Key",
     "NodeFailure",
     "OpenNode",
@@ -61,7 +67,9 @@ __all__ = [
     "Resources",
     "Retry",
     "RunResult",
+    "Secret",
     "Status",
+    "Upload",
     "allocate",
     "any_of",
     "errors",
@@ -87,7 +95,9 @@ __all__ = [
 
 _MODULES = ("errors", "events", "executors", "fileio", "notify", "params", "stores", "testing")
 _HOME = {
+    "Command": "command",
     "FileIO": "fileio",
+    "HttpGet": "transfer",
     "Key": "key",
     "NodeFailure": "result",
     "OpenNode": "steps",
@@ -99,7 +109,9 @@ _HOME = {
     "Record": "record",
     "Resources": "resources",
     "Retry": "resources",
+    "Secret": "secret",
     "Status": "status",
+    "Upload": "transfer",
     "RunResult": "result",
     "allocate": "current",
     "any_of": "tolerant",

@@ -21,7 +21,7 @@ class Room:
     """
 
     def __init__(self, executor: Executor, limits: Mapping[str, float]) -> None:
-        self._name = executor.name
+        self._executor = executor
         self._workers = executor.workers
         self._places = executor.places
         self._there: dict[str, float] = {"cpus": float(self._workers), "memory": _memory(), "gpus": 0.0, **limits}
@@ -33,6 +33,8 @@ class Room:
 
     def check(self, key: Key, resources: Resources) -> None:
         """Raise Infeasible where `resources` are more than there will ever be."""
+        if self._places:
+            self._executor.check(resources)
         wanted = self._wanted(resources)
         over = {name: amount for name, amount in wanted.items() if amount > self._there[name]}
         if over:

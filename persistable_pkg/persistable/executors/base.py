@@ -51,6 +51,9 @@ class Executor(futures.Executor, ABC):
         Raises Infeasible where no worker can ever have them, RuntimeError after `shutdown`.
         """
 
+    def check(self, resources: Resources) -> None:
+        """Raise Infeasible where no worker can ever have `resources`; by default every worker is taken to have them."""
+
     def stop(self, future: futures.Future[Any]) -> bool:
         """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.
 

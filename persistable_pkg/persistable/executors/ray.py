@@ -46,6 +46,7 @@ class RayExecutor(Executor):
     """
 
     name: ClassVar[str] = "ray"
+    places: ClassVar[bool] = True
     stops: ClassVar[bool] = True
     isolates: ClassVar[bool] = True
 
@@ -59,6 +60,9 @@ class RayExecutor(Executor):
         self._closed = False
         self._driver: Driver | None = None
         self._groups: dict[Resources | None, Group] = {}
+
+    def check(self, resources: Resources) -> None:
+        self._connected().cluster.options(resources)
 
     @property
     def workers(self) -> int:
