@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from persistable import params as params
     from persistable import stores as stores
     from persistable.command import Command as Command
+    from persistable.connections import connection as connection
     from persistable.core import Persistable as Persistable
     from persistable.current import allocate as allocate
     from persistable.current import progress as progress
@@ -72,6 +73,7 @@ __all__ = [
     "Upload",
     "allocate",
     "any_of",
+    "connection",
     "errors",
     "events",
     "fileio",
@@ -115,6 +117,7 @@ _HOME = {
     "RunResult": "result",
     "allocate": "current",
     "any_of": "tolerant",
+    "connection": "connections",
     "fileio_for": "fileio",
     "formerly": "params",
     "omit_when": "params",

@@ -38,6 +38,7 @@ from persistable.record import (
     package_versions,
     surroundings,
 )
+from persistable.secret import redact
 from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, load, peek
 from persistable.stores.base import Store
 
@@ -76,6 +77,7 @@ class Generation:
         self._rng: Any = None
         self._scratch: Path | None = None
         self._allocated: payload.Allocated | None = None
+        self._attached: Any = None
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
 
@@ -139,8 +141,16 @@ class Generation:
         """Write the payload's files; nobody reads them before the record names them."""
         return payload.write(self.store, self.node.key.path, self.token, self.io, result, self._allocated)
 
+    def attached(self, kind: type[Any]) -> Any:
+        """An object of `kind` that belongs to this generation and is closed with it."""
+        if self._attached is None:
+            self._attached = kind()
+        return self._attached
+
     def close(self, committed: bool) -> None:
         """Remove what is not needed any more."""
+        if self._attached is not None:
+            self._attached.close()
         if self._allocated is not None:
             self._allocated.discard()
         if (committed or self.claim is None) and self._scratch is not None:
@@ -437,7 +447,9 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
     node = generation.node
     events.emit(
-        events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
+        events.Failed(
+            key=node.key, attempt=generation.attempt, error=redact(f"{type(error).__name__}: {error}"), seconds=generation.seconds()
+        ),
         node.logger,
     )
     error.add_note(f"while generating {node.key} ({type(node).__name__})")
@@ -458,8 +470,8 @@ def record_failure(
     failure = Failure(
         key=node.key,
         error=f"{type(error).__module__}.{type(error).__qualname__}",
-        message=str(error),
-        traceback="".join(traceback.format_exception(error)),
+        message=redact(str(error)),
+        traceback=redact("".join(traceback.format_exception(error))),
         attempt=attempt,
         params=node._facts()["params"],
         host=host_name(),

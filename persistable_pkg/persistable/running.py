@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
-from persistable import events, generation
+from persistable import connections, events, generation
 from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
@@ -175,12 +175,14 @@ class _Loop:
             assert isinstance(request, Decided)
             decided = request
             self._begin(decided)
-            self._carry_out(steps)
+            with connections.within(self._shelf):
+                self._carry_out(steps)
         except BaseException:
             self._abort()
             raise
         finally:
             steps.close()
+            connections.close(self._shelf)
             self._result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)
@@ -324,7 +326,7 @@ class _Loop:
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
-            return _performed, (unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
+            return _performed, (self._shelf, unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
         given: dict[Any, bytes | str | None] = {}
         for source in unit.sources or ():
             if self._will_not_come(source, unit):
@@ -335,7 +337,9 @@ class _Loop:
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
             path = f"{self._shelf}/{unit.node.key.digest}"
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
-        return perform_packed, self._packer.pack(Job(node, unit.store, token, number, self._base, given, path, events.listened()))
+        return perform_packed, self._packer.pack(
+            Job(node, unit.store, token, number, self._base, given, path, events.listened(), self._shelf)
+        )
 
     def _wait(self) -> None:
         """Take what has arrived; if nothing has, wait for it, but not beyond the next retry or timeout."""
@@ -529,7 +533,9 @@ class _Loop:
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
-    return perform(*arguments)
+    run, *rest = arguments
+    with connections.within(run):
+        return perform(*rest)
 
 
 def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:

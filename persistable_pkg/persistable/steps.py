@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Se
 
 from persistable.code import CodeOf, closure_values, code_of
 from persistable.composition import Open
+from persistable.connections import Connection
 from persistable.core import ABSENT, Persistable
 from persistable.declaration import Declaration, is_collection
 from persistable.errors import ParamsError, UnknownParam
@@ -289,6 +290,8 @@ class _Maker:
         if isinstance(value, Persistable):
             return value.payload  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         kind: Any = value.__class__
+        if kind is Connection:
+            return value.open()
         if kind is dict:
             return {name: self.filled(item) for name, item in value.items()}
         if kind is not list and kind is not tuple:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import events, generation
+from persistable import connections, events, generation
 from persistable.code import Fingerprint
 from persistable.errors import PayloadNotRepresentable, PersistableError
 from persistable.executors.base import portable
@@ -31,6 +31,7 @@ class Job(NamedTuple):
 
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
+    run: a name that all jobs of one run share.
     """
 
     node: Any
@@ -41,6 +42,7 @@ class Job(NamedTuple):
     given: dict[Key, bytes | str | None]
     hand_over: str | None
     events: bool
+    run: str
 
 
 class Outcome(NamedTuple):
@@ -179,7 +181,7 @@ def perform_packed(data: bytes) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start), error)
     heard: list[events.Event] = []
-    with _heard(job, heard):
+    with _heard(job, heard), connections.within(job.run):
         try:
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt)

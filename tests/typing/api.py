@@ -11,8 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 import persistable
-from persistable import Key, Persistable, PersistableParams, Record, Status, formerly, omit_when, open_store, untracked
+from persistable import (
+    Command,
+    HttpGet,
+    Key,
+    NodeFailure,
+    Persistable,
+    PersistableParams,
+    Pipeline,
+    Plan,
+    Record,
+    Resources,
+    Retry,
+    RunResult,
+    Secret,
+    Status,
+    Upload,
+    any_of,
+    formerly,
+    omit_when,
+    open_store,
+    optional,
+    plan,
+    rng,
+    run,
+    scratch,
+    step,
+    untracked,
+)
+from persistable.events import Event, RunFinished
+from persistable.executors import DaskExecutor, ProcessExecutor, RayExecutor, ThreadExecutor
 from persistable.fileio import FileIO, JsonFileIO, NumpyFileIO, PickleFileIO
+from persistable.notify import Slack, Webhook
+from persistable.steps import StepNode
 from persistable.stores import LocalStore, Store
 
 
@@ -105,8 +136,54 @@ PickleFileIO().save([1, 2], "numbers.pkl")
 print(persistable.__version__, persistable.errors.PayloadNotFound)
 
 
+@step
+def sample(n: int, seed: int = 0) -> NDArray[np.float64]:
+    assert_type(rng, np.random.Generator)
+    (scratch / "checkpoint").write_text("x")
+    return rng.normal(size=n)
+
+
+@step(version=2, io=NumpyFileIO(), retry=Retry(3, delay=1.0), resources=Resources(cpus=2, time=60, db=1), persist=True, name="cut")
+def above(points: NDArray[np.float64], k: float = 3.0) -> NDArray[np.float64]:
+    return points[points > k]
+
+
+assert_type(sample(3), NDArray[np.float64])
+assert_type(above(np.ones(3), k=2.0), NDArray[np.float64])
+assert_type(sample.step(3), StepNode[NDArray[np.float64]])
+assert_type(above.step(sample.step(3), k=2.0).payload, NDArray[np.float64])
+assert_type(above.step(k=2.0).replace(k=3.0), StepNode[NDArray[np.float64]])
+assert_type(optional(sample.step(3)).key, Key)
+assert_type(any_of(sample.step(3), sample.step(4)).payload, NDArray[np.float64])
+chain = sample.step(3) >> [above.step(k=1.0), above.step(k=2.0)] >> Count("data")
+pipeline = Pipeline(points=points, count=count)
+
+
+def hook(event: Event) -> None:
+    if isinstance(event, RunFinished):
+        print(event.counts["done"], event.failures[0][0].name)
+
+
+def running() -> None:
+    result = run(points, [outliers], pipeline, executor="processes", max_workers=8, errors="return", failed="skip", hooks=[hook])
+    assert_type(result, RunResult)
+    assert_type(result.failures, list[NodeFailure])
+    assert_type(result.records, dict[Key, Record])
+    assert_type(result.counts, dict[str, int])
+    assert_type(result[points].payload, Any)
+    for carrier in (ThreadExecutor(2), ProcessExecutor(2), RayExecutor(num_cpus=2), DaskExecutor(n_workers=2)):
+        assert_type(points.run(executor=carrier, limits={"db": 2}), RunResult)
+    assert_type(pipeline.run(progress=True, fail_fast=True, hooks=[Webhook("http://localhost"), Slack(Secret("SLACK_URL"))]), RunResult)
+    assert_type(plan(points, failed="retry"), Plan)
+    print(plan(points).to_frame(), points.lineage().mermaid(), pipeline.lineage().svg(), result.failures[0].reproduce())
+    print(HttpGet("http://localhost/x.csv", as_of="2024-01-01") >> Upload("data/copy.csv"))
+    Command("sort {{ text }} > {{ output }}", text=points).run()
+
+
 def what_a_checker_must_refuse() -> None:
     """Each ignore is needed: mypy reports one that is not."""
     points.paylod  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]
     points.replace()._generate_payload("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportPrivateUsage]
+    sample("three")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    run(points, errors="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     persistable.Persistible  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]

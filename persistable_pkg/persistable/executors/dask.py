@@ -55,6 +55,7 @@ class DaskExecutor(Executor):
     """
 
     name: ClassVar[str] = "dask"
+    places: ClassVar[bool] = True
 
     def __init__(self, client_or_address: Any = None, *, n_workers: int | None = None) -> None:
         if n_workers is not None and n_workers < 1:
@@ -74,6 +75,10 @@ class DaskExecutor(Executor):
         self._folder: Path | None = None
         self._seen: dict[str, Mapping[str, Any]] = {}
         self._seen_at = -_FRESH
+
+    def check(self, resources: Resources) -> None:
+        self._connect()
+        self._needs(resources)
 
     @property
     def workers(self) -> int:

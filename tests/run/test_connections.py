@@ -1,0 +1,109 @@
+"""Connections: opened once per run and process, closed on every path out."""
+
+import os
+import pickle
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persistable import connection, run, step
+from persistable.executors import ProcessExecutor, ThreadExecutor
+
+
+def mark(place: str, text: str) -> None:
+    fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(fd, f"{text} {os.getpid()}\n".encode())
+    os.close(fd)
+
+
+def marks(place: Path) -> list[str]:
+    return [line.split()[0] for line in place.read_text().splitlines()]
+
+
+@contextmanager
+def connect(log: str) -> Any:
+    mark(log, "open")
+    try:
+        yield {"log": log}
+    finally:
+        mark(log, "close")
+
+
+class Plain:
+    def __init__(self, log: str) -> None:
+        self.log = log
+        mark(log, "open")
+
+    def close(self) -> None:
+        mark(self.log, "close")
+
+
+@step
+def load(n: int, db: Any) -> int:
+    mark(db["log"] if isinstance(db, dict) else db.log, "use")
+    if n < 0:
+        raise ValueError(n)
+    return n
+
+
+@step(persist=False)
+def both(a: Any, b: Any) -> Any:
+    return (a, b)
+
+
+@pytest.mark.parametrize("factory", [connect, Plain])
+def test_one_process_opens_it_once_and_closes_it_when_the_run_is_over(factory: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(factory, str(log))
+    run([load.step(n, db) for n in range(3)])
+    assert marks(log) == ["open", "use", "use", "use", "close"]
+    run([load.step(n, db) for n in range(3, 5)], executor="threads")
+    assert marks(log)[5:] == ["open", "use", "use", "close"]
+
+
+def test_it_is_closed_after_failures_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(connect, str(log))
+    run([load.step(n, db) for n in (-1, -2)], errors="return")
+    assert marks(log) == ["open", "use", "use", "close"]
+
+
+def test_each_worker_process_opens_its_own_and_closes_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(connect, str(log))
+    run([load.step(n, db) for n in range(12)], executor="processes", max_workers=2)
+    kept = marks(log)
+    assert kept.count("use") == 12 and kept.count("open") == kept.count("close") in (1, 2)
+    with ProcessExecutor(1) as pool:  # one that outlives the run closes it when work of another run comes
+        run(load.step(20, db), executor=pool)
+        before = marks(log)
+        run(load.step(21, connection(connect, str(tmp_path / "other"))), executor=pool)
+        assert marks(log) == [*before, "close"]
+
+
+def test_without_a_run_it_lasts_as_long_as_the_generation(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(connect, str(log))
+    assert load.step(1, db).payload == 1
+    assert marks(log) == ["open", "use", "close"]
+    with pytest.raises(RuntimeError, match="while something is generated"):
+        db.open()
+
+
+def test_it_is_no_part_of_identity_and_pickles(tmp_path: Path) -> None:
+    one, other = connection(connect, "a"), connection(Plain, "b")
+    assert load.step(1, one).key == load.step(1, other).key != load.step(1, None).key
+    assert repr(pickle.loads(pickle.dumps(one))) == "<connection by connect>"
+    same = connection(connect, str(tmp_path / "log"))
+    a, b = both.step(same, [same, connection(Plain, str(tmp_path / "log"))]).payload
+    assert a is b[0] and isinstance(b[1], Plain)
+
+
+def test_threads_share_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    db = connection(connect, str(log))
+    with ThreadExecutor(4) as threads:
+        run([load.step(n, db) for n in range(8)], executor=threads)
+    assert marks(log).count("open") == marks(log).count("close") == 1
