@@ -78,13 +78,23 @@ class Step(Generic[P, R]):
         return f"<step {self.__module__}.{self.__qualname__}>"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
-            found = getattr(found, part, None)
-        if found is self and self.__module__ != "__main__":
+        if importable(self):
             name: str = self.__qualname__
             return name  # by reference, as functions are
         return _step_again, (self.__wrapped__, self._options)
+
+
+def importable(thing: Any) -> bool:
+    """Whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
+    if thing.__module__ in ("__main__", "__mp_main__"):
+        return False
+    cloudpickle: Any = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
+        return False
+    found: Any = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
 
 
 def _step_again(function: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any]:

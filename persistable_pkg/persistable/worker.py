@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FunctionType
@@ -20,7 +19,7 @@ from persistable.generation import FAILED
 from persistable.key import Key
 from persistable.lineage import swapped
 from persistable.resources import Retry
-from persistable.steps import Step
+from persistable.steps import Step, importable
 
 HANDED = ".persistable/handed"
 """Where payloads that are not persisted are handed from process to process while a run lasts."""
@@ -139,23 +138,10 @@ _DEFINED: tuple[type, ...] = (type, FunctionType, Step)
 
 
 def _reduced(thing: Any) -> Any:
-    if _importable(thing):
+    if importable(thing):
         return NotImplemented
     data = _by_value(thing)
     return _definition, (blake3(data).hexdigest(), data)
-
-
-def _importable(thing: Any) -> bool:
-    """Whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
-    if thing.__module__ in ("__main__", "__mp_main__"):
-        return False
-    cloudpickle: Any = sys.modules.get("cloudpickle")
-    if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
-        return False
-    found: Any = sys.modules.get(thing.__module__)
-    for name in thing.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is thing
 
 
 _defined: dict[str, Any] = {}

@@ -1,0 +1,162 @@
+"""`run` on Ray and Dask: the same promises as on this machine's processes."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from servers.needs import need
+from servers.ray_cluster import RayCluster
+
+from persistable import Persistable, Resources, Retry, Status, run, step
+from persistable.errors import Infeasible, NotEnforceable, RemoteError, TimedOut, WorkerDied
+from persistable.events import Event, Persisted, Started
+from persistable.executors import DaskExecutor, Executor, RayExecutor
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module", params=["ray", "dask"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    if request.param == "ray":
+        server: RayCluster = request.getfixturevalue("ray_cluster")
+        assert server.address
+        with RayExecutor() as executor:
+            yield executor
+    else:
+        need("distributed", "psutil")
+        with DaskExecutor(n_workers=2) as executor:
+            yield executor
+
+
+def mark(place: str, text: str) -> None:
+    fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(fd, f"{text}\n".encode())
+    os.close(fd)
+
+
+def marks(place: Path) -> list[str]:
+    return place.read_text().splitlines() if place.exists() else []
+
+
+class Two(Exception):
+    def __init__(self, left: str, right: str) -> None:
+        super().__init__(f"{left} and {right}")
+
+
+@step
+def number(n: int) -> int:
+    return n
+
+
+@step
+def add(*parts: int) -> int:
+    return sum(parts)
+
+
+@step(persist=False)
+def passing(n: Any, log: str = "") -> Any:
+    if log:
+        mark(log, "x")
+    return n
+
+
+@step
+def bad(n: int) -> int:
+    raise Two("left", "right")
+
+
+@step(retry=Retry(3, delay=0.01))
+def flaky(log: str) -> int:
+    mark(log, "x")
+    if len(marks(Path(log))) < 2:
+        raise OSError("not yet")
+    return 7
+
+
+@step
+def dies(log: str, n: int) -> int:
+    mark(log, str(n))
+    if n == 77:
+        os._exit(9)
+    return n
+
+
+class Doubled(Persistable[int, None]):
+    number: Persistable[Any, Any]
+
+    def _generate_payload(self, **_: Any) -> int:
+        return int(self.number.payload) * 2
+
+
+def test_a_diamond_with_classes_and_payloads_that_are_not_persisted(cluster: Executor, tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    top = passing.step(number.step(4), log=log)
+    ends = [add.step(top, number.step(i)) for i in range(3)]
+    join = passing.step([add.step(*ends), Doubled(number=top)])
+    heard: list[Event] = []
+    result = run(join, executor=cluster, hooks=[heard.append])
+    assert result[join].payload == [15, 8] and marks(tmp_path / "log") == ["x"]
+    assert sum(isinstance(event, Persisted) for event in heard) == 9 and sum(isinstance(event, Started) for event in heard) == 11
+    assert run(add.step(*ends), executor=cluster).counts["reused"] == 1
+
+
+def test_failures_and_retries(cluster: Executor, tmp_path: Path) -> None:
+    after, again = add.step(bad.step(1)), flaky.step(str(tmp_path / "log"))
+    result = run(after, again, number.step(9), executor=cluster, errors="return")
+    assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0}
+    error = result.failures[0].error
+    assert isinstance(error, RemoteError) and error.text == "left and right"
+    assert result[again].record.attempts == 2 and bad.step(1).status is Status.FAILED
+
+
+def test_a_worker_that_dies_fails_one_of_200_and_no_other_runs_twice(cluster: Executor, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    result = run([dies.step(str(log), n) for n in range(200)], executor=cluster, errors="return")
+    assert result.counts["done"] == 199 and result.counts["failed"] == 1
+    assert isinstance(result.failures[0].error, WorkerDied)
+    assert sorted(map(int, marks(log))) == list(range(200))
+
+
+def test_a_thousand_tiny_nodes(cluster: Executor) -> None:
+    nodes = [passing.step(n) for n in range(1000)]
+    result = run(nodes, executor=cluster)
+    assert [result[node].payload for node in nodes] == list(range(1000))
+
+
+def test_a_large_array_goes_to_many_nodes(cluster: Executor) -> None:
+    @step(persist=False)
+    def total(array: Any, n: int) -> float:
+        return float(array.sum()) + n
+
+    array = passing.step(np.ones(2_000_000))
+    nodes = [total.step(array, n) for n in range(4)]
+    result = run(nodes, executor=cluster)
+    assert [result[node].payload for node in nodes] == [2_000_000.0 + n for n in range(4)]
+
+
+def test_a_timeout_is_enforced_or_refused(cluster: Executor, tmp_path: Path) -> None:
+    @step(resources=Resources(time=2))
+    def hangs(n: int) -> int:
+        time.sleep(600)
+        return n
+
+    if not cluster.stops:
+        with pytest.raises(NotEnforceable):
+            run(hangs.step(1), executor=cluster)
+        return
+    result = run(hangs.step(1), number.step(31), executor=cluster, errors="return")
+    assert isinstance(result.failures[0].error, TimedOut) and result.counts["done"] == 1
+    names = [path.name for path in (tmp_path / "store" / "hangs").iterdir()]
+    assert names == [f"{hangs.step(1).key.digest}.failed.json"]
+
+
+def test_what_the_cluster_never_has_is_refused_before_anything_begins(cluster: Executor, tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    greedy = step(name="greedy", resources=Resources(memory=1 << 60))(lambda x: x).step(passing.step(1, log=log))
+    with pytest.raises(Infeasible, match="memory"):
+        run(greedy, executor=cluster)
+    assert marks(tmp_path / "log") == []
