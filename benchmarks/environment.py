@@ -15,7 +15,23 @@ from harness import HERE, PYTHON, RELEASED, VENV
 
 PACKAGE = HERE.parent
 RELEASE = "1.3.1"
-PEERS = ("numpy", "blake3", "joblib", "diskcache", "exca", "labtech", "pipefunc", "pandas", "scikit-learn", "cloudpickle")
+PEERS = (
+    "numpy",
+    "blake3",
+    "joblib",
+    "diskcache",
+    "exca",
+    "labtech",
+    "pipefunc",
+    "pandas",
+    "scikit-learn",
+    "cloudpickle",
+    "apache-hamilton",
+    "dask",
+    "luigi",
+    "loky",
+    "ray",
+)
 
 
 def prepare() -> None:

@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 RELEASED = VENV / "released"
 PYTHON = VENV / "bin" / "python"
+LONET = HERE.parent / "tests" / "lonet"
 
 LIMIT, PEER, RELEASED_ROLE, OURS, MORE = "limit", "peer", "released", "ours", "more"
 """Roles. `MORE` is a variant that is shown, and counts neither as our figure nor as a peer's."""
@@ -95,6 +96,10 @@ class Line:
     """It makes very many: they stay until the end of the whole run, see `settle`."""
     values: bool = False
     """The operation's result is the measure, not the time it takes."""
+    per_item: bool = False
+    """Figures are the time of a call divided by the size."""
+    private: bool = False
+    """Its contenders open ports on every address: each has a network namespace of its own, where only loopback is."""
     over_limit: bool = False
     """Figures are what comes on top of the limit."""
     goals: tuple[Goal, ...] = ()
@@ -199,7 +204,10 @@ class Worker:
         environment = {name: value for name, value in environment.items() if not name.startswith("PERSISTABLE_")}
         self._log = open(f"{self.folder}.log", "w+")  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(
-            [PYTHON, "-c", f"import sys; sys.path.insert(0, {str(HERE)!r}); from harness import serve; serve()"],
+            [
+                *([LONET] if line.private else []),
+                *(PYTHON, "-c", f"import sys; sys.path.insert(0, {str(HERE)!r}); from harness import serve; serve()"),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -289,7 +297,7 @@ def measure(line: Line, folder: Path, quick: bool, say: Callable[[str], None]) -
             results = [_alone(line, one, size, folder) for one in wanted]
         else:
             results = _side_by_side(line, wanted, size, folder, quick)
-        scale = 1.0 if line.values else SCALE[line.unit]
+        scale = 1.0 if line.values else SCALE[line.unit] * (size if line.per_item else 1)
         for worker in results:
             figures = [[figure / scale for figure in figures] for figures in worker.figures]
             result = Result(worker.contender, size, figures, worker.trouble)

@@ -5,9 +5,21 @@ from harness import Line
 
 def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
-    from lines import hit, importing, keys, load, memory, miss, save
+    from lines import branches, hit, importing, keys, load, memory, miss, nodes, save, tasks, tasks_ray
 
-    return [importing.LINE, hit.LINE, miss.LINE, save.LINE, *load.LINES, *keys.LINES, *memory.LINES]
+    return [
+        importing.LINE,
+        hit.LINE,
+        miss.LINE,
+        save.LINE,
+        *load.LINES,
+        *keys.LINES,
+        *memory.LINES,
+        nodes.LINE,
+        *tasks.LINES,
+        tasks_ray.LINE,
+        branches.LINE,
+    ]
 
 
 def find_line(name: str) -> Line:
