@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -464,26 +463,7 @@ def test_the_whole_family_dies_with_the_process_that_runs_it(number: signal.Sign
         runner.wait(10)
     if number == signal.SIGINT:
         assert list((tmp_path / "data").rglob("run-*")) == []
-
-
-def test_an_interrupt_stops_the_family_before_it_is_told(tmp_path: Path) -> None:
-    node = script(FAMILY, folder=str(tmp_path))
-    caller = threading.get_ident()
-
-    def interrupt() -> None:
-        family(tmp_path)
-        signal.pthread_kill(caller, signal.SIGINT)
-
-    helper = threading.Thread(target=interrupt)
-    helper.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            node.payload
-    finally:
-        helper.join(60)
-    pids = [int((tmp_path / name).read_text()) for name in NAMES]
-    wait_until(lambda: not alive(pids), 10)
-    assert not node.exists()
+    assert list((tmp_path / "data").rglob("*.record.json")) == []
 
 
 def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path) -> None:
@@ -493,10 +473,11 @@ def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_no_watcher_stays_behind() -> None:
+    before = set(psutil.Process().children(recursive=True))  # servers of other tests
     script("echo > {{ output }}").payload
     with pytest.raises(CommandFailed):
         script("exit 1").payload
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 FORKING = textwrap.dedent(

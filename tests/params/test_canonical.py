@@ -226,7 +226,7 @@ LOOK_ALIKES: list[Any] = [
         dt.timedelta(0),
         dt.timedelta(1),
     ),
-    *(list[int], list[str], tuple[int], dict[int, str], int | None, int | str, len, print, type(None)),
+    *(list[int], list[str], tuple[int], dict[int, str], int | None, int | str, len, sorted, type(None)),
 ]
 
 
