@@ -93,6 +93,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     _persisted: ClassVar[bool] = True
     _needs: ClassVar[str] = "all"
     _is_persistable_node: ClassVar[bool] = True
+    __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
 

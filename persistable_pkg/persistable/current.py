@@ -51,8 +51,7 @@ class _Of:
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """So that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
         found: Any = self if current.get() is None else self()
-        kind: Any = type(found)
-        return kind
+        return type(found)  # pyright: ignore[reportUnknownVariableType]
 
     def __fspath__(self) -> str:
         return str(self())

@@ -46,6 +46,29 @@ class NodeFailure:
         return f"<{self.key}: {type(self.error).__name__}: {self.error}{times}>"
 
 
+class Failures(list[NodeFailure]):
+    """The failures of a run in the order they happened; one is also found by its node or key."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int | slice):
+            return super().__getitem__(place)
+        key = place if isinstance(place, Key) else getattr(place, "key", place)
+        for failure in self:
+            if failure.key == key:
+                return failure
+        raise KeyError(f"{key} is not among the failures of this run")
+
+
+class Records(dict[Key, Record]):
+    """Records by key; also found by node."""
+
+    def __missing__(self, node: Any) -> Record:
+        key = getattr(node, "key", None)
+        if key is None or isinstance(node, Key):
+            raise KeyError(node)
+        return self[key]
+
+
 class RunResult(Mapping[Any, Any]):
     """The outcome of a run. ``result[node]`` is that node, bound to its store.
 
@@ -58,7 +81,7 @@ class RunResult(Mapping[Any, Any]):
         self._store = store
         self._nodes: dict[Key, tuple[Any, Any, str, float, int]] = {}
         self._held: dict[Key, Any] = {}
-        self.failures: list[NodeFailure] = []
+        self.failures = Failures()
         self.skipped: dict[Key, Key] = {}
         self.seconds = 0.0
 
@@ -101,13 +124,13 @@ class RunResult(Mapping[Any, Any]):
         return counts
 
     @property
-    def records(self) -> dict[Key, Record]:
+    def records(self) -> Records:
         """The records of all nodes of the run that have one, read now, each store asked once."""
         stores: dict[str, tuple[Any, list[Key]]] = {}
         for key, (node, store, *_) in self._nodes.items():
             if node._persisted:
                 stores.setdefault(store.url, (store, []))[1].append(key)
-        found: dict[Key, Record] = {}
+        found = Records()
         for store, keys in stores.values():
             data = store.get_many([key.path + SUFFIX for key in keys])
             found.update({key: Record.parse(data[key.path + SUFFIX], key) for key in keys if key.path + SUFFIX in data})

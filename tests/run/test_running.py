@@ -93,6 +93,7 @@ def test_targets_and_what_they_need_are_generated_once(executor: Any, tmp_path: 
     assert result[top].payload == 12 and result[ends[0]].payload == 3
     assert result.counts == {"done": 8, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0}
     assert set(result.records) == set(result) and result.records[base.key].params["log"] == log
+    assert result.records[base] == result.records[base.key]
     assert run(top, executor=executor).counts["reused"] == 1
     assert len(marks(log)) == 5
 
@@ -129,6 +130,9 @@ def test_failures_are_values_and_stop_only_what_needs_them(executor: Any) -> Non
     result = run(after, good, executor=executor, errors="return")
     assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0}
     (failure,) = result.failures
+    assert result.failures[bad] is result.failures[bad.key] is result.failures[0] is failure
+    with pytest.raises(KeyError, match="is not among the failures"):
+        result.failures[good]
     assert failure.key == bad.key and isinstance(failure.error, ValueError) and str(failure.error) == "no good: 1"
     assert failure.params == {"n": 1, "kind": "ValueError"} and "in fails" in failure.traceback
     assert result.skipped == {after.key: bad.key}

@@ -167,8 +167,9 @@ def hook(event: Event) -> None:
 def running() -> None:
     result = run(points, [outliers], pipeline, executor="processes", max_workers=8, errors="return", failed="skip", hooks=[hook])
     assert_type(result, RunResult)
-    assert_type(result.failures, list[NodeFailure])
-    assert_type(result.records, dict[Key, Record])
+    failures: list[NodeFailure] = result.failures
+    records: dict[Key, Record] = result.records
+    print(failures, records, result.failures[points].reproduce(), result.records[points.key].size)
     assert_type(result.counts, dict[str, int])
     assert_type(result[points].payload, Any)
     for carrier in (ThreadExecutor(2), ProcessExecutor(2), RayExecutor(num_cpus=2), DaskExecutor(n_workers=2)):
