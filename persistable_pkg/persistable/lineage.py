@@ -112,7 +112,7 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     nodes: list[Any] = []
     for made_by, numbered in states:
         cls = made_by if isinstance(made_by, type) else made_by.node_class
-        state = swapped(numbered, nodes.__getitem__, _Numbered)
+        state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first names none
         nodes.append(_with_state(object.__new__(cls), state))
     return nodes[-1]
 

@@ -13,11 +13,12 @@ from blake3 import blake3
 
 from persistable import connections, events, generation
 from persistable.code import Fingerprint
+from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
 from persistable.executors.base import portable
 from persistable.generation import FAILED
 from persistable.key import Key
-from persistable.lineage import swapped
+from persistable.lineage import flattened, rebuilt, swapped
 from persistable.resources import Retry
 from persistable.steps import Step, importable
 
@@ -95,27 +96,84 @@ def wants_again(error: BaseException, retry: Retry | None) -> bool:
 
 
 class Packer:
-    """Turns jobs into bytes. What has to go by value, such as a class of ``__main__``, is pickled once for all jobs of a run."""
+    """Turns the jobs of one run into bytes. What many of them have in common is pickled once, such as their stores and step, or a class
+    of ``__main__``, which has to go by value.
+    """
 
     def __init__(self) -> None:
         self._definitions: dict[int, tuple[Any, Any]] = {}
+        self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
 
     def pack(self, job: Job) -> bytes:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
-        buffer = io.BytesIO()
         try:
-            _Pickler(buffer, self._definitions).dump(job)
-            return buffer.getvalue()
-        except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-            pass
-        try:
-            return _by_value(job)
+            states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
+            parts = (states, self._common(job.store, job.shelf, job.run, job.events), job.token, job.attempt, job.given, job.hand_over)
+            try:
+                return self._pickled(parts)
+            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+                return _by_value(parts)
         except Exception as error:
             raise PersistableError(
                 f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
                 'run it with executor="threads" or "inline", or change what stands in the way',
                 key=job.node.key,
             ) from error
+
+    def _apart(self, made_by: Any, state: Any) -> tuple[bytes, Any]:
+        """A node in two: what others have as well, and its own."""
+        if not isinstance(state, dict) or "key" not in state:  # its class sees to its state
+            return self._common(made_by), cast("Any", state)
+        own: dict[str, Any] = {**state}
+        lot = self._common(made_by, *[own.pop(name, None) for name in _COMMON])
+        own["key"] = tuple(own["key"])  # quicker than what it is
+        return lot, own
+
+    def _common(self, *things: Any) -> bytes:
+        """`things` as bytes, the same object for the same things: another process unpickles it once."""
+        place = tuple(map(id, things))
+        known = self._shared.get(place)
+        if known is None:
+            if len(self._shared) > _DEFINITIONS:
+                self._shared.clear()
+            try:
+                data = self._pickled(things)
+            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+                data = _by_value(things)
+            known = self._shared[place] = (things, data)
+        return known[1]
+
+    def _pickled(self, thing: Any) -> bytes:
+        buffer = io.BytesIO()
+        _Pickler(buffer, self._definitions).dump(thing)
+        return buffer.getvalue()
+
+
+_COMMON = ("_store", "_given_code", "_payload", "_generation", "logger")
+
+
+def _unpacked(data: bytes) -> Job:
+    """The job that a `Packer` made `data` of."""
+    states, common, token, attempt, given, hand_over = pickle.loads(data)
+    global _known
+    if _known[0] != common:
+        _known = (common, pickle.loads(common), {})
+    _, (store, shelf, run, listened), shared = _known
+    whole: list[tuple[Any, Any]] = []
+    for lot, state in states:
+        if lot not in shared:
+            if len(shared) > _DEFINITIONS:
+                shared.clear()
+            shared[lot] = pickle.loads(lot)
+        made_by, *values = shared[lot]
+        if values:
+            state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
+        whole.append((made_by, state))
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run)
+
+
+_known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
+"""What the jobs of the run that sent the last one have in common, as bytes and as it is, and what some of its nodes have."""
 
 
 class _Pickler(pickle.Pickler):
@@ -163,7 +221,7 @@ def perform_packed(data: bytes) -> Outcome:
     """Perform a packed job in this process; never raises."""
     start = time.perf_counter()
     try:
-        job: Job = pickle.loads(data)
+        job = _unpacked(data)
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start), error)
     heard: list[events.Event] = []
