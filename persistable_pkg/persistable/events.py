@@ -172,6 +172,8 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
         """Stop calling the hook. Calling it twice is fine."""
         if self._hook in _hooks:
             _hooks.remove(self._hook)
+        for once in [once for once, hook in _reported.items() if hook is self._hook]:
+            del _reported[once]
 
     def __enter__(self) -> subscribe:
         return self
@@ -214,7 +216,8 @@ def _target(logger: Any, level: int) -> Any:
     return logger if logger.isEnabledFor(level) and logger.hasHandlers() else None
 
 
-_reported: set[tuple[int, str]] = set()
+_reported: dict[tuple[int, str], Hook] = {}
+"""Hooks that failed, by identity and kind of error: held, so that none takes the place of another."""
 
 
 def _report(hook: Hook, event: Event, error: Exception) -> None:
@@ -224,7 +227,7 @@ def _report(hook: Hook, event: Event, error: Exception) -> None:
 
     once = (id(hook), type(error).__name__)
     if once not in _reported:
-        _reported.add(once)
+        _reported[once] = hook
         warnings.warn(
             f"the hook {hook!r} raised {error!r} on {type(event).__name__}; the work goes on without it",
             PersistableWarning,

@@ -322,6 +322,7 @@ def _perform(
     attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
+    node._check_params()
     failure = find_failure(store, node.key) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if events.listened(node.logger):

@@ -336,6 +336,7 @@ class _Loop:
         path = None
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
             path = f"{self._shelf}/{unit.node.key.digest}"
+        unit.node._check_params()  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
         return perform_packed, self._packer.pack(
             Job(node, unit.store, token, number, self._base, given, path, events.listened(), self._shelf)

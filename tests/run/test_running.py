@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from persistable import Persistable, Pipeline, Resources, Retry, Status, open_store, plan, run, step
-from persistable.errors import Infeasible, NotEnforceable, PayloadNotRepresentable, RemoteError, RunFailed, TimedOut, WorkerDied
+from persistable.errors import (
+    Infeasible,
+    NotEnforceable,
+    ParamsMutated,
+    PayloadNotRepresentable,
+    RemoteError,
+    RunFailed,
+    TimedOut,
+    WorkerDied,
+)
 from persistable.events import Event, Failed, Performed, Persisted, Retried, RunFinished, RunStarted, Started
 from persistable.executors import Executor, InlineExecutor, ProcessExecutor, ThreadExecutor
 from persistable.stores import LocalStore, Store
@@ -501,6 +510,21 @@ def test_results_give_bound_nodes_and_know_strangers(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         result["x"]
     assert "<td>done</td>" in result._repr_html_()
+
+
+@step
+def listed(values: list[int]) -> list[int]:
+    return values
+
+
+def test_params_changed_since_fail_their_node_and_persist_nothing(executor: Any, store: Store) -> None:
+    values = [1]
+    node, other = listed.step(values), number.step(1)
+    above = add.step(other, node)
+    values.append(2)
+    result = run(above, executor=executor, errors="return")
+    assert isinstance(result.failures[node].error, ParamsMutated) and result.counts["done"] == 1
+    assert not [path for path in store.list("listed") if path.endswith(".record.json")]
 
 
 def test_wrong_options_are_refused() -> None:
