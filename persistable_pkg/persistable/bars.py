@@ -8,6 +8,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import MissingExtra
+from persistable.pace import Pace
 
 _EVERY = 0.1
 """Seconds between two drawings."""
@@ -96,37 +97,6 @@ class Bar:
         if remaining is not None:
             parts.append(f"about {in_words(remaining)} left")
         return "  ".join(parts)
-
-
-class Pace:
-    """How long nodes of each name take, to guess what remains."""
-
-    def __init__(self, expected: dict[str, float], workers: int) -> None:
-        self._expected = expected
-        self._workers = max(1, workers)
-        self._seen: dict[str, tuple[int, float]] = {}
-
-    def saw(self, name: str, seconds: float) -> None:
-        """One of that name took so long."""
-        count, total = self._seen.get(name, (0, 0.0))
-        self._seen[name] = (count + 1, total + seconds)
-
-    def remaining(self, left: dict[str, int]) -> float | None:
-        """Seconds until `left` (name to number of nodes) are done; None where nothing is known about most of them."""
-        known = {name: self._of(name) for name, number in left.items() if number > 0}
-        told = [seconds for seconds in known.values() if seconds is not None]
-        if not told or 2 * sum(left[name] for name, seconds in known.items() if seconds is not None) < sum(left[name] for name in known):
-            return None
-        typical = sum(told) / len(told)
-        total = sum(left[name] * (typical if seconds is None else seconds) for name, seconds in known.items())
-        longest = max(told)
-        return max(total / min(self._workers, sum(left[name] for name in known)), longest)
-
-    def _of(self, name: str) -> float | None:
-        if name in self._seen:
-            count, total = self._seen[name]
-            return total / count
-        return self._expected.get(name)
 
 
 def in_words(seconds: float) -> str:

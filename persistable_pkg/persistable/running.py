@@ -19,6 +19,7 @@ from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
+from persistable.pace import Brief, expected_seconds
 from persistable.planning import Decided, Look, Start, Unit, default_store, look, pairs, planning
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
@@ -159,7 +160,7 @@ class _Loop:
         self._shelf = f"{HANDED}/{generation.new_token()}"
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
-        self._brief = _Brief()
+        self._brief = Brief()
 
     # the whole
 
@@ -173,8 +174,8 @@ class _Loop:
             while isinstance(request, Look):
                 request = steps.send(look(request.units))
             assert isinstance(request, Decided)
+            self._begin(request)
             decided = request
-            self._begin(decided)
             with connections.within(self._shelf):
                 self._carry_out(steps)
         except BaseException:
@@ -547,44 +548,3 @@ def _lines(error: BaseException) -> str:
     import traceback
 
     return "".join(traceback.format_exception(error))
-
-
-class _Brief:
-    """How long tasks take of late, to keep more of them at hand where they are shorter than it takes to send the next."""
-
-    def __init__(self) -> None:
-        self._mean = 1.0
-
-    def saw(self, seconds: float) -> None:
-        self._mean += 0.1 * (seconds - self._mean)
-
-    def window(self, workers: int) -> int:
-        """How many tasks may be under way."""
-        if self._mean > 0.05:
-            return workers + 1
-        return workers * (4 if self._mean > 0.005 else 64)
-
-
-def expected_seconds(needed: list[Unit]) -> dict[str, float]:
-    """Payload name to the median seconds of generations on record, for the first names and a few records of each."""
-    from statistics import median
-
-    from persistable.record import SUFFIX, Record
-
-    places = {unit.node.payload_name: unit.store for unit in needed if unit.node._persisted}
-    found: dict[str, float] = {}
-    for name, store in list(places.items())[:_NAMES]:
-        paths = [path for path, _ in zip((path for path in store.list(name) if path.endswith(SUFFIX)), range(_RECORDS), strict=False)]
-        seconds: list[float] = []
-        for data in store.get_many(paths).values():
-            try:
-                seconds.append(Record.parse(data).seconds)
-            except PayloadCorrupted:
-                continue
-        if seconds:
-            found[name] = median(seconds)
-    return found
-
-
-_NAMES = 40
-_RECORDS = 12

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from persistable import run, step
-from persistable.bars import Bar, Pace, in_words
+from persistable.bars import Bar, in_words
 from persistable.events import Event, RunStarted
 from persistable.key import Key
+from persistable.pace import Pace
 
 
 @step
