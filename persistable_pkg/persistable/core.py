@@ -22,7 +22,7 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO
 from persistable.key import Key, check_payload_name, digest_of
-from persistable.lineage import flattened, nodes_in, own_params, rebuilt, table, walk
+from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.params.building import replaced
 from persistable.params.trees import tree
 from persistable.params.watching import capture, first_change, untracked_values
@@ -528,8 +528,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     def __repr__(self) -> str:
         if self._open:
             return f"<{self.payload_name}, open: {', '.join(self._open)}>"
-        fields = own_params(self)
-        shown = [f"{name}={getattr(self.params, name, content)!r:.60}" for name, content in fields.items()]
+        shown = [f"{name}={value!r:.60}" for name, value in shown_params(self).items()]
         shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
         return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
 

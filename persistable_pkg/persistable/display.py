@@ -10,7 +10,7 @@ from persistable import stored
 from persistable.errors import PersistableError
 from persistable.graph import lineage
 from persistable.graph.words import COLOURS
-from persistable.lineage import own_params
+from persistable.lineage import shown_params
 from persistable.status import Status, status_of
 from persistable.stores.base import Store
 
@@ -31,7 +31,7 @@ def node_html(node: Any, store: Store) -> str:
             ("size", size_in_words(record.size)),
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),
         ]
-    rows += [(name, f"<code>{escape(_short(value))}</code>") for name, value in params_shown(node).items()]
+    rows += [(name, f"<code>{escape(_short(value))}</code>") for name, value in shown_params(node).items()]
     left = "text-align:left;padding:1px 0"
     body = "".join(
         f'<tr><td style="{left};padding-right:12px;color:#7a7f87">{escape(name)}</td><td style="{left}">{cell}</td></tr>'
@@ -42,11 +42,6 @@ def node_html(node: Any, store: Store) -> str:
         f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(type(node).__name__)}</strong>'
         f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{body}</table>{picture}</div>'
     )
-
-
-def params_shown(node: Any) -> dict[str, Any]:
-    """The node's own tracked params by field name: values where they can be had, else as the record has them."""
-    return {name: getattr(node.params, name, content) for name, content in own_params(node).items()}
 
 
 def size_in_words(size: float) -> str:

@@ -53,6 +53,19 @@ def own_params(node: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", own) if isinstance(own, dict) else {"params": own}
 
 
+def shown_params(node: Any) -> dict[str, Any]:
+    """The node's own tracked params by field, for people: values where they can be had, and without those that hold nothing but nodes."""
+    return {name: getattr(node.params, name, content) for name, content in own_params(node).items() if not _only_nodes(content)}
+
+
+def _only_nodes(content: Any) -> bool:
+    """Whether a tree holds a node, and beside nodes nothing but what keeps them together."""
+    kind: Any = content.__class__
+    if kind is dict:
+        return "$node" in content or (bool(content) and all(map(_only_nodes, content.values())))
+    return kind is list and bool(content) and all(map(_only_nodes, content))
+
+
 DEEPEST = 100
 """So deep in lists, tuples and dicts nodes are looked for; params nested deeper are refused."""
 

@@ -274,3 +274,9 @@ def test_nodes_pickle_with_their_lineage() -> None:
         assert again.key == node.key and again.payload == [5, 6] and again.params.k == 4.0
     local = step(name="local")(lambda n: n)
     assert cloudpickle.loads(cloudpickle.dumps(local.step(1))).payload == 1
+
+
+def test_nodes_among_the_arguments_are_shown_once() -> None:
+    a, b = points.step(1), points.step(2)
+    assert repr(add.step(a, b, start=3)).startswith("add(start=3, more={}, parts.0=<points>, parts.1=<points>) [")
+    assert "start=3" in add.step(a, b, start=3).lineage().mermaid()

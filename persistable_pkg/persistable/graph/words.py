@@ -8,7 +8,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from persistable.errors import PersistableError
-from persistable.lineage import own_params
+from persistable.lineage import shown_params
 from persistable.status import Status
 
 COLOURS: dict[str, str] = {
@@ -54,13 +54,13 @@ def params_of(node: Any, columns: int) -> str:
     parts: list[str] = []
     left = columns
     try:
-        fields = own_params(node)
+        fields = shown_params(node)
     except PersistableError:
         return ""
-    for name, content in fields.items():
+    for name, value in fields.items():
         if left <= 0:
             break  # the rest would be cut off
-        parts.append(f"{name}={_value(getattr(node.params, name, content), left + 1)}")
+        parts.append(f"{name}={_value(value, left + 1)}")
         left -= width(parts[-1]) + 2
     return line(", ".join(parts), columns)
 
