@@ -10,17 +10,19 @@ from typing import Any
 from harness import HERE, LIMIT, MORE, OURS, PEER, Goal, Job, Line, Skip
 
 SIZES = (50, 500, 5_000)
+FULL: Any = {"sizes": SIZES[-1:], "why_not": "at the largest size only"}
+FUTURES = "batches and Futures"
 LINE = Line(
     name="tasks-ray",
     title="5,000 tiny tasks on Ray, per task",
     loop="all tasks handed over and all results taken, divided by their number; a local instance with two CPUs, started and warm",
     sizes=SIZES,
-    sizes_quick=SIZES[:2],
+    sizes_quick=SIZES[::2],
     size_label=lambda size: f"{size:,} tasks",
     rounds=5,
     per_item=True,
     private=True,
-    goals=(Goal("<= 1.2 x the best batches", 1.2, "limit"),),
+    goals=(Goal("<= 1.2 x the best batches", 1.2, "limit"), Goal("<= 1.2 x those with a Future for each task", 1.2, FUTURES)),
     slope_of="tasks",
 )
 
@@ -44,30 +46,51 @@ def _warm(operation: Callable[[], object]) -> Callable[[], object]:
     return operation
 
 
-@LINE.add("best batches", "ray.get([batch.remote(numbers), ...]): of 1, 2, 4, 8, 16 or 32 batches the fastest number, tried before", LIMIT)
+@LINE.add("best batches", "ray.get([batch.remote(numbers), ...]): of 1, 2, 4, ... 32 batches the fastest number, tried before", LIMIT)
 def batches(job: Job) -> Any:
+    return _best(job.size, lambda ray, batch, lots: ray.get([batch.remote(lot) for lot in lots]))
+
+
+@LINE.add(FUTURES, "the same, made by hand, with a Future for each task that is set when its batch is there", MORE, **FULL)
+def batches_and_futures(job: Job) -> Any:
+    from concurrent.futures import Future
+
+    def operation(ray: Any, batch: Any, lots: list[range]) -> None:
+        sent = [(batch.remote(lot), [Future() for _ in lot]) for lot in lots]
+        for reference, futures in sent:
+            for future, result in zip(futures, ray.get(reference), strict=True):
+                future.set_result(result)
+        for _, futures in sent:
+            for future in futures:
+                future.result()
+
+    return _best(job.size, operation)
+
+
+def _best(size: int, operation: Callable[[Any, Any, list[range]], object]) -> Any:
+    """The operation with the number of batches that suits it best."""
     from lines.tiny import plain
 
     ray = _ray()
     batch = ray.remote(lambda numbers: [plain(n) for n in numbers])
 
     def of(count: int) -> Callable[[], object]:
-        lots = [range(job.size)[start::count] for start in range(count)]
-        return lambda: ray.get([batch.remote(lot) for lot in lots])
+        lots = [range(size)[start::count] for start in range(count)]
+        return lambda: operation(ray, batch, lots)
 
     def took(count: int) -> float:
-        operation = _warm(of(count))
+        once = _warm(of(count))
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            operation()
+            once()
             times.append(time.perf_counter() - start)
         return sorted(times)[2]
 
     return of(min((1, 2, 4, 8, 16, 32), key=took)), lambda: None
 
 
-@LINE.add("ray, one by one", "ray.get([f.remote(n) for n in numbers])", PEER, rounds=2)
+@LINE.add("ray, one by one", "ray.get([f.remote(n) for n in numbers])", PEER, rounds=2, **FULL)
 def one_by_one(job: Job) -> Any:
     from lines.tiny import plain
 
