@@ -1,6 +1,6 @@
 """Measure this package and its peers side by side, and write the table.
 
-    python benchmarks/run.py                  everything (about twenty minutes), into benchmarks/RESULTS.md
+    python benchmarks/run.py                  everything (about twenty-five minutes), into benchmarks/RESULTS.md
     python benchmarks/run.py --quick          smaller and shorter, printed only
     python benchmarks/run.py --only hit miss  some lines, printed only
 

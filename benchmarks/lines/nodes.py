@@ -41,7 +41,12 @@ def hamilton(job: Job) -> Any:
 
 
 @LINE.add(
-    "pipefunc", "pipeline.map({'n': numbers}, parallel=False, storage='dict'): one function, mapped", PEER, sizes=(1_000, 10_000), rounds=3
+    "pipefunc",
+    "pipeline.map({'n': numbers}, parallel=False, storage='dict'): one function, mapped",
+    PEER,
+    sizes=(1_000, 10_000),
+    rounds=3,
+    why_not="up to 10,000 only",
 )
 def pipefunc_map(job: Job) -> Any:
     from pipefunc import PipeFunc, Pipeline
@@ -121,11 +126,11 @@ def _running(shape: Callable[[int], list[Any]]) -> Callable[[Job], Any]:
 
 
 LINE.add("persistable", "run(nodes), of noop.step(n): planning included", OURS)(_running(wide))
-LINE.add("persistable, chain", "run(last), each node over the one before", MORE, rounds=3)(_running(chain))
-LINE.add("persistable, layers", "run(nodes of the last layer), 100 nodes to a layer, each over three", MORE, rounds=3)(_running(layers))
+LINE.add("persistable, chain", "run(last), each node over the one before", MORE, rounds=2)(_running(chain))
+LINE.add("persistable, layers", "run(nodes of the last layer), 100 nodes to a layer, each over three", MORE, rounds=2)(_running(layers))
 
 
-@LINE.add("persistable, only plan", "plan(nodes)", MORE, rounds=3)
+@LINE.add("persistable, only plan", "plan(nodes)", MORE, rounds=2)
 def ours_plan(job: Job) -> Any:
     from persistable import plan
 
@@ -133,6 +138,6 @@ def ours_plan(job: Job) -> Any:
     return lambda: plan(nodes, store=job.folder), lambda: None
 
 
-@LINE.add("persistable, only make", "[noop.step(n) for n in range(size)], with their keys", MORE, rounds=3)
+@LINE.add("persistable, only make", "[noop.step(n) for n in range(size)], with their keys", MORE, rounds=2)
 def ours_make(job: Job) -> Any:
     return lambda: wide(job.size), lambda: None

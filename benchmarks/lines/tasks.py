@@ -61,7 +61,7 @@ def loky_submit(job: Job) -> Any:
 
 
 @SUBMIT.add(
-    "dask", "Client(LocalCluster).submit(f, n, pure=False), one by one", PEER, sizes=SIZES[:2], rounds=3, why_not="at 500 tasks, see there"
+    "dask", "Client(LocalCluster).submit(f, n, pure=False), one by one", PEER, sizes=SIZES[1:2], rounds=3, why_not="at 500 tasks only"
 )
 def dask_submit(job: Job) -> Any:
     return _all(_Uncached(_dask_client()), job.size)
@@ -86,9 +86,7 @@ def ours_submit(job: Job) -> Any:
     return _all(ProcessExecutor(WORKERS), job.size)
 
 
-@RUN.add(
-    "dask", "dask.compute(*delayed) on a LocalCluster of processes", PEER, sizes=SIZES[:2], rounds=3, why_not="at 500 tasks, see there"
-)
+@RUN.add("dask", "dask.compute(*delayed) on a LocalCluster of processes", PEER, sizes=SIZES[1:2], rounds=3, why_not="at 500 tasks only")
 def dask_compute(job: Job) -> Any:
     import dask
 
