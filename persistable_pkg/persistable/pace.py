@@ -52,7 +52,9 @@ class Brief:
         """How many tasks may be under way."""
         if self._mean > 0.05:
             return workers + 1
-        return workers * (4 if self._mean > 0.005 else 64)
+        if self._mean > 0.005:
+            return workers * 4
+        return workers * (64 if self._mean > 0.0005 else 512)
 
 
 def expected_seconds(needed: list[Unit]) -> dict[str, float]:
