@@ -11,6 +11,7 @@
     │   │   └── InputMissing           a node that was left open is used before its inputs are filled (also an AttributeError)
     │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
+    ├── UnknownMember                  a family has no member of this key (also a KeyError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -46,7 +47,9 @@
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
     ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
-    └── UndeliveredWarning             a notification could not be delivered
+    ├── UndeliveredWarning             a notification could not be delivered
+    ├── LayerSkippedWarning            a layer of a store could not be read or written; the others go on without it
+    └── LayersDisagreeWarning          a layer had another record than the one that counts; its copy has been dropped
 
 Errors carry their data as attributes and survive pickling.
 """
@@ -131,6 +134,16 @@ class LineageCycle(LineageError, ValueError, TypeError):
     """A node would be upstream of itself. ``nodes`` are the names along the circle."""
 
     nodes: list[str]
+
+
+class UnknownMember(PersistableError, KeyError):
+    """A family has no member of this key. ``label`` is what was asked for on ``axis``, ``nearest`` the closest there is, or None."""
+
+    axis: str
+    label: Any
+    nearest: Any
+
+    __str__ = Exception.__str__  # that of KeyError shows the text in quotes
 
 
 class InvalidName(PersistableError, ValueError):
@@ -333,3 +346,11 @@ class InvalidPayloadWarning(PersistableWarning):
 
 class UndeliveredWarning(PersistableWarning):
     """A notification could not be delivered."""
+
+
+class LayerSkippedWarning(PersistableWarning):
+    """A layer of a `LayeredStore` could not be read or written; the others go on without it."""
+
+
+class LayersDisagreeWarning(PersistableWarning):
+    """A layer of a `LayeredStore` had another record than the layer that counts; the copy has been dropped."""

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
+    from persistable.stores.difference import Difference
+    from persistable.stores.layer import Layer
+    from persistable.stores.layered import LayeredStore
     from persistable.stores.local import LocalStore
     from persistable.stores.memory import MemoryStore
     from persistable.stores.object import ObjectStore
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from persistable.stores.sqlite import SQLiteStore
 
 __all__ = [
+    "Difference",
+    "Layer",
+    "LayeredStore",
     "LocalStore",
     "MemoryStore",
     "ObjectStore",
@@ -27,6 +33,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Difference": "difference",
+    "Layer": "layer",
+    "LayeredStore": "layered",
     "LocalStore": "local",
     "MemoryStore": "memory",
     "ObjectStore": "object",

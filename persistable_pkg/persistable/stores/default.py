@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any, cast
 
 VARIABLE = "PERSISTABLE_STORE"
 PROJECT_FILE = "persistable.toml"
 FOLDER = "persistable-data"
 
 
-def default_url() -> str:
+def default_url() -> str | list[Any]:
     """``$PERSISTABLE_STORE``, else the ``store`` of the nearest ``persistable.toml`` upward, else ``./persistable-data``.
 
-    A relative path in the file is relative to the file. Raises ValueError for a file that cannot be read as TOML.
+    In the file it is one URL or path, or a list of layers, fast to slow, each a URL, a path or a table. A relative path in the file is
+    relative to the file. Raises ValueError for a file that cannot be read as TOML.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -21,23 +24,38 @@ def default_url() -> str:
     while True:
         file = os.path.join(folder, PROJECT_FILE)
         if os.path.isfile(file):
-            url = _store_in(file)
-            if url is not None:
-                return url if "://" in url else os.path.join(folder, os.path.expanduser(url))
+            store = _store_in(file)
+            if store is not None:
+                return _from(folder, store) if isinstance(store, str) else [_from(folder, layer) for layer in store]
         parent = os.path.dirname(folder)
         if parent == folder:
             return FOLDER
         folder = parent
 
 
-def _store_in(file: str) -> str | None:
+def _from(folder: str, layer: Any) -> Any:
+    """A URL or path in a file of that folder; of a table, its ``url``."""
+    if isinstance(layer, dict):
+        facts = cast("dict[str, Any]", layer)
+        return {**facts, "url": _from(folder, facts["url"])} if isinstance(facts.get("url"), str) else facts
+    return layer if "://" in layer else os.path.join(folder, os.path.expanduser(layer))
+
+
+def _store_in(file: str) -> str | list[Any] | None:
     import tomllib
 
     with open(file, "rb") as toml:
         try:
-            store = tomllib.load(toml).get("store")
+            store: Any = tomllib.load(toml).get("store")
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{file} is not valid TOML: {error}") from error
-    if store is None or isinstance(store, str):
-        return store
-    raise ValueError(f"`store` in {file} is {store!r}; give one URL or path as a string")
+    if store is None or isinstance(store, str) or _are_layers(store):
+        return cast("str | list[Any] | None", store)
+    raise ValueError(f"`store` in {file} is {store!r}; give one URL or path as a string, or a list of layers")
+
+
+def _are_layers(store: Any) -> bool:
+    if not isinstance(store, list):
+        return False
+    layers = cast("Sequence[Any]", store)
+    return len(layers) > 0 and all(isinstance(layer, str | dict) for layer in layers)

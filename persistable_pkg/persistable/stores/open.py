@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from persistable.errors import MissingExtra, StoreError
 from persistable.stores.base import BaseStore, Store
 from persistable.stores.local import LocalStore
 
+if TYPE_CHECKING:
+    from persistable.stores.layer import Layer
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)(?:::[^/]*)?://")  # one letter before the colon is a Windows drive
 _FACTORIES: dict[str, str] = {
     "file": "persistable.stores.local:LocalStore.from_url",
+    "layered": "persistable.stores.layered:LayeredStore.from_url",
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
@@ -33,15 +38,18 @@ _PACKAGES: dict[str, tuple[str, str | None]] = {
     "webdav": ("webdav4", None),
 }
 _CACHE_LIMIT = 1024
-_opened: dict[object, LocalStore] = {}
+_opened: dict[object, Store] = {}
 
 
-def open_store(where: str | os.PathLike[str] | Store, **options: Any) -> Store:
+def open_store(
+    where: str | os.PathLike[str] | Store | Sequence[str | os.PathLike[str] | Store | Mapping[str, Any] | Layer], **options: Any
+) -> Store:
     """The store at `where`; nothing is created or contacted before it is used.
 
     ``where`` is a path (``~`` is expanded, a relative one counts from the current folder), a `UPath`, ``file://``, ``memory://name``,
     ``sqlite:///relative.db``, ``sqlite:////absolute.db``, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
-    a scheme given to `register_store`, or a store, which is returned as it is. Options go to the store, from there to fsspec
+    a scheme given to `register_store`, or a store, which is returned as it is. A list of these is a `LayeredStore`, fast to slow; a layer
+    may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
     (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
@@ -52,12 +60,16 @@ def open_store(where: str | os.PathLike[str] | Store, **options: Any) -> Store:
             return cached
     if isinstance(where, BaseStore):
         return _unchanged(cast(Store, where), options)
+    if isinstance(where, list | tuple):
+        return _layers(cast("Sequence[Any]", where), options)
     if not isinstance(where, str):
         if not isinstance(where, os.PathLike) and not hasattr(where, "storage_options"):
             if isinstance(where, Store):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
                 return _unchanged(where, options)
             raise TypeError(f"a store is a path, a URL or a Store, not {type(where).__name__}: {where!r:.80}")
         where, options = _from_path_object(where, options)
+    if options.get("readonly") and where[:10].lower() == "layered://":
+        return _made_by(_FACTORIES["layered"], where, options)
     if options.pop("readonly", False):
         from persistable.stores.readonly import ReadOnlyStore
 
@@ -94,6 +106,25 @@ def _unchanged(store: Store, options: dict[str, Any]) -> Store:
     return store
 
 
+def _layers(layers: Sequence[Any], options: dict[str, Any]) -> Store:
+    from persistable.stores.layered import LayeredStore
+
+    if options.keys() - {"readonly"}:
+        names = ", ".join(sorted(options.keys() - {"readonly"}))
+        raise TypeError(f"layers take no options together: {names}; give each layer its own, as {{'url': ..., 'options': {{...}}}}")
+    # the same layers are one store, which knows what it has reported and which layer rests
+    same = (repr(layers), os.getcwd()) if all(isinstance(each, str | dict) for each in layers) and not options else None
+    store = _opened.get(same) if same is not None else None
+    if store is not None:
+        return store
+    made = LayeredStore(*layers)
+    if options.get("readonly"):
+        made = made.as_readonly()
+    if same is not None:
+        _keep(same, made)
+    return made
+
+
 def _from_path_object(where: Any, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     protocol = getattr(where, "protocol", "")
     if protocol in ("", "file", "local"):
@@ -106,10 +137,14 @@ def _local(where: str, options: dict[str, Any]) -> LocalStore:
         raise StoreError("an empty string names no store; write '.' for the current folder", url=where, path="")
     store = LocalStore(where, **options)
     if not options and where[:1] != "~":
-        if len(_opened) >= _CACHE_LIMIT:
-            _opened.clear()
-        _opened[where if where[:1] == "/" else (where, os.getcwd())] = store
+        _keep(where if where[:1] == "/" else (where, os.getcwd()), store)
     return store
+
+
+def _keep(name: object, store: Store) -> None:
+    if len(_opened) >= _CACHE_LIMIT:
+        _opened.clear()
+    _opened[name] = store
 
 
 def _made_by(factory: str, url: str, options: dict[str, Any]) -> Store:

@@ -1,0 +1,101 @@
+"""The same bytes on their way into several layers at once; a layer that fails drops out and the rest goes on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
+
+from persistable.stores.base import Store, byte_view
+
+
+class _Aborted(Exception):
+    """Told to an unfinished write that will not be finished."""
+
+
+class Copies:
+    """Unfinished writes of one path into layers given as (index, store, most bytes it takes)."""
+
+    def __init__(self, path: str, targets: Sequence[tuple[int, Store, int | None]], failed: Callable[[int, OSError], None]) -> None:
+        self._failed = failed
+        self._size = 0
+        self._open: list[tuple[int, int | None, AbstractContextManager[BinaryIO], BinaryIO]] = []
+        for index, store, limit in targets:
+            try:
+                block = store.write(path)
+                self._open.append((index, limit, block, block.__enter__()))
+            except OSError as error:
+                failed(index, error)
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def write(self, view: memoryview) -> None:
+        """Give the bytes to every layer that still takes part."""
+        self._size += view.nbytes
+        for each in list(self._open):
+            index, limit, _, file = each
+            if limit is not None and self._size > limit:
+                self._drop(each)
+                continue
+            try:
+                _write_all(file, view)
+            except OSError as error:
+                self._drop(each)
+                self._failed(index, error)
+
+    def commit(self) -> list[int]:
+        """Make them visible. The layers in which they are."""
+        done: list[int] = []
+        for index, _, block, _ in self._open:
+            try:
+                block.__exit__(None, None, None)
+                done.append(index)
+            except OSError as error:
+                self._failed(index, error)
+        self._open.clear()
+        return done
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        for each in list(self._open):
+            self._drop(each)
+
+    def _drop(self, each: Any) -> None:
+        self._open.remove(each)
+        try:
+            each[2].__exit__(_Aborted, _Aborted(), None)
+        except (OSError, _Aborted):
+            pass  # nothing became visible, which is all that is wanted
+
+
+class Tee(io.RawIOBase):
+    """A write-only stream into a file, whose errors count, and into copies of it."""
+
+    def __init__(self, file: BinaryIO, copies: Copies) -> None:
+        self._file = file
+        self._copies = copies
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: Any) -> int:
+        view = byte_view(data)
+        _write_all(self._file, view)
+        self._copies.write(view)
+        self._size += view.nbytes
+        return view.nbytes
+
+    def flush(self) -> None:
+        if not self.closed and not self._file.closed:
+            self._file.flush()
+
+
+def _write_all(file: BinaryIO, view: memoryview) -> None:
+    while view.nbytes:
+        view = view[file.write(view) :]

@@ -1,0 +1,115 @@
+"""One layer of a `LayeredStore`: a store, and what may be done with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+from urllib.parse import parse_qsl, quote
+
+from persistable.errors import StoreError
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+from persistable.stores.readonly import ReadOnlyStore
+
+_NAMES = ("url", "readonly", "max_bytes", "trust", "options")
+_SCHEME = "layered://?"
+
+
+class Layer:
+    """A store as one of several layers.
+
+    ``store`` is a path, a URL or a store. One that is ``readonly``, or was opened so, is never written, claimed in or collected.
+    Files of more than ``max_bytes`` bypass the layer (None: there is no limit); the limit does not count where the layer is the slowest
+    that may be written, for everything has to be somewhere. ``trust`` names whose signatures count in this layer (None: nothing is said).
+    """
+
+    __slots__ = ("max_bytes", "readonly", "store", "trust")
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | Store,
+        *,
+        readonly: bool = False,
+        max_bytes: int | None = None,
+        trust: str | Sequence[str] | None = None,
+    ) -> None:
+        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
+            raise ValueError(f"max_bytes is {max_bytes!r}; give a number of bytes, 0 or more, or None for no limit")
+        opened = open_store(store)
+        self.readonly = readonly or isinstance(opened, ReadOnlyStore)
+        self.store: Store = ReadOnlyStore(opened) if readonly and not isinstance(opened, ReadOnlyStore) else opened
+        self.max_bytes = max_bytes
+        self.trust: tuple[str, ...] | None = None if trust is None else (trust,) if isinstance(trust, str) else tuple(trust)
+
+    @classmethod
+    def of(cls, what: Any) -> Layer:
+        """The layer that a path, URL, store, mapping (as in ``persistable.toml``) or layer stands for."""
+        if isinstance(what, Layer):
+            return what
+        if not isinstance(what, Mapping):
+            return cls(what)
+        facts = cast("Mapping[str, Any]", what)
+        for name in facts:
+            if name not in _NAMES:  # a misspelled `readonly` must not let anybody write
+                near = get_close_matches(str(name), _NAMES, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise TypeError(
+                    f"a layer has no {name!r}; {hint}It takes {', '.join(_NAMES)}; what is for the store itself goes into options"
+                )
+        if "url" not in facts:
+            raise TypeError(f"the layer {dict(facts)!r} names no store; add url = a path or URL")
+        rest = {name: fact for name, fact in facts.items() if name not in ("url", "options")}
+        return cls(open_store(facts["url"], **facts.get("options", {})), **rest)
+
+    def takes(self, size: int) -> bool:
+        """Whether a file of so many bytes may be kept here as a copy."""
+        return self.max_bytes is None or size <= self.max_bytes
+
+    def __repr__(self) -> str:
+        facts = [
+            self.store.url,
+            *(["readonly"] if self.readonly else []),
+            *([f"max_bytes={self.max_bytes}"] if self.max_bytes is not None else []),
+        ]
+        return f"<Layer {' '.join(facts)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (self.store, self.readonly, self.max_bytes, self.trust)
+
+
+def _made_again(store: Store, readonly: bool, max_bytes: int | None, trust: tuple[str, ...] | None) -> Layer:
+    return Layer(store, readonly=readonly, max_bytes=max_bytes, trust=trust)
+
+
+def url_of(layers: Iterable[Layer]) -> str:
+    """One URL for all layers: each as ``layer=``, followed by what is said of it."""
+    items: list[str] = []
+    for layer in layers:
+        items.append("layer=" + quote(layer.store.url, safe=":/"))
+        if layer.readonly:
+            items.append("readonly=1")
+        if layer.max_bytes is not None:
+            items.append(f"max_bytes={layer.max_bytes}")
+        items.extend("trust=" + quote(name, safe=":/") for name in layer.trust or ())
+    return _SCHEME + "&".join(items)
+
+
+def layers_of(url: str) -> list[Layer]:
+    """The layers of a URL that `url_of` made, or somebody wrote by hand. Raises StoreError where it cannot be understood."""
+    found: list[dict[str, Any]] = []
+    for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+        if name == "layer":
+            found.append({"url": value})
+        elif found and name == "readonly" and value in ("", "0", "1"):
+            found[-1]["readonly"] = value != "0"
+        elif found and name == "max_bytes" and value.isdecimal():
+            found[-1]["max_bytes"] = int(value)
+        elif found and name == "trust":
+            found[-1]["trust"] = (*found[-1].get("trust", ()), value)
+        else:
+            raise StoreError(
+                f"{url}: {name}={value} says nothing of a layer; write layered://?layer=URL&readonly=1&layer=URL", url=url, path=""
+            )
+    return [Layer.of(facts) for facts in found]

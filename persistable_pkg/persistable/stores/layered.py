@@ -1,0 +1,568 @@
+"""Several stores as one, fast to slow: what a read finds in a slow one is kept in the faster ones, a write goes to all.
+
+The slowest layer that may be written is the *home*. It alone decides what is committed; the faster writable ones are caches of it, each
+of which may be lost, be full or be out of reach without anything being lost. What is slower than the home may only be read.
+
+A reader of any one layer, through here or on its own, never finds a record without its payload:
+
+- A write goes to the home first. Should the process die right after, the caches lack something, which costs the next reader a copy; the
+  other way round a payload would look committed to its maker and to nobody else. A write that the home refuses reaches no cache.
+- A record is put into a cache only where that cache has every file it names, in the size it names. When a record is found in a slow
+  layer, its files are not in the fast one yet: it is remembered, and placed when the last of them has arrived. A payload too large for a
+  layer keeps its record out of that layer too. Dying in between leaves files that no record names.
+- A copy of a record, or of any file read whole, never replaces anything: it is made by exclusive create, so that the copy of an old
+  record cannot hide a new one. Then the layer the record came from is asked once more; if it has changed there or is gone, the copy goes.
+- Where a new file could not be put into a cache, what the cache had at that path is removed.
+
+Claims, heartbeats, failures and ``.persistable/`` are about what is going on now, so they exist in the home only and are never copied; two
+processes with caches of their own meet there. Whoever claims a key is about to decide what its payload is, so at that moment a cached
+record that is not the home's is dropped, with a warning. The same happens when the payload of a cached record is nowhere any more.
+Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it has, which is whole;
+`LayeredStore.differences` finds such.
+
+What no layer has is absent only if the home could be asked; if not, its error is raised. Any other layer that fails is reported once, by a
+LayerSkippedWarning, and passed over, for a while without being asked again.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar, cast
+
+from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreReadOnly
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix
+from persistable.stores.copies import Copies, Tee
+from persistable.stores.difference import Difference, compare
+from persistable.stores.layer import Layer, layers_of, url_of
+
+Found = TypeVar("Found")
+RECORD = ".record.json"
+REST = 15.0
+"""Seconds for which a layer that could not be read is passed over; the home never is."""
+_APART = re.compile(r"\.persistable/.*|.*\.(?:claim(?:\.[0-9]+)?|beat|failed\.json)", re.DOTALL)
+_CLAIM = re.compile(r"(.*)\.claim(?:\.[0-9]+)?", re.DOTALL)
+_KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
+_REMEMBERED = 4096
+
+
+class _Seen(NamedTuple):
+    """A record found in the layer `source`, and what is still to come before it may be in faster layers."""
+
+    path: str
+    data: bytes
+    source: int
+    absent: dict[int, set[str]]
+
+
+class LayeredStore(BaseStore):
+    """Layers, fast to slow, each a path, a URL, a store, a `Layer`, or a mapping such as ``{"url": "s3://team", "readonly": True}``.
+
+    A read falls through to the first layer that has the bytes and leaves a copy in the faster ones that may be written. A write, and a
+    delete, goes to all that may be written; what is in a layer that may only be read stays visible. Claims live in the slowest that
+    may be written. With none that may be, the store refuses to write.
+
+    Raises ValueError where no layer is given.
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        self.layers: tuple[Layer, ...] = tuple(Layer.of(layer) for layer in layers)
+        """As given, opened."""
+        if not self.layers:
+            raise ValueError("a LayeredStore needs at least one layer, the fastest first")
+        writable = [index for index, layer in enumerate(self.layers) if not layer.readonly]
+        self._home = writable[-1] if writable else -1
+        self._caches = tuple(writable[:-1])
+        self._url = url_of(self.layers)
+        self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
+        self._reported: set[tuple[int, str]] = set()
+        self._resting: dict[int, float] = {}
+
+    @classmethod
+    def from_url(cls, url: str, readonly: bool = False) -> LayeredStore:
+        """The store of ``layered://?layer=URL&max_bytes=1000&layer=URL&readonly=1``; what follows a layer is said of it."""
+        store = cls(*layers_of(url))
+        return store.as_readonly() if readonly else store
+
+    def as_readonly(self) -> LayeredStore:
+        """The same layers, none of which may be written."""
+        return type(self)(*[Layer(layer.store, readonly=True, trust=layer.trust) for layer in self.layers])
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def home(self) -> Layer | None:
+        """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
+        return self.layers[self._home] if self._home >= 0 else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.layers
+
+    def close(self) -> None:
+        """Close every layer."""
+        for layer in self.layers:
+            layer.store.close()
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        found = self._search(path, lambda store: store.get(path))
+        if found is None:
+            self._nowhere(path)
+        index, data = found
+        if path.endswith(RECORD):
+            self._remember(index, path, data)
+        else:
+            self._fill(index, path, data)
+        return data
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
+        missing = [check_path(path) for path in dict.fromkeys(paths)]
+        found: dict[str, bytes] = {}
+        failed: OSError | None = None
+        for index in self._awake():
+            asked = [path for path in missing if index == self._home or not _is_apart(path)]
+            if not asked:
+                continue
+            try:
+                answers = self.layers[index].store.get_many(asked)
+            except OSError as error:
+                failed = self._failed(index, error) or failed
+                continue
+            found.update(answers)
+            missing = [path for path in missing if path not in found]
+            for path, data in answers.items():
+                if not path.endswith(RECORD):
+                    self._fill(index, path, data)
+        if failed is not None:
+            if missing:
+                raise failed
+            self._skipped(self._home, failed, "read")
+        return found
+
+    def read(self, path: str) -> BinaryIO:
+        if path.endswith(RECORD):
+            return io.BytesIO(self.get(path))
+        while True:
+            found = self._search(path, lambda store: store.read(path))
+            if found is None:
+                self._nowhere(path)
+            index, file = found
+            try:
+                return self._filling(index, path, file)
+            except FileNotFoundError:
+                raise  # deleted meanwhile
+            except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
+                if self._failed(index, error) is not None:
+                    raise
+
+    def exists(self, path: str) -> bool:
+        return self._search(path, lambda store: store.exists(path) or None) is not None
+
+    def stat(self, path: str) -> Stat | None:
+        found = self._search(path, lambda store: store.stat(path))
+        if found is None:
+            return None
+        index, (size, stamp) = found
+        return Stat(size, None if stamp is None else (index, stamp))
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._union(check_prefix(prefix))
+
+    def _union(self, prefix: str) -> Iterator[str]:
+        seen: set[str] = set()
+        apart = _is_apart(prefix + "/")
+        for index in self._awake():
+            if apart and index != self._home:
+                continue
+            try:
+                for path in self.layers[index].store.list(prefix):
+                    if path not in seen and (index == self._home or not _is_apart(path)):
+                        seen.add(path)
+                        yield path
+            except OSError as error:
+                failed = self._failed(index, error)
+                if failed is not None:
+                    raise
+
+    def local_path(self, path: str) -> Path | None:
+        """The file of the first layer that has it as one; a copy is made where a layer of local files takes it. None where none does."""
+        check_path(path)
+        local = [(index, place) for index, layer in enumerate(self.layers) if (place := layer.store.local_path(path)) is not None]
+        if not local:
+            return None
+        first = next((place for index, place in local if index == self._home), local[0][1])
+        if _is_apart(path) or _KEY.fullmatch(path):
+            return first
+        there = self._present(local, path)
+        if there is None:
+            try:
+                self.read(path).close()
+            except FileNotFoundError:
+                return first
+            there = self._present(local, path)
+        return there
+
+    def _present(self, local: Sequence[tuple[int, Path]], path: str) -> Path | None:
+        for index, place in local:
+            try:
+                if self.layers[index].store.exists(path):
+                    return place
+            except OSError as error:
+                self._failed(index, error)
+        return None
+
+    def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
+        """The first layer that has something to say, and what it says."""
+        check_path(path)
+        apart = _is_apart(path)
+        failed: OSError | None = None
+        for index in self._awake():
+            if apart and index != self._home:
+                continue
+            try:
+                found = ask(self.layers[index].store)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                failed = self._failed(index, error) or failed
+                continue
+            if found is not None:
+                if failed is not None:
+                    self._skipped(self._home, failed, "read")
+                return index, found
+        if failed is not None:
+            raise failed
+        return None
+
+    def _nowhere(self, path: str) -> NoReturn:
+        key = _KEY.match(path)
+        if key is not None and path[key.end() : key.end() + 1] == "." and not _is_apart(path) and not path.endswith(RECORD):
+            self._drop_outdated(key[0] + RECORD, naming=path)
+        raise FileNotFoundError(errno.ENOENT, "no layer has it", f"{self._url}/{path}")
+
+    # --- copies in faster layers
+
+    def _faster(self, index: int, size: int) -> Sequence[int]:
+        """The layers that get a copy of what was found in that one."""
+        return [each for each in (*self._caches, self._home) if each < index and each >= 0 and self._takes(each, size)]
+
+    def _takes(self, index: int, size: int) -> bool:
+        return index == self._home or self.layers[index].takes(size)
+
+    def _fill(self, index: int, path: str, data: bytes) -> None:
+        for each in self._faster(index, len(data)) if index and not _is_apart(path) else ():
+            try:
+                self.layers[each].store.create(path, data)
+            except OSError as error:
+                self._skipped(each, error, "written")
+            else:
+                self._arrived(each, path)
+
+    def _filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
+        """The stream of `file`, or of a copy of it, made first."""
+        store = self.layers[index].store
+        size = store.stat(path) if index and not _is_apart(path) else None
+        targets: Sequence[int] = self._faster(index, size.size) if size is not None else ()
+        if not targets:
+            return file
+        copies = self._copies(path, targets)
+        with file:
+            try:
+                while copies and (piece := file.read(1 << 22)):
+                    copies.write(memoryview(piece))
+            except BaseException:
+                copies.abort()
+                raise
+        filled = copies.commit()
+        for each in filled:
+            self._arrived(each, path)
+        for each in filled:
+            try:
+                return self.layers[each].store.read(path)
+            except OSError as error:
+                self._skipped(each, error, "read")
+        return store.read(path)
+
+    def _copies(self, path: str, targets: Sequence[int]) -> Copies:
+        limits = {each: None if each == self._home else self.layers[each].max_bytes for each in targets}
+        return Copies(
+            path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._skipped(i, e, "written")
+        )
+
+    def _remember(self, index: int, path: str, data: bytes) -> None:
+        """A record was found in a slow layer: put it where its files are, and keep it in mind for where they are going to be."""
+        files = _files_of(data) if index else None
+        if files is None:
+            return
+        seen = _Seen(path, data, index, {})
+        for each in self._faster(index, 0):
+            absent = self._absent(each, files)
+            if absent:
+                seen.absent[each] = absent
+            elif absent is not None:
+                self._place(each, seen)
+        if len(self._arriving) > _REMEMBERED:
+            self._arriving.clear()
+        for name in {name for absent in seen.absent.values() for name in absent}:
+            self._arriving[name] = seen
+
+    def _absent(self, index: int, files: Iterable[tuple[str, int]]) -> set[str] | None:
+        """Those of the files of a record that a layer has not, or not in that size; None where it does not say."""
+        store = self.layers[index].store
+        try:
+            return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}
+        except OSError as error:
+            self._skipped(index, error, "read")
+            return None
+
+    def _arrived(self, index: int, path: str) -> None:
+        seen = self._arriving.get(path)
+        if seen is None or index not in seen.absent:
+            return
+        seen.absent[index].discard(path)
+        if not seen.absent[index]:
+            del seen.absent[index]
+            self._place(index, seen)
+        if not any(path in absent for absent in seen.absent.values()):
+            self._arriving.pop(path, None)
+
+    def _place(self, index: int, seen: _Seen) -> None:
+        """Copy a record into a layer that has its files."""
+        store = self.layers[index].store
+        try:
+            if store.create(seen.path, seen.data) and not self._still(seen):
+                store.delete(seen.path)
+        except OSError as error:
+            self._skipped(index, error, "written")
+
+    def _still(self, seen: _Seen) -> bool:
+        try:
+            return self.layers[seen.source].store.get(seen.path) == seen.data
+        except OSError:
+            return False
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        self._writable(path).put(path, data)
+        if not _is_apart(path):
+            self._copy(path, data)
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        """As of every store; records after everything else."""
+        records = {check_path(path): data for path, data in items.items() if path.endswith(RECORD)}
+        others = {check_path(path): data for path, data in items.items() if path not in records}
+        for batch in (others, records):
+            if batch:
+                self._writable(next(iter(batch))).put_many(batch)
+                self._copy_many({path: data for path, data in batch.items() if not _is_apart(path)}, batch is records)
+
+    def _copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
+        if records or len(items) == 1:
+            for path, data in items.items():
+                self._copy(path, data)
+            return
+        for index in self._caches:
+            taken = {path: data for path, data in items.items() if self._takes(index, byte_view(data).nbytes)}
+            try:
+                self.layers[index].store.put_many(taken)
+            except OSError as error:
+                self._skipped(index, error, "written")
+                taken = {}
+            for path in items.keys() - taken.keys():
+                self._remove(index, path)
+
+    def _copy(self, path: str, data: Bytes) -> None:
+        """Put into the caches what the home has just got."""
+        files = _files_of(data) if path.endswith(RECORD) else None
+        for index in self._caches:
+            try:
+                if self._may_have(index, path, data, files):
+                    self.layers[index].store.put(path, data)
+                    continue
+            except OSError as error:
+                self._skipped(index, error, "written")
+            self._remove(index, path)
+
+    def _may_have(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> bool:
+        if path.endswith(RECORD):
+            return files is not None and self._absent(index, files) == set()
+        return self._takes(index, byte_view(data).nbytes)
+
+    def _remove(self, index: int, path: str) -> bool:
+        """Remove from a cache what is not what the home has."""
+        try:
+            return self.layers[index].store.delete(path)
+        except OSError as error:
+            self._skipped(index, error, "written")
+            return False
+
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        main = self._writable(path).write(path)
+        if _is_apart(path) or not self._caches:
+            return main
+        targets = () if path.endswith(RECORD) else self._caches
+        return _Write(main, lambda: self._copies(path, targets), lambda done: self._remove_outside(done, path))
+
+    def _remove_outside(self, done: Iterable[int], path: str) -> None:
+        for index in set(self._caches).difference(done):
+            self._remove(index, path)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        home = self._writable(path)
+        if not _is_apart(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
+            return False
+        if not home.create(path, data):
+            return False
+        claim = _CLAIM.fullmatch(path)
+        if claim is not None:
+            self._drop_outdated(claim[1] + RECORD)
+        elif not _is_apart(path):
+            for index in self._caches:
+                self._remove(index, path)
+        return True
+
+    def _has(self, index: int, path: str) -> bool:
+        try:
+            return self.layers[index].store.exists(path)
+        except OSError as error:
+            self._failed(index, error)
+            return False
+
+    def delete(self, path: str) -> bool:
+        """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
+        home = self._writable(path)
+        caches = () if _is_apart(path) else self._caches
+        # the caches once before, so that dying in between takes nothing from the home that a cache still shows, and once after, for a copy
+        # made meanwhile
+        found = [self._remove(index, path) for index in caches]
+        found.append(home.delete(path))
+        found.extend(self._remove(index, path) for index in caches)
+        return any(found)
+
+    def clear_temporary(self, path: str) -> None:
+        """Remove what killed writes of files whose names begin as `path` does left in the home."""
+        clear = getattr(self._writable(path), "clear_temporary", None)
+        if clear is not None:
+            clear(path)
+
+    def _writable(self, path: str) -> Store:
+        check_path(path)
+        if self._home < 0:
+            raise StoreReadOnly(
+                f"{self._url} has no layer that may be written, so {path} stays as it is; add one", url=self._url, path=path
+            )
+        return self.layers[self._home].store
+
+    # --- layers that disagree
+
+    def differences(self, prefix: str = "") -> Iterator[Difference]:
+        """Every path at which layers have different bytes, or that only a cache has.
+
+        Records are compared byte by byte, other files by size. Raises what a layer raises that cannot be read.
+        """
+        check_prefix(prefix)
+        return compare(self.layers, self._home, prefix, _is_apart)
+
+    def _drop_outdated(self, path: str, naming: str | None = None) -> None:
+        """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
+        for index in self._caches:
+            store = self.layers[index].store
+            try:
+                cached = store.get(path)
+                if naming is not None and naming not in [name for name, _ in _files_of(cached) or ()]:
+                    continue
+                true = self.layers[self._home].store.get_many([path]).get(path)
+                if true == cached or (true is None and naming is None):
+                    continue
+                store.delete(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._failed(index, error)
+                continue
+            warnings.warn(
+                f"{path} in {store.url} was not that of {self.layers[self._home].store.url}, where it has been "
+                f"{'deleted' if true is None else 'replaced'} since; the copy has been dropped, the other counts",
+                LayersDisagreeWarning,
+                stacklevel=4,
+            )
+
+    # --- layers that fail
+
+    def _awake(self) -> Iterator[int]:
+        for index in range(len(self.layers)):
+            until = self._resting.get(index)
+            if until is None or time.monotonic() >= until:
+                yield index
+
+    def _failed(self, index: int, error: OSError) -> OSError | None:
+        """A layer could not be read: the error, if that matters."""
+        if index == self._home:
+            return error
+        self._resting[index] = time.monotonic() + REST
+        self._skipped(index, error, "read")
+        return None
+
+    def _skipped(self, index: int, error: OSError, what: str) -> None:
+        if (index, what) in self._reported:
+            return
+        self._reported.add((index, what))
+        warnings.warn(
+            f"the layer {self.layers[index].store.url} could not be {what} and is passed over, the other layers go on without it: {error}",
+            LayerSkippedWarning,
+            stacklevel=4,
+        )
+
+
+class _Write:
+    """The block around a write: the home gets the bytes first, then the caches."""
+
+    def __init__(
+        self, main: AbstractContextManager[BinaryIO], copies: Callable[[], Copies], committed: Callable[[Iterable[int]], None]
+    ) -> None:
+        self._main = main
+        self._make = copies
+        self._committed = committed
+
+    def __enter__(self) -> BinaryIO:
+        file = self._main.__enter__()
+        self._copies = self._make()
+        return cast(BinaryIO, Tee(file, self._copies))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._main.__exit__(kind, error, trace)
+        except BaseException:
+            self._copies.abort()
+            raise
+        if error is not None:
+            self._copies.abort()
+        else:
+            self._committed(self._copies.commit())
+
+
+def _is_apart(path: str) -> bool:
+    """Whether it is about what is going on now, so that only the home has it."""
+    return _APART.fullmatch(path) is not None
+
+
+def _files_of(record: Bytes) -> list[tuple[str, int]] | None:
+    """Path and size of the files a record names, all in its first line; None where it is no record."""
+    try:
+        head: Any = json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")
+        return [(str(path), int(size)) for _, path, size, _ in head["files"]]
+    except (ValueError, KeyError, TypeError):
+        return None
