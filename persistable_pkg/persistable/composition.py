@@ -33,6 +33,8 @@ def feed(source: Any, target: Any) -> Any:
     Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for what is no node and for nodes too many.
     """
     if isinstance(target, list | tuple):
+        if not target:
+            raise TypeError("an empty list stands after >>; put at least one open node into it")
         return Nodes([feed(source, each) for each in cast("Iterable[Any]", target)])
     sources = _sources(source, target)
     for node in sources.values() if isinstance(sources, dict) else sources:

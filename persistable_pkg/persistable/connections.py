@@ -46,9 +46,9 @@ def connection(factory: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> 
     """A connection as an argument of steps: ``load.step(db=connection(connect, "host"))``; the step is given what `factory` returns.
 
     It is opened at the first use in a run, in each process that needs it, and shared by the nodes performed there (also by threads). When
-    the run is over, however it ends, it is closed: by leaving it where it is a context manager (its ``as`` value is what is given), else by
-    its ``close()``. Worker processes that outlive the run close it when they are given work of another run, or end. Which connection it was
-    is not part of the identity of a node.
+    the run is over, however it ends, it is closed: by leaving it where it is a context manager (its ``as`` value is what is given), and by
+    its ``close()`` where it has one (leaving a database connection may only commit). Worker processes that outlive the run close it when
+    they are given work of another run, or end. Which connection it was is not part of the identity of a node.
     """
     return Connection(factory, args, kwargs)
 
@@ -69,10 +69,10 @@ class _Scope:
             if name not in self._open:
                 factory, args, kwargs = how
                 made: Any = factory(*args, **kwargs)
+                if hasattr(made, "close"):
+                    self._stack.callback(_close, made)
                 if hasattr(made, "__enter__"):
                     made = self._stack.enter_context(made)
-                elif hasattr(made, "close"):
-                    self._stack.callback(made.close)
                 self._open[name] = made
             return self._open[name]
 
@@ -114,6 +114,14 @@ def close(run: str) -> None:
         scope = _scopes.pop(run, None)
     if scope is not None:
         scope.close()
+
+
+def _close(thing: Any) -> None:
+    try:
+        thing.close()
+    except Exception:
+        if not hasattr(thing, "__exit__"):  # else leaving it has closed it already, which some will not have twice
+            raise
 
 
 def _close_all() -> None:

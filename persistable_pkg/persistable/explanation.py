@@ -84,6 +84,8 @@ def _short(value: Any) -> str:
 
 def explain(node: Any, store: Store) -> str:
     """What asking for the payload would do, and why."""
+    if not node._persisted:
+        return f"{node.key} is not persisted: payload generates it each time"
     status = status_of(node, store)
     lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
     if status is Status.STALE:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import Any
 
-from persistable.errors import Infeasible
+from persistable.errors import Infeasible, PersistableWarning
 from persistable.executors.base import Executor
 from persistable.key import Key
 from persistable.planning import Unit
 from persistable.resources import Resources
+from persistable.stored import depth_of_user
 
 
 class Room:
@@ -24,6 +26,10 @@ class Room:
         self._executor = executor
         self._workers = executor.workers
         self._places = executor.places
+        for name, amount in limits.items():
+            if amount < 0:
+                raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
+        self._limits = limits
         self._there: dict[str, float] = {"cpus": float(self._workers), "memory": _memory(), "gpus": 0.0, **limits}
         if self._places:
             self._there = dict(limits)
@@ -35,6 +41,7 @@ class Room:
         """Raise Infeasible where `resources` are more than there will ever be."""
         if self._places:
             self._executor.check(resources)
+        self._notice(key, resources)
         wanted = self._wanted(resources)
         over = {name: amount for name, amount in wanted.items() if amount > self._there[name]}
         if over:
@@ -43,6 +50,16 @@ class Room:
             raise Infeasible(
                 f"{key} asks for {asked}; ask for less, or say limits={{...}} if there is more", key=key, wanted=over, available=there
             )
+
+    def _notice(self, key: Key, resources: Resources) -> None:
+        """Warn of a counter that is not among the limits, though some are given: it is easily misspelt."""
+        for name in resources.counters:
+            if self._limits and name not in self._limits:
+                warnings.warn(
+                    f"{key} asks for {name}, of which limits={dict(self._limits)} says nothing, so it is not limited",
+                    PersistableWarning,
+                    stacklevel=depth_of_user(),
+                )
 
     def queue(self, unit: Unit) -> None:
         """`unit` is ready."""

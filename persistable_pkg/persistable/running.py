@@ -26,7 +26,7 @@ from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.stored import find_failure
 from persistable.stores.open import open_store
-from persistable.worker import HANDED, Job, Outcome, Packer, failed, perform, perform_packed, stub, taken
+from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, perform, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -158,6 +158,7 @@ class _Loop:
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
         self._shelf = f"{HANDED}/{generation.new_token()}"
+        self._shelf_store = base
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
         self._brief = Brief()
@@ -212,6 +213,8 @@ class _Loop:
         for unit in decided.left:
             self._leave(unit)
         self._check(decided.needed)
+        if decided.needed and not self._executor.shares_memory and _in_memory(self._base):
+            self._shelf_store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
         for unit in decided.needed:
             if unit.sources:
                 for source in unit.sources:
@@ -239,7 +242,7 @@ class _Loop:
                         wanted=f"time={resources.time:g}",
                     )
                 self._room.check(unit.node.key, resources)
-            if not self._executor.shares_memory and unit.store.url.startswith("memory:"):
+            if not self._executor.shares_memory and _in_memory(unit.store):
                 raise NotEnforceable(
                     f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
                     "cannot put it; use a folder or another store, or threads",
@@ -254,9 +257,9 @@ class _Loop:
                 self._result.note(unit.node, unit.store, "cancelled")
         for unit, handed in self._handed.items():
             if unit.node.key in self._targets:
-                self._result.hold(unit.node.key, taken(self._base, handed))
+                self._result.hold(unit.node.key, taken(self._shelf_store, handed))
             if isinstance(handed, str):
-                self._base.delete(handed)
+                self._shelf_store.delete(handed)
         if events.listened():
             failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self._result.failures])
             events.emit(events.RunFinished(counts=self._result.counts, failures=failures, seconds=self._result.seconds))
@@ -322,6 +325,8 @@ class _Loop:
                 self._settle(unit, _driver_failure(error, unit, number), None)
                 continue
             self._running[future] = _Attempt(unit, number, future)
+            if not self._executor.shares_memory and events.listened():  # what happens elsewhere is only told when it is over
+                events.emit(events.Started(key=unit.node.key, attempt=number), unit.node.logger)
             future.add_done_callback(self._arrived.put)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
@@ -340,7 +345,7 @@ class _Loop:
         unit.node._check_params()  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
         return perform_packed, self._packer.pack(
-            Job(node, unit.store, token, number, self._base, given, path, events.listened(), self._shelf)
+            Job(node, unit.store, token, number, self._shelf_store, given, path, events.listened(), self._shelf)
         )
 
     def _wait(self) -> None:
@@ -487,7 +492,7 @@ class _Loop:
         if unit.node.key not in self._targets:
             handed = self._handed.pop(unit, None)
             if isinstance(handed, str):
-                self._base.delete(handed)
+                self._shelf_store.delete(handed)
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         error = outcome.error
@@ -498,7 +503,7 @@ class _Loop:
         if outcome.traceback and error.__traceback__ is None:
             error.add_note(f"where it was raised:\n{outcome.traceback}")
         self._failed.add(unit)
-        lines = outcome.traceback or _lines(error)
+        lines = outcome.traceback or lines_of(error)
         self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, lines, outcome.attempt, outcome.seconds))
         self._close(unit, "failed", outcome)
 
@@ -534,6 +539,11 @@ class _Loop:
         self._running.clear()
 
 
+def _in_memory(store: Any) -> bool:
+    """Whether other processes cannot reach that store."""
+    return bool(store.url.startswith("memory:"))
+
+
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, *rest = arguments
     with connections.within(run):
@@ -542,9 +552,3 @@ def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
 
 def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:
     return failed(error, unit.node.retry, number, 0.0)
-
-
-def _lines(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))

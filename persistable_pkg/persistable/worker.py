@@ -239,10 +239,16 @@ def perform_packed(data: bytes) -> Outcome:
 
 
 def _portable(outcome: Outcome, error: BaseException) -> Outcome:
+    return outcome._replace(error=portable(error), traceback=lines_of(error))
+
+
+def lines_of(error: BaseException) -> str:
+    """The traceback of `error` as text, without its notes: they go with the error."""
     import traceback
 
-    lines = "".join(traceback.format_exception(error))
-    return outcome._replace(error=portable(error), traceback=lines)
+    told = traceback.TracebackException.from_exception(error)
+    told.__notes__ = None
+    return "".join(told.format())
 
 
 def _hand_over(job: Job, payload: Any) -> bytes | str:
@@ -291,7 +297,7 @@ class _heard:  # noqa: N801 - used as ``with _heard(...)``
             key = job.node.key
 
             def hook(event: events.Event) -> None:
-                if getattr(event, "key", None) == key and not isinstance(event, events.Progressed):
+                if getattr(event, "key", None) == key and not isinstance(event, events.Progressed | events.Started):
                     into.append(event)
 
             self._hook = events.subscribe(hook)

@@ -144,6 +144,7 @@ def test_classes_compose_as_functions_do(tmp_path: Path) -> None:
         (lambda a, b: a >> Scaled, TypeError, "Scaled"),
         (lambda a, b: [a, "x"] >> join.step(), TypeError, r"'x' \(str\) is no node"),
         (lambda a, b: np.ones(2) >> b, TypeError, "is no node"),
+        (lambda a, b: a >> [], TypeError, "an empty list stands after >>"),
         (lambda a, b: [] >> b, TypeError, "an empty list stands before >> clean"),
         (lambda a, b: a >> a, LineageCycle, "fetch >> fetch: a node cannot be upstream of itself"),
         (lambda a, b: (a >> b) >> a, LineageCycle, "clean >> fetch: fetch is upstream of clean already"),

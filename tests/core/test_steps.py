@@ -199,6 +199,7 @@ def test_a_node_that_is_not_persisted_runs_each_time(store: Any) -> None:
     assert node.payload == 1 and shout.step(1).payload == 1
     assert calls == [1, 1]
     assert list(store.list()) == []
+    assert node.explain().endswith("is not persisted: payload generates it each time")
 
 
 def test_untracked_keywords_reach_untracked_parameters_only() -> None:

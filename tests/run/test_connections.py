@@ -63,6 +63,24 @@ def test_one_process_opens_it_once_and_closes_it_when_the_run_is_over(factory: A
     assert marks(log)[5:] == ["open", "use", "use", "close"]
 
 
+def test_a_database_that_is_only_committed_by_leaving_it_is_closed_too(tmp_path: Path) -> None:
+    import sqlite3
+
+    opened: list[Any] = []
+
+    def database() -> Any:
+        opened.append(sqlite3.connect(tmp_path / "db"))
+        return opened[0]
+
+    @step
+    def count(db: Any) -> int:
+        return int(db.execute("select 1").fetchone()[0])
+
+    run(count.step(connection(database)))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("select 1")
+
+
 def test_it_is_closed_after_failures_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
     db = connection(connect, str(log))

@@ -312,6 +312,14 @@ def test_what_is_never_there_is_refused_before_anything_begins(executor: Any, tm
             run(node, executor=executor, limits=limits)
         assert caught.value.wanted.keys() == caught.value.available.keys() != set()
     assert marks(log) == []
+    with pytest.raises(ValueError, match=r"limits\['db'\] is -1"):
+        run(first, executor=executor, limits={"db": -1})
+    with pytest.warns(UserWarning, match="asks for dbb, of which limits="):
+        run(_misspelt(), executor=executor, limits={"db": 1})
+
+
+def _misspelt() -> Any:
+    return step(name="misspelt", resources=Resources(dbb=1))(lambda: 1).step()
 
 
 def test_time_that_cannot_be_enforced_is_refused() -> None:
@@ -333,6 +341,15 @@ def test_memory_stores_are_refused_where_memory_is_not_shared(processes: Executo
 
 def threading_lock() -> Any:
     return threading.Lock()
+
+
+def test_large_payloads_are_handed_over_beside_a_store_in_memory(processes: Executor, tmp_path: Path) -> None:
+    with open_store("memory://"):
+        large = passing.step(b"x" * 300_000).bind(tmp_path / "data")
+        ends = [passing.step([large, i]).bind(tmp_path / "data") for i in range(3)]
+        result = run(ends, large, executor=processes)
+        assert [result[end].payload for end in ends] == [[b"x" * 300_000, i] for i in range(3)]
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
 def test_a_payload_that_cannot_be_handed_over_says_so(processes: Executor) -> None:
