@@ -1,9 +1,11 @@
-"""How far a run is, drawn from its events by rich: a line in the terminal, the same in a notebook."""
+"""How far a run is, drawn from its events: a line in the terminal, by rich, and the same facts in a notebook."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from persistable import events
@@ -21,22 +23,17 @@ class Bar:
     """
 
     def __init__(self, console: Any = None) -> None:
-        try:
-            import rich.progress
-        except ImportError as error:
-            raise MissingExtra(
-                "progress=True needs the package rich: pip install 'persistable[progress]'", format="", package="rich", extra="progress"
-            ) from error
-        self._console = console
-        self._rich: Any = rich.progress
-        self._display: Any = None
-        self._task: Any = None
+        self._make: Callable[[], _Terminal | _Notebook] = _Notebook if console is None and _in_notebook() else partial(_Terminal, console)
+        self._display: _Terminal | _Notebook | None = None
+        if self._make is not _Notebook:
+            _rich()  # what is missing is said before anything begins
         self._lock = threading.Lock()
         self._left: dict[str, int] = {}
         self._pace = Pace({}, 1)
         self._at_work: dict[Any, str] = {}
         self._ended = {"done": 0, "failed": 0, "skipped": 0}
         self._drawn = 0.0
+        self._total = 0
 
     def __call__(self, event: events.Event) -> None:
         with self._lock:
@@ -48,16 +45,9 @@ class Bar:
     def _start(self, event: events.RunStarted) -> None:
         self._left = dict(event.jobs)
         self._pace = Pace(event.expected, event.workers)
-        columns = (
-            self._rich.TextColumn("{task.description}"),
-            self._rich.BarColumn(bar_width=30),
-            self._rich.MofNCompleteColumn(),
-            self._rich.TextColumn("{task.fields[facts]}"),
-            self._rich.TimeElapsedColumn(),
-        )
-        self._display = self._rich.Progress(*columns, console=self._console, auto_refresh=False)
-        self._task = self._display.add_task("run", total=sum(event.jobs.values()), facts="")
-        self._display.start()
+        self._total = sum(event.jobs.values())
+        self._display = self._make()
+        self._draw(self._facts())
 
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Started):
@@ -78,18 +68,18 @@ class Bar:
 
     def _draw(self, facts: str) -> None:
         self._drawn = time.monotonic()
-        self._display.update(self._task, completed=sum(self._ended.values()), facts=facts, refresh=True)
+        trouble = ", ".join(f"{self._ended[what]} {what}" for what in ("failed", "skipped") if self._ended[what])
+        if self._display is not None:
+            self._display.show(sum(self._ended.values()), self._total, trouble, facts)
 
     def _finish(self) -> None:
-        self._draw(", ".join(self._trouble()))
-        self._display.stop()
+        self._draw("")
+        if self._display is not None:
+            self._display.close()
         self._display = None
 
-    def _trouble(self) -> list[str]:
-        return [f"[red]{self._ended[what]} {what}[/red]" for what in ("failed", "skipped") if self._ended[what]]
-
     def _facts(self) -> str:
-        parts = self._trouble()
+        parts: list[str] = []
         working = list(dict.fromkeys(self._at_work.values()))
         if working:
             parts.append(", ".join(working[:3]) + (" ..." if len(working) > 3 else ""))
@@ -97,6 +87,74 @@ class Bar:
         if remaining is not None:
             parts.append(f"about {in_words(remaining)} left")
         return "  ".join(parts)
+
+
+class _Terminal:
+    """A line that rich draws over and over."""
+
+    def __init__(self, console: Any) -> None:
+        rich = _rich()
+        columns = (
+            rich.TextColumn("run"),
+            rich.BarColumn(bar_width=30),
+            rich.MofNCompleteColumn(),
+            rich.TextColumn("[red]{task.fields[trouble]}[/red]"),
+            rich.TextColumn("{task.fields[facts]}", markup=False),
+            rich.TimeElapsedColumn(),
+        )
+        self._display = rich.Progress(*columns, console=console, auto_refresh=False)
+        self._task = self._display.add_task("run", total=None, trouble="", facts="")
+        self._display.start()
+
+    def show(self, done: int, total: int, trouble: str, facts: str) -> None:
+        self._display.update(self._task, completed=done, total=total, trouble=trouble, facts=facts, refresh=True)
+
+    def close(self) -> None:
+        self._display.stop()
+
+
+class _Notebook:
+    """An output of the cell that is replaced over and over; it needs no widgets, and stays in the notebook."""
+
+    def __init__(self) -> None:
+        from IPython import display  # pyright: ignore[reportUnknownVariableType]
+
+        self._started = time.monotonic()
+        self._handle: Any = display.display(self._bundle(0, 0, "", ""), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def show(self, done: int, total: int, trouble: str, facts: str) -> None:
+        self._handle.update(self._bundle(done, total, trouble, facts), raw=True)
+
+    def close(self) -> None:
+        """What was shown last stays."""
+
+    def _bundle(self, done: int, total: int, trouble: str, facts: str) -> dict[str, str]:
+        from html import escape
+
+        took = in_words(time.monotonic() - self._started)
+        text = "  ".join(part for part in (f"{done}/{total}", trouble, facts, took) if part)
+        red = f'<span style="color:#c0392b">{escape(trouble)}</span> ' if trouble else ""
+        bar = f'<progress value="{done}" max="{max(total, 1)}" style="vertical-align:middle"></progress>'
+        return {"text/plain": text, "text/html": f"<div>run {bar} {done}/{total} {red}{escape(facts)} <small>{took}</small></div>"}
+
+
+def _rich() -> Any:
+    try:
+        import rich.progress
+    except ImportError as error:
+        raise MissingExtra(
+            "progress=True needs the package rich: pip install 'persistable[progress]'", format="", package="rich", extra="progress"
+        ) from error
+    return rich.progress
+
+
+def _in_notebook() -> bool:
+    """Whether there is a front end that shows and replaces what cells give: that of a kernel, not of a terminal."""
+    import sys
+
+    found: Any = sys.modules.get("IPython")
+    shell: Any = found.get_ipython() if found is not None else None
+    return hasattr(shell, "kernel")
 
 
 def in_words(seconds: float) -> str:

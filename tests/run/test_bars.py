@@ -1,7 +1,9 @@
 """What a run shows while it lasts."""
 
 import io
+import textwrap
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,27 @@ def test_a_terminal_shows_counts_failures_and_what_runs() -> None:
     run(whole.step(*parts), hooks=[bar], errors="return", executor="threads", max_workers=2)
     shown = terminal.getvalue()
     assert "13/13" in shown and "1 failed" in shown and "1 skipped" in shown and "part" in shown
+
+
+def test_a_notebook_shows_the_same_in_place_of_what_was_there(tmp_path: Path) -> None:
+    import nbclient
+    import nbformat
+
+    source = """
+        from persistable import run, step
+
+        @step
+        def part(n):
+            return 1 // n
+
+        run([part.step(n) for n in range(3)], store="data", errors="return", progress=True)
+        None
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(source))])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (output,) = notebook.cells[0].outputs
+    assert output["data"]["text/plain"].startswith("3/3  1 failed")
+    assert '<progress value="3" max="3"' in output["data"]["text/html"]
 
 
 def test_nothing_is_shown_unless_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
