@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from persistable.current import rng as rng
     from persistable.current import scratch as scratch
     from persistable.errors import PersistableError as PersistableError
+    from persistable.family import Family as Family
     from persistable.fileio import FileIO as FileIO
     from persistable.fileio import fileio_for as fileio_for
     from persistable.fileio import register_fileio as register_fileio
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Command",
+    "Family",
     "FileIO",
     "HttpGet",
     "Key",
@@ -98,6 +100,7 @@ __all__ = [
 _MODULES = ("errors", "events", "executors", "fileio", "notify", "params", "stores", "testing")
 _HOME = {
     "Command": "command",
+    "Family": "family",
     "FileIO": "fileio",
     "HttpGet": "transfer",
     "Key": "key",

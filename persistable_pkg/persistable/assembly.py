@@ -7,7 +7,7 @@ from typing import Any
 
 from persistable.declaration import Declaration
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
-from persistable.lineage import nodes_in
+from persistable.lineage import nodes_in, spread
 from persistable.params.building import build
 
 _RESERVED = frozenset({"key", "logger", "params", "payload_name"})
@@ -26,6 +26,7 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
             else:
                 raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
             continue
+        value = spread(value)  # noqa: PLW2901
         found = list(nodes_in(value, root))
         if found:
             if name in _RESERVED or hasattr(root, name):

@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from persistable.errors import ClaimLost
@@ -132,6 +132,12 @@ def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     if holder is None or (_same_host(_facts(holder)) and not _lives(_facts(holder))):
         return None
     return _facts(holder)
+
+
+def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:
+    """Those of `bases` with a claim of a first or second epoch, in one call: where it is worth asking `holder_of`."""
+    paths = {_path(base, epoch): base for base in bases for epoch in (1, 2)}
+    return {paths[path] for path in store.get_many(paths)}
 
 
 def _create(store: Store, base: str, epoch: int, predecessor: bytes | None) -> bool:

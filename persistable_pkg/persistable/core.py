@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
+    import persistable
     from persistable.graph import Graph
     from persistable.params.watching import Snapshot
     from persistable.resources import Resources, Retry
@@ -316,6 +317,20 @@ class Persistable(Generic[PayloadT, ParamsT]):
         import persistable
 
         return persistable.run(self, **options)
+
+    @classmethod
+    def over(cls, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
+        """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
+        import persistable
+
+        return persistable.Family.grid(cls, args, axes)
+
+    @classmethod
+    def among(cls, rows: Any, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
+        """As `over`, with one more axis: params that go together, as a list of dicts, or as a dict of lists."""
+        import persistable
+
+        return persistable.Family.listed(cls, rows, args, axes)
 
     def reset_payload(self) -> None:
         """Forget the payload in memory; what is stored stays."""

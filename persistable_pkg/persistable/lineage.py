@@ -87,6 +87,16 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(cast("list[Any]", value)) if kind is list or kind is tuple else ()
 
 
+def spread(value: Any, inside: bool = False) -> Any:
+    """`value`; where it is a family, the list of its nodes in the order of its keys. `inside`: also each item of a tuple or dict."""
+    if getattr(value.__class__, "_is_family", False):
+        return list(value.nodes)
+    kind: Any = value.__class__
+    if not inside or (kind is not dict and kind is not tuple):
+        return value
+    return {name: spread(item) for name, item in value.items()} if kind is dict else tuple(map(spread, value))
+
+
 # pickling
 
 

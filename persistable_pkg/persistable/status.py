@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from persistable import claims, stored
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key
-from persistable.record import FAILED_SUFFIX, SUFFIX, Record
+from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store
 
 
@@ -109,3 +109,90 @@ def _judged(data: bytes, key: Key, store: Store) -> Found:
     if wrong is not None:
         return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
     return Found(True, False, record.attempt_token, "stored")
+
+
+class Seen(NamedTuple):
+    """What a store holds of one payload, for people. size: of what is stored, in bytes. failure: of the last attempt, if it is recorded."""
+
+    status: Status
+    size: int = 0
+    failure: Failure | None = None
+
+
+def seen_of(nodes: Sequence[Any]) -> list[Seen]:
+    """The status of each of `nodes` in its store, as `status_of` gives it, each store asked once for all its records."""
+    default: list[Store] = []  # found once, where it is needed at all
+    places: list[tuple[Any, Store]] = []
+    for node in nodes:
+        if node._store is None and not default:
+            default.append(node.store)
+        places.append((node, node._store or default[0]))
+    lookup = _Lookup()
+    lookup.look(places)
+    return [lookup.seen(node, store) for node, store in places]
+
+
+class _Lookup:
+    """What is known so far of payloads in stores, by URL of the store and key."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Key], Seen] = {}
+
+    def seen(self, node: Any, store: Store) -> Seen:
+        return self._known[store.url, node.key]
+
+    def look(self, places: Sequence[tuple[Any, Store]]) -> None:
+        """Look up these and, of what is absent, whatever is upstream and may have failed."""
+        levels: list[list[tuple[Any, Store]]] = []
+        while places := self._unknown(places):
+            for store, nodes in _by_store(places):
+                self._look_in(store, nodes)
+            absent = [(node, store) for node, store in places if self.seen(node, store).status is Status.ABSENT]
+            levels.append(absent)
+            places = [(source, source._store or store) for node, store in absent for source in node.upstream.values()]
+        for absent in reversed(levels):
+            for node, store in absent:
+                upstream = [self.seen(source, source._store or store).status for source in node.upstream.values()]
+                if Status.FAILED in upstream or Status.BLOCKED in upstream:
+                    self._known[store.url, node.key] = Seen(Status.BLOCKED)
+
+    def _unknown(self, places: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
+        found = {(store.url, node.key): (node, store) for node, store in places}
+        return [place for known, place in found.items() if known not in self._known]
+
+    def _look_in(self, store: Store, nodes: list[Any]) -> None:
+        records = store.get_many([node.key.path + SUFFIX for node in nodes])
+        absent = [node for node in nodes if node.key.path + SUFFIX not in records]
+        failures = store.get_many([node.key.path + FAILED_SUFFIX for node in absent]) if absent else {}
+        claimed = claims.claimed_among(store, [node.key.path for node in absent]) if absent else set[str]()
+        for node in nodes:
+            key: Key = node.key
+            data = records.get(key.path + SUFFIX)
+            if data is not None:
+                found = _seen_record(data, node, store)
+            elif key.path in claimed and claims.holder_of(store, key.path) is not None:
+                found = Seen(Status.RUNNING)
+            elif key.path + FAILED_SUFFIX in failures:
+                found = Seen(Status.FAILED, failure=Failure.parse(failures[key.path + FAILED_SUFFIX], key))
+            else:
+                found = Seen(Status.ABSENT)
+            self._known[store.url, key] = found
+
+
+def _by_store(places: Sequence[tuple[Any, Store]]) -> list[tuple[Store, list[Any]]]:
+    found: dict[str, tuple[Store, list[Any]]] = {}
+    for node, store in places:
+        found.setdefault(store.url, (store, []))[1].append(node)
+    return list(found.values())
+
+
+def _seen_record(data: bytes, node: Any, store: Store) -> Seen:
+    try:
+        record = Record.parse(data, node.key)
+    except PayloadCorrupted:
+        return Seen(Status.CORRUPT)
+    if stored.missing_file(store, record) is not None:
+        return Seen(Status.CORRUPT)
+    made_by = record.code
+    same = made_by is not None and made_by["quick"] and made_by["quick"] == node._code().quick
+    return Seen(Status.DONE if same or not stored.changed_code(node, record) else Status.STALE, record.size)

@@ -14,12 +14,14 @@ from persistable.core import ABSENT, Persistable
 from persistable.declaration import Declaration, is_collection
 from persistable.errors import ParamsError, UnknownParam
 from persistable.key import check_payload_name
+from persistable.lineage import spread
 from persistable.params.building import nearest
 from persistable.params.fields import Markers, markers_of, text_markers
 from persistable.params.watching import snapshot
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
+    import persistable
     from persistable.fileio.base import FileIO
     from persistable.resources import Resources, Retry
 
@@ -57,6 +59,18 @@ class Step(Generic[P, R]):
         """
         node: StepNode[R] = self.maker.node(self.maker.bind(args, kwargs))
         return node
+
+    def over(self, *args: Any, **axes: Any) -> persistable.Family[R]:
+        """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
+        import persistable
+
+        return persistable.Family.grid(self, args, axes)
+
+    def among(self, rows: Any, *args: Any, **axes: Any) -> persistable.Family[R]:
+        """As `over`, with one more axis: arguments that go together, as a list of dicts, or as a dict of lists."""
+        import persistable
+
+        return persistable.Family.listed(self, rows, args, axes)
 
     @property
     def maker(self) -> _Maker:
@@ -234,6 +248,11 @@ class _Maker:
             given[self._double] = others
         return given
 
+    def name_at(self, position: int) -> str:
+        """What the argument at `position` is called."""
+        known = self._by_position
+        return known[position] if position < len(known) else f"{self._starred}.{position - len(known)}"
+
     def check_names(self, names: dict[str, Any]) -> None:
         """Raise UnknownParam for a name that the function does not take."""
         for name in names:
@@ -264,7 +283,7 @@ class _Maker:
         missing: list[str] = []
         for name in self.parameters:
             if name in given:
-                arguments[name] = given[name]
+                arguments[name] = spread(given[name], name in (self._starred, self._double))
             elif name in self._defaults:
                 arguments[name] = self._defaults[name]
             elif name in (self._starred, self._double):

@@ -1,0 +1,176 @@
+"""`Axis`: what a family varies, as values under the keys by which its members are found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from persistable.errors import UnknownMember
+from persistable.params.building import nearest
+
+_COMPARED = 5000
+"""So many words of an axis are compared when the nearest to a wrong one is named."""
+
+
+class Axis:
+    """One direction of a family: a param with its values, or several params whose values go together.
+
+    columns: param name to its values, all of one length. labels: what members are called along it: the values themselves, tuples of them
+    where there are several columns; lists and dicts as tuples; places (0, 1, ...) where values cannot be hashed. Two values that are equal
+    raise ValueError, for a key finds one member.
+    """
+
+    __slots__ = ("_born", "_places", "columns", "labels")
+
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any]], labels: Sequence[Any] | None = None, born: tuple[str, ...] | None = None
+    ) -> None:
+        self.columns = dict(columns)
+        self._born = born if born is not None else tuple(self.columns)
+        self._places: dict[Any, int] | None = None
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"values that go together must be equally many, not {', '.join(f'{n} of {name}' for name, n in lengths.items())}"
+            )
+        self.labels: Sequence[Any] = labels if labels is not None else _labels(self.name, list(self.columns.values()))
+
+    @property
+    def name(self) -> str:
+        """The param's; the names of several are joined by ``+``."""
+        return "+".join(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def place(self, label: Any) -> int:
+        """Where `label` is. Raises UnknownMember, naming the nearest there is."""
+        try:
+            return self._find(label)
+        except (KeyError, ValueError, TypeError):
+            raise self._unknown(label) from None
+
+    def _find(self, label: Any) -> int:
+        if isinstance(self.labels, range):
+            return self.labels.index(label)
+        if self._places is None:
+            self._places = {known: place for place, known in enumerate(self.labels)}
+        return self._places[frozen(label)]
+
+    def _unknown(self, label: Any) -> UnknownMember:
+        near = self.nearest(label)
+        hint = f"; the nearest is {near!r:.60}" if near is not None else ""
+        return UnknownMember(
+            f"no {self.name} is {label!r:.60} (there are {len(self)}{': ' if len(self) else ''}{_shown(self.labels)}){hint}",
+            axis=self.name,
+            label=label,
+            nearest=near,
+        )
+
+    def nearest(self, label: Any) -> Any:
+        """The label closest to a wrong one, by number or spelling; None where nothing is near."""
+        if isinstance(label, str):
+            return nearest(label, [each for each in self.labels[:_COMPARED] if isinstance(each, str)])
+        try:
+            return min(self.labels, key=lambda each: abs(each - label), default=None)
+        except TypeError:
+            return None
+
+    def same(self, other: Axis) -> bool:
+        """Whether both vary the same thing: born under equal names, with equal values of equal types."""
+        if self is other:
+            return True
+        if self._born != other._born or len(self) != len(other):
+            return False
+        mine, others = [*self.columns.values(), self.labels], [*other.columns.values(), other.labels]
+        return all(a is b or (isinstance(a, range) and a == b) or all(map(_equal, a, b)) for a, b in zip(mine, others, strict=True))
+
+    def named(self, names: Mapping[str, str]) -> Axis:
+        """The same axis with its columns under other names."""
+        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._born)
+
+    def taken(self, places: Sequence[int]) -> Axis:
+        """An axis of the values at `places`."""
+        return Axis({name: _taken(values, places) for name, values in self.columns.items()}, _taken(self.labels, places), self._born)
+
+    def __repr__(self) -> str:
+        return f"<axis {self.name}: {_shown(self.labels)}>"
+
+
+def values_of(value: Any) -> Sequence[Any] | None:
+    """The values of what makes an axis (a list, range or one-dimensional array); None for what is one fixed value."""
+    if isinstance(value, list):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever is in it
+    if isinstance(value, range):
+        return value
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim == 1:
+        # as Python values, which have the identity of the numpy scalars; dates keep their type
+        return cast("list[Any]", value.tolist() if value.dtype.kind in "biufcUS" else list(value))
+    return None
+
+
+def frozen(value: Any) -> Any:
+    """`value` as a key: lists and dicts as tuples."""
+    kind: Any = value.__class__
+    if kind is list or kind is tuple:
+        return tuple([frozen(item) for item in value])
+    if kind is dict:
+        return tuple([(name, frozen(item)) for name, item in value.items()])
+    return frozenset(cast("Iterable[Any]", value)) if kind is set else value
+
+
+def _labels(name: str, columns: list[Sequence[Any]]) -> Sequence[Any]:
+    if len(columns) == 1 and isinstance(columns[0], range):
+        return columns[0]
+    labels: Sequence[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    number = _different(labels)
+    if number is None:
+        labels = [frozen(label) for label in labels]
+        number = _different(labels)
+    if number is None:
+        return range(len(labels))
+    if number < len(labels):
+        first: dict[Any, int] = {}
+        for place, label in enumerate(labels):
+            if first.setdefault(label, place) != place:
+                raise ValueError(
+                    f"{name} is {label!r:.60} twice, at {first[label]} and {place}; a key must find one member, so leave one out"
+                )
+    return labels
+
+
+def _different(labels: Sequence[Any]) -> int | None:
+    """How many of `labels` differ; None where that cannot be told."""
+    try:
+        return len(set(labels))
+    except TypeError:
+        return None
+
+
+def _taken(values: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    if isinstance(places, range) and len(places):  # the slice of a range is a range
+        return values[places.start : places.stop if places.stop >= 0 else None : places.step]
+    return [values[place] for place in places]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    kind: Any = a.__class__
+    if kind is not b.__class__:
+        return False
+    if kind is list or kind is tuple:
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if kind is dict:
+        return list(a) == list(b) and all(_equal(item, b[name]) for name, item in a.items())
+    try:
+        return bool(a == b)
+    except Exception:  # noqa: BLE001 - what cannot be compared is not known to be equal
+        return False
+
+
+def _shown(labels: Sequence[Any]) -> str:
+    shown = ", ".join([f"{label!r:.40}" for label in labels[:5]])
+    return shown if len(labels) <= 6 else f"{shown}, ..., {labels[-1]!r:.40}"

@@ -1,0 +1,146 @@
+"""What the stores hold of all members of a family: counted, tabled, and searched for the best, many members at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from persistable.errors import PayloadError, PayloadNotFound
+from persistable.status import Seen, Status, seen_of
+
+if TYPE_CHECKING:
+    from persistable.family.members import Family
+
+BATCH = 1000
+"""So many members are looked up at once, and are in memory together."""
+LARGEST_EXPANDED = 1_000_000
+"""Bytes; a payload that takes more is no scalar, and no dict that anyone wants as columns."""
+
+_STORED = (Status.DONE, Status.STALE)
+
+
+def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
+    """Key, node and what its store holds, of each member."""
+    members = zip(family, family.nodes, strict=True)
+    while batch := list(itertools.islice(members, BATCH)):
+        seen = seen_of([node for _, node in batch])
+        for (key, node), found in zip(batch, seen, strict=True):
+            yield key, node, found
+
+
+def counts(family: Family[Any]) -> Counter[Status]:
+    """How many members are in which status."""
+    return Counter(found.status for _, _, found in survey(family))
+
+
+def best(family: Family[Any], largest: bool, by: str | Callable[[Any], Any] | None) -> Any:
+    """The member whose payload is the largest, or the smallest."""
+    states = counts(family)
+    missing = len(family) - sum(states[status] for status in _STORED)
+    if missing or not len(family):
+        words = ", ".join(f"{number} {status.value}" for status, number in states.items() if status not in _STORED)
+        raise PayloadNotFound(
+            f"{missing} of {len(family)} members of {family.name} have no stored payload ({words or 'it has no members'}), "
+            "so there is no best; run(family) first, or sel(...) those that are done",
+            key=None,
+        )
+    chosen: Any = None
+    record: Any = None
+    for node in family.nodes:
+        value = value_of(node.load().payload, by)
+        if value == value and (chosen is None or (value > record if largest else value < record)):
+            chosen, record = node, value
+    if chosen is None:
+        raise ValueError(f"every member of {family.name} is NaN, so none is the best")
+    return chosen
+
+
+def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
+    """The number that a payload counts as. Raises TypeError, KeyError."""
+    if callable(by):
+        return by(payload)
+    if isinstance(by, str):
+        return payload[by]
+    if not is_scalar(payload) or payload is None:
+        raise TypeError(
+            f"a payload of type {type(payload).__name__} has no order; say what to go by: by='name' of its entry, or by=function"
+        )
+    return payload.item() if hasattr(payload, "item") else payload
+
+
+def is_scalar(payload: Any) -> bool:
+    """Whether it is one value: a number, text, date or None."""
+    import datetime as dt
+
+    if payload is None or isinstance(payload, str | int | float | complex | bool | dt.date | dt.timedelta):
+        return True
+    return getattr(payload, "shape", None) == () and hasattr(payload, "item") and hasattr(payload, "dtype")
+
+
+def frame(family: Family[Any], payload: bool | None) -> Any:
+    """The table that `Family.to_frame` describes."""
+    import pandas as pd
+
+    table = _Table(family)
+    for places, (_, node, found) in zip(itertools.product(*map(range, family.shape)), survey(family), strict=True):
+        table.add(places, node, found, payload)
+    return pd.DataFrame(table.columns(), copy=False)
+
+
+class _Table:
+    """Columns of equal length; payload columns appear when something is in them."""
+
+    def __init__(self, family: Family[Any]) -> None:
+        self._axes = [(name, values, number) for number, axis in enumerate(family.axes) for name, values in _values(axis).items()]
+        self._fixed: dict[str, list[Any]] = {
+            name: [] for name in ("key", *[f"axis {n}" for n, _ in enumerate(self._axes)], "status", "error")
+        }
+        self._found: dict[str, dict[int, Any]] = {}
+        self._length = 0
+
+    def add(self, places: tuple[int, ...], node: Any, found: Seen, payload: bool | None) -> None:
+        status = found.status
+        error = f"{found.failure.error.rpartition('.')[2]}: {found.failure.message}" if found.failure is not None else None
+        if status in _STORED and payload is not False:
+            try:
+                self._expand(node, found, payload)
+            except PayloadError as damage:
+                status, error = Status.CORRUPT, str(damage)
+        row = (str(node.key), *[_cell(values[places[number]]) for _, values, number in self._axes], status.value, error)
+        for column, value in zip(self._fixed.values(), row, strict=True):
+            column.append(value)
+        self._length += 1
+
+    def _expand(self, node: Any, found: Seen, payload: bool | None) -> None:
+        if not payload and found.size > LARGEST_EXPANDED:
+            return
+        value = node._twin(node._store).load().payload
+        if value.__class__ is dict and not payload and all(isinstance(name, str) for name in value):
+            for name, item in value.items():
+                self._found.setdefault(name, {})[self._length] = item
+        elif payload or is_scalar(value):
+            self._found.setdefault("payload", {})[self._length] = value
+
+    def columns(self) -> dict[str, Any]:
+        """By name; a name that is taken is written after a dot."""
+        import pandas as pd
+
+        made: dict[str, Any] = {"key": self._fixed["key"]}
+        for place, (name, _, _) in enumerate(self._axes):
+            made[f"axis.{name}" if name in ("key", "status", "error") else name] = pd.Series(self._fixed[f"axis {place}"])
+        made |= {"status": self._fixed["status"], "error": pd.Series(self._fixed["error"], dtype=object)}
+        for name, entries in self._found.items():
+            column = pd.Series([entries.get(place) for place in range(self._length)], dtype=object)
+            made[f"payload.{name}" if name in made else name] = column.infer_objects()
+        return made
+
+
+def _values(axis: Any) -> dict[str, Any]:
+    return dict(axis.columns)
+
+
+def _cell(value: Any) -> Any:
+    """What a table shows of a value: of a node its key."""
+    return str(value.key) if getattr(value.__class__, "_is_persistable_node", False) else value
