@@ -45,9 +45,11 @@ class Matrix:
 
     def svg(self) -> str:
         """The picture, self-contained and without scripts."""
-        left = 12 + 7 * max([len(_text(label)) for label in self.rows] + [len(self.y)])
+        left = 12 + 8 * max([len(_text(label)) for label in self.rows] + [len(self.y)])
         top = 34 + 6 * max((len(_text(label)) for label in self.columns), default=0)
-        wide, high = left + _SIDE * len(self.columns) + 90, top + _SIDE * len(self.rows) + 44
+        legend = self._legend()
+        wide = left + max(_SIDE * len(self.columns) + 90, 7 * sum(len(text) + 2 for text, _ in legend))
+        high = top + _SIDE * len(self.rows) + 44
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="img"',
             f' style="font:12px system-ui,sans-serif"><title>{escape(self.title)}</title>',
@@ -62,7 +64,8 @@ class Matrix:
             y = top + _SIDE * row
             parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end" fill="currentColor">{escape(_text(label))}</text>')
             parts += [self._cell(row, column, left + _SIDE * column, y, shade) for column in range(len(self.columns))]
-        parts.append(f'<text x="{left}" y="{high - 10}" fill="{OTHER}">{escape(self._legend())}</text></svg>')
+        words = "; ".join(f'<tspan fill="{colour}">{escape(text)}</tspan>' for text, colour in legend)
+        parts.append(f'<text x="{left}" y="{high - 10}">{words}</text></svg>')
         return "".join(parts)
 
     def _cell(self, row: int, column: int, x: float, y: float, shade: Callable[[float], str]) -> str:
@@ -95,17 +98,16 @@ class Matrix:
 
         return shade
 
-    def _legend(self) -> str:
+    def _legend(self) -> list[tuple[str, str]]:
+        """What stands below, each with its colour."""
         total: Counter[Status] = Counter()
         for cell in itertools.chain.from_iterable(self.cells):
             total.update(cell)
-        text = ", ".join(f"{number} {status.value}" for status, number in total.items())
+        parts = [(f"{number} {status.value}", COLOURS.get(status.value, OTHER)) for status, number in total.items()]
         known = [value for row in self.values or [] for value in row if value is not None]
         if known:
-            text += f"; {min(known):g} (pale) to {max(known):g}"
-        for name, more in zip((self.x, self.y), self.more, strict=True):
-            text += f"; {more} more {name}" if more else ""
-        return text
+            parts.append((f"{min(known):g} (pale) to {max(known):g}", OTHER))
+        return parts + [(f"{more} more {name}", OTHER) for name, more in zip((self.x, self.y), self.more, strict=True) if more]
 
     def _repr_html_(self) -> str:
         return self.svg()
@@ -183,4 +185,6 @@ def _values(labels: Sequence[Any]) -> str:
 def _text(label: Any) -> str:
     if getattr(label.__class__, "_is_persistable_node", False):
         return f"{label.key.name}/{label.key.digest[:8]}"
+    if isinstance(label, float):
+        return f"{label:.6g}"
     return line(label if isinstance(label, str) else repr(label), 24)

@@ -142,5 +142,7 @@ def _values(axis: Any) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """What a table shows of a value: of a node its key."""
-    return str(value.key) if getattr(value.__class__, "_is_persistable_node", False) else value
+    """What a table shows of a value: of a node its key, of a family its description."""
+    if getattr(value.__class__, "_is_persistable_node", False):
+        return str(value.key)
+    return repr(value) if getattr(value.__class__, "_is_family", False) else value
