@@ -82,6 +82,14 @@ def test_lists_and_dicts_among_the_values_are_found_as_they_are_or_as_tuples() -
     assert family[[32, 32]].key == family[32, 32].key == made_of.step("x", size=[32, 32]).key
 
 
+def test_dicts_of_the_same_items_are_one_value() -> None:
+    family = made_of.over("x", size=[{"b": 1, "a": [2]}, {"a": 0}])
+    assert list(family) == [(("a", (2,)), ("b", 1)), (("a", 0),)]
+    assert family[{"a": [2], "b": 1}].key == made_of.step("x", size={"b": 1, "a": [2]}).key
+    with pytest.raises(ValueError, match="twice"):
+        made_of.over("x", size=[{"b": 1, "a": 2}, {"a": 2, "b": 1}])
+
+
 def test_values_that_cannot_be_hashed_are_found_by_place() -> None:
     arrays = [np.zeros(2), np.ones(2)]
     family = made_of.over("x", size=arrays)

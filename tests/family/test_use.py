@@ -19,7 +19,7 @@ from tests.family.flows import Outliers, Points, add, made_of, number, scaled
 
 from persistable import Family, Status, open_store, plan, run, step
 from persistable.claims import acquire
-from persistable.errors import PayloadNotFound, RunFailed, UnknownParam
+from persistable.errors import PayloadNotFound, RunFailed, StoreUnavailable, UnknownParam
 from persistable.stores import SQLiteStore, Store
 
 
@@ -251,6 +251,22 @@ def test_in_a_notebook_it_shows_axes_counts_and_the_matrix() -> None:
     assert "outliers" in html and "6 members; 4 done, 2 failed" in html and "n=10, k=-1: failed" in html
     assert "one member" in repr(scaled.over(1)) and "1 member" in scaled.over(1)._repr_html_()
     assert "n=1: absent" in number.over(n=[1])._repr_html_()
+
+
+class DownStore(SQLiteStore):
+    def get_many(self, paths: Any) -> Any:
+        raise StoreUnavailable("nobody answers", url=self.url, path="")
+
+
+def test_a_store_that_is_down_leaves_the_axes(tmp_path: Path) -> None:
+    family = number.over(n=[1, 2]).bind(DownStore(tmp_path / "down.db"))
+    assert "2 members<" in family._repr_html_()
+    with pytest.raises(StoreUnavailable):
+        family.status()
+
+
+def test_its_lineage_puts_like_members_into_one_box() -> None:
+    assert number.over(n=range(100)).lineage().text().split() == ["number", "\N{MULTIPLICATION SIGN}", "100"]
 
 
 # killed, and gone on with

@@ -112,12 +112,12 @@ def values_of(value: Any) -> Sequence[Any] | None:
 
 
 def frozen(value: Any) -> Any:
-    """`value` as a key: lists and dicts as tuples."""
+    """`value` as a key: lists and dicts as tuples, dicts in the order of their names, since their own is no part of an identity."""
     kind: Any = value.__class__
     if kind is list or kind is tuple:
         return tuple([frozen(item) for item in value])
     if kind is dict:
-        return tuple([(name, frozen(item)) for name, item in value.items()])
+        return tuple([(name, frozen(value[name])) for name in sorted(value, key=str)])
     return frozenset(cast("Iterable[Any]", value)) if kind is set else value
 
 
@@ -164,7 +164,7 @@ def _equal(a: Any, b: Any) -> bool:
     if kind is list or kind is tuple:
         return len(a) == len(b) and all(map(_equal, a, b))
     if kind is dict:
-        return list(a) == list(b) and all(_equal(item, b[name]) for name, item in a.items())
+        return a.keys() == b.keys() and all(_equal(item, b[name]) for name, item in a.items())
     try:
         return bool(a == b)
     except Exception:  # noqa: BLE001 - what cannot be compared is not known to be equal

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from persistable.errors import UnknownParam
+from persistable.errors import PersistableError, UnknownParam
 from persistable.family.survey import counts, survey, value_of
 from persistable.graph.words import COLOURS, OTHER, TIMES, line
 from persistable.status import Status
@@ -169,13 +169,20 @@ def family_html(family: Family[Any]) -> str:
     )
     number = len(family)
     members = f"{number:,} member{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    small = 0 < number <= MOST_COUNTED
-    states = "; " + ", ".join(f"{count} {status.value}" for status, count in counts(family).items()) if small else ""
-    picture = matrix(family, None, None, None).svg() if small and family.axes else ""
+    states, picture = _statuses(family) if 0 < number <= MOST_COUNTED else ("", "")
     return (
         f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(family.name)}</strong>: {members}{states}'
         f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{axes}</table>{picture}</div>'
     )
+
+
+def _statuses(family: Family[Any]) -> tuple[str, str]:
+    """Counts in words, and the picture; neither where the store cannot tell."""
+    try:
+        words = "; " + ", ".join(f"{count} {status.value}" for status, count in counts(family).items())
+        return words, matrix(family, None, None, None).svg() if family.axes else ""
+    except (PersistableError, OSError):
+        return "", ""  # axes alone say more than a traceback
 
 
 def _values(labels: Sequence[Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
-from persistable import composition, planning, running
+from persistable import composition, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import UnknownMember, UnknownParam
 from persistable.family import survey
@@ -250,6 +250,10 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def plan(self, **options: Any) -> planning.Plan:
         """`persistable.plan` of all members."""
         return planning.plan(self, **options)
+
+    def lineage(self, **options: Any) -> graph.Graph:
+        """All members and what is upstream of them as a picture, like ones in one box; see `persistable.graph.lineage`."""
+        return graph.lineage(*self.nodes, **options)
 
     def status(self) -> Counter[Status]:
         """How many members are in which status; the stores are asked for many at once."""
