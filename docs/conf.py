@@ -24,15 +24,3 @@ autodoc_default_options = {"members": True, "undoc-members": False, "show-inheri
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
-
-
-def drawings(app, what, name, obj, options, lines):  # noqa: ARG001 - the signature is Sphinx's
-    """What a docstring draws with box characters is shown as it is."""
-    drawn = next((number for number, line in enumerate(lines) if "├── " in line), None)
-    if drawn is not None:
-        before = max(number for number in range(drawn) if lines[number] and not lines[number].startswith(" "))
-        lines[before] = lines[before].removesuffix(":").removesuffix(".").removesuffix(":") + "::"
-
-
-def setup(app):
-    app.connect("autodoc-process-docstring", drawings)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from persistable import events as events
     from persistable import executors as executors
     from persistable import fileio as fileio
+    from persistable import graph as graph
     from persistable import notify as notify
     from persistable import params as params
     from persistable import stores as stores
@@ -78,9 +79,12 @@ __all__ = [
     "connection",
     "errors",
     "events",
+    "executors",
     "fileio",
     "fileio_for",
     "formerly",
+    "graph",
+    "notify",
     "omit_when",
     "open_store",
     "optional",
@@ -97,7 +101,7 @@ __all__ = [
     "untracked",
 ]
 
-_MODULES = ("errors", "events", "executors", "fileio", "notify", "params", "stores", "testing")
+_MODULES = ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing")
 _HOME = {
     "Command": "command",
     "Family": "family",

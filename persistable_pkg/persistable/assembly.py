@@ -9,6 +9,7 @@ from persistable.declaration import Declaration
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.lineage import nodes_in, spread
 from persistable.params.building import build
+from persistable.params.trees import tree
 
 _RESERVED = frozenset({"key", "logger", "params", "payload_name"})
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
@@ -121,3 +122,32 @@ def _stray(value: Any, root: type) -> tuple[str, Any] | None:
         if found is not None:
             return f".{name}{found[0]}", found[1]
     return None
+
+
+def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+    """The call that made a node, as a record has it."""
+
+    def shown(argument: Any) -> Any:
+        try:
+            return tree(argument)
+        except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
+            return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
+
+    arguments, keywords = call
+    named: dict[str, Any] = {name: shown(argument) for name, argument in keywords.items()}
+    return {"args": [shown(argument) for argument in arguments], "kwargs": named}
+
+
+def signature_of(init: Any) -> Any:
+    """What making a node takes: that of `__init__` without ``self``."""
+    from inspect import signature
+
+    found = signature(init)
+    return found.replace(parameters=list(found.parameters.values())[1:])
+
+
+def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
+    """The ``__new__`` of a class with an ``__init__`` of its own: only it knows what its arguments mean, so the record keeps them."""
+    node = object.__new__(cls)
+    node._call = (args, kwargs)
+    return node

@@ -24,7 +24,6 @@ from persistable.fileio.base import FileIO
 from persistable.key import Key, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.params.building import replaced
-from persistable.params.trees import tree
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
 from persistable.stores.base import Store, enclosing_store
@@ -112,7 +111,8 @@ class Persistable(Generic[PayloadT, ParamsT]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
-            setattr(cls, "__new__", _remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
+            setattr(cls, "__new__", assembly.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
+            setattr(cls, "__signature__", assembly.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
 
     def __init__(
         self,
@@ -441,7 +441,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         return explain(self, self._use())
 
     def lineage(self, **options: Any) -> Graph:
-        """What it is made from, as a picture: `Graph` has ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.lineage`."""
+        """What it is made from, as a picture with ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.graph.lineage`."""
         from persistable.graph import lineage
 
         return lineage(self, **options)
@@ -527,7 +527,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
             facts["lineage"] = table(self)
         call = self.__dict__.get("_call")
         if call is not None:
-            facts["call"] = _call_tree(call)
+            facts["call"] = assembly.call_tree(call)
         return facts
 
     def _made_by(self) -> Any:
@@ -562,24 +562,6 @@ def declaration_of(cls: type[Any]) -> Declaration:
     except KeyError:
         declaration = cls._declared = Declaration(cls, Persistable)
     return declaration
-
-
-def _call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
-    def shown(argument: Any) -> Any:
-        try:
-            return tree(argument)
-        except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
-            return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
-
-    arguments, keywords = call
-    named: dict[str, Any] = {name: shown(argument) for name, argument in keywords.items()}
-    return {"args": [shown(argument) for argument in arguments], "kwargs": named}
-
-
-def _remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
-    node = object.__new__(cls)
-    node._call = (args, kwargs)
-    return node
 
 
 _console_lock = threading.Lock()

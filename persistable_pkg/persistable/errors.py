@@ -1,4 +1,4 @@
-"""Everything persistable raises or warns with.
+"""Everything persistable raises or warns with::
 
     PersistableError
     ├── ParamsError                    params that cannot become an identity

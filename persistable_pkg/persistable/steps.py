@@ -283,6 +283,8 @@ class _Maker:
         missing: list[str] = []
         for name in self.parameters:
             if name in given:
+                if isinstance(given[name], Step):
+                    self._refuse(name, given[name])
                 arguments[name] = spread(given[name], name in (self._starred, self._double))
             elif name in self._defaults:
                 arguments[name] = self._defaults[name]
@@ -300,6 +302,12 @@ class _Maker:
         node.params = self.params(arguments)
         node._identify()
         return node
+
+    def _refuse(self, name: str, step: Step[..., Any]) -> None:
+        raise TypeError(
+            f"{self.name} was given the step {step.payload_name} itself for {name}; give a node of it, {step.payload_name}.step(...), or a "
+            "plain function that calls it"
+        )
 
     def params(self, arguments: dict[str, Any]) -> Any:
         """The arguments that are no nodes, and what the function captured from functions around it."""

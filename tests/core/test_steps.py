@@ -123,6 +123,11 @@ def test_wrong_names_are_refused_with_those_that_are_right() -> None:
         step(lambda: 1)
 
 
+def test_a_forgotten_step_call_is_noticed() -> None:
+    with pytest.raises(TypeError, match=r"given the step points itself for points; give a node of it, points\.step"):
+        outliers.step(points)
+
+
 def test_what_is_no_plain_function_is_no_step() -> None:
     async def fetch() -> int:
         return 1
