@@ -42,8 +42,7 @@ class Copies:
             try:
                 _write_all(file, view)
             except OSError as error:
-                self._drop(each)
-                self._failed(index, error)
+                self._failed(index, self._drop(each, error) or error)
 
     def commit(self) -> list[int]:
         """Make them visible. The layers in which they are."""
@@ -62,12 +61,15 @@ class Copies:
         for each in list(self._open):
             self._drop(each)
 
-    def _drop(self, each: Any) -> None:
+    def _drop(self, each: Any, reason: Exception | None = None) -> OSError | None:
+        """End one write without making it visible. What the store says of it, where it is more than the reason given."""
         self._open.remove(each)
+        reason = _Aborted() if reason is None else reason
         try:
-            each[2].__exit__(_Aborted, _Aborted(), None)
-        except (OSError, _Aborted):
-            pass  # nothing became visible, which is all that is wanted
+            each[2].__exit__(type(reason), reason, None)
+        except OSError as error:
+            return error
+        return None
 
 
 class Tee(io.RawIOBase):

@@ -205,23 +205,15 @@ class LayeredStore(BaseStore):
         first = next((place for index, place in local if index == self._home), local[0][1])
         if _is_apart(path) or _KEY.fullmatch(path):
             return first
-        there = self._present(local, path)
-        if there is None:
-            try:
-                self.read(path).close()
-            except FileNotFoundError:
-                return first
-            there = self._present(local, path)
-        return there
-
-    def _present(self, local: Sequence[tuple[int, Path]], path: str) -> Path | None:
-        for index, place in local:
-            try:
-                if self.layers[index].store.exists(path):
-                    return place
-            except OSError as error:
-                self._failed(index, error)
-        return None
+        places = dict(local)
+        found = self._search(path, lambda store: store.stat(path))
+        if found is None:
+            self._mend(path)
+            return first
+        index, (size, _) = found
+        for each in self._copied(index, path, [each for each in self._faster(index, size) if each in places]):
+            return places[each]
+        return next((place for each, place in local if each >= index and self._has(each, path)), None)
 
     def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
         """The first layer that has something to say, and what it says."""
@@ -247,10 +239,14 @@ class LayeredStore(BaseStore):
         return None
 
     def _nowhere(self, path: str) -> NoReturn:
+        self._mend(path)
+        raise FileNotFoundError(errno.ENOENT, "no layer has it", f"{self._url}/{path}")
+
+    def _mend(self, path: str) -> None:
+        """A payload is nowhere: drop copied records that name it."""
         key = _KEY.match(path)
         if key is not None and path[key.end() : key.end() + 1] == "." and not _is_apart(path) and not path.endswith(RECORD):
             self._drop_outdated(key[0] + RECORD, naming=path)
-        raise FileNotFoundError(errno.ENOENT, "no layer has it", f"{self._url}/{path}")
 
     # --- copies in faster layers
 
@@ -277,23 +273,30 @@ class LayeredStore(BaseStore):
         targets: Sequence[int] = self._faster(index, size.size) if size is not None else ()
         if not targets:
             return file
-        copies = self._copies(path, targets)
-        with file:
+        file.close()
+        for each in self._copied(index, path, targets):
+            try:
+                return self.layers[each].store.read(path)
+            except OSError as error:
+                self._skipped(each, error, "read")
+        return store.read(path)
+
+    def _copied(self, index: int, path: str, targets: Sequence[int]) -> Sequence[int]:
+        """Copy a file from one layer into faster ones, piece by piece; those that have it now."""
+        if not targets:
+            return ()
+        with self.layers[index].store.read(path) as file:
+            copies = self._copies(path, targets)
             try:
                 while copies and (piece := file.read(1 << 22)):
                     copies.write(memoryview(piece))
             except BaseException:
                 copies.abort()
                 raise
-        filled = copies.commit()
+            filled = copies.commit()
         for each in filled:
             self._arrived(each, path)
-        for each in filled:
-            try:
-                return self.layers[each].store.read(path)
-            except OSError as error:
-                self._skipped(each, error, "read")
-        return store.read(path)
+        return filled
 
     def _copies(self, path: str, targets: Sequence[int]) -> Copies:
         limits = {each: None if each == self._home else self.layers[each].max_bytes for each in targets}
