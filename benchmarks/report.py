@@ -82,13 +82,13 @@ def _over(result: Result, limit: Result | None) -> Result:
     return Result(result.contender, result.size, rounds, result.trouble)
 
 
-def report(measured: list[tuple[Line, list[Result]]], about: list[str], quick: bool) -> str:
-    """The whole page."""
+def report(measured: list[tuple[Line, list[Result]]], about: list[str], quick: bool, command: str = "make bench") -> str:
+    """The whole page; `command` is what wrote it."""
     figures = [Figures(line, results, quick) for line, results in measured]
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Medians; the contenders of a line take turns, each in a process of its own, with warm caches.",
+        f"Written by `{command}`. Medians; the contenders of a line take turns, each in a process of its own, with warm caches.",
         "A ratio is the median of the ratios within the rounds. Figures are of one machine in one hour; ratios travel better.",
         "A line that is lost stays here.",
         "",

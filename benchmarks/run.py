@@ -43,7 +43,8 @@ def main() -> int:
             say(f"{line.name}: {line.title} [{line.unit}]")
             results = list(measure(line, Path(folder), asked.quick, say))
             measured.append((line, results))
-    text = report(measured, about, asked.quick)
+    command = f"python benchmarks/run.py --only {' '.join(asked.only)}" if asked.only else "make bench"
+    text = report(measured, about, asked.quick, command)
     print("\n" + summary(measured, asked.quick))
     if target is not None:
         target.write_text(text)
