@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from persistable.errors import MalformedFile, PayloadCorrupted, StoreFull
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
+from persistable.hashing import max_threads
 from persistable.key import Key
 from persistable.record import FileFact
 from persistable.stores.base import Store
@@ -198,7 +199,7 @@ class Allocated:
         if self._file is None or self._temp is None or not self._file.seal(payload):
             return False
         self._size = os.path.getsize(self._temp)
-        self._digest = blake3(max_threads=blake3.AUTO).update_mmap(self._temp).hexdigest()
+        self._digest = blake3(max_threads=max_threads()).update_mmap(self._temp).hexdigest()
         self._store.adopt(self._temp, path)
         return True
 
@@ -284,7 +285,7 @@ def _move(store: Any, source: Path, path: str) -> FileFact | None:
         own.unlink()
         return None
     try:
-        digest = blake3(max_threads=blake3.AUTO).update_mmap(own).hexdigest()
+        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
         store.adopt(own, path)
     except BaseException:
         own.replace(source)
@@ -390,7 +391,7 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
     if _verified.get(place) == stamp:
         return
     with mmap.mmap(raw.fileno(), status.st_size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as whole, memoryview(whole) as view:
-        found = blake3(max_threads=blake3.AUTO).update(view).hexdigest()
+        found = blake3(max_threads=max_threads()).update(view).hexdigest()
     _expect(key, fact, status.st_size, found)
     if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
         _verified[place] = stamp

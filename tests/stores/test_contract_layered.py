@@ -59,9 +59,7 @@ class TestSmallFilesOnlyOverLocalOverReadOnly(LayeredContract):
     def store(self, tmp_path: Path) -> Iterator[LayeredStore]:
         below = tmp_path / "below"
         LocalStore(below).put(".persistable/of-another-store", b"1")
-        yield LayeredStore(
-            Layer(tmp_path / "fast", max_bytes=20), Layer(tmp_path / "home", max_bytes=20), open_store(below, readonly=True)
-        )
+        yield LayeredStore(Layer(tmp_path / "fast", max_bytes=20), Layer(tmp_path / "home", max_bytes=20), open_store(below, readonly=True))
         assert everything_below(below) == [".persistable/of-another-store"]
         fast = tmp_path / "fast"
         assert [name for name in everything_below(fast) if (fast / name).stat().st_size > 20 and not name.endswith(".tmp")] == []

@@ -9,6 +9,7 @@ from typing import Any
 
 from persistable.executors.ray_batch import LARGE, Order, Parcel, are_plain, dumps
 from persistable.executors.ray_log import Home
+from persistable.hashing import max_threads
 
 _MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
 _BYTES = 4 << 20  # pickled calls of one batch, beyond its first
@@ -166,4 +167,4 @@ def _address(view: memoryview) -> int:
 def _digest(view: memoryview) -> bytes:
     from blake3 import blake3
 
-    return blake3(view, max_threads=blake3.AUTO).digest()
+    return blake3(view, max_threads=max_threads()).digest()

@@ -72,8 +72,10 @@ def blob(chunks: Any, size: int) -> Blob:
     raw = b"".join(chunks) if size <= INLINE_BYTES else None
     if raw is not None:
         return Blob(blake3(raw).digest(), size, raw)
+    from persistable.hashing import max_threads
+
     # threads cost more than they save below about a megabyte
-    hasher = blake3(max_threads=blake3.AUTO if size > 1_000_000 else 1)
+    hasher = blake3(max_threads=max_threads() if size > 1_000_000 else 1)
     for chunk in chunks:
         hasher.update(chunk)
     return Blob(hasher.digest(), size, None)

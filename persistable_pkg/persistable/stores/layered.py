@@ -128,7 +128,7 @@ class LayeredStore(BaseStore):
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
-        missing = [check_path(path) for path in dict.fromkeys(paths)]
+        missing: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
         found: dict[str, bytes] = {}
         failed: OSError | None = None
         for index in self._awake():

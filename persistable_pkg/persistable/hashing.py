@@ -1,0 +1,26 @@
+"""How many threads BLAKE3 may use.
+
+Its threads are a pool of the process that made them. A forked child has none of them, and would wait for them for ever.
+"""
+
+from __future__ import annotations
+
+import os
+
+from blake3 import blake3
+
+_threads: int = blake3.AUTO
+
+
+def max_threads() -> int:
+    """What to give ``blake3(max_threads=...)`` for much data: as many as there are cores, or one in a forked process."""
+    return _threads
+
+
+def _after_fork() -> None:
+    global _threads
+    _threads = 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
