@@ -38,7 +38,7 @@ class Notifier:
         return [courier(receiver) for receiver in self._receivers]
 
     def _send(self, receiver: str | Secret, letter: Letter) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how a letter is sent")
 
     def __call__(self, event: Event) -> None:
         """Queue a message about `event`, if it is one to tell of."""
