@@ -50,7 +50,7 @@ def test_a_failing_hook_is_reported_once_and_harms_nothing(tmp_path: Path) -> No
         with pytest.warns(PersistableWarning, match="not today") as caught:
             Points(tmp_path, n=3).generate()
         assert len(Points(tmp_path, n=3).load().payload) == 3
-    assert len(caught) == 1 and len(heard) == 3
+    assert len([each for each in caught if issubclass(each.category, PersistableWarning)]) == 1 and len(heard) == 3
 
 
 def test_events_are_facts() -> None:

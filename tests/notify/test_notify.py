@@ -219,7 +219,7 @@ def test_after_a_message_that_was_lost_the_next_one_arrives() -> None:
 
 def test_where_warnings_are_errors_it_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with Sink(404) as sink, warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UndeliveredWarning)
         hook = Webhook(sink.url)
         hook(finished("E"))
         assert hook.flush(PATIENCE)
@@ -256,7 +256,7 @@ def test_the_queue_is_bounded_and_what_is_dropped_is_reported() -> None:
         gate.set()
         assert hook.flush(PATIENCE)
     assert [one.json["failures"][0]["error"] for one in sink.received] == [f"E: {number}" for number in range(100)]
-    (warning,) = caught
+    (warning,) = [each for each in caught if issubclass(each.category, UndeliveredWarning)]  # others may come of what other tests left
     assert "50 notifications to Webhook(http://127.0.0.1) were dropped" in str(warning.message)
 
 

@@ -275,8 +275,8 @@ def test_a_cache_that_cannot_be_written_is_reported_once_and_nothing_is_lost(tmp
         for n in (SMALL, LARGE):
             load(store, n)
             load(store, n)
-    assert [warning.category for warning in caught] == [LayerSkippedWarning]
-    assert "file/cache could not be written" in str(caught[0].message)
+    (warning,) = [each for each in caught if issubclass(each.category, LayerSkippedWarning)]
+    assert "file/cache could not be written" in str(warning.message)
     assert [n for _, n in made] == [SMALL, LARGE]
     assert len(assert_sound(LocalStore(tmp_path / "home"))) == 2
 
@@ -513,8 +513,8 @@ def test_a_layer_that_is_down_is_reported_once_and_passed_over(
         called = len(callers)
         load(store, LARGE)
         assert not store.exists("absent") and store.get_many(["absent"]) == {} and len(list(store.list())) == 4
-    assert [warning.category for warning in caught] == [LayerSkippedWarning]
-    assert "s3://bucket/folder" in str(caught[0].message) and "could not be read" in str(caught[0].message)
+    (warning,) = [each for each in caught if issubclass(each.category, LayerSkippedWarning)]
+    assert "s3://bucket/folder" in str(warning.message) and "could not be read" in str(warning.message)
     assert called == len(callers) > 0  # it rests, so that a slow failure is not waited for again and again
 
 
