@@ -41,6 +41,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     return result
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Show a failure in CI when it happens: a run that is stopped from outside has then said what it knew."""
+    if report.failed and os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} failed at {report.when}:\n{report.longreprtext}\n", file=sys.__stderr__, flush=True)
+
+
 def _is_whole(file: Path) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as data:
