@@ -11,7 +11,8 @@
     │   │   └── InputMissing           a node that was left open is used before its inputs are filled (also an AttributeError)
     │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
-    ├── UnknownMember                  a family has no member of this key (also a KeyError)
+    ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
+    ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -137,13 +138,23 @@ class LineageCycle(LineageError, ValueError, TypeError):
 
 
 class UnknownMember(PersistableError, KeyError):
-    """A family has no member of this key. ``label`` is what was asked for on ``axis``, ``nearest`` the closest there is, or None."""
+    """A family or project has no member of this key. ``label`` is what was asked for on ``axis``, ``nearest`` the closest, or None."""
 
     axis: str
     label: Any
     nearest: Any
 
     __str__ = Exception.__str__  # that of KeyError shows the text in quotes
+
+
+class ConfigError(PersistableError, ValueError):
+    """A project that cannot be meant so. ``where`` is the place, such as ``persistable.toml: targets.model.params.alpha``.
+
+    ``accepted`` lists the names that are known there, where a name is the trouble; else it is empty.
+    """
+
+    where: str
+    accepted: list[str]
 
 
 class InvalidName(PersistableError, ValueError):
