@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
-from persistable import assembly, composition, generation, stored
+from persistable import assembly, composition, events, generation, stored
 from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
@@ -21,7 +20,7 @@ from persistable.errors import (
     RoleClash,
 )
 from persistable.fileio.base import FileIO
-from persistable.key import Key, check_payload_name, digest_of
+from persistable.key import Key, Place, Placed, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.params.building import replaced
 from persistable.params.watching import capture, first_change, untracked_values
@@ -91,6 +90,8 @@ class Persistable(Generic[PayloadT, ParamsT]):
     retry: Retry | None = None
     resources: Resources | None = None
     _persisted: ClassVar[bool] = True
+    _external: ClassVar[bool] = False
+    """Whether it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
     _needs: ClassVar[str] = "all"
     _is_persistable_node: ClassVar[bool] = True
     __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
@@ -107,6 +108,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     _snapshot: Snapshot
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
     _open: tuple[str, ...] = ()
+    _to: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,7 +132,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         declaration = declaration_of(type(self))
         self._payload = ABSENT
         self._generation = None
-        self.logger = logger if logger is not None or not verbose else _console()
+        self.logger = logger if logger is not None or not verbose else events.console()
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
         where = persist_data_dir if persist_data_dir is not None else data_dir
         if type(where) is declaration.params_type and where is not None:
@@ -164,6 +166,11 @@ class Persistable(Generic[PayloadT, ParamsT]):
     def persist_hash(self) -> str:
         """The digest, hexadecimal."""
         return self.key.digest
+
+    @property
+    def place(self) -> Place:
+        """Where payload and record lie: under the key, or at a path of somebody's choice."""
+        return self.key if self._to is None else Placed(*self.key, self._to)
 
     @property
     def upstream(self) -> Mapping[str, Persistable[Any, Any]]:
@@ -202,6 +209,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         if fields:
             twin.params = replaced(self.params, fields, type(self).__name__)
         twin._call = None
+        twin._to = None
         twin._identify()
         return twin
 
@@ -277,6 +285,13 @@ class Persistable(Generic[PayloadT, ParamsT]):
             raise PayloadNotHeld(f"{self.key} holds no payload to persist; call generate() first", key=self.key)
         self._check_params()
         self._payload = generation.persist(self, self._use(), self._payload)
+        return self
+
+    def put(self, payload: PayloadT) -> Self:
+        """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again by itself."""
+        self._check_params()
+        self._validate_payload(payload)
+        self._payload = generation.persist(self, self._use(), payload, made="put")
         return self
 
     def load(self, warn_if_validation_fails: bool = False, verify: bool = True, **untracked_payload_params: Any) -> Self:
@@ -404,8 +419,9 @@ class Persistable(Generic[PayloadT, ParamsT]):
     @property
     def persist_filepath(self) -> Path:
         """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
-        path = self._use().local_path(self.key.path)
-        return path if path is not None else Path(self.key.path)
+        lies = self.key.path if self._to is None else self._to
+        path = self._use().local_path(lies)
+        return path if path is not None else Path(lies)
 
     @property
     def payload_io(self) -> FileIO[PayloadT]:
@@ -415,7 +431,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     @property
     def record(self) -> Record | None:
         """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
-        return stored.find_record(self._use(), self.key)
+        return stored.find_record(self._use(), self.place)
 
     @property
     def status(self) -> Status:
@@ -427,12 +443,14 @@ class Persistable(Generic[PayloadT, ParamsT]):
     def exists(self) -> bool:
         """Whether a payload is stored, judged by its record and the sizes of its files."""
         store = self._use()
-        record = stored.find_record(store, self.key)
+        if self._external:
+            return not self._look()
+        record = stored.find_record(store, self.place)
         return record is not None and stored.missing_file(store, record) is None
 
     def delete(self) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
-        return stored.delete(self._use(), self.key)
+        return stored.delete(self._use(), self.place)
 
     def explain(self) -> str:
         """What `payload` would do and why: the status, and on a miss the nearest stored payload with the params that differ."""
@@ -501,6 +519,16 @@ class Persistable(Generic[PayloadT, ParamsT]):
             kept = cls._code_kept = code_of(cls, HOOKS, (Persistable,))
         return kept
 
+    def _look(self) -> str:
+        """Of an input that lies elsewhere: empty where it is there, else why it is not."""
+        return ""
+
+    def _put_at(self, path: str) -> Self:
+        """The same node, its payload at `path` in its store."""
+        twin = self._twin(self._store)
+        twin._to = path
+        return twin
+
     def _hold(self, payload: Any) -> None:
         self._payload = payload
 
@@ -562,21 +590,3 @@ def declaration_of(cls: type[Any]) -> Declaration:
     except KeyError:
         declaration = cls._declared = Declaration(cls, Persistable)
     return declaration
-
-
-_console_lock = threading.Lock()
-
-
-def _console() -> Any:
-    """A logger that prints to standard error: only for nodes made with ``verbose=True``."""
-    import logging
-
-    logger = logging.getLogger("persistable.console")
-    with _console_lock:
-        if not logger.handlers:
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(message)s"))
-            logger.addHandler(handler)
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
-    return logger

@@ -25,7 +25,7 @@ def node_html(node: Any, store: Store) -> str:
     rows += [("store", f"<code>{escape(store.url)}</code>")]
     record = None
     if status in (Status.DONE, Status.STALE):
-        record = stored.find_record(store, node.key)
+        record = stored.find_record(store, node.place)
     if record is not None:
         rows += [
             ("size", size_in_words(record.size)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -233,3 +234,21 @@ def _report(hook: Hook, event: Event, error: Exception) -> None:
             PersistableWarning,
             stacklevel=3,
         )
+
+
+_console_lock = Lock()
+
+
+def console() -> Any:
+    """A logger that prints to standard error: only for nodes made with ``verbose=True``."""
+    import logging
+
+    logger = logging.getLogger("persistable.console")
+    with _console_lock:
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+    return logger

@@ -84,16 +84,19 @@ def _short(value: Any) -> str:
 
 def explain(node: Any, store: Store) -> str:
     """What asking for the payload would do, and why."""
+    if node._external:
+        gone = node._look()
+        return f"{node.key} is an input: " + (gone or "payload reads it where it lies")
     if not node._persisted:
         return f"{node.key} is not persisted: payload generates it each time"
     status = status_of(node, store)
     lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
     if status is Status.STALE:
-        record = stored.find_record(store, node.key)
+        record = stored.find_record(store, node.place)
         if record is not None:
             lines.append(f"the code has changed since: {stored.changed_code(node, record)}")
     elif status is Status.FAILED:
-        failure = stored.find_failure(store, node.key)
+        failure = stored.find_failure(store, node.place)
         if failure is not None:
             lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
     elif status is Status.BLOCKED:
@@ -110,7 +113,7 @@ def explain(node: Any, store: Store) -> str:
 
 
 def _stored(node: Any, store: Store) -> bool:
-    return (node._store or store).exists(node.key.path + SUFFIX)
+    return node._external or stored.is_there(node._store or store, node.place)
 
 
 _CONSEQUENCE = {

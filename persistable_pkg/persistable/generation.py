@@ -25,7 +25,7 @@ from persistable.errors import (
     UpstreamFailed,
 )
 from persistable.fileio.base import FileIO
-from persistable.key import Key
+from persistable.key import Key, Place, Placed
 from persistable.record import (
     FAILED_SUFFIX,
     FORMAT,
@@ -39,7 +39,7 @@ from persistable.record import (
     surroundings,
 )
 from persistable.secret import redact
-from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, load, peek
+from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek
 from persistable.stores.base import Store
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -70,6 +70,7 @@ class Generation:
             self.token = new_token()
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
+        self.made = "generated"
         self.started = time.time()
         self._clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
@@ -115,7 +116,7 @@ class Generation:
     def scratch(self) -> Path:
         """A private folder that outlives a killed or failed attempt and goes with the commit."""
         if self._scratch is None:
-            self._scratch = scratch_folder(self.store, self.node.key)
+            self._scratch = scratch_folder(self.store, self.node.place)
             if self.claim is None:  # then nothing keeps others from generating the same at the same time
                 self._scratch /= f"unclaimed-{os.urandom(4).hex()}"
             self._scratch.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ class Generation:
         """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if self._allocated is None and self.claim is not None:
-            self._allocated = payload.Allocated(self.store, self.node.key.path, self.token, self.io)
+            self._allocated = payload.Allocated(self.store, self.node.place.file(self.token, self.io.suffix), self.io)
         if self._allocated is not None and self._allocated.in_place:
             return self._allocated.array(shape, dtype)
         import numpy as np
@@ -139,7 +140,7 @@ class Generation:
 
     def write(self, result: Any) -> payload.Written:
         """Write the payload's files; nobody reads them before the record names them."""
-        return payload.write(self.store, self.node.key.path, self.token, self.io, result, self._allocated)
+        return payload.write(self.store, self.node.place.file(self.token, self.io.suffix), self.io, result, self._allocated)
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
@@ -159,9 +160,10 @@ class Generation:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def scratch_folder(store: Store, key: Key) -> Path:
-    """Where a generation of `key` keeps its checkpoints: beside the store's data, or in this machine's temporary folder for remote ones."""
-    local = store.local_path(f".persistable/scratch/{key.path}")
+def scratch_folder(store: Store, place: Place) -> Path:
+    """Where a generation at `place` keeps its checkpoints: in the store where it is a folder, else among temporary files here."""
+    path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
+    local = store.local_path(f".persistable/scratch/{path}")
     if local is not None:
         return local
     import tempfile
@@ -169,7 +171,7 @@ def scratch_folder(store: Store, key: Key) -> Path:
     from blake3 import blake3
 
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(store.url.encode()).hexdigest()[:16], key.path)
+    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(store.url.encode()).hexdigest()[:16], path)
 
 
 # generating
@@ -181,6 +183,8 @@ def _token(found: Record | str | None) -> str | None:
 
 def load_or_generate(node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True) -> tuple[Any, bool]:
     """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time."""
+    if node._external:
+        return node._call_hook("_generate_payload", untracked), True
     if not node._persisted:
         return generate(node, store, untracked, writable=writable), False
     if "_is_leaf" in node.__dict__:
@@ -207,7 +211,7 @@ def _load_leaf(node: Any, store: Store) -> Any:
 def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
     """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
     try:
-        record = find_record(store, node.key)
+        record = find_record(store, node.place)
     except PayloadCorrupted:
         record = None
     if record is not None and record.made == "put":
@@ -236,33 +240,48 @@ def generate(
     if not (persist and node._persisted):
         given = _prepare(node, store) if given is None else given
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
-    before = seen[0] if seen is not None else _token(peek(store, node.key))
-    with turn(store, node.key):
+    place: Place = node.place
+    before = seen[0] if seen is not None else _token(peek(store, place))
+    with turn(store, place):
         if given is None:
             given = _prepare(node, store) if node._upstream else {}
-        claim = claims.acquire(store, node.key.path, lambda: _token(peek(store, node.key)) not in (before, None, DAMAGED))
+        claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED))
         try:
-            found = peek(store, node.key)
+            found = peek(store, place)
             if _token(found) not in (before, None, DAMAGED):
                 loaded = load(node, store, writable=writable)
                 if loaded is not None:
                     return loaded[0]
             if claim is None:
                 return generate(node, store, untracked, writable=writable, given=given)  # what we waited for is gone again
-            return _perform(node, store, claim, untracked, given, writable, found)
+            return _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
         finally:
             if claim is not None:
                 claim.release()
 
 
-def persist(node: Any, store: Store, result: Any) -> Any:
-    """Commit a payload that is already in memory; the value is it, read back."""
-    with turn(store, node.key):
-        claim = claims.acquire(store, node.key.path, lambda: False)
+def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
+    """What a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
+    if found is None and isinstance(place, Placed):
+        try:
+            return Record.parse(store.get(place.path + SUFFIX))
+        except FileNotFoundError:
+            return None
+        except PayloadCorrupted:
+            return DAMAGED
+    return found
+
+
+def persist(node: Any, store: Store, result: Any, made: str = "generated") -> Any:
+    """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
+    place: Place = node.place
+    with turn(store, place):
+        claim = claims.acquire(store, place.path, lambda: False)
         assert claim is not None
         generation = Generation(node, store, claim, 1)
+        generation.made = made
         try:
-            return _commit(generation, result, find_failure(store, node.key), True, peek(store, node.key))
+            return _commit(generation, result, find_failure(store, place), True, replaced(store, place, peek(store, place)))
         finally:
             generation.close(committed=False)
             claim.release()
@@ -287,7 +306,7 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
             else:
                 own = given if node._needs == "all" else _whatever_comes(node, where)
                 given[node.key] = _perform(twin, where, None, {}, own, False)
-        elif node._persisted and where.exists(node.key.path + SUFFIX):
+        elif node._external or (node._persisted and is_there(where, node.place)):
             done.add(node.key)
         else:
             stack.append((node, where, True))
@@ -323,7 +342,7 @@ def _perform(
 ) -> Any:
     """One attempt; `old` is what it will replace."""
     node._check_params()
-    failure = find_failure(store, node.key) if claim is not None else None
+    failure = find_failure(store, node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if events.listened(node.logger):
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
@@ -350,7 +369,7 @@ def _perform(
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
-    node, store, key = generation.node, generation.store, generation.node.key
+    node, store, place = generation.node, generation.store, generation.node.place
     assert generation.claim is not None
     in_file = type(result) is payload.InFile
     if not in_file:
@@ -362,20 +381,20 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         if in_file:
             with generation:
                 node._validate_payload(again)
-        generation.claim.confirm(key)
-        store.put(key.path + SUFFIX, record.to_bytes())
+        generation.claim.confirm(place.key)
+        store.put(place.path + SUFFIX, record.to_bytes())
     except BaseException:
         for file in written.files:
             store.delete(file.path)
         raise
     if failure is not None:
-        store.delete(key.path + FAILED_SUFFIX)
+        store.delete(place.path + FAILED_SUFFIX)
     if old is not None:
-        for path in files_of(store, key, old):
+        for path in files_of(store, place, old):
             if path not in {file.path for file in written.files}:
                 store.delete(path)
     if events.listened(node.logger):
-        events.emit(events.Persisted(key=key, size=record.size, seconds=generation.seconds()), node.logger)
+        events.emit(events.Persisted(key=node.key, size=record.size, seconds=generation.seconds()), node.logger)
     node._hold(again)
     return again
 
@@ -408,7 +427,7 @@ def _compose(generation: Generation, written: payload.Written, result: Any) -> R
     if schema is not None:
         head["schema"] = schema
     details: dict[str, Any] = {
-        "made": "generated",
+        "made": generation.made,
         "started": generation.started,
         "seconds": generation.seconds(),
         "attempts": generation.attempt,
@@ -480,44 +499,44 @@ def record_failure(
         seconds=seconds,
         notes=notes or {},
     )
-    store.put(node.key.path + FAILED_SUFFIX, failure.to_bytes())
+    store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())
 
 
-def tidy(store: Store, key: Key) -> None:
-    """Remove what a generation of `key` left that was killed: its claim, and files that no record names.
+def tidy(store: Store, place: Place) -> None:
+    """Remove what a generation at `place` left that was killed: its claim, and files that no record names.
 
     Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there.
     """
-    claim = claims.take_over(store, key.path)
+    claim = claims.take_over(store, place.path)
     if claim is None:
         return
     try:
-        found = peek(store, key)
+        found = peek(store, place)
         if found != DAMAGED:
             named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
-            for path in files_of(store, key, DAMAGED):
+            for path in files_of(store, place, DAMAGED):
                 if not any(path == name or path.startswith(name + "/") for name in named):
                     store.delete(path)
         clear = getattr(store, "clear_temporary", None)
         if clear is not None:
-            clear(key.path)
+            clear(place.path)
     finally:
         claim.release()
 
 
 # one at a time within a process; claims see to it among processes
 
-_turns: dict[tuple[str, Key], list[Any]] = {}
+_turns: dict[tuple[str, Place], list[Any]] = {}
 _turns_guard = threading.Lock()
 
 
 class turn:  # noqa: N801 - used as ``with turn(...)``
-    """Wait until no other thread of this process generates `key`; a thread may take its own turn again."""
+    """Wait until no other thread of this process generates at `place`; a thread may take its own turn again."""
 
     __slots__ = ("_mine", "_place")
 
-    def __init__(self, store: Store, key: Key) -> None:
-        self._place = (store.url, key)
+    def __init__(self, store: Store, place: Place) -> None:
+        self._place = (store.url, place)
 
     def __enter__(self) -> None:
         with _turns_guard:

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from persistable.errors import InvalidName
 from persistable.params.canonical import encode
+from persistable.stores.base import HIDDEN
 
 SCHEME = 1
 DIGEST_BYTES = 16
@@ -35,6 +36,15 @@ class Key(NamedTuple):
         """Where the payload lies in a store, without suffix."""
         return f"{self.name}/{self.digest}"
 
+    @property
+    def key(self) -> Key:
+        """Itself: a payload lies under its key unless it is placed elsewhere, see `Placed`."""
+        return self
+
+    def file(self, token: str, suffix: str) -> str:
+        """Where the attempt `token` puts its payload."""
+        return f"{self.name}/{self.digest}.{token}{suffix}"
+
     def __str__(self) -> str:
         return f"{self.name}/{self.digest}"
 
@@ -45,6 +55,35 @@ class Key(NamedTuple):
         if not _DIGEST.fullmatch(digest):
             raise InvalidName(f"{text!r} is no key: expected name/digest with {2 * DIGEST_BYTES} hexadecimal digits", name=text)
         return cls(check_payload_name(name), digest)
+
+
+class Placed(NamedTuple):
+    """A payload at a path of somebody's choice, `to`. Its record lies apart, and tells whether the file there is this payload."""
+
+    name: str
+    digest: str
+    to: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.name, self.digest)
+
+    @property
+    def path(self) -> str:
+        """What the names of its record, failure and claim begin with."""
+        return f"{PLACED}/{self.to}"
+
+    def file(self, token: str, suffix: str) -> str:
+        """Where every attempt puts its payload."""
+        return self.to
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.digest} at {self.to}"
+
+
+PLACED = f"{HIDDEN}/placed"
+Place = Key | Placed
+"""Where a payload and its record lie."""
 
 
 def check_payload_name(name: str) -> str:

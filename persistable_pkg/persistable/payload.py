@@ -36,9 +36,8 @@ class Written(NamedTuple):
     data: bytes | None
 
 
-def write(store: Store, base: str, token: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
-    """Write `payload` under a file name of its own beside `base`. Nobody reads it until a record names it."""
-    path = f"{base}.{token}{io.suffix}"
+def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
+    """Write `payload` at `path`. Nobody reads it until a record names it."""
     if type(payload) is InFile:
         return payload.commit(store, path, io)
     io.check(payload)
@@ -168,8 +167,7 @@ def _write_all(file: Any, view: memoryview) -> None:
 class Allocated:
     """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
 
-    def __init__(self, store: Any, base: str, token: str, io: FileIO[Any]) -> None:
-        path = f"{base}.{token}{io.suffix}"
+    def __init__(self, store: Any, path: str, io: FileIO[Any]) -> None:
         local = store.local_path(path)
         self._store = store
         self._temp: Path | None = store.new_file(path) if local is not None and hasattr(store, "adopt") else None

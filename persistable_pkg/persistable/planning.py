@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from persistable.key import Key
+from persistable.key import Key, Place
 from persistable.status import Found, found_of
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.default import default_url
@@ -80,12 +80,16 @@ def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry") -> Pl
 _LEFT = "its last attempt failed, and failures are left as they are"
 
 
+_GIVEN = Found(True, False, None, "it comes from outside")
+"""Of an input: whoever needs it reads it, and says so if it is gone."""
+
+
 class _Graph:
     """Units by key and store, each made once."""
 
     def __init__(self) -> None:
-        self._by_store: dict[str, dict[Key, Unit]] = {}
-        self._stores: dict[int, tuple[Any, dict[Key, Unit]]] = {}
+        self._by_store: dict[str, dict[Place, Unit]] = {}
+        self._stores: dict[int, tuple[Any, dict[Place, Unit]]] = {}
 
     def unit(self, node: Any, store: Any) -> Unit:
         where = node._store
@@ -94,9 +98,11 @@ class _Graph:
         known = self._stores.get(id(where))
         if known is None:
             known = self._stores[id(where)] = (where, self._by_store.setdefault(where.url, {}))
-        found = known[1].get(node.key)
+        found = known[1].get(node.place)
         if found is None:
-            found = known[1][node.key] = Unit(node, where)
+            found = known[1][node.place] = Unit(node, where)
+            if node._external:
+                found.found = _GIVEN
         return found
 
     def upstream(self, unit: Unit) -> list[Unit]:
@@ -340,7 +346,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
 
 def look(units: list[Unit]) -> list[Found]:
     """What the stores hold of `units`, in as few calls as each store allows."""
-    return found_of([(unit.node.key, unit.store) for unit in units])
+    return found_of([(unit.node.place, unit.store) for unit in units])
 
 
 def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:

@@ -272,6 +272,15 @@ class Failure(NamedTuple):
         """What lies in the file."""
         return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()
 
+    @staticmethod
+    def key_in(data: bytes) -> str | None:
+        """Whose failure is in `data`; None where that cannot be read."""
+        try:
+            key: str = json.loads(data)["key"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        return key
+
     @classmethod
     def parse(cls, data: bytes, key: Key) -> Failure:
         """The failure in `data`; one that cannot be read is still a failure, with nothing known."""

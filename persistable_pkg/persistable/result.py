@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistable.errors import RunFailed
-from persistable.key import Key
+from persistable.key import Key, Place
 from persistable.record import SUFFIX, Record
+from persistable.stored import parsed
 
 
 class NodeFailure:
@@ -126,14 +127,15 @@ class RunResult(Mapping[Any, Any]):
     @property
     def records(self) -> Records:
         """The records of all nodes of the run that have one, read now, each store asked once."""
-        stores: dict[str, tuple[Any, list[Key]]] = {}
-        for key, (node, store, *_) in self._nodes.items():
+        stores: dict[str, tuple[Any, list[Place]]] = {}
+        for node, store, *_ in self._nodes.values():
             if node._persisted:
-                stores.setdefault(store.url, (store, []))[1].append(key)
+                stores.setdefault(store.url, (store, []))[1].append(node.place)
         found = Records()
-        for store, keys in stores.values():
-            data = store.get_many([key.path + SUFFIX for key in keys])
-            found.update({key: Record.parse(data[key.path + SUFFIX], key) for key in keys if key.path + SUFFIX in data})
+        for store, places in stores.values():
+            data = store.get_many([place.path + SUFFIX for place in places])
+            records = {place.key: parsed(store, place, data[place.path + SUFFIX]) for place in places if place.path + SUFFIX in data}
+            found.update({key: record for key, record in records.items() if record is not None})
         return found
 
     def status(self, node: Any) -> str:

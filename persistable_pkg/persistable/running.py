@@ -413,8 +413,8 @@ class _Loop:
         outcome = _driver_failure(error, unit, attempt.number)
         if unit.node._persisted:
             try:
-                generation.tidy(unit.store, unit.node.key)
-                failure = find_failure(unit.store, unit.node.key)
+                generation.tidy(unit.store, unit.node.place)
+                failure = find_failure(unit.store, unit.node.place)
                 number = failure.attempt + 1 if failure is not None else attempt.number
                 took = time.time() - attempt.started
                 generation.record_failure(unit.node, unit.store, error, number, attempt.started, took)
@@ -509,7 +509,7 @@ class _Loop:
 
     def _leave(self, unit: Unit) -> None:
         """A node that failed in an earlier run and is not tried again."""
-        failure = find_failure(unit.store, unit.node.key)
+        failure = find_failure(unit.store, unit.node.place)
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
         self._result.note(unit.node, unit.store, "skipped")
         self._result.skipped[unit.node.key] = unit.node.key
@@ -532,7 +532,7 @@ class _Loop:
         for future, attempt in list(self._running.items()):
             if self._executor.stops and self._executor.stop(future) and attempt.unit.node._persisted:
                 try:
-                    generation.tidy(attempt.unit.store, attempt.unit.node.key)
+                    generation.tidy(attempt.unit.store, attempt.unit.node.place)
                 except StoreError:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from persistable import claims, stored
 from persistable.errors import PayloadCorrupted
-from persistable.key import Key
-from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.key import Key, Place
+from persistable.record import FAILED_SUFFIX, SUFFIX, Failure
 from persistable.stores.base import Store
 
 
@@ -34,17 +34,19 @@ class Status(Enum):
 
 def status_of(node: Any, store: Store) -> Status:
     """The status of `node` in `store`. Sizes are compared, digests are not: `load` does that."""
+    if node._external:
+        return Status.ABSENT if node._look() else Status.DONE
     try:
-        record = stored.find_record(store, node.key)
+        record = stored.find_record(store, node.place)
     except PayloadCorrupted:
         return Status.CORRUPT
     if record is not None:
         if stored.missing_file(store, record) is not None:
             return Status.CORRUPT
         return Status.STALE if stored.changed_code(node, record) else Status.DONE
-    if claims.holder_of(store, node.key.path) is not None:
+    if claims.holder_of(store, node.place.path) is not None:
         return Status.RUNNING
-    if stored.find_failure(store, node.key) is not None:
+    if stored.find_failure(store, node.place) is not None:
         return Status.FAILED
     return Status.BLOCKED if blocking(node, store) else Status.ABSENT
 
@@ -55,10 +57,10 @@ def blocking(node: Any, store: Store) -> list[Key]:
     seen: set[Key] = set()
     queue = [(upstream, upstream._store or store) for upstream in node.upstream.values()]
     for upstream, where in queue:  # grows while it is walked
-        if upstream.key in seen or where.exists(upstream.key.path + SUFFIX):
+        if upstream.key in seen or upstream._external or stored.is_there(where, upstream.place):
             continue
         seen.add(upstream.key)
-        if stored.find_failure(where, upstream.key) is not None:
+        if stored.find_failure(where, upstream.place) is not None:
             failed.append(upstream.key)
         queue.extend((source, source._store or where) for source in upstream.upstream.values())
     return failed
@@ -77,8 +79,8 @@ class Found(NamedTuple):
     why: str
 
 
-def found_of(places: Sequence[tuple[Key, Store]]) -> list[Found]:
-    """What the stores hold under these keys, each store asked once for all its records."""
+def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
+    """What the stores hold at these places, each store asked once for all its records."""
     by_store: dict[str, tuple[Store, list[int]]] = {}
     for index, (_, store) in enumerate(places):
         by_store.setdefault(store.url, (store, []))[1].append(index)
@@ -87,24 +89,30 @@ def found_of(places: Sequence[tuple[Key, Store]]) -> list[Found]:
         records = store.get_many([places[index][0].path + SUFFIX for index in indices])
         absent: list[int] = []
         for index in indices:
-            key = places[index][0]
-            data = records.get(key.path + SUFFIX)
-            if data is None:
+            place = places[index][0]
+            data = records.get(place.path + SUFFIX)
+            judged = _judged(data, place, store) if data is not None else None
+            if judged is None:
                 absent.append(index)
             else:
-                found[index] = _judged(data, key, store)
+                found[index] = judged
         failures = store.get_many([places[index][0].path + FAILED_SUFFIX for index in absent]) if absent else {}
         for index in absent:
-            failed = places[index][0].path + FAILED_SUFFIX in failures
+            place = places[index][0]
+            data = failures.get(place.path + FAILED_SUFFIX)
+            failed = data is not None and stored.failure_in(data, place) is not None
             found[index] = Found(False, failed, None, "its last attempt failed" if failed else "nothing is stored")
     return [found[index] for index in range(len(places))]
 
 
-def _judged(data: bytes, key: Key, store: Store) -> Found:
+def _judged(data: bytes, place: Place, store: Store) -> Found | None:
+    """What a record says of the payload at `place`; None where it is that of another."""
     try:
-        record = Record.parse(data, key)
+        record = stored.parsed(store, place, data)
     except PayloadCorrupted:
         return Found(False, False, stored.DAMAGED, "its record is damaged")
+    if record is None:
+        return None
     wrong = stored.missing_file(store, record)
     if wrong is not None:
         return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
@@ -119,9 +127,9 @@ class Seen(NamedTuple):
     failure: Failure | None = None
 
 
-def seen_of(nodes: Sequence[Any]) -> list[Seen]:
-    """The status of each of `nodes` in its store, as `status_of` gives it, each store asked once for all its records."""
-    default: list[Store] = []  # found once, where it is needed at all
+def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
+    """The status of each of `nodes` in its store, else in `store`, as `status_of` gives it; a store is asked once for all its records."""
+    default: list[Store] = [store] if store is not None else []  # found once, where it is needed at all
     places: list[tuple[Any, Store]] = []
     for node in nodes:
         if node._store is None and not default:
@@ -136,10 +144,10 @@ class _Lookup:
     """What is known so far of payloads in stores, by URL of the store and key."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Key], Seen] = {}
+        self._known: dict[tuple[str, Place], Seen] = {}
 
     def seen(self, node: Any, store: Store) -> Seen:
-        return self._known[store.url, node.key]
+        return self._known[store.url, node.place]
 
     def look(self, places: Sequence[tuple[Any, Store]]) -> None:
         """Look up these and, of what is absent, whatever is upstream and may have failed."""
@@ -154,29 +162,29 @@ class _Lookup:
             for node, store in absent:
                 upstream = [self.seen(source, source._store or store).status for source in node.upstream.values()]
                 if Status.FAILED in upstream or Status.BLOCKED in upstream:
-                    self._known[store.url, node.key] = Seen(Status.BLOCKED)
+                    self._known[store.url, node.place] = Seen(Status.BLOCKED)
 
     def _unknown(self, places: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
-        found = {(store.url, node.key): (node, store) for node, store in places}
+        found = {(store.url, node.place): (node, store) for node, store in places}
         return [place for known, place in found.items() if known not in self._known]
 
     def _look_in(self, store: Store, nodes: list[Any]) -> None:
-        records = store.get_many([node.key.path + SUFFIX for node in nodes])
-        absent = [node for node in nodes if node.key.path + SUFFIX not in records]
-        failures = store.get_many([node.key.path + FAILED_SUFFIX for node in absent]) if absent else {}
-        claimed = claims.claimed_among(store, [node.key.path for node in absent]) if absent else set[str]()
+        for node in [node for node in nodes if node._external]:
+            self._known[store.url, node.place] = Seen(status_of(node, store))
+        nodes = [node for node in nodes if not node._external]
+        records = store.get_many([node.place.path + SUFFIX for node in nodes])
+        absent: list[Any] = []
         for node in nodes:
-            key: Key = node.key
-            data = records.get(key.path + SUFFIX)
-            if data is not None:
-                found = _seen_record(data, node, store)
-            elif key.path in claimed and claims.holder_of(store, key.path) is not None:
-                found = Seen(Status.RUNNING)
-            elif key.path + FAILED_SUFFIX in failures:
-                found = Seen(Status.FAILED, failure=Failure.parse(failures[key.path + FAILED_SUFFIX], key))
+            data = records.get(node.place.path + SUFFIX)
+            found = _seen_record(data, node, store) if data is not None else None
+            if found is None:
+                absent.append(node)
             else:
-                found = Seen(Status.ABSENT)
-            self._known[store.url, key] = found
+                self._known[store.url, node.place] = found
+        failures = store.get_many([node.place.path + FAILED_SUFFIX for node in absent]) if absent else {}
+        claimed = claims.claimed_among(store, [node.place.path for node in absent]) if absent else set[str]()
+        for node in absent:
+            self._known[store.url, node.place] = _without_record(node.place, store, claimed, failures)
 
 
 def _by_store(places: Sequence[tuple[Any, Store]]) -> list[tuple[Store, list[Any]]]:
@@ -186,11 +194,21 @@ def _by_store(places: Sequence[tuple[Any, Store]]) -> list[tuple[Store, list[Any
     return list(found.values())
 
 
-def _seen_record(data: bytes, node: Any, store: Store) -> Seen:
+def _without_record(place: Place, store: Store, claimed: set[str], failures: dict[str, bytes]) -> Seen:
+    if place.path in claimed and claims.holder_of(store, place.path) is not None:
+        return Seen(Status.RUNNING)
+    data = failures.get(place.path + FAILED_SUFFIX)
+    failure = stored.failure_in(data, place) if data is not None else None
+    return Seen(Status.FAILED, failure=failure) if failure is not None else Seen(Status.ABSENT)
+
+
+def _seen_record(data: bytes, node: Any, store: Store) -> Seen | None:
     try:
-        record = Record.parse(data, node.key)
+        record = stored.parsed(store, node.place, data)
     except PayloadCorrupted:
         return Seen(Status.CORRUPT)
+    if record is None:
+        return None
     if stored.missing_file(store, record) is not None:
         return Seen(Status.CORRUPT)
     made_by = record.code

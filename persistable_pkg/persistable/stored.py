@@ -10,39 +10,60 @@ from typing import Any
 from persistable import code, events, payload
 from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
 from persistable.fileio.base import FileIO
-from persistable.key import Key
+from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
 from persistable.stores.base import Store
 
 DAMAGED = "damaged"
 
 
-def find_record(store: Store, key: Key) -> Record | None:
-    """The committed record of `key`. Raises PayloadCorrupted for one that is damaged."""
+def find_record(store: Store, place: Place) -> Record | None:
+    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged.
+
+    Where several payloads take turns at one path, None while it is another's, or the file there is not the one that was written.
+    """
     try:
-        data = store.get(key.path + SUFFIX)
+        data = store.get(place.path + SUFFIX)
     except FileNotFoundError:
         return None
-    return Record.parse(data, key)
+    return parsed(store, place, data)
 
 
-def peek(store: Store, key: Key) -> Record | str | None:
+def parsed(store: Store, place: Place, data: bytes) -> Record | None:
+    """The record in `data`, which was read at `place`, as `find_record` gives it."""
+    if place.__class__ is Key:
+        return Record.parse(data, place)
+    record = Record.parse(data)
+    return record if record.key == place.key and missing_file(store, record) is None else None
+
+
+def peek(store: Store, place: Place) -> Record | str | None:
     """The record, or that it is damaged, or None, which is what it mostly is when this is asked."""
     try:
-        return find_record(store, key) if store.exists(key.path + SUFFIX) else None
+        return find_record(store, place) if store.exists(place.path + SUFFIX) else None
     except PayloadCorrupted:
         return DAMAGED
 
 
-def find_failure(store: Store, key: Key) -> Failure | None:
-    """The recorded failure of `key`, if its last attempt failed."""
-    path = key.path + FAILED_SUFFIX
+def find_failure(store: Store, place: Place) -> Failure | None:
+    """The recorded failure at `place`, if its last attempt failed."""
+    path = place.path + FAILED_SUFFIX
     if not store.exists(path):
         return None
     try:
-        return Failure.parse(store.get(path), key)
+        return failure_in(store.get(path), place)
     except FileNotFoundError:
         return None
+
+
+def failure_in(data: bytes, place: Place) -> Failure | None:
+    """The failure in `data`, unless it is that of another payload at the same path."""
+    return Failure.parse(data, place.key) if place.__class__ is Key or Failure.key_in(data) == str(place.key) else None
+
+
+def is_there(store: Store, place: Place) -> bool:
+    """Whether there is a record of it, sound or not."""
+    return store.exists(place.path + SUFFIX) and (place.__class__ is Key or peek(store, place) is not None)
 
 
 def missing_file(store: Store, record: Record) -> str | None:
@@ -60,14 +81,18 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True)
     """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign."""
     heard = events.listened(node.logger)
     clock = time.perf_counter() if heard else 0.0
-    record = find_record(store, node.key)
+    record = find_record(store, node.place)
     while record is not None:
         check_code(node, record)
         try:
             result = payload.read(store, node.key, record.head["files"], format_of(node, record), verify=verify, writable=writable)
-        except FileNotFoundError as error:
-            again = find_record(store, node.key)
+        except (FileNotFoundError, PayloadCorrupted) as error:
+            if isinstance(error, PayloadCorrupted) and node.place.__class__ is Key:
+                raise
+            again = find_record(store, node.place)
             if again is not None and again.attempt_token == record.attempt_token:
+                if isinstance(error, PayloadCorrupted):
+                    raise
                 raise PayloadCorrupted(
                     f"the payload of {node.key} is missing although its record is there ({error}); "
                     "generate it again, `load_generate` does so",
@@ -147,7 +172,7 @@ def _fingerprint(record: Record) -> code.Fingerprint:
 
 def accept_code(node: Any, store: Store, reason: str) -> Record:
     """Write the node's own fingerprint into its record, and the reason why."""
-    record = find_record(store, node.key)
+    record = find_record(store, node.place)
     if record is None:
         raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)
     own = node._code()
@@ -156,24 +181,29 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
         {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}},
         {"code_parts": dict(own.parts), "accepted": [*record.to_dict().get("accepted", []), accepted]},
     )
-    store.put(node.key.path + SUFFIX, revised.to_bytes())
+    store.put(node.place.path + SUFFIX, revised.to_bytes())
     return revised
 
 
-def delete(store: Store, key: Key) -> bool:
-    """Remove record, payload and failure; the record first, so that a reader sees all or nothing."""
-    found = peek(store, key)
-    existed = store.delete(key.path + SUFFIX)
+def delete(store: Store, place: Place) -> bool:
+    """Remove record, payload and failure; the record first, so that a reader sees all or nothing. What is another's at that path stays."""
+    found = peek(store, place)
+    if found is None and place.__class__ is Placed:
+        return find_failure(store, place) is not None and store.delete(place.path + FAILED_SUFFIX)
+    existed = store.delete(place.path + SUFFIX)
     if found is not None:
-        for path in files_of(store, key, found):
+        for path in files_of(store, place, found):
             store.delete(path)
-    return store.delete(key.path + FAILED_SUFFIX) or existed
+    return store.delete(place.path + FAILED_SUFFIX) or existed
 
 
-def files_of(store: Store, key: Key, found: Record | str) -> list[str]:
-    """The payload files of `key`: those its record names, or, where that is damaged, those that are named after the key."""
+def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
+    """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
         return [file.path for file in found.files]
+    if isinstance(place, Placed):
+        return []  # whose the file there is cannot be told
+    key = place
     mine = f"{key.path}."
     others = (SUFFIX, FAILED_SUFFIX, ".beat")
     return [path for path in store.list(key.name) if path.startswith(mine) and not path.endswith(others) and ".claim" not in path]

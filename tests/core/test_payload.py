@@ -32,7 +32,7 @@ def test_what_is_written_is_what_is_read_and_its_digest_is_that_of_the_bytes(kin
     with tempfile.TemporaryDirectory() as folder:
         store = open_store({"local": folder, "memory": f"memory://{folder}", "sqlite": f"sqlite:///{folder}/x.db"}[kind])
         payload = os.urandom(size)
-        written = write(store, "x/a", "t", BytesFileIO(), payload)
+        written = write(store, "x/a.t", BytesFileIO(), payload)
         (fact,) = written.files
         assert fact.size == size and fact.digest == blake3(payload).hexdigest() == blake3(store.get(fact.path)).hexdigest()
         assert read(store, KEY, written.files, BytesFileIO()) == payload
@@ -49,7 +49,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     for size in (10, SMALL):
         with pytest.raises(RuntimeError, match="half way"):
-            write(store, "x/a", "t", Breaks(), bytes(size))
+            write(store, "x/a.t", Breaks(), bytes(size))
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -57,7 +57,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_a_large_array_is_mapped_private_and_writable_or_read_only_as_asked(tmp_path: Path, io: Any) -> None:
     store = open_store(tmp_path)
     array = np.arange(1_000_000, dtype=np.float64)
-    written = write(store, "x/a", "t", io, array)
+    written = write(store, "x/a.t", io, array)
     mine = read(store, KEY, written.files, io)
     mine[0] = -1
     assert read(store, KEY, written.files, io)[0] == 0
@@ -71,7 +71,7 @@ def test_a_file_without_a_digest_remembered_is_hashed_again_after_a_change(tmp_p
     from persistable.errors import PayloadCorrupted
 
     store = open_store(tmp_path)
-    written = write(store, "x/a", "t", PickleFileIO(), np.zeros(1_000_000))
+    written = write(store, "x/a.t", PickleFileIO(), np.zeros(1_000_000))
     for _ in range(2):
         read(store, KEY, written.files, PickleFileIO())
     path = tmp_path / written.files[0].path

@@ -279,7 +279,7 @@ def _file_of(running: Any, folder: Path, node: Any) -> Path:
     """The file, or folder, with the payload of a node upstream: the committed one where it lies on this machine."""
     own = Path(tempfile.mkdtemp(dir=folder))
     store = node._store or running.store
-    record = find_record(store, node.key) if node._persisted else None
+    record = find_record(store, node.place) if node._persisted else None
     if record is not None:
         return payloads.at_hand(store, node.key, record.files, format_of(node, record), own)
     io = node._format()

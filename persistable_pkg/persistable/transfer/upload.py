@@ -99,7 +99,7 @@ class Upload(Persistable[str, UploadParams]):
         source = self.source
         store = source._store or self._running("source").store
         wanted = self._target_io or source._format()
-        record = find_record(store, source.key) if source._persisted else None
+        record = find_record(store, source.place) if source._persisted else None
         target = _Target(self.params.target_url, _revealed(self._options), self._folder)
         if record is not None:
             stored_as = format_of(source, record)
