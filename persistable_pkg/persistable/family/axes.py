@@ -21,12 +21,18 @@ class Axis:
     raise ValueError, for a key finds one member.
     """
 
-    __slots__ = ("_born", "_places", "columns", "labels")
+    __slots__ = ("_born", "_places", "columns", "found", "labels")
 
     def __init__(
-        self, columns: Mapping[str, Sequence[Any]], labels: Sequence[Any] | None = None, born: tuple[str, ...] | None = None
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        labels: Sequence[Any] | None = None,
+        born: tuple[str, ...] | None = None,
+        found: bool = False,
     ) -> None:
         self.columns = dict(columns)
+        self.found = found
+        """Whether the values are what was found outside and may be others another time: such axes are joined by name, not crossed."""
         self._born = born if born is not None else tuple(self.columns)
         self._places: dict[Any, int] | None = None
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -88,14 +94,49 @@ class Axis:
 
     def named(self, names: Mapping[str, str]) -> Axis:
         """The same axis with its columns under other names."""
-        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._born)
+        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, self._born, self.found)
+
+    def renamed(self, names: Mapping[str, str]) -> Axis:
+        """An axis of the same values that is another one: with its columns under other names, as if born so."""
+        return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, None, self.found)
 
     def taken(self, places: Sequence[int]) -> Axis:
         """An axis of the values at `places`."""
-        return Axis({name: _taken(values, places) for name, values in self.columns.items()}, _taken(self.labels, places), self._born)
+        columns = {name: _taken(values, places) for name, values in self.columns.items()}
+        return Axis(columns, _taken(self.labels, places), self._born, self.found)
+
+    def shares(self, other: Axis) -> bool:
+        """Whether both were found outside and have a column in common, so that it is the same thing that they speak of."""
+        return self.found and other.found and not self.columns.keys().isdisjoint(other.columns)
+
+    def joined(self, other: Axis) -> Axis:
+        """Each value of this with each of `other` that is the same in the columns that both have; in the order of this."""
+        if len(self) == len(other) and self.columns.keys() == other.columns.keys() and self.same(other):
+            return self
+        common = [name for name in self.columns if name in other.columns]
+        more = [name for name in other.columns if name not in self.columns]
+        matches: dict[Any, list[int]] = {}
+        for place, values in enumerate(_rows(other, common)):
+            matches.setdefault(values, []).append(place)
+        pairs = [(mine, its) for mine, values in enumerate(_rows(self, common)) for its in matches.get(values, ())]
+        columns = {name: [self.columns[name][mine] for mine, _ in pairs] for name in self.columns}
+        columns |= {name: [other.columns[name][its] for _, its in pairs] for name in more}
+        return Axis(columns, found=True)
+
+    def places_of(self, joined: Axis) -> Sequence[int]:
+        """For each value of an axis that this was joined into: its place here."""
+        if joined is self:
+            return range(len(self))
+        places = {values: place for place, values in enumerate(_rows(self, list(self.columns)))}
+        return [places[values] for values in _rows(joined, list(self.columns))]
 
     def __repr__(self) -> str:
         return f"<axis {self.name}: {_shown(self.labels)}>"
+
+
+def _rows(axis: Axis, names: Sequence[str]) -> list[Any]:
+    """The values of these columns that go together, as keys."""
+    return [frozen(values) for values in zip(*[axis.columns[name] for name in names], strict=True)]
 
 
 def values_of(value: Any) -> Sequence[Any] | None:

@@ -7,15 +7,17 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, overload
-from weakref import WeakValueDictionary
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from persistable import composition, graph, planning, running
 from persistable.core import Persistable
-from persistable.errors import UnknownMember, UnknownParam
+from persistable.errors import UnknownMember
 from persistable.family import survey
-from persistable.family.axes import Axis, frozen, values_of
-from persistable.family.recipe import Recipe, names_store, of_nodes, recipe_of
+from persistable.family.axes import Axis, values_of
+from persistable.family.following import Following, Root
+from persistable.family.layout import Layout, Renamed, Selected, Sliced, layout_of
+from persistable.family.recipe import Blueprint, Recipe, names_store, of_nodes
 from persistable.graph.words import TIMES
 from persistable.result import RunResult
 from persistable.status import Status
@@ -44,30 +46,46 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     _is_family: ClassVar[bool] = True
     __array_ufunc__ = None
 
-    def __init__(self, recipe: Recipe, store: Store | None = None) -> None:
+    def __init__(self, recipe: Recipe | Blueprint, store: Store | None = None) -> None:
         self.name = recipe.name
-        self._recipe = recipe
         self._store = store
-        self._picks: tuple[Sequence[int] | int, ...] = tuple([range(len(axis)) for axis in recipe.axes])
-        self._live: WeakValueDictionary[tuple[int, ...], Any] = WeakValueDictionary()
-        self._set_axes(recipe.axes)
+        self._following: Following | None = None
+        if isinstance(recipe, Recipe):
+            self._fixed: Layout | None = layout_of(recipe)
+        elif recipe.roots:
+            self._following, self._fixed = Following(recipe.roots, recipe.layout), None
+        else:
+            self._fixed = recipe.layout()
 
-    def _set_axes(self, axes: Iterable[Axis]) -> None:
-        self.axes: tuple[Axis, ...] = tuple(axes)
-        self._free = tuple([number for number, pick in enumerate(self._picks) if not isinstance(pick, int)])
+    @property
+    def layout(self) -> Layout:
+        """Its members as they were seen last, in one object that stays as it is."""
+        if self._fixed is not None:
+            return self._fixed
+        assert self._following is not None
+        return self._following.layout()
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What varies, in order."""
+        return self.layout.axes
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """What lies outside and decides which members there are; nothing, for most families."""
+        return self._following.roots if self._following is not None else ()
 
     # made
 
     @classmethod
     def grid(cls, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
         """What ``maker.over(*args, **kwargs)`` is."""
-        return cls(recipe_of(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
+        return Family(Blueprint(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
     def listed(cls, maker: Any, rows: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
         """What ``maker.among(rows, *args, **kwargs)`` is."""
-        recipe = recipe_of(maker, args, kwargs, _columns_of(rows))
-        return cls(recipe, None if names_store(maker, args, kwargs) else enclosing_store())
+        return Family(Blueprint(maker, args, kwargs, _columns_of(rows)), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
     def of(cls, nodes: Mapping[Any, Persistable[OtherT, Any]], axis: str = "name") -> Family[OtherT]:
@@ -79,7 +97,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
             node.key  # noqa: B018 - an open node says here what it needs
         names = {node.payload_name for node in members}
         recipe = of_nodes(names.pop() if len(names) == 1 else "family", Axis({axis: list(nodes)}), members)
-        return cast("Any", cls)(recipe)  # type: ignore[no-any-return]
+        return Family(recipe)
 
     # the mapping
 
@@ -89,14 +107,15 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     @property
     def shape(self) -> tuple[int, ...]:
         """The number of values on each axis."""
-        return tuple([len(axis) for axis in self.axes])
+        return self.layout.shape
 
     def __iter__(self) -> Iterator[Any]:
-        if len(self.axes) == 1:
-            return iter(self.axes[0].labels)
-        if not self.axes:
+        axes = self.axes
+        if len(axes) == 1:
+            return iter(axes[0].labels)
+        if not axes:
             return iter([()])
-        first, *others = [axis.labels for axis in self.axes]
+        first, *others = [axis.labels for axis in axes]
         return ((head, *rest) for head in first for rest in itertools.product(*others))
 
     @overload
@@ -105,14 +124,14 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __getitem__(self, key: Any) -> Persistable[PayloadT, Any]: ...
     def __getitem__(self, key: Any) -> Any:
         """The node of `key`; for a slice the family of so many places on the first axis. Raises UnknownMember, a KeyError."""
-        if isinstance(key, slice) and self.axes:
-            first, *others = [range(len(axis)) for axis in self.axes]
-            return self.part([first[key], *others])
-        return self.at(self._places(key))
+        if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
+            return self._derived(Sliced(key))
+        layout = self.layout
+        return self.at(self._places(key, layout.axes), layout)
 
     def __contains__(self, key: object) -> bool:
         try:
-            self._places(key)
+            self._places(key, self.axes)
         except UnknownMember:
             return False
         return True
@@ -123,39 +142,45 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __hash__(self) -> int:
         return id(self)
 
-    def _places(self, key: Any) -> list[int]:
-        if len(self.axes) == 1:
-            return [self.axes[0].place(key)]
-        if not issubclass(key.__class__, tuple) or len(key) != len(self.axes):
-            names = ", ".join(axis.name for axis in self.axes)
+    def _places(self, key: Any, axes: Sequence[Axis]) -> list[int]:
+        if len(axes) == 1:
+            return [axes[0].place(key)]
+        if not issubclass(key.__class__, tuple) or len(key) != len(axes):
+            names = ", ".join(axis.name for axis in axes)
             raise UnknownMember(
                 f"a key of {self!r} is a tuple ({names}), not {key!r:.60}; sel({names.partition(',')[0]}=...) selects by some of them",
                 axis=names,
                 label=key,
                 nearest=None,
             )
-        return [axis.place(label) for axis, label in zip(self.axes, key, strict=True)]
+        return [axis.place(label) for axis, label in zip(axes, key, strict=True)]
 
-    def at(self, places: Sequence[int]) -> Any:
-        """The node at these places, one for each axis."""
-        full = [pick if isinstance(pick, int) else 0 for pick in self._picks]
-        for number, place in zip(self._free, places, strict=True):
-            full[number] = cast("Sequence[int]", self._picks[number])[place]
-        known = self._live.get(tuple(full))
+    def at(self, places: Sequence[int], layout: Layout | None = None) -> Any:
+        """The node at these places, one for each axis; in an earlier `layout`, if one is given."""
+        layout = layout or self.layout
+        full = layout.full(places)
+        known = layout.live.get(full)
         if known is None:
-            known = self._recipe.make(full)
+            known = layout.recipe.make(full)
             if self._store is not None and known._store is not self._store:
-                if self._recipe.given:
+                if layout.recipe.given:
                     known = known._twin(self._store)
                 else:
                     known._store = self._store
-            known = self._live.setdefault(tuple(full), known)
+            known = layout.live.setdefault(full, known)
         return known
+
+    def prepare(self, layout: Layout, members: Iterable[Sequence[int]]) -> None:
+        """Find out what it takes to make these members, for all of them at once where that is quicker."""
+        full = [layout.full(places) for places in members]
+        for relation in layout.recipe.relations:
+            if relation.family.roots:
+                relation.family.prepare(relation.layout, dict.fromkeys(map(relation.of, full)))
 
     @property
     def nodes(self) -> Sequence[Persistable[PayloadT, Any]]:
         """The nodes by place: ``family.nodes[3]``, ``family.nodes[2:5]``; each made when asked for."""
-        return Members(self)
+        return Members(self, self.layout)
 
     @property
     def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
@@ -171,71 +196,49 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         and its axis is gone from what is left. Names that are no Python words go as ``**{"points.n": 100}``. Raises UnknownMember,
         UnknownParam.
         """
-        chosen: list[Sequence[int] | int] = [range(len(axis)) for axis in self.axes]
-        for number, axis in enumerate(self.axes):
-            if axis.name in labels:
-                chosen[number] = _selected(axis, axis.labels, labels.pop(axis.name))
-            wanted = {name: labels.pop(name) for name in axis.columns if name in labels}
-            for name, value in wanted.items():
-                chosen[number] = _matching(axis, name, value, chosen[number])
-            if len(wanted) == len(axis.columns) and not any(map(_several, wanted.values())):
-                chosen[number] = _single(chosen[number])
-        if labels:
-            accepted = [name for axis in self.axes for name in axis.columns]
-            wrong = next(iter(labels))
-            raise UnknownParam(f"{self!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
-        part = self.part(chosen)
+        part = self._derived(Selected(labels, repr(self)))
         return part if part.axes else part.at(())
 
     def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
-        """The family of these places on each axis; one place instead of several takes the axis away."""
-        picks = list(self._picks)
-        axes: list[Axis] = []
-        for number, axis, places in zip(self._free, self.axes, chosen, strict=True):
-            own = cast("Sequence[int]", picks[number])
-            picks[number] = own[places] if isinstance(places, int) else _through(own, places)
-            if not isinstance(places, int):
-                axes.append(axis if len(places) == len(axis) and places == range(len(axis)) else axis.taken(places))
-        part = self._copy()
-        part._picks = tuple(picks)
-        part._set_axes(axes)
-        return part
+        """The family of these places on each axis, which it keeps; one place instead of several takes the axis away."""
+        return self._with(self.layout.part(chosen))
 
     def rename(self, **names: str) -> Family[PayloadT]:
         """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
-        known = [name for axis in self.axes for name in axis.columns]
-        for name in names:
-            if name not in known:
-                raise UnknownParam(f"{self!r} has no axis {name!r}; its axes are {', '.join(known)}", name=name, accepted=known)
-        renamed = self._copy()
-        renamed.axes = tuple(
-            [
-                Axis({names.get(name, name): values for name, values in axis.columns.items()}, axis.labels)
-                if names.keys() & axis.columns
-                else axis
-                for axis in self.axes
-            ]
-        )
-        return renamed
+        return self._derived(Renamed(names, repr(self)))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""
-        bound = self._copy()
+        bound = self._derived(Layout.elsewhere)
         bound._store = open_store(store)
-        bound._live = WeakValueDictionary()
         return bound
 
-    def _copy(self) -> Family[PayloadT]:
-        twin: Family[PayloadT] = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+    def refresh(self) -> Family[PayloadT]:
+        """Look again at what lies outside: members come and go with it. Does nothing where nothing does, as for most families.
+
+        `run`, `plan`, `status`, `best`, `matrix` and `to_frame` do it by themselves. The value is the family itself.
+        """
+        self.refresh_once(set())
+        return self
+
+    def refresh_once(self, done: set[int]) -> None:
+        """As `refresh`, but for what is among `done`, to which the rest is added."""
+        if self._following is not None:
+            self._following.refresh(done)
+
+    def _derived(self, change: Callable[[Layout], Layout], *more: Root) -> Family[PayloadT]:
+        """The family that is this one with a change; where this one follows something, it does too."""
+        if self._following is None and not more:
+            return self._with(change(self.layout))
+        twin = self._with(None)
+        twin._following = (self._following or Following((), partial(_itself, self.layout))).changed(change, *more)
         return twin
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_live"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._live = WeakValueDictionary()
+    def _with(self, layout: Layout | None) -> Family[PayloadT]:
+        twin: Family[PayloadT] = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._fixed, twin._following = layout, None
+        return twin
 
     # used
 
@@ -257,6 +260,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def status(self) -> Counter[Status]:
         """How many members are in which status; the stores are asked for many at once."""
+        self.refresh()
         return survey.counts(self)
 
     def best(self, max: bool = True, by: str | Callable[[PayloadT], Any] | None = None) -> Persistable[PayloadT, Any]:  # noqa: A002
@@ -265,6 +269,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         `by`: the entry of dict payloads to go by, or a function of the payload. Payloads are loaded, none is generated: raises
         PayloadNotFound unless all are stored. NaN is never best.
         """
+        self.refresh()
         node: Persistable[PayloadT, Any] = survey.best(self, max, by)
         return node
 
@@ -274,7 +279,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
         out, unless `payload` is True: then every stored payload is loaded and stands in ``payload`` as it is. False loads none.
         """
-        return survey.frame(self, payload)
+        return survey.frame(self.refresh(), payload)
 
     def matrix(self, x: str | None = None, y: str | None = None, by: bool | str | Callable[[PayloadT], Any] | None = None) -> Matrix:
         """A picture of two axes, by default the last across and the one before it downwards.
@@ -284,7 +289,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         """
         from persistable.family.matrix import matrix
 
-        return matrix(self, x, y, by)
+        return matrix(self.refresh(), x, y, by)
 
     def __repr__(self) -> str:
         sizes = f" {TIMES} ".join(f"{axis.name} ({len(axis)})" for axis in self.axes)
@@ -297,13 +302,14 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
 
 class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
-    """The nodes of a family by place, without being there."""
+    """The nodes of a family by place, without being there. They stay the same ones, whatever the family looks at."""
 
-    def __init__(self, family: Family[PayloadT]) -> None:
+    def __init__(self, family: Family[PayloadT], layout: Layout) -> None:
         self._family = family
+        self._layout = layout
 
     def __len__(self) -> int:
-        return len(self._family)
+        return math.prod(self._layout.shape)
 
     @overload
     def __getitem__(self, index: int) -> Persistable[PayloadT, Any]: ...
@@ -311,16 +317,31 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
     def __getitem__(self, index: slice) -> list[Persistable[PayloadT, Any]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
-        rest = range(len(self))[index]
+            return list(self._made(map(self._places, range(len(self))[index])))
+        return self._family.at(self._places(range(len(self))[index]), self._layout)
+
+    def _places(self, rest: int) -> tuple[int, ...]:
         places: list[int] = []
-        for length in reversed(self._family.shape):
+        for length in reversed(self._layout.shape):
             rest, place = divmod(rest, length)
             places.append(place)
-        return self._family.at(places[::-1])
+        return tuple(places[::-1])
 
     def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:
-        return map(self._family.at, itertools.product(*map(range, self._family.shape)))
+        return self._made(itertools.product(*map(range, self._layout.shape)))
+
+    def _made(self, members: Iterator[tuple[int, ...]]) -> Iterator[Persistable[PayloadT, Any]]:
+        family, layout = self._family, self._layout
+        if not family.roots:
+            yield from (family.at(places, layout) for places in members)
+            return
+        while batch := list(itertools.islice(members, survey.BATCH)):
+            family.prepare(layout, batch)
+            yield from (family.at(places, layout) for places in batch)
+
+
+def _itself(layout: Layout) -> Layout:
+    return layout
 
 
 def _columns_of(rows: Any) -> dict[str, list[Any]]:
@@ -347,46 +368,3 @@ def _turned(rows: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
                 f"row {place} has {', '.join(row) or 'nothing'} where the first has {', '.join(names)}; give each row the same params"
             )
     return {name: [row[name] for row in rows] for name in names}
-
-
-def _several(wanted: Any) -> bool:
-    return isinstance(wanted, slice) or values_of(wanted) is not None
-
-
-def _single(places: Sequence[int] | int) -> Sequence[int] | int:
-    return places[0] if not isinstance(places, int) and len(places) == 1 else places
-
-
-def _selected(axis: Axis, labels: Sequence[Any], wanted: Any) -> Sequence[int] | int:
-    if isinstance(wanted, slice):
-        return [place for place, label in enumerate(labels) if _between(label, wanted)]
-    several = values_of(wanted)
-    return [axis.place(each) for each in several] if several is not None else axis.place(wanted)
-
-
-def _matching(axis: Axis, name: str, wanted: Any, among: Sequence[int] | int) -> Sequence[int] | int:
-    """Those of the places `among` where one column of several is as wanted; a single one if that leaves no choice."""
-    values = axis.columns[name]
-    allowed = [among] if isinstance(among, int) else among
-    if isinstance(wanted, slice):
-        return [place for place in allowed if _between(values[place], wanted)]
-    several = values_of(wanted)
-    known = [frozen(each) for each in (several if several is not None else [wanted])]
-    found = [place for place in allowed if frozen(values[place]) in known]
-    if not found:
-        column = Axis({name: list({frozen(value): None for value in values})})
-        for each in known:
-            column.place(each)
-    return found
-
-
-def _between(label: Any, wanted: Any) -> bool:
-    if wanted.step is not None:
-        raise ValueError(f"{wanted} has a step, which labels have not; use a slice of places: family[2:10:2]")
-    return bool((wanted.start is None or wanted.start <= label) and (wanted.stop is None or label <= wanted.stop))
-
-
-def _through(own: Sequence[int], places: Sequence[int]) -> Sequence[int]:
-    if isinstance(own, range) and isinstance(places, range) and len(places):
-        return own[places.start : places.stop if places.stop >= 0 else None : places.step]
-    return [own[place] for place in places]

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from persistable.core import Persistable, declaration_of
 from persistable.errors import MissingParam
 from persistable.family.axes import Axis, values_of
+from persistable.family.layout import Layout, layout_of
 from persistable.lineage import nodes_in
 from persistable.params.building import build
 from persistable.steps import Step
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
+    from persistable.family.following import Root
     from persistable.family.members import Family
 
 OPTIONS = (
@@ -42,11 +44,20 @@ class Column(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """An argument that is a member of another family, found by its places along these axes."""
+    """An argument that is a member of another family as that was laid out then, found by its places along these axes.
+
+    places: for each axis, which of its places the family has at each of ours; None where they are the same.
+    """
 
     slot: Slot
     family: Family[Any]
+    layout: Layout
     axes: tuple[int, ...]
+    places: tuple[Sequence[int] | None, ...]
+
+    def of(self, places: Sequence[int]) -> tuple[int, ...]:
+        """The places in the family of what belongs to these of ours."""
+        return tuple([places[axis] if its is None else its[places[axis]] for axis, its in zip(self.axes, self.places, strict=True)])
 
 
 class Recipe:
@@ -67,8 +78,8 @@ class Recipe:
         self.axes = tuple(axes)
         self._args = list(args)
         self._kwargs = dict(kwargs)
-        self._columns = columns
-        self._relations = relations
+        self.columns = columns
+        self.relations = relations
 
     @property
     def _call(self) -> Any:
@@ -77,10 +88,10 @@ class Recipe:
     def make(self, places: Sequence[int]) -> Any:
         """A new node: the member at these places along all axes."""
         args, kwargs = self._args.copy(), self._kwargs.copy()
-        for slot, axis, values in self._columns:
+        for slot, axis, values in self.columns:
             _put(args, kwargs, slot, values[places[axis]])
-        for slot, family, axes in self._relations:
-            _put(args, kwargs, slot, family.at([places[axis] for axis in axes]))
+        for relation in self.relations:
+            _put(args, kwargs, relation.slot, relation.family.at(relation.of(places), relation.layout))
         return self._call(*args, **kwargs)
 
     @property
@@ -90,7 +101,7 @@ class Recipe:
 
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""
-        return {_name(self.maker, slot): family for slot, family, _ in self._relations}
+        return {_name(self.maker, slot): family for slot, family, *_ in self.relations}
 
 
 def itself(node: Any) -> Any:
@@ -103,68 +114,128 @@ def of_nodes(name: str, axis: Axis, nodes: Sequence[Any]) -> Recipe:
     return Recipe(itself, name, [None], {}, [Column(0, 0, nodes)], [], [axis])
 
 
-def recipe_of(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any], joined: Mapping[str, Sequence[Any]] | None = None) -> Recipe:
-    """The recipe of all combinations of the axes among the arguments; `joined` are params whose values go together.
+class Blueprint:
+    """A call among whose arguments are axes: the recipe of all their combinations, made when it is asked for.
 
-    Raises UnknownParam and MissingParam, as a node with the first values would.
+    joined: params whose values go together. Raises UnknownParam and MissingParam, as a node with the first values would.
     """
-    arguments: dict[Slot, Any] = dict(enumerate(args))
-    arguments.update(kwargs.items())
-    sorter = _Sorter()
-    if joined:
-        axis = sorter.add(Axis(joined), "")
-        sorter.columns += [Column(name, axis, values) for name, values in joined.items()]
-    for slot, value in arguments.items():
-        sorter.take(slot, _name(maker, slot), value)
-    fixed: dict[Slot, Any] = {slot: None if slot in sorter.varying() else value for slot, value in arguments.items()}
-    _check(maker, len(args), {**fixed, **sorter.sample()})
-    _open(maker, fixed)
-    positional = [fixed.pop(place) for place in range(len(args))]
-    name = cast("str | None", fixed.get("payload_name")) or (maker.payload_name if isinstance(maker, Step) else declaration_of(maker).name)
-    return Recipe(maker, name, positional, cast("dict[str, Any]", fixed), sorter.columns, sorter.relations, sorter.named())
+
+    def __init__(
+        self, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any], joined: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
+        self._maker = maker
+        self._joined = joined or {}
+        self._arguments: dict[Slot, Any] = dict(enumerate(args))
+        self._arguments.update(kwargs.items())
+        self._lists = {slot: values for slot, value in self._arguments.items() if (values := self._listed(slot, value)) is not None}
+        self._families = {slot: value for slot, value in self._arguments.items() if is_family(value)}
+        fixed = {slot: None if slot in self._lists or slot in self._families else value for slot, value in self._arguments.items()}
+        firsts = {name: values[0] for name, values in (*self._joined.items(), *self._lists.items()) if values}
+        _check(maker, len(args), {**fixed, **firsts})
+        _open(maker, fixed)
+        self._positional = [fixed.pop(place) for place in range(len(args))]
+        self._named = cast("dict[str, Any]", fixed)
+        self.name = cast("str | None", fixed.get("payload_name")) or (
+            maker.payload_name if isinstance(maker, Step) else declaration_of(maker).name
+        )
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """What lies outside and decides which members there are."""
+        return tuple(dict.fromkeys(root for family in self._families.values() for root in family.roots))
+
+    def recipe(self) -> Recipe:
+        """The recipe, for the axes that the families among the arguments have now."""
+        axes = _Axes()
+        columns: list[Column] = []
+        if self._joined:
+            axis = axes.add(Axis(self._joined), "")
+            columns += [Column(name, axis, values) for name, values in self._joined.items()]
+        layouts: list[tuple[Slot, Family[Any], Layout]] = []
+        for slot in self._arguments:
+            if slot in self._families:
+                family = self._families[slot]
+                layouts.append((slot, family, family.layout))
+                for each in layouts[-1][2].axes:
+                    axes.add(each, _name(self._maker, slot))
+            elif slot in self._lists:
+                values = self._lists[slot]
+                columns.append(Column(slot, axes.add(Axis({_name(self._maker, slot): values}), ""), values))
+        relations = [axes.relation(slot, family, layout) for slot, family, layout in layouts]
+        columns = [Column(slot, axes.number(axis), values) for slot, axis, values in columns]
+        return Recipe(self._maker, self.name, self._positional, self._named, columns, relations, axes.named())
+
+    def layout(self) -> Layout:
+        """All that the recipe makes."""
+        return layout_of(self.recipe())
+
+    def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
+        return None if _name(self._maker, slot) == "tracked_persistable_dependencies" else values_of(value)
 
 
-class _Sorter:
-    """Sorts arguments into columns, relations and what is fixed, and finds the axes that are one."""
+class _Axes:
+    """The axes of a recipe as they are gathered from its arguments: those that are one are kept once.
+
+    Until all are there, they go by the number under which they were added: found axes may still be joined to others.
+    """
 
     def __init__(self) -> None:
-        self.columns: list[Column] = []
-        self.relations: list[Relation] = []
-        self._axes: list[Axis] = []
+        self._axes: list[Axis | None] = []
         self._from: list[str] = []
-
-    def take(self, slot: Slot, name: str, value: Any) -> None:
-        if getattr(value.__class__, "_is_family", False):
-            family: Family[Any] = value
-            self.relations.append(Relation(slot, family, tuple([self.add(axis, name) for axis in family.axes])))
-        elif name != "tracked_persistable_dependencies":
-            values = values_of(value)
-            if values is not None:
-                self.columns.append(Column(slot, self.add(Axis({name: values}), ""), values))
+        self._home: dict[int, int] = {}
+        self._joined_to: dict[int, int] = {}
 
     def add(self, axis: Axis, source: str) -> int:
-        """The number of `axis`; one that is the same is taken for it."""
+        """The number of `axis`; one that is the same, or is joined to it, is taken for it."""
+        same = next((number for number, known in enumerate(self._axes) if known is not None and known.same(axis)), None)
+        if same is None:
+            same = self._join(axis)
+        if same is None:
+            same = len(self._axes)
+            self._axes.append(axis)
+            self._from.append(source)
+        self._home[id(axis)] = same
+        return same
+
+    def _join(self, axis: Axis) -> int | None:
+        """Join `axis` to all that speak of the same things; the number of what they are now."""
+        into: int | None = None
         for number, known in enumerate(self._axes):
-            if known.same(axis):
-                return number
-        self._axes.append(axis)
-        self._from.append(source)
-        return len(self._axes) - 1
+            if known is None or not known.shares(axis):
+                continue
+            if into is None:
+                into, axis = number, known.joined(axis)
+            else:
+                axis = axis.joined(known)
+                self._axes[number] = None
+                self._joined_to[number] = into
+            self._axes[into] = axis
+        return into
+
+    def number(self, added: int) -> int:
+        """Which of the axes that are left the one added under that number has become."""
+        while added in self._joined_to:
+            added = self._joined_to[added]
+        return sum(axis is not None for axis in self._axes[:added])
+
+    def relation(self, slot: Slot, family: Family[Any], layout: Layout) -> Relation:
+        """The argument that is a member of `family`, now that all axes are there."""
+        numbers = [self.number(self._home[id(axis)]) for axis in layout.axes]
+        left = [axis for axis in self._axes if axis is not None]
+        places = [axis.places_of(left[number]) if axis.found else None for axis, number in zip(layout.axes, numbers, strict=True)]
+        same = [None if its == range(len(left[number])) else its for its, number in zip(places, numbers, strict=True)]
+        return Relation(slot, family, layout, tuple(numbers), tuple(same))
 
     def named(self) -> list[Axis]:
         """The axes, those from families under dotted names where names alone would clash."""
-        counts = Counter(name for axis in self._axes for name in axis.columns)
-        return [
-            axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1})
-            for axis, source in zip(self._axes, self._from, strict=True)
-        ]
+        left = [(axis, source) for axis, source in zip(self._axes, self._from, strict=True) if axis is not None]
+        counts = Counter(name for axis, _ in left for name in axis.columns)
+        return [axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1}) for axis, source in left]
 
-    def varying(self) -> set[Slot]:
-        return {each.slot for each in self.columns} | {each.slot for each in self.relations}
 
-    def sample(self) -> dict[Slot, Any]:
-        """The first value of each column, as far as there is one."""
-        return {slot: values[0] for slot, _, values in self.columns if values}
+def is_family(value: Any) -> bool:
+    """Whether it is a family, and not a class of some."""
+    return bool(getattr(value.__class__, "_is_family", False))
 
 
 def _put(args: list[Any], kwargs: dict[str, Any], slot: Slot, value: Any) -> None:
@@ -209,7 +280,7 @@ def _own_init(maker: Any) -> bool:
 
 
 def _holds_nodes(value: Any) -> bool:
-    return any(True for _ in nodes_in(value, Persistable)) or getattr(value.__class__, "_is_family", False)
+    return any(True for _ in nodes_in(value, Persistable)) or is_family(value)
 
 
 def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
