@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from persistable import notify as notify
     from persistable import params as params
     from persistable import stores as stores
+    from persistable.collected import Collected as Collected
     from persistable.command import Command as Command
     from persistable.connections import connection as connection
     from persistable.core import Persistable as Persistable
     from persistable.current import allocate as allocate
+    from persistable.current import committed as committed
     from persistable.current import progress as progress
     from persistable.current import rng as rng
     from persistable.current import scratch as scratch
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from persistable.fileio import FileIO as FileIO
     from persistable.fileio import fileio_for as fileio_for
     from persistable.fileio import register_fileio as register_fileio
+    from persistable.gathering import by_content as by_content
     from persistable.key import Key as Key
     from persistable.params import PersistableParams as PersistableParams
     from persistable.params import formerly as formerly
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from persistable.pipeline import Pipeline as Pipeline
     from persistable.planning import Plan as Plan
     from persistable.planning import plan as plan
+    from persistable.project import Project as Project
     from persistable.record import Record as Record
     from persistable.resources import Resources as Resources
     from persistable.resources import Retry as Retry
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from persistable.transfer import Upload as Upload
 
 __all__ = [
+    "Collected",
     "Command",
     "Family",
     "FileIO",
@@ -67,6 +72,7 @@ __all__ = [
     "PersistableParams",
     "Pipeline",
     "Plan",
+    "Project",
     "Record",
     "Resources",
     "Retry",
@@ -76,6 +82,8 @@ __all__ = [
     "Upload",
     "allocate",
     "any_of",
+    "by_content",
+    "committed",
     "connection",
     "errors",
     "events",
@@ -103,6 +111,7 @@ __all__ = [
 
 _MODULES = ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing")
 _HOME = {
+    "Collected": "collected",
     "Command": "command",
     "Family": "family",
     "FileIO": "fileio",
@@ -115,6 +124,7 @@ _HOME = {
     "PersistableParams": "params",
     "Pipeline": "pipeline",
     "Plan": "planning",
+    "Project": "project",
     "Record": "record",
     "Resources": "resources",
     "Retry": "resources",
@@ -124,6 +134,8 @@ _HOME = {
     "RunResult": "result",
     "allocate": "current",
     "any_of": "tolerant",
+    "by_content": "gathering",
+    "committed": "current",
     "connection": "connections",
     "fileio_for": "fileio",
     "formerly": "params",

@@ -6,7 +6,7 @@ before anything would begin; `run` drives it to the end; tests drive it with lis
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from persistable.key import Key, Place
@@ -367,7 +367,8 @@ def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
         elif issubclass(kind, list | tuple):
             stack.extend(reversed(target))
         elif hasattr(target, "targets"):
-            stack.extend(reversed(list(target.targets)))
+            listed: Any = target.targets  # a project has names for them
+            stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
         else:
             raise TypeError(f"{target!r:.80} is nothing to run: give nodes, lists or dicts of them, or a Pipeline")
     return found

@@ -1,21 +1,34 @@
 """`Project`: the one place where targets, a store, an executor and notifications come together."""
 
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from persistable import events
-from persistable.graph import Graph
+from persistable import events, generation, graph, planning, running
+from persistable.core import Persistable
+from persistable.errors import ConfigError, StoreError, UnknownMember
+from persistable.params.building import nearest
 from persistable.planning import Plan
+from persistable.project import carriers, file, layout, notices, overview, settings
+from persistable.project.making import made
+from persistable.project.names import check_names
 from persistable.result import RunResult
 from persistable.status import Status
+from persistable.stores.default import FOLDER, VARIABLE, beside
+from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
+    from persistable.graph import Graph
     from persistable.stores.base import Store
 
 
@@ -29,7 +42,12 @@ class Project(Mapping[str, Any]):
     default store if it is None. executor: a name, an executor, or a table such as ``{"kind": "processes", "workers": 4}``. limits,
     fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in ``persistable.toml``. folder: what relative paths
     count from, and where modules are imported from; the current folder if it is None. set: params, as for `load`.
+
+    Raises ConfigError, which says where, for what cannot be meant so; LineageCycle for targets that need each other.
     """
+
+    _file: Path | None = None
+    _where: str
 
     def __init__(
         self,
@@ -45,7 +63,32 @@ class Project(Mapping[str, Any]):
         set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the word of the command line
         **options: Any,
     ) -> None:
-        raise NotImplementedError
+        base = Path(folder).expanduser().absolute() if folder is not None else Path.cwd()
+        tables = {
+            "targets": targets,
+            "stages": stages,
+            "executor": executor,
+            "limits": limits,
+            "notify": notify,
+            "store": store if store is None else _store(base, store),
+        }
+        self._begin({name: value for name, value in {**tables, **options}.items() if value is not None}, base, "Project: ", hooks)
+        settings.apply(self._layout, settings.of_settings(set))
+
+    def _begin(self, tables: Mapping[str, Any], folder: Path, where: str, hooks: Sequence[events.Hook]) -> None:
+        check_names(tables, list(layout.KNOWN), where)
+        self._where = where
+        self._folder = folder
+        self._layout = layout.layout_of(_table(tables, "targets", where), _table(tables, "stages", where), where)
+        self._executor = tables.get("executor", "inline")
+        carriers.check(self._executor, f"{where}executor")
+        self._options = layout.options_of({name: tables[name] for name in layout.OPTIONS if name in tables}, where)
+        self._limits = layout.limits_of(tables.get("limits", {}), where)
+        self._hooks = [*hooks, *notices.hooks_of(tables.get("notify", {}), where)]
+        self._given_store = tables.get("store")
+        self._store: Store | None = None
+        self._made: dict[str, Any] = {}
+        self._lock = threading.RLock()
 
     @classmethod
     def load(
@@ -62,55 +105,113 @@ class Project(Mapping[str, Any]):
         (``["points.n=500"]``, or a mapping): each replaces what came before it, and is read with the type of its field. `environ` stands
         for the environment. `store`, else ``$PERSISTABLE_STORE``, takes the place of the one in the file.
 
-        Raises FileNotFoundError without a file, ConfigError, which says where, for what cannot be meant so.
+        Raises FileNotFoundError without a file, ConfigError, which says where, for what cannot be meant so, LineageCycle for targets that
+        need each other.
         """
-        raise NotImplementedError
+        found = file.find(path)
+        environ = os.environ if environ is None else environ
+        tables = file.read(found)
+        if store is not None or environ.get(VARIABLE):
+            tables["store"] = store if store is not None else environ[VARIABLE]
+        else:
+            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{file.shown(found)}: store")
+        project = cls.__new__(cls)
+        project._file = found
+        project._begin(tables, found.parent, f"{file.shown(found)}: ", ())
+        settings.apply(project._layout, settings.of_environment(environ, list(project._layout.targets)))
+        settings.apply(project._layout, settings.of_settings(set))
+        return project
 
     # the mapping
 
     def __getitem__(self, name: str) -> Any:
         """The target `name`, bound to the project's store. Raises UnknownMember, a KeyError, that suggests the nearest name."""
-        raise NotImplementedError
+        if name not in self._layout.targets:
+            self._unknown(name, list(self._layout.targets), "target")
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = made(self._layout.targets[name], self.__getitem__, self._folder, self.store)
+            return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError
+        return iter(self._layout.targets)
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return len(self._layout.targets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layout.targets
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # that of Mapping would make all targets
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def _unknown(self, name: str, accepted: list[str], axis: str) -> NoReturn:
+        near = nearest(str(name), accepted)
+        hint = f"; did you mean {near!r}?" if near else ""
+        known = f" ({', '.join(accepted)})" if accepted else ""
+        raise UnknownMember(f"{self!r} has no {axis} named {name!r}{hint}{known}", axis=axis, label=name, nearest=near)
 
     @property
     def targets(self) -> Mapping[str, Any]:
-        """Name to target: the project itself, as a mapping that cannot be run."""
-        raise NotImplementedError
+        """Name to target; each is made when it is asked for."""
+        return _Targets(self)
 
     @property
     def stages(self) -> Mapping[str, tuple[str, ...]]:
         """Stage to the names of its targets, in the order in which stages are run."""
-        raise NotImplementedError
+        return MappingProxyType(self._layout.stages)
 
     @property
     def store(self) -> Store:
         """The store of targets that name none."""
-        raise NotImplementedError
+        if self._store is None:
+            try:
+                given = self._given_store
+                self._store = open_store(given) if given is not None else planning.default_store()
+            except (TypeError, ValueError, StoreError) as error:
+                where = f"{self._where}store"
+                raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+        return self._store
 
     @property
     def file(self) -> Path | None:
         """The ``persistable.toml`` it was loaded from; None for one made in Python."""
-        raise NotImplementedError
+        return self._file
 
     @property
     def folder(self) -> Path:
         """What relative paths count from, and where modules are imported from."""
-        raise NotImplementedError
+        return self._folder
 
     # used
 
     def names(self, *names: str) -> list[str]:
-        """The targets that stage or target names stand for, each once, in order; without names, all of all stages, else all targets.
+        """The targets that stage or target names stand for, each once, in order; without names, those of all stages, else all targets.
 
         Raises UnknownMember, a KeyError, that suggests the nearest name.
         """
-        raise NotImplementedError
+        return list(dict.fromkeys(name for batch in self._batches(names) for name in batch))
+
+    def _batches(self, names: Sequence[str]) -> list[list[str]]:
+        """What is run one after the other: each stage by itself, targets that stand side by side together."""
+        stages, targets = self._layout.stages, self._layout.targets
+        batches: list[list[str]] = []
+        together = False
+        for name in names or stages or targets:
+            if name in stages:
+                batches.append(list(stages[name]))
+                together = False
+            elif name not in targets:
+                self._unknown(name, [*stages, *targets], "stage or target")
+            elif together:
+                batches[-1].append(name)
+            else:
+                batches.append([name])
+                together = True
+        return batches
 
     def run(self, *names: str, **options: Any) -> RunResult:
         """Generate what is missing of these stages and targets, and only that; without names, all stages in order, or all targets.
@@ -120,27 +221,115 @@ class Project(Mapping[str, Any]):
 
         Raises RunFailed, whose ``.result`` is that of all stages so far, unless ``errors="return"``.
         """
-        raise NotImplementedError
+        batches = [[self[name] for name in batch] for batch in self._batches(names)]
+        options = {"limits": self._limits, **self._options, **options}
+        options["hooks"] = [*self._hooks, *options.get("hooks", ())]
+        raising = options.pop("errors", "raise")
+        if raising not in ("raise", "return"):
+            raise ValueError(f'errors is "raise" or "return"; it was {raising!r}')
+        store = options.pop("store", None) or self.store
+        given, workers = options.pop("executor", self._executor), options.pop("max_workers", None)
+        result = RunResult(store)
+        with carriers.carrier(given, workers, f"{self._where}executor") as carrier:
+            for batch in batches:
+                _add(result, running.run(batch, executor=carrier, store=store, errors="return", **options))
+                if result.failures:
+                    break
+        if result.failures and raising == "raise":
+            raise result.failed()
+        return result
 
     def plan(self, *names: str, **options: Any) -> Plan:
-        """What `run` would do, and why; nothing is touched."""
-        raise NotImplementedError
+        """What `run` would do, and why; nothing is touched. `options` are those of `persistable.plan`."""
+        own: dict[str, Any] = {"store": self.store}
+        if "failed" in self._options:
+            own["failed"] = self._options["failed"]
+        return planning.plan([self[name] for name in self.names(*names)], **{**own, **options})
 
     def put(self, name: str, payload: Any) -> Any:
         """Store `payload` as that of the target `name`, and mark its record as put in by hand; the value is the node.
 
-        Raises TypeError for a target that is no single node.
+        Raises TypeError for a target that is no single node, what `_validate_payload` raises, and PayloadNotRepresentable.
         """
-        raise NotImplementedError
+        node = self[name]
+        if not isinstance(node, Persistable):
+            raise TypeError(
+                f"{name} is {node!r:.60}, which has no payload of its own; put it into one of its nodes, such as project[{name!r}][key]"
+            )
+        held: Any = node
+        held.validate_payload(payload)
+        held._check_params()
+        held._payload = generation.persist(held, held._use(), payload, made="put")
+        return held
 
     def status(self, *names: str) -> dict[str, Counter[Status]]:
-        """How many payloads of each target (by default: of all) are in which status."""
-        raise NotImplementedError
+        """How many payloads of each of these stages and targets, by default of all targets, are in which status."""
+        return {name: overview.counts(self[name], self.store) for name in (self.names(*names) if names else self)}
 
     def lineage(self, *names: str, **options: Any) -> Graph:
         """All targets, or those named, and what they are made from, as a picture; options as for `persistable.graph.lineage`."""
-        raise NotImplementedError
+        targets = [self[name] for name in (self.names(*names) if names else self)]
+        return graph.lineage(*[node for node, _ in planning.pairs(targets, self.store)], **options)
 
     def check(self) -> None:
         """Make every target, so that whatever is wrong with one is raised now. Nothing is generated."""
-        raise NotImplementedError
+        for name in self:
+            self[name]
+
+    def __repr__(self) -> str:
+        stages = f"; stages: {', '.join(self._layout.stages)}" if self._layout.stages else ""
+        return f"<Project{f' {file.shown(self._file)}' if self._file else ''}: {', '.join(self) or 'empty'}{stages}>"
+
+    def _repr_html_(self) -> str:
+        return overview.html(self, self._layout.stages, self.store, self._folder.name if self._file else "Project")
+
+
+class _Targets(Mapping[str, Any]):
+    """The targets of a project by name."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def __getitem__(self, name: str) -> Any:
+        return self._project[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._project)
+
+    def __len__(self) -> int:
+        return len(self._project)
+
+    def __repr__(self) -> str:
+        return f"<targets: {', '.join(self)}>"
+
+
+def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{where}{name} is {found!r:.60}; give a table", where=f"{where}{name}", accepted=[])
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _store(folder: Path, given: Any, where: str = "Project: store") -> Any:
+    """A store as a file in `folder` names it: relative paths count from there."""
+    if isinstance(given, str | list | tuple):
+        layers: Any = list(given) if not isinstance(given, str) else given  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        if isinstance(layers, list) and not layers:
+            raise ConfigError(f"{where} is an empty list; name one layer at least", where=where, accepted=[])
+        if isinstance(layers, str) or all(isinstance(layer, str | dict) for layer in layers):
+            return beside(str(folder), layers)
+        return layers
+    if isinstance(given, dict | int | float):
+        raise ConfigError(f"{where} is {given!r:.60}; give one URL or path as text, or a list of layers", where=where, accepted=[])
+    return given
+
+
+def _add(total: Any, part: Any) -> None:
+    """Put the outcome of one more stage to those before it: what was done there is reused here, and stays done."""
+    for key, outcome in part._nodes.items():
+        if key not in total._nodes or outcome[2] != "reused":
+            total._nodes[key] = outcome
+    total._held.update(part._held)
+    total.failures.extend(part.failures)
+    total.skipped.update(part.skipped)
+    total.seconds += part.seconds

@@ -9,6 +9,7 @@ from typing import Any, cast
 VARIABLE = "PERSISTABLE_STORE"
 PROJECT_FILE = "persistable.toml"
 FOLDER = "persistable-data"
+_RELATIVE = "sqlite:///"
 
 
 def default_url() -> str | list[Any]:
@@ -20,17 +21,32 @@ def default_url() -> str | list[Any]:
     named = os.environ.get(VARIABLE)
     if named:
         return named
-    folder = os.getcwd()
+    file = nearest_file(os.getcwd())
+    while file is not None:
+        store = _store_in(file)
+        folder = os.path.dirname(file)
+        if store is not None:
+            return beside(folder, store)
+        parent = os.path.dirname(folder)
+        file = nearest_file(parent) if parent != folder else None
+    return FOLDER
+
+
+def nearest_file(folder: str) -> str | None:
+    """The ``persistable.toml`` in `folder`, else in the nearest folder above it; None without one."""
     while True:
         file = os.path.join(folder, PROJECT_FILE)
         if os.path.isfile(file):
-            store = _store_in(file)
-            if store is not None:
-                return _from(folder, store) if isinstance(store, str) else [_from(folder, layer) for layer in store]
+            return file
         parent = os.path.dirname(folder)
         if parent == folder:
-            return FOLDER
+            return None
         folder = parent
+
+
+def beside(folder: str, store: str | list[Any]) -> str | list[Any]:
+    """The URL, path or layers that a file in `folder` names, with relative paths made absolute."""
+    return _from(folder, store) if isinstance(store, str) else [_from(folder, layer) for layer in store]
 
 
 def _from(folder: str, layer: Any) -> Any:
@@ -38,6 +54,8 @@ def _from(folder: str, layer: Any) -> Any:
     if isinstance(layer, dict):
         facts = cast("dict[str, Any]", layer)
         return {**facts, "url": _from(folder, facts["url"])} if isinstance(facts.get("url"), str) else facts
+    if layer.startswith(_RELATIVE) and layer[len(_RELATIVE) : len(_RELATIVE) + 1] not in ("", "/"):
+        return _RELATIVE + os.path.join(folder, layer.removeprefix(_RELATIVE))
     return layer if "://" in layer else os.path.join(folder, os.path.expanduser(layer))
 
 

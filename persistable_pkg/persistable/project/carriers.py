@@ -1,0 +1,74 @@
+"""Executors from what a project says of them: a name, or a table of a kind and its options."""
+
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any, cast
+
+from persistable import executors
+from persistable.project.kinds import parameters_of
+from persistable.project.leaves import wrong
+from persistable.project.names import check_names, unknown
+from persistable.project.values import read
+
+_NO_KINDS = ("Executor", "FuturesExecutor")
+_WORKERS = ("max_workers", "num_cpus", "n_workers")
+"""What ``workers`` is called by the executors themselves."""
+
+
+def kinds() -> dict[str, str]:
+    """The name that files use, ``processes``, to that of the class, ``ProcessExecutor``."""
+    found = {name.removesuffix("Executor").lower(): name for name in executors.__all__ if name not in _NO_KINDS}
+    usual = {"threads": found.pop("thread"), "processes": found.pop("process")}
+    return {**found, **usual}
+
+
+def check(given: Any, where: str) -> None:
+    """Raise ConfigError unless `given` is an executor, or names a kind that there is; its options are checked when it is made."""
+    if isinstance(given, futures.Executor) or hasattr(given, "submit_for"):
+        return
+    kind = given
+    if isinstance(given, Mapping):
+        table = cast("Mapping[str, Any]", given)
+        if "kind" not in table:
+            raise wrong(dict(table), where, f'a kind too, such as kind = "processes" ({", ".join(sorted(kinds()))})')
+        kind, where = table["kind"], f"{where}.kind"
+    if not isinstance(kind, str):
+        raise wrong(kind, where, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
+    if kind not in kinds():
+        raise unknown(kind, sorted(kinds()), f"{where}: ")
+
+
+@contextmanager
+def carrier(given: Any, max_workers: int | None, where: str) -> Generator[Any]:
+    """The executor that `given` stands for; one that is made here is shut down here. Raises ConfigError for options it does not take."""
+    check(given, where)
+    if not isinstance(given, str | Mapping):
+        yield given
+        return
+    with _made(given, max_workers, where) as made:
+        yield made
+
+
+def _made(given: str | Mapping[str, Any], max_workers: int | None, where: str) -> Any:
+    table: dict[str, Any] = {"kind": given} if isinstance(given, str) else dict(given)
+    kind: str = table.pop("kind")
+    cls: Any = getattr(executors, kinds()[kind])
+    fields = parameters_of(cls, skip=1)
+    workers = next((name for name in _WORKERS if name in fields.kinds), None)
+    if max_workers is not None and workers is not None:
+        table.pop("workers", None)
+        table[workers] = max_workers
+    elif "workers" in table and workers is not None:
+        table[workers] = table.pop("workers")
+    if "address" in table and "client_or_address" in fields.kinds:
+        table["client_or_address"] = table.pop("address")
+    if not fields.open:
+        accepted = ["workers" if name == workers else "address" if name == "client_or_address" else name for name in fields.kinds]
+        check_names([name for name in table if name not in fields.kinds], ["kind", *accepted], where)
+    return cls(**{name: read(fields.kinds.get(name, Any), value, f"{where}.{name}") for name, value in table.items()})

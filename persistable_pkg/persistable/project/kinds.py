@@ -1,0 +1,125 @@
+"""Annotations: what they are without their markers, and those of all fields of a class or parameters of a function."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from persistable.params.fields import spec_of
+
+
+class Fields(NamedTuple):
+    """What may be given by name: each name with its type, the defaults there are, and whether any other name may be given too."""
+
+    kinds: dict[str, Any]
+    defaults: dict[str, Any]
+    open: bool = False
+
+
+def bare(kind: Any) -> Any:
+    """The type that an annotation is about: without `Annotated` and its like, `Any` where it cannot be known."""
+    while True:
+        if kind is None:
+            return type(None)
+        if kind is inspect.Parameter.empty or isinstance(kind, str | typing.ForwardRef):
+            return Any
+        if isinstance(kind, typing.TypeVar):
+            kind = kind.__bound__ or Any
+        elif hasattr(kind, "__metadata__"):
+            kind = kind.__origin__
+        elif typing.get_origin(kind) in (typing.Final, typing.Required, typing.NotRequired):
+            kind = typing.get_args(kind)[0]
+        elif type(kind).__name__ == "InitVar":
+            kind = kind.type
+        elif type(kind).__name__ == "TypeAliasType":
+            kind = kind.__value__
+        elif hasattr(kind, "__supertype__"):
+            kind = kind.__supertype__
+        else:
+            return kind
+
+
+def in_words(kind: Any) -> str:
+    """A type as its reader would write it."""
+    kind = bare(kind)
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+
+
+def fields_of(cls: Any) -> Fields:
+    """The fields of a params class, named tuple or typed dict."""
+    hints = hints_of(cls)
+    spec = spec_of(cls) if isinstance(cls, type) and not typing.is_typeddict(cls) and not hasattr(cls, "_fields") else None
+    if spec is None:
+        return Fields(hints, {})
+    kinds = {field.alias: hints.get(field.attr, Any) for field in spec.fields if field.alias is not None}
+    kinds.update({name: hints.get(name, Any) for name in spec.also_accepts})
+    defaults = {field.alias: default_of(cls, field.attr) for field in spec.fields if field.alias is not None and not field.required}
+    return Fields(kinds, defaults, spec.extras)
+
+
+def default_of(cls: Any, name: str) -> Any:
+    """The default of a field, made anew; None where there is none."""
+    model = getattr(cls, "model_fields", {}).get(name)
+    if model is not None:
+        return model.get_default(call_default_factory=True)
+    declared = getattr(cls, "__dataclass_fields__", {}).get(name)
+    if declared is not None:
+        missing = sys.modules["dataclasses"].MISSING
+        if declared.default_factory is not missing:
+            return declared.default_factory()
+        return None if declared.default is missing else declared.default
+    for attribute in getattr(cls, "__attrs_attrs__", ()):
+        if attribute.name == name:
+            factory = getattr(attribute.default, "factory", None)
+            if factory is None:
+                return attribute.default
+            return None if attribute.default.takes_self else factory()
+    return None
+
+
+def parameters_of(function: Callable[..., Any], skip: int = 0) -> Fields:
+    """The parameters of a function or of a class's `__init__`, without the first `skip` of them."""
+    called: Any = cast("Any", function).__init__ if isinstance(function, type) else function
+    hints = hints_of(called)
+    kinds: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    more = False
+    for parameter in list(inspect.signature(called).parameters.values())[skip:]:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            more = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            kinds[parameter.name] = hints.get(parameter.name, Any)
+            if parameter.default is not parameter.empty:
+                defaults[parameter.name] = parameter.default
+    return Fields(kinds, defaults, more)
+
+
+def hints_of(thing: Any) -> dict[str, Any]:
+    """The annotations of a class or function, evaluated; `Any` for each that cannot be."""
+    try:
+        return typing.get_type_hints(thing, include_extras=True)
+    except Exception:  # noqa: BLE001 - one name that only a type checker knows spoils them all
+        return {name: _evaluated(annotation, names) for name, annotation, names in _annotations(thing)}
+
+
+def _annotations(thing: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    for owner in reversed(thing.__mro__) if isinstance(thing, type) else [thing]:
+        module = sys.modules.get(getattr(owner, "__module__", ""))
+        names = {**(vars(module) if module is not None else {}), **(vars(owner) if isinstance(owner, type) else {})}
+        for name, annotation in getattr(owner, "__annotations__", {}).items():
+            yield name, annotation, names
+
+
+def _evaluated(annotation: Any, names: Mapping[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(names))
+    except Exception:  # noqa: BLE001 - whatever a name that cannot resolve leads to
+        return Any

@@ -1,0 +1,101 @@
+"""Params from the environment and from ``--set``, put over those of the file."""
+
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from persistable.errors import ConfigError
+from persistable.project.layout import Layout, Target
+from persistable.project.leaves import wrong
+from persistable.project.names import unknown
+from persistable.project.values import Text, literal
+
+PREFIX = "PERSISTABLE_PARAMS__"
+"""An environment variable sets a param: this, the target, ``__``, and the field; more ``__`` lead into nested params."""
+
+
+class Change(NamedTuple):
+    """One param to be set: the target and the fields that lead to it, the value, and how errors call the place it comes from."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+
+def of_environment(environ: Mapping[str, str], targets: Sequence[str]) -> Iterator[Change]:
+    """The params that environment variables set. A target is found whatever the case, and ``_`` may stand for ``-``."""
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX):
+            name, _, rest = variable.removeprefix(PREFIX).partition("__")
+            if not rest:
+                raise ConfigError(f"{variable} names no field; write {PREFIX}target__field", where=variable, accepted=list(targets))
+            near = [target for target in targets if _plain(target) == _plain(name)]
+            target = name if name in targets or len(near) != 1 else near[0]
+            yield Change((target, *rest.split("__")), Text(environ[variable], variable), variable)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def of_settings(given: Sequence[str] | Mapping[str, Any]) -> Iterator[Change]:
+    """The params that ``["points.n=500"]``, ``{"points.n": 500}`` or ``{"points": {"n": 500}}`` set. Text is read by the field's type."""
+    if isinstance(given, Mapping):
+        yield from _of_mapping(given, ())
+        return
+    if isinstance(given, str):
+        raise TypeError(f'set is the text {given!r}; give a list of such: set=["{given}"]')
+    for setting in given:
+        path, sign, text = setting.partition("=")
+        source = f"--set {path.strip()}"
+        if not sign:
+            raise ConfigError(f"--set {setting} gives no value; write target.field=value", where=source, accepted=[])
+        yield Change(tuple(path.strip().split(".")), Text(text, source), source)
+
+
+def _of_mapping(given: Mapping[str, Any], before: tuple[str, ...]) -> Iterator[Change]:
+    for name, value in given.items():
+        path = (*before, *str(name).split("."))
+        if isinstance(value, Mapping) and not before:
+            yield from _of_mapping(cast("Mapping[str, Any]", value), path)
+        else:
+            source = f"set {'.'.join(path)}"
+            yield Change(path, Text(value, source) if isinstance(value, str) else value, source)
+
+
+def apply(layout: Layout, changes: Iterator[Change]) -> None:
+    """Put `changes` over the params of the targets. Raises ConfigError for targets that do not exist."""
+    for (name, *fields), value, source in changes:
+        if name not in layout.targets:
+            raise unknown(name, list(layout.targets), f"{source}: ")
+        if not all(fields) or not fields:
+            raise ConfigError(f"{source} names no field; write {name}.field", where=source, accepted=[])
+        target = layout.targets[name]
+        if target.ready is not None:
+            raise ConfigError(
+                f"{source}: {name} was given ready made, so its params are fixed; give a table with `use` and `params` instead",
+                where=source,
+                accepted=[],
+            )
+        _change(target, fields, value, source)
+
+
+def _change(target: Target, fields: Sequence[str], value: Any, source: str) -> None:
+    if fields[0] in target.over and len(fields) == 1:
+        axis = literal(value) if isinstance(value, Text) else value
+        if not isinstance(axis, list):
+            raise wrong(value, source, f"a list, since {fields[0]} is an axis of {target.name}")
+        target.over[fields[0]] = [Text(item, source) if isinstance(item, str) else item for item in axis]
+        return
+    table = target.params
+    for name in fields[:-1]:
+        inner = table.get(name)
+        if isinstance(inner, Text):
+            inner = literal(inner)
+        table[name] = dict(cast("Mapping[str, Any]", inner)) if isinstance(inner, Mapping) else {}
+        table = table[name]
+    table[fields[-1]] = value
