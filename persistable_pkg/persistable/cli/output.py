@@ -1,0 +1,199 @@
+"""How answers look: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TextIO
+
+MANY_ROWS = 300
+"""Longer tables are written plainly, in a terminal too: drawing them would take seconds."""
+
+_answers: TextIO | None = None
+
+
+class Column(NamedTuple):
+    """One column of a table. right: its cells are numbers. long: it is cut where a terminal ends."""
+
+    name: str
+    right: bool = False
+    long: bool = False
+
+
+def reserve() -> None:
+    """From now on standard output is for answers alone: what users' code prints goes to standard error."""
+    global _answers
+    if _answers is None:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+        _answers = os.fdopen(kept, "w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def stream() -> TextIO:
+    """Where answers go."""
+    return sys.stdout if _answers is None else _answers
+
+
+def write(text: str) -> None:
+    """Answer with these lines."""
+    stream().write(text + "\n")
+
+
+def write_bytes(pieces: Iterable[Any]) -> None:
+    """Answer with these bytes."""
+    out = stream()
+    out.flush()
+    for piece in pieces:
+        out.buffer.write(piece)
+    out.buffer.flush()
+
+
+def note(text: str) -> None:
+    """Say something beside the answer."""
+    sys.stderr.write(printable(text, lines=True) + "\n")
+
+
+def write_json(answer: Any) -> None:
+    """Answer with one JSON document."""
+    write(json.dumps(answer, indent=1, default=str))
+
+
+def write_json_list(items: Iterable[Any]) -> None:
+    """Answer with a JSON list, an item a line, each written as it comes."""
+    out = stream()
+    between = "[\n"
+    for item in items:
+        out.write(between + json.dumps(item, default=str))
+        between = ",\n"
+    out.write("\n]\n" if between != "[\n" else "[]\n")
+
+
+def flush() -> None:
+    """Have everything written."""
+    sys.stdout.flush()
+    if _answers is not None:
+        _answers.flush()
+
+
+def abandon() -> None:
+    """Nobody reads any more: what is still to be written goes nowhere, also at the end of the process."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    if _answers is not None:
+        os.dup2(nowhere, _answers.fileno())
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """`text` without what would steer a terminal; line ends stay where `lines` is true."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or (lines and c == "\n") else repr(c)[1:-1] for c in text)
+
+
+def on_terminal() -> bool:
+    """Whether a person looks at the answers in a terminal."""
+    return stream().isatty()
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], colours: bool = True) -> None:
+    """Answer with a table; its cells are texts and numbers."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    if on_terminal() and colours and len(rows) <= MANY_ROWS and _draw(columns, cells):
+        return
+    write_plain(columns, cells, _terminal_width() if on_terminal() else None)
+
+
+def write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
+    """A table of aligned text; lines end at `limit` characters."""
+    heads = [column.name.upper() for column in columns]
+    widths = [max(map(_width, (head, *texts))) for head, texts in zip(heads, zip(*cells, strict=True), strict=True)] if cells else []
+    if not cells:
+        widths = [len(head) for head in heads]
+    out = stream()
+    for row in (heads, *cells):
+        line = "  ".join(_padded(text, width, column.right) for text, width, column in zip(row, widths, columns, strict=True)).rstrip()
+        out.write((line if limit is None or len(line) <= limit else line[: limit - 1] + "…") + "\n")
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    gap = " " * (width - _width(text))
+    return gap + text if right else text + gap
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> bool:
+    """Whether rich was there to draw it."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(
+            Text(column.name),
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if column.long else None,
+            min_width=10 if column.long else None,
+        )
+    for row in cells:
+        drawn.add_row(
+            *(Text(text, style=_STYLES.get(text, _STYLES.get(f"in {column.name}", ""))) for text, column in zip(row, columns, strict=True))
+        )
+    drawn.expand = any(column.long for column in columns)
+    Console(file=stream(), highlight=False, soft_wrap=False).print(drawn)
+    return True
+
+
+_STYLES = {
+    "done": "green",
+    "stale": "yellow",
+    "running": "cyan",
+    "failed": "bold red",
+    "blocked": "red",
+    "corrupt": "bold red",
+    "damaged": "bold red",
+    "missing": "bold red",
+    "generate": "cyan",
+    "reuse": "green",
+    "leave": "red",
+    "0": "dim",
+    "in key": "cyan",
+    "in params": "dim",
+}
+
+
+def shown_params(params: dict[str, Any]) -> str:
+    """A params tree in one line: ``n=100 scale="one two"``."""
+    return " ".join(f"{name}={_short(value)}" for name, value in params.items())
+
+
+def value_in_words(value: Any) -> str:
+    """A value of a params tree: text as it is where that is clear, everything else as JSON."""
+    if isinstance(value, str) and value and not any(c.isspace() or c in '"=' for c in value):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _short(value: Any) -> str:
+    text = value_in_words(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,27 @@
+"""What is wrong with how the command was called, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from persistable.errors import PersistableError
+
+SHOWN = 12
+
+
+class BadUsage(PersistableError, ValueError):
+    """The command cannot mean anything as it stands. Its exit status is 2."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """``did you mean points?``, or what there is, as the end of a sentence about an unknown name."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    folded = {text.casefold(): text for text in names}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {folded[close[0]]}?"
+    if not names:
+        return "there are none"
+    return f"there are {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

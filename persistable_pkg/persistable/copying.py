@@ -1,0 +1,106 @@
+"""Payloads and their records from one store to another: verified on the way, the record last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from persistable import stored
+from persistable.errors import PayloadCorrupted
+from persistable.inventory import Entry
+from persistable.key import Key
+from persistable.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
+from persistable.stores.base import Store
+
+_PIECE = 1 << 22
+_AT_ONCE = 1 << 20
+
+
+class Copied(NamedTuple):
+    """One payload: its key, bytes that were copied, and whether they were there already."""
+
+    key: Key
+    size: int
+    there: bool
+
+
+def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copied]:
+    """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
+
+    What `target` has, sound, is not copied again, whoever made it. Raises PayloadCorrupted where the bytes are not those the record names;
+    nothing of that payload is then visible in `target`.
+    """
+    for entry in found:
+        record = entry.record
+        if record is None:
+            raise PayloadCorrupted(
+                f"the record of {entry.place} in {source.url} is damaged, so it cannot be copied; generate it again or remove it",
+                key=entry.key,
+                expected="a record",
+                found="damage",
+            )
+        if _is_there(target, entry):
+            yield Copied(record.key, 0, True)
+            continue
+        _copy_one(entry, record, source, target)
+        yield Copied(record.key, record.size, False)
+
+
+def _is_there(target: Store, entry: Entry) -> bool:
+    have = stored.peek(target, entry.place)
+    return isinstance(have, Record) and stored.missing_file(target, have) is None
+
+
+def _copy_one(entry: Entry, record: Record, source: Store, target: Store) -> None:
+    old = stored.peek(target, entry.place)
+    for file in record.files:
+        _copy_file(record, file, source, target)
+    target.put(entry.place.path + SUFFIX, record.to_bytes())
+    target.delete(entry.place.path + FAILED_SUFFIX)
+    kept = {file.path for file in record.files}
+    for path in stored.files_of(target, entry.place, old) if isinstance(old, Record) else ():
+        if path not in kept:
+            target.delete(path)
+
+
+def _copy_file(record: Record, file: FileFact, source: Store, target: Store) -> None:
+    try:
+        if file.size <= _AT_ONCE:
+            data = source.get(file.path)
+            _check(record, file, len(data), blake3(data).hexdigest())
+            target.put(file.path, data)
+            return
+        hasher, size = blake3(), 0
+        with source.read(file.path) as reading, target.write(file.path) as writing:
+            while piece := reading.read(_PIECE):
+                hasher.update(piece)
+                size += len(piece)
+                _write_all(writing, piece)
+            _check(record, file, size, hasher.hexdigest())  # inside the block: a wrong file never becomes visible
+    except FileNotFoundError as error:
+        raise PayloadCorrupted(
+            f"{file.path}, which the record of {record.key} names, is not in {source.url}; generate it again",
+            key=record.key,
+            expected=file.path,
+            found="nothing",
+        ) from error
+
+
+def _write_all(file: object, data: bytes) -> None:
+    view = memoryview(data)
+    while view.nbytes:
+        written: int | None = file.write(view)  # type: ignore[attr-defined]
+        view = view[view.nbytes if written is None else written :]
+
+
+def _check(record: Record, file: FileFact, size: int, digest: str) -> None:
+    if size != file.size or digest != file.digest:
+        raise PayloadCorrupted(
+            f"the payload of {record.key} at {file.path} is not what its record names: "
+            f"{size} bytes of digest {digest[:8]}, expected {file.size} of {file.digest[:8]}; generate it again",
+            key=record.key,
+            expected=file.digest,
+            found=digest,
+        )

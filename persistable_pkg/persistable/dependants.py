@@ -1,0 +1,103 @@
+"""What was made from a payload, and from what a payload was made: found from records alone, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from persistable import claims, stored
+from persistable.inventory import Entry, entries
+from persistable.key import Key, Place
+from persistable.stores.base import Store
+
+
+class Removal(NamedTuple):
+    """One payload that is to be removed, or not. kept: why it will stay, in words; empty where it goes. named: it was asked for itself."""
+
+    place: Place
+    size: int
+    named: bool
+    kept: str
+
+
+def dependants(store: Store, keys: Iterable[Key]) -> list[Entry]:
+    """What is stored and was made from `keys`, at any remove, the farthest first; `keys` themselves are not in it.
+
+    Every record is read. Payloads on the way that are not stored, or not any more, are bridged by what records say of their lineage.
+    """
+    held = {entry.key: entry for entry in entries(store)}
+    fed: dict[Key, list[Key]] = {}
+    for key, sources in _sources(held):
+        for source in sources:
+            fed.setdefault(source, []).append(key)
+    return [held[key] for key in reversed(_reached(keys, fed)) if key in held]
+
+
+def lineage(store: Store, keys: Iterable[Key]) -> list[Entry]:
+    """What is stored and `keys` were made from, at any remove, the farthest first; `keys` themselves are not in it."""
+    held = {entry.key: entry for entry in entries(store)}
+    made_from: dict[Key, list[Key]] = {}
+    for key, sources in _sources(held):
+        made_from.setdefault(key, []).extend(sources)
+    return [held[key] for key in reversed(_reached(keys, made_from)) if key in held]
+
+
+def _sources(held: Mapping[Key, Entry]) -> Iterator[tuple[Key, list[Key]]]:
+    """Each node that records speak of, and what is directly upstream of it."""
+    for key, entry in held.items():
+        if entry.record is None:
+            continue
+        yield key, list(entry.record.upstream.values())
+        for path, facts in entry.record.lineage.items():
+            other = Key.parse(path)
+            if other not in held:
+                yield other, [Key.parse(source) for source in facts.get("upstream", {}).values()]
+
+
+def _reached(starts: Iterable[Key], edges: Mapping[Key, list[Key]]) -> list[Key]:
+    """All that `edges` lead to, without where they start, each once, and after whatever leads to it."""
+    first = list(dict.fromkeys(starts))
+    order: list[Key] = []
+    done: set[Key] = set()
+    stack = [(key, False) for key in reversed(first)]
+    while stack:
+        key, left = stack.pop()
+        if left:
+            order.append(key)
+        elif key not in done:
+            done.add(key)
+            stack.append((key, True))
+            stack.extend((other, False) for other in edges.get(key, ()) if other not in done)
+    named = set(first)
+    return [key for key in reversed(order) if key not in named]
+
+
+def removals(store: Store, named: Iterable[Place], downstream: bool = False, groups: Iterable[Place] = ()) -> list[Removal]:
+    """What removing `named` would remove, in the order to do it; with `downstream`, also what was made from it. Nothing is touched.
+
+    `groups` are members of something that was named as a whole. Payloads put in by hand stay, unless they are `named` themselves; so does
+    whatever is being generated.
+    """
+    asked = dict.fromkeys(groups, False) | dict.fromkeys(named, True)
+    below = dependants(store, [place.key for place in asked]) if downstream else []
+    found = [_removal(store, entry.place, False, asked=False) for entry in below]
+    found += [_removal(store, place, itself, asked=True) for place, itself in asked.items()]
+    return [removal for removal in found if removal is not None]
+
+
+def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Removal | None:
+    found = stored.peek(store, place)
+    if found is None and stored.find_failure(store, place) is None:
+        return None
+    record = None if isinstance(found, str) else found
+    kept = ""
+    if claims.holder_of(store, place.path) is not None:
+        kept = "it is being generated"
+    elif not itself and record is not None and record.made == "put":
+        kept = "it was put in by hand"
+    return Removal(place, 0 if record is None else record.size, asked, kept)
+
+
+def remove(store: Store, removal: Removal) -> bool:
+    """Remove record, failure and payload; whether anything was there. What is asked for again is generated again."""
+    return not removal.kept and stored.delete(store, removal.place)
