@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
@@ -361,8 +361,11 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
 
-    def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT:
-        """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it."""
+    def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT | Iterator[Any]:
+        """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it.
+
+        One that yields ``(key, payload)`` makes many, each committed as it comes: the payload is then `Collected`.
+        """
         raise NotGeneratable(
             f"{type(self).__name__} does not say how to generate its payload: define _generate_payload(self, **untracked_payload_params)",
             key=self.key,
@@ -397,6 +400,29 @@ class Persistable(Generic[PayloadT, ParamsT]):
         """
         array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
         return array
+
+    @property
+    def committed(self) -> KeysView[Any]:
+        """Keys of the items that are there, where `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
+
+        Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
+        """
+        if self._generation is not None:
+            return self._generation.gatherer().keys
+        from persistable.following import committed
+
+        return committed(self, self._use())
+
+    def follow(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
+        """``(key, payload)`` of each item, as soon as it is committed by whoever generates them, in another thread or process.
+
+        Ends when all have come and are sealed; begins with those that are there. Nothing is generated here. Raises UpstreamFailed when the
+        generation fails, WorkerDied when its process is gone without having finished, and TimedOut after `timeout` seconds without any
+        news (None: never).
+        """
+        from persistable.following import follow
+
+        return follow(self, self._use(), timeout)
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Inside `_generate_payload`: announce that `done` of `total` is done."""

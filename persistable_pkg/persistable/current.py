@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import KeysView
 from typing import TYPE_CHECKING, Any
 
 from persistable.generation import Generation, current
@@ -31,6 +32,18 @@ def progress(done: float, total: float | None = None) -> None:
     running = current.get()
     if running is not None:
         running.progress(done, total)
+
+
+def committed() -> KeysView[Any]:
+    """Inside a step that yields ``(key, payload)``: the keys of the items that are there already, to skip the work for them.
+
+    In a plain call of the function there are none.
+    """
+    running = current.get()
+    return running.gatherer().keys if running is not None else _NONE.keys()
+
+
+_NONE: dict[Any, Any] = {}
 
 
 class _Of:

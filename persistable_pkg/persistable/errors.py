@@ -20,12 +20,16 @@
     │   ├── PayloadForeign             the record was made by another class with other code
     │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts
     │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
+    │   ├── DuplicateItem              a node that yields items yielded two of one key (also a ValueError)
     │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
     │   ├── MalformedFile              the bytes are not of this format, or cut short (also a ValueError)
     │   ├── UnknownFormat              no FileIO is registered for this type or suffix (also a LookupError)
     │   └── MissingExtra               a package is absent; names the extra that installs it (also an ImportError)
+    ├── InputError                     what a source found outside is not there as it was
+    │   ├── InputChanged               its content is not the one its key was made from any more
+    │   └── InputVanished              it is gone (also a FileNotFoundError)
     ├── StoreError                     bytes at paths (also an OSError)
     │   ├── StoreFull                  no space or quota left
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
@@ -198,6 +202,12 @@ class PayloadNotHeld(PayloadError, ValueError):
     """An operation needs a payload in memory and there is none."""
 
 
+class DuplicateItem(PayloadError, ValueError):
+    """A node that yields items yielded two of one key. ``item`` is that key."""
+
+    item: Any
+
+
 class NotGeneratable(PayloadError, NotImplementedError):
     """The class does not say how to generate its payload."""
 
@@ -227,6 +237,20 @@ class MissingExtra(FormatError, ImportError):
 
     package: str
     extra: str
+
+
+class InputError(PersistableError):
+    """What a `Source` found outside is not there as it was. ``place`` is its path or URL."""
+
+    place: str
+
+
+class InputChanged(InputError):
+    """The content of an input is not the one its key was made from any more."""
+
+
+class InputVanished(InputError, FileNotFoundError):
+    """An input is gone."""
 
 
 class StoreError(PersistableError, OSError):

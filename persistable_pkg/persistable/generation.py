@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from persistable import claims, code, events, payload
+from persistable import claims, code, collected, events, gathering, payload, unsealed
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
@@ -39,7 +39,7 @@ from persistable.record import (
     surroundings,
 )
 from persistable.secret import redact
-from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek
+from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek, read
 from persistable.stores.base import Store
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -79,6 +79,7 @@ class Generation:
         self._scratch: Path | None = None
         self._allocated: payload.Allocated | None = None
         self._attached: Any = None
+        self._gatherer: gathering.Gatherer | None = None
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
 
@@ -138,8 +139,25 @@ class Generation:
         """Announce how far it is."""
         events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node.logger)
 
+    def gatherer(self) -> gathering.Gatherer:
+        """What collects the items of a function that yields them."""
+        if self._gatherer is None:
+            self._gatherer = gathering.Gatherer(self)
+        return self._gatherer
+
+    def whole(self, result: Any) -> Any:
+        """The payload that the node's own code has made, in whatever way it gave it."""
+        return self.gatherer().gather(result) if gathering.is_stream(result) else result
+
+    def seal(self) -> None:
+        """The record is there."""
+        if self._gatherer is not None:
+            self._gatherer.finish()
+
     def write(self, result: Any) -> payload.Written:
         """Write the payload's files; nobody reads them before the record names them."""
+        if isinstance(result, gathering.Gathered):
+            return result.commit(self.store, self.node.place.file(self.token, collected.INDEX_SUFFIX), self.io)
         return payload.write(self.store, self.node.place.file(self.token, self.io.suffix), self.io, result, self._allocated)
 
     def attached(self, kind: type[Any]) -> Any:
@@ -281,6 +299,8 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
         generation = Generation(node, store, claim, 1)
         generation.made = made
         try:
+            if isinstance(result, collected.Collected):
+                result = generation.gatherer().gather_held(cast("Any", result))
             return _commit(generation, result, find_failure(store, place), True, replaced(store, place, peek(store, place)))
         finally:
             generation.close(committed=False)
@@ -349,10 +369,10 @@ def _perform(
     committed = False
     try:
         with generation:
-            result = node._call_hook("_generate_payload", untracked)
-            if claim is None and type(result) is payload.InFile:
+            result = generation.whole(node._call_hook("_generate_payload", untracked))
+            if claim is None and isinstance(result, payload.InFile):
                 result = result.load(node._format())
-            if type(result) is not payload.InFile:  # else once it can be read, before its commit
+            if not isinstance(result, payload.InFile):  # else once it can be read, before its commit
                 node._validate_payload(result)
         if claim is None:
             committed = True  # there will be none: nothing is left in the scratch folder
@@ -371,7 +391,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
     node, store, place = generation.node, generation.store, generation.node.place
     assert generation.claim is not None
-    in_file = type(result) is payload.InFile
+    in_file = isinstance(result, payload.InFile)
     if not in_file:
         node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
     written = generation.write(result)
@@ -393,6 +413,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         for path in files_of(store, place, old):
             if path not in {file.path for file in written.files}:
                 store.delete(path)
+    generation.seal()
     if events.listened(node.logger):
         events.emit(events.Persisted(key=node.key, size=record.size, seconds=generation.seconds()), node.logger)
     node._hold(again)
@@ -402,6 +423,8 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
 def _read_back(node: Any, store: Store, record: Record, written: payload.Written, writable: bool) -> Any:
     """The payload as any later load gives it; one that cannot be read again is noticed before it is committed."""
     io = format_of(node, record)
+    if "items" in record.head:
+        return read(store, record, io, verify=False, writable=writable)
     if written.data is not None:
         return io.loads(bytearray(written.data) if writable and io.maps else written.data)
     try:
@@ -423,9 +446,11 @@ def _compose(generation: Generation, written: payload.Written, result: Any) -> R
         "code": {"python": own.python, "quick": own.quick},
         "files": written.files,
     }
-    schema = None if type(result) is payload.InFile else io.schema(result)
+    schema = None if isinstance(result, payload.InFile) else io.schema(result)
     if schema is not None:
         head["schema"] = schema
+    if isinstance(result, gathering.Gathered):
+        head["items"] = result.head
     details: dict[str, Any] = {
         "made": generation.made,
         "started": generation.started,
@@ -514,6 +539,8 @@ def tidy(store: Store, place: Place) -> None:
         found = peek(store, place)
         if found != DAMAGED:
             named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
+            begun = unsealed.find(store, place)
+            named.update(folder for folder in (begun and begun.folder, isinstance(found, Record) and collected.folder_of(found)) if folder)
             for path in files_of(store, place, DAMAGED):
                 if not any(path == name or path.startswith(name + "/") for name in named):
                     store.delete(path)

@@ -128,8 +128,10 @@ class Record:
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(file[2] for file in self.head["files"])
+        """Bytes of all files together, those of items as well."""
+        items = self.head.get("items")
+        own: int = sum(file[2] for file in self.head["files"])
+        return own if items is None else own + int(items[2])
 
     @property
     def attempt_token(self) -> str:

@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import Any
 
-from persistable import code, events, payload
+from persistable import code, collected, events, payload, unsealed
 from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
@@ -85,7 +85,7 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True)
     while record is not None:
         check_code(node, record)
         try:
-            result = payload.read(store, node.key, record.head["files"], format_of(node, record), verify=verify, writable=writable)
+            result = read(store, record, format_of(node, record), verify=verify, writable=writable)
         except (FileNotFoundError, PayloadCorrupted) as error:
             if isinstance(error, PayloadCorrupted) and node.place.__class__ is Key:
                 raise
@@ -106,6 +106,15 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True)
             events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node.logger)
         return result, record
     return None
+
+
+def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
+    """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
+    if "items" not in record.head:
+        return payload.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
+    source = collected.Source(store, record.key, io, verify, writable)
+    items: collected.Collected[Any] = collected.Collected(source, collected.read_index(store, record, verify))
+    return items
 
 
 def format_of(node: Any, record: Record) -> FileIO[Any]:
@@ -188,19 +197,21 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
 def delete(store: Store, place: Place) -> bool:
     """Remove record, payload and failure; the record first, so that a reader sees all or nothing. What is another's at that path stays."""
     found = peek(store, place)
+    begun = unsealed.find(store, place) is not None and unsealed.discard(store, place)
     if found is None and place.__class__ is Placed:
-        return find_failure(store, place) is not None and store.delete(place.path + FAILED_SUFFIX)
+        return (find_failure(store, place) is not None and store.delete(place.path + FAILED_SUFFIX)) or begun
     existed = store.delete(place.path + SUFFIX)
     if found is not None:
         for path in files_of(store, place, found):
             store.delete(path)
-    return store.delete(place.path + FAILED_SUFFIX) or existed
+    return store.delete(place.path + FAILED_SUFFIX) or existed or begun
 
 
 def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
     """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
-        return [file.path for file in found.files]
+        folder = collected.folder_of(found)
+        return [*[file.path for file in found.files], *(store.list(folder) if folder is not None else ())]
     if isinstance(place, Placed):
         return []  # whose the file there is cannot be told
     key = place

@@ -1,0 +1,225 @@
+"""Items on their way into a store: each committed at once, as it is yielded, and what an earlier attempt committed is not written again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, KeysView, Mapping
+from io import RawIOBase
+from types import GeneratorType
+from typing import Any, NamedTuple, cast
+
+from blake3 import blake3
+
+from persistable import code, payload, stored, unsealed
+from persistable.collected import Collected, Entry, checked, folder_of, index_of, stem
+from persistable.errors import DuplicateItem, PayloadNotRepresentable, StaleCodeWarning
+from persistable.fileio.base import FileIO
+from persistable.record import Record
+from persistable.stores.base import Store
+
+
+class ByContent(NamedTuple):
+    """An item whose key is the digest of its content."""
+
+    payload: Any
+
+
+def by_content(payload: Any) -> ByContent:
+    """Inside a function that yields items: ``yield by_content(payload)`` commits it under the digest of its bytes, 32 hexadecimal digits.
+
+    Content that is there already is not written twice. What the bytes are is the format's business: those of JSON, text, arrays and
+    tables depend on the value alone, those of a pickle may not.
+    """
+    return ByContent(payload)
+
+
+def is_stream(result: Any) -> bool:
+    """Whether a generating function yields items, instead of returning a payload."""
+    return isinstance(result, GeneratorType)
+
+
+class Gathered(payload.InFile):
+    """All items of one generation: they are in the store, and the index of them is still to be written."""
+
+    __slots__ = ("entries", "folder")
+
+    def __init__(self, folder: str, entries: Mapping[Any, Entry]) -> None:
+        self.folder = folder
+        self.entries = entries
+
+    def __repr__(self) -> str:
+        return f"<{len(self.entries)} items in {self.folder}>"
+
+    @property
+    def head(self) -> list[Any]:
+        """What the record says of the items: folder, number, bytes."""
+        return [self.folder, len(self.entries), sum(entry.size for entry in self.entries.values())]
+
+    def commit(self, store: Store, path: str, io: FileIO[Any]) -> payload.Written:
+        """Write the index at `path`."""
+        from persistable.fileio.binary import BytesFileIO
+
+        return payload.write(store, path, BytesFileIO(), index_of(self.entries.values(), self.folder))
+
+
+class Gatherer:
+    """Collects the items of one generation."""
+
+    def __init__(self, generation: Any) -> None:
+        self._generation = generation
+        self._store: Store = generation.store
+        self._place = generation.node.place
+        self._entries: dict[Any, Entry] = {}
+        self._yielded: set[Any] = set()
+        self._number = 0
+        self._begun: unsealed.Unsealed | None = None
+        self._resumed = False
+        if generation.claim is not None:
+            self._resume()
+
+    @property
+    def keys(self) -> KeysView[Any]:
+        """Keys of all items that are there, those of earlier attempts as well."""
+        return self._entries.keys()
+
+    def _resume(self) -> None:
+        begun = unsealed.find(self._store, self._place)
+        if begun is None:
+            return
+        found = stored.peek(self._store, self._place)
+        if isinstance(found, Record) and folder_of(found) == begun.folder:
+            unsealed.forget(self._store, self._place)  # whoever sealed them was killed before it could
+            return
+        numbered = unsealed.entries(self._store, begun)
+        self._begun, self._resumed = begun, True
+        self._entries = {entry.key: entry for entry in numbered.values()}
+        self._number = max(numbered, default=-1) + 1
+        if self._entries:
+            self._compare(code.Fingerprint(begun.python, begun.quick, begun.parts))
+
+    def _compare(self, before: code.Fingerprint) -> None:
+        change = code.compare(before, self._generation.code)
+        if change.comparable and not change.same:
+            key = self._place.key
+            warnings.warn(
+                f"{len(self._entries)} items of {key} were made by code that has changed since ({change.describe()}); they are kept, "
+                "and the others are made by the code as it is now. delete() makes the next attempt begin anew",
+                StaleCodeWarning,
+                stacklevel=stored.depth_of_user(),
+            )
+
+    # taking items
+
+    def gather(self, items: Iterator[Any]) -> Gathered | Collected[Any]:
+        """Commit each item as it comes; the value is what is to be sealed, or the payload itself where nothing is to be kept."""
+        if self._generation.claim is None:
+            held: Collected[Any] = Collected(None, {}, self._held(items))
+            return held
+        self._begin()
+        try:
+            for item in items:
+                self._take(item)
+        except Exception as error:
+            if self._entries:
+                error.add_note(f"{len(self._entries)} items are committed, and will not be made again; delete() makes it begin anew")
+            raise
+        finally:
+            cast("Any", items).close()
+        assert self._begun is not None
+        return Gathered(self._begun.folder, self._entries)
+
+    def gather_held(self, held: Mapping[Any, Any]) -> Gathered | Collected[Any]:
+        """Commit items that are in memory."""
+        return self.gather((key, held[key]) for key in held)
+
+    def _begin(self) -> unsealed.Unsealed:
+        if self._begun is None:
+            self._begun = unsealed.begin(self._store, self._place, self._generation.token, self._generation.code)
+        return self._begun
+
+    def _held(self, items: Iterator[Any]) -> dict[Any, Any]:
+        held: dict[Any, Any] = {}
+        for item in items:
+            key, value = _parted(item, self._generation.node._format)
+            if type(item) is not ByContent and key in held:
+                raise self._duplicate(key)
+            held[key] = value
+            self._entries[key] = Entry(key, ())
+        return held
+
+    def _take(self, item: Any) -> None:
+        key, value = _parted(item, lambda: self._generation.io)
+        if key in self._yielded and type(item) is not ByContent:
+            raise self._duplicate(key)
+        self._yielded.add(key)
+        if key in self._entries:
+            return
+        self._generation.claim.confirm(self._place.key)
+        begun, io = self._begin(), self._generation.io
+        path = f"{begun.folder}/{stem(key)}.{self._generation.token}{io.suffix}"
+        try:
+            written = payload.write(self._store, path, io, value)
+        except PayloadNotRepresentable as error:
+            error.add_note(f"it is the item {key!r:.60}")
+            raise
+        entry = Entry(key, written.files, io.schema(value))
+        unsealed.add(self._store, begun, self._number, entry)
+        self._entries[key] = entry
+        self._number += 1
+
+    def _duplicate(self, key: Any) -> DuplicateItem:
+        return DuplicateItem(
+            f"{self._place.key} yields two items of the key {key!r:.60}; make its keys differ, or yield by_content(payload)",
+            key=self._place.key,
+            item=key,
+        )
+
+    # after the seal
+
+    def finish(self) -> None:
+        """The record is there: remove the notes, and files that an attempt cut off has left among the items."""
+        unsealed.forget(self._store, self._place)
+        if self._resumed and self._begun is not None:
+            known = {file.path for entry in self._entries.values() for file in entry.files}
+            unsealed.remove(self._store, [path for path in self._store.list(self._begun.folder) if path not in known])
+
+
+def _parted(item: Any, io: Any) -> tuple[Any, Any]:
+    """Key and payload of what was yielded."""
+    if type(item) is ByContent:
+        return _digest(io(), item.payload), item.payload
+    kind: Any = item.__class__
+    if kind is not tuple or len(item) != 2:
+        raise TypeError(
+            f"a generating function yields (key, payload), not a {type(item).__name__} ({item!r:.60}); "
+            "yield by_content(payload) for a key made of the content, or return a list for one payload"
+        )
+    key, value = item
+    return checked(key), value
+
+
+def _digest(io: FileIO[Any], value: Any) -> str:
+    io.check(value)
+    sink = _Hashing()
+    io.dump(value, cast("Any", sink))
+    return sink.hasher.hexdigest(length=16)
+
+
+class _Hashing(RawIOBase):
+    """A write-only stream that keeps nothing but a digest."""
+
+    def __init__(self) -> None:
+        self.hasher = blake3()
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        self.hasher.update(view)
+        self._at += view.nbytes
+        return view.nbytes

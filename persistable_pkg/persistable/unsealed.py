@@ -1,0 +1,140 @@
+"""What is kept of items while they are being collected: which are there already, so that an attempt that was cut off can be gone on with.
+
+Below ``.persistable/partial/<place>``: ``begun.json`` names the folder of the items and the code that makes them, and ``<token>/<n>.json``
+says that the item that came as number n is whole. All of it goes when the items are sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any, NamedTuple
+
+from persistable.collected import Entry, checked_line, entry_in
+from persistable.key import Place
+from persistable.stores.base import HIDDEN, Store
+
+AT_ONCE = 32
+"""So many items are asked for at once by somebody who follows."""
+_MANY = 64
+
+
+class Unsealed(NamedTuple):
+    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code."""
+
+    base: str
+    key: str
+    token: str
+    folder: str
+    python: str
+    quick: str
+    parts: dict[str, str]
+
+    def path_of(self, number: int) -> str:
+        """Where it says that item `number` is whole."""
+        return f"{self.base}/{self.token}/{number}.json"
+
+    def to_bytes(self) -> bytes:
+        """What lies in ``begun.json``."""
+        facts = self._asdict()
+        del facts["base"]
+        return json.dumps(facts).encode()
+
+
+def base_of(place: Place) -> str:
+    """The folder of what is kept of items at `place` while they are being collected."""
+    return f"{HIDDEN}/partial/{place.path.removeprefix(HIDDEN + '/')}"
+
+
+def begin(store: Store, place: Place, token: str, code: Any) -> Unsealed:
+    """Note that items are being collected at `place`; what another payload at the same path left there goes."""
+    if _read(store, base_of(place)) is not None:
+        discard(store, place)
+    folder = f"{place.path}.{token}.items"
+    begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts))
+    store.put(f"{begun.base}/begun.json", begun.to_bytes())
+    return begun
+
+
+def find(store: Store, place: Place) -> Unsealed | None:
+    """What has been begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
+    begun = _read(store, base_of(place))
+    return begun if begun is not None and begun.key == str(place.key) else None
+
+
+def _read(store: Store, base: str) -> Unsealed | None:
+    path = f"{base}/begun.json"
+    if not store.exists(path):
+        return None
+    try:
+        return Unsealed(base, **json.loads(store.get(path)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def entries(store: Store, begun: Unsealed) -> dict[int, Entry]:
+    """Number to item, of all that are whole, in order."""
+    prefix = f"{begun.base}/{begun.token}/"
+    paths = [path for path in store.list(prefix[:-1]) if path.startswith(prefix)]
+    if not paths:
+        return {}
+    there = set(store.list(begun.folder))
+    found: dict[int, Entry] = {}
+    for path, data in store.get_many(paths).items():
+        entry = entry_in(data, begun.folder)
+        if entry is not None and all(file.path in there for file in entry.files):
+            found[int(path[len(prefix) : -len(".json")])] = entry
+    return dict(sorted(found.items()))
+
+
+def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
+    """Items from `number` on, up to the first that is not there yet, without a listing."""
+    found: list[Entry] = []
+    for first in count(number, AT_ONCE):
+        paths = [begun.path_of(first + offset) for offset in range(AT_ONCE)]
+        got = store.get_many(paths if found else paths[:1])
+        if not found and got:
+            got.update(store.get_many(paths[1:]))
+        for path in paths:
+            entry = entry_in(got[path], begun.folder) if path in got else None
+            if entry is None:
+                return found
+            found.append(entry)
+    return found
+
+
+def add(store: Store, begun: Unsealed, number: int, entry: Entry) -> None:
+    """Note that an item is whole."""
+    store.put(begun.path_of(number), checked_line(entry, begun.folder))
+
+
+def forget(store: Store, place: Place) -> None:
+    """Remove the notes, now that the items are sealed: first what others would go on from."""
+    base = base_of(place)
+    store.delete(f"{base}/begun.json")
+    remove(store, store.list(base))
+
+
+def discard(store: Store, place: Place, sealed: str | None = None) -> bool:
+    """Remove what is not sealed, items and notes; True if there was any. `sealed`: the folder of items that are, which stay."""
+    begun = _read(store, base_of(place))
+    if begun is None:
+        return False
+    if begun.folder != sealed:
+        remove(store, store.list(begun.folder))
+    forget(store, place)
+    return True
+
+
+def remove(store: Store, paths: Iterable[str]) -> None:
+    """Delete all of these, many at a time."""
+    found = list(paths)
+    if len(found) < _MANY:
+        for path in found:
+            store.delete(path)
+        return
+    with ThreadPoolExecutor(16, thread_name_prefix="persistable-remove") as pool:
+        for _ in pool.map(store.delete, found):
+            pass
