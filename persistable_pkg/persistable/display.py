@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from persistable import stored
+from persistable.amounts import duration_in_words, size_in_words
 from persistable.errors import PersistableError
 from persistable.graph import lineage
 from persistable.graph.words import COLOURS
@@ -42,27 +43,6 @@ def node_html(node: Any, store: Store) -> str:
         f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(type(node).__name__)}</strong>'
         f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{body}</table>{picture}</div>'
     )
-
-
-def size_in_words(size: float) -> str:
-    """``12 B``, ``3.4 kB``, ``1.2 GB``; powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def duration_in_words(seconds: float) -> str:
-    """``12 ms``, ``3.4 s``, ``5 min``, ``2 h``, ``3 d``."""
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for limit, divisor, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.1f} {unit}"
-    return f"{seconds / 86400:.1f} d"
 
 
 def _badge(status: Status) -> str:

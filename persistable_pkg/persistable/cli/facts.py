@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from persistable import payload as payloads
 from persistable import stored
+from persistable.amounts import duration_in_words, size_in_words
 from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import printable, reserve, value_in_words, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
-from persistable.display import duration_in_words, size_in_words
 from persistable.errors import PayloadNotFound
 from persistable.fileio.choose import fileio_from_spec
 from persistable.key import Key, Placed

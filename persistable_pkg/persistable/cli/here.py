@@ -194,13 +194,12 @@ def _has_project_above(folder: str) -> bool:
 def _member(whole: Any, address: Address) -> Any:
     """The member of a family, workspace or other mapping that the labels name."""
     labels = cast("str", address.labels)
-    member: Any
-    if getattr(whole.__class__, "_is_family", False):
+    kind: type = whole.__class__
+    if getattr(kind, "_is_family", False):
         found = label_in(labels, [(axis.name, axis.labels) for axis in whole.axes], address.text) if whole.axes else ()
         member = whole[found[0] if len(found) == 1 else found]
-    elif isinstance(whole, Mapping):
-        ids: list[Any] = list(whole)  # pyright: ignore[reportUnknownArgumentType]
-        member = whole[label_in(labels, [("id", ids)], address.text)[0]]
+    elif issubclass(kind, Mapping):
+        member = whole[label_in(labels, [("id", whole)], address.text)[0]]
     else:
         raise BadUsage(f"{address.text}: {address.base} has no members; it is {whole!r:.60}")
     return _node_in(member, address) if address.node else member

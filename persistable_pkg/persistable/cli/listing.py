@@ -100,7 +100,7 @@ _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from persistable.display import duration_in_words, size_in_words
+    from persistable.amounts import duration_in_words, size_in_words
 
     short = on_terminal()
     now = time.time()

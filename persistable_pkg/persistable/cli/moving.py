@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from persistable import stored
+from persistable.amounts import size_in_words
 from persistable.cli.here import Here, One, all_of
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.usage import BadUsage
 from persistable.copying import copy
 from persistable.dependants import Removal, lineage, removals, remove
-from persistable.display import size_in_words
 from persistable.inventory import Entry
 from persistable.key import Place, Placed
 from persistable.record import Record

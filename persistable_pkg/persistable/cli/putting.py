@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from persistable.amounts import size_in_words
 from persistable.cli.here import Here
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import write, write_json
 from persistable.cli.usage import BadUsage
-from persistable.display import size_in_words
 from persistable.fileio.base import PartsFileIO
 from persistable.fileio.choose import fileio_for
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from persistable.amounts import duration_in_words
 from persistable.cli.here import Here
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.usage import BadUsage
-from persistable.display import duration_in_words
 
 if TYPE_CHECKING:
     from persistable.result import RunResult
