@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from persistable.connections import connection as connection
     from persistable.core import Persistable as Persistable
     from persistable.current import allocate as allocate
+    from persistable.current import append as append
+    from persistable.current import appended as appended
     from persistable.current import committed as committed
     from persistable.current import progress as progress
     from persistable.current import rng as rng
@@ -82,6 +84,8 @@ __all__ = [
     "Upload",
     "allocate",
     "any_of",
+    "append",
+    "appended",
     "by_content",
     "committed",
     "connection",
@@ -134,6 +138,8 @@ _HOME = {
     "RunResult": "result",
     "allocate": "current",
     "any_of": "tolerant",
+    "append": "current",
+    "appended": "current",
     "by_content": "gathering",
     "committed": "current",
     "connection": "connections",

@@ -401,6 +401,23 @@ class Persistable(Generic[PayloadT, ParamsT]):
         array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
         return array
 
+    def append(self, block: Any) -> None:
+        """Inside `_generate_payload`: add rows to the payload, which may be larger than memory.
+
+        Arrays of one dtype and shape but for their first dimension make one array (``io=NumpyFileIO()``); frames and tables of the same
+        columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. What was appended survives a kill:
+        the next attempt begins with it. Raises PayloadNotRepresentable for a block that does not go with those before.
+        """
+        self._running("append").appender().append(block)
+
+    @property
+    def appended(self) -> Any:
+        """Inside `_generate_payload`: the number of rows that are there, those of an attempt that was cut off as well; a whole number.
+
+        Returned, it stands for the payload that these rows make.
+        """
+        return self._running("appended").appender().rows
+
     @property
     def committed(self) -> KeysView[Any]:
         """Keys of the items that are there, where `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
@@ -476,7 +493,9 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def delete(self) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
-        return stored.delete(self._use(), self.place)
+        store = self._use()
+        generation.forget_appended(store, self.place)
+        return stored.delete(store, self.place)
 
     def explain(self) -> str:
         """What `payload` would do and why: the status, and on a miss the nearest stored payload with the params that differ."""

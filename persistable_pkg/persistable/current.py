@@ -1,4 +1,4 @@
-"""`rng`, `scratch`, `allocate` and `progress` for steps: what a method finds on ``self``, a function imports."""
+"""`rng`, `scratch`, `allocate`, `append`, `committed` and `progress` for steps: what a method finds on ``self``, a function imports."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def progress(done: float, total: float | None = None) -> None:
     running = current.get()
     if running is not None:
         running.progress(done, total)
+
+
+def append(block: Any) -> None:
+    """Inside a step: add rows to the payload, which may be larger than memory, see `Persistable.append`."""
+    _generation("append").appender().append(block)
+
+
+def appended() -> Any:
+    """Inside a step: the number of rows that are there; returned, it stands for the payload that they make. See `Persistable.appended`."""
+    return _generation("appended").appender().rows
 
 
 def committed() -> KeysView[Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from persistable import claims, code, collected, events, gathering, payload, unsealed
+from persistable import appending, claims, code, collected, events, gathering, payload, unsealed
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
@@ -80,6 +80,7 @@ class Generation:
         self._allocated: payload.Allocated | None = None
         self._attached: Any = None
         self._gatherer: gathering.Gatherer | None = None
+        self._appender: appending.Appender | None = None
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
 
@@ -145,9 +146,20 @@ class Generation:
             self._gatherer = gathering.Gatherer(self)
         return self._gatherer
 
+    def appender(self) -> appending.Appender:
+        """What the payload is appended to."""
+        if self._appender is None:
+            io = self.io if self.claim is not None else self.node._format()
+            self._appender = appending.Appender(self, io, self.scratch() / "appended")
+        return self._appender
+
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made, in whatever way it gave it."""
-        return self.gatherer().gather(result) if gathering.is_stream(result) else result
+        if gathering.is_stream(result):
+            return self.gatherer().gather(result)
+        if self._appender is None or not (isinstance(result, appending.Appended) or (result is None and self._appender.rows)):
+            return result
+        return self._appender.whole()
 
     def seal(self) -> None:
         """The record is there."""
@@ -172,10 +184,21 @@ class Generation:
             self._attached.close()
         if self._allocated is not None:
             self._allocated.discard()
+        if self._appender is not None:
+            self._appender.close()
         if (committed or self.claim is None) and self._scratch is not None:
             import shutil
 
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def forget_appended(store: Store, place: Place) -> None:
+    """Remove what an attempt at `place` that was cut off has appended: the next one begins anew."""
+    folder = scratch_folder(store, place) / "appended"
+    if folder.exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def scratch_folder(store: Store, place: Place) -> Path:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
 
 from blake3 import blake3
 
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
     """Write `payload` at `path`. Nobody reads it until a record names it."""
-    if type(payload) is InFile:
+    if isinstance(payload, InFile):
         return payload.commit(store, path, io)
     io.check(payload)
     if allocation is not None and allocation.commit(payload, path):
@@ -219,6 +219,8 @@ class InFile:
     """
 
     __slots__ = ("path",)
+    kept: ClassVar[bool] = False
+    """Whether the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -241,7 +243,7 @@ class InFile:
     def commit(self, store: Store, path: str, io: FileIO[Any]) -> Written:
         """Move or copy it to `path` in the store."""
         if not isinstance(io, PartsFileIO):
-            return _take_file(store, self.path, path)
+            return _take_file(store, self.path, path, self.kept)
         from persistable.fileio.folder import FolderFileIO
 
         if isinstance(io, FolderFileIO):
@@ -256,12 +258,13 @@ class InFile:
         return Written(tuple(sorted(facts)), None)
 
 
-def _take_file(store: Store, source: Path, path: str) -> Written:
+def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Written:
     if source.stat().st_size <= SMALL:
         data = source.read_bytes()
         store.put(path, data)
         return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
-    moved = _move(store, source, path) if store.local_path(path) is not None and hasattr(store, "adopt") else None
+    take = _link if kept else _move
+    moved = take(store, source, path) if store.local_path(path) is not None and hasattr(store, "adopt") else None
     if moved is not None:
         return Written((moved,), None)
     with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
@@ -289,6 +292,25 @@ def _move(store: Any, source: Path, path: str) -> FileFact | None:
         own.replace(source)
         raise
     return FileFact("", path, found.st_size, digest)
+
+
+def _link(store: Any, source: Path, path: str) -> FileFact | None:
+    """Make the file `source` be at `path` as well; None where only a copy will do. Nobody may write to it any more."""
+    own: Path = store.new_file(path)
+    try:
+        source.chmod(own.stat().st_mode)
+        own.unlink()
+        os.link(source, own)
+    except OSError:  # a file system without links
+        own.unlink(missing_ok=True)
+        return None
+    try:
+        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
+        store.adopt(own, path)
+    except BaseException:
+        own.unlink(missing_ok=True)
+        raise
+    return FileFact("", path, source.stat().st_size, digest)
 
 
 # reading

@@ -4,10 +4,15 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from persistable.fileio.base import Buffer, FileIO, Sink, need, read_all
 from persistable.fileio.tables import from_table, to_table, why_not
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from persistable.fileio.journal import Appending
 
 _BATCH = 1 << 20
 
@@ -36,6 +41,11 @@ class ArrowFileIO(FileIO[Any]):
         # one dictionary per column: the file format cannot replace one
         with ipc.new_file(Sink(file), table.schema) as writer:
             writer.write_table(table.unify_dictionaries(), max_chunksize=_BATCH)
+
+    def appending(self, folder: Path) -> Appending | None:
+        from persistable.fileio.appended import AppendedTable
+
+        return AppendedTable(self, folder)
 
     def load(self, file: Any) -> Any:
         return self.loads(read_all(file))

@@ -18,6 +18,8 @@ from persistable.errors import FormatError, MalformedFile, MissingExtra, Payload
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from persistable.fileio.journal import Appending
+
 P = TypeVar("P")
 Buffer = bytes | bytearray | memoryview
 
@@ -64,6 +66,10 @@ class FileIO(ABC, Generic[P]):
 
     def allocation(self, path: str) -> Allocation | None:
         """A new file at the local `path` to be filled in place, for formats that can; None otherwise."""
+        return None
+
+    def appending(self, folder: Path) -> Appending | None:
+        """What takes a payload block by block, in files of its own in the local `folder`, for formats that can; None otherwise."""
         return None
 
     def dumps(self, payload: P) -> bytes:

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from persistable.fileio.base import Allocation, Buffer, FileIO, read_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from persistable.fileio.journal import Appending
 
 _MAGIC = b"\x93NUMPY"
 _SLICE = 1 << 22
@@ -44,7 +48,7 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
 
     def dump(self, payload: NDArray[Any], file: BinaryIO) -> None:
         fortran = payload.flags.f_contiguous and not payload.flags.c_contiguous
-        file.write(_header(payload.dtype, payload.shape, fortran))
+        file.write(header_of(payload.dtype, payload.shape, fortran))
         for piece in contiguous_pieces(payload.T if fortran else payload):
             file.write(piece)
 
@@ -71,6 +75,11 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
     def allocation(self, path: str) -> Allocation | None:
         return _NumpyAllocation(path) if hasattr(os, "pwrite") else None
 
+    def appending(self, folder: Path) -> Appending | None:
+        from persistable.fileio.appended import AppendedArray
+
+        return AppendedArray(self, folder)
+
 
 def _has_descr(dtype: Any) -> bool:
     from numpy.lib.format import descr_to_dtype, dtype_to_descr
@@ -81,7 +90,8 @@ def _has_descr(dtype: Any) -> bool:
     return bool(again == dtype and again.isalignedstruct == dtype.isalignedstruct and again.type is dtype.type)
 
 
-def _header(dtype: Any, shape: tuple[int, ...], fortran: bool) -> bytes:
+def header_of(dtype: Any, shape: tuple[int, ...], fortran: bool, room: int = 0) -> bytes:
+    """The header of an npy file, filled up to `room` bytes."""
     from numpy.lib.format import dtype_to_descr
 
     words = {"descr": dtype_to_descr(dtype), "fortran_order": fortran, "shape": tuple(map(int, shape))}
@@ -90,7 +100,8 @@ def _header(dtype: Any, shape: tuple[int, ...], fortran: bool) -> bytes:
     if version == 1 and len(encoded) > 0xFF00:
         version = 2
     size = struct.calcsize("<H" if version == 1 else "<I")
-    padding = -(len(_MAGIC) + 2 + size + len(encoded) + 1) % 64  # data starts aligned, so that maps are
+    length = len(_MAGIC) + 2 + size + len(encoded) + 1
+    padding = max(-length % 64, room - length)  # data starts aligned, so that maps are
     encoded += b" " * padding + b"\n"
     return _MAGIC + bytes((version, 0)) + len(encoded).to_bytes(size, "little") + encoded
 
@@ -153,7 +164,7 @@ class _NumpyAllocation:
         size = math.prod(shape) * kind.itemsize
         if self._array is not None or not size or not _has_descr(kind):
             return np.zeros(shape, kind)
-        header = _header(kind, shape, False)
+        header = header_of(kind, shape, False)
         mapped = self._file.grow(len(header) + size)
         self._array = np.frombuffer(mapped, kind, math.prod(shape), len(header)).reshape(shape)
         return self._array
@@ -165,7 +176,7 @@ class _NumpyAllocation:
         place = self._file.offset_of(raw_view(payload))
         if payload.dtype != mine.dtype or payload.shape != mine.shape or place != self._file.offset_of(raw_view(mine)):
             return False
-        self._file.write_at(0, _header(mine.dtype, mine.shape, False))
+        self._file.write_at(0, header_of(mine.dtype, mine.shape, False))
         self._file.part()
         self._file.close()
         return True

@@ -5,10 +5,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from persistable.fileio.base import FileIO, Sink, need
 from persistable.fileio.tables import THREADS_FROM, from_table, kind_of, to_table, why_not
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from persistable.fileio.journal import Appending
 
 
 class ParquetFileIO(FileIO[Any]):
@@ -34,6 +39,11 @@ class ParquetFileIO(FileIO[Any]):
         parquet = need("pyarrow.parquet", "pyarrow", "arrow", "ParquetFileIO")
         table = to_table(payload, "ParquetFileIO")
         parquet.write_table(table, Sink(file), compression=self.compression, write_page_checksum=True)
+
+    def appending(self, folder: Path) -> Appending | None:
+        from persistable.fileio.appended import AppendedParquet
+
+        return AppendedParquet(self, folder, self.compression)
 
     def load(self, file: Any) -> Any:
         parquet = need("pyarrow.parquet", "pyarrow", "arrow", "ParquetFileIO")

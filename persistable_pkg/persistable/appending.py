@@ -1,0 +1,75 @@
+"""A payload that is appended to while it is generated, larger than memory if need be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from persistable import payload, stored
+from persistable.errors import FormatError
+from persistable.fileio.base import FileIO
+from persistable.record import Record
+
+_SEALED = "sealed"
+
+
+class Appended(int):
+    """How many rows are there. Returned from a generating function, it stands for the payload that they make."""
+
+
+class AppendedFile(payload.InFile):
+    """The whole file. It stays where it is until the commit, so that dying before costs no row."""
+
+    __slots__ = ()
+    kept = True
+
+
+class Appender:
+    """Takes the rows of one generation; `folder` outlives a killed attempt."""
+
+    def __init__(self, generation: Any, io: FileIO[Any], folder: Path) -> None:
+        self._folder = folder
+        self._token: str | None = generation.token if generation.claim is not None else None
+        if self._token is not None:
+            _forget_sealed(generation, folder)
+        growing = io.appending(folder)
+        if growing is None:
+            name = type(io).__name__
+            raise FormatError(
+                f"{name} cannot be appended to; arrays can with io=NumpyFileIO(), tables with io=ParquetFileIO() or io=ArrowFileIO()",
+                format=name,
+            )
+        self._growing = growing
+
+    @property
+    def rows(self) -> Appended:
+        """How many are safely there."""
+        return Appended(self._growing.rows)
+
+    def append(self, block: Any) -> None:
+        """Add rows."""
+        self._growing.append(block)
+
+    def whole(self) -> AppendedFile:
+        """The file that all rows make."""
+        file = AppendedFile(self._growing.seal())
+        if self._token is not None:
+            (self._folder / _SEALED).write_text(self._token)
+        return file
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._growing.close()
+
+
+def _forget_sealed(generation: Any, folder: Path) -> None:
+    """Remove what an attempt left that was killed after its commit: it is not to be gone on with."""
+    mark = folder / _SEALED
+    if not mark.exists():
+        return
+    found = stored.peek(generation.store, generation.node.place)
+    if isinstance(found, Record) and found.attempt_token == mark.read_text():
+        shutil.rmtree(folder)
+    else:
+        mark.unlink()

@@ -1,0 +1,167 @@
+"""A file that grows by blocks, and beside it a journal of what is whole: after a kill, the torn tail is cut and the file grows on."""
+
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from zlib import crc32
+
+_PIECE = 1 << 24
+
+
+class Appending(Protocol):
+    """A payload that is appended to, block by block, in a folder of its own; what is there of an earlier attempt is found."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that are whole."""
+        ...
+
+    def append(self, block: Any) -> None:
+        """Add rows. Raises PayloadNotRepresentable for what does not go with those there."""
+        ...
+
+    def seal(self) -> Path:
+        """Make one whole file of the format, and say where it is. What was appended stays until the folder goes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class _Block(NamedTuple):
+    rows: int
+    end: int
+    check: int
+
+
+class Journal:
+    """The file ``data`` in `folder`, and what is known of it in ``blocks``: a line of facts, then a line for each block.
+
+    facts: what the format needs to go on, JSON-like; None before `begin`. rows: of all blocks that are whole. end: bytes of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "data"
+        self._blocks = folder / "blocks"
+        self.facts: dict[str, Any] | None = None
+        self.rows = 0
+        self.end = 0
+        self._read()
+
+    def _read(self) -> None:
+        """Find the blocks that are whole, by their checksums, and cut off the rest."""
+        try:
+            first, *lines = self._blocks.read_bytes().split(b"\n")[:-1]  # what has no end of line was cut short
+            facts = json.loads(first)
+        except (FileNotFoundError, ValueError):
+            self.forget()
+            return
+        kept = [first]
+        with self.path.open("rb", buffering=0) if self.path.exists() else io.BytesIO() as file:
+            for line in lines:
+                block = _parsed(line)
+                if block is None or _checksum(file, block.end - self.end) != block.check:
+                    break
+                kept.append(line)
+                self.rows += block.rows
+                self.end = block.end
+        if not self.end:
+            self.forget()
+            return
+        self.facts = facts
+        os.truncate(self.path, self.end)
+        os.truncate(self._blocks, sum(map(len, kept)) + len(kept))
+
+    def begin(self, facts: dict[str, Any]) -> None:
+        """Start a new file, of which `facts` are to be remembered."""
+        self.facts = facts
+        self.path.write_bytes(b"")
+        temporary = self._blocks.with_suffix(".new")
+        temporary.write_bytes(json.dumps(facts).encode() + b"\n")
+        temporary.replace(self._blocks)
+
+    def add(self, rows: int, end: int, check: int) -> None:
+        """Note that the file is whole up to `end`; `check` is the CRC-32 of what was added."""
+        with self._blocks.open("ab", buffering=0) as file:
+            file.write(b"%d %d %08x\n" % (rows, end, check))
+        self.rows += rows
+        self.end = end
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._blocks.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.facts, self.rows, self.end = None, 0, 0
+
+
+def _parsed(line: bytes) -> _Block | None:
+    try:
+        rows, end, check = line.split()
+        return _Block(int(rows), int(end), int(check, 16))
+    except ValueError:
+        return None
+
+
+def _checksum(file: Any, size: int) -> int | None:
+    """CRC-32 of the next `size` bytes; None where there are fewer."""
+    check = 0
+    while size > 0:
+        piece = file.read(min(size, _PIECE))
+        if not piece:
+            return None
+        check = crc32(piece, check)
+        size -= len(piece)
+    return check
+
+
+class Growing(io.RawIOBase):
+    """The journal's file as a write-only stream that counts and checks what passes.
+
+    at: where it goes on. The bytes up to `there` are in the file already: they are compared instead of written, and `Differs` is raised if
+    they are others.
+    """
+
+    def __init__(self, path: Path, there: int = 0, at: int = 0) -> None:
+        self._file = path.open("r+b", buffering=0)
+        self._file.seek(at)
+        self._there = there
+        self._at = at
+        self._check = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        whole = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        old = max(0, min(whole.nbytes, self._there - self._at))
+        if old and self._file.read(old) != whole[:old]:
+            raise Differs
+        rest = whole[old:]
+        while rest.nbytes:
+            rest = rest[self._file.write(rest[:_PIECE]) or 0 :]
+        self._check = crc32(whole[old:], self._check)
+        self._at += whole.nbytes
+        return whole.nbytes
+
+    def checked(self) -> int:
+        """CRC-32 of what was written since this was asked last."""
+        check, self._check = self._check, 0
+        return check
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Differs(Exception):
+    """The same rows are other bytes now."""
