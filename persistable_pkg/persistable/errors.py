@@ -13,6 +13,7 @@
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
     ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
+    ├── WorkflowError                  a workflow or workspace class that cannot be meant so (also a ValueError and a TypeError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
@@ -159,6 +160,12 @@ class ConfigError(PersistableError, ValueError):
 
     where: str
     accepted: list[str]
+
+
+class WorkflowError(PersistableError, ValueError, TypeError):
+    """A `Workflow` or `Workspace` class that cannot be meant so. ``where`` names the class and its attribute: ``Files.scaled``."""
+
+    where: str
 
 
 class InvalidName(PersistableError, ValueError):

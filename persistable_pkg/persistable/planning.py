@@ -355,6 +355,7 @@ def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     Raises TypeError for anything else, InputMissing for a node that is open.
     """
     found: list[tuple[Any, Any]] = []
+    looked: set[int] = set()
     stack: list[Any] = list(reversed(list(targets)))
     while stack:
         target: Any = stack.pop()
@@ -367,6 +368,8 @@ def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
         elif issubclass(kind, list | tuple):
             stack.extend(reversed(target))
         elif hasattr(target, "targets"):
+            if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
+                target.refresh_once(looked)
             listed: Any = target.targets  # a project has names for them
             stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
         else:

@@ -24,6 +24,7 @@ from persistable.planning import Decided, Look, Start, Unit, default_store, look
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
+from persistable.rounds import check_every, watched
 from persistable.stored import find_failure
 from persistable.stores.open import open_store
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, perform, perform_packed, stub, taken
@@ -45,6 +46,8 @@ def run(
     progress: bool = False,
     hooks: Sequence[events.Hook] = (),
     limits: Mapping[str, float] | None = None,
+    watch: float | None = None,
+    until: Callable[[RunResult], object] | None = None,
 ) -> RunResult:
     """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
 
@@ -60,6 +63,9 @@ def run(
         progress: show how far it is, in the terminal or the notebook.
         hooks: are called with every event of the run.
         limits: how much of each named resource there is, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
+        watch: go on until Ctrl-C: look again at what families follow (see `Source`) so many seconds after each round, and run what is new.
+            The last result is returned, with failures as values whatever `errors` says; they are not tried again before the next call.
+        until: with `watch`, ends it when this is true of a round's result.
 
     Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
     leaves what is committed, and records nothing as failed.
@@ -67,13 +73,19 @@ def run(
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
     base = open_store(store) if store is not None else default_store()
-    wanted = pairs(targets, base)
+    if watch is not None:
+        check_every(watch)
     with ExitStack() as stack:
         for hook in (*hooks, *_bars(progress)):
             stack.enter_context(events.subscribe(hook))
         carrier = stack.enter_context(_carrier(executor, max_workers))
-        loop = _Loop(carrier, base, wanted, fail_fast, limits or {})
-        result = loop.run(failed)
+
+        def loop() -> _Loop:
+            return _Loop(carrier, base, pairs(targets, base), fail_fast, limits or {})
+
+        if watch is not None:
+            return watched(loop, failed, watch, until)
+        result = loop().run(failed)
     if errors == "raise" and result.failures:
         raise result.failed()
     return result
@@ -162,6 +174,11 @@ class _Loop:
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
         self._brief = Brief()
+
+    @property
+    def result(self) -> RunResult:
+        """As far as it has come."""
+        return self._result
 
     # the whole
 

@@ -87,7 +87,7 @@ class Selected:
     """Takes what is at `labels`, as `Family.sel` says; `family` is how errors call what it is taken from."""
 
     labels: Mapping[str, Any]
-    family: str
+    family: Any
 
     def __call__(self, layout: Layout) -> Layout:
         labels = dict(self.labels)
@@ -110,7 +110,7 @@ class Renamed:
     """Gives axes other names, as `Family.rename` says."""
 
     names: Mapping[str, str]
-    family: str
+    family: Any
 
     def __call__(self, layout: Layout) -> Layout:
         names = self.names
@@ -121,9 +121,9 @@ class Renamed:
         return layout._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in layout.axes]))
 
 
-def _no_axis(family: str, layout: Layout, wrong: str) -> UnknownParam:
+def _no_axis(family: Any, layout: Layout, wrong: str) -> UnknownParam:
     accepted = [name for axis in layout.axes for name in axis.columns]
-    return UnknownParam(f"{family} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
+    return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
 
 
 def _several(wanted: Any) -> bool:

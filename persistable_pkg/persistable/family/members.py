@@ -125,7 +125,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __getitem__(self, key: Any) -> Any:
         """The node of `key`; for a slice the family of so many places on the first axis. Raises UnknownMember, a KeyError."""
         if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
-            return self._derived(Sliced(key))
+            return self._derived(Sliced(key))  # pyright: ignore[reportUnknownArgumentType]
         layout = self.layout
         return self.at(self._places(key, layout.axes), layout)
 
@@ -196,7 +196,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         and its axis is gone from what is left. Names that are no Python words go as ``**{"points.n": 100}``. Raises UnknownMember,
         UnknownParam.
         """
-        part = self._derived(Selected(labels, repr(self)))
+        part = self._derived(Selected(labels, self))
         return part if part.axes else part.at(())
 
     def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
@@ -205,7 +205,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def rename(self, **names: str) -> Family[PayloadT]:
         """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
-        return self._derived(Renamed(names, repr(self)))
+        return self._derived(Renamed(names, self))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""

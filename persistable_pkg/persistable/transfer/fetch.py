@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from persistable.errors import HttpFailed
 from persistable.fileio.base import need
 from persistable.secret import redact, redacted_logs
 
+ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0
 """Seconds that are waited at most before another try; a server that asks for more gets none."""
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
@@ -61,7 +63,26 @@ class Got(NamedTuple):
 
 def fetch(request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]) -> Got:
     """Get the body into a file in `folder`, going on with what an earlier call left there. Raises HttpFailed, MissingExtra."""
+    with _exchanging(request, folder, known, progress) as exchange:
+        return _retried(request, exchange.attempt)
+
+
+def look(request: Request) -> dict[str, Any]:
+    """Facts of the answer (``etag``, ``last_modified``...), as far as there are any, without its body. Raises HttpFailed, MissingExtra."""
+    with _exchanging(request, Path(), None, lambda _done, _total: None) as exchange:
+        return _retried(request, exchange.look)
+
+
+@contextmanager
+def _exchanging(
+    request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]
+) -> Generator[_Exchange]:
     need("httpx", "httpx", "http", "HttpGet")
+    with redacted_logs(*_LOGGERS), _Exchange(request, folder, known, progress) as exchange:
+        yield exchange
+
+
+def _retried(request: Request, attempt_once: Callable[[], ResultT]) -> ResultT:
     stamina: Any = need("stamina", "stamina", "http", "HttpGet")
     tries = 0
 
@@ -70,24 +91,23 @@ def fetch(request: Request, folder: Path, known: Known | None, progress: Callabl
             return False
         return True if error.retry_after is None else error.retry_after
 
-    with redacted_logs(*_LOGGERS), _Exchange(request, folder, known, progress) as exchange:
-        retrying = stamina.retry_context(
-            on=again,
-            attempts=request.attempts,
-            timeout=None,
-            wait_initial=request.delay,
-            wait_max=LONGEST_WAIT,
-            wait_jitter=request.delay,
-        )
-        try:
-            for attempt in retrying:
-                tries += 1
-                with attempt:
-                    return exchange.attempt()
-        except HttpFailed as error:
-            if tries > 1:
-                error.add_note(f"tried {tries} times")
-            raise
+    retrying = stamina.retry_context(
+        on=again,
+        attempts=request.attempts,
+        timeout=None,
+        wait_initial=request.delay,
+        wait_max=LONGEST_WAIT,
+        wait_jitter=request.delay,
+    )
+    try:
+        for attempt in retrying:
+            tries += 1
+            with attempt:
+                return attempt_once()
+    except HttpFailed as error:
+        if tries > 1:
+            error.add_note(f"tried {tries} times")
+        raise
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -114,11 +134,19 @@ class _Exchange:
         self._client.close()
 
     def attempt(self) -> Got:
-        """One try. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
+        """One try at the body."""
+        return self._spoken(self._exchange)
+
+    def look(self) -> dict[str, Any]:
+        """One try at what is said of it."""
+        return self._spoken(self._look)
+
+    def _spoken(self, speak: Callable[[], ResultT]) -> ResultT:
+        """What `speak` gives. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:
-            return self._exchange()
+            return speak()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             problem = self._failed_by(error)
         raise problem
@@ -136,6 +164,18 @@ class _Exchange:
             )
         for name in self._request.private:
             request.headers.pop(name, None)
+
+    def _look(self) -> dict[str, Any]:
+        # a server that gives no answer to HEAD, or another one, is asked for the whole, and left when it begins to send
+        headers = {"accept-encoding": "gzip", **self._request.headers}
+        for method in ("HEAD", "GET"):
+            self._origin = None
+            with self._client.stream(method, self._request.url, headers=headers) as response:
+                if method == "HEAD" and response.status_code not in self._request.expect:
+                    continue
+                self._check_status(response, resuming=False)
+                return self._facts(response)
+        raise AssertionError("the last of them returns or raises")
 
     def _exchange(self) -> Got:
         self._origin = None

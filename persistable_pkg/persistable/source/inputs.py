@@ -1,0 +1,66 @@
+"""`Inputs`: what a `Source` asks of the place where its inputs lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from persistable.errors import InputChanged, InputVanished
+from persistable.fileio.base import FileIO
+
+Values = tuple[Any, ...]
+"""What tells one input from the others: a value for each field."""
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """Where inputs lie. Picklable: the workers of a run read inputs by it.
+
+    fields: names of what tells inputs apart. at_once: how many contents are worth being asked for at a time.
+    """
+
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    @property
+    def at_once(self) -> int: ...
+
+    def stamps(self) -> Mapping[Values, Any]:
+        """Every input there is, in order, with something that is another whenever its content is; None where that cannot be told.
+
+        Contents are not read for it.
+        """
+        ...
+
+    def content(self, values: Values, stamp: Any) -> str:
+        """What stands for the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
+        ...
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        """The payload: what `io` reads there. Raises InputVanished, and InputChanged unless the content is the one that was asked for."""
+        ...
+
+    def shown(self, values: Values) -> str:
+        """The path or URL, for people, without secrets."""
+        ...
+
+    def only(self, values: Values) -> Inputs:
+        """What it takes to read this one: what goes to another process with a job. It may be all of it."""
+        ...
+
+
+def vanished(place: str) -> InputVanished:
+    """The error for an input that is gone."""
+    return InputVanished(
+        f"the input {place} is not there any more; put it back, or refresh() the source and go on without it (run does so at its start)",
+        place=place,
+    )
+
+
+def changed(place: str) -> InputChanged:
+    """The error for an input that is not what it was."""
+    return InputChanged(
+        f"the input {place} has changed since its key was made from it, so nothing is stored under that key; "
+        "run again, which makes the key of what is there now",
+        place=place,
+    )

@@ -1,0 +1,105 @@
+"""What a source has seen: its listing, looked at when it is used, and the contents as far as anybody asked for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from persistable.family.axes import Axis
+from persistable.family.layout import Layout, layout_of
+from persistable.family.recipe import Column, Recipe
+from persistable.fileio.base import FileIO
+from persistable.source.inputs import Inputs, Values
+from persistable.source.member import Input
+
+
+class Seen:
+    """One listing, which stays as it is, and what was found out about its inputs since. Calling it with values makes that input's node."""
+
+    def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None, stamps: Mapping[Values, Any]) -> None:
+        self._inputs = inputs
+        self._name = name
+        self._io = io
+        self.stamps = stamps
+        self._contents: dict[Values, str] = {}
+
+    def __call__(self, values: Values) -> Input[Any]:
+        return Input.of(self._inputs, self._name, values, self._content(values), self._io)
+
+    def _content(self, values: Values) -> str:
+        found = self._contents.get(values)
+        if found is None:
+            found = self._contents[values] = self._inputs.content(values, self.stamps[values])
+        return found
+
+    def prepare(self, wanted: Iterable[Values]) -> None:
+        """Find out the contents of these, several at a time where that is quicker."""
+        unknown = [values for values in wanted if values not in self._contents]
+        if len(unknown) < 2 or self._inputs.at_once < 2:
+            return  # whoever makes them asks
+        pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
+        try:
+            for _ in pool.map(self._content, unknown):
+                pass
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def layout(self) -> Layout:
+        """A family of all of them, on one axis."""
+        every: Sequence[Values] = list(self.stamps)
+        fields = self._inputs.fields
+        axis = Axis({field: [values[number] for values in every] for number, field in enumerate(fields)}, found=True)
+        return layout_of(Recipe(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
+
+
+class Listing:
+    """The root of a source: what it saw last, and how often that has changed."""
+
+    def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None) -> None:
+        self._inputs = inputs
+        self._name = name
+        self._io = io
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: Seen | None = None
+        self._version = 0
+        self._turn = threading.RLock()
+
+    def version(self) -> int:
+        self._look()
+        return self._version
+
+    def refresh(self) -> None:
+        with self._turn:
+            if self._seen is None:
+                return  # nobody has looked yet; the first use does
+            stamps = self._inputs.stamps()
+            if list(stamps.items()) != list(self._seen.stamps.items()) or None in stamps.values():
+                self._seen = self._made(stamps)
+                self._version += 1
+
+    def layout(self) -> Layout:
+        """The family of what was seen last."""
+        return self._look().layout()
+
+    def _look(self) -> Seen:
+        seen = self._seen
+        if seen is None:
+            with self._turn:
+                seen = self._seen
+                if seen is None:
+                    seen = self._seen = self._made(self._inputs.stamps())
+        return seen
+
+    def _made(self, stamps: Mapping[Values, Any]) -> Seen:
+        return Seen(self._inputs, self._name, self._io, stamps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_seen", "_version", "_turn")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()

@@ -1,0 +1,139 @@
+"""What lies behind URLs as inputs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Any
+from urllib.parse import quote
+
+from persistable.errors import HttpFailed, InvalidName, MalformedFile
+from persistable.fileio.base import FileIO
+from persistable.secret import Secret, revealed
+from persistable.source import content as contents
+from persistable.source.files import Keys, given
+from persistable.source.inputs import Values, changed, vanished
+from persistable.transfer.address import check_address, check_headers
+from persistable.transfer.fetch import Request, fetch, look
+
+_GONE = (404, 410)
+
+
+class Pages:
+    """A URL with fields in braces, and the keys that there are: HTTP has no listing.
+
+    The content of one is told by its ETag, where there is none by the date of its last change, else by the digest of its bytes.
+    """
+
+    at_once = 16
+
+    def __init__(
+        self, url: str, keys: Keys | None, *, headers: Mapping[str, str | Secret] | None = None, timeout: float = 60.0, attempts: int = 5
+    ) -> None:
+        self.fields = _fields(url)
+        if keys is None:
+            raise TypeError(f"{url} cannot be listed, as HTTP has no listing; say what there is: Source({url!r}, keys=[...])")
+        check_address("Source", url.replace("{", "%7B").replace("}", "%7D"), {})
+        check_headers("Source", headers or {})
+        self._url = url
+        self._keys: Keys = keys
+        self._headers = {name.lower(): value for name, value in (headers or {}).items()}
+        self._timeout = timeout
+        self._attempts = attempts
+
+    def stamps(self) -> Mapping[Values, Any]:
+        return dict.fromkeys(given(self._keys, self.fields))
+
+    def content(self, values: Values, stamp: Any) -> str:
+        try:
+            return self._validator(look(self._request(values)), values) or self._fetched(values)
+        except HttpFailed as error:
+            if error.status in _GONE:
+                raise vanished(self.shown(values)) from None
+            raise
+
+    def _validator(self, facts: Mapping[str, Any], values: Values) -> str:
+        """What tells this content from others at this URL. Elsewhere the same tag may mean something else, so the URL is part of it."""
+        for name in ("etag", "last_modified"):
+            if facts.get(name):
+                return f"{name.replace('_', '-')} {facts[name]} of {self.shown(values)}"
+        return ""
+
+    def _fetched(self, values: Values) -> str:
+        with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
+            got = fetch(self._request(values), Path(folder), None, _quietly)
+            assert got.path is not None
+            with got.path.open("rb") as file:
+                return contents.digest_of(file)
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
+            try:
+                got = fetch(self._request(values), Path(folder), None, _quietly)
+            except HttpFailed as error:
+                if error.status in _GONE:
+                    raise vanished(self.shown(values)) from None
+                raise
+            assert got.path is not None
+            with got.path.open("rb") as file:
+                if content != self._validator(got.facts, values):
+                    if content != contents.digest_of(file):
+                        raise changed(self.shown(values))
+                    file.seek(0)
+                try:
+                    return io.load(file)
+                except MalformedFile as error:
+                    error.add_note(f"it is the input {self.shown(values)}")
+                    raise
+
+    def _request(self, values: Values) -> Request:
+        url = self.shown(values)
+        return Request(
+            url=url,
+            shown=url,
+            headers={name: revealed(value) for name, value in self._headers.items()},
+            private=frozenset(name for name, value in self._headers.items() if isinstance(value, Secret)),
+            auth=None,
+            expect=(200,),
+            content_type=(),
+            max_bytes=None,
+            timeout=self._timeout,
+            attempts=self._attempts,
+            delay=0.5,
+        )
+
+    def shown(self, values: Values) -> str:
+        filled = {field: _quoted(field, value) for field, value in zip(self.fields, values, strict=True)}
+        return self._url.format(**filled)
+
+    def only(self, values: Values) -> Pages:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_keys": ()}  # what reads one input needs no other
+
+
+def _quietly(_done: float, _total: float | None) -> None:
+    return None
+
+
+def _fields(url: str) -> tuple[str, ...]:
+    try:
+        parsed = list(Formatter().parse(url))
+    except ValueError as error:
+        raise InvalidName(f"{url!r} is no template: {error}; a brace that is meant as such is written twice", name=url) from None
+    fields = [field for _, field, _, _ in parsed if field is not None]
+    plain = all(field.isidentifier() for field in fields) and not any(spec or conversion for _, _, spec, conversion in parsed)
+    host = url.partition("://")[2].partition("/")[0]
+    if not fields or not plain or "{" in host:
+        raise InvalidName(f"{url!r}: a source takes a URL with fields behind its host, plain names in braces, such as {{name}}", name=url)
+    return tuple(dict.fromkeys(fields))
+
+
+def _quoted(field: str, value: Any) -> str:
+    text = str(value)
+    if not isinstance(value, str | int) or isinstance(value, bool) or not text or text in (".", "..") or "/" in text or "\\" in text:
+        raise InvalidName(f"{field}={value!r:.60} cannot be part of a URL: only text and whole numbers, without separators", name=text)
+    return quote(text, safe="")
