@@ -68,7 +68,9 @@ def _made(given: str | Mapping[str, Any], max_workers: int | None, where: str) -
         table[workers] = table.pop("workers")
     if "address" in table and "client_or_address" in fields.kinds:
         table["client_or_address"] = table.pop("address")
+    shown = {workers: "workers", "client_or_address": "address"}
     if not fields.open:
-        accepted = ["workers" if name == workers else "address" if name == "client_or_address" else name for name in fields.kinds]
-        check_names([name for name in table if name not in fields.kinds], ["kind", *accepted], where)
-    return cls(**{name: read(fields.kinds.get(name, Any), value, f"{where}.{name}") for name, value in table.items()})
+        check_names(
+            [name for name in table if name not in fields.kinds], ["kind", *[shown.get(name, name) for name in fields.kinds]], where
+        )
+    return cls(**{name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()})

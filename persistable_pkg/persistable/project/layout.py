@@ -16,7 +16,8 @@ from persistable.project.names import check_names, unknown
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
 """What `run` takes that a project may say once and for all."""
 KNOWN = ("store", "executor", "limits", *OPTIONS, "notify", "targets", "stages")
-TARGET = ("use", "params", "upstream", "over", "source", "io", "path", "retry", "resources")
+TARGET = ("use", "params", "upstream", "over", "source", "keys", "io", "path", "retry", "resources")
+_OF_SOURCES = ("source", "keys", "io")
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Target:
     where: str
     use: Any = None
     source: str | None = None
+    keys: list[Any] | None = None
     path: str | None = None
     io: Any = None
     params: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -137,8 +139,11 @@ def _target(name: str, given: Any, where: str) -> Target:
         )
     target = Target(name, where, **{key: _entry(key, value, f"{where}.{key}") for key, value in table.items()})
     if target.source is not None:
-        for key in table.keys() - {"source", "io"}:
-            raise ConfigError(f"{where}.{key} means nothing beside `source`", where=f"{where}.{key}", accepted=["source", "io"])
+        for key in table:
+            if key not in _OF_SOURCES:
+                raise ConfigError(f"{where}.{key} means nothing beside `source`", where=f"{where}.{key}", accepted=list(_OF_SOURCES))
+    elif target.keys is not None:
+        raise ConfigError(f"{where}.keys means nothing without `source`", where=f"{where}.keys", accepted=[])
     return target
 
 
@@ -147,6 +152,8 @@ def _entry(key: str, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise wrong(value, where, "a table, such as { n = 1 }")
         return dict(cast("Mapping[str, Any]", value))
+    if key == "keys" and not isinstance(value, list):
+        raise wrong(value, where, "a list of keys")
     if key in ("source", "path") and not isinstance(value, str):
         raise wrong(value, where, "text")
     return value

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 from persistable.core import Persistable, declaration_of
-from persistable.errors import ConfigError, PersistableError
+from persistable.errors import ConfigError, InvalidName, LineageError, ParamsError, PersistableError, UnknownFormat
 from persistable.family import Family
+from persistable.family.layout import Layout
 from persistable.pipeline import Pipeline
 from persistable.project.importing import referred
 from persistable.project.kinds import Fields, fields_of, parameters_of
@@ -39,6 +39,8 @@ def made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
         # in a context of its own: an enclosing `with open_store(...)` is not meant for it
         found = Context().run(_made, target, upstream, folder, store) if target.ready is None else target.ready
         return _bound(_checked(found, target), store, target)
+    except (ParamsError, LineageError) as error:
+        raise ConfigError(f"{target.where}: {error}", where=target.where, accepted=[]) from error
     except Exception as error:
         if not (isinstance(error, ConfigError) and error.where) and target.where not in "".join(getattr(error, "__notes__", ())):
             error.add_note(f"while making {target.where}")
@@ -177,9 +179,17 @@ def _family(maker: Any, fixed: dict[str, Any], varying: dict[str, Any]) -> Any:
     """``maker.over(...)``, in which a list among `fixed` is one value."""
     lists = [name for name, value in fixed.items() if isinstance(value, list)]
     family = maker.over(**{name: [value] if name in lists else value for name, value in fixed.items()}, **varying)
-    if not lists:
-        return family
-    return family.part([0 if axis.name in lists else range(len(axis)) for axis in family.axes])
+    return family._derived(_Without(lists)) if lists else family
+
+
+class _Without:
+    """Takes axes of one value each away from the layout of a family."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def __call__(self, layout: Layout) -> Layout:
+        return layout.part([0 if axis.name in self._names else range(len(axis)) for axis in layout.axes])
 
 
 def _fields_of_node(maker: Any, target: Target) -> Fields:
@@ -195,11 +205,14 @@ def _fields_of_node(maker: Any, target: Target) -> Fields:
 
 
 def _source(target: Target, folder: Path) -> Any:
-    source: Any = import_module("persistable.source").Source
+    from persistable.source import Source
+
     template = str(beside(str(folder), cast("str", target.source)))
-    if target.io is None:
-        return source(template)
-    return source(template, io=read_format(target.io, folder, f"{target.where}.io"))
+    io = None if target.io is None else read_format(target.io, folder, f"{target.where}.io")
+    try:
+        return Source(template, io=io, keys=target.keys)
+    except (InvalidName, TypeError, UnknownFormat) as error:
+        raise ConfigError(f"{target.where}.source: {error}", where=f"{target.where}.source", accepted=[]) from error
 
 
 def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[Any, ...]:
@@ -207,7 +220,8 @@ def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[A
     if target.path is not None:
         return (beside(str(folder), target.path),)
     workspace = sys.modules.get("persistable.workspace")  # where it is not imported, nothing is one
-    return (store,) if workspace is not None and isinstance(maker, type) and issubclass(maker, workspace.Workspace) else ()
+    base = getattr(workspace, "Workspace", ())
+    return (store,) if isinstance(maker, type) and issubclass(maker, base) else ()
 
 
 def read_format(given: Any, folder: Path, where: str) -> Any:
@@ -258,10 +272,7 @@ def _checked(found: Any, target: Target) -> Any:
             accepted=[],
         )
     if isinstance(found, Persistable):
-        try:
-            found.key  # noqa: B018 - an open node says here what it needs
-        except PersistableError as error:
-            raise ConfigError(f"{target.where}: {error}", where=target.where, accepted=[]) from error
+        found.key  # noqa: B018 - an open node says here what it needs
     return found
 
 

@@ -152,8 +152,8 @@ def _one_of(kind: Any, raw: Any, where: str) -> Any:
 
 def _unquoted(text: str) -> str:
     """`text`, or what is in its quotes: so that the text ``"none"`` can be told from nothing."""
-    found = literal(text) if text[:1] in "\"'" else text
-    return found if isinstance(found, str) else str(text)
+    found = literal(text) if text[:1] in ('"', "'") else text
+    return str(found if isinstance(found, str) else text)
 
 
 def _choice(kind: Any, raw: Any, where: str) -> Any:
@@ -200,18 +200,20 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and issubclass(cls, numpy.generic | numpy.ndarray):
         return _of_numpy(numpy, cls, kind, raw, where)
+    if typing.is_typeddict(cls):
+        return _typed_dict(cls, raw, where)
     if isinstance(raw, cls) and not isinstance(raw, Text):
         return raw
     if issubclass(cls, enum.Enum):
         return _member(cls, raw, where)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _named_tuple(cls, raw, where)
-    if typing.is_typeddict(cls):
-        return _typed_dict(cls, raw, where)
     if _is_params(cls):
         table = literal(raw) if isinstance(raw, str) else raw
         if isinstance(table, Mapping):
             return read_fields(cls, table, where)
+        if isinstance(raw, str) and _REFERENCE.fullmatch(raw):
+            return _referred(raw, where, lambda value: isinstance(value, cls), in_words(kind))
         raise wrong(raw, where, f"a table of {', '.join(fields_of(cls).kinds) or 'nothing'}")
     if issubclass(cls, PurePath) and isinstance(raw, str):
         return cls(str(raw))
