@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from persistable.fileio import fileio_for as fileio_for
     from persistable.fileio import register_fileio as register_fileio
     from persistable.gathering import by_content as by_content
+    from persistable.items import Item as Item
     from persistable.key import Key as Key
     from persistable.params import PersistableParams as PersistableParams
     from persistable.params import formerly as formerly
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from persistable.result import RunResult as RunResult
     from persistable.running import run as run
     from persistable.secret import Secret as Secret
+    from persistable.source import Source as Source
     from persistable.status import Status as Status
     from persistable.steps import OpenNode as OpenNode
     from persistable.steps import step as step
@@ -66,6 +68,7 @@ __all__ = [
     "Family",
     "FileIO",
     "HttpGet",
+    "Item",
     "Key",
     "NodeFailure",
     "OpenNode",
@@ -80,6 +83,7 @@ __all__ = [
     "Retry",
     "RunResult",
     "Secret",
+    "Source",
     "Status",
     "Upload",
     "allocate",
@@ -120,6 +124,7 @@ _HOME = {
     "Family": "family",
     "FileIO": "fileio",
     "HttpGet": "transfer",
+    "Item": "items",
     "Key": "key",
     "NodeFailure": "result",
     "OpenNode": "steps",
@@ -133,6 +138,7 @@ _HOME = {
     "Resources": "resources",
     "Retry": "resources",
     "Secret": "secret",
+    "Source": "source",
     "Status": "status",
     "Upload": "transfer",
     "RunResult": "result",

@@ -441,6 +441,17 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
         return follow(self, self._use(), timeout)
 
+    @property
+    def members(self) -> persistable.Family[Any]:
+        """The items that a generating function yields, as a family of nodes: ``summary.over(node.members)`` has one node for each.
+
+        Before they are sealed only those are members that are committed by the time somebody looks; `run` of anything made from it
+        generates this node first.
+        """
+        import persistable
+
+        return persistable.Item.all_of(self)
+
     def progress(self, done: float, total: float | None = None) -> None:
         """Inside `_generate_payload`: announce that `done` of `total` is done."""
         self._running("progress").progress(done, total)

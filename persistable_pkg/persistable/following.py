@@ -9,6 +9,7 @@ from typing import Any
 from persistable import claims, collected, stored, unsealed
 from persistable.collected import Collected, Entry, Source
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
+from persistable.key import Place
 from persistable.record import Failure, Record
 from persistable.stores.base import Store
 
@@ -22,10 +23,15 @@ def committed(node: Any, store: Store) -> KeysView[Any]:
 
 def entries(node: Any, store: Store) -> dict[Any, Entry]:
     """Key to item, of all that are there, in order."""
-    record = stored.find_record(store, node.place)
+    return entries_at(store, node.place)
+
+
+def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
+    """Key to item, of all that are there of the node whose place this is."""
+    record = stored.find_record(store, place)
     if record is not None:
         return collected.read_index(store, record) if collected.folder_of(record) is not None else {}
-    begun = unsealed.find(store, node.place)
+    begun = unsealed.find(store, place)
     if begun is None:
         return {}
     return {entry.key: entry for entry in unsealed.entries(store, begun).values()}

@@ -328,7 +328,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
     `store` is for nodes that name none; `failed` is as for `run`.
     """
     base = open_store(store) if store is not None else default_store()
-    steps = planning(pairs(targets, base), failed=failed)
+    steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed)
     request = next(steps)
     while isinstance(request, Look):
         request = steps.send(look(request.units))
@@ -347,6 +347,25 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
 def look(units: list[Unit]) -> list[Found]:
     """What the stores hold of `units`, in as few calls as each store allows."""
     return found_of([(unit.node.place, unit.store) for unit in units])
+
+
+def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs of the nodes that make the members of families among `targets`, as far as they have not made all of them."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    stack: list[Any] = list(targets)
+    while stack:
+        target: Any = stack.pop()
+        kind: Any = target.__class__
+        for root in getattr(target, "roots", ()) if getattr(kind, "_is_family", False) else ():
+            if hasattr(root, "is_sealed"):
+                root.default = store
+                if not root.is_sealed:
+                    found[root] = (root.node, root.node._store or store)
+        if getattr(kind, "_is_family", False) or getattr(kind, "_is_persistable_node", False):
+            continue
+        inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+        stack.extend(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+    return list(found.values())
 
 
 def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:

@@ -86,6 +86,15 @@ class RunResult(Mapping[Any, Any]):
         self.skipped: dict[Key, Key] = {}
         self.seconds = 0.0
 
+    def after(self, earlier: RunResult) -> RunResult:
+        """This result, and what came of an earlier stage of the same run: how a node ended first is what counts."""
+        self._nodes = {**self._nodes, **earlier._nodes}
+        self._held.update(earlier._held)
+        self.failures[:0] = earlier.failures
+        self.skipped.update(earlier.skipped)
+        self.seconds += earlier.seconds
+        return self
+
     def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how one node ended."""
         self._nodes[node.key] = (node, store, status, seconds, attempts)

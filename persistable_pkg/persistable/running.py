@@ -20,11 +20,12 @@ from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, Tim
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.pace import Brief, expected_seconds
-from persistable.planning import Decided, Look, Start, Unit, default_store, look, pairs, planning
+from persistable.planning import Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
+from persistable.stages import Staged
 from persistable.stored import find_failure
 from persistable.stores.open import open_store
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, perform, perform_packed, stub, taken
@@ -80,8 +81,14 @@ def run(
             stack.enter_context(events.subscribe(hook))
         carrier = stack.enter_context(_carrier(executor, max_workers))
 
-        def loop() -> _Loop:
-            return _Loop(carrier, base, pairs(targets, base), fail_fast, limits or {})
+        def carrying(wanted: list[tuple[Any, Any]]) -> _Loop | None:
+            return _Loop(carrier, base, wanted, fail_fast, limits or {}) if wanted else None
+
+        def loop() -> Staged:
+            wanted = pairs(targets, base)  # what is nothing to run is said before anything begins
+            ahead = makers(targets, base)
+            then = _Loop(carrier, base, wanted, fail_fast, limits or {})
+            return Staged(lambda: carrying(ahead), lambda: carrying(pairs(targets, base)) or then if ahead else then, fail_fast)
 
         if watch is not None:
             return watched(loop, failed, watch, until)
