@@ -16,12 +16,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from persistable.errors import ClaimLost
 from persistable.key import Key
-from persistable.stores.base import Store
+from persistable.stores.base import Bytes, Store, stat_many
 
 TTL = 60.0
 """Seconds a heartbeat may stand still before others take over."""
@@ -47,11 +47,7 @@ class Claim:
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over. Cheap for short generations: nobody may take over before `TTL`."""
         if _now() - self._since > TTL / 4 and not self._mine():
-            raise ClaimLost(
-                f"another process took over the generation of {key} while this one did not answer for {TTL:g} s; "
-                "nothing was committed here, load its payload",
-                key=key,
-            )
+            raise lost_to_others(key)
 
     def _mine(self) -> bool:
         mine = _get(self._store, _path(self._base, self._epoch)) == _owner()
@@ -88,6 +84,71 @@ class Claim:
         finally:
             if beating_is_over:
                 self._beating.release()
+
+
+class Claims:
+    """The right to generate several keys: taken at once, given back in parts. What others hold is not waited for.
+
+    bases: those that are held.
+    """
+
+    def __init__(self, store: Any, bases: Iterable[str]) -> None:
+        """Claim what nobody has claimed of `bases`."""
+        self._store = store
+        self._beats: dict[str, int] = {}
+        self._beating = threading.Lock()
+        self._since = _now()
+        created = store.create_many({_path(base, 1): _owner() for base in bases})
+        # a later epoch there was left by an owner killed while letting go: it decides
+        succeeded = stat_many(store, [f"{path}.2" for path in created])
+        self.bases = {path.removesuffix(_SUFFIX) for path in created if f"{path}.2" not in succeeded}
+        _alive(self)
+
+    def confirm(self, key: Key) -> None:
+        """Raise ClaimLost if another process has taken over."""
+        if self.lost({key.path}):
+            raise lost_to_others(key)
+
+    def lost(self, bases: set[str]) -> set[str]:
+        """Those of `bases` that others have taken over. Cheap while claims are young: nobody may take over before `TTL`."""
+        if self.age() <= TTL / 4:
+            return set()
+        found = self._store.get_many([_path(base, epoch) for base in bases for epoch in (1, 2)])
+        return {base for base in bases if found.get(_path(base, 1)) != _owner() or _path(base, 2) in found}
+
+    def beat(self) -> None:
+        """Show that the owner lives."""
+        with self._beating:
+            for base in self.bases - self.lost(self.bases):
+                self._beats[base] = self._beats.get(base, 0) + 1
+                self._store.put(base + ".beat", b"%d" % self._beats[base])
+
+    def age(self) -> float:
+        """Seconds held, by this process's clock."""
+        return _now() - self._since
+
+    def is_on(self, base: str) -> bool:
+        """Whether it is a claim on `base`."""
+        return base in self.bases
+
+    def give_back(self, bases: set[str], *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        """Put and delete what `BaseStore.change_many` would, and let go of `bases`, all in one call of the store."""
+        with self._beating:  # a beat under way would come after, and stay
+            kept = bases - self.lost(bases)
+            mine = [_path(base, 1) for base in kept] + [base + ".beat" for base in kept if base in self._beats]
+            self._store.change_many(*stages, delete=[*delete, *mine])
+            self.bases -= bases
+        if not self.bases:
+            _active.discard(self)
+
+    def release(self) -> None:
+        """Let go of all that is left. Never raises: a claim left behind is taken over."""
+        try:
+            self.give_back(set(self.bases))
+        except OSError:
+            pass
+        finally:
+            _active.discard(self)
 
 
 def acquire(store: Store, base: str, done: Callable[[], bool]) -> Claim | None:
@@ -189,8 +250,20 @@ def _get(store: Store, path: str) -> bytes | None:
         return None
 
 
+_SUFFIX = ".claim"
+
+
 def _path(base: str, epoch: int) -> str:
-    return base + ".claim" if epoch == 1 else f"{base}.claim.{epoch}"
+    return base + _SUFFIX if epoch == 1 else f"{base}{_SUFFIX}.{epoch}"
+
+
+def lost_to_others(key: Key) -> ClaimLost:
+    """The error of who has lost its claim."""
+    return ClaimLost(
+        f"another process took over the generation of {key} while this one did not answer for {TTL:g} s; "
+        "nothing was committed here, load its payload",
+        key=key,
+    )
 
 
 # who we are
@@ -283,11 +356,11 @@ _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 # heartbeats: one thread for the whole process, alive only while something is being generated
 
-_active: set[Claim] = set()
+_active: set[Claim | Claims] = set()
 _heart: threading.Thread | None = None
 
 
-def _alive(claim: Claim) -> None:
+def _alive(claim: Claim | Claims) -> None:
     global _heart
     _active.add(claim)
     if _heart is None or not _heart.is_alive():

@@ -6,14 +6,13 @@ Everything here works on a node in a given store; `Persistable` is the surface o
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from persistable import appending, claims, code, collected, events, gathering, payload, unsealed
 from persistable.errors import (
@@ -28,19 +27,16 @@ from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
 from persistable.record import (
     FAILED_SUFFIX,
-    FORMAT,
     SUFFIX,
     Failure,
     Record,
-    git_commit,
     host_name,
-    members,
-    package_versions,
-    surroundings,
 )
+from persistable.recording import compose
 from persistable.secret import redact
 from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek, read
 from persistable.stores.base import Store
+from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
 
@@ -61,9 +57,19 @@ class Generation:
     io: FileIO[Any]
     code: code.CodeOf | code.Fingerprint
 
-    def __init__(self, node: Any, store: Store, claim: claims.Claim | None, attempt: int, given: Mapping[Key, Any] | None = None) -> None:
+    def __init__(
+        self,
+        node: Any,
+        store: Store,
+        claim: claims.Claim | claims.Claims | None,
+        attempt: int,
+        given: Mapping[Key, Any] | None = None,
+        into: Any = None,
+    ) -> None:
         self.node = node
         self.store = store
+        self.into: Any = store if into is None else into
+        """What is written to: the store, or what keeps changes to it for a moment, see `perform_into`."""
         self.claim = claim
         self.attempt = attempt
         if claim is not None:
@@ -170,7 +176,7 @@ class Generation:
         """Write the payload's files; nobody reads them before the record names them."""
         if isinstance(result, gathering.Gathered):
             return result.commit(self.store, self.node.place.file(self.token, collected.INDEX_SUFFIX), self.io)
-        return payload.write(self.store, self.node.place.file(self.token, self.io.suffix), self.io, result, self._allocated)
+        return payload.write(self.into, self.node.place.file(self.token, self.io.suffix), self.io, result, self._allocated)
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
@@ -189,7 +195,14 @@ class Generation:
         if (committed or self.claim is None) and self._scratch is not None:
             import shutil
 
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self.afterwards(partial(shutil.rmtree, self._scratch, ignore_errors=True))
+
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """`act` is done as soon as what was written is in the store."""
+        if self.into is self.store:
+            act()
+        else:
+            self.into.afterwards(act)
 
 
 def forget_appended(store: Store, place: Place) -> None:
@@ -373,6 +386,22 @@ def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
     return given
 
 
+def perform_into(
+    into: Any,
+    node: Any,
+    store: Store,
+    claim: claims.Claims,
+    given: Mapping[Key, Any],
+    failure: Failure | None,
+    attempt: int,
+) -> None:
+    """One attempt at `node`, of which nothing is stored but `failure`, under a claim that holds its key too.
+
+    What would be put into `store` or deleted there is given to `into`, which has the calls of a store and `afterwards`.
+    """
+    _attempt(Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given, into), {}, failure, False, None)
+
+
 def _perform(
     node: Any,
     store: Store,
@@ -384,9 +413,14 @@ def _perform(
     attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
-    node._check_params()
     failure = find_failure(store, node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
+    return _attempt(generation, untracked, failure, writable, old)
+
+
+def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+    node, claim = generation.node, generation.claim
+    node._check_params()
     if events.listened(node.logger):
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
     committed = False
@@ -412,14 +446,14 @@ def _perform(
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
-    node, store, place = generation.node, generation.store, generation.node.place
+    node, store, place = generation.node, generation.into, generation.node.place
     assert generation.claim is not None
     in_file = isinstance(result, payload.InFile)
     if not in_file:
         node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
     written = generation.write(result)
     try:
-        record = _compose(generation, written, result)
+        record = compose(generation, written, result)
         again = _read_back(node, store, record, written, writable)
         if in_file:
             with generation:
@@ -436,9 +470,10 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         for path in files_of(store, place, old):
             if path not in {file.path for file in written.files}:
                 store.delete(path)
-    generation.seal()
+    generation.afterwards(generation.seal)
     if events.listened(node.logger):
-        events.emit(events.Persisted(key=node.key, size=record.size, seconds=generation.seconds()), node.logger)
+        event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
+        generation.afterwards(partial(events.emit, event, node.logger))
     node._hold(again)
     return again
 
@@ -454,61 +489,6 @@ def _read_back(node: Any, store: Store, record: Record, written: payload.Written
         return payload.read(store, node.key, written.files, io, verify=False, writable=writable)
     except PayloadCorrupted as error:
         raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
-
-
-def _compose(generation: Generation, written: payload.Written, result: Any) -> Record:
-    node = generation.node
-    io = generation.io
-    own = generation.code
-    head: dict[str, Any] = {
-        "record": FORMAT,
-        "key": str(node.key),
-        "token": generation.token,
-        "io": io.spec(),
-        "class": code.class_reference(node.__class__),
-        "code": {"python": own.python, "quick": own.quick},
-        "files": written.files,
-    }
-    schema = None if isinstance(result, payload.InFile) else io.schema(result)
-    if schema is not None:
-        head["schema"] = schema
-    if isinstance(result, gathering.Gathered):
-        head["items"] = result.head
-    details: dict[str, Any] = {
-        "made": generation.made,
-        "started": generation.started,
-        "seconds": generation.seconds(),
-        "attempts": generation.attempt,
-    }
-    if generation.notes:
-        details["notes"] = generation.notes
-    details.update(node._facts())
-    return Record.compose(node.key, head, details, _of_class(node.__class__, own), package_versions(), surroundings())
-
-
-_class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
-
-
-def _of_class(cls: type, own: code.CodeOf | code.Fingerprint) -> bytes:
-    """The members that are the same for every record of a class, as long as its code is."""
-    quick, known = _class_members.get(cls, ("", b""))
-    if not quick or quick != own.quick:
-        known = members({"git_commit": _commit_of(cls), "code_parts": dict(own.parts)})
-        _class_members[cls] = (own.quick, known)
-    return known
-
-
-_commits: dict[str, str | None] = {}
-
-
-def _commit_of(cls: type) -> str | None:
-    import sys
-
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
-    if folder not in _commits:
-        _commits[folder] = git_commit(folder)
-    return _commits[folder]
 
 
 def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
@@ -572,41 +552,3 @@ def tidy(store: Store, place: Place) -> None:
             clear(place.path)
     finally:
         claim.release()
-
-
-# one at a time within a process; claims see to it among processes
-
-_turns: dict[tuple[str, Place], list[Any]] = {}
-_turns_guard = threading.Lock()
-
-
-class turn:  # noqa: N801 - used as ``with turn(...)``
-    """Wait until no other thread of this process generates at `place`; a thread may take its own turn again."""
-
-    __slots__ = ("_mine", "_place")
-
-    def __init__(self, store: Store, place: Place) -> None:
-        self._place = (store.url, place)
-
-    def __enter__(self) -> None:
-        with _turns_guard:
-            self._mine = _turns.setdefault(self._place, [threading.RLock(), 0])
-            self._mine[1] += 1
-        self._mine[0].acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._mine[0].release()
-        with _turns_guard:
-            self._mine[1] -= 1
-            if not self._mine[1]:
-                _turns.pop(self._place, None)
-
-
-def _after_fork() -> None:
-    global _turns_guard
-    _turns_guard = threading.Lock()
-    _turns.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

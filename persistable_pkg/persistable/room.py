@@ -13,7 +13,7 @@ from persistable.executors.base import Executor
 from persistable.key import Key
 from persistable.planning import Unit
 from persistable.resources import Resources
-from persistable.stored import depth_of_user
+from persistable.holdings import depth_of_user
 
 
 class Room:
@@ -81,6 +81,19 @@ class Room:
         self.waiting -= 1
         self._count(unit, 1.0)
         return unit
+
+    def take_more(self, first: Unit, most: int) -> list[Unit]:
+        """`first`, which asks for no resources, and up to `most` of those that come next in the order and ask for none either.
+
+        They are for one worker, which performs them one after another.
+        """
+        taken = [first]
+        queue = self._queues[None]
+        others = min((other[0][0] for resources, other in self._queues.items() if resources is not None and other), default=None)
+        while queue and len(taken) < most and (others is None or queue[0][0] < others):
+            taken.append(heappop(queue)[1])
+        self.waiting -= len(taken) - 1
+        return taken
 
     def release(self, unit: Unit) -> None:
         """`unit` has ended."""

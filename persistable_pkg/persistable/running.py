@@ -15,10 +15,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import connections, events, generation
+from persistable.batch import MOST, PERIOD, Batch, Member
 from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
+from persistable.key import Key
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
 from persistable.resources import Resources, Retry
@@ -26,9 +28,9 @@ from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
-from persistable.stored import find_failure
+from persistable.holdings import find_failure
 from persistable.stores.open import open_store
-from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, perform, perform_packed, stub, taken
+from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -181,6 +183,9 @@ class _Loop:
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
         self._brief = Brief()
+        self._batch_size = 16
+        self._alone: set[Unit] = set()
+        """Those that a batch has left."""
 
     @property
     def result(self) -> RunResult:
@@ -296,7 +301,7 @@ class _Loop:
             self._wake()
             if self._inline:
                 unit = self._room.take(0)
-                if unit is not None:
+                if unit is not None and not self._perform_together(unit):
                     self._perform_here(unit)
             else:
                 self._submit()
@@ -319,8 +324,50 @@ class _Loop:
         token = unit.found.token if unit.found is not None else None
         node = unit.node._twin(unit.store)
         outcome, payload = perform(node, unit.store, token, self._given(unit), number)
+        self._fit(1, outcome.seconds)
         self._room.release(unit)
         self._settle(unit, outcome, payload)
+
+    def _perform_together(self, first: Unit) -> bool:
+        """Perform `first` and those next in the order in one batch; False where it is one that is performed alone."""
+        if not self._suits(first, first.store) or self._batch_size < 2:
+            return False
+        units = self._room.take_more(first, self._batch_size)
+        apart = next((place for place, unit in enumerate(units) if not self._suits(unit, first.store)), len(units))
+        for unit in units[apart:]:
+            self._room.queue(unit)
+        units = units[:apart]
+        members: list[Member] = []
+        for unit in units:
+            number = self._tries[unit] = self._tries.get(unit, 0) + 1
+            members.append(Member(unit.node._twin(unit.store), self._given(unit), number))
+        batch = Batch(first.store, members)
+        start = time.perf_counter()
+        try:
+            batch.perform(lambda: not self._fail_fast)
+        finally:
+            for ended in batch.ended:
+                unit = units[ended.number]
+                self._settle(unit, outcome_of(ended, unit.node, members[ended.number].attempt), None)
+        for number in batch.left:
+            self._tries[units[number]] -= 1
+            self._alone.add(units[number])
+            self._room.queue(units[number])
+        self._fit(len(batch.ended), time.perf_counter() - start)
+        return True
+
+    def _fit(self, number: int, seconds: float) -> None:
+        """So many took so long: the next batch is to take a moment, however short or long each of it is."""
+        if number:
+            self._batch_size = max(1, min(MOST, 4 * self._batch_size, int(number * PERIOD / max(seconds, 1e-6))))
+
+    def _suits(self, unit: Unit, store: Any) -> bool:
+        """Whether `unit` may be performed together with others in `store`."""
+        node, found = unit.node, unit.found
+        absent = found is not None and found.token is None and not found.stored
+        return (
+            absent and unit.store is store and getattr(store, "batches", False) and node.resources is None and isinstance(node.place, Key)
+        ) and unit not in self._alone
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """What is upstream of it and not persisted, by key."""

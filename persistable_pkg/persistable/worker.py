@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from blake3 import blake3
 
 from persistable import connections, events, generation
+from persistable.batch import Ended
 from persistable.code import Fingerprint
 from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
@@ -73,6 +74,13 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
+
+
+def outcome_of(ended: Ended, node: Any, attempt: int) -> Outcome:
+    """What `Ended` of a batch means for a run."""
+    if ended.error is None:
+        return Outcome(True, ended.seconds, attempt=attempt)
+    return failed(ended.error, node.retry, attempt, ended.seconds)
 
 
 def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:

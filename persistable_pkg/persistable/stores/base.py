@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from persistable.errors import InvalidName
 
@@ -111,6 +111,9 @@ def enclosing_store() -> Store | None:
 class BaseStore:
     """What stores share: equality by place, being the default inside ``with``, and the batch calls one by one."""
 
+    batches: ClassVar[bool] = False
+    """Whether many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
+
     @property
     def url(self) -> str:
         raise NotImplementedError(f"{type(self).__name__}.url")
@@ -120,6 +123,15 @@ class BaseStore:
 
     def put(self, path: str, data: Bytes) -> None:
         raise NotImplementedError(f"{type(self).__name__}.put")
+
+    def create(self, path: str, data: Bytes) -> bool:
+        raise NotImplementedError(f"{type(self).__name__}.create")
+
+    def stat(self, path: str) -> Stat | None:
+        raise NotImplementedError(f"{type(self).__name__}.stat")
+
+    def delete(self, path: str) -> bool:
+        raise NotImplementedError(f"{type(self).__name__}.delete")
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -133,6 +145,21 @@ class BaseStore:
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         for path, data in items.items():
             self.put(path, data)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        """What `stat` would give for each path that exists, in as few round trips as the store can."""
+        return {path: found for path in paths if (found := self.stat(path)) is not None}
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        """`create` for each item, in as few round trips as the store can; the paths that were created by this call."""
+        return {path for path, data in items.items() if self.create(path, data)}
+
+    def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        """`put` for each item of each stage, no item before those of the stages before it, then `delete` for each path."""
+        for stage in stages:
+            self.put_many(stage)
+        for path in delete:
+            self.delete(path)
 
     def local_path(self, path: str) -> Path | None:
         check_path(path)
@@ -163,6 +190,15 @@ class BaseStore:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+
+def stat_many(store: Any, paths: Iterable[str]) -> dict[str, Stat]:
+    """What `stat` gives for each path that exists, in one call where the store has one for that."""
+    many = getattr(store, "stat_many", None)
+    if many is not None:
+        found: dict[str, Stat] = many(paths)
+        return found
+    return {path: stat for path in paths if (stat := store.stat(path)) is not None}
 
 
 def byte_view(data: Bytes) -> memoryview:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from persistable.errors import StoreReadOnly
-from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, stat_many
 
 
 class ReadOnlyStore(BaseStore):
@@ -38,6 +38,9 @@ class ReadOnlyStore(BaseStore):
 
     def stat(self, path: str) -> Stat | None:
         return self.inner.stat(path)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        return stat_many(self.inner, paths)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self.inner.list(prefix)

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
@@ -50,6 +50,8 @@ class SQLiteStore(BaseStore):
 
     ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB.
     """
+
+    batches = True
 
     def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
         place = os.fsdecode(file)
@@ -92,18 +94,18 @@ class SQLiteStore(BaseStore):
         return cast(bytes, row[0])
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        return dict(self._select("path, data", paths))
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        return {path: Stat(size, stamp) for path, size, stamp in self._select("path, length(data), stamp", paths)}
+
+    def _select(self, columns: str, paths: Iterable[str]) -> Sequence[Any]:
+        """The rows there are of `paths`, in one call however many there are."""
         wanted = list(dict.fromkeys(paths))
         for path in wanted:
             check_path(path)
 
-        def fetch(db: sqlite3.Connection) -> dict[str, bytes]:
-            found: dict[str, bytes] = {}
-            for start in range(0, len(wanted), _MANY):
-                some = wanted[start : start + _MANY]
-                found.update(db.execute(f"SELECT path, data FROM {_TABLE} WHERE path IN ({'?,' * (len(some) - 1)}?)", some))
-            return found
-
-        return (self._do(fetch, wanted[0]) or {}) if wanted else {}
+        return (self._do(lambda db: _found(db, columns, wanted), wanted[0]) or []) if wanted else []
 
     def read(self, path: str) -> BinaryIO:
         return io.BytesIO(self.get(path))
@@ -143,17 +145,40 @@ class SQLiteStore(BaseStore):
         self._do(lambda db: db.execute(_PUT, (path, blob, _stamp())), path, make=True)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
-        for path, data in items.items():
-            check_path(path)
-            self._check_size(path, data)
-        stamp = _stamp()
+        self.change_many(items)
+
+    def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        """All of it in one transaction: all is there, or nothing."""
+        gone = [(check_path(path),) for path in delete]
+        rows = [row for stage in stages for row in self._rows(stage)]
+        first = (rows or gone)[0][0] if rows or gone else ""
 
         def store(db: sqlite3.Connection) -> None:
             with _Transaction(db):
-                db.executemany(_PUT, ((path, _blob(data), stamp) for path, data in items.items()))
+                db.executemany(_PUT, rows)
+                db.executemany(_DELETE, gone)
 
-        if items:
-            self._do(store, next(iter(items)), make=True)
+        if first:
+            self._do(store, first, make=bool(rows))
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        rows = self._rows(items)
+
+        def store(db: sqlite3.Connection) -> set[str]:
+            with _Transaction(db):
+                there = {path for (path,) in _found(db, "path", [row[0] for row in rows])}
+                new = [row for row in rows if row[0] not in there]
+                db.executemany(_CREATE, new)
+            return {row[0] for row in new}
+
+        return (self._do(store, rows[0][0], make=True) or set()) if rows else set()
+
+    def _rows(self, items: Mapping[str, Bytes]) -> Sequence[tuple[str, Bytes, int]]:
+        stamp = _stamp()
+        for path, data in items.items():
+            check_path(path)
+            self._check_size(path, data)
+        return [(path, _blob(data), stamp) for path, data in items.items()]
 
     def create(self, path: str, data: Bytes) -> bool:
         check_path(path)
@@ -404,6 +429,14 @@ class _Spool(SpooledTemporaryFile[bytes]):
 def _place(found: os.stat_result, mode: str) -> tuple[int, ...]:
     # a connection that was told that nobody writes does not notice when somebody does
     return (found.st_dev, found.st_ino, found.st_mtime_ns) if "immutable" in mode else (found.st_dev, found.st_ino)
+
+
+def _found(db: sqlite3.Connection, columns: str, paths: list[str]) -> list[Any]:
+    found: list[Any] = []
+    for start in range(0, len(paths), _MANY):
+        some = paths[start : start + _MANY]
+        found += db.execute(f"SELECT {columns} FROM {_TABLE} WHERE path IN ({'?,' * (len(some) - 1)}?)", some)
+    return found
 
 
 def _blob(data: Bytes) -> Bytes:

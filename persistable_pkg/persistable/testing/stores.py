@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from persistable.errors import InvalidName
-from persistable.stores.base import Store, enclosing_store
+from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
 from persistable.testing.races import in_processes, started
 from persistable.testing.store_races import contend, replace_and_read, values, visit, write_and_wait
 
@@ -557,6 +557,23 @@ def _machine(store: Store, creates: bool) -> type[RuleBasedStateMachine]:  # noq
         def get_many(self, paths: list[str]) -> None:
             assert store.get_many(paths) == {path: self.model[path] for path in paths if path in self.model}
 
+        @rule(items=st.dictionaries(_PATHS, _DATA, max_size=4), more=st.dictionaries(_PATHS, _DATA, max_size=2), gone=st.sets(_PATHS))
+        def change_many(self, items: dict[str, bytes], more: dict[str, bytes], gone: set[str]) -> None:
+            if isinstance(store, BaseStore):
+                store.change_many(items, more, delete=gone)
+                self.model = {path: data for path, data in {**self.model, **items, **more}.items() if path not in gone}
+
+        @rule(items=st.dictionaries(_PATHS, _DATA, max_size=4))
+        def create_many(self, items: dict[str, bytes]) -> None:
+            if isinstance(store, BaseStore) and (creates or not items.keys() & self.model.keys()):
+                assert store.create_many(items) == items.keys() - self.model.keys()
+                self.model = {**items, **self.model}
+
+        @rule(paths=st.lists(_PATHS, max_size=6))
+        def stat_many(self, paths: list[str]) -> None:
+            found = _stats_of(store, paths)
+            assert {path: stat.size for path, stat in found.items()} == {p: len(self.model[p]) for p in paths if p in self.model}
+
         @rule(path=_PATHS)
         def get(self, path: str) -> None:
             found = store.stat(path)
@@ -581,6 +598,10 @@ def _machine(store: Store, creates: bool) -> type[RuleBasedStateMachine]:  # noq
             assert sorted(store.list("b")) == sorted(path for path in self.model if path.startswith("b/"))
 
     return LikeADict
+
+
+def _stats_of(store: Store, paths: list[str]) -> dict[str, Any]:
+    return stat_many(store, paths)
 
 
 def _forked(store: Store, answers: Any) -> None:
