@@ -8,10 +8,10 @@ import mmap
 import os
 import stat
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
@@ -22,6 +22,7 @@ from persistable.key import Key
 from persistable.record import FileFact
 from persistable.stores.base import Store
 
+Result = TypeVar("Result")
 SMALL = 1 << 20
 """Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
 _SLICE = 1 << 24
@@ -324,6 +325,34 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 
     Raises PayloadCorrupted, and FileNotFoundError where a file is gone.
     """
+    return _or_healed(store, files, lambda: _read(store, key, files, io, verify, writable))
+
+
+def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
+    """What `attempt` gives, tried again where the store had a damaged copy of these files and a sound one."""
+    try:
+        return attempt()
+    except PayloadCorrupted:
+        if not healed(store, files):
+            raise
+        return attempt()
+
+
+def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
+    """Whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
+    heal = getattr(store, "heal", None)
+    return heal is not None and any([heal(path, lambda file, fact=(size, digest): _is(file, *fact)) for _, path, size, digest in files])
+
+
+def _is(file: BinaryIO, size: int, digest: str) -> bool:
+    hasher, found = blake3(), 0
+    while piece := file.read(_SLICE):
+        hasher.update(piece)
+        found += len(piece)
+    return found == size and hasher.hexdigest() == digest
+
+
+def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
     try:
         if isinstance(io, PartsFileIO):
             return io.load_parts(_StoredParts(store, key, tuple(FileFact(*file) for file in files), verify))
@@ -343,6 +372,12 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 @contextmanager
 def opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
     """A committed file, verified, open for reading. Raises as `read` does."""
+    with ExitStack() as stack:
+        yield _or_healed(store, [fact], lambda: stack.enter_context(_opened(store, key, fact)))
+
+
+@contextmanager
+def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
     if fact.size > SMALL:
         with _local_file(store, key, fact, verify=True) as file:
             yield file
@@ -359,7 +394,7 @@ def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], 
     In place where the store keeps local files: look, do not touch. Else fetched into `folder`. Raises as `read` does.
     """
     if isinstance(io, PartsFileIO):
-        return _StoredParts(store, key, tuple(facts), verify=True).folder()
+        return _or_healed(store, facts, lambda: _StoredParts(store, key, tuple(facts), verify=True).folder())
     (fact,) = facts
     with opened(store, key, fact) as file:
         local = store.local_path(fact.path)
