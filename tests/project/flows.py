@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from persistable import Persistable, Pipeline, step, untracked
+from persistable.workspace import Workflow, Workspace, seed, stored
 
 if TYPE_CHECKING:
     from decimal import Decimal as NeverImported
@@ -131,6 +132,16 @@ def failing(points: list[int]) -> None:
 @step
 def open_ended(*, factor: float, **others: Any) -> Any:
     return factor, others
+
+
+class Subject(Workflow):
+    raw: list[int] = seed()
+    doubled = scaled.step(raw, factor=2.0)
+
+
+class Subjects(Workspace[Subject]):
+    raw = stored("raw/{subject}.json")
+    doubled = stored("doubled/{subject}.json")
 
 
 ready = Points(n=4)

@@ -366,3 +366,25 @@ def test_a_source_is_a_family_of_the_files_that_are_there(load: Load, made: Made
     with pytest.raises(ConfigError, match=r"targets.books.keys is 'a'; give a list"):
         load('[targets.books]\nsource = "texts/{book}.txt"\nkeys = "a"\n')
     assert list(load('[targets.books]\nsource = "texts/{book}.txt"\nkeys = ["moby"]\nio = "TextFileIO"\n')["books"]) == ["moby"]
+
+
+def test_a_workspace_lies_at_its_path_or_in_the_store_of_the_project(load: Load, made: Made) -> None:
+    for folder in ("subjects", "data"):
+        Path(folder, "raw").mkdir(parents=True)
+        for subject in ("001", "002"):
+            Path(folder, "raw", f"{subject}.json").write_text("[1, 2, 3]")
+    project = load("""
+    store = "data"
+    [targets.there]
+    use = "FLOWS:Subjects"
+    path = "subjects"
+    [targets.here]
+    use = "FLOWS:Subjects"
+    """)
+    assert list(project["there"]) == ["001", "002"] and project["there"].store == LocalStore(Path("subjects").absolute())
+    assert project["here"].store == project.store
+    assert project["there"]["001"].doubled == [2.0, 4.0, 6.0] and made() == {"scaled": 1}
+    assert project.run("there").counts["done"] == 1 and made() == {"scaled": 1}
+    assert Path("subjects/doubled/002.json").exists() and not Path("data/doubled").exists()
+    assert project.status("there")["there"][Status.DONE] == 2
+    assert list(Project({"mine": project["there"]}, store="data")["mine"]) == ["001", "002"]

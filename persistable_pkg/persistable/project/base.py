@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from persistable import events, generation, graph, planning, running
+from persistable import events, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import ConfigError, StoreError, UnknownMember
 from persistable.params.building import nearest
@@ -256,11 +256,7 @@ class Project(Mapping[str, Any]):
             raise TypeError(
                 f"{name} is {node!r:.60}, which has no payload of its own; put it into one of its nodes, such as project[{name!r}][key]"
             )
-        held: Any = node
-        held.validate_payload(payload)
-        held._check_params()
-        held._payload = generation.persist(held, held._use(), payload, made="put")
-        return held
+        return node.put(payload)
 
     def status(self, *names: str) -> dict[str, Counter[Status]]:
         """How many payloads of each of these stages and targets, by default of all targets, are in which status."""

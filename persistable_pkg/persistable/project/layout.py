@@ -126,7 +126,7 @@ def _stage(given: Any, place: str) -> tuple[str, ...]:
 
 
 def _target(name: str, given: Any, where: str) -> Target:
-    if not isinstance(given, Mapping) or hasattr(given, "targets") or hasattr(given, "nodes"):
+    if not isinstance(given, Mapping) or hasattr(given.__class__, "targets"):
         return Target(name, where, ready=given)
     table = cast("Mapping[str, Any]", given)
     check_names(table, TARGET, where)

@@ -260,7 +260,7 @@ def _is_family(thing: Any) -> bool:
 
 
 def _is_target(thing: Any) -> bool:
-    return not isinstance(thing, type) and (isinstance(thing, Persistable) or hasattr(thing, "targets"))
+    return not isinstance(thing, type) and (isinstance(thing, Persistable) or hasattr(thing.__class__, "targets"))
 
 
 def _checked(found: Any, target: Target) -> Any:
