@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from persistable import payload, stored
+from persistable import holdings, payload
 from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
 from persistable.record import Record
@@ -68,7 +68,7 @@ def _forget_sealed(generation: Any, folder: Path) -> None:
     mark = folder / _SEALED
     if not mark.exists():
         return
-    found = stored.peek(generation.store, generation.node.place)
+    found = holdings.peek(generation.store, generation.node.place)
     if isinstance(found, Record) and found.attempt_token == mark.read_text():
         shutil.rmtree(folder)
     else:

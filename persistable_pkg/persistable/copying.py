@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from persistable import stored
+from persistable import holdings
 from persistable.errors import PayloadCorrupted
 from persistable.inventory import Entry
 from persistable.key import Key
@@ -49,18 +49,18 @@ def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copie
 
 
 def _is_there(target: Store, entry: Entry) -> bool:
-    have = stored.peek(target, entry.place)
-    return isinstance(have, Record) and stored.missing_file(target, have) is None
+    have = holdings.peek(target, entry.place)
+    return isinstance(have, Record) and holdings.missing_file(target, have) is None
 
 
 def _copy_one(entry: Entry, record: Record, source: Store, target: Store) -> None:
-    old = stored.peek(target, entry.place)
+    old = holdings.peek(target, entry.place)
     for file in record.files:
         _copy_file(record, file, source, target)
     target.put(entry.place.path + SUFFIX, record.to_bytes())
     target.delete(entry.place.path + FAILED_SUFFIX)
     kept = {file.path for file in record.files}
-    for path in stored.files_of(target, entry.place, old) if isinstance(old, Record) else ():
+    for path in holdings.files_of(target, entry.place, old) if isinstance(old, Record) else ():
         if path not in kept:
             target.delete(path)
 

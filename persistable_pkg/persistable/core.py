@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
-from persistable import assembly, composition, events, generation, stored
+from persistable import assembly, composition, events, generation, holdings
 from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
@@ -306,7 +306,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         """
         self._check_params()
         store = self._use()
-        loaded = stored.load(self, store, verify=verify)
+        loaded = holdings.load(self, store, verify=verify)
         if loaded is None:
             from persistable.explanation import not_found
 
@@ -485,7 +485,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
     @property
     def record(self) -> Record | None:
         """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
-        return stored.find_record(self._use(), self.place)
+        return holdings.find_record(self._use(), self.place)
 
     @property
     def status(self) -> Status:
@@ -499,14 +499,14 @@ class Persistable(Generic[PayloadT, ParamsT]):
         store = self._use()
         if self._external:
             return not self._look()
-        record = stored.find_record(store, self.place)
-        return record is not None and stored.missing_file(store, record) is None
+        record = holdings.find_record(store, self.place)
+        return record is not None and holdings.missing_file(store, record) is None
 
     def delete(self) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
         store = self._use()
         generation.forget_appended(store, self.place)
-        return stored.delete(store, self.place)
+        return holdings.delete(store, self.place)
 
     def explain(self) -> str:
         """What `payload` would do and why: the status, and on a miss the nearest stored payload with the params that differ."""
@@ -522,7 +522,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def accept_code(self, reason: str) -> Record:
         """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
-        return stored.accept_code(self, self._use(), reason)
+        return holdings.accept_code(self, self._use(), reason)
 
     # plumbing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from persistable import claims, stored
+from persistable import claims, holdings
 from persistable.inventory import Entry, entries
 from persistable.key import Key, Place
 from persistable.stores.base import Store
@@ -86,8 +86,8 @@ def removals(store: Store, named: Iterable[Place], downstream: bool = False, gro
 
 
 def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Removal | None:
-    found = stored.peek(store, place)
-    if found is None and stored.find_failure(store, place) is None:
+    found = holdings.peek(store, place)
+    if found is None and holdings.find_failure(store, place) is None:
         return None
     record = None if isinstance(found, str) else found
     kept = ""
@@ -100,4 +100,4 @@ def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Remova
 
 def remove(store: Store, removal: Removal) -> bool:
     """Remove record, failure and payload; whether anything was there. What is asked for again is generated again."""
-    return not removal.kept and stored.delete(store, removal.place)
+    return not removal.kept and holdings.delete(store, removal.place)

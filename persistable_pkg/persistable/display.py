@@ -6,7 +6,7 @@ import time
 from html import escape
 from typing import Any
 
-from persistable import stored
+from persistable import holdings
 from persistable.amounts import duration_in_words, size_in_words
 from persistable.errors import PersistableError
 from persistable.graph import lineage
@@ -26,7 +26,7 @@ def node_html(node: Any, store: Store) -> str:
     rows += [("store", f"<code>{escape(store.url)}</code>")]
     record = None
     if status in (Status.DONE, Status.STALE):
-        record = stored.find_record(store, node.place)
+        record = holdings.find_record(store, node.place)
     if record is not None:
         rows += [
             ("size", size_in_words(record.size)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from persistable import stored
+from persistable import holdings
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.params import differences
 from persistable.record import SUFFIX, Record
@@ -92,11 +92,11 @@ def explain(node: Any, store: Store) -> str:
     status = status_of(node, store)
     lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
     if status is Status.STALE:
-        record = stored.find_record(store, node.place)
+        record = holdings.find_record(store, node.place)
         if record is not None:
-            lines.append(f"the code has changed since: {stored.changed_code(node, record)}")
+            lines.append(f"the code has changed since: {holdings.changed_code(node, record)}")
     elif status is Status.FAILED:
-        failure = stored.find_failure(store, node.place)
+        failure = holdings.find_failure(store, node.place)
         if failure is not None:
             lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
     elif status is Status.BLOCKED:
@@ -113,7 +113,7 @@ def explain(node: Any, store: Store) -> str:
 
 
 def _stored(node: Any, store: Store) -> bool:
-    return node._external or stored.is_there(node._store or store, node.place)
+    return node._external or holdings.is_there(node._store or store, node.place)
 
 
 _CONSEQUENCE = {

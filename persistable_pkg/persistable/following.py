@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, KeysView
 from typing import Any
 
-from persistable import claims, collected, stored, unsealed
+from persistable import claims, collected, holdings, unsealed
 from persistable.collected import Collected, Entry, Source
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
 from persistable.key import Place
@@ -28,7 +28,7 @@ def entries(node: Any, store: Store) -> dict[Any, Entry]:
 
 def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
     """Key to item, of all that are there of the node whose place this is."""
-    record = stored.find_record(store, place)
+    record = holdings.find_record(store, place)
     if record is not None:
         return collected.read_index(store, record) if collected.folder_of(record) is not None else {}
     begun = unsealed.find(store, place)
@@ -52,7 +52,7 @@ class _Follower:
         self._number = 0
         self._folder: str | None = None
         self._alive = False
-        self._failure = stored.find_failure(store, node.place)
+        self._failure = holdings.find_failure(store, node.place)
         """A failure of an earlier attempt, which may well be made good."""
 
     def items(self) -> Iterator[tuple[Any, Any]]:
@@ -60,7 +60,7 @@ class _Follower:
         since, wait = time.monotonic(), _FIRST_WAIT
         while True:
             held = claims.holder_of(self._store, self._node.place.path) is not None  # asked first: what it commits last is then seen
-            record = stored.find_record(self._store, self._node.place)
+            record = holdings.find_record(self._store, self._node.place)
             if record is not None:
                 yield from self._sealed(record)
                 return
@@ -111,7 +111,7 @@ class _Follower:
         if held:
             self._alive = True
             return
-        failure = stored.find_failure(self._store, self._node.place)
+        failure = holdings.find_failure(self._store, self._node.place)
         if failure is not None and not _same(failure, self._failure):
             raise UpstreamFailed(
                 f"{self._node.key} failed after {self._number} items ({failure.error}: {failure.message}); they are kept, run(it) goes on",
@@ -126,7 +126,7 @@ class _Follower:
 
     def _is_sealed(self) -> bool:
         """Whether it was, between our looks at the record and at the claim."""
-        return stored.find_record(self._store, self._node.place) is not None
+        return holdings.find_record(self._store, self._node.place) is not None
 
     def _gone(self) -> PayloadNotFound:
         return PayloadNotFound(

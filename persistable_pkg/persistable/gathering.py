@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import code, payload, stored, unsealed
+from persistable import code, holdings, payload, unsealed
 from persistable.collected import Collected, Entry, checked, folder_of, index_of, stem
 from persistable.errors import DuplicateItem, PayloadNotRepresentable, StaleCodeWarning
 from persistable.fileio.base import FileIO
@@ -86,7 +86,7 @@ class Gatherer:
         begun = unsealed.find(self._store, self._place)
         if begun is None:
             return
-        found = stored.peek(self._store, self._place)
+        found = holdings.peek(self._store, self._place)
         if isinstance(found, Record) and folder_of(found) == begun.folder:
             unsealed.forget(self._store, self._place)  # whoever sealed them was killed before it could
             return
@@ -105,7 +105,7 @@ class Gatherer:
                 f"{len(self._entries)} items of {key} were made by code that has changed since ({change.describe()}); they are kept, "
                 "and the others are made by the code as it is now. delete() makes the next attempt begin anew",
                 StaleCodeWarning,
-                stacklevel=stored.depth_of_user(),
+                stacklevel=holdings.depth_of_user(),
             )
 
     # taking items

@@ -24,6 +24,7 @@ from persistable.errors import (
     UpstreamFailed,
 )
 from persistable.fileio.base import FileIO
+from persistable.holdings import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek, read
 from persistable.key import Key, Place, Placed
 from persistable.record import (
     FAILED_SUFFIX,
@@ -34,7 +35,6 @@ from persistable.record import (
 )
 from persistable.recording import compose
 from persistable.secret import redact
-from persistable.stored import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek, read
 from persistable.stores.base import Store
 from persistable.turns import turn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from persistable import following, stored
+from persistable import following, holdings
 from persistable.collected import Entry, Source, checked
 from persistable.core import Persistable
 from persistable.errors import PayloadCorrupted, PayloadNotFound
@@ -123,8 +123,8 @@ class Items:
     @property
     def is_sealed(self) -> bool:
         """Whether all are there."""
-        found = stored.peek(self.store, self.node.place)
-        return found is not None and found != stored.DAMAGED
+        found = holdings.peek(self.store, self.node.place)
+        return found is not None and found != holdings.DAMAGED
 
     def version(self) -> int:
         """A number that changes with what is there."""
@@ -135,7 +135,7 @@ class Items:
 
     def refresh(self) -> None:
         """Look which items there are."""
-        found = stored.find_record(self.store, self.node.place)
+        found = holdings.find_record(self.store, self.node.place)
         token = found.attempt_token if found is not None else None
         if token is not None and token == self._seen[0]:
             return

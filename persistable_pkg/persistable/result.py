@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistable.errors import RunFailed
+from persistable.holdings import parsed
 from persistable.key import Key, Place
 from persistable.record import SUFFIX, Record
-from persistable.stored import parsed
 
 
 class NodeFailure:

@@ -10,10 +10,10 @@ from typing import Any
 
 from persistable.errors import Infeasible, PersistableWarning
 from persistable.executors.base import Executor
+from persistable.holdings import depth_of_user
 from persistable.key import Key
 from persistable.planning import Unit
 from persistable.resources import Resources
-from persistable.holdings import depth_of_user
 
 
 class Room:

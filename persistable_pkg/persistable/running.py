@@ -20,6 +20,7 @@ from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
+from persistable.holdings import find_failure
 from persistable.key import Key
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
@@ -28,7 +29,6 @@ from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
-from persistable.holdings import find_failure
 from persistable.stores.open import open_store
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_packed, stub, taken
 

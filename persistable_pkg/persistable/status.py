@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from persistable import claims, stored
+from persistable import claims, holdings
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure
@@ -37,16 +37,16 @@ def status_of(node: Any, store: Store) -> Status:
     if node._external:
         return Status.ABSENT if node._look() else Status.DONE
     try:
-        record = stored.find_record(store, node.place)
+        record = holdings.find_record(store, node.place)
     except PayloadCorrupted:
         return Status.CORRUPT
     if record is not None:
-        if stored.missing_file(store, record) is not None:
+        if holdings.missing_file(store, record) is not None:
             return Status.CORRUPT
-        return Status.STALE if stored.changed_code(node, record) else Status.DONE
+        return Status.STALE if holdings.changed_code(node, record) else Status.DONE
     if claims.holder_of(store, node.place.path) is not None:
         return Status.RUNNING
-    if stored.find_failure(store, node.place) is not None:
+    if holdings.find_failure(store, node.place) is not None:
         return Status.FAILED
     return Status.BLOCKED if blocking(node, store) else Status.ABSENT
 
@@ -57,10 +57,10 @@ def blocking(node: Any, store: Store) -> list[Key]:
     seen: set[Key] = set()
     queue = [(upstream, upstream._store or store) for upstream in node.upstream.values()]
     for upstream, where in queue:  # grows while it is walked
-        if upstream.key in seen or upstream._external or stored.is_there(where, upstream.place):
+        if upstream.key in seen or upstream._external or holdings.is_there(where, upstream.place):
             continue
         seen.add(upstream.key)
-        if stored.find_failure(where, upstream.place) is not None:
+        if holdings.find_failure(where, upstream.place) is not None:
             failed.append(upstream.key)
         queue.extend((source, source._store or where) for source in upstream.upstream.values())
     return failed
@@ -100,7 +100,7 @@ def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
         for index in absent:
             place = places[index][0]
             data = failures.get(place.path + FAILED_SUFFIX)
-            failed = data is not None and stored.failure_in(data, place) is not None
+            failed = data is not None and holdings.failure_in(data, place) is not None
             found[index] = Found(False, failed, None, "its last attempt failed" if failed else "nothing is stored")
     return [found[index] for index in range(len(places))]
 
@@ -108,12 +108,12 @@ def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
 def _judged(data: bytes, place: Place, store: Store) -> Found | None:
     """What a record says of the payload at `place`; None where it is that of another."""
     try:
-        record = stored.parsed(store, place, data)
+        record = holdings.parsed(store, place, data)
     except PayloadCorrupted:
-        return Found(False, False, stored.DAMAGED, "its record is damaged")
+        return Found(False, False, holdings.DAMAGED, "its record is damaged")
     if record is None:
         return None
-    wrong = stored.missing_file(store, record)
+    wrong = holdings.missing_file(store, record)
     if wrong is not None:
         return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
     return Found(True, False, record.attempt_token, "stored")
@@ -198,19 +198,19 @@ def _without_record(place: Place, store: Store, claimed: set[str], failures: dic
     if place.path in claimed and claims.holder_of(store, place.path) is not None:
         return Seen(Status.RUNNING)
     data = failures.get(place.path + FAILED_SUFFIX)
-    failure = stored.failure_in(data, place) if data is not None else None
+    failure = holdings.failure_in(data, place) if data is not None else None
     return Seen(Status.FAILED, failure=failure) if failure is not None else Seen(Status.ABSENT)
 
 
 def _seen_record(data: bytes, node: Any, store: Store) -> Seen | None:
     try:
-        record = stored.parsed(store, node.place, data)
+        record = holdings.parsed(store, node.place, data)
     except PayloadCorrupted:
         return Seen(Status.CORRUPT)
     if record is None:
         return None
-    if stored.missing_file(store, record) is not None:
+    if holdings.missing_file(store, record) is not None:
         return Seen(Status.CORRUPT)
     made_by = record.code
     same = made_by is not None and made_by["quick"] and made_by["quick"] == node._code().quick
-    return Seen(Status.DONE if same or not stored.changed_code(node, record) else Status.STALE, record.size)
+    return Seen(Status.DONE if same or not holdings.changed_code(node, record) else Status.STALE, record.size)

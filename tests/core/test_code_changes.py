@@ -161,7 +161,7 @@ def test_code_is_not_judged_across_python_versions(tmp_path: Path) -> None:
     project.run("node.generate()")
     edit = """
 from persistable.record import Record
-from persistable.stored import find_record
+from persistable.holdings import find_record
 record = find_record(node.store, node.key)
 node.store.put(node.key.path + ".record.json", record.revise({"code": {"python": "cpython-310", "quick": "0"}}, {}).to_bytes())
 """

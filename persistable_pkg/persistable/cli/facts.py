@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from persistable import holdings
 from persistable import payload as payloads
-from persistable import stored
 from persistable.amounts import duration_in_words, size_in_words
 from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common
@@ -43,14 +43,14 @@ def show(payload: str, /, *, common: Common = COMMON) -> int:
 
 def record_of(found: One) -> Record:
     """The record of a payload. Raises PayloadNotFound, PayloadCorrupted."""
-    record = stored.find_record(found.store, found.place)
+    record = holdings.find_record(found.store, found.place)
     if record is not None:
         return record
     if found.node is not None and found.node._external:
         raise PayloadNotFound(f"{found.key} is an input that lies elsewhere; nothing is recorded of it", key=found.key)
     if found.node is not None and not found.node._persisted:
         raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
-    failure = stored.find_failure(found.store, found.place)
+    failure = holdings.find_failure(found.store, found.place)
     why = "" if failure is None else f"; its last attempt raised {failure.error}: {failure.message}"
     raise PayloadNotFound(f"nothing is stored under {found.key} in {found.store.url}{why}; `persistable explain` tells more", key=found.key)
 
@@ -121,8 +121,8 @@ def _is_there(found: One, key: str) -> bool:
     if found.node is not None:
         for source in found.node.upstream.values():
             if str(source.key) == key:
-                return source._external or stored.is_there(source._store or found.store, source.place)
-    return stored.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
+                return source._external or holdings.is_there(source._store or found.store, source.place)
+    return holdings.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
 
 
 # the payload itself

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from persistable import stored
+from persistable import holdings
 from persistable.amounts import size_in_words
 from persistable.cli.here import Here, One, all_of
 from persistable.cli.options import COMMON, Common
@@ -165,7 +165,7 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
         for each in all_of(here, text)[0]:
             if each.node is not None and not each.node._persisted:
                 continue
-            record = stored.peek(each.store, each.place)
+            record = holdings.peek(each.store, each.place)
             if record is None:
                 missing.append(each)
             else:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from persistable import stored
+from persistable import holdings
 from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, printable, table, write, write_json
@@ -178,17 +178,17 @@ def _by_whom(store: Store, base: str) -> str:
 
 def _of_record(found: One) -> dict[str, Any]:
     """What records alone tell."""
-    record = stored.peek(found.store, found.place)
+    record = holdings.peek(found.store, found.place)
     upstream: list[dict[str, Any]] = []
     if isinstance(record, str):
         state, why = "corrupt", "its record is damaged; remove it, or generate it again"
     elif record is None:
         state, why = _without_record(found)
     else:
-        wrong = stored.missing_file(found.store, record)
+        wrong = holdings.missing_file(found.store, record)
         state, why = ("corrupt", f"its payload is damaged: {wrong}") if wrong else ("done", "it is stored")
         for role, key in record.upstream.items():
-            there = stored.is_there(found.store, key)
+            there = holdings.is_there(found.store, key)
             upstream.append(
                 {"key": str(key), "status": "done" if there else "absent", "why": "" if there else f"{role} is not stored any more"}
             )
@@ -206,7 +206,7 @@ def _without_record(found: One) -> tuple[str, str]:
 
     if claims.holder_of(found.store, found.place.path) is not None:
         return "running", _by_whom(found.store, found.place.path)
-    failure = stored.find_failure(found.store, found.place)
+    failure = holdings.find_failure(found.store, found.place)
     if failure is not None:
         return "failed", f"attempt {failure.attempt} raised {failure.error}: {failure.message}"
     return "absent", "nothing is stored"

@@ -20,11 +20,11 @@ from persistable.composition import Open
 from persistable.core import Persistable
 from persistable.errors import CommandFailed, ParamsError, UnknownParam
 from persistable.fileio.base import FileIO
+from persistable.holdings import find_record, format_of
 from persistable.lineage import nodes_in
 from persistable.params import omit_when, untracked
 from persistable.payload import InFile
 from persistable.secret import Secret, redact
-from persistable.stored import find_record, format_of
 
 if TYPE_CHECKING:
     from persistable.resources import Resources, Retry

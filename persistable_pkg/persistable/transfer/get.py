@@ -13,11 +13,11 @@ from persistable.core import Persistable
 from persistable.errors import PayloadCorrupted
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.binary import BytesFileIO
+from persistable.holdings import find_record, missing_file
 from persistable.key import Key
 from persistable.params import omit_when, untracked
 from persistable.payload import InFile
 from persistable.secret import Secret, revealed
-from persistable.stored import find_record, missing_file
 from persistable.transfer.address import check_address, check_headers, filled
 from persistable.transfer.fetch import Known, Request, fetch
 

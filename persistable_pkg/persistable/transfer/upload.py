@@ -13,9 +13,9 @@ from persistable.core import Persistable
 from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.place import LocalPlace, place
+from persistable.holdings import find_record, format_of
 from persistable.params import omit_when
 from persistable.secret import Secret, redact
-from persistable.stored import find_record, format_of
 from persistable.stores.open import open_store
 from persistable.transfer.address import check_address
 
