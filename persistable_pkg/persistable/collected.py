@@ -149,6 +149,8 @@ def read_index(store: Store, record: Record, verify: bool = True) -> dict[Any, E
     data = store.get(fact.path)
     found = blake3(data).hexdigest() if verify else fact.digest
     if len(data) != fact.size or found != fact.digest:
+        if payload.healed(store, record.files):
+            return read_index(store, record, verify)
         raise PayloadCorrupted(
             f"the index of {record.key} at {fact.path} is not what its record names; generate it again, `load_generate` does so",
             key=record.key,
