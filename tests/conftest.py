@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["servers.fixtures", "servers.ray_cluster"]
+pytest_plugins = ["workers", "servers.fixtures", "servers.ray_cluster"]
 
 # how long an example takes says more about the machine's other work than about the code
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,13 +39,6 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
             if not _is_whole(file):
                 file.unlink(missing_ok=True)
     return result
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Show a failure in CI when it happens: a run that is stopped from outside has then said what it knew."""
-    if report.failed and os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
-        print(f"\n{report.nodeid} failed at {report.when}:\n{report.longreprtext}\n", file=sys.__stderr__, flush=True)
 
 
 def _is_whole(file: Path) -> bool:
