@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, KeysView, Mapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
@@ -275,7 +275,8 @@ class Persistable(Generic[PayloadT, ParamsT]):
         turn, that is taken.
         """
         self._check_params()
-        self._payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist)
+        payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
+        self._payload = ABSENT if payload is generation.UNREAD else payload
         self._call_hook("_post_generate", untracked_payload_params)
         return self
 
@@ -327,6 +328,19 @@ class Persistable(Generic[PayloadT, ParamsT]):
         self._call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
         return self
 
+    def part(self, rows: slice | None = None, columns: Sequence[str] | None = None) -> PayloadT:
+        """Some rows and columns of the payload, without reading the others; generated first, if it is not stored.
+
+        For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
+        little else is read. Sizes are compared, digests are not. Raises FormatError for other formats.
+        """
+        self._check_params()
+        store = self._use()
+        if not holdings.is_there(store, self.place):
+            generation.generate(self._twin(store), store, {}, seen=(None,), writable=False, read=False)
+        found: PayloadT = holdings.part(self, store, rows, columns)
+        return found
+
     def run(self, **options: Any) -> RunResult:
         """``run(self, **options)``: generate it and all it needs, as far as they are not stored; see `persistable.run`."""
         import persistable
@@ -373,6 +387,10 @@ class Persistable(Generic[PayloadT, ParamsT]):
 
     def _validate_payload(self, payload: PayloadT) -> None:
         """Override to raise if a payload, generated or loaded, is not fit for use."""
+
+    def _validates(self) -> bool:
+        """Whether there is anything to validate by."""
+        return type(self)._validate_payload is not Persistable._validate_payload
 
     def _post_generate(self, *_: Any, **untracked_payload_params: Any) -> None:
         """Override to do something after the payload was generated and persisted; it is in ``self.payload``."""

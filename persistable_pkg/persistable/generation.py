@@ -48,6 +48,8 @@ def new_token() -> str:
 
 FAILED = "an upstream that failed"
 """In place of a payload: there will be none. Compared by identity."""
+UNREAD = "a payload that is stored"
+"""In place of a payload that may be larger than memory: it has just been committed. Compared by identity."""
 
 
 class Generation:
@@ -285,11 +287,13 @@ def generate(
     seen: tuple[str | None] | None = None,
     given: dict[Key, Any] | None = None,
     attempt: int = 1,
+    read: bool = True,
 ) -> Any:
     """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
 
     `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
     persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
+    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory.
     """
     if not (persist and node._persisted):
         given = _prepare(node, store) if given is None else given
@@ -308,10 +312,11 @@ def generate(
                     return loaded[0]
             if claim is None:
                 return generate(node, store, untracked, writable=writable, given=given)  # what we waited for is gone again
-            return _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
+            result = _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
         finally:
             if claim is not None:
                 claim.release()
+        return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
 
 
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
@@ -358,7 +363,7 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
             done.add(node.key)
             twin = node._twin(where)
             if node._persisted:
-                generate(twin, where, {}, seen=(None,), writable=False)
+                generate(twin, where, {}, seen=(None,), writable=False, read=False)
             else:
                 own = given if node._needs == "all" else _whatever_comes(node, where)
                 given[node.key] = _perform(twin, where, None, {}, own, False)
@@ -454,8 +459,9 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     written = generation.write(result)
     try:
         record = compose(generation, written, result)
-        again = _read_back(node, store, record, written, writable)
-        if in_file:
+        unread = isinstance(result, appending.AppendedFile) and not node._validates()
+        again = _opened(node, store, record) if unread else _read_back(node, store, record, written, writable)
+        if in_file and not unread:
             with generation:
                 node._validate_payload(again)
         generation.claim.confirm(place.key)
@@ -474,7 +480,10 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     if events.listened(node.logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
         generation.afterwards(partial(events.emit, event, node.logger))
-    node._hold(again)
+    if unread:
+        node.reset_payload()
+    else:
+        node._hold(again)
     return again
 
 
@@ -489,6 +498,15 @@ def _read_back(node: Any, store: Store, record: Record, written: payload.Written
         return payload.read(store, node.key, written.files, io, verify=False, writable=writable)
     except PayloadCorrupted as error:
         raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
+
+
+def _opened(node: Any, store: Store, record: Record) -> Any:
+    """UNREAD; a payload that cannot be opened is noticed before it is committed."""
+    try:
+        payload.read_part(store, node.key, record.head["files"], format_of(node, record), slice(0, 0), None)
+    except PayloadCorrupted as error:
+        raise error.__cause__ or error from None
+    return UNREAD
 
 
 def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from persistable import code, collected, events, payload, unsealed
@@ -132,6 +133,21 @@ def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, 
     source = collected.Source(store, record.key, io, verify, writable)
     items: collected.Collected[Any] = collected.Collected(source, collected.read_index(store, record, verify))
     return items
+
+
+def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | None) -> Any:
+    """Some rows and columns of the stored payload. Raises PayloadNotFound, PayloadCorrupted, PayloadForeign, FormatError."""
+    record = find_record(store, node.place)
+    while record is not None:
+        check_code(node, record)
+        try:
+            return payload.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns)
+        except FileNotFoundError:
+            again = find_record(store, node.place)
+            if again is not None and again.attempt_token == record.attempt_token:
+                raise
+            record = again  # replaced or deleted while we were reading
+    raise PayloadNotFound(f"nothing is stored under {node.key} in {store.url}", key=node.key, nearest=None, differences={})
 
 
 def format_of(node: Any, record: Record) -> FileIO[Any]:

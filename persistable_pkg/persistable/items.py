@@ -70,7 +70,7 @@ class Item(Persistable[Any, ItemParams]):
         entry = following.entries_at(store, lies.place).get(self.params.item)
         if entry is None:
             raise PayloadNotFound(
-                f"{lies.place.key} has no item {self.params.item!r:.60} in {store.url}; run(node) makes them, node.committed tells which there are",
+                f"{lies.place.key} has no item {self.params.item!r:.60} in {store.url}; run(node) makes them",
                 key=self.key,
                 nearest=None,
                 differences={},

@@ -369,6 +369,26 @@ def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any
         ) from error
 
 
+def read_part(
+    store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], rows: slice | None, columns: Sequence[str] | None
+) -> Any:
+    """Some rows and columns of the payload in `files`; sizes are compared, digests are not. Raises as `read` does, and FormatError."""
+    if isinstance(io, PartsFileIO):
+        return io.load_part(None, rows, columns)
+    fact = FileFact(*files[0])
+    found = store.stat(fact.path)
+    if found is None:
+        raise FileNotFoundError(fact.path)
+    _expect(key, fact, found.size, None)
+    try:
+        with store.read(fact.path) as file:
+            return io.load_part(file, rows, columns)
+    except MalformedFile as error:
+        raise PayloadCorrupted(
+            f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
+        ) from error
+
+
 @contextmanager
 def opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
     """A committed file, verified, open for reading. Raises as `read` does."""

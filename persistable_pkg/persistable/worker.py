@@ -70,7 +70,7 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
     """
     start = time.perf_counter()
     try:
-        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt)
+        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)

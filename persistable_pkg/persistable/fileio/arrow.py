@@ -4,6 +4,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from persistable.fileio.base import Buffer, FileIO, Sink, need, read_all
@@ -41,6 +42,11 @@ class ArrowFileIO(FileIO[Any]):
         # one dictionary per column: the file format cannot replace one
         with ipc.new_file(Sink(file), table.schema) as writer:
             writer.write_table(table.unify_dictionaries(), max_chunksize=_BATCH)
+
+    def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
+        from persistable.fileio.excerpts import of_arrow
+
+        return of_arrow(file, rows, columns)
 
     def appending(self, folder: Path) -> Appending | None:
         from persistable.fileio.appended import AppendedTable

@@ -9,7 +9,7 @@ import io
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, NoReturn, Protocol, Self, TypeVar
 
@@ -52,6 +52,15 @@ class FileIO(ABC, Generic[P]):
     @abstractmethod
     def load(self, file: Any) -> P:
         """The payload in an open binary file (or at a path or URL). Raises MalformedFile for bytes not whole or not of this format."""
+
+    def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> P:
+        """Some rows and columns of the payload in an open, seekable file, reading little else; None stands for all of them.
+
+        Raises FormatError for formats that cannot, and for columns that are not there; MalformedFile as `load` does.
+        """
+        raise FormatError(
+            f"{type(self).__name__} cannot be read in part; NumpyFileIO, ArrowFileIO and ParquetFileIO can", format=type(self).__name__
+        )
 
     def check(self, payload: P) -> None:
         """Raise PayloadNotRepresentable unless `load` would give back exactly `payload`. `save`, `dumps` call it; callers of `dump` do."""
@@ -124,6 +133,9 @@ class FileIO(ABC, Generic[P]):
         load = cls.__dict__.get("load")
         if load is not None:
             cls.load = _opening(load)  # type: ignore[assignment,method-assign]
+        load_part = cls.__dict__.get("load_part")
+        if load_part is not None:
+            cls.load_part = _parsing(load_part)  # type: ignore[method-assign]
         load_parts = cls.__dict__.get("load_parts")
         if load_parts is not None:
             cls.load_parts = _parsing(load_parts)  # type: ignore[attr-defined]
@@ -168,13 +180,13 @@ def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return load_anything
 
 
-def _parsing(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
     """`load`, saying MalformedFile where a parser gave up."""
 
     @functools.wraps(load)
-    def parse(self: FileIO[Any], source: Any) -> Any:
+    def parse(self: FileIO[Any], source: Any, *more: Any) -> Any:
         try:
-            return load(self, source)
+            return load(self, source, *more)
         except (PersistableError, OSError):  # some of these are ValueErrors or LookupErrors as well
             raise
         except _UNREADABLE as error:

@@ -8,7 +8,7 @@ import ast
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from persistable.fileio.base import Allocation, Buffer, FileIO, read_all
@@ -59,7 +59,7 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
         import numpy as np
 
         try:
-            dtype, shape, fortran, start = _parse_header(memoryview(data).cast("B"))
+            dtype, shape, fortran, start = parse_header(memoryview(data).cast("B"))
         except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError, struct.error) as error:
             raise self._malformed(f"its header cannot be read: {error}") from error
         if dtype.hasobject:
@@ -71,6 +71,11 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
             return np.zeros(shape, dtype, order="F" if fortran else "C")
         array = np.frombuffer(data, dtype, count, start)
         return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+    def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
+        from persistable.fileio.excerpts import of_array
+
+        return of_array(file, rows, columns)
 
     def allocation(self, path: str) -> Allocation | None:
         return _NumpyAllocation(path) if hasattr(os, "pwrite") else None
@@ -106,7 +111,7 @@ def header_of(dtype: Any, shape: tuple[int, ...], fortran: bool, room: int = 0) 
     return _MAGIC + bytes((version, 0)) + len(encoded).to_bytes(size, "little") + encoded
 
 
-def _parse_header(view: memoryview) -> tuple[Any, tuple[int, ...], bool, int]:
+def parse_header(view: memoryview) -> tuple[Any, tuple[int, ...], bool, int]:
     """dtype, shape, Fortran order, where data starts. Raises a parser's errors."""
     from numpy.lib.format import descr_to_dtype
 

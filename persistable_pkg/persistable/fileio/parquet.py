@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from persistable.fileio.base import FileIO, Sink, need
@@ -39,6 +40,11 @@ class ParquetFileIO(FileIO[Any]):
         parquet = need("pyarrow.parquet", "pyarrow", "arrow", "ParquetFileIO")
         table = to_table(payload, "ParquetFileIO")
         parquet.write_table(table, Sink(file), compression=self.compression, write_page_checksum=True)
+
+    def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
+        from persistable.fileio.excerpts import of_parquet
+
+        return of_parquet(file, rows, columns)
 
     def appending(self, folder: Path) -> Appending | None:
         from persistable.fileio.appended import AppendedParquet
