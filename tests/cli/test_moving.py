@@ -1,0 +1,167 @@
+"""`rm` and `cp`, and what is below them: dependants and copies found from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from persistable import open_store, run, step
+from persistable.copying import copy
+from persistable.dependants import dependants, lineage
+from persistable.errors import PayloadCorrupted
+from persistable.inventory import Entry, entries
+from tests.cli.conftest import Shell
+from tests.cli.test_running import in_terminal
+
+
+@step
+def first(n: int) -> bytes:
+    return b"x" * n
+
+
+@step(persist=False)
+def between(first: bytes) -> int:
+    return len(first)
+
+
+@step
+def last(between: int) -> int:
+    return between + 1
+
+
+def test_what_was_made_from_a_payload_is_found_over_what_is_not_stored(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    start = first.step(n=3)
+    middle = first.step(n=4)
+    end = last.step(between.step(start))
+    run(end, last.step(between.step(middle)), store=store)
+    assert [entry.key for entry in dependants(store, [start.key])] == [end.key]
+    assert [entry.key for entry in lineage(store, [end.key])] == [start.key]
+    assert dependants(store, [end.key]) == []
+    second = last.step(end)
+    run(second, store=store)
+    end._twin(store).delete()  # its own record is gone; that of `second` still tells what it was made from
+    assert [entry.key for entry in dependants(store, [start.key])] == [second.key]
+
+
+def test_a_large_payload_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
+    source, target = open_store(tmp_path / "a"), open_store(f"sqlite:///{tmp_path}/b.db")
+    node = first.step(n=3_000_000)
+    run(node, store=source)
+    (done,) = copy(entries(source), source, target)
+    assert not done.there and done.size > 3_000_000
+    assert node._twin(target).load().payload == b"x" * 3_000_000
+    (again,) = copy(entries(source), source, target)
+    assert again.there
+
+    (file,) = (tmp_path / "a/first").glob("*.pickle")
+    whole = file.read_bytes()
+    for damaged in (whole[:-1] + b"y", whole[:-1]):
+        file.write_bytes(damaged)
+        other = open_store(tmp_path / "c")
+        with pytest.raises(PayloadCorrupted):
+            list(copy(entries(source), source, other))
+        assert [path for path in other.list() if "record" in path or "pickle" in path] == []
+    file.unlink()
+    with pytest.raises(PayloadCorrupted, match="is not in"):
+        list(copy(entries(source), source, open_store(tmp_path / "c")))
+    with pytest.raises(PayloadCorrupted, match="damaged"):
+        list(copy([Entry(node.key, None)], source, open_store(tmp_path / "c")))
+
+
+def test_a_damaged_copy_is_made_good(tmp_path: Path) -> None:
+    source, target = open_store(tmp_path / "a"), open_store(tmp_path / "b")
+    run(first.step(n=5), store=source)
+    list(copy(entries(source), source, target))
+    (file,) = (tmp_path / "b/first").glob("*.pickle")
+    file.write_bytes(b"")
+    (again,) = copy(entries(source), source, target)
+    assert not again.there and file.stat().st_size > 0
+
+
+def test_a_middle_product_is_removed_with_all_that_was_made_from_it(project: Shell) -> None:
+    project("run", "finish", "grid")
+    looked = project("rm", "points", "--downstream", "--dry-run", "--json").json
+    assert [row["key"].partition("/")[0] for row in looked["would_remove"]] == ["report", "total", "points"]
+    assert len(project("ls", "--json").json) == 6
+    text = project("rm", "total", "--downstream", "--yes").out
+    assert "made from it" in text and "removed 2" in text
+    assert {row["name"] for row in project("ls", "--json").json} == {"points", "square"}
+    plan = project("plan", "report", "--json").json
+    assert [(row["name"], row["action"]) for row in plan] == [("points", "reuse"), ("total", "generate"), ("report", "generate")]
+    assert "2 done, 1 reused" in project("run", "report").out
+
+
+def test_without_a_terminal_nothing_goes_unless_told_so(project: Shell) -> None:
+    project("run", "points")
+    done = project("rm", "points", expect=2)
+    assert "remove" in done.out and "--yes" in done.err
+    assert project("rm", expect=2).err
+    assert len(project("ls", "--json").json) == 1
+    status, shown = in_terminal(project, "rm", "points", answer=b"n\n")
+    assert status == 1 and "Remove 1 payload" in shown and "nothing was removed" in shown
+    status, shown = in_terminal(project, "rm", "points", answer=b"y\n")
+    assert status == 0 and "removed 1" in shown
+    assert project("ls", "--json").json == []
+    assert "none of it is stored" in project("rm", "points", "--yes").err
+
+
+def test_what_was_put_in_by_hand_stays_unless_it_is_named(project: Shell) -> None:
+    (project.folder / "mine.json").write_text("7")
+    project("run", "points", "grid")
+    project("put", "total", "mine.json")
+    project("put", "grid[2]", "mine.json")
+    answer = project("rm", "points", "grid", "--downstream", "--yes", "--json").json
+    assert sorted(row["key"].partition("/")[0] for row in answer["removed"]) == ["points", "square", "square"]
+    assert [row["why"] for row in answer["kept"]] == ["it was put in by hand"] * 2
+    assert {row["name"] for row in project("ls", "--json").json} == {"total", "square"}
+    assert len(project("rm", "total", "grid[2]", "--yes", "--json").json["removed"]) == 2
+
+
+def test_a_failure_is_removed_too(project: Shell) -> None:
+    project("run", "broken", expect=1)
+    project("rm", "broken", "--yes")
+    assert project("status", "broken", "--json").json[0]["absent"] == 1
+
+
+def test_inputs_that_lie_elsewhere_are_never_removed(project: Shell) -> None:
+    (project.folder / "texts").mkdir()
+    for name in ("a", "b"):
+        (project.folder / f"texts/{name}.txt").write_text(name * 3)
+    with (project.folder / "flows.py").open("a") as flows:
+        flows.write(
+            "\n\nfrom persistable import Source\n\nbooks = Source('texts/{book}.txt')\n\n\n"
+            "@step\ndef length(text: str) -> int:\n    return len(text)\n\n\nlengths = length.over(books)\n"
+        )
+    with (project.folder / "persistable.toml").open("a") as toml:
+        toml.write('\n[targets.books]\nuse = "flows:books"\n\n[targets.lengths]\nuse = "flows:lengths"\n')
+    project("run", "lengths")
+    assert project("cat", "lengths[b]").out == "3\n"
+    rows = {row["name"]: row for row in project("status", "lengths", "--json").json}
+    assert rows["length"]["done"] == 2
+    assert "never removes" in project("rm", "books[a]", "--yes", expect=2).err
+    project("rm", "books", "lengths", "--downstream", "--yes")
+    assert sorted(file.name for file in (project.folder / "texts").iterdir()) == ["a.txt", "b.txt"]
+    assert project("cat", "books[a]").out.strip() == "aaa"
+    assert "input" in project("explain", "books[a]").out
+    assert "input" in project("put", "books[a]", "texts/b.txt", expect=2).err
+    (project.folder / "texts/a.txt").write_text("longer")
+    rows = {row["name"]: row for row in project("status", "lengths", "--json").json}
+    assert rows["length"]["absent"] == 2
+
+
+def test_payloads_are_copied_with_what_they_were_made_from(project: Shell) -> None:
+    project("run", "report")
+    answer = project("cp", "report", "--to", "other", "--upstream", "--json").json
+    assert [row["key"].partition("/")[0] for row in answer["copied"]] == ["points", "total", "report"] and answer["missing"] == []
+    assert project("cat", "report", "--store", "other").out == "sum: 6.0\n"
+    again = project("cp", "report", "points", "--to", "other").out
+    assert again == "copied 0 (0 B), 2 there already\n"
+    done = project("cp", "report", "grid[1]", "--to", "sqlite:///more.db", expect=1)
+    assert "copied 1" in done.out and "not stored, so not copied: square/" in done.err
+    assert [row["name"] for row in project("ls", "--store", "sqlite:///more.db", "--json").json] == ["report"]
+    assert "the store they lie in" in project("cp", "report", "--to", "data", expect=2).err
+    assert "--to" in project("cp", "report", expect=2).err
+    key = project.keys("total")[0]
+    assert project("cp", key, "--to", "third", "--json").json["copied"] == [{"key": key, "size": project("show", key, "--json").json["size"]}]

@@ -1,0 +1,117 @@
+"""`init`, `graph`, `completion`, help, and how errors are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.conftest import Shell
+from tests.servers.needs import need, need_program
+
+
+def test_a_project_to_begin_with_runs(shell: Shell) -> None:
+    assert shell("init", "--example").out.splitlines() == ["wrote persistable.toml", "wrote flows.py"]
+    assert "2 done" in shell("run").out
+    assert "'count': 1000" in shell("cat", "summary").out
+    assert "3 done" not in shell("run").out
+    inner = shell.folder / "deep/er"
+    inner.mkdir(parents=True)
+    assert "'count': 1000" in shell("cat", "summary", folder=inner).out
+    assert "'count': 1000" in shell("cat", "summary", "--project", "../..", folder=inner).out
+    assert "nowhere" in shell("run", "--project", "nowhere", expect=2).err
+
+
+def test_files_are_never_written_over(shell: Shell) -> None:
+    (shell.folder / "flows.py").write_text("mine")
+    assert "flows.py is there already" in shell("init", "--example", expect=2).err
+    assert [file.name for file in shell.folder.iterdir()] == ["flows.py"]
+    shell("init")
+    before = (shell.folder / "persistable.toml").read_text()
+    shell("init", expect=2)
+    assert (shell.folder / "persistable.toml").read_text() == before and (shell.folder / "flows.py").read_text() == "mine"
+    assert "nothing to do" in shell("run").out
+    assert shell("init", "sub", "--json").json["written"] == ["sub/persistable.toml"]
+
+
+def test_pictures_in_every_format(project: Shell) -> None:
+    project("run", "points")
+    text = project("graph", "report").out
+    assert "points" in text and "[done]" in text and "[absent]" in text
+    assert project("graph", "report", "--format", "mermaid").out.startswith(("flowchart", "%%"))
+    assert project("graph", "report", "--format", "dot").out.startswith("digraph")
+    graph = project("graph", "report", "--json").json
+    assert [node["name"] for node in graph["nodes"]] == ["points", "total", "report"] and len(graph["edges"]) == 2
+    assert "is a key" in project("graph", project.keys("points")[0], expect=2).err
+    assert "no picture has the suffix" in project("graph", "report", "-o", "x.jpeg", expect=2).err
+    assert project("graph", "report", "-o", "absent/x.dot", expect=2).err
+    need("pygraphviz")
+    project("graph", "-o", "all.svg")
+    assert (project.folder / "all.svg").read_text().startswith("<svg")
+    project("graph", "report", "-o", "report.png")
+    assert (project.folder / "report.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert project("graph", "report", "--format", "png").bytes[:4] == b"\x89PNG"
+
+
+def test_help_and_what_cannot_be_meant(shell: Shell) -> None:
+    assert "explain" in shell("--help").out and shell("--version").out.startswith("persistable ")
+    assert "Usage: persistable" in shell(expect=2).out
+    for verb in ("init", "run", "plan", "status", "ls", "show", "cat", "put", "explain", "rm", "graph", "cp", "demo", "completion"):
+        assert f"persistable {verb}" in shell(verb, "--help").out
+    assert "did you mean status?" in shell("staus", expect=2).err
+    assert shell("show", expect=2).err and shell("show", "a", "b", expect=2).err and shell("ls", "--sort", "x", expect=2).err
+
+
+def test_an_error_of_users_code_is_one_message_and_a_traceback_only_on_request(shell: Shell) -> None:
+    (shell.folder / "bad.py").write_text("1 / 0\n")
+    done = shell("run", "bad:node", expect=1)
+    assert done.err.count("\n") == 1 and "ZeroDivisionError" in done.err
+    assert "Traceback" in shell("run", "bad:node", "--debug", expect=1).err
+    (shell.folder / "needs.py").write_text("import nothing_of_this_name\n")
+    assert "nothing_of_this_name" in shell("run", "needs:node", expect=1).err
+    assert "did you mean" in shell("run", "json:dumpz", expect=2).err
+    (shell.folder / "persistable.toml").write_text("targets = 3 =")
+    assert "TOML" in shell("run", expect=2).err
+
+
+def test_without_its_packages_the_command_names_the_extra(shell: Shell, tmp_path: Path) -> None:
+    stub = tmp_path / "without"
+    stub.mkdir()
+    (stub / "cyclopts.py").write_text("raise ImportError('No module named cyclopts', name='cyclopts')\n")
+    done = shell("ls", expect=2, PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}")
+    assert "persistable[cli]" in done.err and done.err.count("\n") == 1
+    assert shell("--help", PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}").out
+
+
+def test_bash_completes_what_the_script_says(project: Shell) -> None:
+    need_program("bash")
+    (project.folder / "done.bash").write_text(project("completion", "bash").out)
+    (project.folder / "bin").mkdir()
+    command = project.folder / "bin/persistable"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m persistable "$@"\n')
+    command.chmod(0o755)
+
+    def complete(*words: str) -> list[str]:
+        line = " ".join(("persistable", *words))
+        script = f"""
+            source done.bash
+            COMP_WORDS=(persistable {" ".join(repr(word) for word in words)}); COMP_CWORD={len(words)}; COMP_LINE={line!r}; COMP_POINT={len(line)}
+            function_name=$(complete -p persistable | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+            $function_name persistable {words[-1]!r} {(words[-2] if len(words) > 1 else "persistable")!r}
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        environment = {**project.environment, "PATH": f"{project.folder / 'bin'}:{project.environment['PATH']}"}
+        done = subprocess.run(["bash", "-c", script], cwd=project.folder, env=environment, capture_output=True, text=True, timeout=100)
+        assert done.stderr == "", done.stderr
+        return [word.strip() for word in done.stdout.split("\n") if word.strip()]
+
+    assert "status" in complete("sta") and "graph" in complete("")
+    assert "--downstream" in complete("rm", "--d")
+    assert complete("ls", "--sort", "s") == ["size"]
+
+
+def test_scripts_for_other_shells(shell: Shell) -> None:
+    zsh = shell("completion", "zsh").out
+    assert zsh.startswith("#compdef persistable") and "explain" in zsh
+    assert "complete -c persistable" in shell("completion", "fish").out
+    shell("completion", "tcsh", expect=2)
