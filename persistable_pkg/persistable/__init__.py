@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from persistable.tolerant import optional as optional
     from persistable.transfer import HttpGet as HttpGet
     from persistable.transfer import Upload as Upload
+    from persistable.workspace import Workflow as Workflow
+    from persistable.workspace import Workspace as Workspace
+    from persistable.workspace import seed as seed
+    from persistable.workspace import stored as stored
 
 __all__ = [
     "Collected",
@@ -86,6 +90,8 @@ __all__ = [
     "Source",
     "Status",
     "Upload",
+    "Workflow",
+    "Workspace",
     "allocate",
     "any_of",
     "append",
@@ -112,7 +118,9 @@ __all__ = [
     "rng",
     "run",
     "scratch",
+    "seed",
     "step",
+    "stored",
     "stores",
     "untracked",
 ]
@@ -141,6 +149,8 @@ _HOME = {
     "Source": "source",
     "Status": "status",
     "Upload": "transfer",
+    "Workflow": "workspace",
+    "Workspace": "workspace",
     "RunResult": "result",
     "allocate": "current",
     "any_of": "tolerant",
@@ -161,6 +171,8 @@ _HOME = {
     "rng": "current",
     "run": "running",
     "scratch": "current",
+    "seed": "workspace",
+    "stored": "workspace",
     "step": "steps",
     "untracked": "params",
 }

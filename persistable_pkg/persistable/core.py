@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
 from persistable import assembly, composition, events, generation, holdings
 from persistable.code import CodeOf, Fingerprint, code_of
@@ -216,6 +216,14 @@ class Persistable(Generic[PayloadT, ParamsT]):
     def bind(self, store: str | os.PathLike[str] | Store) -> Self:
         """The same node in `store`: of the same key, without a payload in memory."""
         return self._twin(open_store(store))
+
+    if TYPE_CHECKING:  # on the class of a workflow it is a node, on an instance its payload; so type checkers know it for any class
+
+        @overload
+        def __get__(self, instance: persistable.Workflow, owner: Any) -> PayloadT: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> Self: ...
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
 
     # composition
 

@@ -1,0 +1,94 @@
+"""What stands in place of a seed in an instance: the content of a file, or a value that was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from persistable.core import Persistable
+from persistable.errors import InputVanished, MalformedFile
+from persistable.fileio.pickle import PickleFileIO
+from persistable.source.inputs import Values
+from persistable.workspace.files import SeedFiles
+from persistable.workspace.scalars import KINDS
+
+
+@dataclass(frozen=True)
+class FileSeedParams:
+    """What tells one seed from another: its name, its content, and how that is read."""
+
+    seed: str
+    content: str
+    read_by: dict[str, Any]
+
+
+class FileSeed(Persistable[Any, FileSeedParams]):
+    """A seed that lies in a file: whoever needs it reads it. It is what the file holds, wherever that lies."""
+
+    _external = True
+    _persisted = False
+
+    def __init__(self, files: SeedFiles, values: Values, content: str, kind: Any) -> None:
+        super().__init__(params=FileSeedParams(files.name, content, files.io.spec()), payload_name=files.name)
+        self._store = None
+        self._call = None  # what it was made with says nothing that its params do not
+        self._files = files
+        self._values = values
+        self._scalar = next((name for name, known in KINDS.items() if known is kind), "")
+
+    def _generate_payload(self, **_: Any) -> Any:
+        loaded = self._files.load(self._values, self.params.content)
+        if not self._scalar or type(loaded) is KINDS[self._scalar]:
+            return loaded
+        if self._scalar == "float" and type(loaded) is int:
+            return float(loaded)
+        where = self._files.shown(self._values)
+        raise MalformedFile(
+            f"{where} holds {loaded!r:.60}, a {type(loaded).__name__}, where the seed {self._files.name} is declared {self._scalar}",
+            format=type(self._files.io).__name__,
+        )
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, for people."""
+        return self._files.shown(self._values)
+
+    def _look(self) -> str:
+        try:
+            found = self._files.content(self._values, self._files.stamp(self._values))
+        except InputVanished as error:
+            return str(error)
+        return "" if found == self.params.content else f"{self._files.shown(self._values)} has other content now"
+
+
+@dataclass(frozen=True)
+class GivenSeedParams:
+    """Its name and value."""
+
+    seed: str
+    value: Any
+
+
+class GivenSeed(Persistable[Any, GivenSeedParams]):
+    """A seed that was given as a value, which is its identity."""
+
+    _external = True
+    _persisted = False
+
+    def __init__(self, name: str, value: Any) -> None:
+        super().__init__(params=GivenSeedParams(name, value), payload_name=name)
+        self._store = None
+        self._call = None
+
+    def _generate_payload(self, **_: Any) -> Any:
+        value = self.params.value
+        return value if type(value) in _PLAIN else copied(value)
+
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+
+
+def copied(value: Any) -> Any:
+    """A value equal to it, which shares nothing with it."""
+    io = PickleFileIO()
+    return io.loads(bytearray(io.dumps(value)))

@@ -1,0 +1,121 @@
+"""How the nodes of a workflow are made from its seeds: worked out once for a class, carried out for each instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from persistable.core import Persistable
+from persistable.errors import LineageCycle
+from persistable.lineage import nodes_in, swapped
+from persistable.steps import StepNode
+from persistable.workspace.seeds import Seed
+
+Slot = str | tuple[str, int]
+"""The name of a seed or node; of one that has none, the name of what it is a part of, and a number."""
+
+
+class Line(NamedTuple):
+    """One node to be made. template: as it stands on the class. upstream: what stands in it, by its id, and whose slot that is.
+
+    seeds: the names of those that it depends on.
+    """
+
+    slot: Slot
+    template: Any
+    upstream: dict[int, Slot]
+    seeds: frozenset[str]
+
+
+class Recipe:
+    """The lines of a workflow class, upstream before downstream.
+
+    members: its seeds and nodes by name. names: of every seed and node of it and its bases, by id. A node that stands in another by an
+    object that has a name is whatever has that name in this class, so that one that a subclass replaces is replaced wherever it is used.
+    Raises LineageCycle.
+    """
+
+    def __init__(self, members: Mapping[str, Any], names: Mapping[int, str], where: str) -> None:
+        self.members = members
+        self._names = names
+        self._where = where
+        self._objects: dict[Slot, Any] = dict(members.items())
+        self.lines: dict[Slot, Line] = {}
+        for name in members:
+            self._add(name)
+
+    def _add(self, name: Slot) -> None:
+        entered: dict[Slot, None] = {}
+        stack = [(name, False)]
+        while stack:
+            slot, ready = stack.pop()
+            if slot in self.lines:
+                continue
+            upstream = self._upstream(slot)
+            if ready:
+                del entered[slot]
+                self.lines[slot] = self._line(slot, upstream)
+                continue
+            if slot in entered:
+                self._circle(list(entered), slot)
+            entered[slot] = None
+            stack.append((slot, True))
+            stack.extend((source, False) for source in dict.fromkeys(upstream.values()))
+
+    def _upstream(self, slot: Slot) -> dict[int, Slot]:
+        owner = slot if isinstance(slot, str) else slot[0]
+        found: dict[int, Slot] = {}
+        for _, node in nodes_in(self._objects[slot].__dict__, Persistable):
+            name = self._names.get(id(node))
+            # what a name meant in a base class, used to define it anew, is the base's
+            own = name is not None and name in self.members and not (name == owner and node is not self.members[name])
+            source: Slot = name if own and name is not None else (owner, id(node))
+            found[id(node)] = source
+            self._objects.setdefault(source, node)
+        return found
+
+    def _line(self, slot: Slot, upstream: dict[int, Slot]) -> Line:
+        template = self._objects[slot]
+        own = frozenset([slot]) if isinstance(template, Seed) and isinstance(slot, str) else frozenset[str]()
+        return Line(slot, template, upstream, own.union(*[self.lines[source].seeds for source in upstream.values()]))
+
+    def _circle(self, entered: list[Slot], slot: Slot) -> None:
+        names = [each if isinstance(each, str) else each[0] for each in [*entered[entered.index(slot) :], slot]][::-1]
+        nodes = list(dict.fromkeys(names))
+        raise LineageCycle(
+            f"{self._where}: {' is computed from '.join(reversed([*nodes, nodes[0]]))}, which is a circle; name one of them otherwise",
+            nodes=[*nodes, nodes[0]],
+        )
+
+    def needed(self, names: Iterator[str] | list[str]) -> list[Line]:
+        """The lines of these and of all they are made from, in order."""
+        wanted: set[Slot] = set()
+        stack: list[Slot] = list(names)
+        while stack:
+            slot = stack.pop()
+            if slot not in wanted:
+                wanted.add(slot)
+                stack.extend(self.lines[slot].upstream.values())
+        return [line for slot, line in self.lines.items() if slot in wanted]
+
+
+def made(line: Line, nodes: Mapping[Slot, Any]) -> Any:
+    """The node of `line`, of no store, over the `nodes` that are made already."""
+    template = line.template
+    if not line.upstream:
+        return template._twin(template._store)
+    of = _stand_ins(line, nodes)
+    if isinstance(template, StepNode):
+        node: Any = template  # pyright: ignore[reportUnknownVariableType]
+        return node._step.maker.node(swapped(node._arguments, of, Persistable), node._store)
+    twin = template._twin(template._store)
+    twin.__dict__ = swapped(twin.__dict__, of, Persistable)
+    twin._identify()
+    return twin
+
+
+def _stand_ins(line: Line, nodes: Mapping[Slot, Any]) -> Callable[[Any], Any]:
+    def of(node: Any) -> Any:
+        return nodes[line.upstream[id(node)]]
+
+    return of
