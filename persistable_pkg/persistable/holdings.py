@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from functools import partial
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
     try:
         record = Record.parse(data, own)
     except PayloadCorrupted:
-        heal = getattr(store, "heal", None)
-        if heal is None or not heal(place.path + SUFFIX, lambda file: _is_record(file.read(), own)):
+        heal: Any = getattr(store, "heal", None)
+        if heal is None or not heal(place.path + SUFFIX, partial(_is_record, own)):
             raise
         return find_record(store, place)  # of which there is a sound copy
     if own is not None:
@@ -45,9 +46,9 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
     return record if record.key == place.key and missing_file(store, record) is None else None
 
 
-def _is_record(data: bytes, key: Key | None) -> bool:
+def _is_record(key: Key | None, file: Any) -> bool:
     try:
-        Record.parse(data, key)
+        Record.parse(file.read(), key)
     except PayloadCorrupted:
         return False
     return True

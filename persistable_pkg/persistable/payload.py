@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
@@ -340,11 +341,14 @@ def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[
 
 def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
     """Whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
-    heal = getattr(store, "heal", None)
-    return heal is not None and any([heal(path, lambda file, fact=(size, digest): _is(file, *fact)) for _, path, size, digest in files])
+    heal: Any = getattr(store, "heal", None)
+    if heal is None:
+        return False
+    dropped = [heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # of every file
+    return any(dropped)
 
 
-def _is(file: BinaryIO, size: int, digest: str) -> bool:
+def _is(size: int, digest: str, file: BinaryIO) -> bool:
     hasher, found = blake3(), 0
     while piece := file.read(_SLICE):
         hasher.update(piece)
