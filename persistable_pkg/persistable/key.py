@@ -112,13 +112,14 @@ def check_payload_name(name: str) -> str:
 
 def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, str]) -> str:
     """The digest of a node: `params` are its canonical bytes, `upstream` maps each role to the digest of the node in it."""
-    parts = [_beginning(name, version), params]
+    parts = [beginning(name, version), params]
     if upstream:
         parts.extend([encode(role) + bytes.fromhex(upstream[role]) for role in sorted(upstream)])
     return blake3(b"".join(parts)).digest(DIGEST_BYTES).hex()
 
 
-def _beginning(name: str, version: object) -> bytes:
+def beginning(name: str, version: object) -> bytes:
+    """The bytes of scheme, payload name and version, with which what `digest_of` hashes begins."""
     if type(version) is not int:
         return b"".join((_PREFIX, encode(name), encode(version)))
     known = _beginnings.get((name, version))

@@ -19,7 +19,7 @@ FORMAT = 1
 SUFFIX = ".record.json"
 FAILED_SUFFIX = ".failed.json"
 _SEAL = b',\n"checksum":"'
-_SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
+SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
@@ -47,9 +47,9 @@ class Record:
     @classmethod
     def parse(cls, data: bytes, key: Key | None = None) -> Record:
         """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`."""
-        body = data[:-_SEAL_BYTES]
-        if data[-_SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
-            shown = data[-_SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
+        body = data[:-SEAL_BYTES]
+        if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
+            shown = data[-SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
             raise PayloadCorrupted(
                 f"the record of {key or 'a payload'} is damaged: its checksum is not that of its content; generate it again to replace it",
                 key=key,

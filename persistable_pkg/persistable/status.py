@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 from persistable import claims, holdings
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place
-from persistable.record import FAILED_SUFFIX, SUFFIX, Failure
-from persistable.stores.base import Store
+from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.stores.base import Store, stat_many
 
 
 class Status(Enum):
@@ -87,11 +87,10 @@ def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
     found: dict[int, Found] = {}
     for store, indices in by_store.values():
         records = store.get_many([places[index][0].path + SUFFIX for index in indices])
+        read = _Read(store, [(places[index][0], records.get(places[index][0].path + SUFFIX)) for index in indices])
         absent: list[int] = []
         for index in indices:
-            place = places[index][0]
-            data = records.get(place.path + SUFFIX)
-            judged = _judged(data, place, store) if data is not None else None
+            judged = _judged(read.of(places[index][0]), store, read)
             if judged is None:
                 absent.append(index)
             else:
@@ -105,15 +104,39 @@ def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
     return [found[index] for index in range(len(places))]
 
 
-def _judged(data: bytes, place: Place, store: Store) -> Found | None:
-    """What a record says of the payload at `place`; None where it is that of another."""
+class _Read:
+    """Records that were read together; the sizes of all their files are asked for at once."""
+
+    def __init__(self, store: Store, read: Iterable[tuple[Place, bytes | None]]) -> None:
+        self._records: dict[Place, Record | str | None] = {place: _parsed(store, place, data) for place, data in read}
+        files = {record.key: record.files for record in self._records.values() if isinstance(record, Record)}
+        found = stat_many(store, [file.path for each in files.values() for file in each])
+        sizes = {path: stat.size for path, stat in found.items()}
+        self._sound = {key for key, each in files.items() if all(sizes.get(file.path) == file.size for file in each)}
+
+    def of(self, place: Place) -> Record | str | None:
+        """What was read at `place`; None for nothing, or for that of another."""
+        return self._records[place]
+
+    def wrong(self, store: Store, record: Record) -> str | None:
+        """What is wrong with the files of `record`."""
+        return None if record.key in self._sound else holdings.missing_file(store, record)
+
+
+def _parsed(store: Store, place: Place, data: bytes | None) -> Record | str | None:
     try:
-        record = holdings.parsed(store, place, data)
+        return holdings.parsed(store, place, data) if data is not None else None
     except PayloadCorrupted:
-        return Found(False, False, holdings.DAMAGED, "its record is damaged")
+        return holdings.DAMAGED
+
+
+def _judged(record: Record | str | None, store: Store, read: _Read) -> Found | None:
+    """What a record says of its payload; None where there is none."""
     if record is None:
         return None
-    wrong = holdings.missing_file(store, record)
+    if isinstance(record, str):
+        return Found(False, False, record, "its record is damaged")
+    wrong = read.wrong(store, record)
     if wrong is not None:
         return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
     return Found(True, False, record.attempt_token, "stored")
@@ -173,10 +196,10 @@ class _Lookup:
             self._known[store.url, node.place] = Seen(status_of(node, store))
         nodes = [node for node in nodes if not node._external]
         records = store.get_many([node.place.path + SUFFIX for node in nodes])
+        read = _Read(store, [(node.place, records.get(node.place.path + SUFFIX)) for node in nodes])
         absent: list[Any] = []
         for node in nodes:
-            data = records.get(node.place.path + SUFFIX)
-            found = _seen_record(data, node, store) if data is not None else None
+            found = _seen_record(read.of(node.place), node, store, read)
             if found is None:
                 absent.append(node)
             else:
@@ -202,14 +225,10 @@ def _without_record(place: Place, store: Store, claimed: set[str], failures: dic
     return Seen(Status.FAILED, failure=failure) if failure is not None else Seen(Status.ABSENT)
 
 
-def _seen_record(data: bytes, node: Any, store: Store) -> Seen | None:
-    try:
-        record = holdings.parsed(store, node.place, data)
-    except PayloadCorrupted:
-        return Seen(Status.CORRUPT)
+def _seen_record(record: Record | str | None, node: Any, store: Store, read: _Read) -> Seen | None:
     if record is None:
         return None
-    if holdings.missing_file(store, record) is not None:
+    if isinstance(record, str) or read.wrong(store, record) is not None:
         return Seen(Status.CORRUPT)
     made_by = record.code
     same = made_by is not None and made_by["quick"] and made_by["quick"] == node._code().quick

@@ -17,6 +17,7 @@ from persistable.family import survey
 from persistable.family.axes import Axis, values_of
 from persistable.family.following import Following, Root
 from persistable.family.layout import Layout, Renamed, Selected, Sliced, layout_of
+from persistable.family.lots import Lots, lots_of
 from persistable.family.recipe import Blueprint, Recipe, names_store, of_nodes
 from persistable.graph.words import TIMES
 from persistable.result import RunResult
@@ -186,6 +187,11 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
         """What `run` and `plan` take it for."""
         return self.nodes
+
+    @property
+    def lots(self) -> Lots | None:
+        """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
+        return lots_of(self.layout, self.nodes, self._store)
 
     # parts
 

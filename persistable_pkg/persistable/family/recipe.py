@@ -99,6 +99,10 @@ class Recipe:
         """Whether the nodes were there before the family."""
         return self.maker is itself
 
+    def role(self, slot: Slot) -> str:
+        """What the argument `slot` is called."""
+        return _name(self.maker, slot)
+
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""
         return {_name(self.maker, slot): family for slot, family, *_ in self.relations}

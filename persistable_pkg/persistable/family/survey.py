@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PayloadError, PayloadNotFound
+from persistable.presence import present
 from persistable.status import Seen, Status, seen_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,24 @@ def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
 
 def counts(family: Family[Any]) -> Counter[Status]:
     """How many members are in which status."""
-    return Counter(found.status for _, _, found in survey(family))
+    lots = family.lots
+    if lots is None:
+        return Counter(found.status for _, _, found in survey(family))
+    found: Counter[Status] = Counter()
+    store = lots.store if lots.store is not None else lots.model.store
+    own = lots.model._code().quick
+    for numbers in lots:
+        keys = lots.keys(numbers)
+        there = present(store, [key.path for key in keys])
+        others = [number for number, key in zip(numbers, keys, strict=True) if not own or there.get(key.path) != own]
+        found[Status.DONE] += len(keys) - len(others)
+        found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([lots.nodes[number] for number in some]))
+    return +found
+
+
+def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """`numbers`, so many at a time."""
+    return (numbers[first : first + size] for first in range(0, len(numbers), size))
 
 
 def best(family: Family[Any], largest: bool, by: str | Callable[[Any], Any] | None) -> Any:
