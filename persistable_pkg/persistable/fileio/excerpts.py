@@ -47,8 +47,8 @@ def of_array(file: Any, rows: slice | None, columns: Sequence[str] | None) -> An
         )
     if columns is not None and dtype.names is None:
         raise FormatError("columns of an array are the fields of a structured dtype, which this one has not", format="NumpyFileIO")
-    count, *others = shape
-    wanted = chosen(rows, count)
+    others = list(shape)
+    wanted = chosen(rows, others.pop(0))
     first, stop = _bounds(wanted)
     size = math.prod(others) * dtype.itemsize
     found: Any = np.empty((stop - first, *others), dtype)
