@@ -48,9 +48,9 @@ docs: $(VENV)/.test
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs: docs/_build/html/index.html"
 
-# in a network namespace of their own where that is allowed: Ray listens on every address it finds
+# in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
 tests: $(VENV)/.test servers
-	tests/lonet $(PYTEST) tests notebooks --nbmake -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(BENCH)

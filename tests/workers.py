@@ -64,7 +64,7 @@ def _end_in(seconds: float) -> None:
 
 def _seconds(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
-    return float(marker.args[0] if marker else item.config.getini("timeout"))
+    return float(marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout"))
 
 
 # --- what dies
