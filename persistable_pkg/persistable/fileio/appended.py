@@ -40,30 +40,17 @@ class AppendedArray:
         from numpy.lib.format import dtype_to_descr
 
         journal = self._journal
-        facts = {"descr": repr(dtype_to_descr(block.dtype)), "shape": list(block.shape[1:])}
+        facts: dict[str, Any] = {"descr": repr(dtype_to_descr(block.dtype)), "shape": list(block.shape[1:])}
+        facts["start"] = len(_header(facts, _MOST_ROWS))
         if journal.facts is None:
             journal.begin(facts)
         elif journal.facts != facts:
             raise _refused(self._io, f"its rows are {_words(facts)}, those before are {_words(journal.facts)}")
         if self._file is None:
             self._file = Growing(journal.path, at=journal.end)
-        if not journal.end:
-            self._file.write(b"\0" * self._room())
         for piece in contiguous_pieces(block):
             self._file.write(piece)
         journal.add(len(block), self._file.tell(), self._file.checked())
-
-    def _header(self, rows: int, room: int = 0) -> bytes:
-        import ast
-
-        from numpy.lib.format import descr_to_dtype
-
-        facts = self._journal.facts
-        assert facts is not None
-        return header_of(descr_to_dtype(ast.literal_eval(facts["descr"])), (rows, *facts["shape"]), False, room)
-
-    def _room(self) -> int:
-        return len(self._header(_MOST_ROWS))
 
     def seal(self) -> Path:
         self.close()
@@ -71,7 +58,7 @@ class AppendedArray:
         if journal.facts is None:
             raise _refused(self._io, "nothing was appended; append an array without rows to say of what kind")
         with journal.path.open("r+b") as file:
-            file.write(self._header(journal.rows, self._room()))
+            file.write(_header(journal.facts, journal.rows, journal.facts["start"]))
             file.truncate(journal.end)
         return journal.path
 
@@ -79,6 +66,14 @@ class AppendedArray:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _header(facts: dict[str, Any], rows: int, room: int = 0) -> bytes:
+    import ast
+
+    from numpy.lib.format import descr_to_dtype
+
+    return header_of(descr_to_dtype(ast.literal_eval(facts["descr"])), (rows, *facts["shape"]), False, room)
 
 
 def _words(facts: dict[str, Any]) -> str:
@@ -165,8 +160,8 @@ class AppendedTable:
         pa = need("pyarrow", "pyarrow", "arrow", self._name)
         with pa.memory_map(str(path or self._journal.path)) as file:
             whole = file.read_buffer()
-            end = self._journal.end if end is None else end
-            with self._ipc.open_stream(whole.slice(8, end - 8)) as reader:
+            stop = self._journal.end if end is None else end
+            with self._ipc.open_stream(whole.slice(8, stop - 8)) as reader:
                 yield from reader
 
     def _table(self, block: Any) -> Any:

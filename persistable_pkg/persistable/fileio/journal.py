@@ -43,7 +43,8 @@ class _Block(NamedTuple):
 class Journal:
     """The file ``data`` in `folder`, and what is known of it in ``blocks``: a line of facts, then a line for each block.
 
-    facts: what the format needs to go on, JSON-like; None before `begin`. rows: of all blocks that are whole. end: bytes of them.
+    facts: what the format needs to go on, JSON-like; None before `begin`; ``start`` among them is where the first block begins, and what
+    is before may change. rows: of all blocks that are whole. end: where the last of them ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +65,9 @@ class Journal:
             self.forget()
             return
         kept = [first]
+        self.end = facts.get("start", 0)
         with self.path.open("rb", buffering=0) if self.path.exists() else io.BytesIO() as file:
+            file.seek(self.end)
             for line in lines:
                 block = _parsed(line)
                 if block is None or _checksum(file, block.end - self.end) != block.check:
@@ -72,7 +75,7 @@ class Journal:
                 kept.append(line)
                 self.rows += block.rows
                 self.end = block.end
-        if not self.end:
+        if len(kept) == 1:
             self.forget()
             return
         self.facts = facts
@@ -82,7 +85,8 @@ class Journal:
     def begin(self, facts: dict[str, Any]) -> None:
         """Start a new file, of which `facts` are to be remembered."""
         self.facts = facts
-        self.path.write_bytes(b"")
+        self.end = facts.get("start", 0)
+        self.path.write_bytes(b"\0" * self.end)
         temporary = self._blocks.with_suffix(".new")
         temporary.write_bytes(json.dumps(facts).encode() + b"\n")
         temporary.replace(self._blocks)
