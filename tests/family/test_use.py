@@ -13,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+import psutil
 import pytest
 from tests.family import flows
 from tests.family.flows import Outliers, Points, add, made_of, number, scaled
@@ -310,12 +311,24 @@ def _committed(folder: Path, url: str) -> Counter[str]:
         return Counter(path.partition("/")[0] for path in store.list() if path.endswith(".record.json"))
 
 
+def gone(mark: str, timeout: float = 60) -> None:
+    """Wait until the worker processes are dead too: they die with their parent, but a moment later, and go on until then."""
+    until = time.monotonic() + timeout
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("KILLED") != mark:
+                continue
+        except (psutil.Error, OSError):  # it is gone, or somebody else's
+            continue
+        process.wait(max(0.1, until - time.monotonic()))
+
+
 @pytest.mark.parametrize(("url", "executor"), [("store", "inline"), ("sqlite:///store.db", "inline"), ("store", "processes")])
 def test_a_killed_run_is_gone_on_with_and_nothing_is_done_twice(tmp_path: Path, url: str, executor: str) -> None:
     script, log = tmp_path / "flow.py", tmp_path / "log"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), url, executor]
-    killed = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "WAIT": "1"}, start_new_session=True)
+    killed = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "WAIT": "1", "KILLED": str(tmp_path)}, start_new_session=True)
     try:
         until = time.monotonic() + 90
         while time.monotonic() < until and killed.poll() is None and not (log.exists() and "waits" in log.read_text().splitlines()):
@@ -327,6 +340,7 @@ def test_a_killed_run_is_gone_on_with_and_nothing_is_done_twice(tmp_path: Path, 
     finally:
         os.killpg(killed.pid, 9)
         killed.wait()
+        gone(str(tmp_path))
     before = _performed(log)
     stored = _committed(tmp_path, url)
     assert stored["source"] > 0
