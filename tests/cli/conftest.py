@@ -47,7 +47,7 @@ prepare = ["points"]
 finish = ["total", "report"]
 """
 
-FLOWS = '''
+FLOWS = """
 from persistable import step
 from persistable.fileio import TextFileIO
 
@@ -91,7 +91,7 @@ cross = square.over(x=[1, 2], word=["a", "b,c"])
 sour = square.over(x=[1, -1])
 lone = points.step(n=7)
 many = square.over(x=list(range(400)))
-'''
+"""
 
 
 class Done:
@@ -101,8 +101,11 @@ class Done:
         self.words = list(words)
         self.status = status
         self.bytes = out
-        self.out = out.decode()
         self.err = err
+
+    @property
+    def out(self) -> str:
+        return self.bytes.decode(errors="replace")
 
     @property
     def json(self) -> Any:

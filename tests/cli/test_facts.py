@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import Shell
 
 from persistable import Secret, run, step
 from persistable.fileio import BytesFileIO, FolderFileIO, JsonFileIO
-from tests.cli.conftest import Shell
 
 
 @step(io=BytesFileIO())
@@ -106,7 +105,7 @@ def test_other_payloads_are_shown_as_python_does_or_as_json(shell: Shell) -> Non
 
 def test_parts_of_a_payload_of_several_files(shell: Shell) -> None:
     run(folder.step(n=3), store=shell.folder / "s")
-    (key,) = shell.keys("folder") if False else [row["key"] for row in shell("ls", "--store", "s", "--json").json]
+    (key,) = [row["key"] for row in shell("ls", "--store", "s", "--json").json]
     assert "--part" in shell("cat", key, "--store", "s", "--raw", expect=2).err
     assert shell("cat", key, "--store", "s", "--part", "b.txt").out == "BBB"
     assert "there are a.txt, b.txt" in shell("cat", key, "--store", "s", "--part", "c.txt", expect=2).err
@@ -140,7 +139,7 @@ def test_files_that_cannot_be_put(project: Shell) -> None:
     assert "no format is known" in project("put", "points", "mine.xyz", expect=2).err
     assert "no file" in project("put", "points", "absent.json", expect=2).err
     (project.folder / "bad.json").write_text("[1,")
-    assert "bad.json" in project("put", "points", "bad.json", expect=1).err or True
+    assert project("put", "points", "bad.json", expect=1).err
     assert "no single target" in project("put", "grid", "bad.json", expect=2).err
     assert project("ls", "--json").json == []
 
@@ -153,15 +152,4 @@ def test_secrets_are_never_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) 
         key = shell("ls", "--store", "s", "--json").json[0]["key"]
         done = shell(*(key if word == "called/" else word for word in words), "--store", "s", **environment)
         assert "s3cr3t" not in done.out + done.err
-    assert "MY_TOKEN" in shell("ls", "--store", "s").out
-
-
-@dataclass
-class Pair:
-    left: int
-    right: int
-
-
-@step
-def pair(n: int) -> Pair:
-    return Pair(n, n + 1)
+    assert "token=Secret(" in shell("ls", "--store", "s").out and "MY_TOKEN" in shell("ls", "--store", "s").out

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Shell
+from tests.cli.test_running import in_terminal
 
 from persistable import open_store, run, step
 from persistable.copying import copy
 from persistable.dependants import dependants, lineage
 from persistable.errors import PayloadCorrupted
 from persistable.inventory import Entry, entries
-from tests.cli.conftest import Shell
-from tests.cli.test_running import in_terminal
 
 
 @step
@@ -151,6 +151,45 @@ def test_inputs_that_lie_elsewhere_are_never_removed(project: Shell) -> None:
     assert rows["length"]["absent"] == 2
 
 
+WORKSPACE = """
+from persistable import Workflow, Workspace, seed, step, stored
+
+
+@step
+def scaled(raw: str, factor: int) -> str:
+    return raw * factor
+
+
+class Scaling(Workflow):
+    raw = seed(str)
+    scaled = scaled.step(raw, factor=3)
+
+
+class Files(Workspace[Scaling]):
+    raw = stored("raw/{workflow_id}.txt")
+    scaled = stored("scaled/{workflow_id}.txt")
+"""
+
+
+def test_workflows_of_a_workspace(shell: Shell) -> None:
+    (shell.folder / "flows.py").write_text(WORKSPACE)
+    (shell.folder / "persistable.toml").write_text('store = "data"\n\n[targets.files]\nuse = "flows:Files"\n')
+    (shell.folder / "data/raw").mkdir(parents=True)
+    for name in ("001", "002"):
+        (shell.folder / f"data/raw/{name}.txt").write_text(name)
+    shell("run", "files[001]")
+    assert (shell.folder / "data/scaled/001.txt").read_text() == "001001001"
+    assert shell("cat", "files[001].scaled").out == "001001001"
+    rows = {row["name"]: row for row in shell("status", "--json").json}
+    assert rows["scaled"]["done"] == 1 and rows["scaled"]["absent"] == 1
+    assert [row["at"] for row in shell("ls", "--json").json] == ["scaled/001.txt"]
+    assert "did you mean 00" in shell("cat", "files[003].scaled", expect=2).err
+    assert "scaled" in shell("cat", "files[001].scald", expect=2).err
+    assert "never removes" in shell("rm", "files[001].raw", "--yes", expect=2).err
+    shell("rm", "files", "--yes")
+    assert sorted(file.name for file in (shell.folder / "data").rglob("*.txt")) == ["001.txt", "002.txt"]
+
+
 def test_payloads_are_copied_with_what_they_were_made_from(project: Shell) -> None:
     project("run", "report")
     answer = project("cp", "report", "--to", "other", "--upstream", "--json").json
@@ -164,4 +203,5 @@ def test_payloads_are_copied_with_what_they_were_made_from(project: Shell) -> No
     assert "the store they lie in" in project("cp", "report", "--to", "data", expect=2).err
     assert "--to" in project("cp", "report", expect=2).err
     key = project.keys("total")[0]
-    assert project("cp", key, "--to", "third", "--json").json["copied"] == [{"key": key, "size": project("show", key, "--json").json["size"]}]
+    size = project("show", key, "--json").json["size"]
+    assert project("cp", key, "--to", "third", "--json").json["copied"] == [{"key": key, "size": size}]

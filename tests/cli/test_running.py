@@ -120,7 +120,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-SLOW = '''
+SLOW = """
 import os, time
 from pathlib import Path
 from persistable import step
@@ -134,7 +134,7 @@ def slow(n: int) -> int:
 
 
 both = slow.over(n=[1, 2])
-'''
+"""
 
 
 @pytest.mark.parametrize("executor", ["inline", "processes"])

@@ -95,7 +95,8 @@ def test_bash_completes_what_the_script_says(project: Shell) -> None:
         line = " ".join(("persistable", *words))
         script = f"""
             source done.bash
-            COMP_WORDS=(persistable {" ".join(repr(word) for word in words)}); COMP_CWORD={len(words)}; COMP_LINE={line!r}; COMP_POINT={len(line)}
+            COMP_WORDS=(persistable {" ".join(repr(word) for word in words)}); COMP_CWORD={len(words)}
+            COMP_LINE={line!r}; COMP_POINT={len(line)}
             function_name=$(complete -p persistable | sed 's/.*-F \\([^ ]*\\).*/\\1/')
             $function_name persistable {words[-1]!r} {(words[-2] if len(words) > 1 else "persistable")!r}
             printf '%s\\n' "${{COMPREPLY[@]}}"

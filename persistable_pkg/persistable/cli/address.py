@@ -6,7 +6,7 @@ Words are taken apart by their shape and looked up by their text. Nothing of the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from persistable.cli.usage import BadUsage, near
@@ -76,7 +76,7 @@ def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -
 
     Raises BadUsage, which suggests the nearest, where there are none; `whole` is what the user wrote.
     """
-    known = [(name, {str(label): label for label in labels}) for name, labels in axes]
+    known = [(name, {each: label for label in labels for each in _texts(label)}) for name, labels in axes]
     found = _match(text, known) or _match(re.sub(r"\s*,\s*", ",", text.strip()), known)
     if found is not None:
         return found
@@ -89,6 +89,13 @@ def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -
             if part.strip() not in labels:
                 raise BadUsage(f"{whole}: nothing on the axis {name} is called {part.strip()!r}; {near(part.strip(), labels)}")
     raise BadUsage(f"{whole}: give a label for each of {', '.join(name for name, _ in known)}, with commas between them")
+
+
+def _texts(label: Any) -> Iterator[str]:
+    """How a label may be written: as Python shows it, and a tuple also without quotes and parentheses."""
+    if isinstance(label, tuple):
+        yield ",".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
+    yield str(label)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, ...] | None:

@@ -13,7 +13,7 @@ from persistable import payload as payloads
 from persistable.amounts import duration_in_words, size_in_words
 from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common
-from persistable.cli.output import printable, reserve, value_in_words, write, write_bytes, write_json
+from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
 from persistable.errors import PayloadNotFound
 from persistable.fileio.choose import fileio_from_spec
@@ -149,7 +149,6 @@ def cat(
     part
         Of a payload of several files, the name of one.
     """
-    reserve()
     here = Here(common)
     found = one(here, payload)
     if found.node is not None and found.node._external:

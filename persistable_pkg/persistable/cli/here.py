@@ -41,8 +41,7 @@ class Here:
     def __init__(self, common: Common, changes: Sequence[str] = ()) -> None:
         self.common = common
         self._changes = changes
-        if common.json:
-            reserve()
+        reserve()
 
     @cached_property
     def project(self) -> Project | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -38,6 +39,7 @@ def ls(
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
     here = Here(common)
+    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
     found = sorted((_row(entry) for entry in _asked(here, name)), key=_ORDER[sort])
     shown = found if limit is None else found[:limit]
     if common.json:

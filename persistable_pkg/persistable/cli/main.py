@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from persistable.cli import output
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -13,16 +14,16 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out one command; returns its exit status. Errors are one message on standard error, or a traceback with ``--debug``."""
     words = list(sys.argv[1:] if words is None else words)
+    output.be_tolerant()
     try:
         status = _dispatch(words)
-        sys.stdout.flush()
+        output.flush()
         return status
     except KeyboardInterrupt:
         _say("interrupted; what was finished is kept")
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read us has seen enough; what is still buffered must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.abandon()  # whoever read us has seen enough
         return DONE
     except Exception as error:
         if "--debug" in words:
@@ -55,14 +56,13 @@ def _say(text: str) -> None:
 
 
 def _message(error: BaseException) -> str:
-    from persistable.cli.output import printable
     from persistable.errors import PersistableError
     from persistable.secret import redact
 
     text = " ".join(str(error).split("\n")) if _is_usage(error) else str(error)
     if not isinstance(error, PersistableError | OSError) and not _is_usage(error):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
-    return printable(without_credentials(redact(text or type(error).__name__)), lines=True)
+    return output.printable(without_credentials(redact(text or type(error).__name__)), lines=True)
 
 
 def without_credentials(text: str) -> str:

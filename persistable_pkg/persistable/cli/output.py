@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from typing import Any, NamedTuple, TextIO
 
 MANY_ROWS = 300
@@ -22,6 +24,13 @@ class Column(NamedTuple):
     long: bool = False
 
 
+def be_tolerant() -> None:
+    """What the terminal's encoding does not have is written as an escape, instead of ending the command."""
+    for file in (sys.stdout, sys.stderr):
+        if isinstance(file, TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")
+
+
 def reserve() -> None:
     """From now on standard output is for answers alone: what users' code prints goes to standard error."""
     global _answers
@@ -29,7 +38,8 @@ def reserve() -> None:
         sys.stdout.flush()
         kept = os.dup(1)
         os.dup2(2, 1)
-        _answers = os.fdopen(kept, "w", encoding="utf-8", errors="backslashreplace", newline="")
+        encoding: str = getattr(sys.stdout, "encoding", None) or "utf-8"
+        _answers = os.fdopen(kept, "w", encoding=encoding, errors="backslashreplace", newline="")
 
 
 def stream() -> TextIO:
@@ -189,9 +199,16 @@ def shown_params(params: dict[str, Any]) -> str:
 
 def value_in_words(value: Any) -> str:
     """A value of a params tree: text as it is where that is clear, everything else as JSON."""
-    if isinstance(value, str) and value and not any(c.isspace() or c in '"=' for c in value):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    kind = value.__class__
+    if kind is int or kind is float:
+        return repr(value)
+    if kind is dict and "$object" in value:
+        return f"{value['$object']}({', '.join(f'{name}={value_in_words(value[name])}' for name in value if name[:1] != '$')})"
+    return value if kind is str and _CLEAR.fullmatch(value) else _ENCODE(value)
+
+
+_CLEAR = re.compile(r'[^\s"=]+')
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def _short(value: Any) -> str:
