@@ -23,6 +23,7 @@ from persistable import Persistable, Status
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreError, StoreReadOnly
 from persistable.fileio import BundleFileIO, NumpyFileIO
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, layered, open_store
+from persistable.stores.paths import files_of
 from persistable.testing.races import Gate, in_processes
 from stores.test_local import mount
 
@@ -70,7 +71,7 @@ def assert_sound(store: Store) -> list[str]:
     """Every record in the store has its files there, in their sizes; the paths of the records."""
     records = [path for path in store.list() if path.endswith(RECORD)]
     for path in records:
-        for name, size in layered._files_of(store.get(path)) or [("the record is damaged", 0)]:
+        for name, size in files_of(store.get(path)) or [("the record is damaged", 0)]:
             found = store.stat(name)
             assert found is not None and found.size == size, name
     return records
@@ -85,21 +86,25 @@ def load(store: Store, n: int) -> Store:
 # --- reads fall through and fill
 
 
-def ways_to_read(store: Store) -> list[bytes]:
-    with store.read("c") as file:
+def ways_to_read(store: Store, paths: list[str]) -> list[bytes]:
+    with store.read(paths[1]) as file:
         streamed = file.read()
-    place = store.local_path("d")
+    place = store.local_path(paths[2])
     assert place is not None
-    return [store.get("a"), store.get_many(["b"])["b"], streamed, place.read_bytes()]
+    return [store.get(paths[0]), streamed, place.read_bytes(), *store.get_many(paths[3:]).values()]
 
 
-def test_every_way_of_reading_falls_through_and_leaves_a_copy_in_the_faster_layers(tmp_path: Path) -> None:
+LASTING = [f"numbers/{number:032x}.{number:08x}.npy" for number in range(4)]
+
+
+@pytest.mark.parametrize("paths", [LASTING, ["a.csv", "b/b.csv", "c.csv"]], ids=["lasting", "changing"])
+def test_every_way_of_reading_falls_through_and_leaves_a_copy_in_the_faster_layers(tmp_path: Path, paths: list[str]) -> None:
     fastest, fast, slow = LocalStore(tmp_path / "fastest"), LocalStore(tmp_path / "fast"), MemoryStore()
-    for path in "abcd":
-        slow.put(path, path.encode() * 3)
-    assert ways_to_read(LayeredStore(fastest, fast, slow)) == [b"aaa", b"bbb", b"ccc", b"ddd"]
+    everything = {path: path.encode() * 3 for path in paths}
+    slow.put_many(everything)
+    assert ways_to_read(LayeredStore(fastest, fast, slow), paths) == list(everything.values())
     for filled in (fastest, fast):
-        assert filled.get_many("abcd") == slow.get_many("abcd")
+        assert filled.get_many(paths) == everything
 
 
 def test_looking_is_not_reading(tmp_path: Path) -> None:

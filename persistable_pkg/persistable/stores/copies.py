@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, cast
 
 from persistable.stores.base import Store, byte_view
 
@@ -30,6 +31,16 @@ class Copies:
 
     def __bool__(self) -> bool:
         return bool(self._open)
+
+    @property
+    def targets(self) -> list[int]:
+        """The layers that still take part."""
+        return [index for index, _, _, _ in self._open]
+
+    def drop(self, index: int, reason: OSError) -> None:
+        """Let one layer take part no longer."""
+        for each in [each for each in self._open if each[0] == index]:
+            self._failed(index, self._drop(each, reason) or reason)
 
     def write(self, view: memoryview) -> None:
         """Give the bytes to every layer that still takes part."""
@@ -101,3 +112,28 @@ class Tee(io.RawIOBase):
 def _write_all(file: BinaryIO, view: memoryview) -> None:
     while view.nbytes:
         view = view[file.write(view) :]
+
+
+class LayeredWrite:
+    """The block around a write: the home gets the bytes first, then the caches."""
+
+    def __init__(self, main: AbstractContextManager[BinaryIO], copies: Callable[[], Copies], committed: Callable[[Copies], None]) -> None:
+        self._main = main
+        self._make = copies
+        self._committed = committed
+
+    def __enter__(self) -> BinaryIO:
+        file = self._main.__enter__()
+        self._copies = self._make()
+        return cast(BinaryIO, Tee(file, self._copies))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._main.__exit__(kind, error, trace)
+        except BaseException:
+            self._copies.abort()
+            raise
+        if error is not None:
+            self._copies.abort()
+        else:
+            self._committed(self._copies)

@@ -10,15 +10,19 @@ A reader of any one layer, through here or on its own, never finds a record with
 - A record is put into a cache only where that cache has every file it names, in the size it names. When a record is found in a slow
   layer, its files are not in the fast one yet: it is remembered, and placed when the last of them has arrived. A payload too large for a
   layer keeps its record out of that layer too. Dying in between leaves files that no record names.
-- A copy of a record, or of any file read whole, never replaces anything: it is made by exclusive create, so that the copy of an old
-  record cannot hide a new one. Then the layer the record came from is asked once more; if it has changed there or is gone, the copy goes.
+- A copy of a record, or of any file named after a key that is read whole, never replaces anything: it is made by exclusive create, so that
+  the copy of an old record cannot hide a new one. Then the layer the record came from is asked once more; if it has changed there or is
+  gone, the copy goes.
 - Where a new file could not be put into a cache, what the cache had at that path is removed.
 
-Claims, heartbeats, failures and ``.persistable/`` are about what is going on now, so they exist in the home only and are never copied; two
-processes with caches of their own meet there. Whoever claims a key is about to decide what its payload is, so at that moment a cached
-record that is not the home's is dropped, with a warning. The same happens when the payload of a cached record is nowhere any more.
-Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it has, which is whole;
-`LayeredStore.differences` finds such.
+A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
+change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `changing`.
+
+Claims, heartbeats, failures and ``.persistable/`` (but for ``.persistable/placed/``) are about what is going on now, so they exist in the
+home only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide what its payload
+is, so at that moment a cached record that is not the home's is dropped, with a warning. The same happens when the payload of a cached
+record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it
+has, which is whole; `LayeredStore.differences` finds such.
 
 What no layer has is absent only if the home could be asked; if not, its error is raised. Any other layer that fails is reported once, by a
 LayerSkippedWarning, and passed over, for a while without being asked again.
@@ -28,29 +32,24 @@ from __future__ import annotations
 
 import errno
 import io
-import json
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
 
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreReadOnly
 from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix
-from persistable.stores.copies import Copies, Tee
-from persistable.stores.difference import Difference, compare
+from persistable.stores.changing import Changing
+from persistable.stores.copies import Copies, LayeredWrite
+from persistable.stores.difference import Difference, compare, damaged_in
 from persistable.stores.layer import Layer, layers_of, url_of
+from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
 
 Found = TypeVar("Found")
-RECORD = ".record.json"
 REST = 15.0
 """Seconds for which a layer that could not be read is passed over; the home never is."""
-_APART = re.compile(r"\.persistable/.*|.*\.(?:claim(?:\.[0-9]+)?|beat|failed\.json)", re.DOTALL)
-_CLAIM = re.compile(r"(.*)\.claim(?:\.[0-9]+)?", re.DOTALL)
-_KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
 _REMEMBERED = 4096
 
 
@@ -85,6 +84,7 @@ class LayeredStore(BaseStore):
         self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
         self._reported: set[tuple[int, str]] = set()
         self._resting: dict[int, float] = {}
+        self._changing = Changing(self.layers, self._home, self._caches, self._failed, self._skipped, self._awake)
 
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> LayeredStore:
@@ -116,6 +116,8 @@ class LayeredStore(BaseStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
+        if _is_checked(path):
+            return self._current(path, lambda store: store.get(path))
         found = self._search(path, lambda store: store.get(path))
         if found is None:
             self._nowhere(path)
@@ -128,11 +130,12 @@ class LayeredStore(BaseStore):
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
-        missing: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
-        found: dict[str, bytes] = {}
+        wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
+        missing = [path for path in wanted if not _is_checked(path)]
+        found = self._changing.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
-        for index in self._awake():
-            asked = [path for path in missing if index == self._home or not _is_apart(path)]
+        for index in self._awake() if missing else ():
+            asked = [path for path in missing if index == self._home or not is_apart(path)]
             if not asked:
                 continue
             try:
@@ -152,6 +155,8 @@ class LayeredStore(BaseStore):
         return found
 
     def read(self, path: str) -> BinaryIO:
+        if _is_checked(path):
+            return self._current(path, lambda store: store.read(path))
         if path.endswith(RECORD):
             return io.BytesIO(self.get(path))
         while True:
@@ -166,6 +171,19 @@ class LayeredStore(BaseStore):
             except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
                 if self._failed(index, error) is not None:
                     raise
+
+    def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
+        """What the fastest layer says that has `path` as it is now."""
+        for _ in self.layers:
+            index = self._changing.current(path)
+            if index is None:
+                break
+            try:
+                return ask(self.layers[index].store)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or self._failed(index, error) is not None:
+                    raise
+        return self._nowhere(path)
 
     def exists(self, path: str) -> bool:
         return self._search(path, lambda store: store.exists(path) or None) is not None
@@ -182,15 +200,18 @@ class LayeredStore(BaseStore):
 
     def _union(self, prefix: str) -> Iterator[str]:
         seen: set[str] = set()
-        apart = _is_apart(prefix + "/")
-        for index in self._awake():
+        apart = is_apart(prefix + "/")
+        for index in sorted(self._awake(), key=lambda index: index in self._caches):
             if apart and index != self._home:
                 continue
             try:
                 for path in self.layers[index].store.list(prefix):
-                    if path not in seen and (index == self._home or not _is_apart(path)):
-                        seen.add(path)
-                        yield path
+                    if path in seen or (index != self._home and is_apart(path)):
+                        continue
+                    if index in self._caches and may_change(path) and self._changing.hides(index, path):
+                        continue
+                    seen.add(path)
+                    yield path
             except OSError as error:
                 failed = self._failed(index, error)
                 if failed is not None:
@@ -203,9 +224,12 @@ class LayeredStore(BaseStore):
         if not local:
             return None
         first = next((place for index, place in local if index == self._home), local[0][1])
-        if _is_apart(path) or _KEY.fullmatch(path):
+        if is_apart(path) or KEY.fullmatch(path):
             return first
         places = dict(local)
+        if may_change(path):
+            current = self._changing.current(path, places.__contains__)
+            return first if current is None else places.get(current)
         found = self._search(path, lambda store: store.stat(path))
         if found is None:
             self._mend(path)
@@ -217,8 +241,9 @@ class LayeredStore(BaseStore):
 
     def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
         """The first layer that has something to say, and what it says."""
-        check_path(path)
-        apart = _is_apart(path)
+        if _is_checked(path):
+            return self._changing.ask(path, ask)
+        apart = is_apart(path)
         failed: OSError | None = None
         for index in self._awake():
             if apart and index != self._home:
@@ -244,8 +269,8 @@ class LayeredStore(BaseStore):
 
     def _mend(self, path: str) -> None:
         """A payload is nowhere: drop copied records that name it."""
-        key = _KEY.match(path)
-        if key is not None and path[key.end() : key.end() + 1] == "." and not _is_apart(path) and not path.endswith(RECORD):
+        key = KEY.match(path)
+        if key is not None and not may_change(path) and not is_apart(path) and not path.endswith(RECORD):
             self._drop_outdated(key[0] + RECORD, naming=path)
 
     # --- copies in faster layers
@@ -258,7 +283,7 @@ class LayeredStore(BaseStore):
         return index == self._home or self.layers[index].takes(size)
 
     def _fill(self, index: int, path: str, data: bytes) -> None:
-        for each in self._faster(index, len(data)) if index and not _is_apart(path) else ():
+        for each in self._faster(index, len(data)) if index and not is_apart(path) else ():
             try:
                 self.layers[each].store.create(path, data)
             except OSError as error:
@@ -269,7 +294,7 @@ class LayeredStore(BaseStore):
     def _filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
         """The stream of `file`, or of a copy of it, made first."""
         store = self.layers[index].store
-        size = store.stat(path) if index and not _is_apart(path) else None
+        size = store.stat(path) if index and not is_apart(path) else None
         targets: Sequence[int] = self._faster(index, size.size) if size is not None else ()
         if not targets:
             return file
@@ -306,7 +331,7 @@ class LayeredStore(BaseStore):
 
     def _remember(self, index: int, path: str, data: bytes) -> None:
         """A record was found in a slow layer: put it where its files are, and keep it in mind for where they are going to be."""
-        files = _files_of(data) if index else None
+        files = files_of(data) if index else None
         if files is None:
             return
         seen = _Seen(path, data, index, {})
@@ -360,7 +385,7 @@ class LayeredStore(BaseStore):
 
     def put(self, path: str, data: Bytes) -> None:
         self._writable(path).put(path, data)
-        if not _is_apart(path):
+        if not is_apart(path):
             self._copy(path, data)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
@@ -370,7 +395,7 @@ class LayeredStore(BaseStore):
         for batch in (others, records):
             if batch:
                 self._writable(next(iter(batch))).put_many(batch)
-                self._copy_many({path: data for path, data in batch.items() if not _is_apart(path)}, batch is records)
+                self._copy_many({path: data for path, data in batch.items() if not is_apart(path)}, batch is records)
 
     def _copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
         if records or len(items) == 1:
@@ -378,26 +403,32 @@ class LayeredStore(BaseStore):
                 self._copy(path, data)
             return
         for index in self._caches:
-            taken = {path: data for path, data in items.items() if self._takes(index, byte_view(data).nbytes)}
+            taken = {path: data for path, data in items.items() if not may_change(path) and self._takes(index, byte_view(data).nbytes)}
             try:
                 self.layers[index].store.put_many(taken)
             except OSError as error:
                 self._skipped(index, error, "written")
                 taken = {}
             for path in items.keys() - taken.keys():
-                self._remove(index, path)
+                self._copy_into(index, path, items[path], None)
 
     def _copy(self, path: str, data: Bytes) -> None:
         """Put into the caches what the home has just got."""
-        files = _files_of(data) if path.endswith(RECORD) else None
+        files = files_of(data) if path.endswith(RECORD) else None
         for index in self._caches:
-            try:
-                if self._may_have(index, path, data, files):
-                    self.layers[index].store.put(path, data)
-                    continue
-            except OSError as error:
-                self._skipped(index, error, "written")
-            self._remove(index, path)
+            self._copy_into(index, path, data, files)
+
+    def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
+        try:
+            if may_change(path):
+                if self._changing.put(index, path, data):
+                    return
+            elif self._may_have(index, path, data, files):
+                self.layers[index].store.put(path, data)
+                return
+        except OSError as error:
+            self._skipped(index, error, "written")
+        self._remove(index, path)
 
     def _may_have(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> bool:
         if path.endswith(RECORD):
@@ -407,32 +438,35 @@ class LayeredStore(BaseStore):
     def _remove(self, index: int, path: str) -> bool:
         """Remove from a cache what is not what the home has."""
         try:
-            return self.layers[index].store.delete(path)
+            return self._changing.remove(index, path) if may_change(path) else self.layers[index].store.delete(path)
         except OSError as error:
             self._skipped(index, error, "written")
             return False
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         main = self._writable(path).write(path)
-        if _is_apart(path) or not self._caches:
+        if is_apart(path) or not self._caches:
             return main
         targets = () if path.endswith(RECORD) else self._caches
-        return _Write(main, lambda: self._copies(path, targets), lambda done: self._remove_outside(done, path))
+        return LayeredWrite(main, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies))
 
-    def _remove_outside(self, done: Iterable[int], path: str) -> None:
+    def _committed(self, path: str, copies: Copies) -> None:
+        """The home has it: make the copies visible, and remove what was there where there is none."""
+        done = self._changing.commit(path, copies) if may_change(path) else copies.commit()
         for index in set(self._caches).difference(done):
             self._remove(index, path)
 
     def create(self, path: str, data: Bytes) -> bool:
         home = self._writable(path)
-        if not _is_apart(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
+        if not is_apart(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
             return False
         if not home.create(path, data):
             return False
-        claim = _CLAIM.fullmatch(path)
+        claim = claimed(path)
         if claim is not None:
-            self._drop_outdated(claim[1] + RECORD)
-        elif not _is_apart(path):
+            if not may_change(claim + RECORD):
+                self._drop_outdated(claim + RECORD)
+        elif not is_apart(path):
             for index in self._caches:
                 self._remove(index, path)
         return True
@@ -447,7 +481,7 @@ class LayeredStore(BaseStore):
     def delete(self, path: str) -> bool:
         """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
         home = self._writable(path)
-        caches = () if _is_apart(path) else self._caches
+        caches = () if is_apart(path) else self._caches
         # the caches once before, so that dying in between takes nothing from the home that a cache still shows, and once after, for a copy
         # made meanwhile
         found = [self._remove(index, path) for index in caches]
@@ -471,13 +505,14 @@ class LayeredStore(BaseStore):
 
     # --- layers that disagree
 
-    def differences(self, prefix: str = "") -> Iterator[Difference]:
+    def differences(self, prefix: str = "", *, contents: bool = False) -> Iterator[Difference]:
         """Every path at which layers have different bytes, or that only a cache has.
 
-        Records are compared byte by byte, other files by size. Raises what a layer raises that cannot be read.
+        Records are compared byte by byte, other files by size; with `contents` byte by byte too, for which all are read. Raises what a
+        layer raises that cannot be read.
         """
         check_prefix(prefix)
-        return compare(self.layers, self._home, prefix, _is_apart)
+        return compare(self.layers, self._home, prefix, is_apart, contents)
 
     def _drop_outdated(self, path: str, naming: str | None = None) -> None:
         """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
@@ -485,7 +520,7 @@ class LayeredStore(BaseStore):
             store = self.layers[index].store
             try:
                 cached = store.get(path)
-                if naming is not None and naming not in [name for name, _ in _files_of(cached) or ()]:
+                if naming is not None and naming not in [name for name, _ in files_of(cached) or ()]:
                     continue
                 true = self.layers[self._home].store.get_many([path]).get(path)
                 if true == cached or (true is None and naming is None):
@@ -502,6 +537,34 @@ class LayeredStore(BaseStore):
                 LayersDisagreeWarning,
                 stacklevel=4,
             )
+
+    def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
+        """Remove what is at `path` and not `sound` where a slower layer has it sound, so that the next read is of that.
+
+        True if something was removed, after a LayersDisagreeWarning. What is damaged in the slowest that has it stays as it is.
+        """
+        if is_apart(check_path(path)):
+            return False
+        source, damaged = damaged_in(self.layers, self._awake(), path, sound, self._failed)
+        dropped = [each for each in damaged if source is not None and self._drop_damaged(each, path)]
+        for each in dropped:
+            warnings.warn(
+                f"{path} in {self.layers[each].store.url} is damaged, and sound in {source}: the damaged copy has been dropped, "
+                "the sound one is read",
+                LayersDisagreeWarning,
+                stacklevel=4,
+            )
+        return bool(dropped)
+
+    def _drop_damaged(self, index: int, path: str) -> bool:
+        if self.layers[index].readonly:
+            return False
+        if may_change(path):
+            return self._changing.drop(index, path)
+        key = KEY.match(path)
+        if key is not None and index != self._home and not path.endswith(RECORD):  # its record would name what is not there
+            self._remove(index, key[0] + RECORD)
+        return self._remove(index, path)
 
     # --- layers that fail
 
@@ -530,42 +593,6 @@ class LayeredStore(BaseStore):
         )
 
 
-class _Write:
-    """The block around a write: the home gets the bytes first, then the caches."""
-
-    def __init__(
-        self, main: AbstractContextManager[BinaryIO], copies: Callable[[], Copies], committed: Callable[[Iterable[int]], None]
-    ) -> None:
-        self._main = main
-        self._make = copies
-        self._committed = committed
-
-    def __enter__(self) -> BinaryIO:
-        file = self._main.__enter__()
-        self._copies = self._make()
-        return cast(BinaryIO, Tee(file, self._copies))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self._main.__exit__(kind, error, trace)
-        except BaseException:
-            self._copies.abort()
-            raise
-        if error is not None:
-            self._copies.abort()
-        else:
-            self._committed(self._copies.commit())
-
-
-def _is_apart(path: str) -> bool:
-    """Whether it is about what is going on now, so that only the home has it."""
-    return _APART.fullmatch(path) is not None
-
-
-def _files_of(record: Bytes) -> list[tuple[str, int]] | None:
-    """Path and size of the files a record names, all in its first line; None where it is no record."""
-    try:
-        head: Any = json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")
-        return [(str(path), int(size)) for _, path, size, _ in head["files"]]
-    except (ValueError, KeyError, TypeError):
-        return None
+def _is_checked(path: str) -> bool:
+    """Whether what is at `path`, which may be one, may change there, so that a copy of it has to be compared."""
+    return may_change(check_path(path)) and not is_apart(path)
