@@ -41,6 +41,8 @@ class Appender:
                 format=name,
             )
         self._growing = growing
+        self.used = growing.rows > 0
+        """Whether anything was appended, be it a block without rows."""
 
     @property
     def rows(self) -> Appended:
@@ -50,6 +52,7 @@ class Appender:
     def append(self, block: Any) -> None:
         """Add rows."""
         self._growing.append(block)
+        self.used = True
 
     def whole(self) -> AppendedFile:
         """The file that all rows make."""

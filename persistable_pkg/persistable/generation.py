@@ -165,7 +165,7 @@ class Generation:
         """The payload that the node's own code has made, in whatever way it gave it."""
         if gathering.is_stream(result):
             return self.gatherer().gather(result)
-        if self._appender is None or not (isinstance(result, appending.Appended) or (result is None and self._appender.rows)):
+        if self._appender is None or not (isinstance(result, appending.Appended) or (result is None and self._appender.used)):
             return result
         return self._appender.whole()
 

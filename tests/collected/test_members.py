@@ -1,0 +1,203 @@
+"""Items as nodes: families over them, before and after they are sealed; and items followed while they come."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.collected.flows import length, letters, made
+
+from persistable import Item, Status, open_store, plan, run
+from persistable.errors import PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
+
+BOUND = 60.0
+
+
+def urls(tmp_path: Path) -> dict[str, str]:
+    return {"local": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/data.db"}
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+@pytest.mark.parametrize("kind", ["local", "sqlite"])
+def test_run_makes_the_items_first_and_then_one_node_of_each(tmp_path: Path, kind: str, executor: str) -> None:
+    with open_store(urls(tmp_path)[kind]):
+        node = letters.step("abcd")
+        lengths = length.over(node.members, times=[1, 10])
+        assert len(lengths) == 0 and plan(lengths).jobs == [node.key]
+        result = run(lengths, executor=executor, max_workers=None if executor == "inline" else 2)
+        assert len(lengths) == 8 and result.counts["done"] == 9 and result[node].payload["3-d"] == ["d"] * 3
+        assert lengths["2-c", 10].payload == 20 and lengths.sel(letters="1-b", times=1).payload == 1
+        assert run(lengths).counts["done"] == 0, "all is there"
+        assert set(lengths.status()) == {Status.DONE} and len(lengths.to_frame()) == 8
+
+
+def test_members_are_nodes_of_their_own(tmp_path: Path) -> None:
+    with open_store(tmp_path / "data") as store:
+        node = letters.step("abc")
+        early = Item.of(node, "2-c")
+        assert early.status is Status.ABSENT and not early.exists()
+        with pytest.raises(PayloadNotFound, match="no item '2-c'"):
+            early.payload
+        node.generate()
+        members = node.members
+        assert list(members) == ["0-a", "1-b", "2-c"] and members["2-c"].payload == ["c", "c"] and members["2-c"].key == early.key
+        assert early.payload == ["c", "c"] and early.status is Status.DONE
+        assert members["2-c"].key != letters.step("abd").members.get("2-c", members["0-a"]).key
+        assert members["1-b"].replace(item="2-c").key == early.key
+        assert [upstream.key for upstream in members["1-b"].upstream.values()] == [node.key]
+        before = set(store.list())
+        one = length.step(members["1-b"])
+        assert one.payload == 1 and one.record is not None
+        assert node.key.path in str(one.record.lineage), "what it is made from is known"
+        assert not any(path.startswith("letters/") and path not in before for path in store.list()), "an item is not stored twice"
+        node.generate()
+        assert members["2-c"].payload == ["c", "c"], "what was listed before finds the item where it lies now"
+
+
+def test_before_the_seal_the_committed_ones_are_members(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with open_store(tmp_path / "data"):
+        node = letters.step("abcd", log=str(log), fail_at="c")
+        lengths = length.over(node.members)
+        with pytest.raises(RunFailed) as raised:
+            run(lengths)
+        result: Any = raised.value.result
+        assert [failure.key for failure in result.failures] == [node.key]
+        assert list(lengths) == ["0-a", "1-b"] and lengths["1-b"].payload == 1, "what can be done is done"
+        Path(f"{log}.mended").touch()
+        assert run(lengths).counts["done"] == 3 and len(lengths) == 4
+        assert made(log) == ["0-a", "1-b", "2-c", "3-d"]
+
+
+def test_a_family_in_a_store_named_at_the_run(tmp_path: Path) -> None:
+    lengths = length.over(letters.step("abc").members)
+    result = run(lengths, store=tmp_path / "data")
+    assert result.counts["done"] == 4 and result[lengths["2-c"]].payload == 2
+
+
+PRODUCER = """
+import os, sys, time
+from persistable import step, open_store
+@step
+def slow(count):
+    for number in range(count):
+        yield number, number * number
+        deadline = time.monotonic() + 60
+        while not os.path.exists(f"{sys.argv[2]}/go{number}") and time.monotonic() < deadline: time.sleep(0.005)
+    if os.path.exists(f"{sys.argv[2]}/fail"): raise ValueError("no more")
+"""
+GENERATE = PRODUCER + "with open_store(sys.argv[1]): slow.step(3).generate()\n"
+
+
+class Producer:
+    """Another process that makes three items, each next one when it is told to."""
+
+    def __init__(self, tmp_path: Path, url: str) -> None:
+        self.folder = tmp_path
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", GENERATE, url, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def go_on(self, number: int) -> None:
+        (self.folder / f"go{number}").touch()
+
+    def __enter__(self) -> "Producer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=BOUND)
+
+
+@pytest.fixture(params=["local", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return urls(tmp_path)[request.param]
+
+
+def node_of(url: str) -> Any:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(PRODUCER, space)
+    return space["slow"].step(3).bind(url)
+
+
+def test_items_are_followed_from_another_process_as_they_come(tmp_path: Path, url: str) -> None:
+    with Producer(tmp_path, url) as producer:
+        seen = []
+        node = node_of(url)
+        for key, payload in node.follow(timeout=BOUND):
+            seen.append((key, payload))
+            assert not node.exists(), "it comes before all are there"
+            producer.go_on(key)
+            if key == 2:
+                break
+        assert seen == [(0, 0), (1, 1), (2, 4)]
+        assert producer.process.wait(BOUND) == 0
+        assert list(node.follow(timeout=BOUND)) == seen, "sealed, it gives all and ends"
+
+
+def test_following_ends_with_the_seal(tmp_path: Path, url: str) -> None:
+    node = node_of(url)
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.extend(node.follow(timeout=BOUND)))
+    thread.start()  # before anybody makes any
+    with Producer(tmp_path, url) as producer:
+        for number in range(3):
+            producer.go_on(number)
+        thread.join(BOUND)
+    assert not thread.is_alive() and seen == [(0, 0), (1, 1), (2, 4)]
+
+
+def test_following_raises_when_the_generation_fails(tmp_path: Path, url: str) -> None:
+    (tmp_path / "fail").touch()
+    with Producer(tmp_path, url) as producer:
+        coming = node_of(url).follow(timeout=BOUND)
+        for number in range(3):
+            assert next(coming) == (number, number * number)
+            producer.go_on(number)
+        with pytest.raises(UpstreamFailed, match="no more"):
+            next(coming)
+
+
+def test_following_raises_when_its_process_is_gone(tmp_path: Path, url: str) -> None:
+    with Producer(tmp_path, url) as producer:
+        coming = node_of(url).follow(timeout=BOUND)
+        assert next(coming) == (0, 0)
+        producer.process.kill()
+        producer.process.wait(BOUND)
+        with pytest.raises(WorkerDied, match="1 items, which are kept"):
+            next(coming)
+
+
+def test_following_gives_up_after_the_time_it_is_given(tmp_path: Path, url: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(TimedOut, match="nobody generates them"):
+        list(node_of(url).follow(timeout=0.05))
+    assert time.monotonic() - start >= 0.05
+
+
+def test_an_attempt_after_a_failed_one_is_followed(tmp_path: Path, url: str) -> None:
+    (tmp_path / "fail").touch()
+    for number in range(3):
+        (tmp_path / f"go{number}").touch()
+    with Producer(tmp_path, url) as failing:
+        failing.process.wait(BOUND)
+    (tmp_path / "fail").unlink()
+    node = node_of(url)
+    assert node.status is Status.FAILED and len(node.committed) == 3
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.extend(node.follow(timeout=BOUND)))
+    thread.start()
+    with Producer(tmp_path, url):
+        thread.join(BOUND)
+    assert [key for key, _ in seen] == [0, 1, 2]
+
+
+def test_one_payload_cannot_be_followed(tmp_path: Path) -> None:
+    with open_store(tmp_path / "data"):
+        node = length.step(["a"])
+        node.generate()
+        with pytest.raises(TypeError, match="one payload"):
+            list(node.follow())
