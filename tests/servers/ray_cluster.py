@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +21,8 @@ class RayCluster:
 
     def __init__(self) -> None:
         import ray
-        from ray.cluster_utils import Cluster
 
-        self.cluster: Any = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY}
-        )
+        self.cluster = _started()
         self.address: str = self.cluster.address
         ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
 
@@ -44,18 +43,42 @@ class RayCluster:
         self.cluster.shutdown()
 
 
+def _started(tries: int = 3) -> Any:
+    """A head, on ports that nobody else has. Ray gives each start 30 seconds, which a busy machine may need more than once."""
+    import psutil
+    from ray.cluster_utils import Cluster
+
+    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY, "dashboard_agent_listen_port": 0}
+    before = {child.pid for child in psutil.Process().children()}
+    for left in reversed(range(tries)):
+        try:
+            return Cluster(initialize_head=True, head_node_args=options)
+        except Exception as error:
+            if "timed out" not in str(error) or not left:
+                raise
+        for child in psutil.Process().children():
+            if child.pid not in before:
+                child.kill()
+                child.wait(20)
+    raise AssertionError("no try left")
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[RayCluster]:
     """A running cluster; programs that are started find it by ``$RAY_ADDRESS``."""
     need("ray")
-    before = {name: os.environ.get(name) for name in (*ENVIRONMENT, "RAY_ADDRESS")}
-    os.environ.update(ENVIRONMENT)
-    cluster = RayCluster()
-    os.environ["RAY_ADDRESS"] = cluster.address
+    before = {name: os.environ.get(name) for name in (*ENVIRONMENT, "RAY_TMPDIR", "RAY_ADDRESS")}
+    folder = tempfile.mkdtemp(prefix="ray-")  # short, since sockets have short names; by default all Rays of a machine share one
+    os.environ.update(ENVIRONMENT, RAY_TMPDIR=folder)
+    cluster: RayCluster | None = None
     try:
+        cluster = RayCluster()
+        os.environ["RAY_ADDRESS"] = cluster.address
         yield cluster
     finally:
-        cluster.close()
+        if cluster is not None:
+            cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

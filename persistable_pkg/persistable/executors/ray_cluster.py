@@ -10,13 +10,15 @@ import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from persistable.errors import Infeasible
+from persistable.errors import Infeasible, RunError
 from persistable.executors.ray_log import Home
 from persistable.fileio.base import need
 from persistable.resources import Resources
 
 _FRESH = 5.0  # seconds for which a look at the nodes is good
 _ANSWER = 30.0  # seconds within which a node answers a question about a batch
+_STARTS = 3  # tries to start a local Ray
+_PARTS = ("/ray/core/src/ray/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")  # programs of Ray's own
 _QUIET = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
 
 _lock = threading.Lock()
@@ -149,9 +151,37 @@ def join(address: str | None, options: Mapping[str, Any]) -> Cluster:
         wanted = address or os.environ.get("RAY_ADDRESS") or "local"
         quiet = {**_QUIET, "include_dashboard": False} if wanted == "local" else dict(_QUIET)
         with _no_usage_stats():
-            ray.init(wanted, **{**quiet, **options})
+            _init(ray, wanted, {**quiet, **options})
         _ours.append(cluster)
         return cluster.enter()
+
+
+def _init(ray: Any, wanted: str, options: Mapping[str, Any]) -> None:
+    """Connect. Ray gives a start 30 seconds, too few on a busy machine, and leaves behind what it had begun: so a start has several."""
+    psutil = need("psutil", "psutil", "ray", "RayExecutor")
+    before = {child.pid for child in psutil.Process().children()}
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(wanted, **options)
+            return
+        except Exception as error:
+            if wanted != "local" or "timed out" not in str(error):
+                raise
+            _clear(psutil, before)
+            if not left:
+                raise RunError(
+                    f"Ray did not start on this machine, in {_STARTS} tries of half a minute: {error} Its own words are in "
+                    f"its session folder: session_latest/logs in $RAY_TMPDIR or /tmp/ray"
+                ) from error
+
+
+def _clear(psutil: Any, before: set[int]) -> None:
+    """End what a start of Ray's has left behind, and nothing else that was started meanwhile."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.pid not in before and any(part in word for word in child.cmdline() for part in _PARTS):
+                child.kill()
+                child.wait(_FRESH)
 
 
 def _same(ray: Any, address: str | None) -> bool:
