@@ -260,6 +260,9 @@ class Persistable(Generic[PayloadT, ParamsT]):
                     roles=inputs,
                     name=name,
                 )
+            raised = self.__dict__.pop("_raised", None)
+            if raised is not None:
+                raise raised
             why = "; where a node is performed, only its direct upstream is there" if "_is_leaf" in self.__dict__ else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
 
@@ -273,7 +276,11 @@ class Persistable(Generic[PayloadT, ParamsT]):
             payload: PayloadT = running.input(self)
             return payload
         if self._payload is ABSENT:
-            self.load_generate()
+            try:
+                self.load_generate()
+            except AttributeError as error:
+                self.__dict__["_raised"] = error  # Python would take it to mean that there is no attribute `payload`, and forget it
+                raise
         return self._payload  # type: ignore[no-any-return]
 
     def generate(self, persist: bool = True, **untracked_payload_params: Any) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from persistable.errors import UnknownFormat
-from persistable.fileio import fileio_for
+from persistable.fileio import BytesFileIO, fileio_for
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.template import Template
 from persistable.workspace.scalars import KINDS, ScalarFileIO
@@ -25,6 +25,8 @@ _GIVES: dict[str, tuple[str, ...]] = {
 
 def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:
     """The format of files that people put there. Tables have no index of their own."""
+    if _plain(kind) is Path and not template.is_folder:
+        return BytesFileIO()  # of which the path is taken, and not the content
     found = _chosen(template, kind, None)
     if type(found).__name__ == "CsvFileIO":
         from persistable.fileio import CsvFileIO
@@ -57,6 +59,10 @@ def _chosen(template: Template, kind: Any, own: Any) -> FileIO[Any]:
                 format=name,
             )
         return fileio_for(kind)
+    if origin is Path and not isinstance(found, PartsFileIO):
+        raise UnknownFormat(
+            f"{name!r} would be one file, and a Path that is computed is a folder; end the template in '/'", format=type(found).__name__
+        )
     if type(found).__name__ == "TextFileIO" and scalar not in ("", "str"):
         return ScalarFileIO(scalar)
     _agree(found, origin, name)

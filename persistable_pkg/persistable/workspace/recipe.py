@@ -107,7 +107,9 @@ def made(line: Line, nodes: Mapping[Slot, Any]) -> Any:
     of = _stand_ins(line, nodes)
     if isinstance(template, StepNode):
         node: Any = template  # pyright: ignore[reportUnknownVariableType]
-        return node._step.maker.node(swapped(node._arguments, of, Persistable), node._store)
+        again: Any = node._step.maker.node(swapped(node._arguments, of, Persistable))
+        again._store = node._store  # and not the enclosing one
+        return again
     twin = template._twin(template._store)
     twin.__dict__ = swapped(twin.__dict__, of, Persistable)
     twin._identify()

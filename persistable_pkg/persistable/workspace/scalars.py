@@ -34,7 +34,7 @@ class ScalarFileIO(FileIO[Any]):
     def load(self, file: Any) -> Any:
         text: str = bytes(file.read()).decode()
         if self.kind == "str":
-            return text.removesuffix("\n").removesuffix("\r")
+            return text.removesuffix("\n")
         word = text.strip()
         try:
             return _TRUTH[word.lower()] if self.kind == "bool" else KINDS[self.kind](word)

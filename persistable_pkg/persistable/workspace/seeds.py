@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from persistable.core import Persistable
-from persistable.errors import InputMissing
+from persistable.errors import NotGeneratable
 
 PayloadT = TypeVar("PayloadT")
 
@@ -56,12 +56,10 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
         return self.default is not NOTHING
 
     def _generate_payload(self, **_: Any) -> PayloadT:
-        raise InputMissing(
+        raise NotGeneratable(
             f"{self.payload_name} is a seed: on the class of a workflow it has no value; take it from an instance, "
             f"workspace[id].{self.payload_name}, or give it, Workflow({self.payload_name}=...)",
-            inputs=[self.payload_name],
-            roles=[self.payload_name],
-            name=self.payload_name,
+            key=self.key,
         )
 
     def _look(self) -> str:
