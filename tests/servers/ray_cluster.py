@@ -13,7 +13,13 @@ import pytest
 from servers.needs import need
 
 MEMORY = 200 << 20  # bytes of each node's object store
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+# and no worker is killed because other tests, or others on this machine, need much memory
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
 
 
 class RayCluster:
