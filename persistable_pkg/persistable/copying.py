@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from persistable import holdings
+from persistable import collected, holdings
 from persistable.errors import PayloadCorrupted
 from persistable.inventory import Entry
 from persistable.key import Key
@@ -55,11 +55,12 @@ def _is_there(target: Store, entry: Entry) -> bool:
 
 def _copy_one(entry: Entry, record: Record, source: Store, target: Store) -> None:
     old = holdings.peek(target, entry.place)
-    for file in record.files:
+    files = [*record.files, *collected.item_files(source, record)]
+    for file in files:
         _copy_file(record, file, source, target)
     target.put(entry.place.path + SUFFIX, record.to_bytes())
     target.delete(entry.place.path + FAILED_SUFFIX)
-    kept = {file.path for file in record.files}
+    kept = {file.path for file in files}
     for path in holdings.files_of(target, entry.place, old) if isinstance(old, Record) else ():
         if path not in kept:
             target.delete(path)

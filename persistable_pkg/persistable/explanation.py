@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from persistable import holdings
+from persistable import holdings, unsealed
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.params import differences
 from persistable.record import SUFFIX, Record
@@ -101,6 +101,10 @@ def explain(node: Any, store: Store) -> str:
             lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
     elif status is Status.BLOCKED:
         lines.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
+    if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):
+        begun = unsealed.find(store, node.place)
+        if begun is not None:
+            lines.append(f"{len(unsealed.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):
         near = nearest(node, store)
         lines.append(

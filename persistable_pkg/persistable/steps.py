@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from persistable.code import CodeOf, closure_values, code_of
 from persistable.composition import Open
@@ -22,11 +22,13 @@ from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
     import persistable
+    from persistable.collected import Collected
     from persistable.fileio.base import FileIO
     from persistable.resources import Resources, Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD, _STARRED, _DOUBLE = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -51,13 +53,21 @@ class Step(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.__wrapped__(*args, **kwargs)
 
-    def step(self, *args: Any, **kwargs: Any) -> StepNode[R]:
+    @overload  # a function without a return annotation, of which nothing is known
+    def step(self: Step[P, NoReturn], *args: Any, **kwargs: Any) -> StepNode[Any]: ...
+    @overload  # what yields items has all of them as its payload
+    def step(self: Step[P, Iterator[tuple[Any, T]]], *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
+    @overload
+    def step(self: Step[P, Generator[tuple[Any, T], Any, Any]], *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
+    @overload
+    def step(self, *args: Any, **kwargs: Any) -> StepNode[R]: ...
+    def step(self, *args: Any, **kwargs: Any) -> StepNode[Any]:
         """The node of this call: nodes among the arguments, also inside lists, tuples and dicts, are upstream, the rest is params.
 
         Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, listing what
         the function takes, and UntrackableParam for what cannot be part of an identity.
         """
-        node: StepNode[R] = self.maker.node(self.maker.bind(args, kwargs))
+        node: StepNode[Any] = self.maker.node(self.maker.bind(args, kwargs))
         return node
 
     def over(self, *args: Any, **axes: Any) -> persistable.Family[R]:

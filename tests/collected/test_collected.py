@@ -362,3 +362,21 @@ def test_odd_keys_are_kept_apart_and_come_back(store: Store) -> None:
     payload = strange.step().payload
     assert [payload[key] for key in odd] == list(range(len(odd)))
     assert list(strange.step().load().payload) == odd and type(list(payload)[-1]) is int
+
+
+def test_explain_tells_how_many_are_there(tmp_path: Path) -> None:
+    with open_store(tmp_path / "data"):
+        node = letters.step("abc", log=str(tmp_path / "log"), fail_at="c")
+        with pytest.raises(ValueError, match="no c"):
+            node.generate()
+        assert "2 items are there" in node.explain()
+
+
+def test_copied_to_another_store_it_takes_its_items_along(tmp_path: Path) -> None:
+    from persistable import copying, inventory
+
+    with open_store(tmp_path / "data") as source, open_store(f"sqlite:///{tmp_path}/other.db") as target:
+        node = letters.step("abc").bind(source)
+        node.generate()
+        (copied,) = copying.copy(inventory.entries(source), source, target)
+        assert copied.size > 0 and dict(node.bind(target).load().payload) == dict(node.payload)
