@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from persistable import graph, planning, running
@@ -15,21 +15,22 @@ from persistable.result import RunResult
 class Pipeline(Mapping[str, Any]):
     """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
 
-    It holds nodes and adds nothing to them: their identity, and whatever is stored, does not depend on it. Raises TypeError for what is no
-    node, InputMissing for one that is open.
+    A target is a node, or whatever lists its nodes in ``targets``: a family, a workspace, another pipeline. It holds them and adds nothing:
+    their identity, and whatever is stored, does not depend on it. Raises TypeError for anything else, InputMissing for an open node.
     """
 
     def __init__(self, *nodes: Any, **named: Any) -> None:
         self._targets: dict[str, Any] = {}
         for node in nodes:
-            self._add(getattr(node, "payload_name", "target"), node)
+            self._add(node.payload_name if is_operand(node) else getattr(node, "name", type(node).__name__), node)
         for name, node in named.items():
             self._add(name, node)
 
     def _add(self, name: str, node: Any) -> None:
-        if not is_operand(node):
+        if is_operand(node):
+            node.key  # noqa: B018 - an open node says here what it needs
+        elif isinstance(node, type) or not hasattr(node, "targets"):
             raise TypeError(f"Pipeline was given {node!r:.60} as {name}, which is no node; give fn.step(...) or a Persistable")
-        node.key  # noqa: B018 - an open node says here what it needs
         if name in self._targets:
             raise ValueError(f"two targets are named {name!r}; give them by keyword under names of your choice")
         self._targets[name] = node
@@ -48,13 +49,13 @@ class Pipeline(Mapping[str, Any]):
 
     @property
     def targets(self) -> list[Any]:
-        """The named nodes."""
+        """What is named: nodes, families and the like."""
         return list(self._targets.values())
 
     @property
     def nodes(self) -> list[Any]:
         """Every node there is in it, upstream before downstream."""
-        return list(walk(*self._targets.values()))
+        return list(walk(*_nodes_of(self.targets)))
 
     def run(self, **options: Any) -> RunResult:
         """`persistable.run` of all targets."""
@@ -66,10 +67,19 @@ class Pipeline(Mapping[str, Any]):
 
     def lineage(self, **options: Any) -> Graph:
         """All of it as a picture, see `persistable.lineage`."""
-        return graph.lineage(*self.targets, **options)
+        return graph.lineage(*_nodes_of(self.targets), **options)
 
     def _repr_html_(self) -> str:
         return self.lineage().html()
 
     def __repr__(self) -> str:
         return f"<Pipeline: {', '.join(self._targets) or 'empty'}; {len(self.nodes)} nodes>"
+
+
+def _nodes_of(targets: Iterable[Any]) -> Iterator[Any]:
+    for target in targets:
+        if is_operand(target):
+            yield target
+        else:
+            listed: Any = target.targets  # a project has names for them
+            yield from _nodes_of(listed.values() if issubclass(listed.__class__, Mapping) else listed)

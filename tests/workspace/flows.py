@@ -1,4 +1,4 @@
-"""Workflows that the tests use. What runs writes a line into the file that ``$WORKSPACE_CALLS`` names: runs in other processes count too."""
+"""Workflows that the tests use. What runs writes a line into the file that ``$WORKSPACE_CALLS`` names, in whatever process."""
 
 from __future__ import annotations
 

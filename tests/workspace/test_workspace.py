@@ -326,6 +326,17 @@ def test_nodes_are_real_ones(ws: Files) -> None:
     assert Pipeline(a=ws["001"].node("top")).run().counts["done"] == 2
 
 
+def test_a_pipeline_takes_a_workspace(ws: Files) -> None:
+    pipeline = Pipeline(ws, one=ws["001"], top=ws["002"].node("top"))
+    assert list(pipeline) == ["Files", "one", "top"]
+    assert len(pipeline.nodes) == 3 + 1 + 3 + 1
+    assert "multiply" in pipeline.lineage().text()
+    assert pipeline.plan().counts["generate"] == 4
+    assert pipeline.run().counts["done"] == 4
+    with pytest.raises(TypeError, match="no node"):
+        Pipeline(x=Files)
+
+
 def test_a_damaged_file_is_found_and_made_again(local: Files) -> None:
     assert local["001"].top == 3
     path = local.store.local_path("computed/scaled-001.csv")
