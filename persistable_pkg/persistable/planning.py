@@ -6,7 +6,7 @@ before anything would begin; `run` drives it to the end; tests drive it with lis
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from persistable.key import Key, Place
@@ -82,6 +82,8 @@ _LEFT = "its last attempt failed, and failures are left as they are"
 
 _GIVEN = Found(True, False, None, "it comes from outside")
 """Of an input: whoever needs it reads it, and says so if it is gone."""
+GIVEN_UP = Found(False, True, None, "it failed in this run")
+"""Of what failed earlier in the same run: it is not tried again."""
 
 
 class _Graph:
@@ -158,6 +160,8 @@ def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
 
 def _reason(unit: Unit, failed: str) -> str:
     found = unit.found
+    if found is GIVEN_UP:
+        return _LEFT
     if found is None:
         return "it is not persisted, so it runs each time"
     if not found.stored and found.failed:
@@ -368,10 +372,10 @@ def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     return list(found.values())
 
 
-def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = lambda _: False) -> list[tuple[Any, Any]]:
     """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
 
-    Raises TypeError for anything else, InputMissing for a node that is open.
+    Families of which `apart` is true are left out. Raises TypeError for anything else, InputMissing for a node that is open.
     """
     found: list[tuple[Any, Any]] = []
     looked: set[int] = set()
@@ -389,6 +393,8 @@ def pairs(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
         elif hasattr(target, "targets"):
             if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
                 target.refresh_once(looked)
+                if apart(target):
+                    continue
             listed: Any = target.targets  # a project has names for them
             stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
         else:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from persistable import code, gathering, payload
 from persistable.record import FORMAT, Record, git_commit, members, package_versions, surroundings
 
-if TYPE_CHECKING:
-    from persistable.generation import Generation
 
-
-def compose(generation: Generation, written: payload.Written, result: Any) -> Record:
+def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     """The record of a payload that `generation` has made and `written`."""
     node = generation.node
     io = generation.io

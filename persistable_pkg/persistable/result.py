@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistable.errors import RunFailed
+from persistable.events import RunFinished
 from persistable.holdings import parsed
 from persistable.key import Key, Place
+from persistable.outcomes import Ending, Outcomes
 from persistable.record import SUFFIX, Record
 
 
@@ -71,7 +73,8 @@ class Records(dict[Key, Record]):
 
 
 class RunResult(Mapping[Any, Any]):
-    """The outcome of a run. ``result[node]`` is that node, bound to its store.
+    """The outcome of a run. ``result[node]`` is that node, bound to its store; ``result[family]`` the family, so that
+    ``result[family][key].payload`` and ``result[family].payloads()`` are what the run left there.
 
     failures: a `NodeFailure` for each node that failed by itself. skipped: key of each node that was not tried to that of the failed one it
     waits for. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` and ``"cancelled"`` to numbers of nodes. seconds: from start to
@@ -80,7 +83,7 @@ class RunResult(Mapping[Any, Any]):
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._nodes: dict[Key, tuple[Any, Any, str, float, int]] = {}
+        self._nodes = Outcomes()
         self._held: dict[Key, Any] = {}
         self.failures = Failures()
         self.skipped: dict[Key, Key] = {}
@@ -88,7 +91,7 @@ class RunResult(Mapping[Any, Any]):
 
     def after(self, earlier: RunResult) -> RunResult:
         """This result, and what came of an earlier stage of the same run: how a node ended first is what counts."""
-        self._nodes = {**self._nodes, **earlier._nodes}
+        self._nodes.put_first(earlier._nodes)
         self._held.update(earlier._held)
         self.failures[:0] = earlier.failures
         self.skipped.update(earlier.skipped)
@@ -97,13 +100,32 @@ class RunResult(Mapping[Any, Any]):
 
     def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how one node ended."""
-        self._nodes[node.key] = (node, store, status, seconds, attempts)
+        self._nodes.own()[node.key] = Ending(node, store, status, seconds, attempts)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """How each node ended."""
+        return self._nodes
+
+    def take(self, part: RunResult) -> None:
+        """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
+        told = {failure.key for failure in self.failures}
+        self._held.update(part._held)
+        self.failures.extend(part.failures)
+        self.skipped.update({key: cause for key, cause in part.skipped.items() if key not in told})
+
+    def finished(self) -> RunFinished:
+        """What is announced at the end."""
+        failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self.failures])
+        return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
     def hold(self, key: Key, payload: Any) -> None:
         """Keep the payload of a target that is not persisted."""
         self._held[key] = payload
 
     def __getitem__(self, target: Any) -> Any:
+        if getattr(target.__class__, "_is_family", False):
+            return target.kept_in(self._store)
         key = target if isinstance(target, Key) else getattr(target, "key", None)
         known = self._nodes.get(key) if key is not None else None
         if known is None:
@@ -128,10 +150,7 @@ class RunResult(Mapping[Any, Any]):
     @property
     def counts(self) -> dict[str, int]:
         """How many nodes ended in which way."""
-        counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
-        for _, _, status, _, _ in self._nodes.values():
-            counts[status] += 1
-        return counts
+        return self._nodes.counts()
 
     @property
     def records(self) -> Records:
@@ -149,7 +168,7 @@ class RunResult(Mapping[Any, Any]):
 
     def status(self, node: Any) -> str:
         """How a node ended: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError for strangers."""
-        return self._nodes[node if isinstance(node, Key) else node.key][2]
+        return self._nodes[node if isinstance(node, Key) else node.key].status
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict a node: name, key, status, seconds, attempts, error."""
@@ -164,7 +183,7 @@ class RunResult(Mapping[Any, Any]):
                 "attempts": attempts,
                 "error": errors.get(key),
             }
-            for key, (_, _, status, seconds, attempts) in self._nodes.items()
+            for key, status, seconds, attempts in self._nodes.facts()
         ]
 
     def to_frame(self) -> Any:

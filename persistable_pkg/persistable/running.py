@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import connections, events, generation
 from persistable.batch import MOST, PERIOD, Batch, Member
+from persistable.carrier import Attempt, carrier_of
 from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
@@ -23,12 +24,14 @@ from persistable.generation import FAILED
 from persistable.holdings import find_failure
 from persistable.key import Key
 from persistable.pace import Brief, expected_seconds
-from persistable.planning import Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
+from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
+from persistable.portions import Large, Portioned
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
+from persistable.status import Found
 from persistable.stores.open import open_store
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_packed, stub, taken
 
@@ -81,16 +84,20 @@ def run(
     with ExitStack() as stack:
         for hook in (*hooks, *_bars(progress)):
             stack.enter_context(events.subscribe(hook))
-        carrier = stack.enter_context(_carrier(executor, max_workers))
+        carrier = stack.enter_context(carrier_of(executor, max_workers))
 
-        def carrying(wanted: list[tuple[Any, Any]]) -> _Loop | None:
-            return _Loop(carrier, base, wanted, fail_fast, limits or {}) if wanted else None
+        def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> _Loop:
+            return _Loop(carrier, base, wanted, fail_fast, limits or {}, given_up)
+
+        def all_of_it() -> _Loop | Portioned:
+            large = Large(base)
+            wanted = pairs(targets, base, large.take)
+            return Portioned(carrying, wanted, large, carrier.workers) if large.families else carrying(wanted)
 
         def loop() -> Staged:
-            wanted = pairs(targets, base)  # what is nothing to run is said before anything begins
+            then = all_of_it()  # what is nothing to run is said before anything begins
             ahead = makers(targets, base)
-            then = _Loop(carrier, base, wanted, fail_fast, limits or {})
-            return Staged(lambda: carrying(ahead), lambda: carrying(pairs(targets, base)) or then if ahead else then, fail_fast)
+            return Staged(lambda: carrying(ahead) if ahead else None, lambda: all_of_it() if ahead else then, fail_fast)
 
         if watch is not None:
             return watched(loop, failed, watch, until)
@@ -108,58 +115,21 @@ def _bars(progress: bool) -> list[events.Hook]:
     return [Bar()]
 
 
-@contextmanager
-def _carrier(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
-    if isinstance(executor, Executor):
-        yield executor
-        return
-    if isinstance(executor, futures.Executor):
-        from persistable.executors import FuturesExecutor
-
-        yield FuturesExecutor(executor)
-        return
-    made = _made(executor, max_workers)
-    try:
-        yield made
-    except BaseException:
-        made.shutdown(wait=True, cancel_futures=True)
-        raise
-    made.shutdown(wait=True)
-
-
-def _made(name: str, max_workers: int | None) -> Executor:
-    from persistable import executors
-
-    if name == "inline":
-        return executors.InlineExecutor()
-    if name == "threads":
-        return executors.ThreadExecutor(max_workers)
-    if name == "processes":
-        return executors.ProcessExecutor(max_workers)
-    raise ValueError(
-        f'executor is {name!r}; give "inline", "threads", "processes", one of persistable.executors, or any concurrent.futures.Executor'
-    )
-
-
-class _Attempt:
-    """One try at one unit, under way."""
-
-    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
-
-    def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
-        self.unit = unit
-        self.number = number
-        self.future = future
-        self.started = time.time()
-        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
-        self.begun: float | None = None
-        """When it was first seen running: waiting for a worker does not count against its time."""
-
-
 class _Loop:
     """The state of one run."""
 
-    def __init__(self, executor: Executor, base: Any, wanted: list[tuple[Any, Any]], fail_fast: bool, limits: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        base: Any,
+        wanted: list[tuple[Any, Any]],
+        fail_fast: bool,
+        limits: Mapping[str, float],
+        given_up: Collection[Any],
+    ) -> None:
+        self.stopped = False  # whether it ended at the first failure
+        self.quiet = False  # whether somebody else announces beginning and end
+        self._given_up = given_up
         self._executor = executor
         self._inline = executor.shares_memory and executor.workers == 1 and executor.name == "inline"
         self._base = base
@@ -168,7 +138,7 @@ class _Loop:
         self._fail_fast = fail_fast
         self._room = Room(executor, limits)
         self._result = RunResult(base)
-        self._running: dict[futures.Future[Any], _Attempt] = {}
+        self._running: dict[futures.Future[Any], Attempt] = {}
         self._arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
@@ -184,8 +154,7 @@ class _Loop:
         self._packer = Packer()
         self._brief = Brief()
         self._batch_size = 16
-        self._alone: set[Unit] = set()
-        """Those that a batch has left."""
+        self._alone: set[Unit] = set()  # those that a batch has left
 
     @property
     def result(self) -> RunResult:
@@ -202,7 +171,7 @@ class _Loop:
         try:
             request = next(steps)
             while isinstance(request, Look):
-                request = steps.send(look(request.units))
+                request = steps.send(self._look(request.units))
             assert isinstance(request, Decided)
             self._begin(request)
             decided = request
@@ -219,6 +188,13 @@ class _Loop:
                 self._finish(decided)
         return self._result
 
+    def _look(self, units: list[Unit]) -> list[Found]:
+        if not self._given_up:
+            return look(units)
+        asked = [unit for unit in units if (unit.store.url, unit.node.place) not in self._given_up]
+        found = dict(zip(asked, look(asked), strict=True))
+        return [found.get(unit, GIVEN_UP) for unit in units]
+
     def _carry_out(self, steps: Any) -> None:
         request = next(steps, None)
         while request is not None:
@@ -229,6 +205,7 @@ class _Loop:
                 self._skip(unit, cause)
             ended = self._advance()
             if self._fail_fast and self._failed:
+                self.stopped = True
                 self._abort()
                 return
             try:
@@ -249,7 +226,7 @@ class _Loop:
                 for source in unit.sources:
                     if not source.node._persisted:
                         self._users[source] = self._users.get(source, 0) + 1
-        if events.listened():
+        if events.listened() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
             expected = expected_seconds(decided.needed)
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
@@ -289,9 +266,8 @@ class _Loop:
                 self._result.hold(unit.node.key, taken(self._shelf_store, handed))
             if isinstance(handed, str):
                 self._shelf_store.delete(handed)
-        if events.listened():
-            failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self._result.failures])
-            events.emit(events.RunFinished(counts=self._result.counts, failures=failures, seconds=self._result.seconds))
+        if events.listened() and not self.quiet:
+            events.emit(self._result.finished())
 
     # carrying out
 
@@ -395,7 +371,7 @@ class _Loop:
             except Exception as error:  # noqa: BLE001 - a node that cannot be sent fails by itself
                 self._settle(unit, _driver_failure(error, unit, number), None)
                 continue
-            self._running[future] = _Attempt(unit, number, future)
+            self._running[future] = Attempt(unit, number, future)
             if not self._executor.shares_memory and events.listened():  # what happens elsewhere is only told when it is over
                 events.emit(events.Started(key=unit.node.key, attempt=number), unit.node.logger)
             future.add_done_callback(self._arrived.put)
@@ -478,7 +454,7 @@ class _Loop:
             events.emit(event, attempt.unit.node.logger)
         self._settle(attempt.unit, outcome, payload)
 
-    def _killed(self, attempt: _Attempt, error: Exception) -> Outcome:
+    def _killed(self, attempt: Attempt, error: Exception) -> Outcome:
         """An attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
         unit = attempt.unit
         outcome = _driver_failure(error, unit, attempt.number)

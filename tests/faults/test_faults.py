@@ -46,6 +46,19 @@ def test_killed_at_any_point_leaves_the_old_payload_or_the_new_and_the_next_gene
     assert "killed, then old" in done.stdout and "killed, then new" in done.stdout, done.stdout
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("kind", "points"), [("local", 20), ("sqlite", 44)])
+def test_a_killed_run_over_a_family_leaves_whole_members_and_repeats_only_what_was_not_committed(
+    tmp_path: Path, kind: str, points: int
+) -> None:
+    url = str(tmp_path / "data") if kind == "local" else f"sqlite:///{tmp_path}/data.db"
+    seed = 1 if os.environ.get("CI") else random.randrange(1_000_000)
+    command = [sys.executable, "-W", "ignore", str(HERE / "kill_batches.py"), url, str(points), str(seed), str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=850)
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout}{done.stderr}"
+    assert "none" in done.stdout and "all" in done.stdout, done.stdout
+
+
 SLOW = """
 import sys, time, os
 from persistable import Persistable, claims

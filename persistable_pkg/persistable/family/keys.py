@@ -147,14 +147,14 @@ def _is_plain(recipe: Recipe) -> bool:
     if maker.__class__ is Step:
         return maker.__wrapped__.__closure__ is None and all(slot in maker.maker.ordinary for slot in slots)
     own = [name for base in maker.__mro__[: maker.__mro__.index(Persistable)] for name in base.__dict__]
-    if not _OWN.isdisjoint(own) or not isinstance(maker.version, int):
+    if not _OWN.isdisjoint(own) or not isinstance(maker.version, int) or not isinstance(getattr(maker, "payload_name", ""), str):
         return False
     declaration = declaration_of(maker)
     roles = [recipe.role(relation.slot) for relation in recipe.relations]
     return not _OPTIONS.intersection(slots) and all((slot in declaration.roles) == (slot in roles) for slot in slots)
 
 
-_OWN = frozenset({"__init__", "__new__", "_identify", "key", "params", "payload_name", "_upstream", "__setattr__", "__getattribute__"})
+_OWN = frozenset({"__init__", "__new__", "_identify", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
 """What a class may not define itself, or it decides what its nodes are."""
 _OPTIONS = frozenset(
     {"persist_data_dir", "params", "tracked_persistable_dependencies", "data_dir", "payload_name", "payload_io", "verbose", "logger"}

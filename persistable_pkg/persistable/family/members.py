@@ -219,6 +219,17 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         bound._store = open_store(store)
         return bound
 
+    def kept_in(self, store: Store) -> Family[PayloadT]:
+        """The same family, in `store` unless it has one of its own."""
+        return self if self._store is not None else self.bind(store)
+
+    def payloads(self) -> Iterator[tuple[Any, PayloadT]]:
+        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated.
+
+        Raises PayloadNotFound for the first that is not stored, and what `load` raises.
+        """
+        return survey.payloads(self)
+
     def refresh(self) -> Family[PayloadT]:
         """Look again at what lies outside: members come and go with it. Does nothing where nothing does, as for most families.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PayloadError, PayloadNotFound
+from persistable.fetched import fetched
 from persistable.presence import present
 from persistable.status import Seen, Status, seen_of
 
@@ -164,3 +165,13 @@ def _cell(value: Any) -> Any:
     if getattr(value.__class__, "_is_persistable_node", False):
         return str(value.key)
     return repr(value) if getattr(value.__class__, "_is_family", False) else value
+
+
+def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
+    """What `Family.payloads` gives."""
+    members = zip(family, family.nodes, strict=True)
+    while batch := list(itertools.islice(members, BATCH)):
+        stores = fetched([node for _, node in batch])
+        for (key, node), store in zip(batch, stores, strict=True):
+            twin: Any = node
+            yield key, twin._twin(store).load().payload

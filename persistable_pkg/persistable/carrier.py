@@ -1,0 +1,61 @@
+"""Who carries the jobs of a run, and what is under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
+
+from persistable.executors.base import Executor
+from persistable.planning import Unit
+
+
+@contextmanager
+def carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
+    """What carries the jobs: `executor`, or one made by that name, which is shut down at the end of the block."""
+    if isinstance(executor, Executor):
+        yield executor
+        return
+    if isinstance(executor, futures.Executor):
+        from persistable.executors import FuturesExecutor
+
+        yield FuturesExecutor(executor)
+        return
+    made = _made(executor, max_workers)
+    try:
+        yield made
+    except BaseException:
+        made.shutdown(wait=True, cancel_futures=True)
+        raise
+    made.shutdown(wait=True)
+
+
+def _made(name: str, max_workers: int | None) -> Executor:
+    from persistable import executors
+
+    if name == "inline":
+        return executors.InlineExecutor()
+    if name == "threads":
+        return executors.ThreadExecutor(max_workers)
+    if name == "processes":
+        return executors.ProcessExecutor(max_workers)
+    raise ValueError(
+        f'executor is {name!r}; give "inline", "threads", "processes", one of persistable.executors, or any concurrent.futures.Executor'
+    )
+
+
+class Attempt:
+    """One try at one unit, under way."""
+
+    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
+
+    def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
+        self.unit = unit
+        self.number = number
+        self.future = future
+        self.started = time.time()
+        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
+        self.begun: float | None = None
+        """When it was first seen running: waiting for a worker does not count against its time."""

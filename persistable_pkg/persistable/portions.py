@@ -1,0 +1,126 @@
+"""A run of families so large that their nodes are not to be in memory together: looked at, planned and carried out in portions."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from persistable import events
+from persistable.key import Key
+from persistable.outcomes import Share
+from persistable.presence import present
+from persistable.result import RunResult
+
+PORTION = 5000
+"""So many members are planned together, and begin before any after them does."""
+SMALLEST = 500
+"""A family with fewer members is planned as the single nodes are."""
+
+Wanted = list[tuple[Any, Any]]
+
+
+class Large:
+    """The families among the targets that are worked on in portions; `base` is the store of those that name none."""
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        self.families: list[Share] = []
+
+    def take(self, family: Any) -> bool:
+        """Whether `family` is one of them."""
+        lots = family.lots if len(family) >= SMALLEST else None
+        if lots is not None:
+            self.families.append(Share(lots, lots.store if lots.store is not None else self.base))
+        return lots is not None
+
+
+class Portioned:
+    """Carries out what is wanted: single nodes, and families of which only what is not stored is ever made a node of.
+
+    loop: gives what carries out (node, store) pairs, told which nodes failed before.
+    """
+
+    def __init__(self, loop: Callable[[Wanted, dict[tuple[str, Any], Any]], Any], wanted: Wanted, large: Large, workers: int) -> None:
+        self._loop = loop
+        self._wanted = wanted
+        self._workers = workers
+        self.result = RunResult(large.base)
+        self._shares = large.families
+        self._failed: dict[tuple[str, Any], Any] = {}
+
+    def run(self, failed: str) -> RunResult:
+        """Look at all, then carry out one portion after the other."""
+        start = time.perf_counter()
+        self.result.outcomes.shares.extend(self._shares)
+        for share in self._shares:
+            self._look(share)
+        missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
+        portions = [missing] if missing is not None else self._portions()
+        told = events.listened() and missing is None
+        if told:
+            self._announce()
+        try:
+            for portion in portions:
+                if not self._carry_out(portion, failed, quiet=missing is None):
+                    break
+        finally:
+            self.result.seconds = time.perf_counter() - start
+            if told:
+                self._told_all()
+        return self.result
+
+    def _few(self) -> bool:
+        return sum(share.count("cancelled") for share in self._shares) <= PORTION
+
+    def _look(self, share: Share) -> None:
+        """Find out what is there already."""
+        for numbers in share.lots:
+            keys = share.lots.keys(numbers)
+            there = present(share.store, [key.path for key in keys])
+            for number, key in zip(numbers, keys, strict=True):
+                if key.path in there:
+                    share.set(number, "reused")
+
+    def _portions(self) -> Iterator[list[tuple[Share, int]]]:
+        missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))
+        while portion := list(itertools.islice(missing, PORTION)):
+            yield portion
+
+    def _carry_out(self, portion: list[tuple[Share, int]], failed: str, quiet: bool) -> bool:
+        """Run one portion; whether to go on with the next."""
+        members: dict[Key, list[tuple[Share, int]]] = {}
+        wanted, self._wanted = self._wanted, []
+        for share, number in portion:
+            node = share.lots.nodes[number]
+            members.setdefault(node.key, []).append((share, number))
+            wanted.append((node, share.store))
+        loop = self._loop(wanted, self._failed)
+        loop.quiet = quiet
+        try:
+            loop.run(failed)
+        finally:
+            self._take(loop.result, members)
+        return not loop.stopped
+
+    def _take(self, part: RunResult, members: dict[Key, list[tuple[Share, int]]]) -> None:
+        """Add what came of one portion."""
+        for key, ending in part.outcomes.own().items():
+            for share, number in members.get(key, ()):
+                share.set(number, *ending[2:])
+            if key not in members and key not in self.result.outcomes.own():
+                self.result.outcomes.own()[key] = ending
+            if ending.status in ("failed", "skipped"):
+                self._failed[ending.store.url, ending.node.place] = key
+        self.result.take(part)
+
+    def _announce(self) -> None:
+        jobs = Counter(node.payload_name for node, _ in self._wanted)
+        for share in self._shares:
+            jobs[share.lots.model.payload_name] += share.count("cancelled")
+        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._workers, expected={}))
+
+    def _told_all(self) -> None:
+        events.emit(self.result.finished())
