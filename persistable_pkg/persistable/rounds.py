@@ -48,7 +48,5 @@ def check_every(every: float) -> None:
 def _with_failures(result: RunResult, earlier: RunResult | None) -> RunResult:
     """`result`, in whose failures are also those of an earlier round that it left as they were."""
     if earlier is not None and earlier is not result:
-        for failure in earlier.failures:
-            if result.skipped.get(failure.key) == failure.key:
-                result.failures.append(failure)
+        result.failures[:0] = [failure for failure in earlier.failures if result.skipped.get(failure.key) == failure.key]
     return result

@@ -30,7 +30,10 @@ Places = tuple[int, ...]
 def keys_of(layout: Layout) -> Keys | None:
     """What makes the digests of the members of `layout`; None where only nodes can."""
     recipe = layout.recipe
-    if recipe.given or not all(map(len, recipe.axes)) or not _is_plain(recipe):
+    if recipe.given or not isinstance(recipe.maker, type | Step):
+        told: Keys | None = getattr(recipe.maker, "keys", None)  # what knows the keys of what it makes
+        return told if len(layout.recipe.axes[0]) else None
+    if not all(map(len, recipe.axes)) or not _is_plain(recipe):
         return None
     upstream: dict[str, tuple[Any, Keys]] = {}
     for relation in recipe.relations:

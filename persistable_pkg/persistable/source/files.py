@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from blake3 import blake3
@@ -47,7 +48,7 @@ class Files:
     def stamps(self) -> Mapping[Values, Any]:
         if self._keys is not None:
             return {values: self._stamp(values) for values in given(self._keys, self.fields)}
-        return dict(sorted(self._listed()))
+        return dict(sorted(self._listed(), key=itemgetter(0)))
 
     def _listed(self) -> Iterator[tuple[Values, Any]]:
         for path, stamp in self._shelf.found(self._template):
@@ -91,11 +92,10 @@ class Files:
         return found
 
     def _digest(self, path: str, stamp: Any) -> str:
-        """The digest of what is there now, kept if it had this stamp before and after it was read."""
-        before = self._shelf.stamp(path) if stamp is not None else None
+        """The digest of what is there now, kept if it still has the stamp of the listing after it was read."""
         with self._shelf.reading(path) as file:
             found = contents.digest_of(file)
-        same = stamp is not None and before == stamp and self._shelf.stamp(path) == stamp
+        same = stamp is not None and self._shelf.stamp(path) == stamp
         contents.remember(self._shelf.url, path, stamp if same else None, found)
         return found
 
@@ -146,7 +146,7 @@ class Folders(Files):
 
     def _inside(self, folder: str) -> list[tuple[str, Any]]:
         """Each file in it, by its name from there, with its stamp."""
-        return sorted((path[len(folder) + 1 :], stamp) for path, stamp in self._shelf.files_in(folder))
+        return sorted([(path[len(folder) + 1 :], stamp) for path, stamp in self._shelf.files_in(folder)], key=itemgetter(0))
 
     def _digest(self, path: str, stamp: Any) -> str:
         files = self._inside(path)
@@ -266,7 +266,7 @@ def _together(files: Iterable[tuple[str, Any]]) -> str | None:
     """One stamp for several files; None where one of them has none, or where there are none."""
     hasher = blake3()
     number = 0
-    for name, stamp in sorted(files, key=lambda file: file[0]):
+    for name, stamp in sorted(files, key=itemgetter(0)):
         if stamp is None:
             return None
         hasher.update(_line(name, repr(stamp)))

@@ -8,11 +8,31 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from persistable.family.axes import Axis
+from persistable.family.keys import Keys
 from persistable.family.layout import Layout, layout_of
 from persistable.family.recipe import Column, Recipe
 from persistable.fileio.base import FileIO
+from persistable.key import digest_of
+from persistable.params.canonical import encode
 from persistable.source.inputs import Inputs, Values
-from persistable.source.member import Input
+from persistable.source.member import Input, params_of
+
+
+class InputKeys(Keys):
+    """The keys of the inputs of one listing, without their nodes."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._every = list(seen.stamps)
+
+    @property
+    def model(self) -> Any:
+        return self._seen(self._every[0])
+
+    def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
+        wanted = [self._every[place] for (place,) in members]
+        self._seen.prepare(wanted)
+        return [self._seen.digest(values) for values in wanted]
 
 
 class Seen:
@@ -27,6 +47,16 @@ class Seen:
 
     def __call__(self, values: Values) -> Input[Any]:
         return Input.of(self._inputs, self._name, values, self._content(values), self._io)
+
+    @property
+    def keys(self) -> InputKeys:
+        """What tells the keys of the nodes."""
+        return InputKeys(self)
+
+    def digest(self, values: Values) -> str:
+        """That of the key of the node at `values`."""
+        params = params_of(self._inputs, values, self._content(values), self._io)
+        return digest_of(self._name, Input.version, encode(params), {})
 
     def _content(self, values: Values) -> str:
         found = self._contents.get(values)

@@ -22,6 +22,11 @@ class InputParams:
     reads: dict[str, Any]
 
 
+def params_of(inputs: Inputs, values: Values, content: str, io: FileIO[Any] | None) -> InputParams:
+    """What the input at `values` among `inputs` is."""
+    return InputParams(dict(zip(inputs.fields, values, strict=True)), content, io.spec() if io is not None else {})
+
+
 class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
@@ -34,9 +39,8 @@ class Input(Persistable[PayloadT, InputParams]):
     @classmethod
     def of(cls, inputs: Inputs, name: str, values: Values, content: str, io: FileIO[Any] | None) -> Input[Any]:
         """The input at `values` among `inputs`."""
-        params = InputParams(dict(zip(inputs.fields, values, strict=True)), content, io.spec() if io is not None else {})
-        made: Input[Any] = cls(params=params, payload_name=name, payload_io=io)
-        made._inputs = inputs.only(values)
+        made: Input[Any] = cls(params=params_of(inputs, values, content, io), payload_name=name, payload_io=io)
+        made._inputs = inputs
         made._values = values
         return made
 
@@ -55,6 +59,9 @@ class Input(Persistable[PayloadT, InputParams]):
             return f"{self._inputs.shown(self._values)} has changed since this node was made"
         except FileNotFoundError:
             return f"{self._inputs.shown(self._values)} is not there any more"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_inputs": self._inputs.only(self._values)}
 
     def __repr__(self) -> str:
         return f"<input {self.payload_name}: {self._inputs.shown(self._values)} [{self.key.digest[:8]}]>"

@@ -237,6 +237,8 @@ class StoreShelf(_Remote):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.url = store.url
+        if self.url.startswith(("memory:", "sqlite:")):
+            self.at_once = 1
 
     def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
         for path in self.store.list(prefix):

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
@@ -310,11 +311,13 @@ class SQLiteStore(BaseStore):
             if held.process != os.getpid():
                 if held.db is not None:
                     _inherited.append(held.db)
-                self._open.remove(held)
+                with suppress(ValueError):
+                    self._open.remove(held)
             elif held.db is None or not held.thread.is_alive():
                 with held.lock:
                     held.close()
-                self._open.remove(held)
+                with suppress(ValueError):  # another thread sweeps as well
+                    self._open.remove(held)
 
     # --- errors
 

@@ -1,0 +1,66 @@
+"""A real HTTP server whose pages have validators, and that answers HEAD."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Page(NamedTuple):
+    """What lies at a path, and the headers that tell it from others."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Pages:
+    """Pages by path. `seen`: method and path of each request so far. `heads`: whether HEAD is answered."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.pages: dict[str, Page] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.authorizations: list[str | None] = []
+        self.heads = True
+
+    def put(self, path: str, body: bytes, **headers: str) -> None:
+        self.pages[path] = Page(body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@contextmanager
+def serving() -> Iterator[Pages]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            site.seen.append((self.command, self.path))
+            site.authorizations.append(self.headers.get("Authorization"))
+            page = site.pages.get(self.path)
+            self.send_response(405 if self.command == "HEAD" and not site.heads else 200 if page else 404)
+            for name, value in (page.headers if page else {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(page.body) if page else 0))
+            self.end_headers()
+            if page and self.command == "GET":
+                try:
+                    self.wfile.write(page.body)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
+
+        do_GET = do_HEAD = _answer  # noqa: N815 - the server's names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    site = Pages(server.server_port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
