@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
 from persistable import assembly, composition, events, generation, holdings
+from persistable.authored import HOOKS, Authored
 from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
     InputMissing,
     InvalidPayloadWarning,
-    NotGeneratable,
     ParamsMutated,
     PayloadNotHeld,
     RoleClash,
@@ -30,9 +30,6 @@ from persistable.stores.default import default_url
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import DTypeLike, NDArray
-
     import persistable
     from persistable.graph import Graph
     from persistable.params.watching import Snapshot
@@ -42,9 +39,6 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 ParamsT = TypeVar("ParamsT")
-
-
-HOOKS = ("_generate_payload", "_validate_payload", "_post_generate", "_post_load")
 
 
 class _Absent:
@@ -60,7 +54,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-class Persistable(Generic[PayloadT, ParamsT]):
+class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     """A payload and what it is made from: a name, params, and the persistables upstream of it.
 
     Subclass it as ``Persistable[Payload, Params]``, say in `_generate_payload` how the payload is made, and declare upstream nodes as
@@ -103,7 +97,6 @@ class Persistable(Generic[PayloadT, ParamsT]):
     logger: Any
     payload_name: str
     _payload: Any
-    _generation: generation.Generation | None
     _upstream: dict[str, Persistable[Any, Any]]
     _snapshot: Snapshot
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
@@ -388,80 +381,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
             raise PayloadNotHeld(f"{self.key} holds no payload to validate; call load() or generate() first, or pass one", key=self.key)
         self._validate_payload(cast(PayloadT, payload))
 
-    # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
-
-    def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT | Iterator[Any]:
-        """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it.
-
-        One that yields ``(key, payload)`` makes many, each committed as it comes: the payload is then `Collected`.
-        """
-        raise NotGeneratable(
-            f"{type(self).__name__} does not say how to generate its payload: define _generate_payload(self, **untracked_payload_params)",
-            key=self.key,
-        )
-
-    def _validate_payload(self, payload: PayloadT) -> None:
-        """Override to raise if a payload, generated or loaded, is not fit for use."""
-
-    def _validates(self) -> bool:
-        """Whether there is anything to validate by."""
-        return type(self)._validate_payload is not Persistable._validate_payload
-
-    def _post_generate(self, *_: Any, **untracked_payload_params: Any) -> None:
-        """Override to do something after the payload was generated and persisted; it is in ``self.payload``."""
-
-    def _post_load(self, *_: Any, **untracked_payload_params: Any) -> None:
-        """Override to do something after the payload was loaded; it is in ``self.payload``."""
-
-    # inside _generate_payload
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Inside `_generate_payload`: a random generator seeded from the digest."""
-        rng: np.random.Generator = self._running("rng").rng()
-        return rng
-
-    @property
-    def scratch(self) -> Path:
-        """Inside `_generate_payload`: a private folder for checkpoints; it survives a kill and a retry and is deleted at the commit."""
-        return self._running("scratch").scratch()
-
-    def allocate(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
-        """Inside `_generate_payload`: a zeroed array mapped in the payload's own uncommitted file.
-
-        Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is.
-        """
-        array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
-        return array
-
-    def append(self, block: Any) -> None:
-        """Inside `_generate_payload`: add rows to the payload, which may be larger than memory.
-
-        Arrays of one dtype and shape but for their first dimension make one array (``io=NumpyFileIO()``); frames and tables of the same
-        columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. What was appended survives a kill:
-        the next attempt begins with it. Raises PayloadNotRepresentable for a block that does not go with those before.
-        """
-        self._running("append").appender().append(block)
-
-    @property
-    def appended(self) -> Any:
-        """Inside `_generate_payload`: the number of rows that are there, those of an attempt that was cut off as well; a whole number.
-
-        Returned, it stands for the payload that these rows make.
-        """
-        return self._running("appended").appender().rows
-
-    @property
-    def committed(self) -> KeysView[Any]:
-        """Keys of the items that are there, where `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
-
-        Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
-        """
-        if self._generation is not None:
-            return self._generation.gatherer().keys
-        from persistable.following import committed
-
-        return committed(self, self._use())
+    # items, where the generating function yields them
 
     def follow(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
         """``(key, payload)`` of each item, as soon as it is committed by whoever generates them, in another thread or process.
@@ -484,17 +404,6 @@ class Persistable(Generic[PayloadT, ParamsT]):
         import persistable
 
         return persistable.Item.all_of(self)
-
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Inside `_generate_payload`: announce that `done` of `total` is done."""
-        self._running("progress").progress(done, total)
-
-    def _running(self, what: str) -> generation.Generation:
-        if self._generation is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
-            )
-        return self._generation
 
     # what is stored
 
@@ -591,7 +500,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         self._payload = payload
 
     def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
-        if getattr(type(self), name) is getattr(Persistable, name) and name != "_generate_payload":
+        if getattr(type(self), name) is getattr(Authored, name) and name != "_generate_payload":
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
@@ -605,7 +514,7 @@ class Persistable(Generic[PayloadT, ParamsT]):
         cls = type(self)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
         if kept is None or not kept.is_current():
-            kept = cls._code_kept = code_of(cls, HOOKS, (Persistable,))
+            kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))
         return kept
 
     def _look(self) -> str:
