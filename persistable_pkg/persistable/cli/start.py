@@ -110,7 +110,7 @@ def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
 def completion(
     shell: Literal["bash", "zsh", "fish"], /, *, install: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON
 ) -> int:
-    """Write a script that completes verbs, options and targets: eval "$(persistable completion bash)".
+    """Write a script that completes verbs, options and choices: eval "$(persistable completion bash)".
 
     Parameters
     ----------
