@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 def test_killed_at_any_point_what_is_committed_stays_and_the_next_attempt_goes_on(tmp_path: Path, place: str, kind: str) -> None:
     url = str(tmp_path / "data") if place == "local" else f"sqlite:///{tmp_path}/data.db"
     seed = 1 if os.environ.get("CI") else random.randrange(1_000_000)
-    command = [sys.executable, "-W", "ignore", str(HERE / "kill_items.py"), url, "70", str(seed), kind]
+    command = [sys.executable, "-W", "ignore", str(HERE / "kill_items.py"), url, "62", str(seed), kind]
     done = subprocess.run(command, capture_output=True, text=True, timeout=850, check=False)
     assert done.returncode == 0, f"seed {seed}\n{done.stdout}{done.stderr}"
     # the points fell before, into and after what is to be shown, else this would show nothing
