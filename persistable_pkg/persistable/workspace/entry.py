@@ -38,6 +38,10 @@ class Snapshot:
             own = dict.fromkeys(part(layout.fields, values, seed.fields) for values in ids)
             self._contents[name] = seed.contents([(values, stamps[values]) for values in own if values in stamps])
 
+    def looked_at(self, name: str) -> bool:
+        """Whether that seed was looked at."""
+        return name in self._contents
+
     def node(self, name: str, values: Values, kind: Any) -> FileSeed | None:
         """The node of a seed; None where its file was not there, or not looked at."""
         known = self._nodes.get((name, values))
@@ -68,10 +72,11 @@ class Entry(Binding):
             return before if before is not None else GivenSeed(name, member.default)
         own = part(self._layout.fields, self._values, files.fields)
         kind = self._layout.workflow._kinds[name]  # pyright: ignore[reportPrivateUsage]
-        found = self._snapshot.node(name, own, kind) if self._snapshot is not None else None
+        looked_at = self._snapshot is not None and self._snapshot.looked_at(name)
+        found = self._snapshot.node(name, own, kind) if self._snapshot is not None and looked_at else None
         if found is not None:
             return found
-        if member.has_default and not files.exists(own):
+        if member.has_default and (looked_at or not files.exists(own)):
             return before if isinstance(before, GivenSeed) else GivenSeed(name, member.default)
         return self._looked_at(name, files, own, before, kind)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from persistable.core import Persistable
@@ -41,6 +41,7 @@ class Recipe:
         self._where = where
         self._objects: dict[Slot, Any] = dict(members.items())
         self.lines: dict[Slot, Line] = {}
+        self._needed: dict[tuple[str, ...], list[Line]] = {}
         for name in members:
             self._add(name)
 
@@ -87,8 +88,14 @@ class Recipe:
             nodes=[*nodes, nodes[0]],
         )
 
-    def needed(self, names: Iterator[str] | list[str]) -> list[Line]:
+    def needed(self, *names: str) -> list[Line]:
         """The lines of these and of all they are made from, in order."""
+        known = self._needed.get(names)
+        if known is None:
+            known = self._needed[names] = self._lines_for(names)
+        return known
+
+    def _lines_for(self, names: tuple[str, ...]) -> list[Line]:
         wanted: set[Slot] = set()
         stack: list[Slot] = list(names)
         while stack:

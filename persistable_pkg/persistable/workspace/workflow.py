@@ -133,7 +133,7 @@ class Workflow:
         """The node of a seed or step of that name, over the seeds as they are now. Raises UnknownMember, InputVanished, InputMissing."""
         self._check_name(name)
         with self._lock:
-            self._refresh([name])
+            self._refresh(name)
             node: Persistable[Any, Any] = self._nodes[name]
             return node
 
@@ -147,18 +147,18 @@ class Workflow:
                 nearest=near,
             )
 
-    def _refresh(self, names: list[str]) -> list[Line]:
-        """Look at the seeds that these need, and make anew what depends on one that has changed, or is not made yet."""
-        lines = self._recipe.needed(names)
+    def _refresh(self, name: str) -> list[Line]:
+        """Look at the seeds that it needs, and make anew what depends on one that has changed, or is not made yet."""
+        lines = self._recipe.needed(name)
         changed: set[str] = set()
         for line in lines:
             if isinstance(line.template, Seed):
-                name = str(line.slot)
-                before = self._nodes.get(name)
-                now = self._binding.seed(name, before)
+                seed = str(line.slot)
+                before = self._nodes.get(seed)
+                now = self._binding.seed(seed, before)
                 if now is not before:
-                    self._nodes[name] = now
-                    changed.add(name)
+                    self._nodes[seed] = now
+                    changed.add(seed)
         if changed:
             for slot in [slot for slot in self._nodes if slot not in changed and self._recipe.lines[slot].seeds & changed]:
                 del self._nodes[slot]
@@ -187,7 +187,7 @@ class Workflow:
 
     def _payload_of(self, name: str) -> Any:
         with self._lock:
-            lines = self._refresh([name])
+            lines = self._refresh(name)
             node = self._nodes[name]
             if node._payload is ABSENT and not node._external and all(self._nodes[line.slot]._needs == "all" for line in lines):
                 self._supply(name)
@@ -204,7 +204,7 @@ class Workflow:
             if slot not in missing and not there:
                 missing.add(slot)
                 stack.extend(self._recipe.lines[slot].upstream.values())
-        for line in self._recipe.needed([name]):
+        for line in self._recipe.needed(name):
             if line.slot in missing:
                 self._compute(line)
         if not self._nodes[name]._persisted:
