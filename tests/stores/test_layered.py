@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from servers.fixtures import Bucket
 from servers.needs import need
 
-from persistable import Persistable, Status
+from persistable import Persistable, Status, run
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreError, StoreReadOnly
 from persistable.fileio import BundleFileIO, NumpyFileIO
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, layered, open_store
@@ -400,6 +400,27 @@ def test_processes_that_share_only_the_slow_layer_generate_once(tmp_path: Path) 
     assert sum(count for _, count in answers) == 10
     for name in ("fast0", "fast1", "fast2", "home"):
         assert len(assert_sound(LocalStore(tmp_path / name))) == 10
+
+
+def test_runs_on_processes_compute_once_for_all_users_and_leave_a_read_only_layer_alone(tmp_path: Path, down: SQLiteStore) -> None:
+    team = LocalStore(tmp_path / "team")
+
+    def on_processes(store: LayeredStore, *numbers: int) -> dict[str, int]:
+        nodes = [Numbers(store, n=n) for n in numbers]
+        result = run(nodes, executor="processes", max_workers=2, progress=False)
+        assert [len(result[node].payload) for node in nodes] == list(numbers)
+        return {action: result.counts[action] for action in ("done", "reused")}
+
+    assert on_processes(LayeredStore(tmp_path / "ann", team), SMALL, LARGE) == {"done": 2, "reused": 0}
+    assert on_processes(LayeredStore(tmp_path / "bob", team), LARGE, SMALL) == {"done": 0, "reused": 2}
+    before = {place: place.stat().st_mtime_ns for place in (tmp_path / "team").rglob("*")}
+    assert on_processes(LayeredStore(tmp_path / "carl", Layer(team, readonly=True)), SMALL, SMALL + 1) == {"done": 1, "reused": 1}
+    assert {place: place.stat().st_mtime_ns for place in (tmp_path / "team").rglob("*")} == before
+    assert [path for path in team.list() if ".claim" in path] == []
+    with pytest.warns(LayerSkippedWarning, match=r"down\.db could not be read"):
+        assert on_processes(LayeredStore(tmp_path / "dave", Layer(down, readonly=True)), SMALL) == {"done": 1, "reused": 0}
+    for name in ("ann", "bob", "carl", "dave", "team"):
+        assert_sound(LocalStore(tmp_path / name))
 
 
 # --- layers that disagree

@@ -75,7 +75,11 @@ class Changing:
         """What is at these paths, each layer asked once. Leaves no copies."""
         wanted = list(paths)
         found: dict[str, bytes] = {}
-        for index, answers, only_there in self._answers(lambda store: store.get_many([path for path in wanted if path not in found])):
+
+        def ask(store: Store) -> dict[str, bytes] | None:
+            return store.get_many([path for path in wanted if path not in found]) or None
+
+        for index, answers, only_there in self._answers(ask):
             found.update({path: data for path, data in answers.items() if not (only_there and self._was_copied(index, path))})
             if len(found) == len(wanted):
                 break
