@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from servers.needs import need
+from servers.needs import free_port, need
 
+START = 150.0  # seconds that a cluster may take to start
 MEMORY = 200 << 20  # bytes of each node's object store
 # and no worker is killed because other tests, or others on this machine, need much memory
 ENVIRONMENT = {
@@ -34,7 +39,8 @@ class RayCluster:
 
     def add(self, **options: Any) -> Any:
         """A further node."""
-        node = self.cluster.add_node(object_store_memory=MEMORY, **options)
+        with _patience():
+            node = self.cluster.add_node(object_store_memory=MEMORY, **_ports(), **options)
         self.cluster.wait_for_nodes()
         return node
 
@@ -49,24 +55,59 @@ class RayCluster:
         self.cluster.shutdown()
 
 
-def _started(tries: int = 3) -> Any:
-    """A head, on ports that nobody else has. Ray gives each start 30 seconds, which a busy machine may need more than once."""
-    import psutil
+def _started() -> Any:
+    """A head with as few processes as there can be."""
     from ray.cluster_utils import Cluster
 
-    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": MEMORY, "dashboard_agent_listen_port": 0}
-    before = {child.pid for child in psutil.Process().children()}
-    for left in reversed(range(tries)):
-        try:
-            return Cluster(initialize_head=True, head_node_args=options)
-        except Exception as error:
-            if "timed out" not in str(error) or not left:
-                raise
-        for child in psutil.Process().children():
-            if child.pid not in before:
-                child.kill()
-                child.wait(20)
-    raise AssertionError("no try left")
+    options = {"num_cpus": 2, "include_dashboard": False, "include_log_monitor": False, "object_store_memory": MEMORY, **_ports()}
+    with _patience():
+        return Cluster(initialize_head=True, head_node_args=options)
+
+
+def _ports() -> dict[str, int]:
+    names = "metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port"
+    return {name: free_port() for name in names}
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Ray 2.60 gives a node 15 seconds to learn its agents' ports, and then dies, and 30 to be there: too few on a busy machine.
+
+    No setting makes that longer. So the ports are given, the one that cannot be is said in the file where the node looks for it, and
+    whether the node is there is asked for `START` seconds.
+    """
+    from ray._private import services
+
+    with pytest.MonkeyPatch.context() as ray:
+        ray.setattr(services, "get_node", _patient(services.get_node), raising=False)
+        ray.setattr(services, "start_raylet", _told(services.start_raylet), raising=False)
+        yield
+
+
+def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+    def wait(*arguments: Any) -> Any:
+        until = time.monotonic() + START
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    return wait
+
+
+def _told(start: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(start)
+
+    def tell(*arguments: Any, **options: Any) -> Any:
+        given = signature.bind(*arguments, **options).arguments
+        port = Path(given["session_dir"], f"dashboard_agent_listen_port_{given['node_id']}")
+        port.write_text(str(given["dashboard_agent_listen_port"]))
+        return start(*arguments, **options)
+
+    return tell
 
 
 @pytest.fixture(scope="session")
