@@ -396,7 +396,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     @property
     def members(self) -> persistable.Family[Any]:
-        """The items that a generating function yields, as a family of nodes: ``summary.over(node.members)`` has one node for each.
+        """The items that a generating function yields, as a family. ``summary.over(node.members)`` has one node for each.
 
         Before they are sealed only those are members that are committed by the time somebody looks; `run` of anything made from it
         generates this node first.
