@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from persistable.workspace import Workflow, Workspace, seed, stored
 
 from persistable import Persistable, Pipeline, step, untracked
+from persistable.workspace import Workflow, Workspace, seed, stored
 
 if TYPE_CHECKING:
     from decimal import Decimal as NeverImported
