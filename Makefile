@@ -34,8 +34,8 @@ test: lint types layers docs versions tests
 	@echo "make test: all of it passed"
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check $(CODE) notebooks docs
-	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE) examples notebooks docs
+	$(BIN)/ruff format --check $(CODE) examples
 
 types: $(VENV)/.test
 	$(BIN)/mypy
