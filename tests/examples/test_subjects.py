@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def ran(folder: Path, *command: str) -> str:
     """What a script of the example prints."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "persistable_pkg"), "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -32,7 +32,7 @@ def computed(folder: Path) -> int:
 
 
 @pytest.mark.xdist_group("ray")
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(1200)
 def test_what_the_readme_promises(ray_cluster: RayCluster, tmp_path: Path) -> None:
     need("sklearn", "matplotlib")
     folder = tmp_path / "subjects"
