@@ -5,7 +5,7 @@ from harness import Line
 
 def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
-    from lines import branches, hit, importing, keys, load, memory, miss, nodes, save, tasks, tasks_ray
+    from lines import branches, families, hit, importing, keys, load, memory, miss, nodes, save, tasks, tasks_ray
 
     return [
         importing.LINE,
@@ -15,6 +15,7 @@ def all_lines() -> list[Line]:
         *load.LINES,
         *keys.LINES,
         *memory.LINES,
+        *families.LINES,
         nodes.LINE,
         *tasks.LINES,
         tasks_ray.LINE,

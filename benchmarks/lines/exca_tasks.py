@@ -30,6 +30,16 @@ class Given(pydantic.BaseModel):
             yield make[-1]()
 
 
+class Items(pydantic.BaseModel):
+    scale: float = 2.0
+    infra: exca.MapInfra = exca.MapInfra()
+
+    @infra.apply(item_uid=str)
+    def process(self, items: Iterable[int]) -> Iterator[float]:
+        for n in items:
+            yield n * self.scale
+
+
 class OfArray(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
     array: np.ndarray

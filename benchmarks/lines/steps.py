@@ -13,6 +13,12 @@ def tiny(n: int, k: float = 1.0) -> dict[str, int]:
     return {"a": 1}
 
 
+@step
+def twice(n: int) -> float:
+    """A tiny item of a family."""
+    return n * 2.0
+
+
 @step(persist=False)
 def burn(n: int, turns: int) -> int:
     """Work for one processor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any, NamedTuple
 
 from persistable.key import Key
@@ -43,6 +43,12 @@ class Share:
         self._statuses[number] = STATUSES.index(status)
         self._seconds[number] = seconds
         self._attempts[number] = min(attempts, 255)
+
+    def set_all(self, numbers: Iterable[int], status: str) -> None:
+        """Keep that these members ended so, without an attempt."""
+        code, statuses = STATUSES.index(status), self._statuses
+        for number in numbers:
+            statuses[number] = code
 
     def count(self, status: str) -> int:
         """How many ended so."""

@@ -78,11 +78,9 @@ class Portioned:
     def _look(self, share: Share) -> None:
         """Find out what is there already."""
         for numbers in share.lots:
-            keys = share.lots.keys(numbers)
-            there = present(share.store, [key.path for key in keys])
-            for number, key in zip(numbers, keys, strict=True):
-                if key.path in there:
-                    share.set(number, "reused")
+            bases: list[str] = share.lots.bases(numbers)
+            there = present(share.store, bases)
+            share.set_all([number for number, base in zip(numbers, bases, strict=True) if base in there], "reused")
 
     def _portions(self) -> Iterator[list[tuple[Share, int]]]:
         missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))

@@ -7,7 +7,7 @@ byte before it, so that a flipped or missing byte anywhere is noticed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
 from zlib import crc32
@@ -22,6 +22,11 @@ _SEAL = b',\n"checksum":"'
 SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+_made = cast("Any", json.encoder.c_make_encoder)  # type: ignore[attr-defined]
+# what the encoder makes anew for each call
+_encode: Callable[[Any, int], Iterable[str]] = _made(
+    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
+)
 
 
 class FileFact(NamedTuple):
@@ -72,7 +77,7 @@ class Record:
     @classmethod
     def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
         """The record of these facts; `fixed` are further members already encoded by `members`."""
-        body = b"".join((_encoded(head)[:-1], members(details), *fixed))
+        body = b"".join((encoded(head)[:-1], members(details), *fixed))
         return cls(b'%b%b%08x"}\n' % (body, _SEAL, crc32(body)), head, key)
 
     def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
@@ -249,11 +254,12 @@ class Record:
 
 def members(facts: Mapping[str, Any]) -> bytes:
     """`facts`, of which there is at least one, as further members of a record, on a line of their own."""
-    return b",\n" + _encoded(facts)[1:-1]
+    return b",\n" + encoded(facts)[1:-1]
 
 
-def _encoded(fact: Any) -> bytes:
-    return _encoder.encode(fact).encode("utf-8", "surrogatepass")
+def encoded(fact: Any) -> bytes:
+    """`fact` as records have it."""
+    return "".join(_encode(fact, 0)).encode("utf-8", "surrogatepass")
 
 
 class Failure(NamedTuple):

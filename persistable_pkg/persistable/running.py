@@ -340,10 +340,9 @@ class _Loop:
     def _suits(self, unit: Unit, store: Any) -> bool:
         """Whether `unit` may be performed together with others in `store`."""
         node, found = unit.node, unit.found
-        absent = found is not None and found.token is None and not found.stored
-        return (
-            absent and unit.store is store and getattr(store, "batches", False) and node.resources is None and isinstance(node.place, Key)
-        ) and unit not in self._alone
+        if found is None or found.token is not None or unit.store is not store or unit in self._alone:
+            return False
+        return bool(getattr(store, "batches", False)) and node.resources is None and isinstance(node.place, Key)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """What is upstream of it and not persisted, by key."""

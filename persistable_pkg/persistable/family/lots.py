@@ -39,10 +39,21 @@ class Lots:
     def keys(self, numbers: Sequence[int]) -> list[Key]:
         """The keys of these members."""
         name: str = self.model.payload_name
-        digests = self._keys.digests([self._places(number) for number in numbers])
-        if digests is None:
-            return [self.nodes[number].key for number in numbers]
-        return [Key(name, digest) for digest in digests]
+        return [Key(name, digest) for digest in self._digests(numbers)]
+
+    def bases(self, numbers: Sequence[int]) -> list[str]:
+        """The paths of these keys."""
+        folder = f"{self.model.payload_name}/"
+        return [folder + digest for digest in self._digests(numbers)]
+
+    def _digests(self, numbers: Sequence[int]) -> list[str]:
+        layout = self._layout
+        if len(layout.shape) == 1 and layout.picks == (range(len(self)),):
+            places: list[Places] = [(number,) for number in numbers]
+        else:
+            places = [self._places(number) for number in numbers]
+        digests = self._keys.digests(places)
+        return digests if digests is not None else [self.nodes[number].key.digest for number in numbers]
 
     def _places(self, number: int) -> Places:
         places: list[int] = []

@@ -195,7 +195,7 @@ def _untracked(params: Any, place: str, found: dict[str, Any], depth: int) -> No
         inner = f"{place}.{field.attr}" if place else field.attr
         if field.markers.untracked:
             found[inner] = _shown(value)
-        else:
+        elif type(value) not in canonical.SCALARS:
             _untracked(value, inner, found, depth + 1)
 
 

@@ -234,6 +234,15 @@ def check_path(path: str) -> str:
     return path
 
 
+def check_paths(paths: Iterable[str]) -> list[str]:
+    """All of `paths`, each as `check_path` gives it."""
+    found = list(paths)
+    if not all(map(_SAFE_PATH.fullmatch, found)):
+        for path in found:
+            check_path(path)
+    return found
+
+
 def check_name(name: str) -> str:
     """`name` itself, if it may be one part of a path; else InvalidName, saying why."""
     reason = _why_not(name)

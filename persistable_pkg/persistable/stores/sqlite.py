@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_prefix
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
 
 _T = TypeVar("_T")
 
@@ -103,9 +103,7 @@ class SQLiteStore(BaseStore):
     def _select(self, columns: str, paths: Iterable[str]) -> Sequence[Any]:
         """The rows there are of `paths`, in one call however many there are."""
         wanted = list(dict.fromkeys(paths))
-        for path in wanted:
-            check_path(path)
-
+        check_paths(wanted)
         return (self._do(lambda db: _found(db, columns, wanted), wanted[0]) or []) if wanted else []
 
     def read(self, path: str) -> BinaryIO:
@@ -150,7 +148,7 @@ class SQLiteStore(BaseStore):
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
         """All of it in one transaction: all is there, or nothing."""
-        gone = [(check_path(path),) for path in delete]
+        gone = [(path,) for path in check_paths(delete)]
         rows = [row for stage in stages for row in self._rows(stage)]
         first = (rows or gone)[0][0] if rows or gone else ""
 
@@ -176,8 +174,8 @@ class SQLiteStore(BaseStore):
 
     def _rows(self, items: Mapping[str, Bytes]) -> Sequence[tuple[str, Bytes, int]]:
         stamp = _stamp()
+        check_paths(items)
         for path, data in items.items():
-            check_path(path)
             self._check_size(path, data)
         return [(path, _blob(data), stamp) for path, data in items.items()]
 
