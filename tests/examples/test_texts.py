@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from servers.needs import need, need_program
 
@@ -26,6 +27,7 @@ class Folder:
         self.root = root
         self.texts = root / "texts"
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PERSISTABLE_")}
+        self.environ["EXAMPLE"] = str(root)  # by which its processes are known
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
@@ -129,6 +131,7 @@ def test_a_killed_run_is_gone_on_with(folder: Folder) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
+    wait_for_workers(folder)
     before = folder.stored()
     assert before
     missing = folder.to_generate("counts", "frequent")
@@ -136,6 +139,16 @@ def test_a_killed_run_is_gone_on_with(folder: Folder) -> None:
     assert folder.run("counts", "frequent")["counts"]["done"] == len(missing)
     after = folder.stored()
     assert {key: after[key] for key in before} == before
+
+
+def wait_for_workers(folder: Folder) -> None:
+    """They die with their parent, but a moment later, and go on until then."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("EXAMPLE") == str(folder.root):
+                process.wait(60)
+        except (psutil.Error, OSError) as error:  # it is gone, or somebody else's
+            assert not isinstance(error, psutil.TimeoutExpired)
 
 
 def test_texts_are_worked_on_as_they_come(folder: Folder) -> None:
