@@ -25,7 +25,7 @@ def counted(text: str) -> dict[str, int]:
 FREQUENT = r"""
 export LC_ALL=C
 tr -cs '[:alpha:]' '\n' < {{ text }} | tr '[:upper:]' '[:lower:]' | grep -E '.{ {{- least -}} ,}' \
-  | sort | uniq -c | sort -k1,1nr -k2 | head -n {{ number }} | awk '{print $2}' > {{ output }}
+  | sort | uniq -c | sort -k1,1nr -k2 | awk 'NR <= {{ number }} {print $2}' > {{ output }}
 """
 
 
