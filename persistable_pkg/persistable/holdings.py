@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from functools import partial
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from persistable import code, collected, events, payload, unsealed
