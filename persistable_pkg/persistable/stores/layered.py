@@ -131,7 +131,7 @@ class LayeredStore(BaseStore):
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
         wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
-        missing = [path for path in wanted if not _is_checked(path)]
+        missing: list[str] = [path for path in wanted if not _is_checked(path)]
         found = self._changing.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
         for index in self._awake() if missing else ():

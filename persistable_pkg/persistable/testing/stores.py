@@ -23,18 +23,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from persistable.errors import InvalidName
 from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
+from persistable.testing.paths import BAD_PATHS, GOOD_PATHS
 from persistable.testing.races import in_processes, started
 from persistable.testing.store_races import contend, replace_and_read, values, visit, write_and_wait
 
-BAD_PATHS = [
-    "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", "a/./b", "a\\b", "C:\\a", "a\0b", "a\nb", "a\x7fb", "a.", "a./b",
-    "a ",     "a:b", "a*", "a?b", 'a"b', "a<b", "a|b", "x" * 300, "é" * 130, "\ud800", ".a.tmp", "b/.c.0.tmp", "con", "a/NUL.txt", "lpt1",
-]  # fmt: skip
-GOOD_PATHS = [
-    "a", "f/b", "deep/b/c/d/e/f", "a.b", ".a", "..a", "a..b", "two words", "ünïcødé", "日本語/データ.pkl", "🙂", "A", "x" * 200,
-    "a+b", "a=b", "a@b", "a&b",     "a%20b", "a%2Fb", "a#1", "a#b", "a[1]", "a{b}", "~", "-x", "a'b", "a;b", "a,b", "$HOME",
-    "name/0123456789abcdef.record.json", "auxiliary",
-]  # fmt: skip
 _SLOW = settings(
     deadline=None,
     suppress_health_check=[
