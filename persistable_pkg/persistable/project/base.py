@@ -232,7 +232,7 @@ class Project(Mapping[str, Any]):
         result = RunResult(store)
         with carriers.carrier(given, workers, f"{self._where}executor") as carrier:
             for batch in batches:
-                _add(result, running.run(batch, executor=carrier, store=store, errors="return", **options))
+                result = running.run(batch, executor=carrier, store=store, errors="return", **options).after(result)
                 if result.failures:
                     break
         if result.failures and raising == "raise":
@@ -318,14 +318,3 @@ def _store(folder: Path, given: Any, where: str = "Project: store") -> Any:
     if isinstance(given, dict | int | float):
         raise ConfigError(f"{where} is {given!r:.60}; give one URL or path as text, or a list of layers", where=where, accepted=[])
     return given
-
-
-def _add(total: Any, part: Any) -> None:
-    """Put the outcome of one more stage to those before it: what was done there is reused here, and stays done."""
-    for key, outcome in part._nodes.items():
-        if key not in total._nodes or outcome[2] != "reused":
-            total._nodes[key] = outcome
-    total._held.update(part._held)
-    total.failures.extend(part.failures)
-    total.skipped.update(part.skipped)
-    total.seconds += part.seconds
