@@ -27,6 +27,9 @@ _BUDGET = 0.15  # seconds after which a batch begins no further task
 _TRIES = 3  # times that a task is sent again because its node, or its worker before it began, was lost
 _FAREWELL = 2.0  # seconds that the nodes have to remove their logs
 _PATIENCE = 60.0  # seconds that `stop` waits for Ray to notice
+# Seconds after which a batch that must not begin any more is cancelled at Ray. Most are on their way to a worker and come back at once. Ray
+# 2.60 must not be told to cancel these: it fails the task, and when the worker's answer comes too it ends this process, the user's program.
+_IN_FLIGHT = 1.0
 
 
 class Driver:
@@ -307,6 +310,10 @@ class Driver:
     def _look_at_overdue(self) -> None:
         now = time.monotonic()
         for batch in [batch for batch in self._batches if batch.look_at <= now]:
+            if batch.unwanted:
+                batch.look_at = math.inf
+                self.cluster.ray.cancel(batch.ref, force=True)
+                continue
             batch.pause *= 2
             batch.look_at = now + batch.pause
             found = ray_log.halt(self._home, batch.name) if self._home.folder else Found("absent", [])
@@ -322,13 +329,15 @@ class Driver:
             if found.state in ("open", "closed"):
                 self._events.put(partial(self._split, batch, found))
                 return
-        batch.look_at = time.monotonic() + batch.pause
+        if not batch.unwanted:
+            batch.look_at = time.monotonic() + batch.pause
 
     def _split(self, batch: Batch, found: Found) -> None:
         """A batch was told to begin no other task: give out what it has done, and take back what it will not do."""
         if batch not in self._batches:
             return
-        batch.look_at = math.inf
+        if not batch.unwanted:
+            batch.look_at = math.inf
         for task, data in zip(batch.tasks, found.done, strict=False):
             if task.batch is batch and data:
                 task.settle(data)
@@ -351,7 +360,9 @@ class Driver:
             return
         if found is None or found.state == "void":
             batch.void = found is not None
-            self.cluster.ray.cancel(batch.ref, force=True)
+            if not batch.unwanted:
+                batch.unwanted = True
+                batch.look_at = time.monotonic() + _IN_FLIGHT
         elif found.state == "open":
             self._split(batch, found)
 

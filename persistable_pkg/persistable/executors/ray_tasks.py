@@ -97,6 +97,7 @@ class Batch:
         self.pause = OVERDUE
         self.look_at = math.inf
         self.void = False
+        self.unwanted = False
 
     def own(self, start: int = 0) -> list[Task]:
         """The tasks from a position on that were not taken from it again."""

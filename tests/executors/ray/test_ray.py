@@ -168,6 +168,28 @@ def test_what_waits_in_the_queue_of_ray_is_stopped_there(ray_cluster: RayCluster
     assert tasks.traces(folder) == {0: 1, 2: 1, 3: 1}
 
 
+def test_a_program_survives_that_it_stops_what_is_on_its_way(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    """Ray ends the process that cancels a batch while its worker sends it back. A program of its own, since this one would be gone."""
+    done = script(
+        """
+import time
+from persistable.executors import RayExecutor
+with RayExecutor() as executor:
+    end = time.monotonic() + 15
+    for number in range(200):
+        pending = [executor.submit(abs, -place) for place in range(5)]
+        time.sleep(0.0005 * (number % 5))
+        stopped = executor.stop(pending[2])
+        assert [future.result(60) for place, future in enumerate(pending) if place != 2 or not stopped]
+        if time.monotonic() > end:
+            break
+print("alive")
+""",
+        tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
 def test_a_callback_may_stop_another_task(executor: RayExecutor, tmp_path: Path) -> None:
     long = executor.submit(tasks.say_and_wait, str(tmp_path / "begun"), str(tmp_path / "never"))
     tasks.wait_for(tmp_path / "begun", PATIENCE)
