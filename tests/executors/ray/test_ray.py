@@ -187,7 +187,7 @@ print("alive")
 """,
         tmp_path,
     )
-    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+    assert done.returncode == 0 and done.stdout.endswith("alive\n"), done.stdout + done.stderr  # Ray, too, may have printed something
 
 
 def test_a_callback_may_stop_another_task(executor: RayExecutor, tmp_path: Path) -> None:
