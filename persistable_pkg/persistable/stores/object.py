@@ -37,6 +37,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+_STATS_AT_ONCE = 16
+
+
 class ObjectStore(BaseStore):
     """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
 
@@ -161,6 +164,17 @@ class ObjectStore(BaseStore):
         if found is None:
             self._check_root(path)
         return found
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        wanted = list(dict.fromkeys(paths))
+        if len(wanted) < 2 or not self.remote.asynchronous:
+            return super().stat_many(wanted)
+        from concurrent.futures import ThreadPoolExecutor
+
+        # each waits for an answer on the file system's own loop, where they are under way together
+        with ThreadPoolExecutor(min(_STATS_AT_ONCE, len(wanted)), thread_name_prefix="persistable-stat") as pool:
+            answers = list(pool.map(self.stat, wanted))
+        return {path: found for path, found in zip(wanted, answers, strict=True) if found is not None}
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._walk(check_prefix(prefix))
