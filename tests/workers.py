@@ -8,6 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +32,28 @@ def pytest_configure(config: pytest.Config) -> None:
     _stderr.append(os.dup(2))  # nothing is captured yet; pytest's own copy is closed before the process ends
     if file := config.getoption("--failures"):
         config.pluginmanager.register(Failures(Path(file)))
+
+
+# --- what is traced
+
+
+class _Sys:
+    """`sys` as `threading` sees it. CPython 3.11 refuses to trace a thread that begins while another one is: it dies before its first line."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    def settrace(self, function: Any) -> None:
+        for _ in range(1000):
+            try:
+                return sys.settrace(function)
+            except RuntimeError:
+                time.sleep(0.001)
+        return sys.settrace(function)
+
+
+if sys.version_info < (3, 12):
+    threading._sys = _Sys()  # type: ignore[attr-defined]
 
 
 # --- what hangs
