@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Sys:
-    """`sys` as `threading` sees it. CPython 3.11 refuses to trace a thread that begins while another one is: it dies before its first line."""
+    """`sys` as `threading` sees it. In CPython 3.11 a thread whose tracing begins together with another's dies before its first line."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys, name)
