@@ -8,7 +8,8 @@ from servers.fixtures import Bucket
 
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, open_store
 from persistable.stores.changing import NOTES
-from persistable.testing.stores import StoreContract, everything_below
+from persistable.testing.paths import everything_below
+from persistable.testing.stores import StoreContract
 
 
 class LayeredContract(StoreContract):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore
-from persistable.testing.stores import StoreContract, everything_below
+from persistable.testing.paths import everything_below
+from persistable.testing.stores import StoreContract
 
 
 class TestLocalStore(StoreContract):

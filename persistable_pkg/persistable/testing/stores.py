@@ -13,7 +13,6 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -598,8 +597,3 @@ def _stats_of(store: Store, paths: list[str]) -> dict[str, Any]:
 
 def _forked(store: Store, answers: Any) -> None:
     answers.put(visit(0, None, store))
-
-
-def everything_below(folder: Path) -> list[str]:
-    """Every file below a local folder, temporary ones too: what `leftovers` of a store on a disk should give."""
-    return sorted(str(place.relative_to(folder)) for place in folder.rglob("*") if place.is_file())
