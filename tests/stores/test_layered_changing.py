@@ -237,3 +237,22 @@ def test_notes_about_copies_are_shown_to_nobody(users: tuple[LayeredStore, Layer
         assert list(store.list()) == ["x"] and list(store.list(".persistable")) == []
     assert bob.delete("x")
     assert [path for layer in bob.layers for path in layer.store.list(".persistable")] == []
+
+
+class Fleeting(LocalStore):
+    """Somebody removes a copy after it was looked at and before it is read."""
+
+    def get(self, path: str) -> bytes:
+        if not path.startswith(".persistable"):
+            self.delete(path)
+        return super().get(path)
+
+
+def test_a_copy_that_goes_before_it_is_read_is_read_below(tmp_path: Path) -> None:
+    store = LayeredStore(Fleeting(tmp_path / "fast"), LocalStore(tmp_path / "home"))
+    store.put("x", b"here")
+    for _ in range(3):
+        assert store.get("x") == b"here"
+    assert store.delete("x")
+    with pytest.raises(FileNotFoundError):
+        store.get("x")

@@ -181,9 +181,11 @@ class LayeredStore(BaseStore):
             try:
                 return ask(self.layers[index].store)
             except OSError as error:
-                if isinstance(error, FileNotFoundError) or self._failed(index, error) is not None:
+                gone = isinstance(error, FileNotFoundError)  # a copy goes when somebody replaces what it is of
+                if index == self._home if gone else self._failed(index, error) is not None:
                     raise
-        return self._nowhere(path)
+        found = self._changing.ask(path, ask)
+        return self._nowhere(path) if found is None else found[1]
 
     def exists(self, path: str) -> bool:
         return self._search(path, lambda store: store.exists(path) or None) is not None
