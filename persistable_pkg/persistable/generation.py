@@ -456,6 +456,8 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     in_file = isinstance(result, payload.InFile)
     if not in_file:
         node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
+    if isinstance(place, Placed):
+        generation.claim.confirm(place.key)  # else what is written next would be in place of the file of whoever took over
     written = generation.write(result)
     try:
         record = compose(generation, written, result)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from persistable import Persistable, Status, run, step
-from persistable.errors import PayloadCorrupted
+from persistable import Persistable, Status, claims, run, step
+from persistable.errors import ClaimLost, PayloadCorrupted
 from persistable.fileio import JsonFileIO
 from persistable.record import Record
 from persistable.stores import Store, open_store
@@ -132,6 +132,26 @@ def test_what_is_put_in_by_hand_is_marked(store: Store) -> None:
     again = at(doubled.step(3), "computed/it.json", store)
     assert again.payload == 7
     assert COUNTED == []
+
+
+PLACE = "computed/it.json"
+
+
+@step(io=JsonFileIO())
+def overtaken(where: str) -> int:
+    """While it runs, another process takes over and puts its payload there."""
+    store = open_store(where)
+    store.put(f".persistable/placed/{PLACE}.claim", b"{}")
+    store.put(PLACE, b"theirs")
+    return 1
+
+
+def test_who_has_lost_the_claim_leaves_the_file_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "TTL", 1e-6)
+    store = open_store(tmp_path)
+    with pytest.raises(ClaimLost):
+        at(overtaken.step(str(tmp_path)), PLACE, store).generate()
+    assert store.get(PLACE) == b"theirs"
 
 
 @dataclass
