@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from persistable.key import Key
+from persistable.key import Key, Place, Placed
 
+Spot = tuple[str, Place]
+"""Where a node stands: the URL of its store, and its place there. Nodes of one key may stand at several."""
 STATUSES = ("cancelled", "reused", "done", "failed", "skipped")
 
 
@@ -20,6 +24,11 @@ class Ending(NamedTuple):
     seconds: float
     attempts: int
 
+    @property
+    def spot(self) -> Spot:
+        """Where it stands."""
+        return self.store.url, self.node.place
+
 
 class Share:
     """How the members of one family ended, by number; at first, all are cancelled.
@@ -30,6 +39,7 @@ class Share:
     def __init__(self, lots: Any, store: Any) -> None:
         self.lots = lots
         self.store = store
+        self.url: str = store.url
         self._statuses = bytearray(len(lots))
         self._attempts = bytearray(len(lots))
         self._seconds = array("f", bytes(4 * len(lots)))
@@ -80,61 +90,81 @@ class Share:
         status = STATUSES[self._statuses[number]]
         return Ending(self.lots.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
 
-    def facts(self) -> Iterator[tuple[Key, str, float, int]]:
-        """Key, status, seconds and attempts of each, without its node."""
+    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+        """Where each stands, its status, seconds and attempts, without its node."""
+        url = self.url
         for key, status, seconds, attempts in zip(self.keys(), self._statuses, self._seconds, self._attempts, strict=True):
-            yield key, STATUSES[status], seconds, attempts
+            yield (url, key), STATUSES[status], seconds, attempts
 
 
-class Outcomes(MutableMapping[Key, Ending]):
-    """Key to how that node ended."""
+class Outcomes:
+    """How the node at each place ended."""
 
     def __init__(self) -> None:
-        self._own: dict[Key, Ending] = {}
+        self._own: dict[Spot, Ending] = {}
+        self._urls: dict[str, None] = {}
+        self._placed: dict[Key, list[Spot]] = {}
         self.shares: list[Share] = []
 
-    def __getitem__(self, key: Key) -> Ending:
-        if key in self._own or not self.shares:
-            return self._own[key]
-        share, number = self._shared(key) or (None, 0)
-        if share is None:
-            raise KeyError(key)
-        return share.ending(number)
+    def put(self, ending: Ending) -> None:
+        """Keep how a node ended that is in no share."""
+        spot = ending.spot
+        if spot not in self._own:
+            self._urls[spot[0]] = None
+            if isinstance(spot[1], Placed):
+                self._placed.setdefault(spot[1].key, []).append(spot)
+        self._own[spot] = ending
 
-    def __setitem__(self, key: Key, ending: Ending) -> None:
-        shared = self._shared(key)
-        if shared is None:
-            self._own[key] = ending
-        else:
-            shared[0].set(shared[1], *ending[2:])
+    def at(self, url: str, place: Place) -> Ending | None:
+        """How what stands there ended; None where nothing of this run does."""
+        if (url, place) in self._own:
+            return self._own[url, place]
+        shared = self._shared(url, place)
+        return shared[0].ending(shared[1]) if shared is not None else None
 
-    def __delitem__(self, key: Key) -> None:
-        del self._own[key]
+    def of(self, key: Key, url: str) -> Iterator[Ending]:
+        """How the nodes of that key ended, one after the other; those in the store of that URL come first, then those under their key."""
+        urls = dict.fromkeys([url, *self._urls, *(share.url for share in self.shares)])
+        found = (self.at(each, key) for each in urls)
+        yield from (ending for ending in found if ending is not None)
+        yield from (self._own[spot] for spot in sorted(self._placed.get(key, ()), key=lambda spot: spot[0] != url))
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[Spot]:
         for share in self.shares:
-            yield from share.keys()
+            yield from zip(repeat(share.url), share.keys())
         yield from self._own
 
     def __len__(self) -> int:
         return len(self._own) + sum(map(len, self.shares))
 
-    def _shared(self, key: Key) -> tuple[Share, int] | None:
+    def endings(self) -> Iterator[Ending]:
+        """How each ended, in the order of iteration."""
         for share in self.shares:
-            number = share.find(key)
+            yield from map(share.ending, range(len(share)))
+        yield from self._own.values()
+
+    def _shared(self, url: str, place: Place) -> tuple[Share, int] | None:
+        for share in self.shares:
+            number = share.find(place) if share.url == url and isinstance(place, Key) else None
             if number is not None:
                 return share, number
         return None
 
     def put_first(self, earlier: Outcomes) -> None:
         """What `earlier` holds as well, which counts where both hold something."""
+        for ending in earlier._own.values():
+            shared = self._shared(ending.store.url, ending.node.place)
+            if shared is None:
+                self.put(ending)
+            else:
+                shared[0].set(shared[1], *ending[2:])
+        for spot in [spot for spot in self._own if earlier._shared(*spot) is not None]:
+            del self._own[spot]
         self.shares[:0] = earlier.shares
-        for key, ending in earlier._own.items():
-            self[key] = ending
 
-    def own(self) -> dict[Key, Ending]:
+    def own(self) -> Mapping[Spot, Ending]:
         """Those that are in no share."""
-        return self._own
+        return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
         """Status to number of nodes."""
@@ -145,9 +175,9 @@ class Outcomes(MutableMapping[Key, Ending]):
             counts[status] += sum(share.count(status) for share in self.shares)
         return counts
 
-    def facts(self) -> Iterator[tuple[Key, str, float, int]]:
-        """Key, status, seconds and attempts of each."""
+    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+        """Where each stands, its status, seconds and attempts."""
         for share in self.shares:
             yield from share.facts()
-        for key, (_, _, status, seconds, attempts) in self._own.items():
-            yield key, status, seconds, attempts
+        for spot, (_, _, status, seconds, attempts) in self._own.items():
+            yield spot, status, seconds, attempts

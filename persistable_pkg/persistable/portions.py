@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from persistable import events
-from persistable.key import Key
-from persistable.outcomes import Share
+from persistable.outcomes import Share, Spot
 from persistable.presence import present
 from persistable.result import RunResult
 
@@ -43,13 +42,13 @@ class Portioned:
     loop: gives what carries out (node, store) pairs, told which nodes failed before.
     """
 
-    def __init__(self, loop: Callable[[Wanted, dict[tuple[str, Any], Any]], Any], wanted: Wanted, large: Large, workers: int) -> None:
+    def __init__(self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, workers: int) -> None:
         self._loop = loop
         self._wanted = wanted
         self._workers = workers
         self.result = RunResult(large.base)
         self._shares = large.families
-        self._failed: dict[tuple[str, Any], Any] = {}
+        self._failed: dict[Spot, Any] = {}
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one portion after the other."""
@@ -89,11 +88,11 @@ class Portioned:
 
     def _carry_out(self, portion: list[tuple[Share, int]], failed: str, quiet: bool) -> bool:
         """Run one portion; whether to go on with the next."""
-        members: dict[Key, list[tuple[Share, int]]] = {}
+        members: dict[Spot, list[tuple[Share, int]]] = {}
         wanted, self._wanted = self._wanted, []
         for share, number in portion:
             node = share.lots.nodes[number]
-            members.setdefault(node.key, []).append((share, number))
+            members.setdefault((share.url, node.place), []).append((share, number))
             wanted.append((node, share.store))
         loop = self._loop(wanted, self._failed)
         loop.quiet = quiet
@@ -103,15 +102,15 @@ class Portioned:
             self._take(loop.result, members)
         return not loop.stopped
 
-    def _take(self, part: RunResult, members: dict[Key, list[tuple[Share, int]]]) -> None:
+    def _take(self, part: RunResult, members: dict[Spot, list[tuple[Share, int]]]) -> None:
         """Add what came of one portion."""
-        for key, ending in part.outcomes.own().items():
-            for share, number in members.get(key, ()):
+        for spot, ending in part.outcomes.own().items():
+            for share, number in members.get(spot, ()):
                 share.set(number, *ending[2:])
-            if key not in members and key not in self.result.outcomes.own():
-                self.result.outcomes.own()[key] = ending
+            if spot not in members and spot not in self.result.outcomes.own():
+                self.result.outcomes.put(ending)
             if ending.status in ("failed", "skipped"):
-                self._failed[ending.store.url, ending.node.place] = key
+                self._failed[spot] = spot[1].key
         self.result.take(part)
 
     def _announce(self) -> None:

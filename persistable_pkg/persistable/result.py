@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 from persistable.errors import RunFailed
 from persistable.events import RunFinished
 from persistable.holdings import parsed
-from persistable.key import Key, Place
-from persistable.outcomes import Ending, Outcomes
+from persistable.key import Key, Place, Placed
+from persistable.outcomes import Ending, Outcomes, Spot
 from persistable.record import SUFFIX, Record
 
 
@@ -34,6 +34,11 @@ class NodeFailure:
         return key
 
     @property
+    def spot(self) -> Spot:
+        """Where the node stands."""
+        return self.node._store.url, self.node.place
+
+    @property
     def params(self) -> dict[str, Any]:
         """The params tree of the node, upstream included: the inputs that led to it."""
         tree: dict[str, Any] = self.node.params_tree
@@ -55,38 +60,52 @@ class Failures(list[NodeFailure]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, int | slice):
             return super().__getitem__(place)
-        key = place if isinstance(place, Key) else getattr(place, "key", place)
-        for failure in self:
-            if failure.key == key:
-                return failure
-        raise KeyError(f"{key} is not among the failures of this run")
+        key = getattr(place, "key", place)
+        store = getattr(place, "_store", None)
+        found = [failure for failure in self if failure.key == key]
+        if store is not None:
+            found = [failure for failure in found if failure.spot == (store.url, place.place)]
+        if not found:
+            raise KeyError(f"{key} is not among the failures of this run")
+        own = getattr(place, "place", key)
+        return next((failure for failure in found if failure.spot[1] == own), found[0])
 
 
 class Records(dict[Key, Record]):
-    """Records by key; also found by node."""
+    """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
+
+    def __init__(self, found: Mapping[Spot, Record], ending: Callable[[Any], Ending | None]) -> None:
+        super().__init__()
+        for (_, place), record in found.items():
+            self.setdefault(place.key, record)
+        self._found = found
+        self._ending = ending
 
     def __missing__(self, node: Any) -> Record:
-        key = getattr(node, "key", None)
-        if key is None or isinstance(node, Key):
+        ending = None if isinstance(node, Key) else self._ending(node)
+        if ending is None:
             raise KeyError(node)
-        return self[key]
+        return self._found[ending.spot]
 
 
 class RunResult(Mapping[Any, Any]):
     """The outcome of a run. ``result[node]`` is that node, bound to its store; ``result[family]`` the family, so that
     ``result[family][key].payload`` and ``result[family].payloads()`` are what the run left there.
 
-    failures: a `NodeFailure` for each node that failed by itself. skipped: key of each node that was not tried to that of the failed one it
-    waits for. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` and ``"cancelled"`` to numbers of nodes. seconds: from start to
-    end.
+    A mapping from keys. Nodes of one key may stand at several places: in two stores, or at two paths of a workspace whose ids have the same
+    data. Each counts by itself, in `counts`, `rows`, ``len`` and iteration; a node finds what stands at its own place, and a key finds the
+    first.
+
+    failures: a `NodeFailure` for each node that failed by itself. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` and
+    ``"cancelled"`` to numbers of nodes. seconds: from start to end.
     """
 
     def __init__(self, store: Any) -> None:
         self._store = store
         self._nodes = Outcomes()
-        self._held: dict[Key, Any] = {}
+        self._held: dict[Spot, Any] = {}
+        self._waits: dict[Spot, Key] = {}
         self.failures = Failures()
-        self.skipped: dict[Key, Key] = {}
         self.seconds = 0.0
 
     def after(self, earlier: RunResult) -> RunResult:
@@ -94,13 +113,28 @@ class RunResult(Mapping[Any, Any]):
         self._nodes.put_first(earlier._nodes)
         self._held.update(earlier._held)
         self.failures[:0] = earlier.failures
-        self.skipped.update(earlier.skipped)
+        self._waits.update(earlier._waits)
         self.seconds += earlier.seconds
         return self
 
     def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how one node ended."""
-        self._nodes.own()[node.key] = Ending(node, store, status, seconds, attempts)
+        self._nodes.put(Ending(node, store, status, seconds, attempts))
+
+    def skip(self, node: Any, store: Any, cause: Key) -> None:
+        """Keep that a node was not tried, and the key of what failed; its own where it failed in an earlier run and was left."""
+        ending = Ending(node, store, "skipped", 0.0, 0)
+        self._nodes.put(ending)
+        self._waits[ending.spot] = cause
+
+    def left(self, failure: NodeFailure) -> bool:
+        """Whether the node of that failure, one of an earlier run, was left as it was."""
+        return self._waits.get(failure.spot) == failure.key
+
+    @property
+    def skipped(self) -> dict[Key, Key]:
+        """Key of each node that was not tried, to that of the failed one it waits for."""
+        return {place.key: cause for (_, place), cause in self._waits.items()}
 
     @property
     def outcomes(self) -> Outcomes:
@@ -109,43 +143,69 @@ class RunResult(Mapping[Any, Any]):
 
     def take(self, part: RunResult) -> None:
         """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
-        told = {failure.key for failure in self.failures}
+        told = {failure.spot for failure in self.failures}
         self._held.update(part._held)
         self.failures.extend(part.failures)
-        self.skipped.update({key: cause for key, cause in part.skipped.items() if key not in told})
+        self._waits.update({spot: cause for spot, cause in part._waits.items() if spot not in told})
 
     def finished(self) -> RunFinished:
         """What is announced at the end."""
         failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
-    def hold(self, key: Key, payload: Any) -> None:
+    def hold(self, node: Any, store: Any, payload: Any) -> None:
         """Keep the payload of a target that is not persisted."""
-        self._held[key] = payload
+        self._held[store.url, node.place] = payload
+
+    def _ending(self, target: Any) -> Ending | None:
+        """How a node, or the first of a key, ended. One that is in no store yet may stand in any."""
+        key = getattr(target, "key", None)
+        if not isinstance(key, Key):
+            return None
+        place = getattr(target, "place", key)
+        store = getattr(target, "_store", None)
+        if store is not None:
+            return self._nodes.at(store.url, place)
+        found = list(self._nodes.of(key, self._store.url))
+        return next((ending for ending in found if ending.node.place == place), found[0] if found else None)
 
     def __getitem__(self, target: Any) -> Any:
         if getattr(target.__class__, "_is_family", False):
             return target.kept_in(self._store)
-        key = target if isinstance(target, Key) else getattr(target, "key", None)
-        known = self._nodes.get(key) if key is not None else None
-        if known is None:
-            if key is None or isinstance(target, Key):
+        ending = self._ending(target)
+        if ending is None:
+            if isinstance(target, Key) or not isinstance(getattr(target, "key", None), Key):
                 raise KeyError(target)
             return target._twin(target._store or self._store)  # not needed by the run: whatever its store has of it
-        node, store, *_ = known
-        bound: Any = (node if isinstance(target, Key) else target)._twin(store)
-        if bound.key in self._held:
-            bound._hold(self._held[bound.key])
+        same = not isinstance(target, Key) and target.place == ending.node.place
+        return self._bound(ending, target if same else ending.node)
+
+    def _bound(self, ending: Ending, node: Any) -> Any:
+        bound = node._twin(ending.store)
+        if ending.spot in self._held:
+            bound._hold(self._held[ending.spot])
         return bound
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._nodes)
+        return (place.key for _, place in self._nodes)
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def __contains__(self, target: object) -> bool:
-        return getattr(target, "key", target) in self._nodes
+        return self._ending(target) is not None
+
+    def values(self) -> ValuesView[Any]:
+        """The node at each place."""
+        return _Nodes(self)
+
+    def items(self) -> ItemsView[Any, Any]:
+        """The key and the node of each place."""
+        return _Items(self)
+
+    def each(self) -> Iterator[Any]:
+        """The nodes, bound, in the order of iteration."""
+        return (self._bound(ending, ending.node) for ending in self._nodes.endings())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -156,41 +216,48 @@ class RunResult(Mapping[Any, Any]):
     def records(self) -> Records:
         """The records of all nodes of the run that have one, read now, each store asked once."""
         stores: dict[str, tuple[Any, list[Place]]] = {}
-        for node, store, *_ in self._nodes.values():
+        for node, store, *_ in self._nodes.endings():
             if node._persisted:
                 stores.setdefault(store.url, (store, []))[1].append(node.place)
-        found = Records()
-        for store, places in stores.values():
+        found: dict[Spot, Record] = {}
+        for url, (store, places) in stores.items():
             data = store.get_many([place.path + SUFFIX for place in places])
-            records = {place.key: parsed(store, place, data[place.path + SUFFIX]) for place in places if place.path + SUFFIX in data}
-            found.update({key: record for key, record in records.items() if record is not None})
-        return found
+            for place in places:
+                record = parsed(store, place, data[place.path + SUFFIX]) if place.path + SUFFIX in data else None
+                if record is not None:
+                    found[url, place] = record
+        return Records(found, self._ending)
 
     def status(self, node: Any) -> str:
         """How a node ended: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError for strangers."""
-        return self._nodes[node if isinstance(node, Key) else node.key].status
+        ending = self._ending(node)
+        if ending is None:
+            raise KeyError(node)
+        return ending.status
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a node: name, key, status, seconds, attempts, error."""
-        errors = {failure.key: f"{type(failure.error).__name__}: {failure.error}" for failure in self.failures}
-        errors.update({key: f"waits for {cause}" for key, cause in self.skipped.items()})
+        """One dict a node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, where not under the key)."""
+        errors = {failure.spot: f"{type(failure.error).__name__}: {failure.error}" for failure in self.failures}
+        errors.update({spot: f"waits for {cause}" for spot, cause in self._waits.items()})
         return [
             {
-                "name": key.name,
-                "key": str(key),
+                "name": spot[1].name,
+                "key": str(spot[1].key),
                 "status": status,
                 "seconds": seconds,
                 "attempts": attempts,
-                "error": errors.get(key),
+                "error": errors.get(spot),
+                "store": spot[0],
+                "at": spot[1].to if isinstance(spot[1], Placed) else None,
             }
-            for key, status, seconds, attempts in self._nodes.facts()
+            for spot, status, seconds, attempts in self._nodes.facts()
         ]
 
     def to_frame(self) -> Any:
         """`rows` as a pandas DataFrame."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows(), columns=["name", "key", "status", "seconds", "attempts", "error"])
+        return pd.DataFrame(self.rows(), columns=["name", "key", "status", "seconds", "attempts", "error", "store", "at"])
 
     def failed(self) -> RunFailed:
         """The failures as one exception group."""
@@ -216,6 +283,26 @@ class RunResult(Mapping[Any, Any]):
         more = f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else ""
         head = "<tr><th>status</th><th>node</th><th>took</th><th></th></tr>"
         return f'<p>{escape(repr(self)[1:-1])}</p><table style="text-align:left">{head}{body}</table>{more}'
+
+
+class _Nodes(ValuesView[Any]):
+    """Not by way of keys: one key may have several."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result)
+        self._each = result.each
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._each()
+
+
+class _Items(ItemsView[Any, Any]):
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result)
+        self._each = result.each
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return ((node.key, node) for node in self._each())
 
 
 _SHOWN = 60

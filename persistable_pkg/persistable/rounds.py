@@ -48,5 +48,5 @@ def check_every(every: float) -> None:
 def _with_failures(result: RunResult, earlier: RunResult | None) -> RunResult:
     """`result`, in whose failures are also those of an earlier round that it left as they were."""
     if earlier is not None and earlier is not result:
-        result.failures[:0] = [failure for failure in earlier.failures if result.skipped.get(failure.key) == failure.key]
+        result.failures[:0] = filter(result.left, earlier.failures)
     return result

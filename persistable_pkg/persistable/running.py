@@ -259,11 +259,11 @@ class _Loop:
 
     def _finish(self, decided: Decided) -> None:
         for unit in decided.needed:
-            if unit.node.key not in self._result:
+            if self._result.outcomes.at(unit.store.url, unit.node.place) is None:
                 self._result.note(unit.node, unit.store, "cancelled")
         for unit, handed in self._handed.items():
             if unit.node.key in self._targets:
-                self._result.hold(unit.node.key, taken(self._shelf_store, handed))
+                self._result.hold(unit.node, unit.store, taken(self._shelf_store, handed))
             if isinstance(handed, str):
                 self._shelf_store.delete(handed)
         if events.listened() and not self.quiet:
@@ -387,7 +387,7 @@ class _Loop:
                 given[source.node.key] = self._handed[source]
         path = None
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
-            path = f"{self._shelf}/{unit.node.key.digest}"
+            path = f"{self._shelf}/{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
         unit.node._check_params()  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
         return perform_packed, self._packer.pack(
@@ -514,7 +514,7 @@ class _Loop:
         if self._users.get(unit):
             self._payloads[unit] = payload
         if unit.node.key in self._targets:
-            self._result.hold(unit.node.key, payload)
+            self._result.hold(unit.node, unit.store, payload)
 
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
         self._result.note(unit.node, unit.store, status, outcome.seconds, outcome.attempt)
@@ -557,14 +557,12 @@ class _Loop:
         """A node that failed in an earlier run and is not tried again."""
         failure = find_failure(unit.store, unit.node.place)
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
-        self._result.note(unit.node, unit.store, "skipped")
-        self._result.skipped[unit.node.key] = unit.node.key
+        self._result.skip(unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node.logger)
 
     def _skip(self, unit: Unit, cause: Unit) -> None:
-        self._result.note(unit.node, unit.store, "skipped")
-        self._result.skipped[unit.node.key] = cause.node.key
+        self._result.skip(unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
         self._let_go(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), unit.node.logger)
