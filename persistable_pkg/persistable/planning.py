@@ -390,7 +390,7 @@ def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = l
             stack.extend(reversed(list(target.values())))
         elif issubclass(kind, list | tuple):
             stack.extend(reversed(target))
-        elif hasattr(target, "targets"):
+        elif hasattr(kind, "targets") or hasattr(target, "targets"):  # asked of a family itself, it would list
             if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
                 target.refresh_once(looked)
                 if apart(target):

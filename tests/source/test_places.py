@@ -1,5 +1,6 @@
 """Sources elsewhere than on disk: stores, S3 and HTTP, on real servers."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.source.flows import length, names_in, shouted
 from tests.source.pages import Pages, serving
 from tests.source.seeing import done
 
-from persistable import Source, open_store, run
+from persistable import Source, Status, open_store, plan, run
 from persistable.errors import HttpFailed, InputChanged, InputVanished, InvalidName, ParamsError, StoreError
 from persistable.secret import Secret
 from persistable.stores import Store
@@ -123,7 +124,7 @@ def test_objects_in_a_bucket_are_listed_once_and_read_again_only_when_they_chang
         put("books/c/new.txt", "new")
         before = len(way.seen)
         assert done(run(shouts), shouts) == [("b", "y"), ("c", "new")]
-        assert len(way.seen) == before + 1 + 2 * 3, "one listing; of each its content, a last look at it, and its use"
+        assert len(way.seen) == before + 1 + 2 * 2, "one listing; of each its content, and its use"
         node = books["c", "new"]
         put("books/c/new.txt", "newer")
         with pytest.raises(InputChanged, match=r"s3://.*c/new.txt"):
@@ -131,6 +132,48 @@ def test_objects_in_a_bucket_are_listed_once_and_read_again_only_when_they_chang
         s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="books/c/new.txt")
         with pytest.raises(InputVanished, match=r"s3://.*c/new.txt"):
             node.payload
+
+
+def test_the_first_plan_asks_for_each_object_once(s3_bucket: Bucket) -> None:
+    for number in range(40):
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=f"in/{number}.txt", Body=b"%d" % number)
+    upload = s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="in/parts.txt")["UploadId"]
+    about = {"Bucket": s3_bucket.name, "Key": "in/parts.txt", "UploadId": upload}
+    part = s3_bucket.client.upload_part(**about, PartNumber=1, Body=b"of one part")
+    s3_bucket.client.complete_multipart_upload(**about, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    with lossy(s3_bucket.options["endpoint_url"], lambda _method, _path: False) as way:
+        options = {**s3_bucket.options, "endpoint_url": way.endpoint}
+        source = Source(f"s3://{s3_bucket.name}/in/{{n}}.txt", **options)
+        plan(length.over(source))
+        methods = Counter(method for method, _, _ in way.seen)
+        assert methods == {"GET": 1 + 41, "HEAD": 1}, "one listing, each content once, and a last look at what has no MD5 for its tag"
+        assert source["parts"].status is Status.DONE
+        assert Counter(method for method, _, _ in way.seen) == {"GET": 1 + 41, "HEAD": 2}, "what was read is known by its tag"
+        given = Source(f"s3://{s3_bucket.name}/in/{{n}}.txt", keys=map(str, range(20)), **options)
+        way.seen.clear()
+        plan(length.over(given))
+        assert Counter(method for method, _, _ in way.seen) == {"HEAD": 20}, "the process knows these contents"
+
+
+def test_what_is_written_between_listing_and_reading_is_not_taken_for_what_was_listed(s3_bucket: Bucket) -> None:
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="a.txt", Body=b"one")
+    source = Source(f"s3://{s3_bucket.name}/{{n}}.txt", **s3_bucket.options)
+    assert list(source) == ["a"]
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="a.txt", Body=b"two")
+    node = source["a"]
+    assert node.payload == "two"
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="a.txt", Body=b"one")
+    assert source.refresh()["a"].key != node.key and source["a"].payload == "one"
+
+
+def test_objects_on_gcs_are_told_by_their_md5(gcs_bucket: Bucket) -> None:
+    where = open_store(gcs_bucket.url, **gcs_bucket.options)
+    for name in ("a", "b"):
+        where.put(f"in/{name}.txt", name.encode())
+    shouts = shouted.over(Source(f"{gcs_bucket.url}/in/{{n}}.txt", **gcs_bucket.options))
+    assert done(run(shouts), shouts) == ["a", "b"] and shouts["a"].payload == "A"
+    where.put("in/b.txt", b"bb")
+    assert done(run(shouts), shouts) == ["b"] and shouts["b"].payload == "BB"
 
 
 def test_folders_in_a_bucket(s3_bucket: Bucket) -> None:
@@ -271,6 +314,20 @@ def test_secrets_go_into_headers_and_errors_of_the_server_are_told(site: Pages, 
         Source(site.url + "/{name}.txt", keys=["a"], headers={"Authorization": "Bearer plain"})
     with pytest.raises(HttpFailed):
         Source("http://127.0.0.1:9/{name}.txt", keys=["a"], attempts=1)["a"]
+
+
+def test_many_pages_are_asked_for_over_few_connections_some_at_a_time(site: Pages) -> None:
+    names = [f"p{number}" for number in range(60)]
+    for name in names:
+        site.put(f"/{name}.txt", name.encode(), ETag=f'"{name}"')
+    site.delay = 0.02
+    lengths = length.over(Source(site.url + "/{name}.txt", keys=names))
+    plan(lengths)
+    assert [method for method, _ in site.seen] == ["HEAD"] * 60
+    assert 1 < site.most <= 16 and len(site.connections) <= 16
+    site.connections.clear()
+    assert run(lengths).counts["done"] == 60
+    assert len(site.connections) <= 16 + 1, "those of the plan, and the one that the run reads by"
 
 
 def test_workers_read_pages_themselves(site: Pages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io as _io
 import os
 import tempfile
@@ -38,10 +39,18 @@ def remember(url: str, path: str, stamp: Any, digest: str) -> None:
 
 def digest_of(file: BinaryIO) -> str:
     """The BLAKE3 digest, hexadecimal, of what is left of an open file."""
+    return digests_of(file)[0]
+
+
+def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
+    """As `digest_of`, and the MD5 digest of the same bytes where it is asked for: buckets name contents by that."""
     hasher = blake3(max_threads=max_threads())
+    other = hashlib.md5(usedforsecurity=False) if md5 else None
     while piece := file.read(_PIECE):
         hasher.update(piece)
-    return hasher.hexdigest()
+        if other is not None:
+            other.update(piece)
+    return hasher.hexdigest(), other.hexdigest() if other is not None else ""
 
 
 def digest_of_bytes(data: bytes | bytearray) -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any
 
@@ -47,7 +48,8 @@ class Files:
 
     def stamps(self) -> Mapping[Values, Any]:
         if self._keys is not None:
-            return {values: self._stamp(values) for values in given(self._keys, self.fields)}
+            every = given(self._keys, self.fields)
+            return dict(zip(every, _each(self._stamp, every, self.at_once), strict=True))
         return dict(sorted(self._listed(), key=itemgetter(0)))
 
     def _listed(self) -> Iterator[tuple[Values, Any]]:
@@ -83,6 +85,8 @@ class Files:
 
     def content(self, values: Values, stamp: Any) -> str:
         path = self._path(values)
+        if stamp is None:
+            stamp = self._stamp(values)  # by which what was read before may be told to be the same
         found = contents.known(self._shelf.url, path, stamp)
         if found is None:
             try:
@@ -91,11 +95,16 @@ class Files:
                 raise vanished(self._shelf.shown(path)) from None
         return found
 
+    def is_sure(self, values: Values, stamp: Any) -> bool:
+        """Whether what `content` gave was that of the listing, and not what came to lie there since."""
+        return contents.known(self._shelf.url, self._path(values), stamp) is not None
+
     def _digest(self, path: str, stamp: Any) -> str:
-        """The digest of what is there now, kept if it still has the stamp of the listing after it was read."""
-        with self._shelf.reading(path) as file:
-            found = contents.digest_of(file)
-        same = stamp is not None and self._shelf.stamp(path) == stamp
+        """The digest of what is there now, kept if that is what was listed: by the MD5 in the stamp, else by a last look."""
+        md5 = self._shelf.md5_in(stamp)
+        with self._shelf.reading(path, stamp) as file:
+            found, read = contents.digests_of(file, md5 is not None)
+        same = stamp is not None and (read == md5 or self._shelf.stamp(path) == stamp)
         contents.remember(self._shelf.url, path, stamp if same else None, found)
         return found
 
@@ -153,12 +162,15 @@ class Folders(Files):
         if not files:
             raise FileNotFoundError(path)
         hasher = blake3()
+        listed = stamp is not None and _together(files) == stamp
         for name, own in files:
             file = f"{path}/{name}"
             found = contents.known(self._shelf.url, file, own)
             hasher.update(_line(name, found or super()._digest(file, own)))
+            listed = listed and contents.known(self._shelf.url, file, own) is not None
         digest = hasher.hexdigest()
-        contents.remember(self._shelf.url, path, stamp if _together(self._inside(path)) == stamp else None, digest)
+        # what has the stamps of one listing, file by file, is the folder of that listing
+        contents.remember(self._shelf.url, path, stamp if listed else None, digest)
         return digest
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
@@ -204,6 +216,14 @@ class Folders(Files):
 
 
 _copies: dict[str, str] = {}
+
+
+def _each(call: Callable[[Values], Any], every: list[Values], at_once: int) -> list[Any]:
+    """`call` of each, so many at a time."""
+    if at_once < 2 or len(every) < 2:
+        return [call(values) for values in every]
+    with ThreadPoolExecutor(min(at_once, len(every)), thread_name_prefix="persistable-source") as pool:
+        return list(pool.map(call, every))
 
 
 def given(keys: Keys, fields: tuple[str, ...]) -> list[Values]:

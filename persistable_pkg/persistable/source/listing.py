@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 from persistable.family.axes import Axis
@@ -43,6 +44,8 @@ class Seen:
         self._name = name
         self._io = io
         self.stamps = stamps
+        self.doubtful = False
+        """Whether a content was read that may be another than that of the listing."""
         self._contents: dict[Values, str] = {}
 
     def __call__(self, values: Values) -> Input[Any]:
@@ -61,7 +64,10 @@ class Seen:
     def _content(self, values: Values) -> str:
         found = self._contents.get(values)
         if found is None:
-            found = self._contents[values] = self._inputs.content(values, self.stamps[values])
+            stamp = self.stamps[values]
+            found = self._contents[values] = self._inputs.content(values, stamp)
+            is_sure = getattr(self._inputs, "is_sure", None)
+            self.doubtful = self.doubtful or (is_sure is not None and not is_sure(values, stamp))
         return found
 
     def prepare(self, wanted: Iterable[Values]) -> None:
@@ -69,12 +75,14 @@ class Seen:
         unknown = [values for values in wanted if values not in self._contents]
         if len(unknown) < 2 or self._inputs.at_once < 2:
             return  # whoever makes them asks
-        pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
-        try:
-            for _ in pool.map(self._content, unknown):
-                pass
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        together = getattr(self._inputs, "together", nullcontext)  # one client for all of them, where there is any
+        with together():
+            pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
+            try:
+                for _ in pool.map(self._content, unknown):
+                    pass
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def layout(self) -> Layout:
         """A family of all of them, on one axis."""
@@ -107,7 +115,8 @@ class Listing:
             if self._seen is None:
                 return  # nobody has looked yet; the first use does
             stamps = self._inputs.stamps()
-            if list(stamps.items()) != list(self._seen.stamps.items()) or None in stamps.values():
+            same = list(stamps.items()) == list(self._seen.stamps.items())
+            if not same or None in stamps.values() or self._seen.doubtful:
                 self._seen = self._made(stamps)
                 self._version += 1
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
+from persistable.connections import connection
 from persistable.errors import HttpFailed, InvalidName, MalformedFile
 from persistable.fileio.base import FileIO
 from persistable.secret import Secret, revealed
@@ -16,7 +19,7 @@ from persistable.source import content as contents
 from persistable.source.files import Keys, given
 from persistable.source.inputs import Values, changed, vanished
 from persistable.transfer.address import check_address, check_headers
-from persistable.transfer.fetch import Request, fetch, look
+from persistable.transfer.fetch import Request, fetch, look, new_client
 
 _GONE = (404, 410)
 
@@ -42,13 +45,20 @@ class Pages:
         self._headers = {name.lower(): value for name, value in (headers or {}).items()}
         self._timeout = timeout
         self._attempts = attempts
+        self._client = _Shared()
+        self._in_run = connection(new_client)
 
     def stamps(self) -> Mapping[Values, Any]:
         return dict.fromkeys(given(self._keys, self.fields))
 
+    def together(self) -> AbstractContextManager[Any]:
+        """Inside the block, all that is asked goes through one client, also from other threads."""
+        return self._client.used()
+
     def content(self, values: Values, stamp: Any) -> str:
         try:
-            return self._validator(look(self._request(values)), values) or self._fetched(values)
+            with self.together() as client:
+                return self._validator(look(self._request(values), client), values) or self._fetched(values, client)
         except HttpFailed as error:
             if error.status in _GONE:
                 raise vanished(self.shown(values)) from None
@@ -61,9 +71,9 @@ class Pages:
                 return f"{name.replace('_', '-')} {facts[name]} of {self.shown(values)}"
         return ""
 
-    def _fetched(self, values: Values) -> str:
+    def _fetched(self, values: Values, client: Any) -> str:
         with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
-            got = fetch(self._request(values), Path(folder), None, _quietly)
+            got = fetch(self._request(values), Path(folder), None, _quietly, client)
             assert got.path is not None
             with got.path.open("rb") as file:
                 return contents.digest_of(file)
@@ -71,7 +81,7 @@ class Pages:
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
         with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
             try:
-                got = fetch(self._request(values), Path(folder), None, _quietly)
+                got = fetch(self._request(values), Path(folder), None, _quietly, self._open_client())
             except HttpFailed as error:
                 if error.status in _GONE:
                     raise vanished(self.shown(values)) from None
@@ -87,6 +97,13 @@ class Pages:
                 except MalformedFile as error:
                     error.add_note(f"it is the input {self.shown(values)}")
                     raise
+
+    def _open_client(self) -> Any:
+        """That of the run, or of the generation, which closes it; None where neither is under way."""
+        try:
+            return self._in_run.open()
+        except RuntimeError:
+            return None
 
     def _request(self, values: Values) -> Request:
         url = self.shown(values)
@@ -112,7 +129,36 @@ class Pages:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_keys": ()}  # what reads one input needs no other
+        return {**self.__dict__, "_keys": (), "_client": None}  # what reads one input needs no other
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._client = _Shared()
+
+
+class _Shared:
+    """A client that is open while anybody uses it."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._users = 0
+        self._open: Any = None
+
+    @contextmanager
+    def used(self) -> Generator[Any]:
+        with self._turn:
+            if not self._users:
+                self._open = new_client()
+            self._users += 1
+            client = self._open
+        try:
+            yield client
+        finally:
+            with self._turn:
+                self._users -= 1
+                ended = not self._users
+            if ended:
+                client.close()
 
 
 def _quietly(_done: float, _total: float | None) -> None:

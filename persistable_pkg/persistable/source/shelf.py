@@ -6,7 +6,11 @@ template says otherwise, as a shell does, and so are unfinished writes.
 
 from __future__ import annotations
 
+import base64
+import io
+import itertools
 import os
+import re
 import struct
 import time
 from abc import ABC, abstractmethod
@@ -15,10 +19,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import InvalidName, StoreError
-from persistable.stores.base import Store, is_temporary
+from persistable.stores.base import Store, is_temporary, stat_many
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore
-from persistable.stores.remote import Files, Ranges
+from persistable.stores.remote import BLOCK, Files, Ranges
 from persistable.template import Template
 
 
@@ -41,8 +45,12 @@ class Shelf(ABC):
         """The stamp of one file. Raises FileNotFoundError."""
 
     @abstractmethod
-    def reading(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """The file, open. Raises FileNotFoundError, StoreError."""
+    def reading(self, path: str, stamp: Any = None) -> AbstractContextManager[BinaryIO]:
+        """The file, open. `stamp`: what a listing gave for it, which may save a question. Raises FileNotFoundError, StoreError."""
+
+    def md5_in(self, stamp: Any) -> str | None:
+        """The MD5 digest, hexadecimal, of the content that has this stamp, if the stamp may tell it."""
+        return None
 
     @abstractmethod
     def local(self, path: str) -> str | None:
@@ -155,7 +163,7 @@ class LocalShelf(Shelf):
         return _local_stamp(os.stat(self._name(path)), time.time_ns())
 
     @contextmanager
-    def reading(self, path: str) -> Generator[BinaryIO]:
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
         try:
             file = open(self._name(path), "rb", buffering=0)  # noqa: SIM115 - entered below, so that only its opening is in this block
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -211,6 +219,7 @@ class _Remote(Shelf):
     """What can only be listed from a folder downwards."""
 
     at_once = 16
+    """Contents on their way: each waits for an answer, and up to a block of each is in memory."""
 
     def found(self, template: Template) -> Iterator[tuple[str, Any]]:
         segments = segments_of(template)
@@ -241,9 +250,9 @@ class StoreShelf(_Remote):
             self.at_once = 1
 
     def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
-        for path in self.store.list(prefix):
-            found = self.store.stat(path)
-            if found is not None:
+        listed = self.store.list(prefix)
+        while paths := list(itertools.islice(listed, _STATS)):
+            for path, found in stat_many(self.store, paths).items():
                 yield path, None if found.stamp is None else (found.size, found.stamp)
 
     def stamp(self, path: str) -> Any:
@@ -253,7 +262,7 @@ class StoreShelf(_Remote):
         return None if found.stamp is None else (found.size, found.stamp)
 
     @contextmanager
-    def reading(self, path: str) -> Generator[BinaryIO]:
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
         with self.store.read(path) as file:
             yield file
 
@@ -292,10 +301,15 @@ class BucketShelf(_Remote):
             remote.fs.invalidate_cache()
             return _remote_stamp(remote.fs.info(self._place(path)), time.time())
 
+    def md5_in(self, stamp: Any) -> str | None:
+        return None if stamp is None else _md5_in(stamp[1])
+
     @contextmanager
-    def reading(self, path: str) -> Generator[BinaryIO]:
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
         with self.store.errors(path, writing=False):
-            file = self.store.remote.reader(self._place(path))
+            remote, place = self.store.remote, self._place(path)
+            small = stamp is not None and stamp[0] is not None and stamp[0] <= BLOCK
+            file = io.BytesIO(remote.get(place)) if small else remote.reader(place)  # whose size is known need not be looked at
         raw = getattr(file, "raw", None)
         if isinstance(raw, Ranges):
             raw.guard = lambda: self.store.errors(path, writing=False)
@@ -309,7 +323,10 @@ class BucketShelf(_Remote):
         return f"{root}/{path}" if root and path else root or path
 
 
-_TAGS = ("ETag", "etag", "generation", "version_id", "content_md5", "md5Hash", "checksum")
+_TAGS = ("md5Hash", "ETag", "etag", "generation", "version_id", "content_md5", "checksum")
+_STATS = 1000  # sizes asked for together
+_HEX_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_BASE64_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -323,3 +340,12 @@ def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
     seconds: Callable[[], float] | None = getattr(changed, "timestamp", None)
     when = seconds() if seconds is not None else changed
     return (size, when) if isinstance(when, int | float) and now - when > _COARSE / 1e9 else None
+
+
+def _md5_in(tag: Any) -> str | None:
+    """A tag is the MD5 of the content on S3, for what was uploaded in one part and not encrypted with a key of one's own, and on GCS."""
+    text = tag if isinstance(tag, str) else ""
+    found = _HEX_MD5.fullmatch(text)
+    if found is not None:
+        return found[1]
+    return base64.b64decode(text).hex() if _BASE64_MD5.fullmatch(text) else None

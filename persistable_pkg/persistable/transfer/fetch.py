@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,25 +61,38 @@ class Got(NamedTuple):
     facts: dict[str, Any]
 
 
-def fetch(request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]) -> Got:
-    """Get the body into a file in `folder`, going on with what an earlier call left there. Raises HttpFailed, MissingExtra."""
-    with _exchanging(request, folder, known, progress) as exchange:
+def fetch(request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any = None) -> Got:
+    """Get the body into a file in `folder`, going on with what an earlier call left there. Raises HttpFailed, MissingExtra.
+
+    client: what `new_client` gave, whose connections are used; by default one for this call.
+    """
+    with _exchanging(request, folder, known, progress, client) as exchange:
         return _retried(request, exchange.attempt)
 
 
-def look(request: Request) -> dict[str, Any]:
-    """Facts of the answer (``etag``, ``last_modified``...), as far as there are any, without its body. Raises HttpFailed, MissingExtra."""
-    with _exchanging(request, Path(), None, lambda _done, _total: None) as exchange:
+def look(request: Request, client: Any = None) -> dict[str, Any]:
+    """Facts of the answer (``etag``, ``last_modified``...), as far as there are any, without its body; otherwise as `fetch`."""
+    with _exchanging(request, Path(), None, lambda _done, _total: None, client) as exchange:
         return _retried(request, exchange.look)
+
+
+def new_client() -> Any:
+    """An HTTP client for many requests, from any thread, which keeps its connections between them. Close it. Raises MissingExtra."""
+    httpx: Any = need("httpx", "httpx", "http", "HttpGet")
+    return httpx.Client(follow_redirects=True, event_hooks={"request": [_guarded]})
+
+
+def _guarded(request: Any) -> None:
+    request.extensions["guard"](request)
 
 
 @contextmanager
 def _exchanging(
-    request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]
+    request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any
 ) -> Generator[_Exchange]:
     need("httpx", "httpx", "http", "HttpGet")
-    with redacted_logs(*_LOGGERS), _Exchange(request, folder, known, progress) as exchange:
-        yield exchange
+    with redacted_logs(*_LOGGERS), nullcontext(client) if client is not None else new_client() as used:
+        yield _Exchange(request, folder, known, progress, used)
 
 
 def _retried(request: Request, attempt_once: Callable[[], ResultT]) -> ResultT:
@@ -114,9 +127,9 @@ def _retried(request: Request, attempt_once: Callable[[], ResultT]) -> ResultT:
 class _Exchange:
     """The attempts at one request, and what they leave in the folder for each other."""
 
-    def __init__(self, request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None]) -> None:
-        import httpx
-
+    def __init__(
+        self, request: Request, folder: Path, known: Known | None, progress: Callable[[float, float | None], None], client: Any
+    ) -> None:
         self._request = request
         self._known = known
         self._progress = progress
@@ -124,14 +137,17 @@ class _Exchange:
         self._state = folder / "body.json"
         self._decoded = folder / "decoded"
         self._origin: tuple[str, str, int | None] | None = None
-        auth = httpx.BasicAuth(*request.auth) if request.auth else None
-        self._client = httpx.Client(auth=auth, timeout=request.timeout, follow_redirects=True, event_hooks={"request": [self._guard]})
+        self._client = client
 
-    def __enter__(self) -> _Exchange:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+    def _asked(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
+        return self._client.stream(  # type: ignore[no-any-return]
+            method,
+            self._request.url,
+            headers=headers,
+            auth=self._request.auth,
+            timeout=self._request.timeout,
+            extensions={"guard": self._guard},  # they stay with the request where it is redirected
+        )
 
     def attempt(self) -> Got:
         """One try at the body."""
@@ -170,10 +186,12 @@ class _Exchange:
         headers = {"accept-encoding": "gzip", **self._request.headers}
         for method in ("HEAD", "GET"):
             self._origin = None
-            with self._client.stream(method, self._request.url, headers=headers) as response:
+            with self._asked(method, headers) as response:
                 if method == "HEAD" and response.status_code not in self._request.expect:
                     continue
                 self._check_status(response, resuming=False)
+                if method == "HEAD":
+                    response.read()  # nothing: so that the connection can be used again
                 return self._facts(response)
         raise AssertionError("the last of them returns or raises")
 
@@ -188,7 +206,7 @@ class _Exchange:
         elif self._known is not None:
             headers |= {"if-none-match": self._known.etag} if self._known.etag else {}
             headers |= {"if-modified-since": self._known.last_modified} if self._known.last_modified else {}
-        with self._client.stream("GET", self._request.url, headers=headers) as response:
+        with self._asked("GET", headers) as response:
             facts = self._facts(response)
             if response.status_code == 304 and state is None and self._known is not None:
                 return Got(None, facts)
