@@ -33,6 +33,12 @@ def find_record(store: Store, place: Place) -> Record | None:
 
 def parsed(store: Store, place: Place, data: bytes) -> Record | None:
     """The record in `data`, which was read at `place`, as `find_record` gives it."""
+    record = named(store, place, data)
+    return record if record is None or isinstance(place, Key) or missing_file(store, record) is None else None
+
+
+def named(store: Store, place: Place, data: bytes) -> Record | None:
+    """As `parsed`, whatever has become of the files that the record names."""
     own = place if isinstance(place, Key) else None
     try:
         record = Record.parse(data, own)
@@ -41,9 +47,7 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
         if heal is None or not heal(place.path + SUFFIX, partial(_is_record, own)):
             raise
         return find_record(store, place)  # of which there is a sound copy
-    if own is not None:
-        return record
-    return record if record.key == place.key and missing_file(store, record) is None else None
+    return record if own is not None or record.key == place.key else None
 
 
 def _is_record(key: Key | None, file: Any) -> bool:

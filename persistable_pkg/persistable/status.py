@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 from persistable import claims, holdings
 from persistable.errors import PayloadCorrupted
-from persistable.key import Key, Place
+from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store, stat_many
 
@@ -79,67 +79,85 @@ class Found(NamedTuple):
     why: str
 
 
+PORTION = 5000
+"""So many records are in memory at once."""
+
+
 def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
-    """What the stores hold at these places, each store asked once for all its records."""
+    """What the stores hold at these places, each store asked for the records of thousands at once."""
     by_store: dict[str, tuple[Store, list[int]]] = {}
+    urls: dict[int, str] = {}
     for index, (_, store) in enumerate(places):
-        by_store.setdefault(store.url, (store, []))[1].append(index)
+        url = urls.get(id(store)) or urls.setdefault(id(store), store.url)
+        by_store.setdefault(url, (store, []))[1].append(index)
     found: dict[int, Found] = {}
     for store, indices in by_store.values():
-        records = store.get_many([places[index][0].path + SUFFIX for index in indices])
-        read = _Read(store, [(places[index][0], records.get(places[index][0].path + SUFFIX)) for index in indices])
-        absent: list[int] = []
-        for index in indices:
-            judged = _judged(read.of(places[index][0]), store, read)
-            if judged is None:
-                absent.append(index)
-            else:
-                found[index] = judged
-        failures = store.get_many([places[index][0].path + FAILED_SUFFIX for index in absent]) if absent else {}
-        for index in absent:
-            place = places[index][0]
-            data = failures.get(place.path + FAILED_SUFFIX)
-            failed = data is not None and holdings.failure_in(data, place) is not None
-            found[index] = Found(False, failed, None, "its last attempt failed" if failed else "nothing is stored")
+        for first in range(0, len(indices), PORTION):
+            portion = indices[first : first + PORTION]
+            found.update(zip(portion, _found_in(store, [places[index][0] for index in portion]), strict=True))
     return [found[index] for index in range(len(places))]
 
 
+def _found_in(store: Store, places: list[Place]) -> list[Found]:
+    read = _Read(store, places)
+    found = [read.found(place) for place in places]
+    absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
+    failures = store.get_many(absent) if absent else {}
+    return [judged or _never(failures, place) for place, judged in zip(places, found, strict=True)]
+
+
+def _never(failures: dict[str, bytes], place: Place) -> Found:
+    data = failures.get(place.path + FAILED_SUFFIX) if failures else None
+    failed = data is not None and holdings.failure_in(data, place) is not None
+    return _FAILED if failed else _NOTHING
+
+
+_NOTHING = Found(False, False, None, "nothing is stored")
+_FAILED = Found(False, True, None, "its last attempt failed")
+
+
 class _Read:
-    """Records that were read together; the sizes of all their files are asked for at once."""
+    """The records at some places, read together; the sizes of all their files are asked for at once."""
 
-    def __init__(self, store: Store, read: Iterable[tuple[Place, bytes | None]]) -> None:
-        self._records: dict[Place, Record | str | None] = {place: _parsed(store, place, data) for place, data in read}
-        files = {record.key: record.files for record in self._records.values() if isinstance(record, Record)}
-        found = stat_many(store, [file.path for each in files.values() for file in each])
-        sizes = {path: stat.size for path, stat in found.items()}
-        self._sound = {key for key, each in files.items() if all(sizes.get(file.path) == file.size for file in each)}
+    def __init__(self, store: Store, places: Sequence[Place]) -> None:
+        paths = [place.path + SUFFIX for place in places]
+        data = store.get_many(paths)
+        self._store = store
+        self._records = {place: _named(store, place, data[path]) for place, path in zip(places, paths, strict=True) if path in data}
+        files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]
+        self._stats = stat_many(store, files) if files else {}
 
-    def of(self, place: Place) -> Record | str | None:
-        """What was read at `place`; None for nothing, or for that of another."""
-        return self._records[place]
+    def of(self, place: Place) -> tuple[Record | str | None, str | None]:
+        """The record at `place`, or that it is damaged, None for nothing or that of another; and what is wrong with its files."""
+        record = self._records.get(place)
+        if not isinstance(record, Record) or self._is_sound(record):
+            return record, None
+        wrong = holdings.missing_file(self._store, record)
+        if wrong is not None and place.__class__ is Placed:
+            return None, None  # the file there is another than was written
+        return record, wrong
 
-    def wrong(self, store: Store, record: Record) -> str | None:
-        """What is wrong with the files of `record`."""
-        return None if record.key in self._sound else holdings.missing_file(store, record)
+    def _is_sound(self, record: Record) -> bool:
+        stats = self._stats
+        return all((stat := stats.get(path)) is not None and stat.size == size for _, path, size, *_ in record.head["files"])
+
+    def found(self, place: Place) -> Found | None:
+        """What the record says of its payload; None where there is none."""
+        record, wrong = self.of(place)
+        if record is None:
+            return None
+        if isinstance(record, str):
+            return Found(False, False, record, "its record is damaged")
+        if wrong is not None:
+            return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
+        return Found(True, False, record.attempt_token, "stored")
 
 
-def _parsed(store: Store, place: Place, data: bytes | None) -> Record | str | None:
+def _named(store: Store, place: Place, data: bytes) -> Record | str | None:
     try:
-        return holdings.parsed(store, place, data) if data is not None else None
+        return holdings.named(store, place, data)
     except PayloadCorrupted:
         return holdings.DAMAGED
-
-
-def _judged(record: Record | str | None, store: Store, read: _Read) -> Found | None:
-    """What a record says of its payload; None where there is none."""
-    if record is None:
-        return None
-    if isinstance(record, str):
-        return Found(False, False, record, "its record is damaged")
-    wrong = read.wrong(store, record)
-    if wrong is not None:
-        return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
-    return Found(True, False, record.attempt_token, "stored")
 
 
 class Seen(NamedTuple):
@@ -153,82 +171,92 @@ class Seen(NamedTuple):
 def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
     """The status of each of `nodes` in its store, else in `store`, as `status_of` gives it; a store is asked once for all its records."""
     default: list[Store] = [store] if store is not None else []  # found once, where it is needed at all
-    places: list[tuple[Any, Store]] = []
+    lookup = _Lookup()
+    asked: list[_Asked] = []
     for node in nodes:
         if node._store is None and not default:
             default.append(node.store)
-        places.append((node, node._store or default[0]))
-    lookup = _Lookup()
-    lookup.look(places)
-    return [lookup.seen(node, store) for node, store in places]
+        asked.append(lookup.asked(node, node._store or default[0]))
+    lookup.look(asked)
+    return [lookup.known[each.id] for each in asked]
+
+
+class _Asked(NamedTuple):
+    """A node in a store; `id` is the URL of the store and the place."""
+
+    node: Any
+    store: Store
+    id: tuple[str, Place]
 
 
 class _Lookup:
-    """What is known so far of payloads in stores, by URL of the store and key."""
+    """What is known so far of payloads in stores, by URL of the store and place."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Place], Seen] = {}
+        self.known: dict[tuple[str, Place], Seen] = {}
+        self._urls: dict[int, tuple[str, Store]] = {}
 
-    def seen(self, node: Any, store: Store) -> Seen:
-        return self._known[store.url, node.place]
+    def asked(self, node: Any, store: Store) -> _Asked:
+        url = self._urls.get(id(store)) or self._urls.setdefault(id(store), (store.url, store))
+        return _Asked(node, store, (url[0], node.place))
 
-    def look(self, places: Sequence[tuple[Any, Store]]) -> None:
+    def look(self, asked: Sequence[_Asked]) -> None:
         """Look up these and, of what is absent, whatever is upstream and may have failed."""
-        levels: list[list[tuple[Any, Store]]] = []
-        while places := self._unknown(places):
-            for store, nodes in _by_store(places):
-                self._look_in(store, nodes)
-            absent = [(node, store) for node, store in places if self.seen(node, store).status is Status.ABSENT]
-            levels.append(absent)
-            places = [(source, source._store or store) for node, store in absent for source in node.upstream.values()]
+        levels: list[list[tuple[_Asked, list[_Asked]]]] = []
+        while unknown := {each.id: each for each in asked if each.id not in self.known}:
+            by_store: dict[str, tuple[Store, list[_Asked]]] = {}
+            for each in unknown.values():
+                by_store.setdefault(each.id[0], (each.store, []))[1].append(each)
+            for store, some in by_store.values():
+                self._look_in(store, some)
+            absent = [each for each in unknown.values() if self.known[each.id].status is Status.ABSENT]
+            levels.append(
+                [
+                    (each, [self.asked(source, source._store or each.store) for source in each.node.upstream.values()])
+                    for each in absent
+                    if each.node.upstream
+                ]
+            )
+            asked = [source for _, sources in levels[-1] for source in sources]
         for absent in reversed(levels):
-            for node, store in absent:
-                upstream = [self.seen(source, source._store or store).status for source in node.upstream.values()]
-                if Status.FAILED in upstream or Status.BLOCKED in upstream:
-                    self._known[store.url, node.place] = Seen(Status.BLOCKED)
+            for each, sources in absent:
+                if any(self.known[source.id].status in (Status.FAILED, Status.BLOCKED) for source in sources):
+                    self.known[each.id] = Seen(Status.BLOCKED)
 
-    def _unknown(self, places: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
-        found = {(store.url, node.place): (node, store) for node, store in places}
-        return [place for known, place in found.items() if known not in self._known]
-
-    def _look_in(self, store: Store, nodes: list[Any]) -> None:
-        for node in [node for node in nodes if node._external]:
-            self._known[store.url, node.place] = Seen(status_of(node, store))
-        nodes = [node for node in nodes if not node._external]
-        records = store.get_many([node.place.path + SUFFIX for node in nodes])
-        read = _Read(store, [(node.place, records.get(node.place.path + SUFFIX)) for node in nodes])
-        absent: list[Any] = []
-        for node in nodes:
-            found = _seen_record(read.of(node.place), node, store, read)
+    def _look_in(self, store: Store, asked: list[_Asked]) -> None:
+        for node, _, known in [each for each in asked if each.node._external]:
+            self.known[known] = Seen(status_of(node, store))
+        asked = [each for each in asked if not each.node._external]
+        read = _Read(store, [each.id[1] for each in asked])
+        absent: list[_Asked] = []
+        for each in asked:
+            found = _seen_record(*read.of(each.id[1]), each.node)
             if found is None:
-                absent.append(node)
+                absent.append(each)
             else:
-                self._known[store.url, node.place] = found
-        failures = store.get_many([node.place.path + FAILED_SUFFIX for node in absent]) if absent else {}
-        claimed = claims.claimed_among(store, [node.place.path for node in absent]) if absent else set[str]()
-        for node in absent:
-            self._known[store.url, node.place] = _without_record(node.place, store, claimed, failures)
-
-
-def _by_store(places: Sequence[tuple[Any, Store]]) -> list[tuple[Store, list[Any]]]:
-    found: dict[str, tuple[Store, list[Any]]] = {}
-    for node, store in places:
-        found.setdefault(store.url, (store, []))[1].append(node)
-    return list(found.values())
+                self.known[each.id] = found
+        places = [each.id[1] for each in absent]
+        failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}
+        claimed = claims.claimed_among(store, [place.path for place in places]) if absent else set[str]()
+        for each, place in zip(absent, places, strict=True):
+            self.known[each.id] = _without_record(place, store, claimed, failures)
 
 
 def _without_record(place: Place, store: Store, claimed: set[str], failures: dict[str, bytes]) -> Seen:
-    if place.path in claimed and claims.holder_of(store, place.path) is not None:
+    if claimed and place.path in claimed and claims.holder_of(store, place.path) is not None:
         return Seen(Status.RUNNING)
-    data = failures.get(place.path + FAILED_SUFFIX)
+    data = failures.get(place.path + FAILED_SUFFIX) if failures else None
     failure = holdings.failure_in(data, place) if data is not None else None
-    return Seen(Status.FAILED, failure=failure) if failure is not None else Seen(Status.ABSENT)
+    return Seen(Status.FAILED, failure=failure) if failure is not None else _ABSENT
 
 
-def _seen_record(record: Record | str | None, node: Any, store: Store, read: _Read) -> Seen | None:
+_ABSENT = Seen(Status.ABSENT)
+
+
+def _seen_record(record: Record | str | None, wrong: str | None, node: Any) -> Seen | None:
     if record is None:
         return None
-    if isinstance(record, str) or read.wrong(store, record) is not None:
+    if isinstance(record, str) or wrong is not None:
         return Seen(Status.CORRUPT)
     made_by = record.code
     same = made_by is not None and made_by["quick"] and made_by["quick"] == node._code().quick

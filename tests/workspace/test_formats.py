@@ -252,7 +252,7 @@ def test_ids_of_several_parts(tmp_path: Path) -> None:
     assert list(ws.incomplete()) == [("eve", "1")]
     assert ws["anna", "2"].both == 32
     assert ws["anna", 2].both == 32
-    assert ws.run().counts["done"] == 5  # of both sessions of anna, `older` is the same node at two places
+    assert ws.run().counts["done"] == 6  # of both sessions of anna, `older` is the same node at two places
     assert calls() == ["plus-1-2", "plus-1-30", "plus-1-40", "plus-2-30", "plus-30-1", "plus-30-1", "plus-40-1"]
     assert sorted(path.relative_to(tmp_path / "both").as_posix() for path in (tmp_path / "both").rglob("*.json")) == [
         "1/anna.json",

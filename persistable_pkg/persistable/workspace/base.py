@@ -84,7 +84,8 @@ class Workspace(Mapping[Any, W], Generic[W]):
         missing = self._missing(values)
         if missing:
             raise unknown(repr(self), workflow_id, self.layout.fields, missing, self)
-        return self._bound(values, None)
+        workflow: W = bound(self.layout.workflow, Entry(self.store, self.layout, self._files, values, None), id_of(values))
+        return workflow
 
     def __contains__(self, workflow_id: object) -> bool:
         try:
@@ -112,11 +113,6 @@ class Workspace(Mapping[Any, W], Generic[W]):
             if not files.exists(own):
                 found.append(f"the seed {name} is missing: there is no {files.shown(own)}")
         return found
-
-    def _bound(self, values: Values, snapshot: Snapshot | None) -> W:
-        layout = self.layout
-        workflow: W = bound(layout.workflow, Entry(self.store, layout, self._files, values, snapshot), id_of(values))
-        return workflow
 
     def _listing(self) -> Listing:
         return Listing(self.layout.fields, self._files, self.layout.id_seeds)
@@ -176,26 +172,37 @@ class Workspace(Mapping[Any, W], Generic[W]):
         for name in names:
             self._check_node(name)
         names = names or self.layout.steps
-        return [workflow.node(name) for _, workflow in self.workflows(ids, names) for name in names]
+        snapshot = self._snapshot(names, ids)
+        found: list[Any] = []
+        for values in snapshot.ids:
+            nodes = snapshot.nodes(values)
+            found.extend([nodes[name] for name in names])
+        return found
 
     def workflows(self, ids: Iterable[Any] | None = None, names: Iterable[str] | None = None) -> Iterator[tuple[Any, W]]:
         """Id and workflow, of all ids or of `ids`, over the seeds as they are at one time: looked at together, and not again.
 
         names: of the nodes that will be asked for; seeds that these do not depend on are not read.
         """
+        layout = self.layout
+        snapshot = self._snapshot(list(names) if names is not None else layout.workflow._recipe.members, ids)  # pyright: ignore[reportPrivateUsage]
+        for values in snapshot.ids:
+            workflow: W = bound(layout.workflow, Entry(self.store, layout, self._files, values, snapshot), id_of(values))
+            yield id_of(values), workflow
+
+    def _snapshot(self, names: Iterable[str], ids: Iterable[Any] | None) -> Snapshot:
         listing = self._listing()
-        if ids is None:
-            chosen = listing.ids
-        else:
-            chosen = [values_of(self.layout.fields, each, type(self).__name__) for each in ids]
-            known = set(listing.ids)
-            for values in chosen:
-                if values not in known:
-                    missing = self._missing(values) or ["it has come a moment ago"]
-                    raise unknown(repr(self), id_of(values), self.layout.fields, missing, map(id_of, listing.ids))
-        snapshot = Snapshot(self.layout, self._files, listing, chosen, list(names) if names is not None else None)
+        chosen = listing.ids if ids is None else self._known(ids, listing)
+        return Snapshot(self.store, self.layout, self._files, listing, chosen, names)
+
+    def _known(self, ids: Iterable[Any], listing: Listing) -> list[Values]:
+        chosen = [values_of(self.layout.fields, each, type(self).__name__) for each in ids]
+        known = set(listing.ids)
         for values in chosen:
-            yield id_of(values), self._bound(values, snapshot)
+            if values not in known:
+                missing = self._missing(values) or ["it has come a moment ago"]
+                raise unknown(repr(self), id_of(values), self.layout.fields, missing, map(id_of, listing.ids))
+        return chosen
 
     def _check_node(self, name: str) -> None:
         members = self.layout.workflow._recipe.members  # pyright: ignore[reportPrivateUsage]

@@ -2,55 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from persistable.source.inputs import Values
 from persistable.stores.base import Store
 from persistable.workspace.files import SeedFiles
 from persistable.workspace.ids import Listing, id_of, part
-from persistable.workspace.inputs import FileSeed, GivenSeed
+from persistable.workspace.inputs import FileSeed, FileSeeds, GivenSeed
 from persistable.workspace.layout import Layout
 from persistable.workspace.recipe import Slot
+from persistable.workspace.seeds import Seed
 from persistable.workspace.workflow import Binding, unstored
 
 
 class Snapshot:
-    """The seeds of many ids as they are at one time, each looked at once.
+    """The seeds of many ids as they are at one time, each looked at once, and the nodes of these ids.
 
-    names: of the nodes that will be asked for, None for all. Raises InputVanished for a seed of all ids that is missing.
+    names: of the nodes that will be asked for; seeds that these do not depend on are not read. Raises InputVanished for a seed that goes
+    meanwhile.
     """
 
     def __init__(
-        self, layout: Layout, files: Mapping[str, SeedFiles], listing: Listing, ids: list[Values], names: list[str] | None
+        self, store: Store, layout: Layout, files: Mapping[str, SeedFiles], listing: Listing, ids: list[Values], names: Iterable[str]
     ) -> None:
+        self.listing = listing
+        self.ids = ids
+        self._store = store
+        self._layout = layout
         self._files = files
-        lines = layout.workflow._recipe.lines  # pyright: ignore[reportPrivateUsage]
-        wanted = None if names is None else frozenset[str]().union(*[lines[name].seeds for name in names])
+        self._kinds = layout.workflow._kinds  # pyright: ignore[reportPrivateUsage]
+        self._moulds = layout.workflow._moulds  # pyright: ignore[reportPrivateUsage]
+        self._lines = layout.workflow._recipe.needed(*names)  # pyright: ignore[reportPrivateUsage]
         self._contents: dict[str, dict[Values, str]] = {}
-        self._nodes: dict[tuple[str, Values], FileSeed] = {}
-        for name, seed in files.items():
-            if wanted is not None and name not in wanted:
+        self._seeds: dict[str, FileSeeds] = {}
+        self._shared: dict[tuple[str, Values], Any] = {}
+        for name in [line.slot for line in self._lines if isinstance(line.template, Seed)]:
+            seed = files.get(str(name))
+            if seed is None:
                 continue
-            stamps = listing.stamps.get(name, {})
+            stamps = listing.stamps.get(seed.name, {})
             if not seed.fields:
                 stamps = {(): seed.stamp(())} if seed.exists(()) else {}
             own = dict.fromkeys(part(layout.fields, values, seed.fields) for values in ids)
-            self._contents[name] = seed.contents([(values, stamps[values]) for values in own if values in stamps])
+            self._contents[seed.name] = seed.contents([(values, stamps[values]) for values in own if values in stamps])
+            self._seeds[seed.name] = FileSeeds(seed, self._kinds[seed.name])
 
-    def looked_at(self, name: str) -> bool:
+    def missing(self) -> set[str]:
+        """The seeds of all ids that are not there, and have no default."""
+        return {
+            name for name in self._contents if not self._files[name].fields and () not in self._contents[name] and not self._default(name)
+        }
+
+    def _default(self, name: str) -> bool:
+        return self._layout.workflow._seed_members[name].has_default  # pyright: ignore[reportPrivateUsage]
+
+    def nodes(self, values: Values) -> dict[Slot, Any]:
+        """The nodes of one id, and all that they are made from. Raises InputVanished where a seed is missing."""
+        nodes: dict[Slot, Any] = {}
+        for slot, template, _, _ in self._lines:
+            if isinstance(template, Seed):
+                nodes[slot] = self.seed(str(slot), values)
+            else:
+                nodes[slot] = placed(self._store, self._layout, slot, values, self._moulds[slot].node(nodes))
+        return nodes
+
+    def covers(self, name: str) -> bool:
         """Whether that seed was looked at."""
         return name in self._contents
 
-    def node(self, name: str, values: Values, kind: Any) -> FileSeed | None:
-        """The node of a seed; None where its file was not there, or not looked at."""
-        known = self._nodes.get((name, values))
+    def seed(self, name: str, values: Values) -> Any:
+        """The node of a seed of one id. Raises InputVanished where it is missing."""
+        files = self._files.get(name)
+        fields = files.fields if files is not None else ()
+        own = part(self._layout.fields, values, fields)
+        if len(own) == len(values):
+            return self._made(name, files, own)
+        known = self._shared.get((name, own))  # of several ids
         if known is None:
-            content = self._contents.get(name, {}).get(values)
-            if content is None:
-                return None
-            known = self._nodes[name, values] = FileSeed(self._files[name], values, content, kind)
+            known = self._shared[name, own] = self._made(name, files, own)
         return known
+
+    def _made(self, name: str, files: SeedFiles | None, own: Values) -> Any:
+        content = self._contents.get(name, {}).get(own)
+        if content is not None:
+            return self._seeds[name].node(own, content)
+        if files is None or self._default(name):
+            return GivenSeed(name, self._layout.workflow._seed_members[name].default)  # pyright: ignore[reportPrivateUsage]
+        return FileSeed(files, own, files.content(own, files.stamp(own)), self._kinds[name])
+
+
+def placed(store: Store, layout: Layout, slot: Slot, values: Values, node: Any) -> Any:
+    """`node`, just made, where its template says, in its format; one without a template as one that is not stored."""
+    if not isinstance(slot, str) or slot not in layout.templates:
+        return unstored(node, store)
+    node._to = layout.path(slot, values)
+    node._store = store
+    node.io = layout.formats[slot]
+    return node
 
 
 class Entry(Binding):
@@ -70,13 +119,11 @@ class Entry(Binding):
         files = self._files.get(name)
         if files is None:
             return before if before is not None else GivenSeed(name, member.default)
+        if self._snapshot is not None and self._snapshot.covers(name):
+            return before if before is not None else self._snapshot.seed(name, self._values)
         own = part(self._layout.fields, self._values, files.fields)
         kind = self._layout.workflow._kinds[name]  # pyright: ignore[reportPrivateUsage]
-        looked_at = self._snapshot is not None and self._snapshot.looked_at(name)
-        found = self._snapshot.node(name, own, kind) if self._snapshot is not None and looked_at else None
-        if found is not None:
-            return found
-        if member.has_default and (looked_at or not files.exists(own)):
+        if member.has_default and not files.exists(own):
             return before if isinstance(before, GivenSeed) else GivenSeed(name, member.default)
         return self._looked_at(name, files, own, before, kind)
 
@@ -91,15 +138,8 @@ class Entry(Binding):
         return FileSeed(files, values, content, kind)
 
     def placed(self, slot: Slot, node: Any) -> Any:
-        """`node` where its template says, in its format; one without a template as one that is not stored."""
-        template = self._layout.templates.get(slot) if isinstance(slot, str) else None
-        if template is None:
-            return unstored(node, self._store)
-        own = part(self._layout.fields, self._values, template.fields)
-        placed = node._put_at(template.format(**dict(zip(template.fields, own, strict=True))))
-        placed._store = self._store
-        placed.io = self._layout.formats[str(slot)]
-        return placed
+        """`node` where it belongs."""
+        return placed(self._store, self._layout, slot, self._values, node)
 
     def words(self) -> str:
         """The id."""

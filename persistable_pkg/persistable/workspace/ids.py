@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from persistable.errors import InvalidName, UnknownMember
@@ -21,8 +22,13 @@ def values_of(fields: tuple[str, ...], workflow_id: Any, where: str) -> Values:
             f"an id of {where} is {wanted}, not {workflow_id!r:.60}", axis=", ".join(fields), label=workflow_id, nearest=None
         )
     for field, value in zip(fields, values, strict=True):
-        Template(f"{{{field}}}").format(**{field: value})
+        _alone(field).format(**{field: value})
     return tuple(map(str, values))
+
+
+@cache
+def _alone(field: str) -> Template:
+    return Template(f"{{{field}}}")
 
 
 def id_of(values: Values) -> Any:
@@ -32,6 +38,8 @@ def id_of(values: Values) -> Any:
 
 def part(fields: tuple[str, ...], values: Values, of: tuple[str, ...]) -> Values:
     """Those of the values, by field, that the fields `of` have."""
+    if of == fields:
+        return values
     return tuple([values[fields.index(field)] for field in of])
 
 

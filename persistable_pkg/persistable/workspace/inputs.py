@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from blake3 import blake3
+
 from persistable.core import Persistable
 from persistable.errors import InputVanished, MalformedFile
 from persistable.fileio.pickle import PickleFileIO
+from persistable.key import DIGEST_BYTES, Key, beginning
+from persistable.params.canonical import encode
+from persistable.params.watching import Snapshot, capture
 from persistable.source.inputs import Values
 from persistable.workspace.files import SeedFiles
 from persistable.workspace.scalars import KINDS
@@ -59,6 +64,38 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         except InputVanished as error:
             return str(error)
         return "" if found == self.params.content else f"{self._files.shown(self._values)} has other content now"
+
+
+class FileSeeds:
+    """Makes the nodes of one seed, of which only values and content differ: the rest is worked out once."""
+
+    def __init__(self, files: SeedFiles, kind: Any) -> None:
+        model = FileSeed(files, (), _MODEL, kind)
+        raw, snapshot = capture(model.params, "", [])
+        before, self._after = raw.split(encode(_MODEL))
+        self._before = beginning(model.payload_name, model.version) + before
+        self._rows = snapshot.rows
+        self._name = model.payload_name
+        self._read_by = model.params.read_by
+        self._same = dict(model.__dict__)
+
+    def node(self, values: Values, content: str) -> FileSeed:
+        """The seed of these values, which has that content."""
+        node: FileSeed = object.__new__(FileSeed)
+        state = node.__dict__
+        state.update(self._same)
+        state["params"] = FileSeedParams(self._name, content, self._read_by)
+        state["_snapshot"] = Snapshot(
+            tuple([(name, content, raw) if name == "content" else (name, was, raw) for name, was, raw in self._rows]), None
+        )
+        state["_values"] = values
+        state["_upstream"] = {}
+        state["key"] = Key(self._name, blake3(self._before + encode(content) + self._after).hexdigest(DIGEST_BYTES))
+        return node
+
+
+_MODEL = 64 * "f"
+"""Stands for a content, and is none."""
 
 
 @dataclass(frozen=True)

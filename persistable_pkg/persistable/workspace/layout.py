@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 from persistable.errors import InvalidName, UnknownFormat, WorkflowError
 from persistable.fileio.base import FileIO
 from persistable.params.building import nearest
+from persistable.source.inputs import Values
 from persistable.template import Template
 from persistable.workspace.formats import format_of_node, format_of_seed
+from persistable.workspace.ids import part
 from persistable.workspace.workflow import Workflow
 
 
@@ -60,6 +62,11 @@ class Layout:
         self._check_fields()
         self._check_overlaps()
         self.formats = {name: self._format(name, place) for name, place in places.items()}
+
+    def path(self, name: str, values: Values) -> str:
+        """Where the node `name` of the id with these values lies. Raises InvalidName for values that can be no part of a path."""
+        template = self.templates[name]
+        return template.format(**dict(zip(template.fields, part(self.fields, values, template.fields), strict=True)))
 
     def _check_names(self, places: Mapping[str, Stored], seeds: Mapping[str, Any]) -> None:
         members, workflow = self._recipe.members, self.workflow.__name__

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from persistable import graph
 from persistable.core import Persistable
-from persistable.errors import InputError, PersistableError
+from persistable.errors import PersistableError
 from persistable.graph.words import COLOURS, OTHER
 from persistable.status import Status, seen_of
-from persistable.workspace.ids import text_of
+from persistable.workspace.ids import id_of, text_of
 from persistable.workspace.inputs import FileSeed
 from persistable.workspace.recipe import Slot
 from persistable.workspace.workflow import Binding, Workflow, bound, unstored
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from persistable.graph import Graph
     from persistable.workspace.base import Workspace
 
-BATCH = 1000
+BATCH = 2000
 """So many ids are looked up at once."""
 SHOWN = 40
 """So many ids are in a table for people."""
@@ -38,7 +38,7 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
         self,
         fields: tuple[str, ...],
         columns: tuple[str, ...],
-        rows: Mapping[Any, Mapping[str, Status]],
+        rows: Mapping[Any, Sequence[Status]],
         incomplete: Mapping[Any, list[str]],
     ) -> None:
         self.fields = fields
@@ -47,7 +47,10 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
         self._rows = rows
 
     def __getitem__(self, workflow_id: Any) -> Mapping[str, Status]:
-        return self._rows[workflow_id]
+        return self._row(self._rows[workflow_id])
+
+    def _row(self, statuses: Sequence[Status]) -> Mapping[str, Status]:
+        return dict(zip(self.columns, statuses, strict=True))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._rows)
@@ -58,7 +61,7 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
     @property
     def counts(self) -> dict[str, Counter[Status]]:
         """For each seed and stored node, how many ids have which status."""
-        return {name: Counter(row[name] for row in self._rows.values()) for name in self.columns}
+        return {name: Counter(row[number] for row in self._rows.values()) for number, name in enumerate(self.columns)}
 
     def to_frame(self) -> Any:
         """A pandas DataFrame: a row for each id, which is the index, a column for each name; the statuses as text."""
@@ -69,20 +72,22 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
             index: Any = pd.MultiIndex.from_tuples(ids, names=list(self.fields))
         else:
             index = pd.Index(ids, name="/".join(self.fields), dtype=object)
-        return pd.DataFrame({name: [row[name].value for row in self._rows.values()] for name in self.columns}, index=index)
+        return pd.DataFrame(
+            {name: [row[number].value for row in self._rows.values()] for number, name in enumerate(self.columns)}, index=index
+        )
 
     def __str__(self) -> str:
         table: list[tuple[str, ...]] = [("/".join(self.fields), *self.columns)]
-        table += [(text_of(each), *[row[name].value for name in self.columns]) for each, row in self._first()]
+        table += [(text_of(each), *[status.value for status in row]) for each, row in self._first()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
         return "\n".join([*lines, *self._rest()])
 
     def __repr__(self) -> str:
-        counts = Counter(status for row in self._rows.values() for status in row.values())
+        counts = Counter(status for row in self._rows.values() for status in row)
         return f"<Overview of {len(self)} ids: {', '.join(f'{number} {status.value}' for status, number in counts.items()) or 'nothing'}>"
 
-    def _first(self) -> list[tuple[Any, Mapping[str, Status]]]:
+    def _first(self) -> list[tuple[Any, Sequence[Status]]]:
         return [row for row, _ in zip(self._rows.items(), range(SHOWN), strict=False)]
 
     def _rest(self) -> list[str]:
@@ -92,7 +97,7 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(name)}</th>" for name in ("/".join(self.fields), *self.columns))
         rows = "".join(
-            f"<tr><td>{escape(text_of(each))}</td>{''.join(f'<td>{badge(row[name].value)}</td>' for name in self.columns)}</tr>"
+            f"<tr><td>{escape(text_of(each))}</td>{''.join(f'<td>{badge(status.value)}</td>' for status in row)}</tr>"
             for each, row in self._first()
         )
         rest = "".join(f"<div>{escape(text)}</div>" for text in self._rest())
@@ -105,30 +110,29 @@ def badge(word: str) -> str:
 
 
 def overview(workspace: Workspace[Any]) -> Overview:
-    """What `Workspace.status` gives. The store is asked for many ids at once."""
+    """What `Workspace.status` gives. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
     layout = workspace.layout
-    columns = tuple(name for name in layout.workflow._recipe.members if name in layout.templates)  # pyright: ignore[reportPrivateUsage]
-    rows: dict[Any, dict[str, Status]] = {}
-    batch: list[tuple[Any, str, Any]] = []
-    for number, (workflow_id, workflow) in enumerate(workspace.workflows()):
-        rows[workflow_id] = {}
-        for name in columns:
-            try:
-                batch.append((workflow_id, name, workflow.node(name)))
-            except InputError:  # a seed of all ids is missing
-                rows[workflow_id][name] = Status.ABSENT
-        if number % BATCH == BATCH - 1:
-            _look(batch, rows)
-            batch = []
-    _look(batch, rows)
-    return Overview(layout.fields, columns, rows, workspace.incomplete())
+    recipe = layout.workflow._recipe  # pyright: ignore[reportPrivateUsage]
+    columns = tuple(name for name in recipe.members if name in layout.templates)
+    snapshot = workspace._snapshot(columns, None)  # pyright: ignore[reportPrivateUsage]
+    missing = snapshot.missing()
+    there = [name for name in columns if not recipe.lines[name].seeds & missing]
+    if missing:  # what depends on one that all ids share is absent in all
+        snapshot = workspace._snapshot(there, None)  # pyright: ignore[reportPrivateUsage]
+    rows: dict[Any, tuple[Status, ...]] = {}
+    for first in range(0, len(snapshot.ids), BATCH):
+        ids = snapshot.ids[first : first + BATCH]
+        found = _look([snapshot.nodes(values) for values in ids], there)
+        statuses = [found.get(name) or [Status.ABSENT] * len(ids) for name in columns]
+        rows.update(zip(map(id_of, ids), zip(*statuses, strict=True), strict=True))
+    return Overview(layout.fields, columns, rows, snapshot.listing.incomplete)
 
 
-def _look(batch: list[tuple[Any, str, Any]], rows: dict[Any, dict[str, Status]]) -> None:
-    found = seen_of([node for _, _, node in batch if not node._external])
-    seen = iter(found)
-    for workflow_id, name, node in batch:  # that a seed is there was seen when its node was made
-        rows[workflow_id][name] = Status.DONE if node._external else next(seen).status
+def _look(ids: list[dict[Any, Any]], names: list[str]) -> dict[str, list[Status]]:
+    """The statuses of the nodes of these names, by name. That a seed is there was seen when its node was made."""
+    asked = [name for name in names if not ids[0][name]._external]
+    seen = iter(seen_of([nodes[name] for name in asked for nodes in ids]))
+    return {name: [next(seen).status for _ in ids] if name in asked else [Status.DONE] * len(ids) for name in names}
 
 
 # pictures

@@ -17,7 +17,8 @@ from persistable.status import Status, seen_of
 from persistable.workspace.inputs import GivenSeed
 from persistable.workspace.kept import Kept
 from persistable.workspace.members import Member, all_members, check, declared, kind_of, names_of, own_members
-from persistable.workspace.recipe import Line, Recipe, Slot, made
+from persistable.workspace.mould import Mould
+from persistable.workspace.recipe import Line, Recipe, Slot
 from persistable.workspace.seeds import Seed
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Workflow:
     """
 
     _recipe: ClassVar[Recipe] = Recipe({}, {}, "Workflow")
+    _moulds: ClassVar[dict[Slot, Mould]] = {}
     _kinds: ClassVar[dict[str, Any]] = {}
     _seed_members: ClassVar[dict[str, Seed[Any]]] = {}
 
@@ -105,6 +107,7 @@ class Workflow:
         members = all_members(cls)
         cls._recipe = Recipe(members, names_of(cls), cls.__name__)
         check(cls, cls._recipe)
+        cls._moulds = {slot: Mould(line) for slot, line in cls._recipe.lines.items()}
         annotations = declared(cls)
         cls._kinds = {name: kind_of(node, annotations.get(name)) for name, node in members.items()}
         cls._seed_members = {name: node for name, node in members.items() if isinstance(node, Seed)}
@@ -165,7 +168,7 @@ class Workflow:
                 self._kept.pop(slot, None)
         for line in lines:
             if line.slot not in self._nodes:
-                self._nodes[line.slot] = self._binding.placed(line.slot, made(line, self._nodes))
+                self._nodes[line.slot] = self._binding.placed(line.slot, self._moulds[line.slot].node(self._nodes))
         return lines
 
     @property
