@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from servers.needs import need
+from servers.ray_cluster import RayCluster
 from tests.project.conftest import BASIC
 
 from persistable import Project, executors
@@ -79,6 +85,11 @@ def test_stores_lie_beside_the_file_unless_something_else_is_said(load: Load, tm
         ("executor = 'proceses'", "persistable.toml: executor: proceses means nothing; did you mean 'processes'"),
         ("executor = { workers = 3 }", "persistable.toml: executor is .* give a kind too"),
         ("executor = { kind = 'thread' }", "persistable.toml: executor.kind: thread means nothing; did you mean 'threads'"),
+        ("executor = { kind = 'processes', grcae = 1 }", "persistable.toml: executor.grcae means nothing; did you mean 'grace'"),
+        ("executor = { kind = 'threads', workers = 'some' }", "persistable.toml: executor.workers is 'some'; give a whole number"),
+        ("executor = { kind = 'dask', adress = 'x' }", "persistable.toml: executor.adress means nothing; did you mean 'address'"),
+        ("executor = { kind = 'ray', max_pending = 'x' }", "persistable.toml: executor.max_pending is 'x'; give a whole number"),
+        ("executor = { kind = 'inline', workers = 2 }", "persistable.toml: executor.workers means nothing"),
         ("limits = { db = '2' }", "persistable.toml: limits.db is '2'; give a number"),
         ("fail_fast = 1", "persistable.toml: fail_fast is 1; give true or false"),
         ("errors = 'raises'", "persistable.toml: errors is 'raises'; give 'raise' or 'return'"),
@@ -170,10 +181,64 @@ def test_executors_by_name_and_by_table(load: Load) -> None:
         project["points"].delete()
         project.run("points", hooks=[workers])
     assert seen == [(1,), (3,), (2,)]
-    with pytest.raises(ConfigError, match=r"executor.grcae means nothing; did you mean 'grace'"):
-        load('executor = { kind = "processes", grcae = 1 }\n' + BASIC).run()
-    with pytest.raises(ConfigError, match=r"executor.workers is 'some'; give a whole number"):
-        load('executor = { kind = "threads", workers = "some" }\n' + BASIC).run()
+    with pytest.raises(ConfigError, match="max_workers is 0"):
+        load('executor = { kind = "processes", workers = 0 }\n' + BASIC).run()
+    with pytest.raises(ConfigError, match=r"^executor: proceses means nothing; did you mean 'processes'"):
+        project.run(executor="proceses")
+
+
+_WHERE = """
+import os
+from persistable import step
+
+@step
+def pid(number: int) -> int:
+    return os.getpid()
+
+@step
+def doubled(pid: int) -> tuple[int, int]:
+    return pid, os.getpid()
+"""
+_ELSEWHERE = """
+executor = {executor}
+[targets.pid]
+use = "{module}:pid"
+params = {{ number = 1 }}
+[targets.doubled]
+use = "{module}:doubled"
+upstream = {{ pid = "pid" }}
+"""
+
+
+def _runs_elsewhere(load: Load, executor: str) -> None:
+    """In a process of its own, whose connections to clusters are its own too."""
+    module = f"flows_{uuid4().hex}"  # another one's would be taken for it
+    Path(f"{module}.py").write_text(_WHERE)
+    project = load(_ELSEWHERE.format(executor=executor, module=module))
+    project["pid"].delete()
+    project["doubled"].delete()
+    environment = {**os.environ, "PYTHONPATH": str(Path(executors.__file__).parents[2])}
+    command = [sys.executable, "-m", "persistable", "run", "doubled", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, error = process.communicate(timeout=200)
+        finally:
+            process.kill()
+    assert process.returncode == 0, error
+    assert json.loads(out)["counts"]["done"] == 2
+    assert project["doubled"].payload[0] == project["pid"].payload and not {process.pid, os.getpid()} & set(project["doubled"].payload)
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.parametrize("table", ['"ray"', '{ kind = "ray", address = "ADDRESS", max_pending = 4, log_to_driver = false }'])
+def test_a_project_runs_on_ray(load: Load, ray_cluster: RayCluster, table: str) -> None:
+    _runs_elsewhere(load, table.replace("ADDRESS", ray_cluster.address))  # without one, that of $RAY_ADDRESS
+
+
+@pytest.mark.parametrize("table", ['"dask"', '{ kind = "dask", workers = 1 }'])
+def test_a_project_runs_on_dask(load: Load, table: str) -> None:
+    need("distributed", "psutil")
+    _runs_elsewhere(load, table)
 
 
 def test_an_executor_given_to_run_takes_the_place_of_that_of_the_file(load: Load) -> None:

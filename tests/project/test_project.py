@@ -204,6 +204,31 @@ def test_nodes_families_and_pipelines_in_python(made: Made) -> None:
     assert repr(project) == "<Project: points, sweep, both, model; stages: first, rest>"
 
 
+def test_nodes_and_members_are_run_as_the_project_runs_its_targets(load: Load, made: Made, tmp_path: Path) -> None:
+    project = load('executor = "threads"\nfailed = "skip"\n' + BASIC)
+    alone, told = Points(n=7), Counter[str]()
+    hook = lambda event: told.update([f"{type(event).__name__} {getattr(event, 'workers', '')}"])  # noqa: E731
+    rows = project.plan("model", project["sweep"][2.0], [alone]).rows
+    assert Counter(row.key.name for row in rows) == {"points": 2, "model": 1, "scaled": 1}
+    assert {row.store for row in rows} == {project.store.url}
+    result = project.run(project["sweep"][2.0], alone, "model", hooks=[hook], max_workers=3)
+    assert result.counts["done"] == 4 and made() == {"points": 2, "model": 1, "scaled": 1}
+    assert told["RunStarted 3"] == 1
+    assert result[alone].store == project.store and alone in result
+    bad = Points(n=-1)
+    with pytest.raises(RunFailed):
+        project.run(bad, "train")  # what follows a failure in order is not begun
+    assert made() == {"points": 1}
+    assert project.run(bad, errors="return").counts["skipped"] == 1  # as the file says
+    mine = Points(str(tmp_path / "mine"), n=2)
+    assert project.run(mine, project["sweep"]).counts["done"] == 2
+    assert mine.exists() and project["sweep"][1.0].exists()
+    with pytest.raises(TypeError, match="nothing to run"):
+        project.run(5)
+    with pytest.raises(UnknownMember, match="did you mean 'model'"):
+        project.run(alone, "modle")
+
+
 def test_a_node_with_a_store_of_its_own_keeps_it(tmp_path: Path) -> None:
     mine = Points(str(tmp_path / "mine"), n=2)
     project = Project({"mine": mine, "other": scaled.step(mine)}, store="data")

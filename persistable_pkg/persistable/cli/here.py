@@ -85,7 +85,7 @@ class Here:
         address = parse(text)
         if address.is_key:
             return Found(text, None, self._stored(address))
-        if address.is_object or address.labels is not None or not address.is_digest or self._is_name(address.base):
+        if address.is_object or address.labels is not None or not address.is_digest or self.is_name(address.base):
             return Found(text, self.target(address), None)
         return Found(text, None, self._stored(address))
 
@@ -117,7 +117,8 @@ class Here:
                     return node
         return None
 
-    def _is_name(self, name: str) -> bool:
+    def is_name(self, name: str) -> bool:
+        """Whether it is a target or stage of the project."""
         return self.project is not None and (name in self.project.targets or name in self.project.stages)
 
     def _named(self, address: Address) -> Any:

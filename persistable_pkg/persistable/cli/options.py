@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -31,4 +31,27 @@ class Common:
     debug: Annotated[bool, Parameter(negative="")] = False
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Wanted:
+    """What of a project is changed, and tried again.
+
+    Parameters
+    ----------
+    changes
+        A param in place of that of the project: points.n=500. May be given several times.
+    failed
+        Whether what failed before is tried again, or left.
+    """
+
+    changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=True, show_default=False)] = ()
+    failed: Literal["retry", "skip"] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of `Project.run` and `Project.plan`."""
+        return {} if self.failed is None else {"failed": self.failed}
+
+
 COMMON = Common()
+WANTED = Wanted()

@@ -5,30 +5,29 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from persistable.amounts import duration_in_words
 from persistable.cli.here import Here
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, WANTED, Common, Wanted
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.usage import BadUsage
 
 if TYPE_CHECKING:
+    from persistable.project import Project
     from persistable.result import RunResult
 
 Flag = Annotated[bool, Parameter(negative="")]
-Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=True)]
 
 
 def run(
     *targets: str,
-    changes: Settings = (),
+    wanted: Wanted = WANTED,
     executor: str | None = None,
     workers: int | None = None,
     fail_fast: Flag = False,
-    failed: Literal["retry", "skip"] | None = None,
     watch: float | None = None,
     no_progress: Flag = False,
     common: Common = COMMON,
@@ -39,34 +38,35 @@ def run(
     ----------
     targets
         Targets, stages, members of targets, or module:object.
-    changes
-        A param in place of that of the project: points.n=500. May be given several times.
     executor
         inline, threads, processes, ray or dask, in place of the project's.
     workers
         So many payloads at once.
     fail_fast
         Stop everything at the first failure.
-    failed
-        Whether what failed before is tried again, or left.
     watch
         Go on for ever: look for new and changed inputs, so many seconds apart.
     no_progress
         Show no bar.
     """
-    here = Here(common, changes)
-    options: dict[str, Any] = {"fail_fast": True} if fail_fast else {}
-    options |= {name: value for name, value in (("failed", failed), ("watch", watch), ("max_workers", workers)) if value is not None}
-    _check(workers, watch)
+    here = Here(common, wanted.changes)
+    _check(executor, workers, watch)
+    given = {"fail_fast": fail_fast or None, "watch": watch, "max_workers": workers, "executor": executor}
+    options = {name: value for name, value in given.items() if value is not None}
+    project, words = _project_of(here, targets), _targets(here, targets)
     with _bars(no_progress) as hooks:
-        result = _run(here, targets, executor, {**options, "hooks": hooks})
+        result = project.run(*words, errors="return", hooks=hooks, **options, **wanted.options)
     status = 1 if result.failures or result.counts["skipped"] else 0
     with contextlib.suppress(BrokenPipeError):  # how it went is told by the exit status, whoever reads the rest
         _tell(result, common.json)
     return status
 
 
-def _check(workers: int | None, watch: float | None) -> None:
+def _check(executor: str | None, workers: int | None, watch: float | None) -> None:
+    from persistable.project.carriers import check
+
+    if executor is not None:
+        check(executor, "--executor")
     if workers is not None and workers < 1:
         raise BadUsage(f"--workers {workers}: give 1 or more")
     if watch is not None and not watch > 0:
@@ -86,33 +86,17 @@ def _bars(no_progress: bool) -> Any:
     yield [Bar(Console(stderr=True))]
 
 
-def _run(here: Here, words: Sequence[str], executor: str | None, options: dict[str, Any]) -> RunResult:
-    project: Any = here.project
-    if project is not None and all(word in project.targets or word in project.stages for word in words):
-        given = {} if executor is None else {"executor": executor}
-        result: RunResult = project.run(*words, errors="return", **given, **options)
-        return result
-    if not words:
-        here.needed_project()
-    targets = [_target(here, word) for word in words]
-    return _run_targets(here, targets, executor, options)
+def _project_of(here: Here, words: Sequence[str]) -> Project:
+    """The project; for what lies outside of any, one without targets."""
+    from persistable.project import Project
+
+    found = here.project if words else here.needed_project()
+    return Project({}, store=here.store) if found is None else found
 
 
-def _run_targets(here: Here, targets: list[Any], executor: str | None, options: dict[str, Any]) -> RunResult:
-    """Members of targets and things outside the project, as the project runs its targets, where there is one."""
-    from persistable.project.carriers import carrier
-    from persistable.running import run as run_nodes
-
-    project: Any = here.project
-    own: dict[str, Any] = {}
-    if project is not None:
-        own = {"limits": project._limits, **project._options}
-        own.pop("errors", None)
-        options = {**options, "hooks": [*project._hooks, *options["hooks"]]}
-    workers = options.pop("max_workers", None)
-    given = executor if executor is not None else "inline" if project is None else project._executor
-    with carrier(given, workers, "--executor") as carrying:
-        return run_nodes(*targets, executor=carrying, store=here.store, errors="return", **{**own, **options})
+def _targets(here: Here, words: Sequence[str]) -> list[Any]:
+    """Names of the project as they are, and whatever else the words name."""
+    return [word if here.is_name(word) else _target(here, word) for word in words]
 
 
 def _target(here: Here, word: str) -> Any:
@@ -157,8 +141,7 @@ def _tell(result: RunResult, as_json: bool) -> None:
 
 def plan(
     *targets: str,
-    changes: Settings = (),
-    failed: Literal["retry", "skip"] | None = None,
+    wanted: Wanted = WANTED,
     common: Common = COMMON,
 ) -> int:
     """Show what run would do for these targets and stages, and why. Nothing is touched.
@@ -167,13 +150,9 @@ def plan(
     ----------
     targets
         Targets, stages, members of targets, or module:object.
-    changes
-        A param in place of that of the project: points.n=500. May be given several times.
-    failed
-        Whether what failed before would be tried again, or left.
     """
-    here = Here(common, changes)
-    rows = _planned(here, targets, {} if failed is None else {"failed": failed})
+    here = Here(common, wanted.changes)
+    rows = _project_of(here, targets).plan(*_targets(here, targets), **wanted.options)
     if common.json:
         write_json([{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows])
         return 0
@@ -184,14 +163,3 @@ def plan(
     counts = ", ".join(f"{number} to {action}" for action, number in rows.counts.items() if number)
     write(counts or "nothing to do")
     return 0
-
-
-def _planned(here: Here, words: Sequence[str], options: dict[str, Any]) -> Any:
-    project = here.project
-    if not words:
-        return here.needed_project().plan(**options)
-    if project is not None and all(word in project.targets or word in project.stages for word in words):
-        return project.plan(*words, **options)
-    from persistable.planning import plan as plan_nodes
-
-    return plan_nodes(*(_target(here, word) for word in words), store=here.store, **options)

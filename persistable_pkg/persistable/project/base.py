@@ -195,42 +195,48 @@ class Project(Mapping[str, Any]):
         """
         return list(dict.fromkeys(name for batch in self._batches(names) for name in batch))
 
-    def _batches(self, names: Sequence[str]) -> list[list[str]]:
+    def _batches(self, wanted: Sequence[Any]) -> list[list[Any]]:
         """What is run one after the other: each stage by itself, targets that stand side by side together."""
         stages, targets = self._layout.stages, self._layout.targets
-        batches: list[list[str]] = []
+        batches: list[list[Any]] = []
         together = False
-        for name in names or stages or targets:
-            if name in stages:
-                batches.append(list(stages[name]))
+        for each in wanted or stages or targets:
+            if isinstance(each, str) and each in stages:
+                batches.append(list(stages[each]))
                 together = False
-            elif name not in targets:
-                self._unknown(name, [*stages, *targets], "stage or target")
-            elif together:
-                batches[-1].append(name)
+                continue
+            if isinstance(each, str) and each not in targets:
+                self._unknown(each, [*stages, *targets], "stage or target")
+            if together:
+                batches[-1].append(each)
             else:
-                batches.append([name])
+                batches.append([each])
                 together = True
         return batches
 
-    def run(self, *names: str, **options: Any) -> RunResult:
-        """Generate what is missing of these stages and targets, and only that; without names, all stages in order, or all targets.
+    def _wanted(self, wanted: Sequence[Any]) -> list[list[Any]]:
+        return [[self[each] if isinstance(each, str) else each for each in batch] for batch in self._batches(wanted)]
 
-        Stages are run one after the other: where something fails, no later one is begun. `options` are those of `persistable.run`, in
-        place of the project's own; `hooks` are added to them.
+    def run(self, *targets: Any, **options: Any) -> RunResult:
+        """Generate what is missing of these, and only that; without any, of all stages in order, or of all targets.
+
+        targets: names of stages and targets; also nodes and whatever else `persistable.run` takes, such as members of targets: in the
+        store of the project, where they have none of their own. Stages are run one after the other: where something fails, no later one
+        is begun. `options` are those of `persistable.run`, in place of the project's own; `hooks` are added to them.
 
         Raises RunFailed, whose ``.result`` is that of all stages so far, unless ``errors="return"``.
         """
-        batches = [[self[name] for name in batch] for batch in self._batches(names)]
+        batches = self._wanted(targets)
         options = {"limits": self._limits, **self._options, **options}
         options["hooks"] = [*self._hooks, *options.get("hooks", ())]
         raising = options.pop("errors", "raise")
         if raising not in ("raise", "return"):
             raise ValueError(f'errors is "raise" or "return"; it was {raising!r}')
         store = options.pop("store", None) or self.store
+        where = "executor" if "executor" in options else f"{self._where}executor"
         given, workers = options.pop("executor", self._executor), options.pop("max_workers", None)
         result = RunResult(store)
-        with carriers.carrier(given, workers, f"{self._where}executor") as carrier:
+        with carriers.carrier(given, workers, where) as carrier:
             for batch in batches:
                 result = running.run(batch, executor=carrier, store=store, errors="return", **options).after(result)
                 if result.failures:
@@ -239,12 +245,12 @@ class Project(Mapping[str, Any]):
             raise result.failed()
         return result
 
-    def plan(self, *names: str, **options: Any) -> Plan:
+    def plan(self, *targets: Any, **options: Any) -> Plan:
         """What `run` would do, and why; nothing is touched. `options` are those of `persistable.plan`."""
         own: dict[str, Any] = {"store": self.store}
         if "failed" in self._options:
             own["failed"] = self._options["failed"]
-        return planning.plan([self[name] for name in self.names(*names)], **{**own, **options})
+        return planning.plan(*self._wanted(targets), **{**own, **options})
 
     def put(self, name: str, payload: Any) -> Any:
         """Store `payload` as that of the target `name`, and mark its record as put in by hand; the value is the node.

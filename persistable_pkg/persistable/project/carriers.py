@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from persistable import executors
+from persistable.errors import ConfigError
 from persistable.project.kinds import parameters_of
 from persistable.project.leaves import wrong
 from persistable.project.names import check_names, unknown
@@ -29,7 +30,10 @@ def kinds() -> dict[str, str]:
 
 
 def check(given: Any, where: str) -> None:
-    """Raise ConfigError unless `given` is an executor, or names a kind that there is; its options are checked when it is made."""
+    """Raise ConfigError unless `given` is an executor, or names a kind that there is, with options that it takes.
+
+    Options that an executor hands on to a library are the library's to judge, when it is imported.
+    """
     if isinstance(given, futures.Executor) or hasattr(given, "submit_for"):
         return
     kind = given
@@ -37,11 +41,14 @@ def check(given: Any, where: str) -> None:
         table = cast("Mapping[str, Any]", given)
         if "kind" not in table:
             raise wrong(dict(table), where, f'a kind too, such as kind = "processes" ({", ".join(sorted(kinds()))})')
-        kind, where = table["kind"], f"{where}.kind"
+        kind = table["kind"]
+    place = where if kind is given else f"{where}.kind"
     if not isinstance(kind, str):
-        raise wrong(kind, where, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
+        raise wrong(kind, place, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
     if kind not in kinds():
-        raise unknown(kind, sorted(kinds()), f"{where}: ")
+        raise unknown(kind, sorted(kinds()), f"{place}: ")
+    if kind is not given:
+        _call(given, None, where)
 
 
 @contextmanager
@@ -51,14 +58,19 @@ def carrier(given: Any, max_workers: int | None, where: str) -> Generator[Any]:
     if not isinstance(given, str | Mapping):
         yield given
         return
-    with _made(given, max_workers, where) as made:
+    cls, options = _call(given, max_workers, where)
+    try:
+        made = cls(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+    with made:
         yield made
 
 
-def _made(given: str | Mapping[str, Any], max_workers: int | None, where: str) -> Any:
+def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -> tuple[Any, dict[str, Any]]:
+    """The class and the arguments that make the executor."""
     table: dict[str, Any] = {"kind": given} if isinstance(given, str) else dict(given)
-    kind: str = table.pop("kind")
-    cls: Any = getattr(executors, kinds()[kind])
+    cls: Any = getattr(executors, kinds()[table.pop("kind")])
     fields = parameters_of(cls, skip=1)
     workers = next((name for name in _WORKERS if name in fields.kinds), None)
     if max_workers is not None and workers is not None:
@@ -73,4 +85,4 @@ def _made(given: str | Mapping[str, Any], max_workers: int | None, where: str) -
         check_names(
             [name for name in table if name not in fields.kinds], ["kind", *[shown.get(name, name) for name in fields.kinds]], where
         )
-    return cls(**{name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()})
+    return cls, {name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()}
