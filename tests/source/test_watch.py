@@ -99,6 +99,69 @@ def test_a_round_that_cannot_be_planned_is_reported_and_made_again(tmp_path: Pat
     assert len(warned) == 2
 
 
+def test_deleted_outputs_new_inputs_and_vanished_ones_while_it_watches(tmp_path: Path) -> None:
+    write(tmp_path / "texts", a="one", b="two")
+    wanted = ["a", "b"]
+    shouts = shouted.over(Source("texts/{book}.txt", keys=lambda: list(wanted)))
+    performed: list[Any] = []
+    ended = time.monotonic() + 60
+
+    def hear(event: events.Event) -> None:
+        if isinstance(event, events.Performed):
+            performed.append(event.key)
+
+    def story() -> Iterator[Callable[[], bool]]:
+        """What is to come next, each after something was done to it."""
+        keys = {book: shouts[book].key for book in wanted}
+        yield lambda: performed == [keys["a"], keys["b"]]
+        shouts["a"].delete()
+        yield lambda: performed[2:] == [keys["a"]]
+        write(tmp_path / "texts", c="three")
+        wanted.append("c")
+        yield lambda: len(performed) == 4 and shouts["c"].exists()
+        (tmp_path / "texts" / "b.txt").unlink()
+        yield lambda: any(f"{tmp_path}/texts/b.txt is not there any more" in str(each.message) for each in warned)
+        write(tmp_path / "texts", b="zwei")
+        yield lambda: len(performed) == 5 and shouts["b"].payload == "ZWEI"
+
+    def enough(_: RunResult) -> bool:
+        assert time.monotonic() < ended, f"{len(performed)} were performed, and then nothing came of what was done"
+        if not waits:
+            waits.append(next(coming))
+        while waits[-1]():
+            following = next(coming, None)
+            if following is None:
+                return True
+            waits.append(following)
+        return False
+
+    waits: list[Callable[[], bool]] = []
+    coming = story()
+    with pytest.warns(PersistableWarning, match="watching goes on") as warned:
+        result = run(shouts, watch=0.01, until=enough, hooks=[hear])
+    assert len(waits) == 5 and not result.failures
+
+
+def test_what_failed_is_tried_again_after_its_failure_was_deleted(tmp_path: Path) -> None:
+    write(tmp_path / "texts", a="fail")
+    shouts = shouted.over(Source("texts/{book}.txt"))
+    tried: list[Any] = []
+    rounds: list[int] = []
+
+    def hear(event: events.Event) -> None:
+        if isinstance(event, events.Failed):
+            tried.append(event.key)
+
+    def enough(_: RunResult) -> bool:
+        rounds.append(len(tried))
+        if len(rounds) == 3:
+            shouts["a"].delete()
+        return len(rounds) == 5
+
+    run(shouts, watch=0.01, until=enough, hooks=[hear])
+    assert rounds == [1, 1, 1, 2, 2]
+
+
 def test_what_is_wrong_from_the_start_is_raised(tmp_path: Path) -> None:
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="watch is the number of seconds"):
