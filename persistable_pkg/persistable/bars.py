@@ -39,6 +39,8 @@ class Bar:
         with self._lock:
             if isinstance(event, events.RunStarted):
                 self._start(event)
+            elif isinstance(event, events.RunGrew):
+                self._grow(event)
             elif self._display is not None:
                 self._note(event)
 
@@ -48,6 +50,12 @@ class Bar:
         self._total = sum(event.jobs.values())
         self._display = self._make()
         self._draw(self._facts())
+
+    def _grow(self, event: events.RunGrew) -> None:
+        for name, number in event.jobs.items():
+            self._left[name] = self._left.get(name, 0) + number
+        self._pace.expect(event.expected)
+        self._total += sum(event.jobs.values())
 
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Started):

@@ -7,7 +7,9 @@ DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,6 +136,17 @@ class RunStarted(Event):
     expected: dict[str, float]
 
 
+class RunGrew(Event):
+    """A run finds out that it has more to do, which it could not know when it began; `jobs` and `expected` as in RunStarted, of that only.
+
+    It is told once items are there, by runs of nodes of which there is one for each item that another generates.
+    """
+
+    __slots__ = ("expected", "jobs")
+    jobs: dict[str, int]
+    expected: dict[str, float]
+
+
 class Performed(NodeEvent):
     """A run is done with one node: `outcome` is ``"done"``, ``"failed"`` or ``"skipped"``, `seconds` what its own work took."""
 
@@ -157,6 +170,17 @@ class RunFinished(Event):
 
 Hook = Callable[[Event], object]
 _hooks: list[Hook] = []
+_retold: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persistable_events", default=None)
+
+
+@contextmanager
+def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
+    """Inside the block, what this thread emits is told as `tell` gives it, and not at all where it gives None."""
+    outer = _retold.set(tell)
+    try:
+        yield
+    finally:
+        _retold.reset(outer)
 
 
 class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
@@ -190,6 +214,12 @@ def listened(logger: Any = None, level: int = 20) -> bool:
 
 def emit(event: Event, logger: Any = None, *more: Hook) -> None:
     """Tell every hook, then the log."""
+    tell = _retold.get()
+    if tell is not None:
+        told = tell(event)
+        if told is None:
+            return
+        event = told
     for hook in (*_hooks, *more):
         try:
             hook(event)

@@ -11,9 +11,13 @@ class Pace:
     """How long nodes of each name take, to guess what remains."""
 
     def __init__(self, expected: dict[str, float], workers: int) -> None:
-        self._expected = expected
+        self._expected = dict(expected)
         self._workers = max(1, workers)
         self._seen: dict[str, tuple[int, float]] = {}
+
+    def expect(self, expected: dict[str, float]) -> None:
+        """What is known of more names."""
+        self._expected.update(expected)
 
     def saw(self, name: str, seconds: float) -> None:
         """One of that name took so long."""

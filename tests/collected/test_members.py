@@ -1,5 +1,6 @@
 """Items as nodes: families over them, before and after they are sealed; and items followed while they come."""
 
+import io
 import subprocess
 import sys
 import threading
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.collected.flows import length, letters, made
 
-from persistable import Item, Status, open_store, plan, run
-from persistable.errors import PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
+from persistable import Item, Resources, RunResult, Status, events, open_store, plan, run, step
+from persistable.bars import Bar
+from persistable.errors import NotEnforceable, PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
 
 BOUND = 60.0
 
@@ -201,3 +204,80 @@ def test_one_payload_cannot_be_followed(tmp_path: Path) -> None:
         node.generate()
         with pytest.raises(TypeError, match="one payload"):
             list(node.follow())
+
+
+# one run in two stages
+
+
+def told(*targets: Any, **options: Any) -> tuple[RunResult, list[events.Event]]:
+    """What a run came to, and what it said of itself."""
+    heard: list[events.Event] = []
+    result = run(*targets, errors="return", hooks=[heard.append], **options)
+    return result, [event for event in heard if isinstance(event, events.RunStarted | events.RunGrew | events.RunFinished)]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_items_and_what_is_made_of_them_are_announced_as_one_run(tmp_path: Path, executor: str) -> None:
+    with open_store(tmp_path / "data"):
+        lengths = length.over(letters.step("abc").members)
+        result, (started, grew, finished) = told(lengths, executor=executor)
+        assert isinstance(started, events.RunStarted) and started.jobs == {"letters": 1}
+        assert isinstance(grew, events.RunGrew) and grew.jobs == {"length": 3}
+        assert isinstance(finished, events.RunFinished)
+        assert finished.counts == result.counts and finished.counts["done"] == 4 and finished.seconds == result.seconds
+        result, heard = told(lengths, executor=executor)
+        assert [type(event).__name__ for event in heard] == ["RunStarted", "RunFinished"] and result.counts["reused"] == 3
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_a_failure_in_the_first_stage_is_told_once(tmp_path: Path, fail_fast: bool) -> None:
+    with open_store(tmp_path / "data"):
+        node = letters.step("abcd", log=str(tmp_path / "log"), fail_at="c")
+        result, heard = told(length.over(node.members), fail_fast=fail_fast)
+        (finished,) = [event for event in heard if isinstance(event, events.RunFinished)]
+        assert [key for key, _ in finished.failures] == [node.key] and len(result.failures) == 1
+        assert finished.counts == result.counts and result.counts["done"] == (0 if fail_fast else 2)
+        assert [type(event).__name__ for event in heard][:1] == ["RunStarted"]
+
+
+def test_an_interruption_of_the_second_stage_tells_of_both(tmp_path: Path) -> None:
+    @step
+    def interrupted(letters: list[str]) -> int:
+        if letters:
+            raise KeyboardInterrupt
+        return 0
+
+    heard: list[events.Event] = []
+    with open_store(tmp_path / "data"):
+        family = interrupted.over(letters.step("ab").members)
+        with pytest.raises(KeyboardInterrupt):
+            run(family, hooks=[heard.append])
+        (finished,) = [event for event in heard if isinstance(event, events.RunFinished)]
+        assert finished.counts["done"] == 2 and finished.counts["cancelled"] == 1
+        heard.clear()
+        result = run(family, hooks=[heard.append], watch=60)
+    assert result.counts["cancelled"] == 1 and len([event for event in heard if isinstance(event, events.RunFinished)]) == 1
+
+
+def test_a_second_stage_that_cannot_begin_leaves_no_run_without_an_end(tmp_path: Path) -> None:
+    @step(resources=Resources(time=5))
+    def limited(letters: list[str]) -> int:
+        return len(letters)
+
+    heard: list[events.Event] = []
+    with open_store(tmp_path / "data"):
+        with pytest.raises(NotEnforceable):
+            run(limited.over(letters.step("ab").members), hooks=[heard.append])
+        assert [type(event).__name__ for event in heard if "Run" in type(event).__name__] == ["RunStarted", "RunFinished"]
+        heard.clear()
+        with pytest.raises(NotEnforceable):
+            run(limited.over(letters.step("ab").members), hooks=[heard.append])
+        assert not [event for event in heard if "Run" in type(event).__name__], "what has not begun does not end"
+
+
+def test_the_bar_of_a_run_in_two_stages_counts_what_comes_to_be_known(tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    bar = Bar(Console(file=terminal, force_terminal=True, width=120, color_system=None))
+    with open_store(tmp_path / "data"):
+        run(length.over(letters.step("abcd").members), hooks=[bar])
+    assert "0/1" in terminal.getvalue() and "5/5" in terminal.getvalue()
