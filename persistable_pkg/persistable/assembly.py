@@ -54,6 +54,16 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
     return fields
 
 
+def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
+    """Raise TypeError for a family where a node holds one other node."""
+    if getattr(value.__class__, "_is_family", False) and isinstance(self.__dict__.get(name), root):
+        kind = type(self).__name__
+        raise TypeError(
+            f"{name} of {kind} is one node, and replace() was given a family, {value!r:.60}; {kind}.over({name}=family) makes a node "
+            f"for each of its members, and {name}=list(family.values()) takes them all into one"
+        )
+
+
 def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any], root: type) -> None:
     """Upstream nodes whose roles are their payload names."""
     for node in dependencies:

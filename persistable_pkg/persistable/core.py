@@ -185,25 +185,29 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return trees[self.key]
 
     def replace(self, **changes: Any) -> Self:
-        """A new node with some params or upstream nodes changed; this one stays as it is."""
-        twin = self._twin(self._store)
+        """A new node with some params or upstream nodes changed; this one stays as it is.
+
+        A role takes what it takes when a node is made: where it holds several nodes, a family is the list of its members. Raises TypeError
+        for a family where it holds one: `over` makes a node for each member.
+        """
         declaration = declaration_of(type(self))
-        fields = {
-            name: value for name, value in changes.items() if name not in declaration.roles and not list(nodes_in(value, Persistable))
-        }
-        twin._upstream = dict(self._upstream)
         for name, value in changes.items():
-            if name not in fields:
-                for role in [role for role in twin._upstream if role == name or role.startswith(name + ".")]:
-                    del twin._upstream[role]
-                twin.__dict__[name] = value
-                for place, node in nodes_in(value, Persistable):
-                    twin._upstream[name + place] = node
+            assembly.check_one_node(self, name, value, Persistable)
+        twin = self._twin(self._store)
+        twin._upstream = {}
+        fields = assembly.take_roles(twin, declaration, changes, Persistable)
+        given = changes.keys() - fields.keys()
+        kept = {
+            role: node for role, node in self._upstream.items() if not any(role == name or role.startswith(name + ".") for name in given)
+        }
+        twin._upstream = {**kept, **twin._upstream}
         if fields:
             twin.params = replaced(self.params, fields, type(self).__name__)
         twin._call = None
         twin._to = None
-        twin._identify()
+        twin._open = assembly.open_roles(twin, declaration) if self._open else ()
+        if not twin._open:
+            twin._identify()
         return twin
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Self:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from persistable import Persistable, PersistableParams, Status, open_store, untracked
 from persistable.errors import (
+    InputMissing,
     InvalidName,
     InvalidPayloadWarning,
     MissingUpstream,
@@ -581,6 +582,33 @@ def test_replace_makes_a_new_node_and_leaves_the_old_one(tmp_path: Path) -> None
     assert outliers.replace(points=points.replace(n=4)).key == Outliers(tmp_path, k=1.0, points=Points(tmp_path, n=4)).key
     with pytest.raises(UnknownParam):
         points.replace(m=4)
+
+
+def test_replace_takes_for_a_role_what_making_the_node_takes(tmp_path: Path) -> None:
+    class Total(Persistable[int, None]):
+        points: list[Points]
+
+        def _generate_payload(self, **_: Any) -> int:
+            return sum(len(each.payload) for each in self.points)
+
+    with open_store(tmp_path):
+        several = Points.over(n=[2, 3])
+        total = Total(points=[Points(n=1)])
+        assert total.replace(points=several).key == Total(points=several).key == Total(points=list(several.values())).key
+        assert total.replace(points=several).payload == 5
+        outliers = Outliers(k=1.0, points=Points(n=3))
+        with pytest.raises(TypeError, match=r"Outliers\.over\(points=family\)"):
+            outliers.replace(points=several)
+        assert [node.key for node in Outliers.over(k=1.0, points=several).nodes] == [
+            outliers.replace(points=each).key for each in several.nodes
+        ]
+        for wrong in (5, "points", [5]):
+            with pytest.raises(MissingUpstream, match="needs a node for points"):
+                outliers.replace(points=wrong)
+        waiting = Outliers(k=1.0)
+        assert waiting.replace(points=Points(n=3)).key == outliers.key
+        with pytest.raises(InputMissing):
+            waiting.replace(k=2.0).key
 
 
 def test_delete_removes_record_payload_and_nothing_else(tmp_path: Path) -> None:
