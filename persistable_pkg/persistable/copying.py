@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from persistable import collected, holdings
-from persistable.errors import PayloadCorrupted
+from persistable import claims, collected, holdings
+from persistable.errors import PayloadCorrupted, StoreError
 from persistable.inventory import Entry
-from persistable.key import Key
+from persistable.key import Key, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
 from persistable.stores.base import Store
 
@@ -26,11 +26,21 @@ class Copied(NamedTuple):
     there: bool
 
 
+def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
+    """Those whose path in `target` has a file that is not theirs: another payload's, an edited one, or one that somebody put there."""
+    for entry in found:
+        if not isinstance(entry.place, Placed) or entry.record is None or holdings.peek(target, entry.place) is not None:
+            continue
+        if any(target.exists(file.path) for file in entry.record.files):
+            yield entry
+
+
 def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
 
-    What `target` has, sound, is not copied again, whoever made it. Raises PayloadCorrupted where the bytes are not those the record names;
-    nothing of that payload is then visible in `target`.
+    What `target` has, sound, is not copied again, whoever made it; what is `in_the_way` is written over. Raises PayloadCorrupted where the
+    bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
+    at the same readable path of `target` at this moment.
     """
     for entry in found:
         record = entry.record
@@ -44,13 +54,27 @@ def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copie
         if _is_there(target, entry):
             yield Copied(record.key, 0, True)
             continue
-        _copy_one(entry, record, source, target)
+        if isinstance(entry.place, Placed):
+            _copy_alone(entry, record, source, target)
+        else:
+            _copy_one(entry, record, source, target)
         yield Copied(record.key, record.size, False)
 
 
 def _is_there(target: Store, entry: Entry) -> bool:
     have = holdings.peek(target, entry.place)
     return isinstance(have, Record) and holdings.missing_file(target, have) is None
+
+
+def _copy_alone(entry: Entry, record: Record, source: Store, target: Store) -> None:
+    """Under the claim: whoever generates there writes the same file."""
+    claim = claims.take_over(target, entry.place.path)
+    if claim is None:
+        raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
+    try:
+        _copy_one(entry, record, source, target)
+    finally:
+        claim.release()
 
 
 def _copy_one(entry: Entry, record: Record, source: Store, target: Store) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,10 @@ def test_a_bar_is_drawn_in_a_terminal_and_nothing_else_changes(project: Shell) -
     assert status == 0 and "3 reused" in shown and "3/3" not in shown
 
 
-def in_terminal(shell: Shell, *words: str, columns: int = 100, answer: bytes = b"") -> tuple[int, str]:
-    """Exit status, and what a terminal of so many columns shows."""
+def in_terminal(
+    shell: Shell, *words: str, columns: int = 100, answer: bytes = b"", asked: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """Exit status, and what a terminal of so many columns shows. `answer` is given at once, or when `asked` has been called."""
     mine, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "persistable", *words],
@@ -96,12 +99,16 @@ def in_terminal(shell: Shell, *words: str, columns: int = 100, answer: bytes = b
         start_new_session=True,
     )
     os.close(theirs)
-    if answer:
+    if answer and asked is None:
         os.write(mine, answer)
     shown = b""
     try:
         while piece := _read(mine):
             shown += piece
+            if asked is not None and b"[y/N]" in shown:
+                asked()
+                asked = None
+                os.write(mine, answer)
         return process.wait(timeout=100), shown.decode(errors="replace").replace("\r\n", "\n")
     finally:
         process.kill()

@@ -109,6 +109,13 @@ def test_bash_completes_what_the_script_says(project: Shell) -> None:
     assert "status" in complete("sta") and "graph" in complete("")
     assert "--downstream" in complete("rm", "--d")
     assert complete("ls", "--sort", "s") == ["size"]
+    assert complete("run", "pr") == ["prepare"] and complete("run", "grid", "re") == ["report"] and "cross" in complete("show", "")
+    assert complete("ls", "to") == complete("rm", "--yes", "to") == ["total"]
+    (project.folder / "elsewhere").mkdir()
+    (project.folder / "elsewhere/persistable.toml").write_text('[targets.theirs]\nuse = "none:none"\n')
+    assert complete("cat", "--project", "elsewhere", "") == ["theirs"]
+    (project.folder / "persistable.toml").write_text("no TOML at all")
+    assert complete("run", "pr") == []
 
 
 def test_scripts_for_other_shells(shell: Shell) -> None:

@@ -111,3 +111,15 @@ def test_what_runs_now_is_shown_with_its_process(project: Shell) -> None:
 
 def test_there_is_no_project(shell: Shell) -> None:
     assert "persistable init" in shell("status", expect=2).err
+
+
+def test_a_key_is_explained_without_making_other_targets(project: Shell) -> None:
+    project("run", "total")
+    with (project.folder / "persistable.toml").open("a") as toml:
+        toml.write('\n[targets.unwell]\nuse = "no_such_module:x"\n')
+    text = (project.folder / "persistable.toml").read_text()
+    (project.folder / "persistable.toml").write_text(
+        text.replace("[targets.points]", '[targets.other]\nuse = "no_such_module:y"\n\n[targets.points]')
+    )
+    assert "is done" in project("explain", project.keys("total")[0]).out
+    assert "no_such_module" in project("explain", "other", expect=2).err

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from persistable.cli.here import Here
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import on_terminal, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
 
@@ -28,7 +28,7 @@ _SUFFIXES: dict[str, Format] = {
 
 
 def graph(
-    *targets: str,
+    *targets: Word,
     format: Format | None = None,  # noqa: A002 - the word of the command line
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     common: Common = COMMON,

@@ -12,7 +12,7 @@ from persistable import holdings
 from persistable import payload as payloads
 from persistable.amounts import duration_in_words, size_in_words
 from persistable.cli.here import Here, One, one
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
 from persistable.errors import PayloadNotFound
@@ -21,7 +21,7 @@ from persistable.key import Key, Placed
 from persistable.record import FileFact, Record
 
 
-def show(payload: str, /, *, common: Common = COMMON) -> int:
+def show(payload: Word, /, *, common: Common = COMMON) -> int:
     """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
 
     Parameters
@@ -131,7 +131,7 @@ _AS_THEY_ARE = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".svg", ".bin")
 
 
 def cat(
-    payload: str,
+    payload: Word,
     /,
     *,
     raw: Annotated[bool, Parameter(negative="")] = False,

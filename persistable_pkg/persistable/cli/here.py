@@ -106,13 +106,14 @@ class Here:
             raise BadUsage(str(error)) from error
 
     def node_of(self, key: Key) -> Any | None:
-        """The node of this key among the targets of the project and all that is upstream of them."""
+        """The node of this key among the targets of the project and all upstream of them. No more of them are made than it takes."""
         from persistable.lineage import walk
 
-        if self.project is None:
+        project = self.project
+        if project is None:
             return None
-        for target in self.project.targets.values():
-            for node in walk(*(node for node, _ in self.pairs(target))):
+        for name in sorted(project, key=lambda name: key.name.casefold() not in name.casefold()):  # a target is mostly called like it
+            for node in walk(*(node for node, _ in self.pairs(project[name]))):
                 if node.key == key:
                     return node
         return None

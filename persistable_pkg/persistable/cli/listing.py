@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from persistable.cli.here import Here, stored_names
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, on_terminal, shown_params, table, write_json_list
 from persistable.cli.usage import BadUsage, near
 from persistable.inventory import Entry, entries
@@ -18,7 +18,7 @@ from persistable.key import Placed
 
 
 def ls(
-    name: str | None = None,
+    name: Word | None = None,
     /,
     *,
     sort: Literal["name", "size", "age"] = "name",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
 from persistable import holdings
 from persistable.amounts import size_in_words
 from persistable.cli.here import Here, One, all_of
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.usage import BadUsage
-from persistable.copying import copy
+from persistable.copying import copy, in_the_way
 from persistable.dependants import Removal, lineage, removals, remove
 from persistable.inventory import Entry
 from persistable.key import Place, Placed
@@ -24,7 +24,7 @@ from persistable.stores.open import open_store
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def rm(*payloads: str, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
+def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
     """Remove payloads. What goes is shown first; inputs that lie elsewhere never do, payloads put in by hand only if they are named.
 
     Parameters
@@ -51,10 +51,12 @@ def rm(*payloads: str, downstream: Flag = False, dry_run: Flag = False, yes: Fla
     if not (yes or _agreed(going)):
         note("nothing was removed")
         return 1
-    for store, removal in found:
-        remove(store, removal)
-    _answer(common, found, done=True)
-    return 0
+    done = [(store, remove(store, removal)) for store, removal in found]
+    _answer(common, done, done=True)
+    late = [after for (_, before), (_, after) in zip(found, done, strict=True) if after.kept and not before.kept]
+    for removal in late:
+        note(f"not removed: {removal.place}: {removal.kept} by now")
+    return 1 if late else 0
 
 
 def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple[Store, Removal]]:
@@ -122,7 +124,7 @@ def _named(place: Place) -> dict[str, Any]:
 # copied
 
 
-def cp(*payloads: str, to: str, upstream: Flag = False, common: Common = COMMON) -> int:
+def cp(*payloads: Word, to: str, upstream: Flag = False, force: Flag = False, common: Common = COMMON) -> int:
     """Copy payloads and their records to another store. What is there already is not copied again; bytes are verified on the way.
 
     Parameters
@@ -133,19 +135,25 @@ def cp(*payloads: str, to: str, upstream: Flag = False, common: Common = COMMON)
         The path or URL of the other store.
     upstream
         Also whatever they were made from, as far as it is stored.
+    force
+        Write over files at the same readable path that are not theirs.
     """
     if not payloads:
         raise BadUsage("cp takes the payloads to copy: targets, members of targets, or keys")
     here = Here(common)
     target = open_store(to)
     sources, missing = _to_copy(here, payloads)
-    done: dict[str, list[dict[str, Any]]] = {"copied": [], "there": [], "missing": [_named(each.place) for each in missing]}
-    size = 0
+    copies: list[tuple[Store, list[Entry]]] = []
     for source, entries in sources.values():
         if source.url == target.url:
             raise BadUsage(f"--to {to}: that is the store they lie in")
-        first = lineage(source, [entry.key for entry in entries]) if upstream else []
-        for copied in copy([*first, *entries], source, target):
+        copies.append((source, [*(lineage(source, [entry.key for entry in entries]) if upstream else ()), *entries]))
+    if not force:
+        _check_free([entry for _, entries in copies for entry in entries], target, to)
+    done: dict[str, list[dict[str, Any]]] = {"copied": [], "there": [], "missing": [_named(each.place) for each in missing]}
+    size = 0
+    for source, entries in copies:
+        for copied in copy(entries, source, target):
             done["there" if copied.there else "copied"].append({"key": str(copied.key), "size": copied.size})
             size += copied.size
     if common.json:
@@ -155,6 +163,14 @@ def cp(*payloads: str, to: str, upstream: Flag = False, common: Common = COMMON)
     for each in missing:
         note(f"not stored, so not copied: {each.key}")
     return 1 if missing else 0
+
+
+def _check_free(entries: list[Entry], target: Store, to: str) -> None:
+    """Raise BadUsage where a copy would write over a file that is not the same payload."""
+    others = [cast("Placed", entry.place).to for entry in in_the_way(entries, target)]
+    if others:
+        some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        raise BadUsage(f"--to {to} has other files at {some}; nothing was copied. --force writes over them")
 
 
 def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Entry]]], list[One]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
 
 
 @Parameter(name="*")
@@ -52,6 +55,17 @@ class Wanted:
         """Those of `Project.run` and `Project.plan`."""
         return {} if self.failed is None else {"failed": self.failed}
 
+
+def _names(context: CompletionContext) -> list[str]:
+    """The targets and stages of the project, for a shell that completes them. Nothing is imported to tell."""
+    from persistable.project import Project
+
+    project = Project.load(context["--project"].raw)
+    return [*project.targets, *project.stages]
+
+
+Word = Annotated[str, Parameter(completer=_names)]
+"""What names targets, stages or payloads."""
 
 COMMON = Common()
 WANTED = Wanted()

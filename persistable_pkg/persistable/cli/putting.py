@@ -7,14 +7,14 @@ from typing import Any
 
 from persistable.amounts import size_in_words
 from persistable.cli.here import Here
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import write, write_json
 from persistable.cli.usage import BadUsage
 from persistable.fileio.base import PartsFileIO
 from persistable.fileio.choose import fileio_for
 
 
-def put(target: str, file: Path, /, *, common: Common = COMMON) -> int:
+def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     """Store a file as the payload of a target; its record says that it was put in by hand, and nothing generates it again by itself.
 
     Parameters

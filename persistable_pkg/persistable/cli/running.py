@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from persistable.amounts import duration_in_words
 from persistable.cli.here import Here
-from persistable.cli.options import COMMON, WANTED, Common, Wanted
+from persistable.cli.options import COMMON, WANTED, Common, Wanted, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.usage import BadUsage
 
@@ -23,7 +23,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 def run(
-    *targets: str,
+    *targets: Word,
     wanted: Wanted = WANTED,
     executor: str | None = None,
     workers: int | None = None,
@@ -140,7 +140,7 @@ def _tell(result: RunResult, as_json: bool) -> None:
 
 
 def plan(
-    *targets: str,
+    *targets: Word,
     wanted: Wanted = WANTED,
     common: Common = COMMON,
 ) -> int:

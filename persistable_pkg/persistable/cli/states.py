@@ -8,7 +8,7 @@ from typing import Any
 
 from persistable import holdings
 from persistable.cli.here import Here, One, one
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.key import Key
 from persistable.lineage import walk
@@ -24,7 +24,7 @@ STATES = (
 _ALWAYS = ("done", "absent")
 
 
-def status(*targets: str, common: Common = COMMON) -> int:
+def status(*targets: Word, common: Common = COMMON) -> int:
     """Count payloads by state, for each target and every name upstream of it. Without targets, for all of the project.
 
     Parameters
@@ -91,7 +91,7 @@ def _state(node: Any, seen: Seen) -> str:
 # why
 
 
-def explain(payload: str, /, *, common: Common = COMMON) -> int:
+def explain(payload: Word, /, *, common: Common = COMMON) -> int:
     """Say why a payload is or is not there, and of everything upstream of it what is missing, running or failed.
 
     Parameters
