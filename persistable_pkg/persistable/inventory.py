@@ -93,6 +93,8 @@ def _entry(base: str, data: bytes) -> Entry | None:
     except (PayloadCorrupted, InvalidName, KeyError, ValueError):
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
         return None if place is None else Entry(place, None)
+    if base == record.head["key"]:
+        return Entry(record.key, record)
     place = _place_of(base, str(record.key))
     return None if place is None else Entry(place, record if place.key == record.key else None)
 

@@ -110,7 +110,7 @@ def on_terminal() -> bool:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], colours: bool = True) -> None:
     """Answer with a table; its cells are texts and numbers."""
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    cells = [[text if (text := str(cell)).isprintable() else printable(text) for cell in row] for row in rows]
     if on_terminal() and colours and len(rows) <= MANY_ROWS and _draw(columns, cells):
         return
     write_plain(columns, cells, _terminal_width() if on_terminal() else None)
@@ -118,19 +118,22 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], colours: boo
 
 def write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
     """A table of aligned text; lines end at `limit` characters."""
-    heads = [column.name.upper() for column in columns]
-    widths = [max(map(_width, (head, *texts))) for head, texts in zip(heads, zip(*cells, strict=True), strict=True)] if cells else []
-    if not cells:
-        widths = [len(head) for head in heads]
+    rows = [[column.name.upper() for column in columns], *cells]
     out = stream()
-    for row in (heads, *cells):
-        line = "  ".join(_padded(text, width, column.right) for text, width, column in zip(row, widths, columns, strict=True)).rstrip()
+    for row in zip(*map(_padded, columns, zip(*rows, strict=True)), strict=True):
+        line = "  ".join(row).rstrip()
         out.write((line if limit is None or len(line) <= limit else line[: limit - 1] + "…") + "\n")
 
 
-def _padded(text: str, width: int, right: bool) -> str:
-    gap = " " * (width - _width(text))
-    return gap + text if right else text + gap
+def _padded(column: Column, texts: Sequence[str]) -> list[str]:
+    """All of one column, as wide as the widest of them."""
+    if all(map(str.isascii, texts)):
+        width = max(map(len, texts))
+        return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
+    widths = [_width(text) for text in texts]
+    widest = max(widths)
+    gaps = [" " * (widest - width) for width in widths]
+    return [gap + text if column.right else text + gap for text, gap in zip(texts, gaps, strict=True)]
 
 
 def _width(text: str) -> int:
