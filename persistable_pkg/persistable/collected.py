@@ -20,7 +20,7 @@ from persistable.fileio.base import FileIO
 from persistable.key import Key
 from persistable.params.building import nearest
 from persistable.record import FileFact, Record
-from persistable.stores.base import Store, check_path
+from persistable.stores.base import Store, check_path, stat_many
 
 T = TypeVar("T")
 
@@ -165,6 +165,34 @@ def item_files(store: Store, record: Record) -> list[FileFact]:
     if folder_of(record) is None:
         return []
     return [file for entry in read_index(store, record).values() for file in entry.files]
+
+
+def missing_item(store: Store, record: Record) -> str | None:
+    """What is wrong with the items that `record` is of, in words; None if nothing is, and for a record of one payload.
+
+    One listing tells which are gone. Sizes are compared as well where they are at hand: in a database, or on this machine.
+    """
+    folder = folder_of(record)
+    if folder is None:
+        return None
+    try:
+        entries = read_index(store, record, verify=False)
+    except (PayloadCorrupted, FileNotFoundError, ValueError) as error:
+        return str(error)
+    files = [(key, file) for key, entry in entries.items() for file in entry.files]
+    if getattr(store, "batches", False) or store.local_path(folder) is not None:
+        found = stat_many(store, [file.path for _, file in files])
+        for key, file in files:
+            there = found.get(file.path)
+            if there is not None and there.size != file.size and payload.healed(store, [file]):
+                there = store.stat(file.path)
+            if there is None:
+                return f"the item {key!r:.60} at {file.path} is missing"
+            if there.size != file.size:
+                return f"the item {key!r:.60} at {file.path} has {there.size} bytes, expected {file.size}"
+        return None
+    listed = set(store.list(folder))
+    return next((f"the item {key!r:.60} at {file.path} is missing" for key, file in files if file.path not in listed), None)
 
 
 # the payload

@@ -158,12 +158,13 @@ class Gatherer:
         begun, io = self._begin(), self._generation.io
         path = f"{begun.folder}/{stem(key)}.{self._generation.token}{io.suffix}"
         try:
-            written = payload.write(self._store, path, io, value)
+            held = unsealed.Held(self._store)
+            written = payload.write(cast("Any", held), path, io, value)
         except PayloadNotRepresentable as error:
             error.add_note(f"it is the item {key!r:.60}")
             raise
         entry = Entry(key, written.files, io.schema(value))
-        unsealed.add(self._store, begun, self._number, entry)
+        unsealed.add(self._store, begun, self._number, entry, held.items)
         self._entries[key] = entry
         self._number += 1
 

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from persistable import claims, holdings
+from persistable.collected import missing_item
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
@@ -41,7 +42,7 @@ def status_of(node: Any, store: Store) -> Status:
     except PayloadCorrupted:
         return Status.CORRUPT
     if record is not None:
-        if holdings.missing_file(store, record) is not None:
+        if holdings.missing_file(store, record) is not None or missing_item(store, record) is not None:
             return Status.CORRUPT
         return Status.STALE if holdings.changed_code(node, record) else Status.DONE
     if claims.holder_of(store, node.place.path) is not None:
@@ -130,8 +131,10 @@ class _Read:
     def of(self, place: Place) -> tuple[Record | str | None, str | None]:
         """The record at `place`, or that it is damaged, None for nothing or that of another; and what is wrong with its files."""
         record = self._records.get(place)
-        if not isinstance(record, Record) or self._is_sound(record):
+        if not isinstance(record, Record):
             return record, None
+        if self._is_sound(record):
+            return record, missing_item(self._store, record)
         wrong = holdings.missing_file(self._store, record)
         if wrong is not None and place.__class__ is Placed:
             return None, None  # the file there is another than was written

@@ -7,18 +7,19 @@ says that the item that came as number n is whole. All of it goes when the items
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
-from typing import Any, NamedTuple
+from itertools import count, takewhile
+from typing import Any, NamedTuple, cast
 
 from persistable.collected import Entry, checked_line, entry_in
 from persistable.key import Place
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Bytes, Store, stat_many
 
 AT_ONCE = 32
 """So many items are asked for at once by somebody who follows."""
 _MANY = 64
+_DELETED = 5000
 
 
 class Unsealed(NamedTuple):
@@ -91,6 +92,14 @@ def entries(store: Store, begun: Unsealed) -> dict[int, Entry]:
 
 def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     """Items from `number` on, up to the first that is not there yet, without a listing."""
+    noted = _noted_from(store, begun, number)
+    if _at_once(store):
+        return noted
+    there = stat_many(store, [file.path for entry in noted for file in entry.files])
+    return list(takewhile(lambda entry: all(file.path in there for file in entry.files), noted))
+
+
+def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     found: list[Entry] = []
     for first in count(number, AT_ONCE):
         paths = [begun.path_of(first + offset) for offset in range(AT_ONCE)]
@@ -105,9 +114,35 @@ def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     return found
 
 
-def add(store: Store, begun: Unsealed, number: int, entry: Entry) -> None:
-    """Note that an item is whole."""
-    store.put(begun.path_of(number), checked_line(entry, begun.folder))
+class Held:
+    """A store in which what is put waits in `items`; all else is as in `store`. What is large is streamed, and never waits."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.items: dict[str, Bytes] = {}
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.items[path] = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping[str, Bytes]) -> None:
+    """Put what is not yet there of an item, and a note that it is whole, in one call.
+
+    Where the store may put the note first, whoever reads it looks for the item.
+    """
+    note = {begun.path_of(number): checked_line(entry, begun.folder)}
+    if _at_once(store):
+        cast("Any", store).change_many(items, note)
+    else:
+        store.put_many({**items, **note})
+
+
+def _at_once(store: Store) -> bool:
+    """Whether all that is changed in one call is there, or nothing."""
+    return bool(getattr(store, "batches", False))
 
 
 def forget(store: Store, place: Place) -> None:
@@ -131,6 +166,10 @@ def discard(store: Store, place: Place, sealed: str | None = None) -> bool:
 def remove(store: Store, paths: Iterable[str]) -> None:
     """Delete all of these, many at a time."""
     found = list(paths)
+    if _at_once(store):
+        for first in range(0, len(found), _DELETED):
+            cast("Any", store).change_many(delete=found[first : first + _DELETED])
+        return
     if len(found) < _MANY:
         for path in found:
             store.delete(path)

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from servers.fixtures import Bucket
 from tests.collected.flows import Words, letters, made
 
-from persistable import Collected, Status, by_content, committed, open_store, run, step
+from persistable import Collected, Status, by_content, committed, open_store, plan, run, step
 from persistable.collected import checked, stem
 from persistable.errors import (
     DuplicateItem,
@@ -25,6 +26,7 @@ from persistable.errors import (
     UnknownMember,
 )
 from persistable.fileio import CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO
+from persistable.status import seen_of, status_of
 from persistable.stores import Store
 
 
@@ -278,6 +280,60 @@ def test_a_damaged_item_is_noticed_when_it_is_loaded(tmp_path: Path) -> None:
             payload["2-c"]
         assert any("'2-c'" in note for note in raised.value.__notes__)
         assert node.generate().payload["2-c"] == ["c", "c"]
+
+
+class Counting:
+    """A store that notes which of its methods are called, by name."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found):
+            return found
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            return found(*args, **kwargs)
+
+        return counted
+
+
+def test_an_item_that_is_gone_or_cut_is_seen_in_the_status(store: Store) -> None:
+    node = letters.step("abcdefghij").bind(store)
+    entries = node.payload.entries
+    assert node.status is Status.DONE and plan(node, store=store).jobs == []
+    (gone,) = entries["9-j"].files
+    store.delete(gone.path)
+    counting: Any = Counting(store)
+    assert status_of(node, counting) is Status.CORRUPT and sum(counting.calls.values()) <= 8, "however many items there are"
+    assert [seen.status for seen in seen_of([node], counting)] == [Status.CORRUPT]
+    assert "'9-j'" in str(plan(node, store=store)) or plan(node, store=store).jobs == [node.key]
+    assert run(node, store=store).counts["done"] == 1
+    assert node.status is Status.DONE and len(node.load().payload["9-j"]) == 9
+    (cut,) = node.payload.entries["8-i"].files
+    store.put(cut.path, b"[")
+    if not store.url.startswith(("s3:", "memory:")):  # where each size would be a request, the loading tells
+        assert node.status is Status.CORRUPT and run(node, store=store).counts["done"] == 1
+    store.delete(node.record.files[0].path)
+    assert node.status is Status.CORRUPT
+
+
+def test_an_item_is_one_call_of_the_store_and_what_is_left_goes_in_few(store: Store) -> None:
+    def calls(number: int) -> int:
+        counting: Any = Counting(store)
+        many.step(number)._twin(counting).generate()
+        return sum(counting.calls.values())
+
+    @step(io=JsonFileIO())
+    def many(number: int) -> Iterator[tuple[int, int]]:
+        for place in range(number):
+            yield place, place
+
+    each = (calls(150) - calls(50)) / 100
+    assert each <= (1 if getattr(store, "batches", False) else 2), "an item with its note, and where it must be the note's removal"
 
 
 def test_changed_code_is_told_when_an_attempt_is_gone_on_with(tmp_path: Path) -> None:
