@@ -198,10 +198,11 @@ class _Lookup:
     def __init__(self) -> None:
         self.known: dict[tuple[str, Place], Seen] = {}
         self._urls: dict[int, tuple[str, Store]] = {}
+        self._quick: dict[type, str] = {}
 
     def asked(self, node: Any, store: Store) -> _Asked:
         url = self._urls.get(id(store)) or self._urls.setdefault(id(store), (store.url, store))
-        return _Asked(node, store, (url[0], node.place))
+        return _Asked(node, store, (url[0], node.key if node._external else node.place))  # an input has no place in the store
 
     def look(self, asked: Sequence[_Asked]) -> None:
         """Look up these and, of what is absent, whatever is upstream and may have failed."""
@@ -233,16 +234,29 @@ class _Lookup:
         read = _Read(store, [each.id[1] for each in asked])
         absent: list[_Asked] = []
         for each in asked:
-            found = _seen_record(*read.of(each.id[1]), each.node)
-            if found is None:
+            record, wrong = read.of(each.id[1])
+            if record is None:
                 absent.append(each)
+            elif isinstance(record, str) or wrong is not None:
+                self.known[each.id] = Seen(Status.CORRUPT)
             else:
-                self.known[each.id] = found
+                self.known[each.id] = Seen(self._stored(each.node, record), record.size)
         places = [each.id[1] for each in absent]
         failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}
         claimed = claims.claimed_among(store, [place.path for place in places]) if absent else set[str]()
         for each, place in zip(absent, places, strict=True):
             self.known[each.id] = _without_record(place, store, claimed, failures)
+
+    def _stored(self, node: Any, record: Record) -> Status:
+        """Whether what is stored was made by the code as it is now, which is looked at once for all nodes of a class."""
+        if "_given_code" in node.__dict__:
+            quick = node._code().quick
+        else:
+            cls: type[Any] = node.__class__
+            quick = self._quick.get(cls) or self._quick.setdefault(cls, node._code().quick)
+        made_by = record.code
+        same = made_by is not None and made_by["quick"] and made_by["quick"] == quick
+        return Status.DONE if same or not holdings.changed_code(node, record) else Status.STALE
 
 
 def _without_record(place: Place, store: Store, claimed: set[str], failures: dict[str, bytes]) -> Seen:
@@ -254,13 +268,3 @@ def _without_record(place: Place, store: Store, claimed: set[str], failures: dic
 
 
 _ABSENT = Seen(Status.ABSENT)
-
-
-def _seen_record(record: Record | str | None, wrong: str | None, node: Any) -> Seen | None:
-    if record is None:
-        return None
-    if isinstance(record, str) or wrong is not None:
-        return Seen(Status.CORRUPT)
-    made_by = record.code
-    same = made_by is not None and made_by["quick"] and made_by["quick"] == node._code().quick
-    return Seen(Status.DONE if same or not holdings.changed_code(node, record) else Status.STALE, record.size)

@@ -29,6 +29,7 @@ class Template:
         self.fields: tuple[str, ...] = tuple(dict.fromkeys(field for _, field in self.parts if field is not None))
         """The names of the fields, each once."""
         self.is_folder = text.endswith("/")
+        self._frame = text.rstrip("/")
         check_path(self._filled(dict.fromkeys(self.fields, "x")))
 
     @property
@@ -48,8 +49,8 @@ class Template:
         path = check_path(self._filled(texts))
         if path.partition("/")[0] == HIDDEN:
             raise InvalidName(f"{path!r} is in {HIDDEN}, which is kept for records; choose another name", name=path)
-        again = self.match(path)
-        if self.fields and again != texts:
+        again = texts if self._is_certain else self.match(path)
+        if again != texts:
             raise InvalidName(
                 f"{_shown(texts)} in {self.text!r} gives {path!r}, which would also be the path of {_shown(again or {})}; "
                 "put a separator between the fields, or choose other names",
@@ -78,6 +79,11 @@ class Template:
         return False
 
     @cached_property
+    def _is_certain(self) -> bool:
+        """Whether every part of a path has one field at most, so that there is one way to read it."""
+        return all(part.count("{") < 2 for part in self.text.replace("{{", "").split("/"))
+
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
         known: set[str] = set()
         parts: list[str] = []
@@ -93,7 +99,7 @@ class Template:
             yield (literal.rstrip("/") if field is None else literal), field
 
     def _filled(self, texts: Mapping[str, str]) -> str:
-        return "".join([literal + (texts[field] if field is not None else "") for literal, field in self._without_end()])
+        return self._frame.format_map(texts)
 
     def _checked(self, name: str, value: object) -> str:
         if not isinstance(value, str | int) or isinstance(value, bool):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tests.workspace.flows import Files, Scaling, Times, calls, first_cell, multiply, plus, total
 
-from persistable import Persistable, open_store, step
+from persistable import Persistable, Status, open_store, plan, run, step
 from persistable.errors import InputMissing, LineageCycle, NotGeneratable, PersistableError, UnknownParam, WorkflowError
 from persistable.fileio import CsvFileIO, JsonFileIO
 from persistable.workspace import Workflow, Workspace, seed, stored
@@ -25,6 +25,19 @@ def test_on_the_class_a_name_is_a_node_and_has_no_value() -> None:
         _ = Scaling.raw.payload
     with pytest.raises(NotGeneratable, match="is a seed"):
         _ = Scaling.scaled.payload
+
+
+@pytest.mark.parametrize("act", [run, plan, lambda node: node.run(), lambda node: run(first_cell.step(3), [node], errors="return")])
+def test_what_is_asked_of_a_node_of_the_class_is_refused_before_anything_begins(act: Any, tmp_path: Path) -> None:
+    with open_store(tmp_path):
+        for node in (Scaling.scaled, Scaling.top, Scaling.raw, first_cell.step(Scaling.scaled)):
+            with pytest.raises(NotGeneratable, match=r"raw is a seed: .*workspace\[id\]\.node\(\.\.\.\), .*workspace\.run\(\.\.\.\)"):
+                act(node)
+        assert list(tmp_path.rglob("*")) == []
+        assert Scaling.top.status is Status.ABSENT
+        assert "seed raw" in Scaling.raw._repr_html_()
+        assert "multiply" in Scaling.top.lineage(status=True).html()
+    assert calls() == []
 
 
 def test_from_values_it_is_computed_in_memory(tmp_path: Path) -> None:

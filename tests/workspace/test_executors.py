@@ -15,6 +15,7 @@ from servers.ray_cluster import RayCluster
 from tests.workspace.conftest import filled
 from tests.workspace.flows import Files, calls
 
+from persistable import Status
 from persistable.executors import DaskExecutor, RayExecutor
 from persistable.stores import open_store
 
@@ -115,6 +116,61 @@ def test_processes_over_one_store_compute_each_once(url: str, tmp_path: Path) ->
                     stream.close()
     assert done == ["630"] * 3
     assert calls().count("multiply") == 20
+
+
+KILLED = """
+import os
+import signal
+import sys
+from tests.workspace.flows import Files
+from persistable.stores import LocalStore
+
+
+class Fatal(LocalStore):
+    left = int(sys.argv[2])
+
+    def __getattribute__(self, name):
+        if name in ("put", "create", "write", "adopt", "delete"):
+            Fatal.left -= 1
+            if Fatal.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+
+Files(Fatal(sys.argv[1])).run()
+"""
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6, 7, 14, 21])
+def test_killed_at_any_moment_it_goes_on_where_it_was(steps: int, tmp_path: Path) -> None:
+    """The process is killed before one of the changes that it makes to the store: of a claim, the file, its record, the claim again."""
+    ids = MANY[:8]
+    ws = Files(filled(open_store(tmp_path / "data"), ids))
+    ws.run(ids=ids[:6])
+    for name in ids[:6]:  # the files of these are replaced
+        ws.put(name, raw=ws["008"].raw * int(name))
+    ws.run(ids=ids[:2])
+    assert len(calls()) == 8
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "persistable_pkg")])}
+    command = [sys.executable, str(script), str(tmp_path / "data"), str(steps)]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert killed.returncode == -9, killed.stderr
+    before = calls().count("multiply")
+    done = sum(row["scaled"] is Status.DONE for row in ws.status().values())
+    assert 2 <= done < len(ids)
+    assert before - 1 <= done - 2 <= before, "what was computed is there, but for the one that was under way"
+    assert ws.run().counts["done"] == len(ids) - done
+    assert calls().count("multiply") == len(ids) - done
+    values = [24 * number for number in range(1, 7)] + [21, 24]
+    assert [workflow.scaled["x"].tolist() for workflow in ws.values()] == [[value, value] for value in values]
+    assert sorted(ws.store.list("computed")) == [f"computed/scaled-{name}.csv" for name in ids]
+    left = [path for path in ws.store.list(".persistable") if not path.endswith(".record.json")]
+    assert len(left) <= 1 and all(path.endswith(".claim") for path in left), "of who was killed between the record and the end"
+    ws.put(factor=1)
+    assert ws.run().counts["done"] == len(ids)
+    assert [path for path in ws.store.list(".persistable") if not path.endswith(".record.json")] == []
 
 
 def test_threads_share_one_instance(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ class _Cast:
         self._parts = [(encode(role), roles[role]) for role in sorted(roles)]
         template: dict[str, Any] = line.template.__dict__
         # containers are copied even if they hold no node, so that what is changed in one node is not changed in another
-        self._varying = {name: template[name] for name, value in model.__dict__.items() if _varies(value) and name != "_upstream"}
+        varying = {name: template[name] for name, value in model.__dict__.items() if _varies(value) and name != "_upstream"}
+        self._flat = {name: _flat(value, line.upstream) for name, value in varying.items() if _is_flat(value)}
+        self._deep = {name: value for name, value in varying.items() if name not in self._flat}
         self._same = {name: value for name, value in model.__dict__.items() if not _varies(value)}
         del self._same["key"]
 
@@ -60,7 +62,11 @@ class _Cast:
         node = object.__new__(self._kind)
         state: dict[str, Any] = node.__dict__
         state.update(self._same)
-        for name, value in self._varying.items():
+        for name, (values, at) in self._flat.items():
+            state[name] = filled = values.copy()
+            for key, slot in at:
+                filled[key] = nodes[slot]
+        for name, value in self._deep.items():
             state[name] = swapped(value, lambda each: nodes[slots[id(each)]], Persistable)
         state["_upstream"] = {role: nodes[slot] for role, slot in self._roles}
         rest = [role + bytes.fromhex(nodes[slot].key.digest) for role, slot in self._parts]
@@ -97,6 +103,16 @@ def _is_plain(model: Any) -> bool:
 
 _DECIDING = frozenset({"_identify", "_twin", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
 """What a class that defines it may make of its nodes as it likes."""
+
+
+def _is_flat(value: Any) -> bool:
+    return value.__class__ is dict and not any(each.__class__ in (dict, list, tuple) for each in value.values())
+
+
+def _flat(value: dict[Any, Any], slots: Mapping[int, Slot]) -> tuple[dict[Any, Any], list[tuple[Any, Slot]]]:
+    """A dict to be copied, and what is put at which of its names."""
+    nodes: dict[Any, Any] = {name: each for name, each in value.items() if isinstance(each, Persistable)}
+    return value, [(name, slots[id(node)]) for name, node in nodes.items()]
 
 
 def _varies(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from persistable.core import Persistable
 from persistable.errors import NotGeneratable
@@ -56,14 +56,26 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
         return self.default is not NOTHING
 
     def _generate_payload(self, **_: Any) -> PayloadT:
-        raise NotGeneratable(
-            f"{self.payload_name} is a seed: on the class of a workflow it has no value; take it from an instance, "
-            f"workspace[id].{self.payload_name}, or give it, Workflow({self.payload_name}=...)",
+        raise self._without_value()
+
+    @property
+    def place(self) -> NoReturn:
+        """None: who plans what is made from it asks for one, and is told here that nothing of it can be performed."""
+        raise self._without_value()
+
+    def _without_value(self) -> NotGeneratable:
+        name = self.payload_name
+        return NotGeneratable(
+            f"{name} is a seed: on the class of a workflow neither it nor what is made from it has a value; take them from an instance, "
+            f"workspace[id].{name} and workspace[id].node(...), run them for all ids, workspace.run(...), or give it, Workflow({name}=...)",
             key=self.key,
         )
 
     def _look(self) -> str:
         return "it is a seed, which has a value only in an instance of the workflow"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{repr(self).strip('<>')}</code>"
 
     def __repr__(self) -> str:
         shown = getattr(self.kind, "__name__", repr(self.kind)) if self.kind is not None else ""
