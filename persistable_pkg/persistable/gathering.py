@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator, KeysView, Mapping
 from io import RawIOBase
@@ -16,6 +17,9 @@ from persistable.errors import DuplicateItem, PayloadNotRepresentable, StaleCode
 from persistable.fileio.base import FileIO
 from persistable.record import Record
 from persistable.stores.base import Store
+
+_CONFIRM_EVERY = 1.0
+"""Seconds; the record is written only after a look of its own."""
 
 
 class ByContent(NamedTuple):
@@ -74,6 +78,7 @@ class Gatherer:
         self._number = 0
         self._begun: unsealed.Unsealed | None = None
         self._resumed = False
+        self._confirmed = -_CONFIRM_EVERY
         if generation.claim is not None:
             self._resume()
 
@@ -154,7 +159,7 @@ class Gatherer:
         self._yielded.add(key)
         if key in self._entries:
             return
-        self._generation.claim.confirm(self._place.key)
+        self._confirm()
         begun, io = self._begin(), self._generation.io
         path = f"{begun.folder}/{stem(key)}.{self._generation.token}{io.suffix}"
         try:
@@ -167,6 +172,13 @@ class Gatherer:
         unsealed.add(self._store, begun, self._number, entry, held.items)
         self._entries[key] = entry
         self._number += 1
+
+    def _confirm(self) -> None:
+        """Raise ClaimLost if another process has taken over: looked at once in a while, not for each of many short items."""
+        now = time.monotonic()
+        if now - self._confirmed > _CONFIRM_EVERY:
+            self._generation.claim.confirm(self._place.key)
+            self._confirmed = now
 
     def _duplicate(self, key: Any) -> DuplicateItem:
         return DuplicateItem(

@@ -175,5 +175,6 @@ def remove(store: Store, paths: Iterable[str]) -> None:
             store.delete(path)
         return
     with ThreadPoolExecutor(16, thread_name_prefix="persistable-remove") as pool:
-        for _ in pool.map(store.delete, found):
-            pass
+        for first in range(0, len(found), _DELETED):
+            for _ in pool.map(store.delete, found[first : first + _DELETED]):
+                pass
