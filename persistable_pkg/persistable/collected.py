@@ -214,7 +214,7 @@ class Source(NamedTuple):
             return payload.read(self.store, self.owner, entry.files, io, verify=self.verify, writable=self.writable)
         except FileNotFoundError as error:
             raise PayloadNotFound(
-                f"the item {entry.key!r:.60} of {self.owner} is gone: it was deleted, or made anew, since this was loaded; load it again, or run(node)",
+                f"the item {entry.key!r:.60} of {self.owner} is gone: it was deleted, or made anew; load it again, or run(node)",
                 key=self.owner,
                 nearest=None,
                 differences={},
