@@ -48,6 +48,12 @@ class Share:
     def __len__(self) -> int:
         return len(self._statuses)
 
+    def equals(self, other: Share) -> bool:
+        """Whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
+        if (self.url, len(self), self.lots.model.payload_name) != (other.url, len(other), other.lots.model.payload_name):
+            return False
+        return all(self.lots.keys(numbers) == other.lots.keys(numbers) for numbers in (range(1), *self.lots))
+
     def set(self, number: int, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how this member ended."""
         self._statuses[number] = STATUSES.index(status)
@@ -160,7 +166,7 @@ class Outcomes:
                 shared[0].set(shared[1], *ending[2:])
         for spot in [spot for spot in self._own if earlier._shared(*spot) is not None]:
             del self._own[spot]
-        self.shares[:0] = earlier.shares
+        self.shares = [*earlier.shares, *(share for share in self.shares if not any(map(share.equals, earlier.shares)))]
 
     def own(self) -> Mapping[Spot, Ending]:
         """Those that are in no share."""

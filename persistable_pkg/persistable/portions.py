@@ -31,9 +31,12 @@ class Large:
     def take(self, family: Any) -> bool:
         """Whether `family` is one of them."""
         lots = family.lots if len(family) >= SMALLEST else None
-        if lots is not None:
-            self.families.append(Share(lots, lots.store if lots.store is not None else self.base))
-        return lots is not None
+        if lots is None:
+            return False
+        share = Share(lots, lots.store if lots.store is not None else self.base)
+        if not any(map(share.equals, self.families)):
+            self.families.append(share)
+        return True
 
 
 class Portioned:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.run.test_running import add, fails, number, passing
 
-from persistable import Workflow, Workspace, events, open_store, run, seed, step, stored
+from persistable import Project, Workflow, Workspace, events, open_store, run, seed, step, stored
 from persistable.errors import RunFailed
 from persistable.fileio import JsonFileIO
 from persistable.key import Key
@@ -133,6 +133,14 @@ def test_members_of_a_large_family_keep_apart_by_store(stores: tuple[Store, Stor
     assert (result.status(here[3]), result.status(there[3]), result.status(here[5])) == ("reused", "done", "done")
     assert result[there[3]].store.url == stores[1].url and result[there[3].key].payload == 3
     assert sum(row["store"] == stores[1].url for row in result.rows()) == SMALLEST
+
+
+def test_a_large_family_that_is_asked_for_twice_counts_once(tmp_path: Path) -> None:
+    family = number.over(n=range(SMALLEST))
+    assert len(run(family, [family])) == SMALLEST
+    fresh = number.over(n=range(SMALLEST, 2 * SMALLEST))
+    project = Project({"family": fresh, "last": add.step(1)}, stages={"a": ["family"], "b": ["last", "family"]}, store=tmp_path / "data")
+    assert project.run().counts == {"done": SMALLEST + 1, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0}
 
 
 @step(io=JsonFileIO())
