@@ -77,20 +77,21 @@ class FileSeeds:
         self._rows = snapshot.rows
         self._name = model.payload_name
         self._read_by = model.params.read_by
-        self._same = dict(model.__dict__)
+        varying = ("params", "_snapshot", "_values", "_upstream", "key")
+        self._same = {name: value for name, value in model.__dict__.items() if name not in varying}
 
     def node(self, values: Values, content: str) -> FileSeed:
         """The seed of these values, which has that content."""
         node: FileSeed = object.__new__(FileSeed)
-        state = node.__dict__
-        state.update(self._same)
-        state["params"] = FileSeedParams(self._name, content, self._read_by)
-        state["_snapshot"] = Snapshot(
-            tuple([(name, content, raw) if name == "content" else (name, was, raw) for name, was, raw in self._rows]), None
-        )
-        state["_values"] = values
-        state["_upstream"] = {}
-        state["key"] = Key(self._name, blake3(self._before + encode(content) + self._after).hexdigest(DIGEST_BYTES))
+        varying: dict[str, Any] = {
+            "params": FileSeedParams(self._name, content, self._read_by),
+            "_snapshot": Snapshot(tuple([(name, content if name == "content" else was, raw) for name, was, raw in self._rows]), None),
+            "_values": values,
+            "_upstream": {},
+            "key": Key(self._name, blake3(self._before + encode(content) + self._after).hexdigest(DIGEST_BYTES)),
+        }
+        for name, value in (*self._same.items(), *varying.items()):  # one by one: attributes of many objects take less memory so
+            setattr(node, name, value)
         return node
 
 

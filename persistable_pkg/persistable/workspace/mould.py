@@ -58,19 +58,19 @@ class _Cast:
         del self._same["key"]
 
     def node(self, nodes: Mapping[Slot, Any]) -> Any:
-        slots = self._line.upstream
-        node = object.__new__(self._kind)
-        state: dict[str, Any] = node.__dict__
-        state.update(self._same)
+        node: Any = object.__new__(self._kind)
+        for name, value in self._same.items():  # one by one: attributes of many objects take less memory so
+            setattr(node, name, value)
         for name, (values, at) in self._flat.items():
-            state[name] = filled = values.copy()
+            filled = values.copy()
             for key, slot in at:
                 filled[key] = nodes[slot]
+            setattr(node, name, filled)
         for name, value in self._deep.items():
-            state[name] = swapped(value, lambda each: nodes[slots[id(each)]], Persistable)
-        state["_upstream"] = {role: nodes[slot] for role, slot in self._roles}
+            setattr(node, name, swapped(value, lambda each: nodes[self._line.upstream[id(each)]], Persistable))
+        node._upstream = {role: nodes[slot] for role, slot in self._roles}
         rest = [role + bytes.fromhex(nodes[slot].key.digest) for role, slot in self._parts]
-        state["key"] = Key(self._name, blake3(self._before + b"".join(rest)).hexdigest(DIGEST_BYTES))
+        node.key = Key(self._name, blake3(self._before + b"".join(rest)).hexdigest(DIGEST_BYTES))
         return node
 
 

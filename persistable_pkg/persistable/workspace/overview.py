@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from persistable.graph import Graph
     from persistable.workspace.base import Workspace
 
-BATCH = 2000
+BATCH = 1000
 """So many ids are looked up at once."""
 SHOWN = 40
 """So many ids are in a table for people."""
