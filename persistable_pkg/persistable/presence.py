@@ -1,10 +1,10 @@
-"""What of very many payloads is there: two calls of the store for thousands, and next to nothing parsed."""
+"""What of very many payloads is there: a call or two of the store for thousands, and next to nothing parsed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from persistable.record import SEAL_BYTES, SUFFIX
@@ -21,29 +21,61 @@ class Head(NamedTuple):
     """What the record of one payload says first. io: how its format is named there. quick: the fingerprint of the code that made it."""
 
     io: bytes
-    quick: str
+    quick: bytes
     path: str
     size: int
     digest: str
+    data: bytes | None
+    """What is at `path`, where it came with the record."""
 
 
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
     """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
     found: dict[str, Head] = {}
-    for path, data in store.get_many([base + SUFFIX for base in bases]).items():
-        head = _HEAD.match(data)
-        base = path[: -len(SUFFIX)]
-        if head is not None and head[1] == base.encode() and data[-11:-3] == b"%08x" % crc32(data[:-SEAL_BYTES]):
-            _, io, quick, file, size, digest = head.groups()
-            found[base] = Head(io, quick.decode(), file.decode(), int(size), digest.decode())
+    for base, (_, io, quick, file, size, digest), beside in _read(store, bases):
+        path = file.decode()
+        found[base] = Head(io, quick, path, int(size), digest.decode(), beside.get(path))
     return found
 
 
-def present(store: Store, bases: Sequence[str]) -> dict[str, str]:
+def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
     """Those of `bases` with a sound record and a file of the size that it names, and the fingerprint of their code.
 
     One that is left out may be there all the same: it takes a closer look.
     """
-    there = heads(store, bases)
-    files = stat_many(store, [head.path for head in there.values()])
-    return {base: head.quick for base, head in there.items() if (stat := files.get(head.path)) is not None and stat.size == head.size}
+    found: dict[str, bytes] = {}
+    apart: dict[str, tuple[str, int, bytes]] = {}
+    for base, (_, _, quick, file, size, _), beside in _read(store, bases):
+        path = file.decode()
+        data = beside.get(path)
+        if data is None:
+            apart[base] = path, int(size), quick
+        elif len(data) == int(size):
+            found[base] = quick
+    if apart:
+        files = stat_many(store, [path for path, _, _ in apart.values()])
+        found.update({base: quick for base, (path, size, quick) in apart.items() if path in files and files[path].size == size})
+    return found
+
+
+def _read(store: Any, bases: Sequence[str]) -> Iterator[tuple[str, tuple[bytes, ...], dict[str, bytes]]]:
+    """The first line of each sound record, in parts, and what lies together with it."""
+    together: dict[str, dict[str, bytes]] = store.get_together(bases) if hasattr(store, "get_together") else {}
+    for base, items in together.items():
+        data = items.get(base + SUFFIX)
+        head = _parsed(base, data) if data is not None else None
+        if head is not None:
+            yield base, head, items
+    rest = [base for base in bases if base not in together] if together else bases
+    for path, data in store.get_many([base + SUFFIX for base in rest]).items() if rest else ():
+        base = path[: -len(SUFFIX)]
+        head = _parsed(base, data)
+        if head is not None:
+            yield base, head, {}
+
+
+def _parsed(base: str, data: bytes) -> tuple[bytes, ...] | None:
+    head = _HEAD.match(data)
+    if head is None or head[1] != base.encode() or data[-11:-3] != b"%08x" % crc32(data[:-SEAL_BYTES]):
+        return None
+    return head.groups()

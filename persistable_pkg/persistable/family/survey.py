@@ -46,7 +46,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
         return Counter(found.status for _, _, found in survey(family))
     found: Counter[Status] = Counter()
     store = lots.store if lots.store is not None else lots.model.store
-    own = lots.model._code().quick
+    own = lots.model._code().quick.encode()
     for numbers in lots:
         bases = lots.bases(numbers)
         there = present(store, bases)
@@ -200,7 +200,7 @@ class Quick:
         self._lots = lots
         self._io = lots.model._format()
         self._spec = encoded(self._io.spec())
-        self._code = lots.model._code().quick
+        self._code = lots.model._code().quick.encode()
         self._store: Any = lots.store if lots.store is not None else lots.model.store
 
     @staticmethod
@@ -216,12 +216,14 @@ class Quick:
         """By number, those that are small, sound, and made by the code as it is now; each is verified."""
         bases = self._lots.bases(numbers)
         there = heads(self._store, bases)
-        wanted = {path: head for path, head in there.items() if head.quick == self._code and head.io == self._spec and head.size <= SMALL}
-        data = self._store.get_many([head.path for head in wanted.values()])
+        wanted = {base: head for base, head in there.items() if head.quick == self._code and head.io == self._spec and head.size <= SMALL}
+        data = self._store.get_many([head.path for head in wanted.values() if head.data is None])
         found: dict[int, Any] = {}
         for number, base in zip(numbers, bases, strict=True):
             head = wanted.get(base)
-            raw = data.get(head.path) if head is not None else None
-            if head is not None and raw is not None and len(raw) == head.size and blake3(raw).hexdigest() == head.digest:
+            if head is None:
+                continue
+            raw = head.data if head.data is not None else data.get(head.path)
+            if raw is not None and len(raw) == head.size and blake3(raw).hexdigest() == head.digest:
                 found[number] = self._io.loads(bytearray(raw) if self._io.maps else raw)
         return found

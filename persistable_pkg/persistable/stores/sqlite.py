@@ -14,29 +14,31 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.stores import packs
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.packs import IN_SLOTS, ITEMS
 
 _T = TypeVar("_T")
 
-_TABLE = "persistable_items"
-_SCHEMA = f"CREATE TABLE IF NOT EXISTS {_TABLE} (path TEXT PRIMARY KEY NOT NULL, data BLOB NOT NULL, stamp INTEGER NOT NULL)"
-_GET = f"SELECT data FROM {_TABLE} WHERE path = ?"
-_PUT = (
-    f"INSERT INTO {_TABLE} (path, data, stamp) VALUES (?, ?, ?) "
-    "ON CONFLICT (path) DO UPDATE SET data = excluded.data, stamp = excluded.stamp"
-)
-_CREATE = f"INSERT OR IGNORE INTO {_TABLE} (path, data, stamp) VALUES (?, ?, ?)"
-_STAT = f"SELECT length(data), stamp FROM {_TABLE} WHERE path = ?"
-_EXISTS = f"SELECT 1 FROM {_TABLE} WHERE path = ?"
-_DELETE = f"DELETE FROM {_TABLE} WHERE path = ?"
-_LIST = f"SELECT path FROM {_TABLE} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
-_MANY = 500  # names in one IN list
+_UPSERT = "ON CONFLICT (path) DO UPDATE SET data = excluded.data, stamp = excluded.stamp"
+_PUT = f"INSERT INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?) {_UPSERT}"
+_CREATE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)"
+# in one statement as long as nothing that belongs to the path is in a pack, so that there is nothing to be taken out of one
+_PUT_ALONE = f"INSERT INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?) {_UPSERT}"
+_CREATE_ALONE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?)"
+_GET = f"SELECT data FROM {ITEMS} WHERE path = ?"
+_STAT = f"SELECT length(data), stamp FROM {ITEMS} WHERE path = ?"
+_DELETE = f"DELETE FROM {ITEMS} WHERE path = ?"
+_LIST = f"SELECT path FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
+_DOUBTFUL = 100_000_000  # bytes; from here on it is worth asking how many SQLite takes
+_WAL = 4000  # pages that gather before they are brought into the file, which waits for the disk
 _SPOOL = 8 << 20  # bytes of a write kept in memory
 _PIECE = 1 << 20
 _LAST = "\U0010ffff" * 64  # after every name
@@ -88,40 +90,66 @@ class SQLiteStore(BaseStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
-        check_path(path)
-        row = self._do(lambda db: db.execute(_GET, (path,)).fetchone(), path)
+        row = self._row(_GET, path, True)
         if row is None:
             raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
         return cast(bytes, row[0])
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return dict(self._select("path, data", paths))
+        return self._rows_of("path, data", paths, True)
+
+    def stat(self, path: str) -> Stat | None:
+        row = self._row(_STAT, path, False)
+        return None if row is None else Stat(*row)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        return {path: Stat(size, stamp) for path, size, stamp in self._select("path, length(data), stamp", paths)}
+        return self._rows_of("path, length(data), stamp", paths, False)
 
-    def _select(self, columns: str, paths: Iterable[str]) -> Sequence[Any]:
-        """The rows there are of `paths`, in one call however many there are."""
-        wanted = list(dict.fromkeys(paths))
-        check_paths(wanted)
-        return (self._do(lambda db: _found(db, columns, wanted), wanted[0]) or []) if wanted else []
+    def exists(self, path: str) -> bool:
+        return self._row(_STAT, path, False) is not None
+
+    def _row(self, query: str, path: str, whole: bool) -> Any:
+        """What `query` finds of `path`, or what a pack has: its bytes, or size and stamp; None where nothing is."""
+        check_path(path)
+
+        def look(db: sqlite3.Connection) -> Any:
+            if not _packed(db, path):
+                return db.execute(query, (path,)).fetchone()
+            with _Snapshot(db):
+                found = packs.find(db, [path], whole).get(path)
+                row = db.execute(query, (path,)).fetchone() if found is None else None
+            return row if found is None else (found,) if whole else found
+
+        return self._do(look, path)
+
+    def _rows_of(self, columns: str, paths: Iterable[str], whole: bool) -> dict[str, Any]:
+        """What there is of `paths`, in one call however many there are."""
+        wanted = check_paths(dict.fromkeys(paths))
+
+        def look(db: sqlite3.Connection) -> dict[str, Any]:
+            with _Snapshot(db):
+                found = packs.find(db, wanted, whole)
+                rest = [path for path in wanted if path not in found] if found else wanted
+                rows = packs.among(db, f"SELECT {columns} FROM {ITEMS} WHERE path IN", rest)
+                found.update(rows if whole else ((path, Stat(size, stamp)) for path, size, stamp in rows))
+            return found
+
+        return (self._do(look, wanted[0]) or {}) if wanted else {}
+
+    def get_together(self, bases: Iterable[str]) -> dict[str, dict[str, bytes]]:
+        """For each of `bases` of which small items were put together with many others: what there is at ``base.anything``, by path."""
+        wanted = check_paths(bases)
+        return (self._do(lambda db: packs.together(db, wanted), wanted[0]) or {}) if wanted else {}
 
     def read(self, path: str) -> BinaryIO:
         return io.BytesIO(self.get(path))
-
-    def exists(self, path: str) -> bool:
-        check_path(path)
-        return self._do(lambda db: db.execute(_EXISTS, (path,)).fetchone(), path) is not None
-
-    def stat(self, path: str) -> Stat | None:
-        check_path(path)
-        row = self._do(lambda db: db.execute(_STAT, (path,)).fetchone(), path)
-        return None if row is None else Stat(*row)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._walk(check_prefix(prefix))
 
     def _walk(self, prefix: str) -> Iterator[str]:
+        for pack in self._do(lambda db: packs.in_prefix(db, prefix), prefix) or ():  # first: what leaves a pack goes into a row
+            yield from self._do(partial(packs.listed, pack=pack, prefix=prefix), prefix) or ()
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
@@ -138,52 +166,76 @@ class SQLiteStore(BaseStore):
     # --- writing
 
     def put(self, path: str, data: Bytes) -> None:
-        check_path(path)
-        self._check_size(path, data)
-        blob = _blob(data)
-        self._do(lambda db: db.execute(_PUT, (path, blob, _stamp())), path, make=True)
+        row = self._rows({path: data})[0]
+
+        def store(db: sqlite3.Connection) -> None:
+            if db.execute(_PUT_ALONE, (*row, packs.slot(path))).rowcount != 1:
+                with _Transaction(db):
+                    packs.remove(db, [path])
+                    db.execute(_PUT, row)
+
+        self._do(store, path, make=True)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         self.change_many(items)
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
         """All of it in one transaction: all is there, or nothing."""
-        gone = [(path,) for path in check_paths(delete)]
+        gone = check_paths(delete)
         rows = [row for stage in stages for row in self._rows(stage)]
-        first = (rows or gone)[0][0] if rows or gone else ""
+        first = rows[0][0] if rows else gone[0] if gone else ""
 
         def store(db: sqlite3.Connection) -> None:
             with _Transaction(db):
-                db.executemany(_PUT, rows)
-                db.executemany(_DELETE, gone)
+                alone = packs.add(db, rows)
+                packs.remove(db, [row[0] for row in alone])
+                db.executemany(_PUT, alone)
+                _delete(db, gone)
 
         if first:
             self._do(store, first, make=bool(rows))
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        return self._create_many(items)[0]
+
+    def create_bare(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
+        """As `create_many`; and those of the created paths where nothing else agrees with them up to the first dot of the name."""
+        return self._create_many(items, True)
+
+    def _create_many(self, items: Mapping[str, Bytes], told: bool = False) -> tuple[set[str], set[str]]:
         rows = self._rows(items)
+        paths = [row[0] for row in rows]
 
-        def store(db: sqlite3.Connection) -> set[str]:
+        def store(db: sqlite3.Connection) -> tuple[set[str], set[str]]:
             with _Transaction(db):
-                there = {path for (path,) in _found(db, "path", [row[0] for row in rows])}
-                new = [row for row in rows if row[0] not in there]
+                bare = set(packs.bare(db, paths)) if told else set[str]()
+                doubtful = [path for path in paths if path not in bare]
+                there = packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)}
+                new = [row for row in rows if row[0] not in there] if there else rows
                 db.executemany(_CREATE, new)
-            return {row[0] for row in new}
+            return {row[0] for row in new}, bare
 
-        return (self._do(store, rows[0][0], make=True) or set()) if rows else set()
+        return (self._do(store, paths[0], make=True) if rows else None) or (set(), set())
 
-    def _rows(self, items: Mapping[str, Bytes]) -> Sequence[tuple[str, Bytes, int]]:
+    def _rows(self, items: Mapping[str, Bytes]) -> Sequence[packs.Row]:
         stamp = _stamp()
         check_paths(items)
-        for path, data in items.items():
-            self._check_size(path, data)
-        return [(path, _blob(data), stamp) for path, data in items.items()]
+        rows: list[packs.Row] = [(path, data if type(data) is bytes else byte_view(data), stamp) for path, data in items.items()]
+        for path, data, _ in rows:
+            if len(data) > _DOUBTFUL:
+                self._check_size(path, len(data))
+        return rows
 
     def create(self, path: str, data: Bytes) -> bool:
-        check_path(path)
-        self._check_size(path, data)
-        blob = _blob(data)
-        return self._do(lambda db: db.execute(_CREATE, (path, blob, _stamp())).rowcount, path, make=True) == 1
+        row = self._rows({path: data})[0]
+
+        def store(db: sqlite3.Connection) -> bool:
+            if db.execute(_CREATE_ALONE, (*row, packs.slot(path))).rowcount == 1:
+                return True
+            with _Transaction(db):
+                return not packs.find(db, [path], False) and db.execute(_CREATE, row).rowcount == 1
+
+        return bool(self._do(store, path, make=True))
 
     def write(self, path: str) -> _Write:
         return _Write(self, check_path(path))
@@ -194,10 +246,11 @@ class SQLiteStore(BaseStore):
 
         def store(db: sqlite3.Connection) -> None:
             with _Transaction(db):
+                packs.remove(db, [path])
                 db.execute(_PUT.replace("(?, ?, ?)", "(?, zeroblob(?), ?)"), (path, size, _stamp()))
-                row = db.execute(f"SELECT rowid FROM {_TABLE} WHERE path = ?", (path,)).fetchone()[0]
+                row = db.execute(f"SELECT rowid FROM {ITEMS} WHERE path = ?", (path,)).fetchone()[0]
                 file.seek(0)
-                with db.blobopen(_TABLE, "data", row) as blob:
+                with db.blobopen(ITEMS, "data", row) as blob:
                     while piece := file.read(_PIECE):
                         blob.write(piece)
 
@@ -205,7 +258,14 @@ class SQLiteStore(BaseStore):
 
     def delete(self, path: str) -> bool:
         check_path(path)
-        return (self._do(lambda db: db.execute(_DELETE, (path,)).rowcount, path) or 0) > 0
+
+        def remove(db: sqlite3.Connection) -> bool:
+            if not _packed(db, path):
+                return db.execute(_DELETE, (path,)).rowcount > 0
+            with _Transaction(db):
+                return _delete(db, [path])
+
+        return bool(self._do(remove, path))
 
     def close(self) -> None:
         for held in self._open[:]:
@@ -214,9 +274,8 @@ class SQLiteStore(BaseStore):
                     held.close()
                 self._open.remove(held)
 
-    def _check_size(self, path: str, data: Bytes | int) -> None:
-        size = data if isinstance(data, int) else len(data) if type(data) is bytes else byte_view(data).nbytes
-        if size > 100_000_000:
+    def _check_size(self, path: str, size: int) -> None:
+        if size > _DOUBTFUL:
             limit = (self._do(lambda db: db.getlimit(sqlite3.SQLITE_LIMIT_LENGTH), path, make=True) or 0) - 4096
             if size > limit:
                 message = f"{path} has {size} bytes, {self.url} takes {limit} at most; keep large payloads in a folder or a bucket"
@@ -238,7 +297,7 @@ class SQLiteStore(BaseStore):
                     return work(held.db)
             except sqlite3.Error as error:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code == sqlite3.SQLITE_ERROR and not make and f"no such table: {_TABLE}" in str(error):
+                if code == sqlite3.SQLITE_ERROR and not make and "no such table: persistable_" in str(error):
                     return None  # a database nobody has written to yet
                 if code not in _BUSY:
                     self._fail(error, path, make)
@@ -294,8 +353,10 @@ class SQLiteStore(BaseStore):
             if mode[:2] == "rw":
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
-                if mode == "rwc":
-                    db.execute(_SCHEMA)
+                db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
+                if mode == "rwc" or _is_older(db):
+                    for statement in packs.SCHEMA:
+                        db.execute(statement)
             db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             place = _place(os.stat(self.file), mode)
         except BaseException:
@@ -370,6 +431,19 @@ class _Connection:
             db.close()
 
 
+class _Snapshot:
+    """Several queries that see the same state."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        self._db.execute("COMMIT")
+
+
 class _Transaction:
     """All or nothing, asking for the write lock first: a reader that turns writer would fail instead of waiting."""
 
@@ -432,16 +506,25 @@ def _place(found: os.stat_result, mode: str) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_mtime_ns) if "immutable" in mode else (found.st_dev, found.st_ino)
 
 
-def _found(db: sqlite3.Connection, columns: str, paths: list[str]) -> list[Any]:
-    found: list[Any] = []
-    for start in range(0, len(paths), _MANY):
-        some = paths[start : start + _MANY]
-        found += db.execute(f"SELECT {columns} FROM {_TABLE} WHERE path IN ({'?,' * (len(some) - 1)}?)", some)
-    return found
+def _is_older(db: sqlite3.Connection) -> bool:
+    """Whether it is from before there were packs."""
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'persistable_%'")}
+    return bool(names) and not names.issuperset(packs.TABLES)
 
 
-def _blob(data: Bytes) -> Bytes:
-    return data if type(data) is bytes else byte_view(data)
+def _packed(db: sqlite3.Connection, path: str) -> bool:
+    """Whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
+    return db.execute(f"{IN_SLOTS} ?", (packs.slot(path),)).fetchone() is not None
+
+
+def _there(db: sqlite3.Connection, paths: Sequence[str]) -> Iterator[tuple[str]]:
+    return packs.among(db, f"SELECT path FROM {ITEMS} WHERE path IN", paths)
+
+
+def _delete(db: sqlite3.Connection, paths: Sequence[str]) -> bool:
+    """Delete these paths, wherever they are; whether there was anything."""
+    rows = db.executemany(_DELETE, [(path,) for path in paths]).rowcount
+    return rows == len(paths) or packs.remove(db, paths) + rows > 0
 
 
 def _stamp() -> int:

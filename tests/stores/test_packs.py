@@ -1,0 +1,238 @@
+"""Small items that lie together in one row of SQLite: nothing but time and space tells them from those that do not."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import threading
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from persistable.stores import SQLiteStore
+from persistable.stores.packs import FEWEST, LARGEST, SIZE
+
+
+def packs(store: SQLiteStore) -> int:
+    with sqlite3.connect(store.file) as db:
+        found: int = db.execute("SELECT count(*) FROM persistable_packs").fetchone()[0]
+    return found
+
+
+def rows(store: SQLiteStore, table: str = "items") -> int:
+    with sqlite3.connect(store.file) as db:
+        found: int = db.execute(f"SELECT count(*) FROM persistable_{table}").fetchone()[0]
+    return found
+
+
+def many(count: int, folder: str = "a", size: int = 20) -> dict[str, bytes]:
+    """Two items for each of so many bases."""
+    items = {f"{folder}/{number:04}.x.pickle": bytes([number % 256]) * size for number in range(count)}
+    return items | {f"{folder}/{number:04}.record.json": b"record %d" % number for number in range(count)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SQLiteStore:
+    return SQLiteStore(tmp_path / "x.db")
+
+
+BASES = [f"{folder}/{name}" for folder in ("a", "a/b", ".persistable/c") for name in (*"0123456789", "a.b")]
+SUFFIXES = ("", ".record.json", ".claim", ".x.pickle")
+paths = st.builds("{}{}".format, st.sampled_from(BASES), st.sampled_from(SUFFIXES))
+contents = st.sampled_from((b"", b"x", bytes(LARGEST + 1)))
+
+
+def filled(first: int, count: int, suffixes: set[str], data: bytes) -> dict[str, bytes]:
+    return {base + suffix: data + base.encode() for suffix in suffixes for base in BASES[first : first + count]}
+
+
+sets = st.builds(filled, st.integers(0, 20), st.sampled_from((1, 3, 12, 33)), st.sets(st.sampled_from(SUFFIXES), min_size=1), contents)
+
+
+class Machine(RuleBasedStateMachine):
+    """A store, seen through two connections, beside a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.stores = [SQLiteStore(f"{self.folder.name}/x.db") for _ in range(2)]
+        self.expected: dict[str, bytes] = {}
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            store.close()
+        self.folder.cleanup()
+
+    @rule(stages=st.lists(sets, min_size=1, max_size=2), gone=st.lists(paths, max_size=5), who=st.integers(0, 1))
+    def change_many(self, stages: list[dict[str, bytes]], gone: list[str], who: int) -> None:
+        self.stores[who].change_many(*stages, delete=gone)
+        for items in stages:
+            self.expected |= items
+        for path in gone:
+            self.expected.pop(path, None)
+
+    @rule(items=sets, who=st.integers(0, 1))
+    def create_many(self, items: dict[str, bytes], who: int) -> None:
+        created = self.stores[who].create_many(items)
+        assert created == items.keys() - self.expected.keys()
+        self.expected |= {path: items[path] for path in created}
+
+    @rule(bases=st.sets(st.sampled_from(BASES), min_size=1, max_size=4), who=st.integers(0, 1))
+    def create_bare(self, bases: set[str], who: int) -> None:
+        before = {path.rpartition("/")[0] + "/" + path.rpartition("/")[2].partition(".")[0] for path in self.expected if "." in path[1:]}
+        items = {base + ".claim": b"me" for base in bases if not base.endswith("a.b")}
+        created, bare = self.stores[who].create_bare(items)
+        assert created == items.keys() - self.expected.keys()
+        assert bare == {path for path in items if path.removesuffix(".claim") not in before}
+        self.expected |= {path: items[path] for path in created}
+
+    @rule(path=paths, data=contents, who=st.integers(0, 1))
+    def put(self, path: str, data: bytes, who: int) -> None:
+        self.stores[who].put(path, data)
+        self.expected[path] = data
+
+    @rule(path=paths, data=contents, who=st.integers(0, 1))
+    def write(self, path: str, data: bytes, who: int) -> None:
+        with self.stores[who].write(path) as file:
+            file.write(data)
+        self.expected[path] = data
+
+    @rule(path=paths, who=st.integers(0, 1))
+    def create(self, path: str, who: int) -> None:
+        assert self.stores[who].create(path, b"new") == (path not in self.expected)
+        self.expected.setdefault(path, b"new")
+
+    @rule(path=paths, who=st.integers(0, 1))
+    def delete(self, path: str, who: int) -> None:
+        assert self.stores[who].delete(path) == (path in self.expected)
+        self.expected.pop(path, None)
+
+    @rule(bases=st.sets(st.sampled_from(BASES), max_size=4), who=st.integers(0, 1))
+    def together(self, bases: set[str], who: int) -> None:
+        for base, items in self.stores[who].get_together(bases).items():
+            assert base in bases and items
+            assert items.items() <= {path: data for path, data in self.expected.items() if path.startswith(base + ".")}.items()
+
+    @invariant()
+    def all_is_there(self) -> None:
+        every = [base + suffix for base in BASES for suffix in SUFFIXES]
+        for store in self.stores:
+            listed = [*store.list(), *store.list(".persistable")]
+            assert sorted(listed) == sorted(self.expected)
+            assert sorted(store.list("a")) == sorted(path for path in self.expected if path.startswith("a/"))
+            assert store.get_many(every) == self.expected
+            stats = store.stat_many(every)
+            assert {path: stat.size for path, stat in stats.items()} == {path: len(data) for path, data in self.expected.items()}
+            for path in every[::11]:
+                assert store.exists(path) == (path in self.expected)
+                stat = store.stat(path)
+                assert stat == stats.get(path)
+                if stat is not None:
+                    assert store.get(path) == self.expected[path] == store.read(path).read()
+
+
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+TestMachine: Any = Machine.TestCase
+
+
+def test_what_is_put_together_takes_one_row(store: SQLiteStore) -> None:
+    store.put_many(many(100))
+    assert (packs(store), rows(store), rows(store, "slots")) == (1, 0, 100)
+    store.put_many(many(100, "b", 2000))
+    assert packs(store) == 1 + 2 * 100 * 1000 // SIZE + 1
+
+
+def test_what_is_large_or_alone_has_a_row_of_its_own(store: SQLiteStore) -> None:
+    store.put_many(many(FEWEST - 1))
+    store.put_many({f"b/{number}": bytes(LARGEST + 1) for number in range(20)})
+    assert (packs(store), rows(store)) == (0, 2 * (FEWEST - 1) + 20)
+
+
+def test_a_pack_goes_when_what_is_in_it_goes(store: SQLiteStore) -> None:
+    items = many(50)
+    store.put_many(items)
+    for number, path in enumerate(items):
+        assert store.delete(path)
+        assert rows(store, "gone") in (number + 1, 0)
+    assert (packs(store), rows(store), rows(store, "slots"), rows(store, "gone")) == (0, 0, 0, 0)
+
+
+def test_a_new_content_has_a_new_stamp(store: SQLiteStore) -> None:
+    items = many(20)
+    store.put_many(items)
+    path = next(iter(items))
+    before = store.stat(path)
+    store.put(path, items[path][::-1])
+    assert store.stat(path) != before
+
+
+def test_two_bases_of_one_hash_are_two(store: SQLiteStore) -> None:
+    seen: dict[int, str] = {}
+    same: tuple[str, str] | None = None
+    for number in range(500_000):
+        base = f"a/{md5(b'%d' % number).hexdigest()}"
+        other = seen.setdefault(crc32(base.encode()), base)
+        if other != base:
+            same = other, base
+            break
+    assert same is not None
+    one, two = same
+    others = {f"a/x{number}.r": b"other" for number in range(20)}
+    store.put_many({one + ".r": b"one", **others})
+    assert store.get(one + ".r") == b"one"
+    assert not store.exists(two + ".r")
+    assert store.create(two + ".r", b"two")
+    assert (store.get(one + ".r"), store.get(two + ".r")) == (b"one", b"two")
+    store.delete(one + ".r")
+    store.put_many({one + ".r": b"1", two + ".s": b"2", **{f"a/y{number}.r": b"y" for number in range(20)}})
+    assert store.get_many([one + ".r", two + ".r", two + ".s"]) == {one + ".r": b"1", two + ".r": b"two", two + ".s": b"2"}
+    assert store.delete(two + ".s") and not store.delete(two + ".s")
+    assert store.get(one + ".r") == b"1"
+
+
+def test_what_moves_is_never_missing(store: SQLiteStore) -> None:
+    """A pack dissolves while others read and list: what stays is always there."""
+    items = many(40)
+    kept = [path for path in items if path.endswith("0.record.json")]
+    over = threading.Event()
+    missed: list[str] = []
+
+    def read() -> None:
+        mine = SQLiteStore(store.file)
+        while not over.is_set():
+            missed.extend(path for path in kept if not mine.exists(path))
+            missed.extend(set(kept) - mine.get_many(kept).keys())
+            missed.extend(set(kept) - set(mine.list("a")))
+            missed.extend(path for path in kept if mine.get(path) != items[path])
+
+    store.put_many(items)
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(15):
+            for path in items:
+                if path not in kept:
+                    store.delete(path)
+            store.put_many({path: data for path, data in items.items() if path not in kept})
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join(60)
+    assert not missed
+
+
+def test_a_file_from_before_packs_is_read_and_written(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "x.db") as db:
+        db.execute("CREATE TABLE persistable_items (path TEXT PRIMARY KEY NOT NULL, data BLOB NOT NULL, stamp INTEGER NOT NULL)")
+        db.execute("INSERT INTO persistable_items VALUES ('a/1', 'x', 1)")
+    store = SQLiteStore(tmp_path / "x.db")
+    assert store.exists("a/1")
+    store.put_many(many(20))
+    assert len(list(store.list())) == 41
