@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from persistable import claims, generation, holdings
+from persistable import claims
 from persistable.errors import StoreError
 from persistable.key import Key
 from persistable.record import FAILED_SUFFIX, SUFFIX
@@ -26,14 +26,6 @@ LARGEST = 1 << 23
 """So many bytes of finished payloads are kept in memory."""
 
 
-class Member(NamedTuple):
-    """One node of a batch, bound to the store, of which nothing was stored; `given` and `attempt` as for `generation.generate`."""
-
-    node: Any
-    given: Mapping[Key, Any]
-    attempt: int
-
-
 class Ended(NamedTuple):
     """How one member ended: `error` is what stopped it, None where it is committed. seconds: what it took."""
 
@@ -42,16 +34,27 @@ class Ended(NamedTuple):
     seconds: float
 
 
-class Batch:
-    """Members by number. `ended` and `left` grow: those performed, and those that are somebody else's, or were given back."""
+Perform = Callable[[int, bool], object]
+"""Generates a member, given its number and whether it failed before, into `Batch.pending` under `Batch.claims`; raises if it fails."""
 
-    def __init__(self, store: Any, members: Sequence[Member]) -> None:
+
+class Batch:
+    """Members by number, whose keys are `places` and of which nothing was stored.
+
+    `ended` and `left` grow: those performed, and those that are somebody else's, or were given back.
+    """
+
+    claims: claims.Claims
+
+    def __init__(self, store: Any, places: Sequence[Key], perform: Perform) -> None:
         self._store = store
-        self._members = members
+        self._places = places
+        self._paths = [place.path for place in places]
+        self._perform = perform
         self._lock = threading.Lock()
         self._waiting: deque[int] = deque()
-        self._pending = Pending(store)
-        self._finished: list[tuple[int, _Changes, float]] = []
+        self.pending = Pending(store)
+        self._finished: list[tuple[int, float]] = []
         self._bytes = 0
         self._oldest = 0.0
         self._begun = 0.0
@@ -61,12 +64,11 @@ class Batch:
 
     def perform(self, go_on: Callable[[], bool]) -> None:
         """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
-        places = [member.node.place for member in self._members]
         watcher = threading.Thread(target=self._watch, name="persistable-batch", daemon=True)
         try:
-            failed_before = self._claim(places)
+            failed_before = self._claim()
         except StoreError:  # what stands in the way is told by each of them, alone
-            self.left.extend(range(len(places)))
+            self.left.extend(range(len(self._paths)))
             return
         try:
             watcher.start()
@@ -81,21 +83,22 @@ class Batch:
                 self._commit()
             finally:
                 self.left.extend(self._waiting)
-                self._claims.release()
+                self.claims.release()
 
-    def _claim(self, places: Sequence[Key]) -> set[int]:
+    def _claim(self) -> set[int]:
         """Let those wait that nobody else holds nor has committed; the value is those of them that have failed before."""
-        self._claims = claims.Claims(self._store, [place.path for place in places])
+        self.claims = claims.Claims(self._store, self._paths)
         try:
-            paths = [place.path for place in places if place.path in self._claims.bases]
-            there = stat_many(self._store, [path + suffix for path in paths for suffix in (SUFFIX, FAILED_SUFFIX)])
-            mine = self._claims.bases - {path.removesuffix(SUFFIX) for path in there}
-            self._waiting.extend(number for number, place in enumerate(places) if place.path in mine)
-            self._give_back({number for number, place in enumerate(places) if place.path not in mine})
+            doubtful = self.claims.bases - self.claims.new
+            there = stat_many(self._store, [path + suffix for path in doubtful for suffix in (SUFFIX, FAILED_SUFFIX)]) if doubtful else {}
+            mine = self.claims.bases - {path.removesuffix(SUFFIX) for path in there} if there else self.claims.bases
+            self._waiting.extend(number for number, path in enumerate(self._paths) if path in mine)
+            if len(mine) < len(self._paths):
+                self._give_back({number for number, path in enumerate(self._paths) if path not in mine})
         except StoreError:
-            self._claims.release()
+            self.claims.release()
             raise
-        return {number for number, place in enumerate(places) if place.path + FAILED_SUFFIX in there}
+        return {number for number, path in enumerate(self._paths) if path + FAILED_SUFFIX in there} if there else set()
 
     def _next(self) -> int | None:
         with self._lock:
@@ -103,22 +106,20 @@ class Batch:
             return self._waiting.popleft() if self._waiting else None
 
     def _perform_one(self, number: int, failed_before: bool) -> bool:
-        node, given, attempt = self._members[number]
         start = self._begun
-        failure = holdings.find_failure(self._store, node.place) if failed_before else None
+        pending = self.pending
         try:
-            generation.perform_into(self._pending, node, self._store, self._claims, given, failure, attempt)
+            self._perform(number, failed_before)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
-            self._pending.take()
+            pending.drop()
             self.ended.append(Ended(number, error, time.perf_counter() - start))
             return False
         now = time.perf_counter()
-        changes = self._pending.take()
         with self._lock:
-            self._finished.append((number, changes, now - start))
-            self._bytes += changes.size
+            pending.keep()
+            self._finished.append((number, now - start))
             self._oldest = self._oldest or now
-            due = now - self._oldest > PERIOD or self._bytes > LARGEST
+            due = now - self._oldest > PERIOD or pending.kept.size > LARGEST
         if due:
             self._commit()
         return True
@@ -126,27 +127,31 @@ class Batch:
     def _commit(self) -> None:
         """Commit what is finished, in one call of the store."""
         with self._lock:
-            finished, self._finished, self._bytes, self._oldest = self._finished, [], 0, 0.0
+            finished, self._finished, self._oldest = self._finished, [], 0.0
+            kept, self.pending.kept = self.pending.kept, Changes()
             if not finished:
                 return
-            bases = {self._members[number].node.place.path: number for number, _, _ in finished}
-            lost = self._claims.lost(set(bases))
-            kept = [changes for number, changes, _ in finished if self._members[number].node.place.path not in lost]
+            paths = self._paths
+            bases = {paths[number] for number, _ in finished}
+            lost = self.claims.lost(bases)
+            if lost:
+                kept.forget(lost)
             try:
-                self._claims.give_back(set(bases), *_stages(kept), delete=[path for changes in kept for path in changes.gone])
+                self.claims.give_back(bases, kept.payloads, kept.records, delete=kept.gone)
             except StoreError:  # what stands in the way is told by each of them, alone
-                self.left.extend(bases.values())
+                self.left.extend([number for number, _ in finished])
                 return
-            for number, changes, seconds in finished:
-                place = self._members[number].node.place
-                self.ended.append(Ended(number, claims.lost_to_others(place) if place.path in lost else None, seconds))
-                for act in changes.after if place.path not in lost else ():
+            for number, seconds in finished:
+                error = claims.lost_to_others(self._places[number]) if paths[number] in lost else None
+                self.ended.append(Ended(number, error, seconds))
+            for base, act in kept.after:
+                if base not in lost:
                     act()
 
     def _give_back(self, numbers: set[int]) -> None:
-        bases = {self._members[number].node.place.path for number in numbers} & self._claims.bases
+        bases = {self._paths[number] for number in numbers} & self.claims.bases
         if bases:
-            self._claims.give_back(bases)
+            self.claims.give_back(bases)
         self.left.extend(sorted(numbers))
 
     def _watch(self) -> None:
@@ -162,39 +167,79 @@ class Batch:
                     self._give_back(waiting)
 
 
-class _Changes(NamedTuple):
-    """What is to be done for one payload: items to put, those that come last, paths to delete, and what follows."""
+class Changes:
+    """What is to be done in one call of the store: items to put, payloads first and records last, paths to delete, and what follows.
 
-    items: dict[str, Bytes]
-    gone: list[str]
-    after: list[Callable[[], object]]
-    size: int
+    after: the base that it is about, and what is done once all is in the store. size: bytes of all items.
+    """
+
+    def __init__(self) -> None:
+        self.payloads: dict[str, Bytes] = {}
+        self.records: dict[str, Bytes] = {}
+        self.gone: list[str] = []
+        self.after: list[tuple[str, Callable[[], object]]] = []
+        self.size = 0
+
+    def forget(self, bases: set[str]) -> None:
+        """Leave what belongs to these as it is."""
+        for items in (self.payloads, self.records):
+            for path in [path for path in items if _base(path) in bases]:
+                del items[path]
+        self.gone = [path for path in self.gone if _base(path) not in bases]
 
 
-def _stages(changes: Sequence[_Changes]) -> tuple[dict[str, Bytes], dict[str, Bytes]]:
-    """Payloads first, records last."""
-    payloads: dict[str, Bytes] = {}
-    records: dict[str, Bytes] = {}
-    for change in changes:
-        for path, data in change.items.items():
-            (records if path.endswith(SUFFIX) else payloads)[path] = data
-    return payloads, records
+def _base(path: str) -> str:
+    """What the paths of all that belongs to a key begin with."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
+
+
+class Pace:
+    """How many members make a batch that takes a moment, however short or long each of them is."""
+
+    def __init__(self) -> None:
+        self.size = 16
+
+    def saw(self, number: int, seconds: float) -> None:
+        """So many took so long."""
+        if number:
+            self.size = max(1, min(MOST, 4 * self.size, int(number * PERIOD / max(seconds, 1e-6))))
 
 
 class Pending:
-    """A store in which small things that are put, or deleted, wait to be taken from here; all else is as in `store`."""
+    """A store in which small things that are put, or deleted, wait to be taken from here; all else is as in `store`.
+
+    kept: what waits to be committed.
+    """
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.kept = Changes()
         self._items: dict[str, Bytes] = {}
         self._gone: list[str] = []
         self._after: list[Callable[[], object]] = []
 
-    def take(self) -> _Changes:
-        """All that waits, which it then does no longer."""
-        taken = _Changes(self._items, self._gone, self._after, sum(map(len, self._items.values())))
-        self._items, self._gone, self._after = {}, [], []
-        return taken
+    def keep(self) -> None:
+        """What was put, or deleted, since the last time is to be committed."""
+        kept = self.kept
+        base = ""
+        for path, data in self._items.items():
+            kept.size += len(data)
+            if path.endswith(SUFFIX):
+                base = path[: -len(SUFFIX)]
+                kept.records[path] = data
+            else:
+                kept.payloads[path] = data
+        if self._gone or self._after:
+            kept.gone += self._gone
+            kept.after += [(base, act) for act in self._after]
+        self.drop()
+
+    def drop(self) -> None:
+        """What was put, or deleted, since the last time is not done."""
+        self._items = {}
+        if self._gone or self._after:
+            self._gone, self._after = [], []
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """`act` is done once what was put is committed."""

@@ -89,7 +89,7 @@ class Claim:
 class Claims:
     """The right to generate several keys: taken at once, given back in parts. What others hold is not waited for.
 
-    bases: those that are held.
+    bases: those that are held. new: those of them of which nothing else was there then, as far as the store tells.
     """
 
     def __init__(self, store: Any, bases: Iterable[str]) -> None:
@@ -98,10 +98,13 @@ class Claims:
         self._beats: dict[str, int] = {}
         self._beating = threading.Lock()
         self._since = _now()
-        created = store.create_many({_path(base, 1): _owner() for base in bases})
+        claims = {_path(base, 1): _owner() for base in bases}
+        created, bare = store.create_bare(claims) if hasattr(store, "create_bare") else (store.create_many(claims), set[str]())
         # a later epoch there was left by an owner killed while letting go: it decides
-        succeeded = stat_many(store, [f"{path}.2" for path in created])
+        doubtful = created - bare
+        succeeded = stat_many(store, [f"{path}.2" for path in doubtful]) if doubtful else {}
         self.bases = {path.removesuffix(_SUFFIX) for path in created if f"{path}.2" not in succeeded}
+        self.new = {path.removesuffix(_SUFFIX) for path in bare}
         _alive(self)
 
     def confirm(self, key: Key) -> None:

@@ -80,7 +80,7 @@ class Generation:
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
         self.made = "generated"
         self.started = time.time()
-        self._clock = time.perf_counter()
+        self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
         self._rng: Any = None
@@ -103,7 +103,7 @@ class Generation:
 
     def seconds(self) -> float:
         """Since it began."""
-        return time.perf_counter() - self._clock
+        return time.perf_counter() - self.clock
 
     def input(self, node: Any) -> Any:
         """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
@@ -424,14 +424,22 @@ def _perform(
 
 
 def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
-    node, claim = generation.node, generation.claim
+    node = generation.node
     node._check_params()
     if events.listened(node.logger):
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
+    return conclude(generation, partial(node._call_hook, "_generate_payload", untracked), failure, writable, old)
+
+
+def conclude(
+    generation: Generation, make: Callable[[], Any], failure: Failure | None = None, writable: bool = False, old: Record | str | None = None
+) -> Any:
+    """All that comes after the beginning of an attempt; `make` gives what the node's own code made, or raises what it raised."""
+    node, claim = generation.node, generation.claim
     committed = False
     try:
         with generation:
-            result = generation.whole(node._call_hook("_generate_payload", untracked))
+            result = generation.whole(make())
             if claim is None and isinstance(result, payload.InFile):
                 result = result.load(node._format())
             if not isinstance(result, payload.InFile):  # else once it can be read, before its commit

@@ -77,8 +77,7 @@ class Record:
     @classmethod
     def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
         """The record of these facts; `fixed` are further members already encoded by `members`."""
-        body = b"".join((encoded(head)[:-1], members(details), *fixed))
-        return cls(b'%b%b%08x"}\n' % (body, _SEAL, crc32(body)), head, key)
+        return cls(sealed(b"".join((encoded(head)[:-1], members(details), *fixed))), head, key)
 
     def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
         """This record with some members replaced or added."""
@@ -89,6 +88,10 @@ class Record:
     def to_bytes(self) -> bytes:
         """What lies in the file."""
         return self._bytes
+
+    def unsealed(self) -> bytes:
+        """What `sealed` makes the file of."""
+        return self._bytes[:-SEAL_BYTES]
 
     def to_dict(self) -> dict[str, Any]:
         """Every member, as JSON has it."""
@@ -250,6 +253,11 @@ class Record:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Record.parse, (self._bytes,)
+
+
+def sealed(body: bytes) -> bytes:
+    """A record, given all of it but the checksum."""
+    return b'%b%b%08x"}\n' % (body, _SEAL, crc32(body))
 
 
 def members(facts: Mapping[str, Any]) -> bytes:

@@ -3,42 +3,78 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from persistable import code, gathering, payload
-from persistable.record import FORMAT, Record, git_commit, members, package_versions, surroundings
+from persistable.record import FORMAT, FileFact, Record, git_commit, members, package_versions, sealed, surroundings
 
 
 def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     """The record of a payload that `generation` has made and `written`."""
     node = generation.node
-    io = generation.io
-    own = generation.code
-    head: dict[str, Any] = {
-        "record": FORMAT,
-        "key": str(node.key),
-        "token": generation.token,
-        "io": io.spec(),
-        "class": code.class_reference(node.__class__),
-        "code": {"python": own.python, "quick": own.quick},
-        "files": written.files,
-    }
-    schema = None if isinstance(result, payload.InFile) else io.schema(result)
+    head = _head(node, generation.io, generation.code, generation.token, written.files)
+    schema = None if isinstance(result, payload.InFile) else generation.io.schema(result)
     if schema is not None:
         head["schema"] = schema
     if isinstance(result, gathering.Gathered):
         head["items"] = result.head
-    details: dict[str, Any] = {
-        "made": generation.made,
-        "started": generation.started,
-        "seconds": generation.seconds(),
-        "attempts": generation.attempt,
-    }
+    details = _details(generation.made, generation.started, generation.seconds(), generation.attempt)
     if generation.notes:
         details["notes"] = generation.notes
     details.update(node._facts())
-    return Record.compose(node.key, head, details, _of_class(node.__class__, own), package_versions(), surroundings())
+    return Record.compose(node.key, head, details, _of_class(node.__class__, generation.code), package_versions(), surroundings())
+
+
+def _head(node: Any, io: Any, own: code.CodeOf | code.Fingerprint, token: str, files: Any) -> dict[str, Any]:
+    return {
+        "record": FORMAT,
+        "key": str(node.key),
+        "token": token,
+        "io": io.spec(),
+        "class": code.class_reference(node.__class__),
+        "code": {"python": own.python, "quick": own.quick},
+        "files": files,
+    }
+
+
+def _details(made: str, started: float, seconds: float, attempts: int) -> dict[str, Any]:
+    return {"made": made, "started": started, "seconds": seconds, "attempts": attempts}
+
+
+class Form:
+    """Records of nodes that differ in plain values of some params only, each made at the first attempt: written out once, then filled in.
+
+    model: one of these nodes. varying: the params. modules: how many were imported when it was made; once there are more, what it says of
+    their versions is out of date.
+    """
+
+    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Fingerprint, varying: Iterable[str]) -> None:
+        digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
+        numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
+        marks = {name: os.urandom(12).hex() for name in varying}
+        facts: dict[str, Any] = model._facts()
+        facts = {**facts, "params": {**facts["params"], **marks}}
+        file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
+        head = _head(model, io, own, token, [file])
+        self.modules = len(sys.modules)
+        details = {**_details("generated", numbers[1], numbers[2], 1), **facts}
+        record = Record.compose(model.key, head, details, _of_class(model.__class__, own), package_versions(), surroundings())
+        fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]]]
+        fields += [f'"{mark}"' for mark in marks.values()]
+        text = record.unsealed().decode("utf-8", "surrogatepass")
+        self._pieces = re.split("(" + "|".join(map(re.escape, fields)) + ")", text)
+        self._order = itemgetter(*[fields.index(mark) for mark in self._pieces[1::2]])
+
+    def fill(self, *facts: str) -> bytes:
+        """A record. facts: digest and token of the node, size and digest of its one file, started, seconds, and each param, as JSON."""
+        pieces = self._pieces.copy()
+        pieces[1::2] = self._order(facts)
+        return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
 
 
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
@@ -57,8 +93,6 @@ _commits: dict[str, str | None] = {}
 
 
 def _commit_of(cls: type) -> str | None:
-    import sys
-
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
     if folder not in _commits:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import connections, events, generation
-from persistable.batch import MOST, PERIOD, Batch, Member
+from persistable.batch import Batch, Pace
 from persistable.carrier import Attempt, carrier_of
 from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
@@ -92,7 +92,9 @@ def run(
         def all_of_it() -> _Loop | Portioned:
             large = Large(base)
             wanted = pairs(targets, base, large.take)
-            return Portioned(carrying, wanted, large, carrier.workers) if large.families else carrying(wanted)
+            if not large.families:
+                return carrying(wanted)
+            return Portioned(carrying, wanted, large, carrier.workers, _is_inline(carrier), fail_fast)
 
         def loop() -> Staged:
             then = all_of_it()  # what is nothing to run is said before anything begins
@@ -131,7 +133,7 @@ class _Loop:
         self.quiet = False  # whether somebody else announces beginning and end
         self._given_up = given_up
         self._executor = executor
-        self._inline = executor.shares_memory and executor.workers == 1 and executor.name == "inline"
+        self._inline = _is_inline(executor)
         self._base = base
         self._wanted = wanted
         self._targets = {node.key for node, _ in wanted}
@@ -153,7 +155,7 @@ class _Loop:
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
         self._brief = Brief()
-        self._batch_size = 16
+        self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
 
     @property
@@ -300,42 +302,42 @@ class _Loop:
         token = unit.found.token if unit.found is not None else None
         node = unit.node._twin(unit.store)
         outcome, payload = perform(node, unit.store, token, self._given(unit), number)
-        self._fit(1, outcome.seconds)
+        self._batches.saw(1, outcome.seconds)
         self._room.release(unit)
         self._settle(unit, outcome, payload)
 
     def _perform_together(self, first: Unit) -> bool:
         """Perform `first` and those next in the order in one batch; False where it is one that is performed alone."""
-        if not self._suits(first, first.store) or self._batch_size < 2:
+        if not self._suits(first, first.store) or self._batches.size < 2:
             return False
-        units = self._room.take_more(first, self._batch_size)
+        units = self._room.take_more(first, self._batches.size)
         apart = next((place for place, unit in enumerate(units) if not self._suits(unit, first.store)), len(units))
         for unit in units[apart:]:
             self._room.queue(unit)
         units = units[:apart]
-        members: list[Member] = []
+        members = [(unit.node._twin(unit.store), self._given(unit)) for unit in units]
+
+        def perform_one(number: int, failed_before: bool) -> None:
+            node, given = members[number]
+            failure = find_failure(first.store, node.place) if failed_before else None
+            generation.perform_into(batch.pending, node, first.store, batch.claims, given, failure, self._tries[units[number]])
+
         for unit in units:
-            number = self._tries[unit] = self._tries.get(unit, 0) + 1
-            members.append(Member(unit.node._twin(unit.store), self._given(unit), number))
-        batch = Batch(first.store, members)
+            self._tries[unit] = self._tries.get(unit, 0) + 1
+        batch = Batch(first.store, [node.place for node, _ in members], perform_one)
         start = time.perf_counter()
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
             for ended in batch.ended:
                 unit = units[ended.number]
-                self._settle(unit, outcome_of(ended, unit.node, members[ended.number].attempt), None)
+                self._settle(unit, outcome_of(ended, unit.node, self._tries[unit]), None)
         for number in batch.left:
             self._tries[units[number]] -= 1
             self._alone.add(units[number])
             self._room.queue(units[number])
-        self._fit(len(batch.ended), time.perf_counter() - start)
+        self._batches.saw(len(batch.ended), time.perf_counter() - start)
         return True
-
-    def _fit(self, number: int, seconds: float) -> None:
-        """So many took so long: the next batch is to take a moment, however short or long each of it is."""
-        if number:
-            self._batch_size = max(1, min(MOST, 4 * self._batch_size, int(number * PERIOD / max(seconds, 1e-6))))
 
     def _suits(self, unit: Unit, store: Any) -> bool:
         """Whether `unit` may be performed together with others in `store`."""
@@ -581,6 +583,11 @@ class _Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+
+
+def _is_inline(executor: Executor) -> bool:
+    """Whether jobs are done in this thread, one after the other."""
+    return executor.shares_memory and executor.workers == 1 and executor.name == "inline"
 
 
 def _in_memory(store: Any) -> bool:

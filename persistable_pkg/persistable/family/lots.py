@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.family.keys import Keys, Places, keys_of
+from persistable.family.straight import Straight, straight_of
 from persistable.key import Key
 from persistable.lineage import walk
 
@@ -25,6 +26,8 @@ class Lots:
     def __init__(self, layout: Layout, keys: Keys, nodes: Sequence[Any], store: Any) -> None:
         self._layout = layout
         self._keys = keys
+        self.recipe = layout.recipe
+        self._is_range = len(layout.shape) == 1 and layout.picks == (range(len(nodes)),)
         self.nodes = nodes
         self.model: Any = keys.model
         self.store = store
@@ -46,16 +49,19 @@ class Lots:
         folder = f"{self.model.payload_name}/"
         return [folder + digest for digest in self._digests(numbers)]
 
+    def straight(self, store: Any) -> Straight | None:
+        """What generates the members into `store` without their nodes; None where that cannot be."""
+        return straight_of(self, store)
+
     def _digests(self, numbers: Sequence[int]) -> list[str]:
-        layout = self._layout
-        if len(layout.shape) == 1 and layout.picks == (range(len(self)),):
-            places: list[Places] = [(number,) for number in numbers]
-        else:
-            places = [self._places(number) for number in numbers]
+        places: list[Places] = [(number,) for number in numbers] if self._is_range else [self.places(number) for number in numbers]
         digests = self._keys.digests(places)
         return digests if digests is not None else [self.nodes[number].key.digest for number in numbers]
 
-    def _places(self, number: int) -> Places:
+    def places(self, number: int) -> Places:
+        """The places of this member on the axes of the recipe."""
+        if self._is_range:
+            return (number,)
         places: list[int] = []
         for length in reversed(self._layout.shape):
             number, place = divmod(number, length)

@@ -1,0 +1,231 @@
+"""Members that are generated without their nodes: nothing but the time it takes tells them from those that have one."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import persistable
+from persistable import Persistable, Resources, Retry, Status, connection, events, open_store, portions, run, step, untracked
+from persistable.family import straight
+from persistable.holdings import find_failure
+
+RUNS = 0
+
+
+@pytest.fixture(autouse=True)
+def small_families_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portions, "SMALLEST", 1)
+
+
+@step
+def anything(n: Any, kind: str = "", m: int = 1) -> Any:
+    """A payload of that kind."""
+    if kind == "fails" and n != 0:
+        raise ValueError(f"{n} is bad")
+    if kind == "leaves":
+        raise SystemExit(3)
+    if kind == "rng":
+        return float(persistable.rng.random())
+    if kind == "scratch":
+        (persistable.scratch / "kept").write_text(str(n))
+        return (persistable.scratch / "kept").read_text()
+    if kind == "progress":
+        persistable.progress(1, 2)
+    if kind == "large":
+        return bytes(3 << 20)
+    if kind == "many":
+        return list(range(3000))
+    if kind == "items":
+        return ((key, key * 2) for key in range(3))
+    if kind == "array":
+        import numpy as np
+
+        return np.arange(5)
+    if kind == "unfit":
+        return (each for each in ()).send  # nothing takes this
+    if kind == "nested":
+        return anything.step(n, "").payload
+    return {"n": n, "m": [m, (None, 2.5, "text")]}
+
+
+def lasting(record: Any) -> dict[str, Any]:
+    passing = ("token", "files", "started", "seconds", "checksum", "versions", "items")
+    return {name: fact for name, fact in record.to_dict().items() if name not in passing}
+
+
+def _failed(node: Any, store: Any) -> tuple[Any, ...]:
+    failure = find_failure(store, node.place)
+    return (str(node.key), *((failure.error, failure.message, failure.attempt, str(failure.params)) if failure is not None else ()))
+
+
+def told(folder: Path, url: str, family: Any, nodes: bool) -> dict[str, Any]:
+    """All that is known after a run of `family` in a new store: of its members, or of single nodes."""
+    heard: list[Any] = []
+    with open_store(url.format(folder)) as store, pytest.MonkeyPatch.context() as patch:
+        if nodes:
+            patch.setattr(portions, "SMALLEST", 1 << 40)
+        members = list(family.bind(store).nodes)
+        with events.subscribe(heard.append):
+            result = run(family.bind(store), errors="return")
+        records = {str(node.key): lasting(node.record) for node in members if node.exists()}
+        return {
+            "counts": result.counts,
+            "failures": sorted((str(each.key), repr(each.error), each.attempts, each.params) for each in result.failures),
+            "rows": sorted((row["key"], row["status"], row["attempts"], row["error"]) for row in result.rows()),
+            "records": records,
+            "payloads": {str(node.key): str(node.load().payload) for node in members if node.exists()},
+            "status": family.bind(store).status(),
+            "failed": sorted(_failed(node, store) for node in members),
+            "events": Counter((type(event).__name__, getattr(event, "key", None)) for event in heard),
+            "paths": sorted(path.partition(".")[0] for path in [*store.list(), *store.list(".persistable")]),
+        }
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=1 << 50, max_value=1 << 70)
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.binary(max_size=200)
+)
+kinds = st.sampled_from(["", "", "", "fails", "leaves", "rng", "scratch", "progress", "large", "many", "items", "array", "unfit", "nested"])
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(scalars, min_size=1, max_size=5, unique_by=repr), kinds=st.lists(kinds, min_size=1, max_size=3, unique=True))
+def test_all_that_is_left_is_as_of_nodes(values: list[Any], kinds: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    if "nested" in kinds and "" in kinds:
+        kinds.remove("nested")  # who of the two makes it is a matter of order
+    family = anything.over(values, kinds, m=7)
+    folder = tmp_path_factory.mktemp("same")
+    assert told(folder, "sqlite:///{}/a.db", family, False) == told(folder, "{}/b", family, True)
+
+
+def test_it_is_what_plain_families_of_functions_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    write = straight.Straight._write
+    monkeypatch.setattr(straight.Straight, "_write", lambda self, *given: written.append(write(self, *given)) or written[-1])
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        assert run(anything.over(range(50), m=[1, 2])).counts["done"] == 100
+        assert written == [True] * 100
+        assert run(anything.over(range(50), m=[1, 2])).counts["reused"] == 100
+        assert len(written) == 100
+
+
+@step(retry=Retry(2))
+def tried(n: int) -> int:
+    return n
+
+
+@step(resources=Resources(memory=1 << 20))
+def measured(n: int) -> int:
+    return n
+
+
+@step
+def seen(n: int, jobs: Annotated[int, untracked] = 1) -> int:
+    return n
+
+
+@step
+def connected(n: int, to: Any) -> int:
+    return n + to
+
+
+@step
+def listed(n: int, more: list[int]) -> int:
+    return n
+
+
+@step
+def after(n: int, source: Any) -> int:
+    return n
+
+
+class Own(Persistable[int, Any]):
+    def _generate_payload(self) -> int:
+        return 1
+
+
+def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/a.db") as store:
+        for family in (
+            tried.over(n=[1, 2]),
+            measured.over(n=[1, 2]),
+            seen.over(n=[1, 2]),
+            connected.over(n=[1, 2], to=connection(int, 3)),
+            listed.over(n=[1, 2], more=[[1], [2]]),
+            after.over(n=[1, 2], source=tried.step(1)),
+            after.over(n=[1, 2], source=tried.over(n=[1, 2])),
+        ):
+            lots = family.lots
+            assert lots is None or lots.straight(store) is None
+            run(family)
+            assert family.status() == {Status.DONE: len(family)}
+        lots = anything.over(range(3)).lots
+        assert lots is not None
+        assert lots.straight(open_store(tmp_path / "folder")) is None
+
+
+def test_versions_imported_meanwhile_are_in_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lately_imported.py").write_text("__version__ = '4.2'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        family = importing.over(n=range(4))
+        run(family)
+        assert ["lately_imported" in node.record.versions for node in family.nodes] == [False, False, True, True]
+    del sys.modules["lately_imported"]
+
+
+@step
+def importing(n: int) -> int:
+    if n >= 2:
+        import lately_imported  # type: ignore[import-not-found]
+
+        del lately_imported
+    return n
+
+
+@pytest.fixture
+def flaky(tmp_path: Path) -> Iterator[Any]:
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        yield at_first
+
+
+@step
+def at_first(n: int) -> int:
+    global RUNS
+    RUNS += 1
+    if n == 2 and RUNS < 5:
+        raise ValueError("not yet")
+    return n
+
+
+def test_attempts_are_counted_on(flaky: Any) -> None:
+    family = flaky.over(n=range(4))
+    assert run(family, errors="return").counts["failed"] == 1
+    assert _failed(family[2], family[2]._use())[3] == 1
+    assert run(family).counts == {"done": 1, "reused": 3, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert family[2].record.attempts == 2
+    assert len(_failed(family[2], family[2]._use())) == 1
+
+
+def test_who_listens_hears_each_member(tmp_path: Path) -> None:
+    heard: list[Any] = []
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        run(anything.over(range(3)), hooks=[heard.append])
+    names = [type(event).__name__ for event in heard]
+    assert names[0] == "RunStarted" and names[-1] == "RunFinished"
+    assert Counter(names) == {"RunStarted": 1, "Started": 3, "Persisted": 3, "Performed": 3, "RunFinished": 1}
+    assert heard[0].jobs == {"anything": 3}
+    assert heard[-1].counts["done"] == 3
