@@ -215,55 +215,59 @@ class Pending:
     def __init__(self, store: Any) -> None:
         self._store = store
         self.kept = Changes()
-        self._items: dict[str, Bytes] = {}
-        self._gone: list[str] = []
-        self._after: list[Callable[[], object]] = []
+        self._new = Changes()
 
     def keep(self) -> None:
         """What was put, or deleted, since the last time is to be committed."""
-        kept = self.kept
-        base = ""
-        for path, data in self._items.items():
-            kept.size += len(data)
-            if path.endswith(SUFFIX):
-                base = path[: -len(SUFFIX)]
-                kept.records[path] = data
-            else:
-                kept.payloads[path] = data
-        if self._gone or self._after:
-            kept.gone += self._gone
-            kept.after += [(base, act) for act in self._after]
+        kept, new = self.kept, self._new
+        kept.payloads.update(new.payloads)
+        kept.records.update(new.records)
+        kept.size += new.size
+        if new.gone or new.after:
+            kept.gone += new.gone
+            base = _base(next(iter(new.records), ""))
+            kept.after += [(base, act) for _, act in new.after]
         self.drop()
 
     def drop(self) -> None:
         """What was put, or deleted, since the last time is not done."""
-        self._items = {}
-        if self._gone or self._after:
-            self._gone, self._after = [], []
+        new = self._new
+        if new.gone or new.after:
+            self._new = Changes()
+            return
+        new.payloads.clear()
+        new.records.clear()
+        new.size = 0
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """`act` is done once what was put is committed."""
-        self._after.append(act)
+        self._new.after.append(("", act))
 
     def put(self, path: str, data: Bytes) -> None:
-        self._items[path] = data
+        new = self._new
+        (new.records if path.endswith(SUFFIX) else new.payloads)[path] = data
+        new.size += len(data)
 
     def delete(self, path: str) -> bool:
-        if self._items.pop(path, None) is None:
-            self._gone.append(path)
+        new = self._new
+        data = new.payloads.pop(path, None)
+        if data is None:
+            new.gone.append(path)
+        else:
+            new.size -= len(data)
         return True
 
     def get(self, path: str) -> bytes:
-        data = self._items.get(path)
+        data = self._new.payloads.get(path)
         found: bytes = bytes(data) if data is not None else self._store.get(path)
         return found
 
     def read(self, path: str) -> Any:
-        if path not in self._items:
+        if path not in self._new.payloads:
             return self._store.read(path)
         from io import BytesIO
 
-        return BytesIO(self._items[path])
+        return BytesIO(self._new.payloads[path])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -15,6 +15,9 @@ Spot = tuple[str, Place]
 STATUSES = ("cancelled", "reused", "done", "failed", "skipped")
 
 
+_CODES = {status: code for code, status in enumerate(STATUSES)}
+
+
 class Ending(NamedTuple):
     """How one node ended. attempts: tries made in this run."""
 
@@ -56,7 +59,7 @@ class Share:
 
     def set(self, number: int, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how this member ended."""
-        self._statuses[number] = STATUSES.index(status)
+        self._statuses[number] = _CODES[status]
         self._seconds[number] = seconds
         self._attempts[number] = min(attempts, 255)
 

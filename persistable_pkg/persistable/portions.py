@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -148,23 +148,29 @@ class Portioned:
             try:
                 batch.perform(lambda: not self._fail_fast)
             finally:
-                for ended in batch.ended:
-                    self._note(share, some[ended.number], ended)
+                self._note(share, some, batch.ended)
             left += [some[number] for number in batch.left]
             self._pace.saw(len(batch.ended), time.perf_counter() - start)
         return left
 
-    def _note(self, share: Share, number: int, ended: Ended) -> None:
-        status = "done" if ended.error is None else "failed"
-        share.set(number, status, ended.seconds, 1)
-        if ended.error is not None:
-            node = share.lots.nodes[number]._twin(share.store)
-            error = failed(ended.error, None, 1, ended.seconds).error
-            assert error is not None
-            self.result.failures.append(NodeFailure(node, error, lines_of(error), 1, ended.seconds))
-            self._failed[share.url, node.place] = node.key
-        if events.listened(level=10):
-            events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=ended.seconds))
+    def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[Ended]) -> None:
+        told = events.listened(level=10)
+        for ended in all_ended:
+            number = numbers[ended.number]
+            share.set(number, "done" if ended.error is None else "failed", ended.seconds, 1)
+            if ended.error is not None:
+                self._fail(share, number, ended)
+            if told:
+                status = "done" if ended.error is None else "failed"
+                events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=ended.seconds))
+
+    def _fail(self, share: Share, number: int, ended: Ended) -> None:
+        assert ended.error is not None
+        node = share.lots.nodes[number]._twin(share.store)
+        error = failed(ended.error, None, 1, ended.seconds).error
+        assert error is not None
+        self.result.failures.append(NodeFailure(node, error, lines_of(error), 1, ended.seconds))
+        self._failed[share.url, node.place] = node.key
 
     def _take(self, part: RunResult, members: dict[Spot, list[tuple[Share, int]]]) -> None:
         """Add what came of one portion."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from persistable.record import SEAL_BYTES, SUFFIX
 from persistable.stores.base import Store, stat_many
 
+_TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _HEAD = re.compile(
-    rb'\{"record":1,"key":"([^"]+)","token":"[^"]*","io":(\{.*?\}),"class":"[^"]*","code":\{"python":"[^"]*","quick":"([^"]*)"\},'
-    rb'"files":\[\["","([^"]+)",([0-9]+),"([0-9a-f]+)"\]\],\n'
+    rb'\{"record":1,"key":%b,"token":%b,"io":(%b),"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
+    % (_TEXT, _TEXT, _BRACES, _TEXT, _TEXT)
+    + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\],\n'
 )
 """The first line of nearly every record: of a payload that is one file, and nothing more."""
 
@@ -31,10 +33,16 @@ class Head(NamedTuple):
 
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
     """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
+    items = _items(store, bases)
     found: dict[str, Head] = {}
-    for base, (_, io, quick, file, size, digest), beside in _read(store, bases):
-        path = file.decode()
-        found[base] = Head(io, quick, path, int(size), digest.decode(), beside.get(path))
+    for base in bases:
+        data = items.get(base + SUFFIX)
+        head = _HEAD.match(data) if data is not None else None
+        if head is not None and data is not None and _is_sound(data):
+            io, quick, file, size, digest = head.groups()
+            path = file.decode()
+            if path.startswith(base):
+                found[base] = Head(io, quick, path, int(size), digest.decode(), items.get(path))
     return found
 
 
@@ -43,14 +51,23 @@ def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
 
     One that is left out may be there all the same: it takes a closer look.
     """
+    items = _items(store, bases)
+    get, match = items.get, _HEAD.match
     found: dict[str, bytes] = {}
     apart: dict[str, tuple[str, int, bytes]] = {}
-    for base, (_, _, quick, file, size, _), beside in _read(store, bases):
+    for base in bases:
+        data = get(base + SUFFIX)
+        head = match(data) if data is not None else None
+        if head is None or data is None or not _is_sound(data):
+            continue
+        quick, file, size = head.group(2, 3, 4)
         path = file.decode()
-        data = beside.get(path)
-        if data is None:
+        if not path.startswith(base):
+            continue  # moved here by hand
+        beside = get(path)
+        if beside is None:
             apart[base] = path, int(size), quick
-        elif len(data) == int(size):
+        elif len(beside) == int(size):
             found[base] = quick
     if apart:
         files = stat_many(store, [path for path, _, _ in apart.values()])
@@ -58,24 +75,12 @@ def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
     return found
 
 
-def _read(store: Any, bases: Sequence[str]) -> Iterator[tuple[str, tuple[bytes, ...], dict[str, bytes]]]:
-    """The first line of each sound record, in parts, and what lies together with it."""
-    together: dict[str, dict[str, bytes]] = store.get_together(bases) if hasattr(store, "get_together") else {}
-    for base, items in together.items():
-        data = items.get(base + SUFFIX)
-        head = _parsed(base, data) if data is not None else None
-        if head is not None:
-            yield base, head, items
-    rest = [base for base in bases if base not in together] if together else bases
-    for path, data in store.get_many([base + SUFFIX for base in rest]).items() if rest else ():
-        base = path[: -len(SUFFIX)]
-        head = _parsed(base, data)
-        if head is not None:
-            yield base, head, {}
+def _items(store: Any, bases: Sequence[str]) -> dict[str, bytes]:
+    """The records of `bases`, by path, and what came along with them."""
+    paths = [base + SUFFIX for base in bases]
+    found: dict[str, bytes] = store.get_with_neighbours(paths) if hasattr(store, "get_with_neighbours") else store.get_many(paths)
+    return found
 
 
-def _parsed(base: str, data: bytes) -> tuple[bytes, ...] | None:
-    head = _HEAD.match(data)
-    if head is None or head[1] != base.encode() or data[-11:-3] != b"%08x" % crc32(data[:-SEAL_BYTES]):
-        return None
-    return head.groups()
+def _is_sound(record: bytes) -> bool:
+    return record[-11:-3] == b"%08x" % crc32(record[:-SEAL_BYTES])

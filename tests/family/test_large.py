@@ -320,7 +320,21 @@ class CountingStore(SQLiteStore):
     calls: ClassVar[Counter[str]] = Counter()
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("get", "get_many", "put", "put_many", "exists", "stat", "stat_many", "create", "create_many", "change_many", "delete"):
+        if name in (
+            "get",
+            "get_many",
+            "get_with_neighbours",
+            "put",
+            "put_many",
+            "exists",
+            "stat",
+            "stat_many",
+            "create",
+            "create_many",
+            "create_bare",
+            "change_many",
+            "delete",
+        ):
             type(self).calls[name] += 1
         return super().__getattribute__(name)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -57,7 +57,7 @@ class Straight:
         self._call = lots.recipe.maker.maker.call
         self._io = lots.model._format()
         self._form: Form | None = None
-        self._tokens = ""
+        self._tokens = _tokens()
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """These members, to be performed."""
@@ -109,22 +109,18 @@ class Straight:
         if form is None or form.modules != len(sys.modules):
             form = self._form = Form(self._lots.model, io, self._code, values)
         name, digest = key
-        token = self._token()
+        token = next(self._tokens)
         file = f"{name}/{digest}.{token}{io.suffix}"
         seconds = time.perf_counter() - running.clock
         size, started = str(len(data)), f"{running.started:.6f}"
         pending = self._batch.pending
         pending.put(file, data)
-        pending.put(f"{name}/{digest}{SUFFIX}", form.fill(digest, token, size, blake3(data).hexdigest(), started, repr(seconds), *params))
+        pending.put(
+            f"{name}/{digest}{SUFFIX}", form.fill(digest, token, size, blake3(data).hexdigest(), started, f"{seconds:.9f}", *params)
+        )
         if self._heard:
             pending.afterwards(partial(events.emit, events.Persisted(key=key, size=len(data), seconds=seconds)))
         return True
-
-    def _token(self) -> str:
-        if not self._tokens:
-            self._tokens = os.urandom(4 * 256).hex()
-        token, self._tokens = self._tokens[:8], self._tokens[8:]
-        return token
 
     def make(self, running: _Running) -> generation.Generation:
         """The generation that `running` stands for."""
@@ -159,6 +155,14 @@ class _Running:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
+
+
+def _tokens() -> Iterator[str]:
+    """Names that no other attempts have."""
+    while True:
+        drawn = os.urandom(4 * 500).hex()
+        for start in range(0, len(drawn), 8):
+            yield drawn[start : start + 8]
 
 
 def _raise(error: BaseException) -> NoReturn:

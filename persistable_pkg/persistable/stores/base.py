@@ -19,9 +19,11 @@ Bytes = bytes | bytearray | memoryview
 MAX_PART_BYTES = 255
 HIDDEN = ".persistable"  # the folder beside the root that listings pass over
 # what nearly every path looks like: found safe by one match, everything else is looked at part by part
-_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|\Z)"  # Windows opens a device for these, whatever the suffix
+_DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, whatever the suffix
 _SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"
-_SAFE_PATH = re.compile(rf"(?:\.persistable/)?{_SAFE_PART}(?:/{_SAFE_PART})*", re.ASCII)
+_SAFE = rf"(?:\.persistable/)?{_SAFE_PART}(?:/{_SAFE_PART})*+"
+_SAFE_PATH = re.compile(_SAFE, re.ASCII)
+_SAFE_PATHS = re.compile(rf"{_SAFE}(?:\n{_SAFE})*+", re.ASCII)
 _DEVICE_NAME = re.compile(_DEVICE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
@@ -237,7 +239,8 @@ def check_path(path: str) -> str:
 def check_paths(paths: Iterable[str]) -> list[str]:
     """All of `paths`, each as `check_path` gives it."""
     found = list(paths)
-    if not all(map(_SAFE_PATH.fullmatch, found)):
+    listed = "\n".join(found)
+    if _SAFE_PATHS.fullmatch(listed) is None or listed.count("\n") != len(found) - 1:
         for path in found:
             check_path(path)
     return found

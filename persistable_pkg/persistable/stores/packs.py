@@ -39,6 +39,10 @@ SCHEMA = (
 IN_SLOTS = f"SELECT 1 FROM {_SLOTS} WHERE hash ="
 """Whether anything that belongs together with a path may be in a pack, completed by its `slot`."""
 
+_WITHIN = "path = value OR (path >= value || '.' AND path < value || '/')"  # "/" follows "."
+_HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHERE {_WITHIN})"
+"""Those of these bases, a JSON list, of which something is in rows of its own."""
+
 LARGEST = 4096
 """Bytes; what is larger has a row of its own."""
 FEWEST = 8
@@ -70,40 +74,30 @@ def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str,
     return found
 
 
-def together(db: sqlite3.Connection, bases: Sequence[str]) -> dict[str, dict[str, bytes]]:
-    """By base what there is, in the pack that has any, at ``base.anything``."""
-    found: dict[str, dict[str, bytes]] = {}
-    wanted = set(bases)
+def with_neighbours(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, bytes]:
+    """Those of `paths` that are in packs, and all else that is there."""
+    found: dict[str, bytes] = {}
+    wanted = set(paths)
 
     def take(pack: _Pack) -> None:
-        data, start, dot = pack.data, pack.name_at, "."
-        before, items = "", dict[str, bytes]()
-        for path, size, end in pack.items:
-            base = path[: path.find(dot, start)]
-            if base != before:
-                before = base
-                if base not in wanted:
-                    continue
-                wanted.remove(base)
-                items = found[base] = {}
-            elif base not in found:
-                continue
-            items[path] = data[end - size : end]
+        data = pack.data
+        here = {path: data[end - size : end] for path, size, end in pack.items}
+        found.update(here)
+        wanted.difference_update(here)
 
-    _search(db, bases, wanted, True, take)
+    _search(db, paths, wanted, True, take)
     return found
 
 
 class _Pack:
-    """What a pack holds. items: path, size, and where its bytes end. name_at: where in a path the last part begins."""
+    """What a pack holds. items: path, size, and where its bytes end."""
 
     def __init__(self, db: sqlite3.Connection, number: int, whole: bool, marked: bool) -> None:
-        columns = "paths, sizes, stamp, folder, data" if whole else "paths, sizes, stamp, folder"
+        columns = "paths, sizes, stamp, data" if whole else "paths, sizes, stamp"
         row = db.execute(f"SELECT {columns} FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
         paths, sizes = _directory(row[0], row[1])
         self.stamp: int = row[2]
-        self.name_at = len(row[3]) + 1 if row[3] else 0
-        self.data: bytes = row[4] if whole else b""
+        self.data: bytes = row[3] if whole else b""
         self.items: Iterable[tuple[str, int, int]] = zip(paths, sizes, accumulate(sizes), strict=True)
         gone = _gone(db, number) if marked else None
         if gone:
@@ -148,20 +142,14 @@ def add(db: sqlite3.Connection, rows: Iterable[Row]) -> list[Row]:
     for folder, some in folders.items():
         if len(some) < FEWEST:
             left += [row for rows in some.values() for row in rows]
-        else:
-            slots = {base: crc32(base.encode()) for base in some}
-            for base in _taken(db, some, slots):
+            continue
+        slots = {base: crc32(base.encode()) for base in some}
+        new = _bare(db, slots)
+        if len(new) < len(some):
+            for base in some.keys() - new:
                 left += some.pop(base)
-            _fill(db, folder[:-1], some, slots)
+        _fill(db, folder[:-1], some, slots)
     return left
-
-
-def _taken(db: sqlite3.Connection, rows: Mapping[str, list[Row]], slots: Mapping[str, int]) -> set[str]:
-    """Those of these bases of which something may be there already."""
-    paths = {row[0]: base for base, some in rows.items() for row in some}
-    taken = {paths[path] for (path,) in among(db, f"SELECT path FROM {ITEMS} WHERE path IN", list(paths))}
-    hashes = {number for (number,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE hash IN", list(set(slots.values())))}
-    return taken.union(base for base, number in slots.items() if number in hashes) if hashes else taken
 
 
 def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], hashes: Mapping[str, int]) -> None:
@@ -184,11 +172,17 @@ def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], h
 def bare(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
     """Those of `paths` with which nothing that is there belongs together."""
     bases = {path: path[:end] for path in paths if (end := path.find(".", path.rfind("/") + 1)) > 0}
-    slots = {path: crc32(base.encode()) for path, base in bases.items()}
-    packed = {number for (number,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE hash IN", list(set(slots.values())))}
-    near = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHERE path >= value || '.' AND path < value || '/')"
-    alone = {base for (base,) in db.execute(near, (json.dumps(list(bases.values())),))}
-    return [path for path, base in bases.items() if base not in alone and slots[path] not in packed]
+    found = _bare(db, {base: crc32(base.encode()) for base in bases.values()})
+    return [path for path, base in bases.items() if base in found]
+
+
+def _bare(db: sqlite3.Connection, slots: Mapping[str, int]) -> set[str]:
+    """Those of these bases of which nothing is there."""
+    held = {base for (base,) in db.execute(_HELD, (json.dumps([*slots]),))}
+    packed = {number for (number,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE hash IN", [*slots.values()])}
+    if not packed:
+        return slots.keys() - held
+    return {base for base, number in slots.items() if number not in packed and base not in held}
 
 
 def _write(db: sqlite3.Connection, folder: str, slots: Iterable[int], rows: list[Row]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
@@ -30,6 +32,7 @@ _T = TypeVar("_T")
 _UPSERT = "ON CONFLICT (path) DO UPDATE SET data = excluded.data, stamp = excluded.stamp"
 _PUT = f"INSERT INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?) {_UPSERT}"
 _CREATE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)"
+_CREATE_SAME = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT value, ?, ? FROM json_each(?)"
 # in one statement as long as nothing that belongs to the path is in a pack, so that there is nothing to be taken out of one
 _PUT_ALONE = f"INSERT INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?) {_UPSERT}"
 _CREATE_ALONE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT ?, ?, ? WHERE NOT EXISTS ({IN_SLOTS} ?)"
@@ -96,14 +99,19 @@ class SQLiteStore(BaseStore):
         return cast(bytes, row[0])
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return self._rows_of("path, data", paths, True)
+        return self._rows_of("path, data", paths, partial(packs.find, whole=True))
+
+    def get_with_neighbours(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """As `get_many`, and small items that were put together with any of these: what reading them has read as well."""
+        return self._rows_of("path, data", paths, packs.with_neighbours)
 
     def stat(self, path: str) -> Stat | None:
         row = self._row(_STAT, path, False)
         return None if row is None else Stat(*row)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        return self._rows_of("path, length(data), stamp", paths, False)
+        found = self._rows_of("path, length(data), stamp", paths, partial(packs.find, whole=False))
+        return {path: Stat(*row) for path, row in found.items()}
 
     def exists(self, path: str) -> bool:
         return self._row(_STAT, path, False) is not None
@@ -122,24 +130,21 @@ class SQLiteStore(BaseStore):
 
         return self._do(look, path)
 
-    def _rows_of(self, columns: str, paths: Iterable[str], whole: bool) -> dict[str, Any]:
-        """What there is of `paths`, in one call however many there are."""
+    def _rows_of(
+        self, columns: str, paths: Iterable[str], find: Callable[[sqlite3.Connection, Sequence[str]], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What there is of `paths`, in one call however many there are; `find` looks in the packs, first."""
         wanted = check_paths(dict.fromkeys(paths))
 
         def look(db: sqlite3.Connection) -> dict[str, Any]:
             with _Snapshot(db):
-                found = packs.find(db, wanted, whole)
+                found = find(db, wanted)
                 rest = [path for path in wanted if path not in found] if found else wanted
                 rows = packs.among(db, f"SELECT {columns} FROM {ITEMS} WHERE path IN", rest)
-                found.update(rows if whole else ((path, Stat(size, stamp)) for path, size, stamp in rows))
+                found.update((row[0], row[1] if len(row) == 2 else row[1:]) for row in rows)
             return found
 
         return (self._do(look, wanted[0]) or {}) if wanted else {}
-
-    def get_together(self, bases: Iterable[str]) -> dict[str, dict[str, bytes]]:
-        """For each of `bases` of which small items were put together with many others: what there is at ``base.anything``, by path."""
-        wanted = check_paths(bases)
-        return (self._do(lambda db: packs.together(db, wanted), wanted[0]) or {}) if wanted else {}
 
     def read(self, path: str) -> BinaryIO:
         return io.BytesIO(self.get(path))
@@ -182,15 +187,23 @@ class SQLiteStore(BaseStore):
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
         """All of it in one transaction: all is there, or nothing."""
         gone = check_paths(delete)
-        rows = [row for stage in stages for row in self._rows(stage)]
+        items: dict[str, Bytes] = {}
+        for stage in stages:
+            items.update(stage)
+        rows = self._rows(items)
         first = rows[0][0] if rows else gone[0] if gone else ""
+        apart = items.keys().isdisjoint(gone)
 
         def store(db: sqlite3.Connection) -> None:
             with _Transaction(db):
+                if apart:  # first what goes: then there is less to look at
+                    _delete(db, gone)
                 alone = packs.add(db, rows)
-                packs.remove(db, [row[0] for row in alone])
-                db.executemany(_PUT, alone)
-                _delete(db, gone)
+                if alone:
+                    packs.remove(db, [row[0] for row in alone])
+                    db.executemany(_PUT, alone)
+                if not apart:
+                    _delete(db, gone)
 
         if first:
             self._do(store, first, make=bool(rows))
@@ -210,9 +223,12 @@ class SQLiteStore(BaseStore):
             with _Transaction(db):
                 bare = set(packs.bare(db, paths)) if told else set[str]()
                 doubtful = [path for path in paths if path not in bare]
-                there = packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)}
+                there = packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()
                 new = [row for row in rows if row[0] not in there] if there else rows
-                db.executemany(_CREATE, new)
+                if len(new) >= packs.FEWEST and all(row[1] is new[0][1] for row in new):
+                    db.execute(_CREATE_SAME, (*new[0][1:], json.dumps([row[0] for row in new])))
+                else:
+                    db.executemany(_CREATE, new)
             return {row[0] for row in new}, bare
 
         return (self._do(store, paths[0], make=True) if rows else None) or (set(), set())
@@ -221,8 +237,8 @@ class SQLiteStore(BaseStore):
         stamp = _stamp()
         check_paths(items)
         rows: list[packs.Row] = [(path, data if type(data) is bytes else byte_view(data), stamp) for path, data in items.items()]
-        for path, data, _ in rows:
-            if len(data) > _DOUBTFUL:
+        if max(map(len, map(itemgetter(1), rows)), default=0) > _DOUBTFUL:
+            for path, data, _ in rows:
                 self._check_size(path, len(data))
         return rows
 
