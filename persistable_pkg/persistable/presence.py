@@ -78,7 +78,8 @@ def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
 def _items(store: Any, bases: Sequence[str]) -> dict[str, bytes]:
     """The records of `bases`, by path, and what came along with them."""
     paths = [base + SUFFIX for base in bases]
-    found: dict[str, bytes] = store.get_with_neighbours(paths) if hasattr(store, "get_with_neighbours") else store.get_many(paths)
+    get_many = getattr(store, "get_with_neighbours", None) or store.get_many
+    found: dict[str, bytes] = get_many(paths)
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import connections, events, generation
 from persistable.batch import Batch, Pace
-from persistable.carrier import Attempt, carrier_of
+from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
@@ -94,7 +94,7 @@ def run(
             wanted = pairs(targets, base, large.take)
             if not large.families:
                 return carrying(wanted)
-            return Portioned(carrying, wanted, large, carrier.workers, _is_inline(carrier), fail_fast)
+            return Portioned(carrying, wanted, large, carrier.workers, is_inline(carrier), fail_fast)
 
         def loop() -> Staged:
             then = all_of_it()  # what is nothing to run is said before anything begins
@@ -133,7 +133,7 @@ class _Loop:
         self.quiet = False  # whether somebody else announces beginning and end
         self._given_up = given_up
         self._executor = executor
-        self._inline = _is_inline(executor)
+        self._inline = is_inline(executor)
         self._base = base
         self._wanted = wanted
         self._targets = {node.key for node, _ in wanted}
@@ -583,11 +583,6 @@ class _Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
-
-
-def _is_inline(executor: Executor) -> bool:
-    """Whether jobs are done in this thread, one after the other."""
-    return executor.shares_memory and executor.workers == 1 and executor.name == "inline"
 
 
 def _in_memory(store: Any) -> bool:
