@@ -193,9 +193,21 @@ def take_over(store: Store, base: str) -> Claim | None:
 def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     """Facts about whoever holds the claim on `base`; None if nobody does, or its owner is known to be dead."""
     holder, _ = _holder(store, base)
-    if holder is None or (_same_host(_facts(holder)) and not _lives(_facts(holder))):
-        return None
-    return _facts(holder)
+    return None if holder is None or _is_dead(holder) else _facts(holder)
+
+
+def forget_dead(store: Any, bases: Iterable[str]) -> None:
+    """Remove the claims on `bases` whose owners are known to be dead, and which nobody has taken over; in two calls."""
+    paths = {_path(base, 1): _path(base, 2) for base in bases}
+    held = store.get_many(paths)
+    taken_over = stat_many(store, [paths[path] for path in held])
+    dead = [path for path, owner in held.items() if paths[path] not in taken_over and _is_dead(owner)]
+    if dead:
+        store.change_many(delete=dead)
+
+
+def _is_dead(owner: bytes) -> bool:
+    return _same_host(_facts(owner)) and not _lives(_facts(owner))
 
 
 def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:

@@ -108,17 +108,6 @@ def within(run: str) -> Generator[None]:
                 del _users[run]
 
 
-@contextmanager
-def scope() -> Generator[None]:
-    """Inside the block, connections are those of a run of its own."""
-    run = os.urandom(8).hex()
-    try:
-        with within(run):
-            yield
-    finally:
-        close(run)
-
-
 def close(run: str) -> None:
     """Close what that run opened in this process."""
     with _guard:

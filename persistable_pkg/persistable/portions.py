@@ -6,15 +6,21 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from persistable import connections, events
-from persistable.batch import Batch, Ended, Pace
+from persistable import afar, claims, connections, events
+from persistable.batch import Batch, Pace
+from persistable.carrier import is_inline
+from persistable.errors import StoreError
+from persistable.executors.base import Executor
+from persistable.generation import new_token
 from persistable.outcomes import Share, Spot
 from persistable.presence import present
 from persistable.result import NodeFailure, RunResult
-from persistable.worker import failed, lines_of
+from persistable.worker import Packer, failed, lines_of
 
 PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
@@ -22,6 +28,7 @@ SMALLEST = 500
 """A family with fewer members is planned as the single nodes are."""
 
 Wanted = list[tuple[Any, Any]]
+Member = tuple[Share, int]
 
 
 class Large:
@@ -45,22 +52,23 @@ class Large:
 class Portioned:
     """Carries out what is wanted: single nodes, and families of which only what is not stored is ever made a node of.
 
-    loop: gives what carries out (node, store) pairs, told which nodes failed before. here: whether that is done in this thread.
+    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before.
     """
 
     def __init__(
-        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, workers: int, here: bool, fail_fast: bool
+        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, executor: Executor, fail_fast: bool
     ) -> None:
         self._loop = loop
         self._wanted = wanted
-        self._workers = workers
+        self._executor = executor
         self.result = RunResult(large.base)
         self._shares = large.families
         self._failed: dict[Spot, Any] = {}
-        self._here = here
         self._fail_fast = fail_fast
         self._straights: dict[Share, Any] = {}
         self._pace = Pace()
+        self._packer = Packer()
+        self._run = new_token()
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one portion after the other."""
@@ -70,7 +78,7 @@ class Portioned:
             self._look(share)
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
-        if self._here and failed == "retry":
+        if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
             self._straights = {share: share.lots.straight(share.store) for share in self._shares}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
@@ -82,6 +90,7 @@ class Portioned:
                 if not self._carry_out(portion, failed, quiet):
                     break
         finally:
+            connections.close(self._run)
             self.result.seconds = time.perf_counter() - start
             if told:
                 self._told_all()
@@ -97,12 +106,12 @@ class Portioned:
             there = present(share.store, bases)
             share.set_all([number for number, base in zip(numbers, bases, strict=True) if base in there], "reused")
 
-    def _portions(self) -> Iterator[list[tuple[Share, int]]]:
+    def _portions(self) -> Iterator[list[Member]]:
         missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))
         while portion := list(itertools.islice(missing, PORTION)):
             yield portion
 
-    def _carry_out(self, portion: list[tuple[Share, int]], failed: str, quiet: bool) -> bool:
+    def _carry_out(self, portion: list[Member], failed: str, quiet: bool) -> bool:
         """Run one portion; whether to go on with the next."""
         if any(self._straights.values()):
             portion = self._straightaway(portion)
@@ -110,7 +119,7 @@ class Portioned:
                 return False
             if not portion and not self._wanted:
                 return True
-        members: dict[Spot, list[tuple[Share, int]]] = {}
+        members: dict[Spot, list[Member]] = {}
         wanted, self._wanted = self._wanted, []
         for share, number in portion:
             node = share.lots.nodes[number]
@@ -124,55 +133,93 @@ class Portioned:
             self._take(loop.result, members)
         return not loop.stopped
 
-    def _straightaway(self, portion: list[tuple[Share, int]]) -> list[tuple[Share, int]]:
-        """Generate, one after the other, what is generated without its node; the rest is returned."""
-        rest: list[tuple[Share, int]] = []
-        with connections.scope():
-            for share, members in itertools.groupby(portion, key=itemgetter(0)):
-                straight = self._straights[share]
-                numbers = [number for _, number in members]
-                rest += [(share, number) for number in (self._in_batches(share, straight, numbers) if straight is not None else numbers)]
+    def _straightaway(self, portion: list[Member]) -> list[Member]:
+        """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
+        rest: list[Member] = []
+        with connections.within(self._run):
+            if is_inline(self._executor):
+                for share, numbers in self._lots(portion, rest):
+                    self._perform(share, numbers, rest)
+            else:
+                lots, take = self._lots(portion, rest), partial(self._arrived, rest)
+                afar.perform(self._executor, lots, self._task, take, self._drop, self._goes_on)
         return rest
 
-    def _in_batches(self, share: Share, straight: Any, numbers: list[int]) -> list[int]:
-        left: list[int] = []
-        if self._failed:
-            left = [number for number in numbers if (share.url, share.lots.keys([number])[0]) in self._failed]
-            numbers = [number for number in numbers if number not in left]
-        place = 0
-        while place < len(numbers) and not (self._fail_fast and self._failed):
-            some = numbers[place : place + self._pace.size]
-            place += len(some)
-            start = time.perf_counter()
-            batch: Batch = straight.batch(some)
-            try:
-                batch.perform(lambda: not self._fail_fast)
-            finally:
-                self._note(share, some, batch.ended)
-            left += [some[number] for number in batch.left]
-            self._pace.saw(len(batch.ended), time.perf_counter() - start)
-        return left
+    def _goes_on(self) -> bool:
+        return not (self._fail_fast and self._failed)
 
-    def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[Ended]) -> None:
+    def _lots(self, portion: list[Member], rest: list[Member]) -> Iterator[tuple[Share, list[int]]]:
+        """What is performed together, one after the other; what is not, goes to `rest`."""
+        for share, members in itertools.groupby(portion, key=itemgetter(0)):
+            numbers = [number for _, number in members]
+            if self._failed:
+                again = [number for number in numbers if (share.url, share.lots.keys([number])[0]) in self._failed]
+                rest += [(share, number) for number in again]
+                numbers = [number for number in numbers if number not in again]
+            while numbers and self._goes_on():
+                if self._straights.get(share) is None:
+                    rest += [(share, number) for number in numbers]
+                    break
+                some, numbers = numbers[: self._pace.size], numbers[self._pace.size :]
+                yield share, some
+
+    def _perform(self, share: Share, numbers: list[int], rest: list[Member]) -> None:
+        start = time.perf_counter()
+        batch: Batch = self._straights[share].batch(share.lots.keys(numbers), share.lots.rows(numbers))
+        try:
+            batch.perform(lambda: not self._fail_fast)
+        finally:
+            self._note(share, numbers, [(each.number, each.error, "", each.seconds) for each in batch.ended])
+        rest += [(share, numbers[place]) for place in batch.left]
+        self._pace.saw(len(batch.ended), time.perf_counter() - start)
+
+    def _task(self, lot: tuple[Share, Sequence[int]]) -> tuple[Callable[..., Any], Any]:
+        share, numbers = lot
+        order: tuple[Callable[..., Any], Any] = self._straights[share].order(
+            share.lots.keys(numbers), share.lots.rows(numbers), self._packer, self._run
+        )
+        return order
+
+    def _arrived(self, rest: list[Member], lot: tuple[Share, Sequence[int]], parcel: Any) -> None:
+        share, numbers = lot
+        if isinstance(parcel, Exception):
+            rest += [(share, number) for number in numbers]
+            return
+        for event in parcel.told:
+            events.emit(event)
+        self._note(share, numbers, parcel.ended)
+        rest += [(share, numbers[place]) for place in parcel.left]
+        self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended))
+        if len(parcel.left) > len(parcel.ended):  # they take long: each is better sent alone
+            self._straights[share] = None
+
+    def _drop(self, lot: tuple[Share, Sequence[int]]) -> None:
+        """What worked on these was stopped."""
+        share, numbers = lot
+        with suppress(StoreError):  # they are taken over by whoever comes next
+            claims.forget_dead(share.store, share.lots.bases(numbers))
+
+    def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
+        """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""
         told = events.listened(level=10)
-        for ended in all_ended:
-            number = numbers[ended.number]
-            share.set(number, "done" if ended.error is None else "failed", ended.seconds, 1)
-            if ended.error is not None:
-                self._fail(share, number, ended)
+        for place, error, lines, seconds in all_ended:
+            number = numbers[place]
+            status = "done" if error is None else "failed"
+            share.set(number, status, seconds, 1)
+            if error is not None:
+                self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
             if told:
-                status = "done" if ended.error is None else "failed"
-                events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=ended.seconds))
+                events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=seconds))
 
-    def _fail(self, share: Share, number: int, ended: Ended) -> None:
-        assert ended.error is not None
-        node = share.lots.nodes[number]._twin(share.store)
-        error = failed(ended.error, None, 1, ended.seconds).error
+    def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None
-        self.result.failures.append(NodeFailure(node, error, lines_of(error), 1, ended.seconds))
+        node = share.lots.nodes[number]._twin(share.store)
+        if lines and error.__traceback__ is None:
+            error.add_note(f"where it was raised:\n{lines}")
+        self.result.failures.append(NodeFailure(node, error, lines or lines_of(error), 1, seconds))
         self._failed[share.url, node.place] = node.key
 
-    def _take(self, part: RunResult, members: dict[Spot, list[tuple[Share, int]]]) -> None:
+    def _take(self, part: RunResult, members: dict[Spot, list[Member]]) -> None:
         """Add what came of one portion."""
         for spot, ending in part.outcomes.own().items():
             for share, number in members.get(spot, ()):
@@ -187,7 +234,7 @@ class Portioned:
         jobs = Counter(node.payload_name for node, _ in self._wanted)
         for share in self._shares:
             jobs[share.lots.model.payload_name] += share.count("cancelled")
-        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._workers, expected={}))
+        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected={}))
 
     def _told_all(self) -> None:
         events.emit(self.result.finished())

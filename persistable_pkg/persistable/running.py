@@ -94,7 +94,7 @@ def run(
             wanted = pairs(targets, base, large.take)
             if not large.families:
                 return carrying(wanted)
-            return Portioned(carrying, wanted, large, carrier.workers, is_inline(carrier), fail_fast)
+            return Portioned(carrying, wanted, large, carrier, fail_fast)
 
         def loop() -> Staged:
             then = all_of_it()  # what is nothing to run is said before anything begins

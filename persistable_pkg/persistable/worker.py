@@ -116,7 +116,7 @@ class Packer:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            parts = (states, self._common(job.store, job.shelf, job.run, job.events), job.token, job.attempt, job.given, job.hand_over)
+            parts = (states, self.common(job.store, job.shelf, job.run, job.events), job.token, job.attempt, job.given, job.hand_over)
             try:
                 return self._pickled(parts)
             except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
@@ -131,13 +131,13 @@ class Packer:
     def _apart(self, made_by: Any, state: Any) -> tuple[bytes, Any]:
         """A node in two: what others have as well, and its own."""
         if not isinstance(state, dict) or "key" not in state:  # its class sees to its state
-            return self._common(made_by), cast("Any", state)
+            return self.common(made_by), cast("Any", state)
         own: dict[str, Any] = {**state}
-        lot = self._common(made_by, *[own.pop(name, None) for name in _COMMON])
+        lot = self.common(made_by, *[own.pop(name, None) for name in _COMMON])
         own["key"] = tuple(own["key"])  # quicker than what it is
         return lot, own
 
-    def _common(self, *things: Any) -> bytes:
+    def common(self, *things: Any) -> bytes:
         """`things` as bytes, the same object for the same things: another process unpickles it once."""
         place = tuple(map(id, things))
         known = self._shared.get(place)
@@ -223,6 +223,11 @@ def _definition(digest: str, data: bytes) -> Any:
 
 
 _DEFINITIONS = 1000
+
+
+def unpacked(data: bytes) -> Any:
+    """What `Packer.common` packed."""
+    return pickle.loads(data)
 
 
 def perform_packed(data: bytes) -> Outcome:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import signal
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +70,7 @@ def _failed(node: Any, store: Any) -> tuple[Any, ...]:
     return (str(node.key), *((failure.error, failure.message, failure.attempt, str(failure.params)) if failure is not None else ()))
 
 
-def told(folder: Path, url: str, family: Any, nodes: bool) -> dict[str, Any]:
+def told(folder: Path, url: str, family: Any, nodes: bool, **options: Any) -> dict[str, Any]:
     """All that is known after a run of `family` in a new store: of its members, or of single nodes."""
     heard: list[Any] = []
     with open_store(url.format(folder)) as store, pytest.MonkeyPatch.context() as patch:
@@ -74,7 +78,7 @@ def told(folder: Path, url: str, family: Any, nodes: bool) -> dict[str, Any]:
             patch.setattr(portions, "SMALLEST", 1 << 40)
         members = list(family.bind(store).nodes)
         with events.subscribe(heard.append):
-            result = run(family.bind(store), errors="return")
+            result = run(family.bind(store), errors="return", **options)
         records = {str(node.key): lasting(node.record) for node in members if node.exists()}
         return {
             "counts": result.counts,
@@ -229,3 +233,138 @@ def test_who_listens_hears_each_member(tmp_path: Path) -> None:
     assert Counter(names) == {"RunStarted": 1, "Started": 3, "Persisted": 3, "Performed": 3, "RunFinished": 1}
     assert heard[0].jobs == {"anything": 3}
     assert heard[-1].counts["done"] == 3
+
+
+# by other processes
+
+
+def test_other_processes_leave_the_same(tmp_path: Path) -> None:
+    family = anything.over(
+        [0, 1, "text", None, 2.5], ["", "fails", "leaves", "rng", "scratch", "progress", "large", "many", "items", "unfit"], m=7
+    )
+    ways = [
+        told(tmp_path, url, family, nodes, executor="processes", max_workers=2)
+        for url, nodes in (("sqlite:///{}/a.db", False), ("sqlite:///{}/b.db", True))
+    ]
+    assert ways[0] == ways[1]
+
+
+def test_a_family_on_processes_is_sent_many_to_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    order = straight.Straight.order
+    monkeypatch.setattr(straight.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        family = anything.over(range(3000))
+        assert run(family, executor="processes", max_workers=2).counts["done"] == 3000
+        assert sum(sent) == 3000 and len(sent) < 300
+        assert [payload["n"] for _, payload in family.payloads()] == list(range(3000))
+
+
+@step
+def deadly(n: int) -> int:
+    import os
+
+    if n == 7:
+        os._exit(1)
+    return n
+
+
+def test_a_member_that_takes_its_process_down_fails_alone(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/a.db") as store:
+        result = run(deadly.over(n=range(40)), executor="processes", max_workers=2, errors="return")
+        assert result.counts == {"done": 39, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0}
+        assert [failure.params["n"] for failure in result.failures] == [7]
+        assert not [path for path in store.list() if ".claim" in path]
+
+
+@step
+def long(n: int, log: str) -> int:
+    import os
+    import time
+
+    with open(log, "a") as lines:
+        lines.write(f"{os.getpid()}\n")
+    time.sleep(0.25)
+    return n
+
+
+def test_members_that_take_long_are_sent_alone(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        result = run(long.over(n=range(12), log=str(tmp_path / "log")), executor="processes", max_workers=2)
+    assert result.counts["done"] == 12
+    at_work = Counter((tmp_path / "log").read_text().split())
+    assert len(at_work) == 2 and sum(at_work.values()) == 12
+
+
+def test_fail_fast_on_processes(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/a.db") as store:
+        result = run(anything.over(range(20_000), "fails"), executor="processes", max_workers=2, errors="return", fail_fast=True)
+        assert result.counts["failed"] >= 1 and result.counts["cancelled"] > 5000
+        assert not [path for path in store.list() if ".claim" in path]
+
+
+MAIN = """
+from persistable import open_store, run, step
+
+OFFSET = 3
+
+@step
+def here(n, m):
+    if n == 600:
+        raise LookupError("not this one")
+    return n + m + OFFSET
+
+if __name__ == "__main__":
+    with open_store("sqlite:///main.db"):
+        family = here.over(n=range(700), m=2)
+        result = run(family, executor="processes", max_workers=2, errors="return")
+        print(result.counts["done"], result.failures[0].error, result.failures[0].reproduce.__name__)
+        print(sum(node.load().payload for node in family.nodes if node.exists()), run(family, errors="return").counts["reused"])
+"""
+
+
+def test_functions_of_a_script_go_by_value(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(MAIN)
+    done = subprocess.run([sys.executable, "flow.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["699 not this one reproduce", f"{sum(range(700)) - 600 + 5 * 699} 699"]
+
+
+STOPPED = """
+import time
+from persistable import open_store, run, step
+
+@step
+def member(n):
+    time.sleep(0.002)
+    with open("log", "a") as lines:
+        lines.write(f"{n}\\n")
+    return n
+
+if __name__ == "__main__":
+    with open_store("sqlite:///store.db"):
+        print(run(member.over(n=range(1500)), executor="processes", max_workers=2).counts)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_stopped_keeps_what_is_committed_and_is_gone_on_with(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(STOPPED)
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    process = subprocess.Popen([sys.executable, "flow.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + 100
+    while time.monotonic() < until and sum(path.endswith(".record.json") for path in store.list()) < 200:
+        time.sleep(0.02)
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    done = {path.partition(".")[0] for path in store.list() if path.endswith(".record.json")}
+    assert 200 <= len(done) < 1500
+    if how == signal.SIGINT:
+        assert not [path for path in store.list() if ".claim" in path]
+    again = subprocess.run([sys.executable, "flow.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    counts = ast.literal_eval(again.stdout)
+    assert counts["reused"] >= len(done) and counts["done"] + counts["reused"] == 1500
+    made = Counter((tmp_path / "log").read_text().split())
+    assert len(made) == 1500 and set(made.values()) <= {1, 2}
+    assert sum(made.values()) - 1500 <= 1500 - len(done), "something was done twice that was committed"
+    assert not [path for path in store.list() if ".claim" in path]

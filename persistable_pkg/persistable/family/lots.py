@@ -49,6 +49,14 @@ class Lots:
         folder = f"{self.model.payload_name}/"
         return [folder + digest for digest in self._digests(numbers)]
 
+    def rows(self, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
+        """The values in the columns of the recipe, of these members."""
+        columns = [(column.axis, column.values) for column in self.recipe.columns]
+        if self._is_range and len(columns) == 1:
+            values = columns[0][1]
+            return [(values[number],) for number in numbers]
+        return [tuple([values[places[axis]] for axis, values in columns]) for places in map(self.places, numbers)]
+
     def straight(self, store: Any) -> Straight | None:
         """What generates the members into `store` without their nodes; None where that cannot be."""
         return straight_of(self, store)

@@ -12,13 +12,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from blake3 import blake3
 
-from persistable import events, generation, holdings
-from persistable.batch import Batch
+from persistable import connections, events, generation, holdings
+from persistable.batch import Batch, Ended
+from persistable.core import Persistable
+from persistable.executors.base import portable
+from persistable.key import Key
 from persistable.params.canonical import SCALARS
 from persistable.params.trees import tree
 from persistable.params.watching import untracked_values
@@ -26,10 +30,13 @@ from persistable.payload import SMALL
 from persistable.record import SUFFIX, encoded
 from persistable.recording import Form
 from persistable.steps import Step
+from persistable.worker import Packer, lines_of, stub, unpacked
 
 if TYPE_CHECKING:
     from persistable.family.lots import Lots
-    from persistable.key import Key
+
+Row = tuple[Any, ...]
+"""What varies, of one member."""
 
 
 def straight_of(lots: Lots, store: Any) -> Straight | None:
@@ -41,49 +48,55 @@ def straight_of(lots: Lots, store: Any) -> Straight | None:
     hooked = model._validates() or kind.retry is not None or kind.resources is not None or model.logger is not None
     if hooked or not kind._persisted or kind._needs != "all" or recipe.maker.maker.merge is not None:
         return None
-    varying = {recipe.role(column.slot) for column in recipe.columns}
+    varying = [recipe.role(column.slot) for column in recipe.columns]
     plain = all(value.__class__ in SCALARS for name, value in model._arguments.items() if name not in varying)
-    return Straight(lots, store) if plain and not untracked_values(model.params) else None
+    return Straight(model._twin(store), varying) if plain and not untracked_values(model.params) else None
 
 
 class Straight:
-    """Generates members by number."""
+    """Generates members, each given by its key and its row: the values of what varies.
 
-    def __init__(self, lots: Lots, store: Any) -> None:
-        self._lots = lots
-        self._store = store
-        self._columns = [(lots.recipe.role(column.slot), column.axis, column.values) for column in lots.recipe.columns]
-        self._fixed: dict[str, Any] = lots.model._arguments
-        self._call = lots.recipe.maker.maker.call
-        self._io = lots.model._format()
+    model: one of them, bound to the store of all. varying: the names of the arguments that differ.
+    """
+
+    def __init__(self, model: Any, varying: Sequence[str]) -> None:
+        self._model = model
+        self._store = model._store
+        self._varying = varying
+        self._maker = model.step.maker
+        self._fixed: dict[str, Any] = model._arguments
+        self._io = model._format()
         self._form: Form | None = None
         self._tokens = _tokens()
 
-    def batch(self, numbers: Sequence[int]) -> Batch:
+    def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
         """These members, to be performed."""
-        self._numbers = numbers
-        self._keys = self._lots.keys(numbers)
+        self._keys = keys
+        self._rows = rows
         self._heard = events.listened()
-        self._code = self._lots.model._code()
+        self._code = self._model._code()
         self._form = None
-        self._batch = Batch(self._store, self._keys, self._generate)
+        self._batch = Batch(self._store, keys, self._generate)
         return self._batch
+
+    def order(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., Parcel], Any]:
+        """What another process is to call, and with what, to perform these members, for `run`."""
+        model = stub(self._model, lambda _: self._store, Persistable)
+        return perform_order, Order(packer.common(model, self._varying), [key.digest for key in keys], rows, events.listened(), run)
 
     def _generate(self, place: int, failed_before: bool) -> None:
         """Generate the member at that place of the batch."""
-        number, key = self._numbers[place], self._keys[place]
-        running = _Running(self, number, self._attempt(key) if failed_before else 1)
+        key, row = self._keys[place], self._rows[place]
+        running = _Running(self, row, self._attempt(key) if failed_before else 1)
         if self._heard:
             events.emit(events.Started(key=key, attempt=running.attempt))
-        places = self._lots.places(number)
-        values = {name: column[places[axis]] for name, axis, column in self._columns}
         outer = generation.current.set(cast("Any", running))
         try:
-            result = self._call({**self._fixed, **values})
+            result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
         except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded where all are, and raised from there
             make: Callable[[], Any] = partial(_raise, error)
         else:
-            if not running.asked and not failed_before and _is_plain(result) and self._write(key, values, result, running):
+            if not running.asked and not failed_before and _is_plain(result) and self._write(key, row, result, running):
                 return
             make = partial(_given, result)
         finally:
@@ -95,7 +108,7 @@ class Straight:
         failure = holdings.find_failure(self._store, key)
         return failure.attempt + 1 if failure is not None else 1
 
-    def _write(self, key: Key, values: dict[str, Any], result: Any, running: _Running) -> bool:
+    def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
         """Write payload and record, as a commit of the general way would; False where there is something about them."""
         io, form = self._io, self._form
         try:
@@ -103,11 +116,11 @@ class Straight:
             if len(data) > SMALL or io.schema(result) is not None:
                 return False
             io.loads(data)  # so that one that cannot be read again is noticed before it is committed
-            params = [_JSON[value.__class__](value) for value in values.values()]
+            params = [_JSON[value.__class__](value) for value in row]
         except Exception:  # noqa: BLE001 - it is said in full where that is known
             return False
         if form is None or form.modules != len(sys.modules):
-            form = self._form = Form(self._lots.model, io, self._code, values)
+            form = self._form = Form(self._model, io, self._code, self._varying)
         name, digest = key
         token = next(self._tokens)
         file = f"{name}/{digest}.{token}{io.suffix}"
@@ -122,9 +135,17 @@ class Straight:
             pending.afterwards(partial(events.emit, events.Persisted(key=key, size=len(data), seconds=seconds)))
         return True
 
+    @property
+    def payload_name(self) -> str:
+        """That of the members."""
+        name: str = self._model.payload_name
+        return name
+
     def make(self, running: _Running) -> generation.Generation:
         """The generation that `running` stands for."""
-        node = self._lots.nodes[running.number]._twin(self._store)
+        node = self._maker.node({**self._fixed, **dict(zip(self._varying, running.row, strict=True))}, self._store)
+        if "_given_code" in self._model.__dict__:  # its source may not be readable here
+            node._given_code = self._code
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
         made.started, made.clock = running.started, running.clock
         return made
@@ -133,10 +154,10 @@ class Straight:
 class _Running:
     """Stands for the generation of a member, which is made if anybody asks for it."""
 
-    def __init__(self, straight: Straight, number: int, attempt: int) -> None:
+    def __init__(self, straight: Straight, row: Row, attempt: int) -> None:
         self._straight = straight
         self._whole: generation.Generation | None = None
-        self.number = number
+        self.row = row
         self.attempt = attempt
         self.started = time.time()
         self.clock = time.perf_counter()
@@ -155,6 +176,55 @@ class _Running:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
+
+
+class Order(NamedTuple):
+    """Members that another process is to perform. common: model and names of a `Straight`, packed, the same for all orders of a family."""
+
+    common: bytes
+    digests: list[str]
+    rows: Sequence[Row]
+    heard: bool
+    run: str
+
+
+class Parcel(NamedTuple):
+    """What came of an order. ended: place in it, error (None where it is committed), its traceback, seconds. left: places of the others."""
+
+    ended: list[tuple[int, Exception | None, str, float]]
+    left: list[int]
+    told: tuple[events.Event, ...]
+
+
+_known: tuple[bytes, Straight | None] = (b"", None)
+"""The last order's."""
+
+
+def perform_order(order: Order) -> Parcel:
+    """Perform it in this process."""
+    global _known
+    if _known[1] is None or _known[0] != order.common:
+        _known = (order.common, Straight(*unpacked(order.common)))
+    straight = _known[1]
+    assert straight is not None
+    heard: list[events.Event] = []
+    with ExitStack() as stack:
+        if order.heard:
+            stack.enter_context(events.subscribe(heard.append))
+        stack.enter_context(connections.within(order.run))
+        name = straight.payload_name
+        batch = straight.batch([Key(name, digest) for digest in order.digests], order.rows)
+        batch.perform(lambda: True)
+    keys = set(order.digests)
+    told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
+    ended = [_carried(each) for each in batch.ended]
+    return Parcel(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
+
+
+def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
+    if ended.error is None:
+        return ended.number, None, "", ended.seconds
+    return ended.number, portable(ended.error), lines_of(ended.error), ended.seconds
 
 
 def _tokens() -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""Members of large families performed by other processes, many to a task: what is short costs less than the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from queue import SimpleQueue
+from typing import Any
+
+from persistable.executors.base import Executor
+
+Lot = tuple[Any, Sequence[int]]
+"""A share, and numbers of its members."""
+
+
+def perform(
+    executor: Executor,
+    lots: Iterator[Lot],
+    task: Callable[[Lot], tuple[Callable[..., Any], Any]],
+    take: Callable[[Lot, Any], None],
+    drop: Callable[[Lot], None],
+    go_on: Callable[[], bool],
+) -> None:
+    """Perform each of `lots`, which is asked for the next one when there is room.
+
+    `task` gives what is called, and with what. `take` is given what came of it, or the error of a lot that could not be sent, or of which
+    nothing came back: its worker has died. Once `go_on` says no, nothing more begins. Whatever ends this early leaves nothing running;
+    what ran is given to `drop`.
+    """
+    running: dict[futures.Future[Any], Lot] = {}
+    arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
+    try:
+        while True:
+            while go_on() and len(running) <= executor.workers and (lot := next(lots, None)) is not None:
+                try:
+                    function, argument = task(lot)
+                    future = executor.submit_for(None, function, argument)
+                except Exception as error:  # noqa: BLE001 - each of them is tried alone, and told apart
+                    take(lot, error)
+                    continue
+                running[future] = lot
+                future.add_done_callback(arrived.put)
+            if not running:
+                return
+            future = arrived.get()
+            lot = running.pop(future)
+            try:
+                found = future.result()
+            except Exception as error:  # noqa: BLE001 - the executor's own
+                found = error
+            take(lot, found)
+    finally:
+        _end(executor, list(running))
+        for lot in running.values():
+            drop(lot)
+
+
+def _end(executor: Executor, running: list[futures.Future[Any]]) -> None:
+    for future in running:
+        future.cancel()
+    for future in running:
+        if executor.stops:
+            executor.stop(future)
+    futures.wait(running)
