@@ -17,7 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import persistable
-from persistable import Persistable, Resources, Retry, Status, connection, events, open_store, portions, run, step, untracked
+from persistable import (
+    Persistable,
+    Resources,
+    Retry,
+    Status,
+    connection,
+    events,
+    formerly,
+    omit_when,
+    open_store,
+    portions,
+    run,
+    step,
+    untracked,
+)
 from persistable.family import straight
 from persistable.holdings import find_failure
 
@@ -152,6 +166,16 @@ def listed(n: int, more: list[int]) -> int:
 
 
 @step
+def pinned(n: int, m: Annotated[int, omit_when(3)] = 3) -> int:
+    return n
+
+
+@step
+def renamed(n: Annotated[int, formerly("k")]) -> int:
+    return n
+
+
+@step
 def after(n: int, source: Any) -> int:
     return n
 
@@ -169,6 +193,11 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
             seen.over(n=[1, 2]),
             connected.over(n=[1, 2], to=connection(int, 3)),
             listed.over(n=[1, 2], more=[[1], [2]]),
+            listed.over(n=[1, 2], more=[[1], 2]),
+            connected.over(n=[1, 2], to=[3, connection(int, 4)]),
+            after.over(n=[1, 2], source=[1, tried.step(1)]),
+            pinned.over(n=[1, 2], m=[3, 4]),
+            renamed.over(n=[1, 2]),
             after.over(n=[1, 2], source=tried.step(1)),
             after.over(n=[1, 2], source=tried.over(n=[1, 2])),
         ):
@@ -176,6 +205,10 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
             assert lots is None or lots.straight(store) is None
             run(family)
             assert family.status() == {Status.DONE: len(family)}
+            for node in family.nodes:
+                again = node._twin(open_store(tmp_path / "folder"))
+                again.generate()
+                assert lasting(again.record) == lasting(node.record)
         lots = anything.over(range(3)).lots
         assert lots is not None
         assert lots.straight(open_store(tmp_path / "folder")) is None

@@ -25,7 +25,7 @@ from persistable.executors.base import portable
 from persistable.key import Key
 from persistable.params.canonical import SCALARS
 from persistable.params.trees import tree
-from persistable.params.watching import untracked_values
+from persistable.params.watching import tracked_rows, untracked_values
 from persistable.payload import SMALL
 from persistable.record import SUFFIX, encoded
 from persistable.recording import Form
@@ -49,8 +49,21 @@ def straight_of(lots: Lots, store: Any) -> Straight | None:
     if hooked or not kind._persisted or kind._needs != "all" or recipe.maker.maker.merge is not None:
         return None
     varying = [recipe.role(column.slot) for column in recipe.columns]
-    plain = all(value.__class__ in SCALARS for name, value in model._arguments.items() if name not in varying)
-    return Straight(model._twin(store), varying) if plain and not untracked_values(model.params) else None
+    fixed = [value for name, value in model._arguments.items() if name not in varying]
+    if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in recipe.columns) or untracked_values(model.params):
+        return None
+    return Straight(model._twin(store), varying) if _as_they_are(model, varying) else None
+
+
+def _are_scalars(values: Sequence[Any]) -> bool:
+    return values.__class__ is range or {value.__class__ for value in values} <= SCALARS.keys()
+
+
+def _as_they_are(model: Any, varying: Sequence[str]) -> bool:
+    """Whether these params always are in a record, under their own names."""
+    rows = tracked_rows(model.params.__class__)
+    kept = {name for name, _, pin in rows[1] if pin is None} if rows is not None else set[str]()
+    return bool(varying) and kept.issuperset(varying) and model._facts()["params"].keys() >= set(varying)
 
 
 class Straight:
