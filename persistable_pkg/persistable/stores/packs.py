@@ -48,7 +48,7 @@ LARGEST = 4096
 FEWEST = 8
 """So many items in one folder at least make a pack."""
 SIZE = 1 << 16
-"""Bytes of a full pack: what a single item that is asked for makes SQLite read."""
+"""Bytes of a full pack, paths included: what a single item that is asked for makes SQLite read."""
 _FIRST, _MANY = 4, 500
 """How many paths are looked up at once: few as long as each of them finds a pack full of what is wanted, many where they do not."""
 
@@ -161,7 +161,7 @@ def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], h
         slots.add(hashes[base])
         rows += some
         for row in some:
-            size += len(row[1])
+            size += len(row[0]) + len(row[1])
         if size >= SIZE:
             _write(db, folder, slots, rows)
             slots, rows, size = set[int](), [], 0

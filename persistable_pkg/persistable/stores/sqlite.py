@@ -457,7 +457,8 @@ class _Snapshot:
         self._db.execute("BEGIN")
 
     def __exit__(self, *_: object) -> None:
-        self._db.execute("COMMIT")
+        if self._db.in_transaction:  # an error may have ended it
+            self._db.execute("COMMIT")
 
 
 class _Transaction:
