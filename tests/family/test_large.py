@@ -356,6 +356,34 @@ def test_run_status_and_resume_ask_the_store_for_many_at_once(tmp_path: Path) ->
     assert calls(lambda: list(family.payloads())) <= 3 * 6
 
 
+@step
+def tiny(n: int) -> float:
+    return n / 2
+
+
+def test_a_hundred_thousand_members_are_run_resumed_and_looked_at(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path / "counted.db")
+    family = tiny.over(n=range(100_000)).bind(store)
+    assert run(tiny.over(n=range(30_000)).bind(store)).counts["done"] == 30_000
+    for n in (7, 29_999):
+        family[n].delete()
+
+    def calls(act: Any) -> int:
+        CountingStore.calls.clear()
+        act()
+        return CountingStore.calls.total()
+
+    results: list[Any] = []
+    assert calls(lambda: results.append(run(family))) < 100_000 / 10
+    assert results[0].counts == {"done": 70_002, "reused": 29_998, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert calls(lambda: results.append(run(family))) <= 2 * 100_000 / PORTION
+    assert results[1].counts["reused"] == 100_000
+    assert calls(lambda: results.append(family.status())) <= 2 * 100_000 / PORTION
+    assert results[2] == {Status.DONE: 100_000}
+    assert calls(lambda: results.append(sum(payload for _, payload in family.payloads()))) <= 2 * 100_000 / 1_000
+    assert results[3] == sum(range(100_000)) / 2
+
+
 def test_results_of_large_families_tell_what_those_of_single_nodes_do() -> None:
     size = SMALLEST + 20
     family = number.over(n=range(size), fail_at=3)
