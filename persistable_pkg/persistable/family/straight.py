@@ -209,17 +209,18 @@ class Parcel(NamedTuple):
     told: tuple[events.Event, ...]
 
 
-_known: tuple[bytes, Straight | None] = (b"", None)
-"""The last order's."""
+_known: tuple[bytes, tuple[Any, Sequence[str]]] = (b"", (None, ()))
+"""What the last order had in common with others, packed and unpacked."""
 
 
 def perform_order(order: Order) -> Parcel:
-    """Perform it in this process."""
+    """Perform it in this process, in whose threads others may be performed at the same time."""
     global _known
-    if _known[1] is None or _known[0] != order.common:
-        _known = (order.common, Straight(*unpacked(order.common)))
-    straight = _known[1]
-    assert straight is not None
+    common, parts = _known
+    if common != order.common:
+        parts = unpacked(order.common)
+        _known = (order.common, parts)
+    straight = Straight(*parts)
     heard: list[events.Event] = []
     with ExitStack() as stack:
         if order.heard:
