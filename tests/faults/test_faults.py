@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import shutil
@@ -56,7 +57,7 @@ def test_a_killed_run_over_a_family_leaves_whole_members_and_repeats_only_what_w
     command = [sys.executable, "-W", "ignore", str(HERE / "kill_batches.py"), url, str(points), str(seed), str(tmp_path / "log")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, f"seed {seed}\n{done.stdout}{done.stderr}"
-    assert "none" in done.stdout and "all" in done.stdout, done.stdout
+    assert len(ast.literal_eval(done.stdout)) >= 2, f"all points came to the same: {done.stdout}"
 
 
 SLOW = """

@@ -1,6 +1,8 @@
 """The stores of one machine keep the promises of every store."""
 
 import io
+import struct
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -67,8 +69,16 @@ class TestSQLiteStore(StoreContract):
         other = sqlite3.connect(store.file)
         try:
             row = other.execute("SELECT data FROM persistable_items WHERE path = ?", (path,)).fetchone()
+            packs = other.execute("SELECT id, paths, sizes, data FROM persistable_packs").fetchall()
+            gone = set(other.execute("SELECT pack, place FROM persistable_gone"))
         except sqlite3.OperationalError:
             return None
         finally:
             other.close()
+        for pack, paths, sizes, data in packs:
+            ends = list(accumulate(struct.unpack(f"<{len(sizes) // 2}H", sizes), initial=0))
+            for place, name in enumerate(paths.split("\n")):
+                if name == path and (pack, place) not in gone:
+                    assert row is None, "it is in two places"
+                    row = (data[ends[place] : ends[place + 1]],)
         return None if row is None else io.BytesIO(row[0]).getvalue()
