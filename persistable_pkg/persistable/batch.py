@@ -55,7 +55,6 @@ class Batch:
         self._waiting: deque[int] = deque()
         self.pending = Pending(store)
         self._finished: list[tuple[int, float]] = []
-        self._bytes = 0
         self._oldest = 0.0
         self._begun = 0.0
         self._over = threading.Event()

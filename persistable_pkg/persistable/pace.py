@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from persistable.errors import PayloadCorrupted
-from persistable.planning import Unit
 from persistable.record import SUFFIX, Record
 
 
@@ -61,13 +63,15 @@ class Brief:
         return workers * (64 if self._mean > 0.0005 else 512)
 
 
-def expected_seconds(needed: list[Unit]) -> dict[str, float]:
-    """Payload name to the median seconds of generations on record, for the first names and a few records of each."""
+def expected_seconds(stores: Mapping[str, Any]) -> dict[str, float]:
+    """Payload name to the median seconds of generations on record, for the first names and a few records of each.
+
+    stores: by payload name, where such payloads lie.
+    """
     from statistics import median
 
-    places = {unit.node.payload_name: unit.store for unit in needed if unit.node._persisted}
     found: dict[str, float] = {}
-    for name, store in list(places.items())[:_NAMES]:
+    for name, store in list(stores.items())[:_NAMES]:
         paths = [path for path, _ in zip((path for path in store.list(name) if path.endswith(SUFFIX)), range(_RECORDS), strict=False)]
         seconds: list[float] = []
         for data in store.get_many(paths).values():

@@ -18,6 +18,7 @@ from persistable.errors import StoreError
 from persistable.executors.base import Executor
 from persistable.generation import new_token
 from persistable.outcomes import Share, Spot
+from persistable.pace import expected_seconds
 from persistable.presence import present
 from persistable.result import NodeFailure, RunResult
 from persistable.worker import Packer, failed, lines_of
@@ -79,7 +80,7 @@ class Portioned:
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
         if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
-            self._straights = {share: share.lots.straight(share.store) for share in self._shares}
+            self._straights = {share: share.lots.straight(share.store) for share in self._shares if share.count("cancelled")}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
         told = events.listened() and quiet
@@ -152,10 +153,10 @@ class Portioned:
         """What is performed together, one after the other; what is not, goes to `rest`."""
         for share, members in itertools.groupby(portion, key=itemgetter(0)):
             numbers = [number for _, number in members]
-            if self._failed:
-                again = [number for number in numbers if (share.url, share.lots.keys([number])[0]) in self._failed]
-                rest += [(share, number) for number in again]
-                numbers = [number for number in numbers if number not in again]
+            if self._failed:  # some of these may be among what failed earlier in this run
+                spots = [(share.url, key) for key in share.lots.keys(numbers)]
+                rest += [(share, number) for number, spot in zip(numbers, spots, strict=True) if spot in self._failed]
+                numbers = [number for number, spot in zip(numbers, spots, strict=True) if spot not in self._failed]
             while numbers and self._goes_on():
                 if self._straights.get(share) is None:
                     rest += [(share, number) for number in numbers]
@@ -232,9 +233,11 @@ class Portioned:
 
     def _announce(self) -> None:
         jobs = Counter(node.payload_name for node, _ in self._wanted)
+        stores = {node.payload_name: node._store or store for node, store in self._wanted if node._persisted}
         for share in self._shares:
             jobs[share.lots.model.payload_name] += share.count("cancelled")
-        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected={}))
+            stores[share.lots.model.payload_name] = share.store
+        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected_seconds(stores)))
 
     def _told_all(self) -> None:
         events.emit(self.result.finished())

@@ -230,7 +230,7 @@ class _Loop:
                         self._users[source] = self._users.get(source, 0) + 1
         if events.listened() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
-            expected = expected_seconds(decided.needed)
+            expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node._persisted})
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
 
     def _check(self, needed: list[Unit]) -> None:

@@ -264,8 +264,11 @@ def test_who_listens_hears_each_member(tmp_path: Path) -> None:
     names = [type(event).__name__ for event in heard]
     assert names[0] == "RunStarted" and names[-1] == "RunFinished"
     assert Counter(names) == {"RunStarted": 1, "Started": 3, "Persisted": 3, "Performed": 3, "RunFinished": 1}
-    assert heard[0].jobs == {"anything": 3}
+    assert heard[0].jobs == {"anything": 3} and heard[0].expected == {}
     assert heard[-1].counts["done"] == 3
+    with open_store(f"sqlite:///{tmp_path}/a.db"):
+        run(anything.over(range(6)), hooks=[heard.append])
+    assert 0 < [event for event in heard if isinstance(event, events.RunStarted)][1].expected["anything"] < 60
 
 
 # by other processes
