@@ -434,7 +434,7 @@ def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure
 def conclude(
     generation: Generation, make: Callable[[], Any], failure: Failure | None = None, writable: bool = False, old: Record | str | None = None
 ) -> Any:
-    """All that comes after the beginning of an attempt; `make` gives what the node's own code made, or raises what it raised."""
+    """All that comes after the beginning of an attempt; `make` gives what the node's own code made."""
     node, claim = generation.node, generation.claim
     committed = False
     try:
@@ -455,6 +455,14 @@ def conclude(
         raise
     finally:
         generation.close(committed)
+
+
+def fail(generation: Generation, error: BaseException) -> None:
+    """What comes of an attempt whose own code has raised `error`; that goes on to the caller."""
+    try:
+        _fail(generation, error, generation.claim is not None)
+    finally:
+        generation.close(committed=False)
 
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:

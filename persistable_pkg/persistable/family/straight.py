@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from blake3 import blake3
 
@@ -106,16 +106,14 @@ class Straight:
         outer = generation.current.set(cast("Any", running))
         try:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded where all are, and raised from there
-            make: Callable[[], Any] = partial(_raise, error)
-        else:
-            if not running.asked and not failed_before and _is_plain(result) and self._write(key, row, result, running):
-                return
-            make = partial(_given, result)
+        except (Exception, SystemExit) as error:
+            generation.fail(running.whole, error)
+            raise
         finally:
             generation.current.reset(outer)
-        failure = holdings.find_failure(self._store, key) if failed_before else None
-        generation.conclude(running.whole, make, failure)
+        if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
+            failure = holdings.find_failure(self._store, key) if failed_before else None
+            generation.conclude(running.whole, partial(_given, result), failure)
 
     def _attempt(self, key: Key) -> int:
         failure = holdings.find_failure(self._store, key)
@@ -247,10 +245,6 @@ def _tokens() -> Iterator[str]:
         drawn = os.urandom(4 * 500).hex()
         for start in range(0, len(drawn), 8):
             yield drawn[start : start + 8]
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def _given(result: Any) -> Any:
