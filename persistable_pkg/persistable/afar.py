@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistable.executors.base import Executor
 
-Lot = tuple[Any, Sequence[int]]
-"""A share, and numbers of its members."""
+
+class Lot(NamedTuple):
+    """Some members of a family, by number, which are performed together. tries: how often they were given back before."""
+
+    share: Any
+    numbers: Sequence[int]
+    tries: int = 0
 
 
 def perform(
     executor: Executor,
-    lots: Iterator[Lot],
+    more: Callable[[], Lot | None],
     task: Callable[[Lot], tuple[Callable[..., Any], Any]],
     take: Callable[[Lot, Any], None],
     drop: Callable[[Lot], None],
     go_on: Callable[[], bool],
 ) -> None:
-    """Perform each of `lots`, which is asked for the next one when there is room.
+    """Perform what `more` gives, which is asked when there is room, until it has nothing and nothing runs.
 
     `task` gives what is called, and with what. `take` is given what came of it, or the error of a lot that could not be sent, or of which
     nothing came back: its worker has died. Once `go_on` says no, nothing more begins. Whatever ends this early leaves nothing running;
@@ -31,7 +36,7 @@ def perform(
     arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
     try:
         while True:
-            while go_on() and len(running) <= executor.workers and (lot := next(lots, None)) is not None:
+            while go_on() and len(running) <= executor.workers and (lot := more()) is not None:
                 try:
                     function, argument = task(lot)
                     future = executor.submit_for(None, function, argument)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from persistable import afar, claims, connections, events
+from persistable.afar import Lot
 from persistable.batch import Batch, Pace
 from persistable.carrier import is_inline
 from persistable.errors import StoreError
@@ -27,6 +28,9 @@ PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
 SMALLEST = 500
 """A family with fewer members is planned as the single nodes are."""
+
+_TRIES = 2
+"""So often members that a worker gives back are sent together with others once more."""
 
 Wanted = list[tuple[Any, Any]]
 Member = tuple[Share, int]
@@ -68,6 +72,8 @@ class Portioned:
         self._fail_fast = fail_fast
         self._straights: dict[Share, Any] = {}
         self._pace = Pace()
+        self._queue: deque[Lot] = deque()
+        self._slow: Counter[Share] = Counter()
         self._packer = Packer()
         self._run = new_token()
 
@@ -137,34 +143,39 @@ class Portioned:
     def _straightaway(self, portion: list[Member]) -> list[Member]:
         """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
         rest: list[Member] = []
+        groups = itertools.groupby(portion, key=itemgetter(0))
+        self._queue.extend(Lot(share, [number for _, number in members]) for share, members in groups)
         with connections.within(self._run):
             if is_inline(self._executor):
-                for share, numbers in self._lots(portion, rest):
-                    self._perform(share, numbers, rest)
+                while (lot := self._next(rest)) is not None:
+                    self._perform(lot, rest)
             else:
-                lots, take = self._lots(portion, rest), partial(self._arrived, rest)
-                afar.perform(self._executor, lots, self._task, take, self._drop, self._goes_on)
+                afar.perform(self._executor, partial(self._next, rest), self._task, partial(self._arrived, rest), self._drop, self._goes_on)
         return rest
 
     def _goes_on(self) -> bool:
         return not (self._fail_fast and self._failed)
 
-    def _lots(self, portion: list[Member], rest: list[Member]) -> Iterator[tuple[Share, list[int]]]:
-        """What is performed together, one after the other; what is not, goes to `rest`."""
-        for share, members in itertools.groupby(portion, key=itemgetter(0)):
-            numbers = [number for _, number in members]
+    def _next(self, rest: list[Member]) -> Lot | None:
+        """Some that are performed together, one after the other; what is not goes to `rest`."""
+        while self._queue and self._goes_on():
+            share, numbers, tries = self._queue.popleft()
+            if self._straights.get(share) is None:
+                rest += [(share, number) for number in numbers]
+                continue
             if self._failed:  # some of these may be among what failed earlier in this run
                 spots = [(share.url, key) for key in share.lots.keys(numbers)]
                 rest += [(share, number) for number, spot in zip(numbers, spots, strict=True) if spot in self._failed]
                 numbers = [number for number, spot in zip(numbers, spots, strict=True) if spot not in self._failed]
-            while numbers and self._goes_on():
-                if self._straights.get(share) is None:
-                    rest += [(share, number) for number in numbers]
-                    break
-                some, numbers = numbers[: self._pace.size], numbers[self._pace.size :]
-                yield share, some
+            some, later = numbers[: self._pace.size], numbers[self._pace.size :]
+            if later:
+                self._queue.appendleft(Lot(share, later, tries))
+            if some:
+                return Lot(share, some, tries)
+        return None
 
-    def _perform(self, share: Share, numbers: list[int], rest: list[Member]) -> None:
+    def _perform(self, lot: Lot, rest: list[Member]) -> None:
+        share, numbers, _ = lot
         start = time.perf_counter()
         batch: Batch = self._straights[share].batch(share.lots.keys(numbers), share.lots.rows(numbers))
         try:
@@ -174,29 +185,39 @@ class Portioned:
         rest += [(share, numbers[place]) for place in batch.left]
         self._pace.saw(len(batch.ended), time.perf_counter() - start)
 
-    def _task(self, lot: tuple[Share, Sequence[int]]) -> tuple[Callable[..., Any], Any]:
-        share, numbers = lot
+    def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
+        share, numbers, _ = lot
         order: tuple[Callable[..., Any], Any] = self._straights[share].order(
             share.lots.keys(numbers), share.lots.rows(numbers), self._packer, self._run
         )
         return order
 
-    def _arrived(self, rest: list[Member], lot: tuple[Share, Sequence[int]], parcel: Any) -> None:
-        share, numbers = lot
+    def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:
+        share, numbers, tries = lot
         if isinstance(parcel, Exception):
             rest += [(share, number) for number in numbers]
             return
         for event in parcel.told:
             events.emit(event)
         self._note(share, numbers, parcel.ended)
-        rest += [(share, numbers[place]) for place in parcel.left]
         self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended))
-        if len(parcel.left) > len(parcel.ended):  # they take long: each is better sent alone
+        left: list[int] = [numbers[place] for place in parcel.left]
+        if not tries:
+            self._judge(share, len(left) > len(parcel.ended))
+        if left and tries < _TRIES:
+            self._queue.append(Lot(share, left, tries + 1))
+        else:
+            rest += [(share, number) for number in left]
+
+    def _judge(self, share: Share, slow: bool) -> None:
+        """Send members one by one where they take so long that most of them are given back; the first ones of a worker may."""
+        self._slow[share] = self._slow[share] + 1 if slow else 0
+        if self._slow[share] > self._executor.workers + 2:
             self._straights[share] = None
 
-    def _drop(self, lot: tuple[Share, Sequence[int]]) -> None:
+    def _drop(self, lot: Lot) -> None:
         """What worked on these was stopped."""
-        share, numbers = lot
+        share, numbers, _ = lot
         with suppress(StoreError):  # they are taken over by whoever comes next
             claims.forget_dead(share.store, share.lots.bases(numbers))
 

