@@ -65,7 +65,10 @@ class Share:
 
     def set_all(self, numbers: Iterable[int], status: str) -> None:
         """Keep that these members ended so, without an attempt."""
-        code, statuses = STATUSES.index(status), self._statuses
+        code, statuses = _CODES[status], self._statuses
+        if isinstance(numbers, range) and numbers.step == 1:
+            statuses[numbers.start : numbers.stop] = bytes((code,)) * len(numbers)
+            return
         for number in numbers:
             statuses[number] = code
 

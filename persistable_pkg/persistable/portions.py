@@ -111,7 +111,8 @@ class Portioned:
         for numbers in share.lots:
             bases: list[str] = share.lots.bases(numbers)
             there = present(share.store, bases)
-            share.set_all([number for number, base in zip(numbers, bases, strict=True) if base in there], "reused")
+            every = len(there) == len(bases)
+            share.set_all(numbers if every else [number for number, base in zip(numbers, bases, strict=True) if base in there], "reused")
 
     def _portions(self) -> Iterator[list[Member]]:
         missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))

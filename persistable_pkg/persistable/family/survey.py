@@ -50,6 +50,9 @@ def counts(family: Family[Any]) -> Counter[Status]:
     for numbers in lots:
         bases = lots.bases(numbers)
         there = present(store, bases)
+        if own and len(there) == len(bases) and set(there.values()) == {own}:
+            found[Status.DONE] += len(bases)
+            continue
         others = [number for number, base in zip(numbers, bases, strict=True) if not own or there.get(base) != own]
         found[Status.DONE] += len(bases) - len(others)
         found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([lots.nodes[number] for number in some]))
