@@ -227,7 +227,8 @@ def scratch_folder(store: Store, place: Place) -> Path:
     from blake3 import blake3
 
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(store.url.encode()).hexdigest()[:16], path)
+    where = f"{store.url} of {os.getpid()}" if store.url.startswith("memory:") else store.url  # another process has another of that name
+    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(where.encode()).hexdigest()[:16], path)
 
 
 # generating

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -744,6 +746,16 @@ def test_rng_is_seeded_by_the_digest_and_scratch_goes_with_the_commit(tmp_path: 
     assert not any(folder.exists() for folder in folders)
     with pytest.raises(RuntimeError, match="only while"):
         Draw(tmp_path, n=1).rng
+
+
+def test_processes_share_no_scratch_folder_of_stores_in_memory() -> None:
+    """They are other stores, whatever their names."""
+    code = (
+        "from persistable import open_store; from persistable.generation import scratch_folder; from persistable.key import Key; "
+        "print(scratch_folder(open_store('memory://same'), Key('a', 32 * '0')))"
+    )
+    folders = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout for _ in "ab"}
+    assert len(folders) == 2 and "" not in folders
 
 
 def test_scratch_survives_a_failed_attempt(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class Straight:
         self._fixed: dict[str, Any] = model._arguments
         self._io = model._format()
         self._tokens = _tokens()
+        self._sent: Any = None
 
     def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
         """These members, to be performed."""
@@ -93,8 +94,9 @@ class Straight:
 
     def order(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., Parcel], Any]:
         """What another process is to call, and with what, to perform these members, for `run`."""
-        model = stub(self._model, lambda _: self._store, Persistable)
-        return perform_order, Order(packer.common(model, self._varying), [key.digest for key in keys], rows, events.listened(), run)
+        if self._sent is None:
+            self._sent = stub(self._model, lambda _: self._store, Persistable)
+        return perform_order, Order(packer.common(self._sent, self._varying), [key.digest for key in keys], rows, events.listened(), run)
 
     def _generate(self, place: int, failed_before: bool) -> None:
         """Generate the member at that place of the batch."""
