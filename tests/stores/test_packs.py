@@ -181,17 +181,33 @@ def test_a_new_content_has_a_new_stamp(store: SQLiteStore) -> None:
     assert store.stat(path) != before
 
 
-def test_two_bases_of_one_hash_are_two(store: SQLiteStore) -> None:
+@pytest.fixture(scope="module")
+def same_hash() -> tuple[str, str]:
+    """Two bases that cannot be told apart by their hash."""
     seen: dict[int, str] = {}
-    same: tuple[str, str] | None = None
     for number in range(500_000):
         base = f"a/{md5(b'%d' % number).hexdigest()}"
         other = seen.setdefault(crc32(base.encode()), base)
         if other != base:
-            same = other, base
-            break
-    assert same is not None
-    one, two = same
+            return other, base
+    raise AssertionError("there are none")
+
+
+def test_two_packs_of_one_hash_go_apart(store: SQLiteStore, same_hash: tuple[str, str]) -> None:
+    one, two = same_hash
+    between = {f"a/x{number}.r": bytes(2000) for number in range(100)}
+    items = {one + ".r": b"one", **between, two + ".r": b"two"}
+    store.put_many(items)
+    assert packs(store) > 1
+    for path in list(items)[:90]:
+        store.delete(path)
+    assert not store.exists(one + ".r")
+    assert store.get(two + ".r") == b"two"
+    assert store.get_many([one + ".r", two + ".r"]) == {two + ".r": b"two"}
+
+
+def test_two_bases_of_one_hash_are_two(store: SQLiteStore, same_hash: tuple[str, str]) -> None:
+    one, two = same_hash
     others = {f"a/x{number}.r": b"other" for number in range(20)}
     store.put_many({one + ".r": b"one", **others})
     assert store.get(one + ".r") == b"one"
