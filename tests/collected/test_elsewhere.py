@@ -7,13 +7,11 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from servers.needs import need
-from servers.ray_cluster import RayCluster
 from tests.collected import consumers, flows
 from tests.collected.flows import length, letters, made
 
 from persistable import Status, events, open_store, run
-from persistable.executors import DaskExecutor, Executor, RayExecutor
+from persistable.executors import Executor
 from persistable.stores import Store
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -28,19 +26,6 @@ def by_value() -> Iterator[None]:
     yield
     for module in modules:
         cloudpickle.unregister_pickle_by_value(module)
-
-
-@pytest.fixture(scope="module", params=["ray", "dask"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    if request.param == "ray":
-        server: RayCluster = request.getfixturevalue("ray_cluster")
-        assert server.address
-        with RayExecutor() as executor:
-            yield executor
-    else:
-        need("distributed", "psutil")
-        with DaskExecutor(n_workers=2) as executor:
-            yield executor
 
 
 @pytest.fixture(params=["local", "sqlite"])

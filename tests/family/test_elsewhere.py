@@ -8,11 +8,9 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
-from servers.needs import need
-from servers.ray_cluster import RayCluster
 
 from persistable import Status, open_store, run, step
-from persistable.executors import DaskExecutor, Executor, RayExecutor
+from persistable.executors import Executor
 from persistable.family import straight
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
@@ -25,19 +23,6 @@ def by_value() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(module)
     yield
     cloudpickle.unregister_pickle_by_value(module)
-
-
-@pytest.fixture(scope="module", params=["ray", "dask"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    if request.param == "ray":
-        server: RayCluster = request.getfixturevalue("ray_cluster")
-        assert server.address
-        with RayExecutor() as executor:
-            yield executor
-    else:
-        need("distributed", "psutil")
-        with DaskExecutor(n_workers=2) as executor:
-            yield executor
 
 
 @step

@@ -2,34 +2,18 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from servers.needs import need
-from servers.ray_cluster import RayCluster
 
 from persistable import Persistable, Resources, Retry, Status, run, step
 from persistable.errors import Infeasible, NotEnforceable, RemoteError, TimedOut, WorkerDied
 from persistable.events import Event, Persisted, Started
-from persistable.executors import DaskExecutor, Executor, RayExecutor
+from persistable.executors import Executor
 
 pytestmark = pytest.mark.xdist_group("ray")
-
-
-@pytest.fixture(scope="module", params=["ray", "dask"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    if request.param == "ray":
-        server: RayCluster = request.getfixturevalue("ray_cluster")
-        assert server.address
-        with RayExecutor() as executor:
-            yield executor
-    else:
-        need("distributed", "psutil")
-        with DaskExecutor(n_workers=2) as executor:
-            yield executor
 
 
 def mark(place: str, text: str) -> None:

@@ -131,3 +131,20 @@ def ray_cluster() -> Iterator[RayCluster]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture(scope="module", params=["ray", "dask"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An executor whose workers are elsewhere: on the cluster of Ray, or on one of Dask."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+        from persistable.executors import RayExecutor
+
+        with RayExecutor() as executor:
+            yield executor
+    else:
+        need("distributed", "psutil")
+        from persistable.executors import DaskExecutor
+
+        with DaskExecutor(n_workers=2) as executor:
+            yield executor
