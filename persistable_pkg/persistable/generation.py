@@ -35,7 +35,7 @@ from persistable.record import (
 )
 from persistable.recording import compose
 from persistable.secret import redact
-from persistable.stores.base import Store
+from persistable.stores.base import Store, in_memory
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -227,7 +227,7 @@ def scratch_folder(store: Store, place: Place) -> Path:
     from blake3 import blake3
 
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    where = f"{store.url} of {os.getpid()}" if store.url.startswith("memory:") else store.url  # another process has another of that name
+    where = f"{store.url} of {os.getpid()}" if in_memory(store) else store.url
     return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(where.encode()).hexdigest()[:16], path)
 
 

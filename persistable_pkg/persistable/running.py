@@ -32,6 +32,7 @@ from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
 from persistable.status import Found
+from persistable.stores.base import in_memory
 from persistable.stores.open import open_store
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_packed, stub, taken
 
@@ -221,7 +222,7 @@ class _Loop:
         for unit in decided.left:
             self._leave(unit)
         self._check(decided.needed)
-        if decided.needed and not self._executor.shares_memory and _in_memory(self._base):
+        if decided.needed and not self._executor.shares_memory and in_memory(self._base):
             self._shelf_store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
         for unit in decided.needed:
             if unit.sources:
@@ -250,7 +251,7 @@ class _Loop:
                         wanted=f"time={resources.time:g}",
                     )
                 self._room.check(unit.node.key, resources)
-            if not self._executor.shares_memory and _in_memory(unit.store):
+            if not self._executor.shares_memory and in_memory(unit.store):
                 raise NotEnforceable(
                     f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
                     "cannot put it; use a folder or another store, or threads",
@@ -583,11 +584,6 @@ class _Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
-
-
-def _in_memory(store: Any) -> bool:
-    """Whether other processes cannot reach that store."""
-    return bool(store.url.startswith("memory:"))
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
