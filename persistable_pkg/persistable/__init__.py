@@ -177,15 +177,25 @@ _HOME = {
     "untracked": "params",
 }
 
+_HIDDEN = {
+    "FileSeed": "workspace.inputs",
+    "GivenSeed": "workspace.inputs",
+    "Input": "source.member",
+    "_AnyOf": "tolerant",
+    "_Optional": "tolerant",
+}
+"""Classes that records and pickles name as if they were defined here, though they are no public names."""
+
 if not TYPE_CHECKING:  # a type checker that saw it would believe that every name exists
 
     def __getattr__(name: str) -> "Any":
-        if name not in _HOME and name not in _MODULES:
+        home_of = _HOME.get(name) or _HIDDEN.get(name)
+        if home_of is None and name not in _MODULES:
             raise AttributeError(f"module 'persistable' has no attribute {name!r}")
         from importlib import import_module
 
-        home = import_module(f"persistable.{_HOME.get(name, name)}")
-        found = getattr(home, name) if name in _HOME else home
+        home = import_module(f"persistable.{home_of or name}")
+        found = home if home_of is None else getattr(home, name)
         globals()[name] = found  # the next access is an ordinary one
         return found
 

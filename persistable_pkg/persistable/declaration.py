@@ -92,11 +92,18 @@ def _roles(cls: type, root: type) -> Iterator[tuple[str, bool]]:
     for base in reversed(cls.__mro__):
         if not issubclass(base, root) or base is root:
             continue
-        names = {**vars(sys.modules.get(base.__module__, types)), **vars(base)}
+        names = {**_namespace(base), **vars(base)}
         for name, annotation in base.__annotations__.items():
             kind = _role_kind(annotation, names, root)
             if kind is not None:
                 yield name, kind and not hasattr(cls, name)
+
+
+def _namespace(cls: type) -> dict[str, Any]:
+    """The names that annotations of `cls` may use."""
+    if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
+        return next((member.__globals__ for member in vars(cls).values() if isinstance(member, types.FunctionType)), dict[str, Any]())
+    return vars(sys.modules.get(cls.__module__, types))
 
 
 def _annotation(cls: type, name: str) -> Any:

@@ -41,6 +41,7 @@ class Item(Persistable[Any, ItemParams]):
     Its identity is its key, and what the collecting node is made from. ``node.members`` is the family of them.
     """
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     _external = True
     _persisted = False
     params: ItemParams

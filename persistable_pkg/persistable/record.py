@@ -19,6 +19,12 @@ FORMAT = 1
 SUFFIX = ".record.json"
 FAILED_SUFFIX = ".failed.json"
 _SEAL = b',\n"checksum":"'
+_FORMER = {
+    "persistable.command.node:Command": "persistable:Command",
+    "persistable.transfer.get:HttpGet": "persistable:HttpGet",
+    "persistable.transfer.upload:Upload": "persistable:Upload",
+}
+"""How classes of ours are called in records of earlier versions."""
 SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
@@ -126,7 +132,7 @@ class Record:
     def class_reference(self) -> str:
         """``module:qualname`` of the class that made it."""
         reference: str = self.head["class"]
-        return reference
+        return _FORMER.get(reference, reference)
 
     @property
     def code(self) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ class Secret:
     Raises ValueError for anything that cannot be the name of a variable; the value itself, given by mistake, is not repeated.
     """
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     name: str
     template: str = "{}"
 

@@ -17,6 +17,7 @@ class _OptionalParams:
 
 
 class _Optional(Persistable[Any, _OptionalParams]):
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     node: Persistable[Any, Any]
     payload_name = "optional"
     _persisted = False
@@ -30,6 +31,7 @@ class _Optional(Persistable[Any, _OptionalParams]):
 
 
 class _AnyOf(Persistable[Any, None]):
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     nodes: list[Persistable[Any, Any]]
     payload_name = "any_of"
     _persisted = False

@@ -81,6 +81,7 @@ class Command(Persistable[PayloadT, CommandParams]):
     Raises UnknownParam, ParamsError when made; CommandFailed when generated. Needs ``persistable[command]``.
     """
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     params: CommandParams
 
     @overload

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from persistable.fileio.parquet import ParquetFileIO
     from persistable.fileio.pickle import PickleFileIO
     from persistable.fileio.safetensors import SafetensorsFileIO
+    from persistable.fileio.scalar import ScalarFileIO
     from persistable.fileio.text import TextFileIO
     from persistable.fileio.yaml import YamlFileIO
     from persistable.fileio.zarr import ZarrFileIO
@@ -42,6 +43,7 @@ __all__ = [
     "PickleFileIO",
     "SafetensorsFileIO",
     "SavedFigure",
+    "ScalarFileIO",
     "TextFileIO",
     "YamlFileIO",
     "ZarrFileIO",

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Buffer, FileIO, Sink, need, read_all
 from persistable.fileio.tables import from_table, to_table, why_not
@@ -25,6 +25,7 @@ class ArrowFileIO(FileIO[Any]):
     Exact and refusing as ParquetFileIO; takes more types, files are larger. `mmap=False` reads instead of mapping. Extra: arrow.
     """
 
+    name: ClassVar[str] = "ArrowFileIO"
     suffix = ".arrow"
     maps = True
 

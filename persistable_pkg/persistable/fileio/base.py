@@ -196,8 +196,9 @@ def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _class_name(cls: type) -> str:
-    own = cls.__module__.startswith("persistable.fileio.")
-    return cls.__qualname__ if own else f"{cls.__module__}:{cls.__qualname__}"
+    """What specs, and so records and some keys, call a format: ours have names of their own, so that moving a module changes neither."""
+    ours = cls.__module__.startswith("persistable.") and cls.__dict__.get("name")
+    return ours or f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _options(io_: FileIO[Any]) -> Iterator[tuple[str, Any]]:

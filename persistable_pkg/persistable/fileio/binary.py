@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Buffer, FileIO
 
@@ -10,6 +10,7 @@ from persistable.fileio.base import Buffer, FileIO
 class BytesFileIO(FileIO[bytes]):
     """Exactly bytes. Refuses bytearray, memoryview and subclasses: they would come back as bytes. Any file is one."""
 
+    name: ClassVar[str] = "BytesFileIO"
     suffix = ".bin"
 
     def check(self, payload: Any) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio.base import FileIO, Parts, PartsFileIO
@@ -19,6 +19,7 @@ class BundleFileIO(PartsFileIO[dict[str, Any]]):
     The dict comes back in the order of `parts`.
     """
 
+    name: ClassVar[str] = "BundleFileIO"
     suffix = ".bundle"
 
     def __init__(self, parts: Mapping[str, FileIO[Any]]) -> None:

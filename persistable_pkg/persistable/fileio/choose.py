@@ -28,10 +28,14 @@ _MODULES = {
     "ParquetFileIO": "parquet",
     "PickleFileIO": "pickle",
     "SafetensorsFileIO": "safetensors",
+    "ScalarFileIO": "scalar",
     "TextFileIO": "text",
     "YamlFileIO": "yaml",
     "ZarrFileIO": "zarr",
 }
+
+_FORMER = {"persistable.workspace.scalars:ScalarFileIO": "ScalarFileIO"}
+"""Names in records of earlier versions."""
 
 _types: dict[str, str | Factory] = {
     "numpy:ndarray": "NumpyFileIO",
@@ -110,6 +114,7 @@ def fileio_from_spec(spec: dict[str, Any]) -> FileIO[Any]:
 
 def format_class(name: str) -> Any:
     """The class called ``CsvFileIO`` or ``module:Qualname``."""
+    name = _FORMER.get(name, name)
     module, _, qualname = name.rpartition(":")
     if not module:
         if name not in _MODULES:

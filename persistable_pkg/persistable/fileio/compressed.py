@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, ClassVar, Literal, TypeVar
 
 from persistable.errors import MalformedFile
 from persistable.fileio.base import FileIO, Sink, need
@@ -18,6 +18,8 @@ class CompressedFileIO(FileIO[P]):
 
     zstd needs the extra zstd; gzip needs nothing. Equal payloads give equal bytes: no dates or names are written.
     """
+
+    name: ClassVar[str] = "CompressedFileIO"
 
     def __init__(self, inner: FileIO[P], codec: Literal["zstd", "gzip"] = "zstd", level: int | None = None) -> None:
         if codec not in _SUFFIXES:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO, Sink, need
 
@@ -29,6 +29,7 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
     kind of object. `index=False` leaves out a default RangeIndex, and refuses any other.
     """
 
+    name: ClassVar[str] = "CsvFileIO"
     suffix = ".csv"
 
     def __init__(self, index: bool = True) -> None:

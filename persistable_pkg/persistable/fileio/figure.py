@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from persistable.fileio.base import FileIO, Sink, need
 
@@ -74,6 +74,8 @@ class FigureFileIO(FileIO[Any]):
     `format` is "pdf", "svg" or "png"; `dpi` is dots per inch where pixels are made (None: the figure's own).
     No dates, versions or random ids are written: equal figures give equal bytes with one version of matplotlib. Extra: figure.
     """
+
+    name: ClassVar[str] = "FigureFileIO"
 
     def __init__(self, format: Literal["pdf", "svg", "png"] = "pdf", dpi: float | None = None) -> None:  # noqa: A002 - matplotlib's word
         if format not in _FORMATS:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Parts, PartsFileIO
 from persistable.fileio.parts import checked_name
@@ -21,6 +21,7 @@ class FolderFileIO(PartsFileIO[Path]):
     files. Times and permissions are not kept.
     """
 
+    name: ClassVar[str] = "FolderFileIO"
     suffix = ".folder"
 
     def check(self, payload: Any) -> None:

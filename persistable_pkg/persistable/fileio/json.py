@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO
 
@@ -23,6 +23,7 @@ class JsonFileIO(FileIO[Any]):
     (``NaN``, ``Infinity``): strict readers elsewhere may refuse these. `indent` is the number of spaces per level; None: one line.
     """
 
+    name: ClassVar[str] = "JsonFileIO"
     suffix = ".json"
 
     def __init__(self, indent: int | None = None) -> None:

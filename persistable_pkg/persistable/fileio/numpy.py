@@ -9,7 +9,7 @@ import math
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Allocation, Buffer, FileIO, read_all
 
@@ -31,6 +31,7 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
     Refuses object and string-object dtypes, dtypes npy has no word for, and subclasses such as masked arrays. `mmap=False` reads instead.
     """
 
+    name: ClassVar[str] = "NumpyFileIO"
     suffix = ".npy"
     maps = True
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO, Sink, need
 from persistable.fileio.tables import THREADS_FROM, from_table, kind_of, to_table, why_not
@@ -24,6 +24,7 @@ class ParquetFileIO(FileIO[Any]):
     `compression` is "zstd", "snappy", "gzip", "lz4" or "none". A file made elsewhere loads as a pandas frame. Extra: arrow.
     """
 
+    name: ClassVar[str] = "ParquetFileIO"
     suffix = ".parquet"
 
     def __init__(self, compression: str = "zstd") -> None:

@@ -37,7 +37,7 @@ import pickle
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
 from persistable.errors import FormatError
@@ -64,6 +64,7 @@ class PickleFileIO(FileIO[Any]):
     Loading runs code the file names: load only what you or someone you trust has written.
     """
 
+    name: ClassVar[str] = "PickleFileIO"
     suffix = ".pickle"
     maps = True
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Buffer, FileIO, read_all
 from persistable.fileio.json import encodable
@@ -29,6 +29,7 @@ class SafetensorsFileIO(FileIO["dict[str, NDArray[Any]]"]):
     Written and read here (the format is a header and bytes), so it needs no package; files are those of the safetensors package.
     """
 
+    name: ClassVar[str] = "SafetensorsFileIO"
     suffix = ".safetensors"
     maps = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO
 
@@ -14,6 +14,7 @@ _SLICE = 1 << 20
 class TextFileIO(FileIO[str]):
     """A str in `encoding`, newlines as they are. Refuses subclasses of str, and characters the encoding has not."""
 
+    name: ClassVar[str] = "TextFileIO"
     suffix = ".txt"
 
     def __init__(self, encoding: str = "utf-8") -> None:

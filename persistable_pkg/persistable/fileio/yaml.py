@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO, Sink, need
 from persistable.fileio.json import why_not_json_like
@@ -15,6 +15,7 @@ class YamlFileIO(FileIO[Any]):
     Dates and other YAML types in files made by hand load as PyYAML reads them. Needs the extra yaml.
     """
 
+    name: ClassVar[str] = "YamlFileIO"
     suffix = ".yaml"
 
     def check(self, payload: Any) -> None:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import Parts, PartsFileIO, need
 
@@ -20,6 +20,7 @@ class ZarrFileIO(PartsFileIO[Any]):
     Arrays come back in C order, writable, whole.
     """
 
+    name: ClassVar[str] = "ZarrFileIO"
     suffix = ".zarr"
 
     def __init__(self, chunks: list[int] | None = None) -> None:

@@ -30,6 +30,7 @@ def params_of(inputs: Inputs, values: Values, content: str, io: FileIO[Any] | No
 class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     _external = True
     _persisted = False
     params: InputParams

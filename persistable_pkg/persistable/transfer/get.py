@@ -100,6 +100,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
     Raises HttpFailed; a body that `io` cannot read raises MalformedFile and is not stored. Needs ``persistable[http]``.
     """
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     params: HttpGetParams
 
     @overload

@@ -48,6 +48,7 @@ class Upload(Persistable[str, UploadParams]):
     Raises StoreError, ParamsError for a password in the URL.
     """
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     _persisted = False
     params: UploadParams
     source: Persistable[Any, Any]

@@ -1,9 +1,9 @@
 """Workflows by id: classes of seeds and steps, and workspaces that say where each of them lies."""
 
+from persistable.fileio.scalar import ScalarFileIO
 from persistable.workspace.base import Workspace
 from persistable.workspace.layout import Stored, stored
 from persistable.workspace.overview import Overview
-from persistable.workspace.scalars import ScalarFileIO
 from persistable.workspace.seeds import Seed, seed
 from persistable.workspace.workflow import Workflow
 

@@ -9,8 +9,8 @@ from typing import Any
 from persistable.errors import UnknownFormat
 from persistable.fileio import BytesFileIO, fileio_for
 from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.scalar import KINDS, ScalarFileIO
 from persistable.template import Template
-from persistable.workspace.scalars import KINDS, ScalarFileIO
 
 _GIVES: dict[str, tuple[str, ...]] = {
     "BytesFileIO": ("builtins.bytes",),

@@ -10,12 +10,12 @@ from blake3 import blake3
 from persistable.core import Persistable
 from persistable.errors import InputVanished, MalformedFile
 from persistable.fileio.pickle import PickleFileIO
+from persistable.fileio.scalar import KINDS
 from persistable.key import DIGEST_BYTES, Key, beginning
 from persistable.params.canonical import encode
 from persistable.params.watching import Snapshot, capture
 from persistable.source.inputs import Values
 from persistable.workspace.files import SeedFiles
-from persistable.workspace.scalars import KINDS
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class FileSeedParams:
 class FileSeed(Persistable[Any, FileSeedParams]):
     """A seed that lies in a file: whoever needs it reads it. It is what the file holds, wherever that lies."""
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     _external = True
     _persisted = False
 
@@ -110,6 +111,7 @@ class GivenSeedParams:
 class GivenSeed(Persistable[Any, GivenSeedParams]):
     """A seed that was given as a value, which is its identity."""
 
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
     _external = True
     _persisted = False
 

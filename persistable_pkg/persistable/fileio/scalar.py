@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO
 
@@ -16,6 +16,7 @@ class ScalarFileIO(FileIO[Any]):
     in any case. Of a text the last newline is not a part. Exact; refuses any other type.
     """
 
+    name: ClassVar[str] = "ScalarFileIO"
     suffix = ".txt"
 
     def __init__(self, kind: str) -> None:
