@@ -51,6 +51,7 @@
 
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
+    ├── UnwatchedCodeWarning           the generating code uses what no fingerprint can be made of, such as compiled functions
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
     ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
     ├── UndeliveredWarning             a notification could not be delivered
@@ -376,6 +377,10 @@ class PersistableWarning(UserWarning):
 
 class StaleCodeWarning(PersistableWarning):
     """The stored payload was made by code that has changed since."""
+
+
+class UnwatchedCodeWarning(PersistableWarning):
+    """The generating code uses what no fingerprint can be made of, such as compiled functions: changes of it are not noticed."""
 
 
 class CorruptPayloadWarning(PersistableWarning):

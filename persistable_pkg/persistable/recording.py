@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from persistable import code, gathering, payload
+from persistable import code, gathering, payload, unwatched
 from persistable.record import FORMAT, FileFact, Record, git_commit, members, package_versions, sealed, surroundings
 
 
@@ -27,7 +27,7 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     if generation.notes:
         details["notes"] = generation.notes
     details.update(node._facts())
-    return Record.compose(node.key, head, details, _of_class(node.__class__, generation.code), package_versions(), surroundings())
+    return Record.compose(node.key, head, details, _of_class(node, generation.code), package_versions(), surroundings())
 
 
 def _head(node: Any, io: Any, own: code.CodeOf | code.Fingerprint, token: str, files: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Form:
         head = _head(model, io, own, token, [file])
         self.modules = len(sys.modules)
         details = {**_details("generated", numbers[1], numbers[2], 1), **facts}
-        record = Record.compose(model.key, head, details, _of_class(model.__class__, own), package_versions(), surroundings())
+        record = Record.compose(model.key, head, details, _of_class(model, own), package_versions(), surroundings())
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]]]
         fields += [f'"{mark}"' for mark in marks.values()]
         text = record.unsealed().decode("utf-8", "surrogatepass")
@@ -80,10 +80,12 @@ class Form:
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def _of_class(cls: type, own: code.CodeOf | code.Fingerprint) -> bytes:
+def _of_class(node: Any, own: code.CodeOf | code.Fingerprint) -> bytes:
     """The members that are the same for every record of a class, as long as its code is."""
+    cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
+        unwatched.warn(node, own)
         known = members({"git_commit": _commit_of(cls), "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation
+from persistable import connections, events, generation, unwatched
 from persistable.batch import Ended
 from persistable.code import Fingerprint
 from persistable.core import Persistable
@@ -379,4 +379,5 @@ def _fingerprint(node: Any) -> Fingerprint:
     known = _fingerprints.get(node._made_by())
     if known is None or known[0] is not code:
         known = _fingerprints[node._made_by()] = (code, code.fingerprint())
+        unwatched.warn(node, code)
     return known[1]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 UNKNOWN = "?"
+UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
+IMPORT = "import "  # so begins the part of a module that was read, not imported
 
 
 class Code(Protocol):
@@ -34,6 +36,11 @@ class Fingerprint(NamedTuple):
     quick: str
     parts: Mapping[str, str]
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What is reached and nothing can be told of."""
+        return unwatched(self.parts)
+
     def to_json(self) -> dict[str, Any]:
         """A plain dict of strings."""
         return {"python": self.python, "quick": self.quick, "parts": dict(self.parts)}
@@ -42,6 +49,11 @@ class Fingerprint(NamedTuple):
     def from_json(cls, data: Mapping[str, Any]) -> Fingerprint:
         """Inverse of `to_json`. Unknown keys are ignored; raises KeyError where one is missing."""
         return cls(str(data["python"]), str(data["quick"]), {str(name): str(part) for name, part in data["parts"].items()})
+
+
+def unwatched(parts: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of those parts that no comparison can judge."""
+    return tuple(name for name, part in parts.items() if part in (UNKNOWN, UNREADABLE) and not name.startswith(IMPORT))
 
 
 class Comparison(NamedTuple):

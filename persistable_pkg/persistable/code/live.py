@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-from persistable.code.fingerprint import UNKNOWN, Fingerprint, python_tag
+from persistable.code import annotated
+from persistable.code.fingerprint import IMPORT, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.code.plain import digest, exact_dict, kind_of, plain_bytes
 from persistable.code.project import Namespace, Project
 from persistable.code.reach import (
@@ -31,7 +32,6 @@ _class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__g
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
 _class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _PYTHON = python_tag()
-UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
 
 Key = tuple[tuple[str, ...], tuple[type, ...]]
 _kept: weakref.WeakKeyDictionary[type | Callable[..., Any], dict[Key, CodeOf]] = weakref.WeakKeyDictionary()
@@ -59,16 +59,18 @@ def code_of(target: type | Callable[..., Any], names: Sequence[str] = (), below:
 class CodeOf:
     """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
 
-    __slots__ = ("__weakref__", "_key", "_parts", "_target", "_watches", "quick")
+    __slots__ = ("__weakref__", "_blind", "_key", "_parts", "_target", "_watches", "quick")
 
     def __init__(self, target: Callable[[], Any], key: Key) -> None:
         self._target = target
         self._key = key
         self._parts: dict[str, str] | None = None
         self._watches: list[Watch] = []
+        self._blind = True
         self.quick = ""
         try:
             walk = _walked(target(), key, None)
+            self._blind = walk.blind
             self.quick = _quick(walk)
             self._watches = [watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None]
         except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
@@ -89,6 +91,11 @@ class CodeOf:
                 self._parts = {class_reference(self._target()).rpartition(":")[2]: UNKNOWN}
         return self._parts
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What the generating code reaches and nothing can be told of: compiled functions, objects without a source. Reads `parts`."""
+        return unwatched(self.parts)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unknown, ()  # where a class goes that keeps it, the code is looked at anew
 
@@ -98,6 +105,8 @@ class CodeOf:
 
     def is_current(self) -> bool:
         """Whether every name this was read from still leads to the same object with the same code."""
+        if self._blind:
+            return False
         for namespace, cls, name, weak, held, code in self._watches:
             value: Any
             if namespace is not None:
@@ -164,7 +173,7 @@ def _innermost(target: Any) -> FunctionType | None:
 
 def _quick(walk: Walk) -> str:
     """A digest over everything reached, or "" where something has no value that could stand for its source."""
-    if walk.unseen:
+    if walk.unseen or walk.blind:
         return ""
     pieces: list[bytes] = [_PYTHON.encode()]
     for unit in walk.units:
@@ -187,7 +196,7 @@ def _raw(unit: Unit, walk: Walk) -> bytes | None:
 
 def _bare(code: CodeType) -> tuple[Any, ...]:
     """A code object without file, lines and place."""
-    constants = tuple([_bare(item) if type(item) is CodeType else item for item in code.co_consts])
+    constants = tuple([_constant(item) for item in code.co_consts])
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     return (
         code.co_name,
@@ -200,6 +209,12 @@ def _bare(code: CodeType) -> tuple[Any, ...]:
         code.co_exceptiontable,
         constants,
     )
+
+
+def _constant(item: Any) -> Any:
+    if type(item) is CodeType:
+        return _bare(item)
+    return ("slice", item.start, item.stop, item.step) if type(item) is slice else item
 
 
 def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
@@ -260,6 +275,7 @@ _SKIPPED = frozenset(
         "__annotate__",
         "__annotate_func__",
         "__annotations_cache__",
+        "__conditional_annotations__",
         "__match_args__",
         "__abstractmethods__",
         "__hash__",
@@ -309,9 +325,11 @@ def _qualname(cls: type) -> str:
     return str(type.__getattribute__(cls, "__qualname__"))
 
 
-def _annotations(attributes: Mapping[str, Any]) -> list[Any]:
-    annotations = exact_dict(attributes.get("__annotations__")) or {}
-    return [(name, value if type(value) is str else _qualname(kind_of(value))) for name, value in annotations.items() if type(name) is str]
+def _annotations(attributes: Mapping[str, Any]) -> Any:
+    made = exact_dict(attributes.get("__annotations__"))
+    if made is None and (maker := annotated.maker_of(attributes)) is not None:
+        return _bare(maker.__code__)
+    return [(name, value if type(value) is str else _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
 
 
 def _field_bytes(field: Any) -> bytes | None:
@@ -334,9 +352,10 @@ def _nowhere(_: str) -> Namespace | None:
 def _read_parts(target: Any, key: Key) -> dict[str, str]:
     from persistable.code import source
 
-    sources = Sources(source.of_function, source.of_class, source.of_attribute, source.of_constant, _nowhere)
+    sources = Sources(source.of_function, source.of_class, source.of_attribute, source.of_constant, _nowhere, source.uses_of)
     walk = _walked(target, key, sources)
-    parts: dict[str, str] = {f"import {name}": UNKNOWN for name in walk.unseen}
+    parts: dict[str, str] = {f"{IMPORT}{name}": UNKNOWN for name in walk.unseen}
+    parts.update(dict.fromkeys(walk.unread, UNREADABLE))
     for unit in walk.units:
         try:
             part = _part(unit, walk, sources)

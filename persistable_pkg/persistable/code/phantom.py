@@ -12,6 +12,7 @@ import sys
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+from persistable.code.annotated import MAKERS
 from persistable.code.project import MARK, Deferred, Namespace, Project
 
 _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
@@ -94,6 +95,6 @@ def _function(code: CodeType, namespace: Namespace) -> FunctionType:
 def _class(code: CodeType, namespace: Namespace) -> type:
     body: dict[str, Any] = {"__module__": namespace["__name__"], "__qualname__": code.co_qualname, MARK: namespace}
     for item in code.co_consts:
-        if isinstance(item, CodeType) and item.co_name.isidentifier():
+        if isinstance(item, CodeType) and item.co_name.isidentifier() and item.co_name not in MAKERS:
             body.setdefault(item.co_name, _function(item, namespace))
     return type(code.co_name, (), body)

@@ -10,18 +10,21 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import CodeType, FunctionType, GetSetDescriptorType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from persistable.code import annotated
 from persistable.code.plain import exact_dict, exact_tuple, kind_of, plain_bytes
 from persistable.code.project import MARK, Deferred, Namespace, PhantomModule, Project, absolute_name
-from persistable.code.scan import Uses, uses
+from persistable.code.scan import UnknownInstructions, Uses, uses
 
 MISSING = object()
 _MOST_UNITS = 5000
 _MOST_ITEMS = 1000
 _class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 _class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_NO_CODE = frozenset({"__class_getitem__", *annotated.MAKERS})
+_COMPILED = frozenset({"cython_function_or_method", "fused_cython_function", "nb_func", "nb_method"})
 _CONSTRUCTION = frozenset({"__init__", "__new__", "__post_init__", "__getattr__", "__getattribute__", "__call__", "__attrs_post_init__"})
 
 Chain = tuple[str, ...]
@@ -60,6 +63,7 @@ class Sources(NamedTuple):
     of_attribute: Callable[[type, str, Namespace], Any]
     of_constant: Callable[[Namespace, str, object], Any]
     phantom: Callable[[str], Namespace | None]
+    uses: Callable[[FunctionType], Uses | None]
 
 
 class Walk:
@@ -72,6 +76,8 @@ class Walk:
         self.watches: list[Watch] = []
         self.stored: set[str] = set()
         self.unseen: dict[str, None] = {}  # modules of the project that are not imported yet
+        self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
+        self.blind = False  # whether something could not be looked at: then only the source tells what is used
         self._functions: dict[int, FunctionType] = {}
         self._queue: deque[FunctionType] = deque()
         self._classes: dict[type, str] = {}  # in play; "owner", "own" or "declared"
@@ -101,25 +107,34 @@ class Walk:
         """Start from a function, as a step has it; classes named by its annotations count as in play."""
         self.follow(function, "")
         if type(function) is FunctionType:
-            for annotation in list(function.__annotations__.values())[:100] if type(function.__annotations__) is dict else ():
+            for annotation in list(annotated.of_function(function).values())[:100]:
                 self._declare(self._annotated(annotation, function.__globals__))
 
     def run(self) -> None:
         """Follow everything. The classes in play meet the attribute names in use until neither grows."""
         while True:
             while self._queue and len(self.units) < _MOST_UNITS:
-                self._visit(self._queue.popleft())
+                function = self._queue.popleft()
+                try:
+                    self._visit(function)
+                except Exception:  # noqa: BLE001  what it holds misbehaves when looked at: the rest goes on
+                    self.blind = True
+                    self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
             self._meet()
             if (len(self._seen), len(self._classes), len(self._attributes), len(self._modules)) == before and not self._queue:
                 return
             if len(self.units) >= _MOST_UNITS:
+                self.unread[f"all beyond the first {_MOST_UNITS} functions"] = None
                 return
 
     # Functions
 
     def _visit(self, function: FunctionType) -> None:
-        used = uses(function.__code__)
+        try:
+            used = uses(function.__code__)
+        except UnknownInstructions:
+            used = self._uses_by_source(function)
         self.stored.update(used.stored)
         self._take(used, function.__globals__)
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
@@ -135,6 +150,15 @@ class Walk:
         if self.sources is not None:
             found = self.sources.of_function(function)
             self._take_names(found.names if found is not None else (), function.__globals__)
+
+    def _uses_by_source(self, function: FunctionType) -> Uses:
+        """What a function uses where its instructions cannot be read."""
+        self.blind = True
+        found = self.sources.uses(function) if self.sources is not None else None
+        if found is None:
+            self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
+            return Uses({}, {}, {}, {})
+        return found
 
     def _take(self, used: Uses, namespace: Namespace) -> None:
         self._take_names(used.names, namespace)
@@ -245,6 +269,8 @@ class Walk:
             if origin is None and self.project.owns(below := _module_dict(value)):
                 self._modules[id(below)] = below
             return False
+        if (kind is BuiltinFunctionType or kind.__name__ in _COMPILED) and self._unwatched(value, label):
+            return True
         key = (id(value), origin[1] if origin is not None else None)
         if depth > 3 or (key in self._seen and kind not in _BUILTIN_VALUES):
             return False
@@ -256,6 +282,14 @@ class Walk:
         if origin is not None and (not found or kind in _CONTAINERS or self._owns_class(kind) or issubclass(kind, _ARGUED)):
             self._constant(value, origin)
         return found
+
+    def _unwatched(self, value: Any, label: str) -> bool:
+        """Note a compiled function of the project: it has neither bytecode nor source."""
+        module = getattr(value, "__module__", None)
+        if type(module) is not str or not self.project.owns_name(module):
+            return False
+        self.unread[str(getattr(value, "__qualname__", label)) or label] = None
+        return True
 
     def _function(self, function: FunctionType, label: str, origin: Origin | None) -> bool:
         if id(function) in self._functions:
@@ -381,9 +415,8 @@ class Walk:
         for base in exact_tuple(attributes.get("__orig_bases__")):
             for argument in exact_tuple((instance_dict(base) or {}).get("__args__")):
                 self._declare(argument)
-        annotations = exact_dict(attributes.get("__annotations__")) or {}
         namespace = class_namespace(cls)
-        for role, annotation in list(annotations.items())[:200]:
+        for role, annotation in list(annotated.of_class(attributes, cls).items())[:200]:
             found = self._annotated(annotation, namespace)
             if found is not None and type(role) is str and self._owns_class(found):
                 self._roles[role] = found
@@ -427,7 +460,7 @@ class Walk:
     def _wanted(self, name: str, standing: str, cls: type) -> bool:
         if name in self._attributes:
             return True
-        if not (name.startswith("__") and name.endswith("__")) or name == "__class_getitem__":
+        if not (name.startswith("__") and name.endswith("__")) or name in _NO_CODE:
             return False
         value = _class_dict(cls)[name]
         if type(value) is not FunctionType and not issubclass(kind_of(value), (staticmethod, classmethod)):
