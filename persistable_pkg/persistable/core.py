@@ -513,6 +513,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         given: Fingerprint | None = self.__dict__.get("_given_code")
         return given if given is not None else self._own_code()
 
+    def _code_key(self) -> Any:
+        """Equal for nodes whose generating code is the same."""
+        return type(self)
+
     def _own_code(self) -> CodeOf:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
@@ -565,7 +569,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return type(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
+        state = {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
+        state.pop("_makers", None)  # found again where it is needed
+        return state
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return rebuilt, (flattened(self, Persistable),)

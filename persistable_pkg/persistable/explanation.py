@@ -8,6 +8,7 @@ from persistable import holdings, unsealed
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.params import differences
 from persistable.record import SUFFIX, Record
+from persistable.staleness import judged
 from persistable.status import Status, blocking, status_of
 from persistable.stores.base import Store
 
@@ -91,10 +92,8 @@ def explain(node: Any, store: Store) -> str:
         return f"{node.key} is not persisted: payload generates it each time"
     status = status_of(node, store)
     lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
-    if status is Status.STALE:
-        record = holdings.find_record(store, node.place)
-        if record is not None:
-            lines.append(f"the code has changed since: {holdings.changed_code(node, record)}")
+    if status in (Status.DONE, Status.STALE, Status.FOREIGN):
+        lines += _of_code(node, store)
     elif status is Status.FAILED:
         failure = holdings.find_failure(store, node.place)
         if failure is not None:
@@ -116,6 +115,27 @@ def explain(node: Any, store: Store) -> str:
     return "\n".join(lines)
 
 
+def _of_code(node: Any, store: Store) -> list[str]:
+    """What has changed since it was made, by function and node, and what cannot be told."""
+    record = holdings.find_record(store, node.place)
+    if record is None:
+        return []
+    verdict = judged(node, store, record)
+    if verdict.foreign:
+        return [str(holdings.foreign(node, verdict))]
+    lines: list[str] = []
+    if verdict.own:
+        lines.append(f"the code has changed since: {verdict.own}")
+    for cause in verdict.causes:
+        if cause.key == node.key:
+            continue
+        lines.append(f"{cause.describe()} ({cause.by})" if not cause.change else f"upstream {cause.key} ({cause.by}): {cause.change}")
+    unwatched = node._code().unknown
+    if unwatched:
+        lines.append(f"not watched: {', '.join(unwatched)} (compiled, or without a source)")
+    return [*lines, *verdict.unknown]
+
+
 def _stored(node: Any, store: Store) -> bool:
     return node._external or holdings.is_there(node._store or store, node.place)
 
@@ -127,5 +147,6 @@ _CONSEQUENCE = {
     Status.FAILED: "payload would try again",
     Status.BLOCKED: "payload would try again what failed upstream, then generate it",
     Status.CORRUPT: "payload would generate it again",
-    Status.STALE: "payload would load it, with a warning that its code has changed",
+    Status.STALE: "payload would load it, with a warning that what it was made by has changed",
+    Status.FOREIGN: "payload would refuse it",
 }

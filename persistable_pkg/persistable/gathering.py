@@ -56,8 +56,12 @@ class Gathered(payload.InFile):
 
     @property
     def head(self) -> list[Any]:
-        """What the record says of the items: folder, number, bytes."""
-        return [self.folder, len(self.entries), sum(entry.size for entry in self.entries.values())]
+        """What the record says of the items: folder, number, bytes, and a digest of their content."""
+        hasher = blake3()
+        for entry in self.entries.values():
+            files = [(file.part, file.size, file.digest) for file in entry.files]
+            hasher.update(f"{entry.key!r} {files!r} {entry.schema!r}\n".encode("utf-8", "surrogatepass"))
+        return [self.folder, len(self.entries), sum(entry.size for entry in self.entries.values()), hasher.hexdigest(length=16)]
 
     def commit(self, store: Store, path: str, io: FileIO[Any]) -> payload.Written:
         """Write the index at `path`."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from persistable import appending, claims, code, collected, events, gathering, payload, unsealed
+from persistable import appending, claims, code, collected, events, gathering, origin, payload, unsealed
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
@@ -24,7 +24,19 @@ from persistable.errors import (
     UpstreamFailed,
 )
 from persistable.fileio.base import FileIO
-from persistable.holdings import DAMAGED, depth_of_user, files_of, find_failure, find_record, format_of, is_there, load, peek, read
+from persistable.holdings import (
+    DAMAGED,
+    depth_of_user,
+    files_of,
+    find_failure,
+    find_record,
+    format_of,
+    is_there,
+    load,
+    peek,
+    read,
+    say_stale,
+)
 from persistable.key import Key, Place, Placed
 from persistable.record import (
     FAILED_SUFFIX,
@@ -82,6 +94,8 @@ class Generation:
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
+        self.used: dict[Key, Record] = {}
+        """The records of what was loaded for it."""
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
         self._rng: Any = None
         self._scratch: Path | None = None
@@ -109,7 +123,7 @@ class Generation:
         """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
         if node.key not in self._inputs:
             twin = node._twin(node._store or self.store)
-            self._inputs[node.key], _ = load_or_generate(twin, twin._store, {}, writable=False)
+            self._inputs[node.key], _ = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)
         found = self._inputs[node.key]
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
@@ -238,31 +252,41 @@ def _token(found: Record | str | None) -> str | None:
     return found.attempt_token if isinstance(found, Record) else found
 
 
-def load_or_generate(node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True) -> tuple[Any, bool]:
-    """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time."""
+def load_or_generate(
+    node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True, used: dict[Key, Record] | None = None
+) -> tuple[Any, bool]:
+    """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time.
+
+    `used`: takes the record of what is loaded for a generation, which has looked already at what has changed upstream.
+    """
     if node._external:
         return node._call_hook("_generate_payload", untracked), True
     if not node._persisted:
         return generate(node, store, untracked, writable=writable), False
     if "_is_leaf" in node.__dict__:
-        return _load_leaf(node, store), True
+        loaded = _load_leaf(node, store)
+        if used is not None:
+            used[node.key] = loaded[1]
+        return loaded[0], True
     seen: str | None = None
     try:
-        loaded = load(node, store, writable=writable)
+        found = load(node, store, writable=writable, whole=used is None)
     except PayloadCorrupted as error:
         seen = _refused(store, node, error)
     else:
-        if loaded is not None:
-            return loaded[0], True
+        if found is not None:
+            if used is not None:
+                used[node.key] = found[1]
+            return found[0], True
     return generate(node, store, untracked, seen=(seen,), writable=writable), False
 
 
-def _load_leaf(node: Any, store: Store) -> Any:
-    """The payload of a node that came here without its upstream, so that it cannot be generated."""
-    loaded = load(node, store, writable=False)
+def _load_leaf(node: Any, store: Store) -> tuple[Any, Record]:
+    """The payload of a node that came here without its upstream, so that it cannot be generated, and its record."""
+    loaded = load(node, store, writable=False, whole=False)
     if loaded is None:
         raise PayloadNotFound(f"{node.key} was stored in {store.url} when the job that needs it began, and is not any more", key=node.key)
-    return loaded[0]
+    return loaded
 
 
 def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
@@ -289,26 +313,28 @@ def generate(
     given: dict[Key, Any] | None = None,
     attempt: int = 1,
     read: bool = True,
+    looked: bool = False,
 ) -> Any:
     """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
 
     `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
     persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
-    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory.
+    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
+    already at what has changed upstream.
     """
     if not (persist and node._persisted):
-        given = _prepare(node, store) if given is None else given
+        given = _prepared(node, store, looked) if given is None else given
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
     place: Place = node.place
     before = seen[0] if seen is not None else _token(peek(store, place))
     with turn(store, place):
         if given is None:
-            given = _prepare(node, store) if node._upstream else {}
+            given = _prepared(node, store, looked)
         claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED))
         try:
             found = peek(store, place)
             if _token(found) not in (before, None, DAMAGED):
-                loaded = load(node, store, writable=writable)
+                loaded = load(node, store, writable=writable, whole=False)
                 if loaded is not None:
                     return loaded[0]
             if claim is None:
@@ -349,6 +375,16 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
             claim.release()
 
 
+def _prepared(node: Any, store: Store, looked: bool) -> dict[Key, Any]:
+    """As `_prepare`, after which it is said what of the stored upstream is stale."""
+    if not node._upstream:
+        return {}
+    given = _prepare(node, store)
+    if not looked:
+        say_stale(origin.direct(node, store))
+    return given
+
+
 def _prepare(node: Any, store: Store) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
     if node._needs != "all":
@@ -364,7 +400,7 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
             done.add(node.key)
             twin = node._twin(where)
             if node._persisted:
-                generate(twin, where, {}, seen=(None,), writable=False, read=False)
+                generate(twin, where, {}, seen=(None,), writable=False, read=False, looked=True)
             else:
                 own = given if node._needs == "all" else _whatever_comes(node, where)
                 given[node.key] = _perform(twin, where, None, {}, own, False)

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from persistable import code, collected, events, payload, unsealed
+from persistable import code, collected, events, origin, payload, unsealed
 from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
+from persistable.staleness import Judge, Verdict, judged
 from persistable.stores.base import Store
 
 DAMAGED = "damaged"
@@ -102,13 +103,16 @@ def missing_file(store: Store, record: Record) -> str | None:
     return None
 
 
-def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True) -> tuple[Any, Record] | None:
-    """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign."""
+def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
+    """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
+
+    `whole`: False where somebody has looked already at what has changed upstream.
+    """
     heard = events.listened(node.logger)
     clock = time.perf_counter() if heard else 0.0
     record = find_record(store, node.place)
     while record is not None:
-        check_code(node, record)
+        check_code(node, store, record, whole)
         try:
             result = read(store, record, format_of(node, record), verify=verify, writable=writable)
         except (FileNotFoundError, PayloadCorrupted) as error:
@@ -146,7 +150,7 @@ def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | N
     """Some rows and columns of the stored payload. Raises PayloadNotFound, PayloadCorrupted, PayloadForeign, FormatError."""
     record = find_record(store, node.place)
     while record is not None:
-        check_code(node, record)
+        check_code(node, store, record)
         try:
             return payload.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns)
         except FileNotFoundError:
@@ -172,64 +176,84 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
 _MADE_OF_OTHERS = ("BundleFileIO", "CompressedFileIO")
 
 
-_warned: set[tuple[str, str]] = set()
+_warned: set[tuple[str, ...]] = set()
 
 
-def check_code(node: Any, record: Record) -> None:
-    """Warn, once, if the generating code has changed since; raise PayloadForeign if it is somebody else's."""
-    made_by = record.code
-    if made_by is None:
+def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> None:
+    """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what is somebody else's.
+
+    `whole`: False where somebody has looked already at what is upstream.
+    """
+    if whole and node._upstream:
+        verdict = judged(node, store, record)
+    elif record.code is None or (record.code["quick"] and node._code().quick == record.code["quick"]):
         return
-    own = node._code()
-    if made_by["quick"] and own.quick == made_by["quick"]:
-        return
-    change = code.compare(_fingerprint(record), own)
-    if change.same:
-        return
+    else:
+        verdict = Judge().own(node, record)
+    refuse_foreign(node, verdict)
+    if verdict.causes:
+        warn_stale(node, verdict)
+
+
+def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
+    """Warn of those of these nodes, which are about to be used, that are stored and stale; raise PayloadForeign as `check_code` does."""
+    records = origin.records_of(nodes)
+    stored = [(node, store, records[node.key]) for node, store in nodes if node.key in records]
+    for (node, _, _), verdict in zip(stored, Judge().judge(stored), strict=True):
+        refuse_foreign(node, verdict)
+        if verdict.causes:
+            warn_stale(node, verdict)
+
+
+def refuse_foreign(node: Any, verdict: Verdict) -> None:
+    """Raise PayloadForeign for what another class with other code has made."""
+    if verdict.foreign:
+        raise foreign(node, verdict)
+
+
+def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
+    """The error for what another class with other code has made."""
     reference = code.class_reference(node.__class__)
-    if record.class_reference != reference and not code.is_same_code(_fingerprint(record), own):
-        raise PayloadForeign(
-            f"{node.key} was made by {record.class_reference}, which is not the code of {reference} ({change.describe()}); "
-            "give one of them another payload_name or version, or adopt the payload",
-            key=node.key,
-            made_by=record.class_reference,
-            asked_by=reference,
-        )
-    once = (reference, change.describe())
-    if change.comparable and once not in _warned:
-        _warned.add(once)
-        warnings.warn(
-            f"{node.key} was made by code that has changed since ({change.describe()}); it is served as it is. Generate it again, "
-            "raise `version` if the results differ, or call accept_code(reason) if they do not",
-            StaleCodeWarning,
-            stacklevel=depth_of_user(),
-        )
+    return PayloadForeign(
+        f"{node.key} was made by {verdict.foreign}, which is not the code of {reference} ({verdict.own}); if it is the same all the same, "
+        "take it over with accept_code(reason); else give one of them another payload_name or version, or generate() it anew",
+        key=node.key,
+        made_by=verdict.foreign,
+        asked_by=reference,
+    )
 
 
-def changed_code(node: Any, record: Record) -> str:
-    """What differs between the code that made `record` and the node's, in words; empty where nothing does, or it cannot be told."""
-    if record.code is None:
-        return ""
-    change = code.compare(_fingerprint(record), node._code())
-    return "" if change.same or not change.comparable else change.describe()
-
-
-def _fingerprint(record: Record) -> code.Fingerprint:
-    assert record.code is not None
-    return code.Fingerprint(record.code["python"], record.code["quick"], record.code_parts)
+def warn_stale(node: Any, verdict: Verdict) -> None:
+    """Say what has changed, once for each class and cause."""
+    reference = code.class_reference(node.__class__)
+    new = [cause for cause in verdict.causes if (reference, cause.by, cause.change or str(cause.key)) not in _warned]
+    if not new:
+        return
+    _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in new)
+    made = "was made by code that has changed since" if verdict.own else "was made from what has changed since"
+    warnings.warn(
+        f"{node.key} {made} ({verdict.describe()}); it is served as it is. Generate it again, "
+        "raise `version` if the results differ, or call accept_code(reason) if they do not",
+        StaleCodeWarning,
+        stacklevel=depth_of_user(),
+    )
 
 
 def accept_code(node: Any, store: Store, reason: str) -> Record:
-    """Write the node's own fingerprint into its record, and the reason why."""
+    """Write the code as it is now, the node's own and that upstream, into its record, and the reason why."""
     record = find_record(store, node.place)
     if record is None:
         raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)
     own = node._code()
-    accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": changed_code(node, record)}
-    revised = record.revise(
-        {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}},
-        {"code_parts": dict(own.parts), "accepted": [*record.to_dict().get("accepted", []), accepted]},
-    )
+    verdict = judged(node, store, record)
+    accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": verdict.describe()}
+    head: dict[str, Any] = {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}}
+    details = {"code_parts": dict(own.parts), "accepted": [*record.to_dict().get("accepted", []), accepted]}
+    found = origin.origin_now(node, store, record)
+    if found is not None:
+        head["made_from"] = [*found.head, True]
+        details.update(upstream_code=found.code, upstream_content=found.content, accepted_causes=[cause.mark for cause in verdict.causes])
+    revised = record.revise(head, details)
     store.put(node.place.path + SUFFIX, revised.to_bytes())
     return revised
 

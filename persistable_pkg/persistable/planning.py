@@ -350,7 +350,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
 
 def look(units: list[Unit]) -> list[Found]:
     """What the stores hold of `units`, in as few calls as each store allows."""
-    return found_of([(unit.node.place, unit.store) for unit in units])
+    return found_of([(unit.node, unit.store) for unit in units])
 
 
 def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:

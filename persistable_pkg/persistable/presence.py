@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from persistable.record import SEAL_BYTES, SUFFIX
+from persistable.record import SEAL_BYTES, SUFFIX, encoded
 from persistable.stores.base import Store, stat_many
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _HEAD = re.compile(
     rb'\{"record":1,"key":%b,"token":%b,"io":(%b),"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
     % (_TEXT, _TEXT, _BRACES, _TEXT, _TEXT)
-    + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\],\n'
+    + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\](?:,"made_from":\[([^\]]*+)\])?,\n'
 )
 """The first line of nearly every record: of a payload that is one file, and nothing more."""
 
 
 class Head(NamedTuple):
-    """What the record of one payload says first. io: how its format is named there. quick: the fingerprint of the code that made it."""
+    """What the record of one payload says first. io: how its format is named there. made_by: see the function."""
 
     io: bytes
-    quick: bytes
+    made_by: bytes
     path: str
     size: int
     digest: str
@@ -39,15 +39,23 @@ def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
         data = items.get(base + SUFFIX)
         head = _HEAD.match(data) if data is not None else None
         if head is not None and data is not None and _is_sound(data):
-            io, quick, file, size, digest = head.groups()
+            io, quick, file, size, digest, made_from = head.groups()
             path = file.decode()
             if path.startswith(base):
-                found[base] = Head(io, quick, path, int(size), digest.decode(), items.get(path))
+                found[base] = Head(io, quick if made_from is None else quick + made_from, path, int(size), digest.decode(), items.get(path))
     return found
 
 
+def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
+    """What a record says where nothing has changed since, as `heads` and `present` give it; None where that cannot be told for all."""
+    if told is None or not told[0]:
+        return None
+    quick, made_from = told
+    return quick.encode() if made_from is None else quick.encode() + encoded(made_from)[1:-1]
+
+
 def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
-    """Those of `bases` with a sound record and a file of the size that it names, and the fingerprint of their code.
+    """Those of `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
 
     One that is left out may be there all the same: it takes a closer look.
     """
@@ -60,7 +68,9 @@ def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
         head = match(data) if data is not None else None
         if head is None or data is None or not _is_sound(data):
             continue
-        quick, file, size = head.group(2, 3, 4)
+        quick, file, size, made_from = head.group(2, 3, 4, 6)
+        if made_from is not None:
+            quick += made_from
         path = file.decode()
         if not path.startswith(base):
             continue  # moved here by hand

@@ -202,6 +202,24 @@ class Record:
         return parts
 
     @property
+    def upstream_code(self) -> list[dict[str, Any]]:
+        """The code of everything upstream, one entry for each class or function: class, names (of payloads), python, quick and parts."""
+        entries: list[dict[str, Any]] = self._facts().get("upstream_code", [])
+        return entries
+
+    @property
+    def upstream_content(self) -> dict[str, dict[str, str]]:
+        """Digests of the payloads it was made from, by key: ``direct``, and ``further`` upstream as far as it was known."""
+        contents: dict[str, dict[str, str]] = self._facts().get("upstream_content", {})
+        return contents
+
+    @property
+    def accepted_causes(self) -> list[str]:
+        """What had changed upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
+        causes: list[str] = self._facts().get("accepted_causes", [])
+        return causes
+
+    @property
     def versions(self) -> dict[str, str]:
         """Versions of Python, this library and the packages that had been imported by then."""
         versions: dict[str, str] = self._facts()["versions"]

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from persistable import code, gathering, payload, unwatched
+from persistable import code, gathering, origin, payload, unwatched
 from persistable.record import FORMAT, FileFact, Record, git_commit, members, package_versions, sealed, surroundings
 
 
@@ -27,7 +27,12 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     if generation.notes:
         details["notes"] = generation.notes
     details.update(node._facts())
-    return Record.compose(node.key, head, details, _of_class(node, generation.code), package_versions(), surroundings())
+    made_from = origin.origin_of(node, generation.store, generation.used)
+    fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
+    if made_from is not None:
+        head["made_from"] = made_from.head
+        fixed.append(members({"upstream_content": made_from.content, "upstream_code": made_from.code}))
+    return Record.compose(node.key, head, details, *fixed)
 
 
 def _head(node: Any, io: Any, own: code.CodeOf | code.Fingerprint, token: str, files: Any) -> dict[str, Any]:

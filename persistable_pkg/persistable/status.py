@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from persistable import claims, holdings
 from persistable.collected import missing_item
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.staleness import FRESH, Judge, Verdict, judged
 from persistable.stores.base import Store, stat_many
 
 
@@ -30,7 +31,10 @@ class Status(Enum):
     CORRUPT = "corrupt"
     """The record or a file it names is damaged or gone; asking for the payload generates it again."""
     STALE = "stale"
-    """Stored, but the generating code has changed since: served with a warning."""
+    """Stored, but the code that made it, or that of something upstream, has changed since, or something upstream has been stored anew with
+    other bytes: served with a warning."""
+    FOREIGN = "foreign"
+    """Stored, but made by another class with other code: refused, until `accept_code` takes it over."""
 
 
 def status_of(node: Any, store: Store) -> Status:
@@ -44,12 +48,18 @@ def status_of(node: Any, store: Store) -> Status:
     if record is not None:
         if holdings.missing_file(store, record) is not None or missing_item(store, record) is not None:
             return Status.CORRUPT
-        return Status.STALE if holdings.changed_code(node, record) else Status.DONE
+        return _status(judged(node, store, record))
     if claims.holder_of(store, node.place.path) is not None:
         return Status.RUNNING
     if holdings.find_failure(store, node.place) is not None:
         return Status.FAILED
     return Status.BLOCKED if blocking(node, store) else Status.ABSENT
+
+
+def _status(verdict: Verdict) -> Status:
+    if verdict.foreign:
+        return Status.FOREIGN
+    return Status.STALE if verdict.causes else Status.DONE
 
 
 def blocking(node: Any, store: Store) -> list[Key]:
@@ -71,40 +81,64 @@ class Found(NamedTuple):
     """What a store holds of one payload, as far as a plan needs to know.
 
     stored: a committed record, and files of the sizes it names. failed: the last attempt is recorded as a failure. token: of the record,
-    sound or not, None where there is none. why: in words.
+    sound or not, None where there is none. why: in words. verdict: what is to be said of what is stored.
     """
 
     stored: bool
     failed: bool
     token: str | None
     why: str
+    verdict: Verdict = FRESH
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there is something that another class with other code has made."""
+        return bool(self.verdict.foreign)
 
 
 PORTION = 5000
 """So many records are in memory at once."""
 
 
-def found_of(places: Sequence[tuple[Place, Store]]) -> list[Found]:
-    """What the stores hold at these places, each store asked for the records of thousands at once."""
+def found_of(asked: Sequence[tuple[Any, Store]], judge: Judge | None = None) -> list[Found]:
+    """What the stores hold of these nodes, each store asked for the records of thousands at once."""
+    judge = judge if judge is not None else Judge()
     by_store: dict[str, tuple[Store, list[int]]] = {}
     urls: dict[int, str] = {}
-    for index, (_, store) in enumerate(places):
+    for index, (_, store) in enumerate(asked):
         url = urls.get(id(store)) or urls.setdefault(id(store), store.url)
         by_store.setdefault(url, (store, []))[1].append(index)
     found: dict[int, Found] = {}
     for store, indices in by_store.values():
         for first in range(0, len(indices), PORTION):
             portion = indices[first : first + PORTION]
-            found.update(zip(portion, _found_in(store, [places[index][0] for index in portion]), strict=True))
-    return [found[index] for index in range(len(places))]
+            found.update(zip(portion, _found_in(store, [asked[index][0] for index in portion], judge), strict=True))
+    return [found[index] for index in range(len(asked))]
 
 
-def _found_in(store: Store, places: list[Place]) -> list[Found]:
+def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
+    places = [node.place for node in nodes]
     read = _Read(store, places)
     found = [read.found(place) for place in places]
+    stored = [index for index, each in enumerate(found) if each is not None and each.stored]
+    verdicts = judge.judge([(nodes[index], store, read.record(places[index])) for index in stored])
+    for index, verdict in zip(stored, verdicts, strict=True):
+        if verdict is not FRESH:
+            found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
     absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
     failures = store.get_many(absent) if absent else {}
-    return [judged or _never(failures, place) for place, judged in zip(places, found, strict=True)]
+    return [each or _never(failures, place) for place, each in zip(places, found, strict=True)]
+
+
+def _judged(found: Found, node: Any, verdict: Verdict) -> Found:
+    why = found.why
+    if verdict.foreign:
+        why = f"foreign: {holdings.foreign(node, verdict)}"
+    elif verdict.causes:
+        why = f"stored, stale: {verdict.describe()}"
+    elif verdict.unknown:
+        why = f"stored ({'; '.join(verdict.unknown)})"
+    return found._replace(verdict=verdict, why=why)
 
 
 def _never(failures: dict[str, bytes], place: Place) -> Found:
@@ -140,6 +174,12 @@ class _Read:
             return None, None  # the file there is another than was written
         return record, wrong
 
+    def record(self, place: Place) -> Record:
+        """The record at `place`, where there is one."""
+        record = self._records[place]
+        assert isinstance(record, Record)
+        return record
+
     def _is_sound(self, record: Record) -> bool:
         stats = self._stats
         return all((stat := stats.get(path)) is not None and stat.size == size for _, path, size, *_ in record.head["files"])
@@ -164,11 +204,15 @@ def _named(store: Store, place: Place, data: bytes) -> Record | str | None:
 
 
 class Seen(NamedTuple):
-    """What a store holds of one payload, for people. size: of what is stored, in bytes. failure: of the last attempt, if it is recorded."""
+    """What a store holds of one payload, for people.
+
+    size: of what is stored, in bytes. failure: of the last attempt, if it is recorded. verdict: on what is stored.
+    """
 
     status: Status
     size: int = 0
     failure: Failure | None = None
+    verdict: Verdict = FRESH
 
 
 def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
@@ -198,7 +242,7 @@ class _Lookup:
     def __init__(self) -> None:
         self.known: dict[tuple[str, Place], Seen] = {}
         self._urls: dict[int, tuple[str, Store]] = {}
-        self._quick: dict[type, str] = {}
+        self._judge = Judge()
 
     def asked(self, node: Any, store: Store) -> _Asked:
         url = self._urls.get(id(store)) or self._urls.setdefault(id(store), (store.url, store))
@@ -233,6 +277,7 @@ class _Lookup:
         asked = [each for each in asked if not each.node._external]
         read = _Read(store, [each.id[1] for each in asked])
         absent: list[_Asked] = []
+        stored: list[tuple[_Asked, Record]] = []
         for each in asked:
             record, wrong = read.of(each.id[1])
             if record is None:
@@ -240,23 +285,15 @@ class _Lookup:
             elif isinstance(record, str) or wrong is not None:
                 self.known[each.id] = Seen(Status.CORRUPT)
             else:
-                self.known[each.id] = Seen(self._stored(each.node, record), record.size)
+                stored.append((each, record))
+        verdicts = self._judge.judge([(each.node, store, record) for each, record in stored])
+        for (each, record), verdict in zip(stored, verdicts, strict=True):
+            self.known[each.id] = Seen(_status(verdict), record.size, None, verdict)
         places = [each.id[1] for each in absent]
         failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}
         claimed = claims.claimed_among(store, [place.path for place in places]) if absent else set[str]()
         for each, place in zip(absent, places, strict=True):
             self.known[each.id] = _without_record(place, store, claimed, failures)
-
-    def _stored(self, node: Any, record: Record) -> Status:
-        """Whether what is stored was made by the code as it is now, which is looked at once for all nodes of a class."""
-        if "_given_code" in node.__dict__:
-            quick = node._code().quick
-        else:
-            cls: type[Any] = node.__class__
-            quick = self._quick.get(cls) or self._quick.setdefault(cls, node._code().quick)
-        made_by = record.code
-        same = made_by is not None and made_by["quick"] and made_by["quick"] == quick
-        return Status.DONE if same or not holdings.changed_code(node, record) else Status.STALE
 
 
 def _without_record(place: Place, store: Store, claimed: set[str], failures: dict[str, bytes]) -> Seen:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation, unwatched
+from persistable import connections, events, generation, origin, unwatched
 from persistable.batch import Ended
 from persistable.code import Fingerprint
 from persistable.core import Persistable
@@ -157,7 +157,7 @@ class Packer:
         return buffer.getvalue()
 
 
-_COMMON = ("_store", "_given_code", "_payload", "_generation", "logger")
+_COMMON = ("_store", "_given_code", "_given_table", "_payload", "_generation", "logger")
 
 
 def _unpacked(data: bytes) -> Job:
@@ -346,6 +346,8 @@ def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
         twin.__dict__ = swapped(twin.__dict__, of, root)
     if node._persisted:
         twin._given_facts = node._facts()
+        if node._upstream:
+            twin._given_table, twin._given_origin = origin.given(node, stores(node))
     twin._given_code = _fingerprint(node)
     return twin
 

@@ -14,8 +14,9 @@ from persistable.core import Persistable
 from persistable.errors import PayloadError, PayloadNotFound
 from persistable.fetched import fetched
 from persistable.payload import SMALL
-from persistable.presence import heads, present
+from persistable.presence import heads, made_by, present
 from persistable.record import encoded
+from persistable.staleness import Judge
 from persistable.status import Seen, Status, seen_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
         return Counter(found.status for _, _, found in survey(family))
     found: Counter[Status] = Counter()
     store = lots.store if lots.store is not None else lots.model.store
-    own = lots.model._code().quick.encode()
+    own = made_by_all(lots, store)
     for numbers in lots:
         bases = lots.bases(numbers)
         there = present(store, bases)
@@ -57,6 +58,11 @@ def counts(family: Family[Any]) -> Counter[Status]:
         found[Status.DONE] += len(bases) - len(others)
         found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([lots.nodes[number] for number in some]))
     return +found
+
+
+def made_by_all(lots: Lots, store: Any) -> bytes | None:
+    """What the record of every member says where nothing has changed; None where they differ, or something upstream has changed."""
+    return None if lots.recipe.relations else made_by(Judge().expected(lots.model, store))
 
 
 def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -203,8 +209,8 @@ class Quick:
         self._lots = lots
         self._io = lots.model._format()
         self._spec = encoded(self._io.spec())
-        self._code = lots.model._code().quick.encode()
         self._store: Any = lots.store if lots.store is not None else lots.model.store
+        self._made_by = made_by_all(lots, self._store)
 
     @staticmethod
     def suits(model: Any) -> bool:
@@ -219,7 +225,9 @@ class Quick:
         """By number, those that are small, sound, and made by the code as it is now; each is verified."""
         bases = self._lots.bases(numbers)
         there = heads(self._store, bases)
-        wanted = {base: head for base, head in there.items() if head.quick == self._code and head.io == self._spec and head.size <= SMALL}
+        wanted = {
+            base: head for base, head in there.items() if head.made_by == self._made_by and head.io == self._spec and head.size <= SMALL
+        }
         data = self._store.get_many([head.path for head in wanted.values() if head.data is None])
         found: dict[int, Any] = {}
         for number, base in zip(numbers, bases, strict=True):

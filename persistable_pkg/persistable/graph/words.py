@@ -19,6 +19,7 @@ COLOURS: dict[str, str] = {
     Status.BLOCKED.value: "#b06a00",
     Status.CORRUPT.value: "#c0392b",
     Status.STALE.value: "#b06a00",
+    Status.FOREIGN.value: "#c0392b",
 }
 TIMES = "\N{MULTIPLICATION SIGN}"
 

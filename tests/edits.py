@@ -1,0 +1,25 @@
+"""A module whose source is edited while the tests run, as an editor and a restart would."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import types
+from typing import Any
+
+from persistable import holdings
+
+_COUNT = [0]
+
+
+def edited(source: str, name: str = "edited_flow") -> Any:
+    """The module `name` with this source, as a new process would import it; what was warned of before is warned of again."""
+    holdings._warned.clear()  # pyright: ignore[reportPrivateUsage]
+    _COUNT[0] += 1
+    file = f"<{name} {_COUNT[0]}>"
+    module = types.ModuleType(name)
+    module.__file__ = file
+    sys.modules[name] = module
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module
