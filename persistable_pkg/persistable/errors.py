@@ -203,7 +203,9 @@ class PayloadForeign(PayloadError):
 
 
 class PayloadUntrusted(PayloadError):
-    """The record is not signed by anyone the store trusts."""
+    """The record is not signed by anyone the store trusts, or names a ``format`` that can run code and is not declared."""
+
+    format: str
 
 
 class PayloadNotHeld(PayloadError, ValueError):

@@ -162,15 +162,29 @@ def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | N
 
 
 def format_of(node: Any, record: Record) -> FileIO[Any]:
-    """The format that wrote the payload: the node's own where it is of that kind, so that its options count."""
+    """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
+
+    Else one made of what the node declares or of safe ones, whatever the record says. Raises PayloadUntrusted.
+    """
     own: FileIO[Any] = node._format()
     head = record.head
-    spec = head["io"]
-    if own.spec() != spec and (own.spec()["io"] != spec["io"] or spec["io"] in _MADE_OF_OTHERS):
-        from persistable.fileio.choose import fileio_from_spec
+    spec, declared = head["io"], own.spec()
+    if declared == spec and "schema" not in head:
+        return own
+    from persistable.fileio.trust import declared_format, with_schema
 
-        own = fileio_from_spec(spec)
-    return own.with_schema(head["schema"]) if "schema" in head else own
+    if declared != spec and not _of_one_kind(spec, declared):
+        own = declared_format(spec, own, record.key)
+    return own if head.get("schema") is None else with_schema(own, head["schema"], record.key)
+
+
+def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:
+    """Whether the declared format reads what one of `spec` has written; that of a user may have moved to another module since."""
+    name: Any = spec.get("io") if spec.__class__ is dict else None
+    own: str = declared["io"]
+    if not isinstance(name, str) or own in _MADE_OF_OTHERS:
+        return False
+    return name == own or (":" in own and name.rpartition(":")[2] == own.rpartition(":")[2])
 
 
 _MADE_OF_OTHERS = ("BundleFileIO", "CompressedFileIO")

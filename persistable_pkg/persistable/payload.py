@@ -359,7 +359,7 @@ def _is(size: int, digest: str, file: BinaryIO) -> bool:
 def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
     try:
         if isinstance(io, PartsFileIO):
-            return io.load_parts(_StoredParts(store, key, tuple(FileFact(*file) for file in files), verify))
+            return io.load_parts(_StoredParts(store, key, tuple([FileFact(*file) for file in files]), verify))
         _, path, size, digest = files[0]
         if size > SMALL:
             return _read_large(store, key, FileFact(*files[0]), io, verify, writable)
@@ -502,10 +502,38 @@ def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
     )
 
 
+def _check_names(key: Key, files: tuple[FileFact, ...]) -> None:
+    """Raise PayloadCorrupted unless all parts lie in one folder of the store, under their own names: these become paths here."""
+    from persistable.fileio.parts import checked_name
+
+    folders: set[str] = set()
+    for fact in files:
+        try:
+            name = checked_name(fact.part)
+        except (ValueError, TypeError, AttributeError):
+            name = "\0"
+        if not fact.path.endswith(f"/{name}"):
+            raise PayloadCorrupted(
+                f"the record of {key} has a part {fact.part!r} at {fact.path!r}, which is no name for one; generate it again",
+                key=key,
+                expected="a relative name at the end of its path",
+                found=repr(fact.part),
+            )
+        folders.add(fact.path.removesuffix(name))
+    if len(folders) > 1:
+        raise PayloadCorrupted(
+            f"the parts of {key} lie in {len(folders)} folders; generate it again",
+            key=key,
+            expected="one folder",
+            found=str(sorted(folders)),
+        )
+
+
 class _StoredParts:
     """The committed files of one payload, for a format that keeps several."""
 
     def __init__(self, store: Store, key: Key, files: tuple[FileFact, ...], verify: bool) -> None:
+        _check_names(key, files)
         self._store = store
         self._key = key
         self._facts = {fact.part: fact for fact in files}
@@ -524,6 +552,7 @@ class _StoredParts:
         return file
 
     def folder(self) -> Path:
+        """Where they lie on this machine. As `_check_names` has seen to it, that is one folder, and they are below it."""
         root = Path()
         for name, fact in self._facts.items():
             local = self._store.local_path(fact.path)

@@ -95,9 +95,11 @@ def test_other_payloads_are_shown_as_python_does_or_as_json(shell: Shell) -> Non
     keys = {row["params"]["kind"]: row["key"] for row in shell("ls", "--store", "s", "--json").json}
 
     def cat(kind: str, *words: str) -> Any:
-        done = shell("cat", keys[kind], "--store", "s", *words)
+        done = shell("cat", keys[kind], "--store", "s", "--trust", *words)
         return done.json if words else done.out
 
+    refused = shell("cat", keys["set"], "--store", "s", expect=1).err  # its class cannot be imported there
+    assert "PickleFileIO" in refused and "--trust" in refused
     assert cat("array") == "array([0, 1, 2])\n" and cat("array", "--json") == [0, 1, 2]
     assert cat("frame", "--json") == [{"a": 1}, {"a": 2}] and cat("set", "--json") == [1, 2]
     assert cat("none") == "None\n" and cat("none", "--json") is None and cat("text") == "é\n\n"

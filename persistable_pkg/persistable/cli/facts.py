@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -15,9 +16,14 @@ from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
-from persistable.errors import PayloadNotFound
+from persistable.core import Persistable, declaration_of
+from persistable.declaration import format_for
+from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
+from persistable.fileio.base import FileIO
 from persistable.fileio.choose import fileio_from_spec
+from persistable.fileio.trust import declared_format, with_schema
 from persistable.key import Key, Placed
+from persistable.project.importing import referred
 from persistable.record import FileFact, Record
 
 
@@ -136,6 +142,7 @@ def cat(
     *,
     raw: Annotated[bool, Parameter(negative="")] = False,
     part: str | None = None,
+    trust: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> int:
     """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.
@@ -148,6 +155,8 @@ def cat(
         Write the bytes of its file, whatever they are.
     part
         Of a payload of several files, the name of one.
+    trust
+        Read it by the format its record names, even if that is one that can run code.
     """
     here = Here(common)
     found = one(here, payload)
@@ -159,7 +168,7 @@ def cat(
     if raw or part is not None or as_it_is:
         _write_file(found, _file(record, part))
     else:
-        _write_value(_load(found, record), common.json)
+        _write_value(_load(found, record, _folder(here), trust), common.json)
     return 0
 
 
@@ -182,12 +191,46 @@ def _write_file(found: One, file: FileFact) -> None:
         write_bytes(iter(lambda: opened.read(1 << 20), b""))
 
 
-def _load(found: One, record: Record) -> Any:
-    """The payload, by the format its record names."""
-    io = fileio_from_spec(record.fileio)
+def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
+    """The payload, by the format its record names, if that is safe, or declared by the node or class, or `trusted`."""
+    try:
+        if trusted:
+            io = fileio_from_spec(record.fileio)
+        elif found.node is not None:
+            return payloads.read(found.store, found.key, record.files, holdings.format_of(found.node, record))
+        else:
+            io = _safe_format(record, folder)
+    except PayloadUntrusted as error:
+        more = "--trust reads it as its record says: use it only if you trust everybody who can write to the store"
+        raise PayloadUntrusted(f"{error}. {more}", key=error.key, format=error.format) from None
     if record.schema is not None:
-        io = io.with_schema(record.schema)
+        io = with_schema(io, record.schema, found.key)
     return payloads.read(found.store, found.key, record.files, io)
+
+
+def _folder(here: Here) -> Path:
+    return here.project.folder if here.project is not None else Path.cwd()
+
+
+def _safe_format(record: Record, folder: Path) -> FileIO[Any]:
+    try:
+        return declared_format(record.fileio, None, record.key)
+    except PayloadUntrusted:
+        declared = _declared(record.class_reference, folder)
+        if declared is None:
+            raise
+    return declared_format(record.fileio, declared, record.key)
+
+
+def _declared(reference: str, folder: Path) -> FileIO[Any] | None:
+    """The format that a class or step declares, if it can be imported."""
+    try:
+        found = referred(reference, folder, "class")
+    except (ConfigError, ImportError):
+        return None
+    cls: Any = getattr(found, "node_class", found)
+    is_node: bool = isinstance(cls, type) and issubclass(cls, Persistable)
+    return format_for(cls.io, declaration_of(cls).payload_type) if is_node else None
 
 
 def _write_value(value: Any, as_json: bool) -> None:

@@ -112,9 +112,14 @@ def fileio_from_spec(spec: dict[str, Any]) -> FileIO[Any]:
     return made
 
 
+def plain_name(name: str) -> str:
+    """The name of a format as it is today."""
+    return _FORMER.get(name, name)
+
+
 def format_class(name: str) -> Any:
     """The class called ``CsvFileIO`` or ``module:Qualname``."""
-    name = _FORMER.get(name, name)
+    name = plain_name(name)
     module, _, qualname = name.rpartition(":")
     if not module:
         if name not in _MODULES:

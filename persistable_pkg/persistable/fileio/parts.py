@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import stat
 import struct
 import zipfile
 from collections.abc import Callable, Generator, Iterator
@@ -58,8 +59,10 @@ class ZipParts:
         self._format = user
         try:
             self._zip = zipfile.ZipFile(file if file.seekable() else _whole(file))
-            self._names = sorted(self._zip.namelist())
+            self._names = sorted(map(checked_name, self._zip.namelist()))
             for entry in self._zip.infolist():
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    raise ValueError(f"{entry.filename!r} is a symlink")
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.compress_size != entry.file_size:
                     raise ValueError(f"{entry.filename!r} is compressed or encrypted")
         except _DAMAGED as error:
@@ -116,7 +119,7 @@ class _RemoteParts:
 
     def names(self) -> list[str]:
         start = len(self._at.path) + 1
-        return sorted(str(path)[start:] for path in self._at.fs.find(self._at.path))
+        return sorted(checked_name(str(path)[start:]) for path in self._at.fs.find(self._at.path))
 
     def open(self, name: str) -> BinaryIO:
         file: BinaryIO = self._at.fs.open(f"{self._at.path}/{name}", "rb")
@@ -185,13 +188,17 @@ def _creator(root: Path) -> Create:
 def checked_name(name: str) -> str:
     """`name`, if it stays inside its folder. Raises ValueError."""
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "/".join(parts) != name:
+    drive = os.name == "nt" and ":" in name
+    if not parts or drive or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or "/".join(parts) != name:
         raise ValueError(f"{name!r} cannot name a part: use a relative path with single slashes, without '..'")
     return name
 
 
 def _files(root: Path) -> Iterator[str]:
-    for folder, _, files in os.walk(root):
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                raise MalformedFile(f"{name} in {folder} is a symlink, which no format follows; put in what it points to", format="")
         for name in files:
             yield (Path(folder) / name).relative_to(root).as_posix()
 

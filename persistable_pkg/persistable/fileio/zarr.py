@@ -77,7 +77,9 @@ class ZarrFileIO(PartsFileIO[Any]):
 
 def _read(zarr: Any, node: Any) -> Any:
     if isinstance(node, zarr.Group):
-        names = node.attrs["order"] if "order" in node.attrs else sorted(node.keys())
+        names = list(node.attrs["order"]) if "order" in node.attrs else sorted(node.keys())
+        if any("/" in name or name in ("", ".", "..") for name in names):
+            raise ValueError(f"its arrays are called {names}")
         return {name: _read(zarr, node[name]) for name in names}
     import numpy as np
 
