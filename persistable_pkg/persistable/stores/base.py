@@ -5,6 +5,7 @@ A path is relative, ``/``-separated and made of checked parts (see `check_path`)
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +19,8 @@ from persistable.errors import InvalidName
 Bytes = bytes | bytearray | memoryview
 MAX_PART_BYTES = 255
 HIDDEN = ".persistable"  # the folder beside the root that listings pass over
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The errors of a disk that takes no more: no space, no quota, or no larger files."""
 # what nearly every path looks like: found safe by one match, everything else is looked at part by part
 _DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, whatever the suffix
 _SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"

@@ -23,14 +23,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, cast
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_name, check_path, check_prefix, is_temporary
+from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_name, check_path, check_prefix, is_temporary
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | _BINARY
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 _CHUNK = 65536
 _KEPT_SOURCE_LIMIT = 65536
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.EINVAL})
 _GONE = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT})
@@ -345,7 +344,7 @@ class LocalStore(BaseStore):
         place = self._prefix + path
         about: dict[str, Any] = {"url": self.url, "path": path}
         reason = error.strerror or str(error)
-        if code in _FULL:
+        if code in FULL:
             raise StoreFull(f"no room for {place} ({reason}); free some space or raise the quota, then try again", **about) from error
         if code in _DENIED:
             message = f"{place} may not be written by this user ({reason}); ask for write permission, or use another store"
@@ -381,7 +380,7 @@ class _Write:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             self._abort()
-            if isinstance(error, OSError) and error.errno in _FULL and not isinstance(error, StoreError):
+            if isinstance(error, OSError) and error.errno in FULL and not isinstance(error, StoreError):
                 self._store.no_write(error, self._path)
             return
         try:

@@ -7,6 +7,11 @@ its last part, and the pack where it is. Items that were put together are mostly
 A path is in one place only, a pack or a row of its own. What is put over an item of a pack goes into a row, and the item is marked as gone.
 A pack half of which is gone is dissolved into rows.
 
+What a pack holds is found by its directory, folder, paths and sizes, which ends in a checksum. One flipped bit of it is put right by that.
+Of a pack that is damaged otherwise, or whose row is gone, only items are read of which a slot says that they are there, and where sizes
+and bytes agree; everything else reads as absent. Such packs are noted in ``damaged`` of the connection, for `mend` to give what is left
+rows of its own.
+
 Everything here works inside a transaction of the caller's.
 """
 
@@ -15,12 +20,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from persistable.stores.base import Bytes, Stat, in_folder
+from persistable.stores.base import Bytes, Stat, check_path, in_folder
 
 ITEMS = "persistable_items"
 _PACKS, _SLOTS, _GONE = "persistable_packs", "persistable_slots", "persistable_gone"
@@ -36,6 +41,17 @@ SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {_SLOTS} (hash INTEGER NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, pack)) WITHOUT ROWID",
     f"CREATE TABLE IF NOT EXISTS {_GONE} (pack INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (pack, place)) WITHOUT ROWID",
 )
+OBJECTS = {
+    name: (kind, table, statement.replace("IF NOT EXISTS ", ""))
+    for kind, name, table, statement in (
+        ("table", ITEMS, ITEMS, SCHEMA[0]),
+        ("table", _PACKS, _PACKS, SCHEMA[1]),
+        ("index", f"{_PACKS}_folder", _PACKS, SCHEMA[2]),
+        ("table", _SLOTS, _SLOTS, SCHEMA[3]),
+        ("table", _GONE, _GONE, SCHEMA[4]),
+    )
+}
+"""What SQLite says of them: kind, table and how they were made, by name."""
 IN_SLOTS = f"SELECT 1 FROM {_SLOTS} WHERE hash ="
 """Whether anything that belongs together with a path may be in a pack, completed by its `slot`."""
 
@@ -92,16 +108,25 @@ def with_neighbours(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, b
 class _Pack:
     """What a pack holds. items: path, size, and where its bytes end."""
 
-    def __init__(self, db: sqlite3.Connection, number: int, whole: bool, marked: bool) -> None:
-        columns = "paths, sizes, stamp, data" if whole else "paths, sizes, stamp"
-        row = db.execute(f"SELECT {columns} FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
-        paths, sizes = _directory(row[0], row[1])
-        self.stamp: int = row[2]
-        self.data: bytes = row[3] if whole else b""
+    def __init__(self, db: Any, number: int, whole: bool, marked: bool) -> None:
+        columns = "folder, paths, sizes, stamp, data" if whole else "folder, paths, sizes, stamp"
+        row: Any = db.execute(f"SELECT {columns} FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
+        known = None if row is None else _directory(row[0], row[1], row[2])
+        self.sound = row is not None and known is not None and known.intact and (not whole or _holds(row[4], known))
+        if not self.sound and number not in db.given_up:
+            db.damaged.add(number)
+        if row is None or known is None or (whole and not _holds(row[4], known)):
+            row, known = _salvaged(db, number)
+        paths, sizes, _ = known
+        self.stamp: int = row[3]
+        self.data: bytes = row[4] if whole else b""
         self.items: Iterable[tuple[str, int, int]] = zip(paths, sizes, accumulate(sizes), strict=True)
         gone = _gone(db, number) if marked else None
         if gone:
             self.items = [item for place, item in enumerate(self.items) if place not in gone]
+        if not self.sound:
+            slots = _slots_of(db, number)
+            self.items = [item for item in self.items if is_path(item[0]) and slot(item[0]) in slots]
 
 
 def _search(db: sqlite3.Connection, paths: Sequence[str], wanted: set[str], whole: bool, take: Callable[[_Pack], None]) -> None:
@@ -186,10 +211,13 @@ def _bare(db: sqlite3.Connection, slots: Mapping[str, int]) -> set[str]:
 
 
 def _write(db: sqlite3.Connection, folder: str, slots: Iterable[int], rows: list[Row]) -> None:
+    paths = "\n".join([path for path, _, _ in rows])
     sizes = struct.pack(f"<{len(rows)}H", *[len(data) for _, data, _ in rows])
-    packed = (folder, rows[0][2], "\n".join([path for path, _, _ in rows]), sizes, b"".join([data for _, data, _ in rows]))
+    sizes += _CHECKED + _check(f"{folder}\n{paths}".encode() + sizes).to_bytes(4, "little")
+    packed = (folder, rows[0][2], paths, sizes, b"".join([data for _, data, _ in rows]))
     pack = db.execute(f"INSERT INTO {_PACKS} (folder, stamp, paths, sizes, data) VALUES (?, ?, ?, ?, ?)", packed).lastrowid
-    db.executemany(f"INSERT INTO {_SLOTS} VALUES (?, {pack})", [(number,) for number in slots])
+    db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (pack,))  # of one of this number whose row was lost
+    db.executemany(f"INSERT OR IGNORE INTO {_SLOTS} VALUES (?, {pack})", [(number,) for number in slots])
 
 
 def remove(db: sqlite3.Connection, paths: Sequence[str]) -> int:
@@ -197,26 +225,75 @@ def remove(db: sqlite3.Connection, paths: Sequence[str]) -> int:
     wanted = set(paths)
     removed = 0
     for start in range(0, len(paths), _MANY):
-        for pack in _packs_of(db, paths[start : start + _MANY]):
-            held, packed = db.execute(f"SELECT paths, sizes FROM {_PACKS} WHERE id = ?", (pack,)).fetchone()
-            gone = _gone(db, pack)
-            names = _directory(held, packed)[0]
-            places = [(pack, place) for place, path in enumerate(names) if path in wanted and place not in gone]
+        for number in _packs_of(db, paths[start : start + _MANY]):
+            pack = _Pack(db, number, False, False)
+            names = [path for path, _, _ in pack.items]
+            if not pack.sound:
+                removed += sum(path in wanted for path in names)
+                _dissolve(db, number, names, wanted)
+                continue
+            gone = _gone(db, number)
+            places = [(number, place) for place, path in enumerate(names) if path in wanted and place not in gone]
             db.executemany(f"INSERT INTO {_GONE} VALUES (?, ?)", places)
             removed += len(places)
             if 2 * (len(gone) + len(places)) >= len(names):
-                _dissolve(db, pack, names)
+                _dissolve(db, number, names, wanted)
     return removed
 
 
-def _dissolve(db: sqlite3.Connection, pack: int, names: Sequence[str]) -> None:
-    """Give what is left of a pack rows of its own."""
-    left = _Pack(db, pack, True, True)
-    rows = [(path, left.data[end - size : end], left.stamp) for path, size, end in left.items]
-    db.executemany(f"INSERT INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)", rows)
-    db.execute(f"DELETE FROM {_PACKS} WHERE id = ?", (pack,))
-    db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (pack,))
-    db.executemany(f"DELETE FROM {_SLOTS} WHERE hash = ? AND pack = {pack}", [(number,) for number in set(map(slot, names))])
+def mend(db: Any, number: int) -> tuple[str, int] | None:
+    """Give what is left of a damaged pack rows of its own, and drop it. Its folder and how many items were left; None where all is well."""
+    found = db.execute(f"SELECT folder FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
+    if found is None and _renumber(db, number):
+        return None
+    pack = _Pack(db, number, True, True)
+    names = [path for path, _, _ in pack.items]
+    if pack.sound and not _is_lost(db, number, names):
+        return None
+    return str(found[0]) if found else "", _dissolve(db, number, names)
+
+
+def _is_lost(db: sqlite3.Connection, number: int, names: Sequence[str]) -> bool:
+    """Whether slots are missing that lead to what a pack holds."""
+    return _leading(db, number, names) < set(map(slot, names))
+
+
+def _leading(db: sqlite3.Connection, number: int, names: Sequence[str]) -> set[int]:
+    """The slots that lead from these names to a pack."""
+    slots = set(map(slot, names))
+    return {each for (each,) in among(db, f"SELECT hash FROM {_SLOTS} WHERE pack = {number} AND hash IN", [*slots])}
+
+
+def _renumber(db: sqlite3.Connection, number: int) -> bool:
+    """Give a pack that slots lead to, and that is under another number by damage, its number again; whether there was one."""
+    slots = _slots_of(db, number)
+    for other, held in db.execute(f"SELECT id, paths FROM {_PACKS}"):
+        first = str(held).partition("\n")[0]
+        if is_path(first) and slot(first) in slots and _is_lost(db, other, [first]):
+            db.execute(f"UPDATE {_PACKS} SET id = ? WHERE id = ?", (number, other))
+            return True
+    return False
+
+
+def _dissolve(db: sqlite3.Connection, number: int, names: Iterable[str], without: Container[str] = ()) -> int:
+    """Give what is left of a pack rows of its own; how many."""
+    left = _Pack(db, number, True, True)
+    left.items = list(left.items)
+    slots = _leading(db, number, [path for path, _, _ in left.items]) if left.sound else None
+    rows = [
+        (path, left.data[end - size : end], left.stamp)
+        for path, size, end in left.items
+        if path not in without and (slots is None or slot(path) in slots)  # what none leads to, by damage, is gone for all who asked
+    ]
+    # what has a row already is newer
+    db.executemany(f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) VALUES (?, ?, ?)", rows)
+    db.execute(f"DELETE FROM {_PACKS} WHERE id = ?", (number,))
+    db.execute(f"DELETE FROM {_GONE} WHERE pack = ?", (number,))
+    if left.sound:
+        db.executemany(f"DELETE FROM {_SLOTS} WHERE hash = ? AND pack = {number}", [(each,) for each in set(map(slot, names))])
+    else:
+        db.execute(f"DELETE FROM {_SLOTS} WHERE pack = ?", (number,))
+    return len(rows)
 
 
 def in_prefix(db: sqlite3.Connection, prefix: str) -> list[int]:
@@ -227,18 +304,89 @@ def in_prefix(db: sqlite3.Connection, prefix: str) -> list[int]:
     return [pack for (pack,) in db.execute(below, (prefix, prefix + "/", prefix + "0"))]
 
 
-def listed(db: sqlite3.Connection, pack: int, prefix: str) -> list[str]:
+def listed(db: Any, number: int, prefix: str) -> list[str]:
     """What a listing of the folder `prefix` shows of a pack; nothing where it has been dissolved."""
-    row = db.execute(f"SELECT paths FROM {_PACKS} WHERE id = ?", (pack,)).fetchone()
-    if row is None:
+    if db.execute(f"SELECT 1 FROM {_PACKS} WHERE id = ?", (number,)).fetchone() is None:
         return []
-    gone = _gone(db, pack)
-    return [path for place, path in enumerate(row[0].split("\n")) if place not in gone and in_folder(path, prefix)]
+    pack = _Pack(db, number, False, True)
+    names = [path for path, _, _ in pack.items]
+    if pack.sound and _is_lost(db, number, names[:1]):  # its number is damaged, or was lost with its row
+        db.damaged.update({*_packs_of(db, names), number} - db.given_up)
+    return [path for path in names if in_folder(path, prefix)]
 
 
-def _directory(held: str, packed: bytes) -> tuple[list[str], tuple[int, ...]]:
-    """Paths and sizes of the items of a pack."""
-    return held.split("\n"), struct.unpack(f"<{len(packed) // 2}H", packed)
+_CHECKED = b"\1"
+"""Between the sizes, of two bytes each, and the checksum: a directory without one, from before there were any, has an even length."""
+_CHECK = 5
+_SOON = 1 << 14  # bytes of a directory of which every bit can be tried soon
+_check = crc32
+
+
+class _Directory(NamedTuple):
+    paths: list[str]
+    sizes: tuple[int, ...]
+    intact: bool
+
+
+def _directory(folder: Any, held: Any, packed: Any) -> _Directory | None:
+    """Paths and sizes of the items of a pack; None where it is damaged beyond one flipped bit."""
+    if type(held) is not str or type(folder) is not str or type(packed) is not bytes:
+        return None
+    intact, sizes = True, packed
+    if len(packed) % 2:
+        sizes, check = packed[:-_CHECK], int.from_bytes(packed[-4:], "little")
+        content = f"{folder}\n{held}".encode("utf-8", "surrogateescape") + sizes
+        found = _check(content)
+        intact = found == check
+        if not intact and (found ^ check).bit_count() > 1:
+            mended = _with_one_bit(content, check)
+            if mended is None:
+                return None
+            names, sizes = mended[: len(content) - len(sizes)], mended[len(content) - len(sizes) :]
+            held = names.decode("utf-8", "surrogateescape")[len(folder) + 1 :]
+    paths = held.split("\n")
+    return _Directory(paths, struct.unpack(f"<{len(sizes) // 2}H", sizes), intact) if 2 * len(paths) == len(sizes) else None
+
+
+def _holds(data: Any, known: _Directory) -> bool:
+    return type(data) is bytes and len(data) == sum(known.sizes)
+
+
+def _with_one_bit(content: bytes, check: int) -> bytes | None:
+    """`content` with that bit changed which makes it what `check` is of."""
+    trial = bytearray(content if len(content) <= _SOON else b"")
+    for place in range(len(trial)):
+        for bit in range(8):
+            trial[place] ^= 1 << bit
+            if _check(trial) == check:
+                return bytes(trial)
+            trial[place] ^= 1 << bit
+    return None
+
+
+def _salvaged(db: sqlite3.Connection, number: int) -> tuple[Any, _Directory]:
+    """The row of a damaged pack, and its paths and sizes, as far as they can belong together."""
+    nothing = ("", "", b"", 0, b"")
+    row: Any = db.execute(f"SELECT folder, paths, sizes, stamp, data FROM {_PACKS} WHERE id = ?", (number,)).fetchone() or nothing
+    if type(row[1]) is str and type(row[2]) is bytes:
+        packed = row[2][:-_CHECK] if len(row[2]) % 2 else row[2]
+        known = _Directory(row[1].split("\n"), struct.unpack(f"<{len(packed) // 2}H", packed), False)
+        if len(known.paths) == len(known.sizes) and _holds(row[4], known):
+            return row, known
+    return nothing, _Directory([], (), False)
+
+
+def _slots_of(db: sqlite3.Connection, number: int) -> set[int]:
+    return {each for (each,) in db.execute(f"SELECT hash FROM {_SLOTS} WHERE pack = ?", (number,))}
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` may be that of an item."""
+    try:
+        check_path(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _gone(db: sqlite3.Connection, pack: int) -> set[int]:

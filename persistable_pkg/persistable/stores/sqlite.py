@@ -13,18 +13,19 @@ import os
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
-from urllib.parse import quote
 
-from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores import packs
-from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.connection import Connection, Database, Foreign, Snapshot, Transaction, place_of, size_of
 from persistable.stores.packs import IN_SLOTS, ITEMS
 
 _T = TypeVar("_T")
@@ -41,15 +42,13 @@ _STAT = f"SELECT length(data), stamp FROM {ITEMS} WHERE path = ?"
 _DELETE = f"DELETE FROM {ITEMS} WHERE path = ?"
 _LIST = f"SELECT path FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
 _DOUBTFUL = 100_000_000  # bytes; from here on it is worth asking how many SQLite takes
-_PAGE = 8192  # bytes; a pack takes half as many as of the usual ones
-_WAL = 4000  # pages that gather before they are brought into the file, which waits for the disk
 _SPOOL = 8 << 20  # bytes of a write kept in memory
 _PIECE = 1 << 20
 _LAST = "\U0010ffff" * 64  # after every name
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-# connections of a process this one was forked from: never used, and never closed, as that could take the parent's locks away
-_inherited: list[sqlite3.Connection] = []
+_UNCHANGING = "ro&immutable=1"
+_OFTEN = 64  # writes of a connection between two looks at the length of the log
 
 
 class SQLiteStore(BaseStore):
@@ -89,7 +88,7 @@ class SQLiteStore(BaseStore):
 
     def _reset(self) -> None:
         self._mine = threading.local()
-        self._open: list[_Connection] = []
+        self._open: list[Connection] = []
 
     # --- reading
 
@@ -97,7 +96,7 @@ class SQLiteStore(BaseStore):
         row = self._row(_GET, path, True)
         if row is None:
             raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
-        return cast(bytes, row[0])
+        return row[0] if type(row[0]) is bytes else _as_bytes(row[0])
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         return self._rows_of("path, data", paths, partial(packs.find, whole=True))
@@ -121,28 +120,30 @@ class SQLiteStore(BaseStore):
         """What `query` finds of `path`, or what a pack has: its bytes, or size and stamp; None where nothing is."""
         check_path(path)
 
-        def look(db: sqlite3.Connection) -> Any:
+        def look(db: Database) -> Any:
             if not _packed(db, path):
                 return db.execute(query, (path,)).fetchone()
-            with _Snapshot(db):
+            with Snapshot(db):
                 found = packs.find(db, [path], whole).get(path)
                 row = db.execute(query, (path,)).fetchone() if found is None else None
             return row if found is None else (found,) if whole else found
 
-        return self._do(look, path)
+        row = self._do(look, path)
+        return None if row is None or row[0] is None else row  # only damage makes bytes to be none
 
-    def _rows_of(
-        self, columns: str, paths: Iterable[str], find: Callable[[sqlite3.Connection, Sequence[str]], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _rows_of(self, columns: str, paths: Iterable[str], find: Callable[[Database, Sequence[str]], dict[str, Any]]) -> dict[str, Any]:
         """What there is of `paths`, in one call however many there are; `find` looks in the packs, first."""
         wanted = check_paths(dict.fromkeys(paths))
 
-        def look(db: sqlite3.Connection) -> dict[str, Any]:
-            with _Snapshot(db):
+        def look(db: Database) -> dict[str, Any]:
+            with Snapshot(db):
                 found = find(db, wanted)
                 rest = [path for path in wanted if path not in found] if found else wanted
                 rows = packs.among(db, f"SELECT {columns} FROM {ITEMS} WHERE path IN", rest)
-                found.update((row[0], row[1] if len(row) == 2 else row[1:]) for row in rows)
+                if columns == "path, data":
+                    found.update((path, data if type(data) is bytes else _as_bytes(data)) for path, data in rows)
+                else:
+                    found.update((row[0], row[1:]) for row in rows if row[1] is not None)
             return found
 
         return (self._do(look, wanted[0]) or {}) if wanted else {}
@@ -155,15 +156,15 @@ class SQLiteStore(BaseStore):
 
     def _walk(self, prefix: str) -> Iterator[str]:
         for pack in self._do(lambda db: packs.in_prefix(db, prefix), prefix) or ():  # first: what leaves a pack goes into a row
-            yield from self._do(partial(packs.listed, pack=pack, prefix=prefix), prefix) or ()
+            yield from self._do(partial(packs.listed, number=pack, prefix=prefix), prefix) or ()
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
             start: str | None = first
             while start is not None:  # by pages: no query stays open while the caller works
                 page = self._page(start, last)
-                yield from page
-                start = page[-1] + "\0" if page else None
+                yield from page if _are_paths(page) else filter(packs.is_path, page)
+                start = max(page) + "\0" if page and max(page) >= start else None  # damaged, they may not be in order
 
     def _page(self, first: str, last: str) -> tuple[str, ...]:
         rows = self._do(lambda db: db.execute(_LIST, (first, last)).fetchall(), first)
@@ -174,9 +175,9 @@ class SQLiteStore(BaseStore):
     def put(self, path: str, data: Bytes) -> None:
         row = self._rows({path: data})[0]
 
-        def store(db: sqlite3.Connection) -> None:
+        def store(db: Database) -> None:
             if db.execute(_PUT_ALONE, (*row, packs.slot(path))).rowcount != 1:
-                with _Transaction(db):
+                with Transaction(db):
                     packs.remove(db, [path])
                     db.execute(_PUT, row)
 
@@ -195,8 +196,8 @@ class SQLiteStore(BaseStore):
         first = rows[0][0] if rows else gone[0] if gone else ""
         apart = items.keys().isdisjoint(gone)
 
-        def store(db: sqlite3.Connection) -> None:
-            with _Transaction(db):
+        def store(db: Database) -> None:
+            with Transaction(db):
                 if apart:  # first what goes: then there is less to look at
                     _delete(db, gone)
                 alone = packs.add(db, rows)
@@ -220,8 +221,8 @@ class SQLiteStore(BaseStore):
         rows = self._rows(items)
         paths = [row[0] for row in rows]
 
-        def store(db: sqlite3.Connection) -> tuple[set[str], set[str]]:
-            with _Transaction(db):
+        def store(db: Database) -> tuple[set[str], set[str]]:
+            with Transaction(db):
                 bare = set(packs.bare(db, paths)) if told else set[str]()
                 doubtful = [path for path in paths if path not in bare]
                 there = packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()
@@ -246,10 +247,10 @@ class SQLiteStore(BaseStore):
     def create(self, path: str, data: Bytes) -> bool:
         row = self._rows({path: data})[0]
 
-        def store(db: sqlite3.Connection) -> bool:
+        def store(db: Database) -> bool:
             if db.execute(_CREATE_ALONE, (*row, packs.slot(path))).rowcount == 1:
                 return True
-            with _Transaction(db):
+            with Transaction(db):
                 return not packs.find(db, [path], False) and db.execute(_CREATE, row).rowcount == 1
 
         return bool(self._do(store, path, make=True))
@@ -261,13 +262,15 @@ class SQLiteStore(BaseStore):
         """Put what `file` holds without a second copy in memory."""
         self._check_size(path, size)
 
-        def store(db: sqlite3.Connection) -> None:
-            with _Transaction(db):
+        def store(db: Database) -> None:
+            with Transaction(db):
                 packs.remove(db, [path])
                 db.execute(_PUT.replace("(?, ?, ?)", "(?, zeroblob(?), ?)"), (path, size, _stamp()))
-                row = db.execute(f"SELECT rowid FROM {ITEMS} WHERE path = ?", (path,)).fetchone()[0]
+                row = db.execute(f"SELECT rowid FROM {ITEMS} WHERE path = ?", (path,)).fetchone()
+                if row is None:
+                    raise sqlite3.DatabaseError("a row that was just inserted is not found")
                 file.seek(0)
-                with db.blobopen(ITEMS, "data", row) as blob:
+                with db.blobopen(ITEMS, "data", row[0]) as blob:
                     while piece := file.read(_PIECE):
                         blob.write(piece)
 
@@ -276,19 +279,19 @@ class SQLiteStore(BaseStore):
     def delete(self, path: str) -> bool:
         check_path(path)
 
-        def remove(db: sqlite3.Connection) -> bool:
+        def remove(db: Database) -> bool:
             if not _packed(db, path):
                 return db.execute(_DELETE, (path,)).rowcount > 0
-            with _Transaction(db):
+            with Transaction(db):
                 return _delete(db, [path])
 
         return bool(self._do(remove, path))
 
     def close(self) -> None:
         for held in self._open[:]:
-            if held.process == os.getpid():
-                with held.lock:
-                    held.close()
+            with held.lock:
+                held.close()
+            with suppress(ValueError):
                 self._open.remove(held)
 
     def _check_size(self, path: str, size: int) -> None:
@@ -300,23 +303,40 @@ class SQLiteStore(BaseStore):
 
     # --- connections
 
-    def _do(self, work: Callable[[sqlite3.Connection], _T], path: str, make: bool = False) -> _T | None:
+    def _do(self, work: Callable[[Database], _T], path: str, make: bool = False) -> _T | None:
         """`work` on this thread's connection, again where another writer was in the way; None where there is no file to read."""
         deadline = 0.0
+        mended = False
         while True:
             try:
                 held = self._connection(make)
                 if held is None:
                     return None
                 with held.lock:
-                    if held.db is None:
+                    db = held.db
+                    if db is None:
                         continue  # closed by another thread just now
-                    return work(held.db)
+                    db.looks = 0
+                    result = work(db)
+                    if held.mode == _UNCHANGING and not self._is_unchanged(held):
+                        held.close()  # what was read may be half of one state and half of the next
+                        continue
+                    if db.damaged:
+                        self._mend(db)
+                    if make:
+                        held.writes += 1
+                        if held.writes % _OFTEN == 0:
+                            held.shorten()
+                return result
             except sqlite3.Error as error:
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code == sqlite3.SQLITE_ERROR and not make and "no such table: persistable_" in str(error):
+                code = getattr(error, "sqlite_errorcode", 0)
+                if code == sqlite3.SQLITE_CORRUPT_INDEX and not mended:
+                    mended = True
+                    self._index_again(path)
+                    continue
+                if code & 0xFF == sqlite3.SQLITE_ERROR and not make and "no such table: persistable_" in str(error):
                     return None  # a database nobody has written to yet
-                if code not in _BUSY:
+                if code & 0xFF not in _BUSY:
                     self._fail(error, path, make)
                 # the busy handler has waited already where SQLite lets it; switching to WAL and recovery it does not
                 deadline = deadline or time.monotonic() + self.timeout
@@ -324,8 +344,40 @@ class SQLiteStore(BaseStore):
                     self._fail(error, path, make)
                 time.sleep(0.005)
 
-    def _connection(self, make: bool) -> _Connection | None:
-        held: _Connection | None = getattr(self._mine, "held", None)
+    def _mend(self, db: Database) -> None:
+        """Drop the packs that were found damaged; what can be told of them goes into rows. Where nothing may be written they stay."""
+        numbers, db.damaged = db.damaged, set()
+        dropped: list[tuple[str, int]] = []
+        try:
+            with Transaction(db):
+                for number in numbers:
+                    found = packs.mend(db, number)
+                    if found is not None:
+                        dropped.append(found)
+        except sqlite3.Error:
+            db.given_up |= numbers
+            dropped = []
+        db.damaged.clear()
+        for folder, left in dropped:
+            warnings.warn(
+                f"a pack of small items of {folder or 'a folder'} in {self.file} was damaged; {left} of them could be kept, "
+                "others are absent now and are generated again when they are asked for. See whether the disk is sound",
+                CorruptPayloadWarning,
+                stacklevel=4,
+            )
+
+    def _index_again(self, path: str) -> None:
+        """Make the indexes anew, as one is not that of its table."""
+        with suppress(sqlite3.Error):
+            held = self._connection(make=True)
+            if held is not None:
+                with held.lock:
+                    if held.db is not None:
+                        for table in packs.TABLES:
+                            held.db.execute(f"REINDEX {table}")
+
+    def _connection(self, make: bool) -> Connection | None:
+        held: Connection | None = getattr(self._mine, "held", None)
         try:
             found = os.stat(self.file)
         except FileNotFoundError:
@@ -334,8 +386,8 @@ class SQLiteStore(BaseStore):
         except OSError as error:
             self._unreachable(error, make)
         else:
-            if held is not None and held.db is not None and held.process == os.getpid():
-                if held.place == _place(found, held.mode) and (held.mode == "rwc" or not make):
+            if held is not None and held.db is not None:
+                if held.place == place_of(found, held.mode) and (held.mode == "rwc" or not make):
                     return held
                 with held.lock:  # the file was replaced, or was opened for reading only
                     held.close()
@@ -344,53 +396,42 @@ class SQLiteStore(BaseStore):
         self._open.append(held)
         return held
 
-    def _connect(self, make: bool) -> _Connection:
+    def _connect(self, make: bool) -> Connection:
         if make:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
             except OSError as error:
                 self._unreachable(error, make)
-        modes = ["rwc"] if make else ["rw", "ro"]
-        if not make and not os.path.exists(self.file + "-wal"):
-            # on a medium or in a folder where nothing may be written, SQLite reads WAL files only if told that nobody writes
-            modes.append("ro&immutable=1")
+        modes = ["rwc"] if make else self._modes_to_read()
         for mode in modes:
             try:
-                return self._connect_as(mode)
+                return Connection(self.file, mode, self.timeout)
             except sqlite3.Error as error:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
                 if mode == modes[-1] or code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                     raise
+            except OSError as error:
+                self._unreachable(error, make)
         raise AssertionError("no mode left")
 
-    def _connect_as(self, mode: str) -> _Connection:
-        uri = f"file:{quote(self.file.replace(os.sep, '/'))}?mode={mode}"
-        db = sqlite3.connect(uri, uri=True, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+    def _modes_to_read(self) -> Sequence[str]:
+        # who may not write the file must not leave a log or an index of it that the others cannot write: then nothing is made.
+        # On a medium or in a folder where nothing may be written, SQLite reads WAL files only if told that nobody writes
+        logged = os.path.exists(self.file + "-wal")
+        if os.access(self.file, os.W_OK):
+            return ["rw", "ro"] if logged else ["rw", "ro", _UNCHANGING]
+        return ["ro&readonly_shm=1", "ro"] if logged else [_UNCHANGING]
+
+    def _is_unchanged(self, held: Connection) -> bool:
         try:
-            if mode[:2] == "rw":
-                db.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; others keep theirs
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = NORMAL")
-                db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
-                if mode == "rwc" or _is_older(db):
-                    for statement in packs.SCHEMA:
-                        db.execute(statement)
-            db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-            place = _place(os.stat(self.file), mode)
-        except BaseException:
-            db.close()
-            raise
-        return _Connection(db, place, mode)
+            return held.place == place_of(os.stat(self.file), held.mode) and not os.path.exists(self.file + "-wal")
+        except OSError:
+            return False
 
     def _sweep(self) -> None:
-        """Close what belonged to threads that ended; keep what belongs to the process this one was forked from."""
+        """Close what belonged to threads that ended."""
         for held in self._open[:]:
-            if held.process != os.getpid():
-                if held.db is not None:
-                    _inherited.append(held.db)
-                with suppress(ValueError):
-                    self._open.remove(held)
-            elif held.db is None or not held.thread.is_alive():
+            if held.db is None or not held.thread.is_alive():
                 with held.lock:
                     held.close()
                 with suppress(ValueError):  # another thread sweeps as well
@@ -400,7 +441,7 @@ class SQLiteStore(BaseStore):
 
     def _unreachable(self, error: OSError, make: bool) -> NoReturn:
         about = {"url": self.url, "path": ""}
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise StoreFull(f"no room for {self.file} ({error.strerror}); free some space, then try again", **about) from error
         if make and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             message = f"{self.file} cannot be made by this user ({error.strerror}); ask for write permission, or use another store"
@@ -410,6 +451,15 @@ class SQLiteStore(BaseStore):
     def _fail(self, error: sqlite3.Error, path: str, make: bool) -> NoReturn:
         about = {"url": self.url, "path": path}
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, Foreign):
+            raise StoreError(
+                f"{self.file} is damaged, or was not made by this library: {error}. Restore a copy, or move the file away: "
+                "what was in it is then generated again",
+                **about,
+            ) from error
+        if code == sqlite3.SQLITE_INTERRUPT:
+            message = f"{self.file} is damaged, or was made so that reading it never ends; restore a copy, or move the file away"
+            raise StoreError(message, **about) from error
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._is_full()):
             raise StoreFull(f"no room in {self.file} for {path} ({error}); free some space, then try again", **about) from error
         if code in _BUSY:
@@ -423,66 +473,33 @@ class SQLiteStore(BaseStore):
         if code == sqlite3.SQLITE_NOTADB:
             raise StoreError(f"{self.file} is not an SQLite database ({error}); choose another file", **about) from error
         if code == sqlite3.SQLITE_CORRUPT:
-            message = f"{self.file} is damaged ({error}); restore a copy, or save what can be read with `sqlite3 FILE .recover`"
+            message = (
+                f"{self.file} is damaged ({error}); restore a copy, save what can be read with `persistable cp` or "
+                "`sqlite3 FILE .recover`, or move the file away: what was in it is then generated again"
+            )
             raise StoreError(message, **about) from error
         raise StoreError(f"{self.file} failed at {path}: {error}", **about) from error
 
     def _is_full(self) -> bool:
-        found = os.statvfs(os.path.dirname(self.file)) if hasattr(os, "statvfs") else None
-        return found is not None and found.f_bavail * found.f_frsize < 65536
+        """Whether it is for want of room that the disk failed: SQLite knows of no quotas and limits."""
+        folder = os.path.dirname(self.file)
+        found = os.statvfs(folder) if hasattr(os, "statvfs") else None
+        if found is not None and found.f_bavail * found.f_frsize < 65536:
+            return True
+        try:
+            import resource
 
-
-class _Connection:
-    """A connection of one thread of one process. The lock is for `close`, which another thread may call."""
-
-    def __init__(self, db: sqlite3.Connection, place: tuple[int, ...], mode: str) -> None:
-        self.db: sqlite3.Connection | None = db
-        self.place = place
-        self.mode = mode
-        self.process = os.getpid()
-        self.thread = threading.current_thread()
-        self.lock = threading.Lock()
-
-    def close(self) -> None:
-        db, self.db = self.db, None
-        if db is not None:
-            db.close()
-
-
-class _Snapshot:
-    """Several queries that see the same state."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN")
-
-    def __exit__(self, *_: object) -> None:
-        if self._db.in_transaction:  # an error may have ended it
-            self._db.execute("COMMIT")
-
-
-class _Transaction:
-    """All or nothing, asking for the write lock first: a reader that turns writer would fail instead of waiting."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            try:
-                self._db.execute("COMMIT")
-                return
-            except sqlite3.Error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+            if limit != resource.RLIM_INFINITY and max(map(size_of, (self.file, self.file + "-wal"))) + (1 << 20) > limit:
+                return True
+        except ImportError:
+            pass
+        try:
+            with TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(1 << 18))
+        except OSError as error:
+            return error.errno in FULL
+        return False
 
 
 class _Write:
@@ -506,6 +523,13 @@ class _Write:
                     self._store.put(self._path, file.read())
                 else:
                     self._store.put_file(self._path, file, size)
+            elif isinstance(error, OSError) and error.errno in FULL and not isinstance(error, StoreError):
+                raise StoreFull(
+                    f"no room among temporary files in {gettempdir()} for {self._path} on its way into {self._store.file} "
+                    f"({error.strerror}); free some space, or name another folder by $TMPDIR",
+                    url=self._store.url,
+                    path=self._path,
+                ) from error
         finally:
             file.really_close()
 
@@ -518,17 +542,6 @@ class _Spool(SpooledTemporaryFile[bytes]):
 
     def really_close(self) -> None:
         super().close()
-
-
-def _place(found: os.stat_result, mode: str) -> tuple[int, ...]:
-    # a connection that was told that nobody writes does not notice when somebody does
-    return (found.st_dev, found.st_ino, found.st_mtime_ns) if "immutable" in mode else (found.st_dev, found.st_ino)
-
-
-def _is_older(db: sqlite3.Connection) -> bool:
-    """Whether it is from before there were packs."""
-    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'persistable_%'")}
-    return bool(names) and not names.issuperset(packs.TABLES)
 
 
 def _packed(db: sqlite3.Connection, path: str) -> bool:
@@ -544,6 +557,19 @@ def _delete(db: sqlite3.Connection, paths: Sequence[str]) -> bool:
     """Delete these paths, wherever they are; whether there was anything."""
     rows = db.executemany(_DELETE, [(path,) for path in paths]).rowcount
     return rows == len(paths) or packs.remove(db, paths) + rows > 0
+
+
+def _as_bytes(damaged: Any) -> bytes:
+    """Something else than a blob, which only damage makes of one."""
+    return str(damaged).encode("utf-8", "surrogateescape")
+
+
+def _are_paths(names: Sequence[str]) -> bool:
+    try:
+        check_paths(names)
+    except ValueError:
+        return False
+    return True
 
 
 def _stamp() -> int:
