@@ -100,7 +100,7 @@ class Authored(Generic[PayloadT]):
 
         Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
         """
-        if self._generation is not None:
+        if self._generation is not None and not self._generation.over:
             return self._generation.gatherer().keys
         from persistable.following import committed
 
@@ -111,7 +111,7 @@ class Authored(Generic[PayloadT]):
         self._running("progress").progress(done, total)
 
     def _running(self, what: str) -> Generation:
-        if self._generation is None:
+        if self._generation is None or self._generation.over:
             raise RuntimeError(
                 f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
             )

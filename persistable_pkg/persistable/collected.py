@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, KeysView, Mapping
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 from zlib import crc32
 
 from blake3 import blake3
@@ -18,6 +18,7 @@ from persistable import payload
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadNotFound, UnknownMember
 from persistable.fileio.base import FileIO
 from persistable.key import Key
+from persistable.originals import Original
 from persistable.params.building import nearest
 from persistable.record import FileFact, Record
 from persistable.stores.base import Store, check_path, stat_many
@@ -233,8 +234,9 @@ class Collected(Mapping[Any, T], Generic[T]):
     """
 
     __slots__ = ("_entries", "_held", "_source")
+    _is_shared: ClassVar[bool] = True
 
-    def __init__(self, source: Source | None, entries: dict[Any, Entry], held: dict[Any, T] | None = None) -> None:
+    def __init__(self, source: Source | None, entries: dict[Any, Entry], held: dict[Any, Original] | None = None) -> None:
         self._source = source
         self._entries = entries
         self._held = held
@@ -242,11 +244,12 @@ class Collected(Mapping[Any, T], Generic[T]):
     @classmethod
     def of(cls, items: Mapping[Any, T]) -> Collected[T]:
         """One whose items are in memory: what is not persisted has this."""
-        return cls(None, {}, {checked(key): value for key, value in items.items()})
+        return cls(None, {}, {checked(key): Original(value, key) for key, value in items.items()})
 
     def __getitem__(self, key: Any) -> T:
         if self._held is not None and key in self._held:
-            return self._held[key]
+            held: T = self._held[key].copy(writable=True)
+            return held
         entry = self._entries.get(key)
         if entry is None:
             self._unknown(key)

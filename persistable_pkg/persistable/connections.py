@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from persistable import generation
 from persistable.params.canonical import register_params
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 class Connection(Generic[T]):
     """What `connection` returns: how to open something, not the thing itself. Pickles; is no part of any identity but that it is one."""
+
+    _is_shared: ClassVar[bool] = True
 
     def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._how = (factory, args, kwargs)

@@ -22,6 +22,7 @@ from persistable.errors import (
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
+from persistable.originals import private
 from persistable.params.building import replaced
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
@@ -102,6 +103,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
     _open: tuple[str, ...] = ()
     _to: str | None = None
+    _reader: generation.Generation | None = None
+    """The running generation that this is upstream of, and which reads its payload."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -268,6 +271,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     @property
     def payload(self) -> PayloadT:
         """The payload: held, else loaded, else generated. Safe to ask for from many threads."""
+        reader = self._reader
+        if reader is not None and not reader.over:
+            given: PayloadT = reader.input(self)
+            return given
         running = generation.current.get()
         if running is not None and running.node is not self and self.key in running.upstream_keys:
             payload: PayloadT = running.input(self)
@@ -288,6 +295,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """
         self._check_params()
         payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
+        if not (persist and self._persisted):
+            payload = private(payload)
         self._payload = ABSENT if payload is generation.UNREAD else payload
         self._call_hook("_post_generate", untracked_payload_params)
         return self
@@ -571,6 +580,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
         state.pop("_makers", None)  # found again where it is needed
+        state.pop("_reader", None)
         return state
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from persistable import code, holdings, payload, unsealed
 from persistable.collected import Collected, Entry, checked, folder_of, index_of, stem
 from persistable.errors import DuplicateItem, PayloadNotRepresentable, StaleCodeWarning
 from persistable.fileio.base import FileIO
+from persistable.originals import Original
 from persistable.record import Record
 from persistable.stores.base import Store
 
@@ -146,13 +147,13 @@ class Gatherer:
             self._begun = unsealed.begin(self._store, self._place, self._generation.token, self._generation.code)
         return self._begun
 
-    def _held(self, items: Iterator[Any]) -> dict[Any, Any]:
-        held: dict[Any, Any] = {}
+    def _held(self, items: Iterator[Any]) -> dict[Any, Original]:
+        held: dict[Any, Original] = {}
         for item in items:
             key, value = _parted(item, self._generation.node._format)
             if type(item) is not ByContent and key in held:
                 raise self._duplicate(key)
-            held[key] = value
+            held[key] = Original(value, key)
             self._entries[key] = Entry(key, ())
         return held
 

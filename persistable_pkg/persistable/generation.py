@@ -6,8 +6,10 @@ Everything here works on a node in a given store; `Persistable` is the surface o
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
@@ -15,12 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from persistable import appending, claims, code, collected, events, gathering, origin, payload, unsealed
+from persistable.authoring import author_of, taken_over
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
     PayloadCorrupted,
     PayloadNotFound,
-    StoreError,
     UpstreamFailed,
 )
 from persistable.fileio.base import FileIO
@@ -38,6 +40,7 @@ from persistable.holdings import (
     say_stale,
 )
 from persistable.key import Key, Place, Placed
+from persistable.originals import Original, private, refuse_iterator
 from persistable.record import (
     FAILED_SUFFIX,
     SUFFIX,
@@ -82,6 +85,10 @@ class Generation:
     ) -> None:
         self.node = node
         self.store = store
+        self.over = False
+        """Whether it has ended: nothing that its author kept finds anything here then."""
+        self._author: Any = None
+        self._facts: dict[str, Any] | None = None
         self.into: Any = store if into is None else into
         """What is written to: the store, or what keeps changes to it for a moment, see `perform_into`."""
         self.claim = claim
@@ -97,6 +104,8 @@ class Generation:
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
+        self._lock = threading.RLock()
+        self._loading: dict[Key, threading.RLock] = {}
         self._rng: Any = None
         self._scratch: Path | None = None
         self._allocated: payload.Allocated | None = None
@@ -109,11 +118,22 @@ class Generation:
     def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
-        self.node._generation = self
 
     def __exit__(self, *_: object) -> None:
-        self.node._generation = None
         current.reset(self._outer)
+
+    @property
+    def author(self) -> Any:
+        """The node as its own code sees it."""
+        if self._author is None:
+            self._author, self._facts = author_of(self.node, self)
+        return self._author
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of the node itself: as it was when this began, should anything of it change while its own code runs."""
+        facts: dict[str, Any] = self.node._facts() if self._facts is None else self._facts
+        self._facts = facts
+        return facts
 
     def seconds(self) -> float:
         """Since it began."""
@@ -121,10 +141,15 @@ class Generation:
 
     def input(self, node: Any) -> Any:
         """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
-        if node.key not in self._inputs:
-            twin = node._twin(node._store or self.store)
-            self._inputs[node.key], _ = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)
-        found = self._inputs[node.key]
+        found = self._inputs.get(node.key, UNREAD)
+        if found is UNREAD or type(found) is Original:
+            with self._loading.setdefault(node.key, threading.RLock()):  # threads of the author's may ask for several at once
+                found = self._inputs.get(node.key, UNREAD)
+                if type(found) is Original:
+                    found = self._inputs[node.key] = found.copy(taker=self.node.place)
+                elif found is UNREAD:
+                    twin = node._twin(node._store or self.store)
+                    found = self._inputs[node.key] = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
@@ -134,16 +159,20 @@ class Generation:
         if self._rng is None:
             from numpy.random import PCG64, Generator, SeedSequence
 
-            self._rng = Generator(PCG64(SeedSequence(int(self.node.key.digest, 16))))
+            with self._lock:
+                if self._rng is None:
+                    self._rng = Generator(PCG64(SeedSequence(int(self.node.key.digest, 16))))
         return self._rng
 
     def scratch(self) -> Path:
         """A private folder that outlives a killed or failed attempt and goes with the commit."""
-        if self._scratch is None:
-            self._scratch = scratch_folder(self.store, self.node.place)
-            if self.claim is None:  # then nothing keeps others from generating the same at the same time
-                self._scratch /= f"unclaimed-{os.urandom(4).hex()}"
-            self._scratch.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if self._scratch is None:
+                folder = scratch_folder(self.store, self.node.place)
+                if self.claim is None:  # then nothing keeps others from generating the same at the same time
+                    folder /= f"unclaimed-{os.urandom(4).hex()}"
+                folder.mkdir(parents=True, exist_ok=True)
+                self._scratch = folder
         return self._scratch
 
     def allocate(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
@@ -164,15 +193,17 @@ class Generation:
 
     def gatherer(self) -> gathering.Gatherer:
         """What collects the items of a function that yields them."""
-        if self._gatherer is None:
-            self._gatherer = gathering.Gatherer(self)
+        with self._lock:
+            if self._gatherer is None:
+                self._gatherer = gathering.Gatherer(self)
         return self._gatherer
 
     def appender(self) -> appending.Appender:
         """What the payload is appended to."""
-        if self._appender is None:
-            io = self.io if self.claim is not None else self.node._format()
-            self._appender = appending.Appender(self, io, self.scratch() / "appended")
+        with self._lock:
+            if self._appender is None:
+                io = self.io if self.claim is not None else self.node._format()
+                self._appender = appending.Appender(self, io, self.scratch() / "appended")
         return self._appender
 
     def whole(self, result: Any) -> Any:
@@ -196,12 +227,14 @@ class Generation:
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
-        if self._attached is None:
-            self._attached = kind()
+        with self._lock:
+            if self._attached is None:
+                self._attached = kind()
         return self._attached
 
     def close(self, committed: bool) -> None:
         """Remove what is not needed any more."""
+        self.over = True
         if self._attached is not None:
             self._attached.close()
         if self._allocated is not None:
@@ -262,7 +295,7 @@ def load_or_generate(
     if node._external:
         return node._call_hook("_generate_payload", untracked), True
     if not node._persisted:
-        return generate(node, store, untracked, writable=writable), False
+        return private(generate(node, store, untracked, writable=writable), writable), False
     if "_is_leaf" in node.__dict__:
         loaded = _load_leaf(node, store)
         if used is not None:
@@ -389,28 +422,47 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
     if node._needs != "all":
         return _whatever_comes(node, store)
+    missing = _missing(node, store)
+    users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
     given: dict[Key, Any] = {}
+    for each, where in missing:
+        twin = each._twin(where)
+        own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
+        if each._persisted:
+            generate(twin, where, {}, seen=(None,), writable=False, read=False, given=own if each._needs == "all" else None, looked=True)
+        else:
+            own = own if each._needs == "all" else _whatever_comes(each, where)
+            given[each.key] = Original(_perform(twin, where, None, {}, own, False), each.key)
+        for key in own:
+            users[key] -= 1
+            if not users[key]:
+                given.pop(key, None)  # the last that needs it has had it
+    return given
+
+
+def _taken_by(node: Any) -> list[Any]:
+    """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
+    return list({upstream.key: upstream for upstream in node._upstream.values()}.values()) if node._needs == "all" else []
+
+
+def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
+    """What must be generated before `node` is, each with its store, in an order in which that can be done."""
+    found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
-    stack = [(upstream, upstream._store or store, False) for upstream in node.upstream.values()]
+    stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
     while stack:
         node, where, ready = stack.pop()
         if node.key in done:
             continue
-        if ready:
+        if ready or node._external or (node._persisted and is_there(where, node.place)):
             done.add(node.key)
-            twin = node._twin(where)
-            if node._persisted:
-                generate(twin, where, {}, seen=(None,), writable=False, read=False, looked=True)
-            else:
-                own = given if node._needs == "all" else _whatever_comes(node, where)
-                given[node.key] = _perform(twin, where, None, {}, own, False)
-        elif node._external or (node._persisted and is_there(where, node.place)):
-            done.add(node.key)
+            if ready:
+                found.append((node, where))
         else:
             stack.append((node, where, True))
             if node._needs == "all":
-                stack.extend((upstream, upstream._store or where, False) for upstream in node.upstream.values())
-    return given
+                stack.extend((upstream, upstream._store or where, False) for upstream in node._upstream.values())
+    return found
 
 
 def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
@@ -457,7 +509,10 @@ def _perform(
     """One attempt; `old` is what it will replace."""
     failure = find_failure(store, node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
-    return _attempt(generation, untracked, failure, writable, old)
+    try:
+        return _attempt(generation, untracked, failure, writable, old)
+    finally:
+        taken_over(node, generation.author)
 
 
 def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
@@ -465,7 +520,7 @@ def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure
     node._check_params()
     if events.listened(node.logger):
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
-    return conclude(generation, partial(node._call_hook, "_generate_payload", untracked), failure, writable, old)
+    return conclude(generation, partial(generation.author._call_hook, "_generate_payload", untracked), failure, writable, old)
 
 
 def conclude(
@@ -480,8 +535,9 @@ def conclude(
             if claim is None and isinstance(result, payload.InFile):
                 result = result.load(node._format())
             if not isinstance(result, payload.InFile):  # else once it can be read, before its commit
-                node._validate_payload(result)
+                generation.author._validate_payload(result)
         if claim is None:
+            refuse_iterator(result, node.key)
             committed = True  # there will be none: nothing is left in the scratch folder
             return result
         result = _commit(generation, result, failure, writable, old)
@@ -518,7 +574,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         again = _opened(node, store, record) if unread else _read_back(node, store, record, written, writable)
         if in_file and not unread:
             with generation:
-                node._validate_payload(again)
+                generation.author._validate_payload(again)
         generation.claim.confirm(place.key)
         store.put(place.path + SUFFIX, record.to_bytes())
     except BaseException:
@@ -577,13 +633,21 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     if not recorded or isinstance(error, ClaimLost):
         return
     try:
-        record_failure(node, generation.store, error, generation.attempt, generation.started, generation.seconds(), generation.notes)
-    except StoreError as second:
+        took, params = generation.seconds(), generation.facts()["params"]
+        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params)
+    except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
         error.add_note(f"and the failure could not be recorded: {second}")
 
 
 def record_failure(
-    node: Any, store: Store, error: BaseException, attempt: int, started: float, seconds: float, notes: dict[str, Any] | None = None
+    node: Any,
+    store: Store,
+    error: BaseException,
+    attempt: int,
+    started: float,
+    seconds: float,
+    notes: dict[str, Any] | None = None,
+    params: Any = None,
 ) -> None:
     """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
     import traceback
@@ -594,7 +658,7 @@ def record_failure(
         message=redact(str(error)),
         traceback=redact("".join(traceback.format_exception(error))),
         attempt=attempt,
-        params=node._facts()["params"],
+        params=params if params is not None else node._facts()["params"],
         host=host_name(),
         started=started,
         seconds=seconds,

@@ -26,7 +26,7 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     details = _details(generation.made, generation.started, generation.seconds(), generation.attempt)
     if generation.notes:
         details["notes"] = generation.notes
-    details.update(node._facts())
+    details.update(generation.facts())
     made_from = origin.origin_of(node, generation.store, generation.used)
     fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
     if made_from is not None:

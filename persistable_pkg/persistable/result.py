@@ -9,6 +9,7 @@ from persistable.errors import RunFailed
 from persistable.events import RunFinished
 from persistable.holdings import parsed
 from persistable.key import Key, Place, Placed
+from persistable.originals import Original
 from persistable.outcomes import Ending, Outcomes, Spot
 from persistable.record import SUFFIX, Record
 
@@ -103,7 +104,7 @@ class RunResult(Mapping[Any, Any]):
     def __init__(self, store: Any) -> None:
         self._store = store
         self._nodes = Outcomes()
-        self._held: dict[Spot, Any] = {}
+        self._held: dict[Spot, Original] = {}
         self._waits: dict[Spot, Key] = {}
         self.failures = Failures()
         self.seconds = 0.0
@@ -153,8 +154,8 @@ class RunResult(Mapping[Any, Any]):
         failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
-    def hold(self, node: Any, store: Any, payload: Any) -> None:
-        """Keep the payload of a target that is not persisted."""
+    def hold(self, node: Any, store: Any, payload: Original) -> None:
+        """Keep the payload of a target that is not persisted; each who asks for it has a copy."""
         self._held[store.url, node.place] = payload
 
     def _ending(self, target: Any) -> Ending | None:
@@ -183,7 +184,7 @@ class RunResult(Mapping[Any, Any]):
     def _bound(self, ending: Ending, node: Any) -> Any:
         bound = node._twin(ending.store)
         if ending.spot in self._held:
-            bound._hold(self._held[ending.spot])
+            bound._hold(self._held[ending.spot].copy(writable=True))
         return bound
 
     def __iter__(self) -> Iterator[Key]:

@@ -23,6 +23,7 @@ from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.holdings import find_failure
 from persistable.key import Key
+from persistable.originals import Original
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
 from persistable.portions import Large, Portioned
@@ -34,7 +35,7 @@ from persistable.stages import Staged
 from persistable.status import Found
 from persistable.stores.base import in_memory
 from persistable.stores.open import open_store
-from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_packed, stub, taken
+from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -266,7 +267,7 @@ class _Loop:
                 self._result.note(unit.node, unit.store, "cancelled")
         for unit, handed in self._handed.items():
             if unit.node.key in self._targets:
-                self._result.hold(unit.node, unit.store, taken(self._shelf_store, handed))
+                self._result.hold(unit.node, unit.store, Original(taken(self._shelf_store, handed), unit.node.key))
             if isinstance(handed, str):
                 self._shelf_store.delete(handed)
         if events.listened() and not self.quiet:
@@ -302,7 +303,7 @@ class _Loop:
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
         node = unit.node._twin(unit.store)
-        outcome, payload = perform(node, unit.store, token, self._given(unit), number)
+        outcome, payload = perform_here(node, unit.store, token, self._given(unit), number)
         self._batches.saw(1, outcome.seconds)
         self._room.release(unit)
         self._settle(unit, outcome, payload)
@@ -513,10 +514,10 @@ class _Loop:
         self._room.queue(unit)
         return True
 
-    def _keep(self, unit: Unit, payload: Any) -> None:
+    def _keep(self, unit: Unit, payload: Original | None) -> None:
         if self._users.get(unit):
             self._payloads[unit] = payload
-        if unit.node.key in self._targets:
+        if unit.node.key in self._targets and payload is not None:
             self._result.hold(unit.node, unit.store, payload)
 
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
@@ -589,7 +590,7 @@ class _Loop:
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, *rest = arguments
     with connections.within(run):
-        return perform(*rest)
+        return perform_here(*rest)
 
 
 def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:

@@ -38,6 +38,8 @@ _CAPTURED = "closure_variables"
 class Step(Generic[P, R]):
     """A function, called as ever, and a maker of nodes: ``fn(...)`` computes, ``fn.step(...)`` describes."""
 
+    _is_shared: ClassVar[bool] = True
+
     def __init__(self, function: Callable[P, R], **options: Any) -> None:
         if not inspect.isfunction(function):
             raise TypeError(f"@step is for functions, not {function!r:.60}; write one that calls it")

@@ -17,9 +17,11 @@ from persistable.code import Fingerprint
 from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
 from persistable.executors.base import portable
+from persistable.fileio.pickle import PickleFileIO
 from persistable.generation import FAILED
 from persistable.key import Key
 from persistable.lineage import flattened, rebuilt, swapped
+from persistable.originals import Original
 from persistable.resources import Retry
 from persistable.steps import Step, importable
 
@@ -61,6 +63,12 @@ class Outcome(NamedTuple):
     attempt: int = 1
     events: tuple[events.Event, ...] = ()
     handed: bytes | str | None = None
+
+
+def perform_here(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Original | None]:
+    """As `perform`; others of this process take copies of the payload."""
+    outcome, payload = perform(node, store, token, given, attempt)
+    return outcome, (Original(payload, node.key) if outcome.succeeded and not node._persisted else None)
 
 
 def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Any]:
@@ -268,7 +276,7 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
     """The payload for those that need it: as bytes where it is small, else its path on the shelf."""
     assert job.hand_over is not None
     try:
-        data = pickle.dumps(payload, 5) if type(payload) in _SIMPLE else _by_value(payload)
+        data = PickleFileIO().dumps(payload)
     except Exception as error:
         raise PayloadNotRepresentable(
             f"the payload of {job.node.key} is not persisted and cannot be pickled, so it cannot be handed to another process "
@@ -284,7 +292,6 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
 
 SMALL = 1 << 16
 """So many bytes of a payload that is not persisted travel with the facts; more go through the store."""
-_SIMPLE = (type(None), bool, int, float, str, bytes)
 
 
 def _by_value(payload: Any) -> bytes:
@@ -295,10 +302,10 @@ def _by_value(payload: Any) -> bytes:
 
 
 def taken(shelf: Any, handed: bytes | str | None) -> Any:
-    """A payload that was handed over."""
+    """A payload that was handed over, its arrays as read-only as those of one that was stored."""
     if handed is None:
         return FAILED
-    return pickle.loads(shelf.get(handed) if isinstance(handed, str) else handed)
+    return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
 
 
 class _heard:  # noqa: N801 - used as ``with _heard(...)``
