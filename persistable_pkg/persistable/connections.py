@@ -33,7 +33,7 @@ class Connection(Generic[T]):
         """
         scope = _scope.get()
         if scope is None:
-            running = generation.current.get()
+            running = generation.running()
             if running is None:
                 raise RuntimeError("a connection is open only while something is generated; use it inside a step or _generate_payload")
             scope = running.attached(_Scope)

@@ -64,8 +64,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     Parameters:
         persist_data_dir: a folder, URL or `Store`; ``data_dir`` is the same. Without one, each use takes the enclosing
-            ``with open_store(...)``, then ``$PERSISTABLE_STORE``, then the ``store`` of the nearest ``persistable.toml``, then
-            ``./persistable-data``.
+            ``with open_store(...)``, then the store of its last run, then ``$PERSISTABLE_STORE``, then the ``store`` of the nearest
+            ``persistable.toml``, then ``./persistable-data``.
         params: an instance of the declared params class; or give its fields as keywords.
         tracked_persistable_dependencies: upstream nodes whose roles are their payload names.
         payload_name: instead of the class's, which is its own name in snake case unless it says otherwise.
@@ -103,6 +103,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
     _open: tuple[str, ...] = ()
     _to: str | None = None
+    _remembered: Store | None = None
+    """Where the last run put it that named a store; of no account for a node that names one itself."""
     _reader: generation.Generation | None = None
     """The running generation that this is upstream of, and which reads its payload."""
 
@@ -208,6 +210,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             twin.params = replaced(self.params, fields, type(self).__name__)
         twin._call = None
         twin._to = None
+        twin._remembered = None
         twin._open = assembly.open_roles(twin, declaration) if self._open else ()
         if not twin._open:
             twin._identify()
@@ -487,7 +490,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         running = generation.current.get()
         if running is not None:
             return running.store
-        return enclosing_store() or open_store(default_url())
+        return enclosing_store() or self._remembered or open_store(default_url())
 
     def _format(self) -> FileIO[Any]:
         return format_for(self.io, declaration_of(type(self)).payload_type)
@@ -581,6 +584,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         state = {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
         state.pop("_makers", None)  # found again where it is needed
         state.pop("_reader", None)
+        state.pop("_remembered", None)
         return state
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import KeysView
 from typing import TYPE_CHECKING, Any
 
-from persistable.generation import Generation, current
+from persistable.generation import Generation, at_work
+from persistable.generation import running as running_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 
 def _generation(what: str) -> Generation:
-    running = current.get()
-    if running is None:
-        raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
-    return running
+    running = running_now()
+    if running is not None:
+        return running
+    if len(at_work) > 1:
+        raise RuntimeError(
+            f"{len(at_work)} payloads are being generated in this process, and nothing tells to which of them this thread belongs: it has "
+            f"no {what}; take it before the thread begins, or start it in contextvars.copy_context()"
+        )
+    raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
 
 
 def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
@@ -29,7 +35,7 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[
 
 def progress(done: float, total: float | None = None) -> None:
     """Announce that `done` of `total` is done. In a plain call of the function, with nobody to hear it, it does nothing."""
-    running = current.get()
+    running = running_now()
     if running is not None:
         running.progress(done, total)
 
@@ -49,7 +55,7 @@ def committed() -> KeysView[Any]:
 
     In a plain call of the function there are none.
     """
-    running = current.get()
+    running = running_now()
     return running.gatherer().keys if running is not None else _NONE.keys()
 
 
@@ -73,7 +79,7 @@ class _Of:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """So that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
-        found: Any = self if current.get() is None else self()
+        found: Any = self if running_now() is None else self()
         return type(found)  # pyright: ignore[reportUnknownVariableType]
 
     def __fspath__(self) -> str:
@@ -83,7 +89,7 @@ class _Of:
         return self() / name
 
     def __repr__(self) -> str:
-        return f"<{self._name} of the running generation>" if current.get() is None else repr(self())
+        return f"<{self._name} of the running generation>" if running_now() is None else repr(self())
 
     def __reduce__(self) -> str:
         return self._name

@@ -55,6 +55,18 @@ from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
 
+at_work: list[Any] = []
+"""Generations whose own code runs in this process now, in any thread."""
+
+
+def running() -> Generation | None:
+    """The generation that the calling code belongs to; in a thread that no context tells of, the only one there is."""
+    found = current.get()
+    if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
+        only: Generation = at_work[0]
+        return only
+    return found
+
 
 def new_token() -> str:
     """A name that no other attempt has."""
@@ -118,8 +130,10 @@ class Generation:
     def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
+        at_work.append(self)
 
     def __exit__(self, *_: object) -> None:
+        at_work.remove(self)
         current.reset(self._outer)
 
     @property
@@ -235,6 +249,11 @@ class Generation:
     def close(self, committed: bool) -> None:
         """Remove what is not needed any more."""
         self.over = True
+        self._inputs = {}
+        if self._author is not None:  # else payloads would live until the garbage collector comes
+            self._author._generation = None
+            for upstream in self._author._upstream.values():
+                upstream.__dict__.pop("_reader", None)
         if self._attached is not None:
             self._attached.close()
         if self._allocated is not None:

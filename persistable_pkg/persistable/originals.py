@@ -134,16 +134,17 @@ def _kept(number: int) -> Any:
 
 class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, kept: list[Any], buffers: list[memoryview], swapped: Mapping[int, Any], lasting: bool) -> None:
-        super().__init__(file, 5, buffer_callback=self._keep)
+        own: dict[int, Any] = {}
+
+        def keep(buffer: pickle.PickleBuffer) -> None:  # no method: that would be a circle, and what was pickled live on in it
+            view = buffer.raw()
+            buffers.append(memoryview(bytes(view)) if lasting and id(view.obj) not in own else view)
+
+        super().__init__(file, 5, buffer_callback=keep)
         self._things = kept
-        self._buffers = buffers
         self._swapped = swapped
         self._lasting = lasting
-        self._own: dict[int, Any] = {}
-
-    def _keep(self, buffer: pickle.PickleBuffer) -> None:
-        view = buffer.raw()
-        self._buffers.append(memoryview(bytes(view)) if self._lasting and id(view.obj) not in self._own else view)
+        self._own = own
 
     def reducer_override(self, thing: Any) -> Any:
         if thing is _kept:

@@ -252,6 +252,49 @@ def default_store() -> Store:
     return enclosing_store() or open_store(default_url())
 
 
+def base_of(targets: Iterable[Any], store: Any) -> Store:
+    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default."""
+    if store is not None:
+        return open_store(store)
+    enclosing = enclosing_store()
+    return enclosing or next(filter(None, map(_remembered, _families_and_nodes(targets))), None) or open_store(default_url())
+
+
+def _remembered(target: Any) -> Store | None:
+    found: Store | None = getattr(target, "_remembered", None)
+    return found
+
+
+def _families_and_nodes(targets: Iterable[Any]) -> Iterator[Any]:
+    """What `pairs` finds, families as they are."""
+    for target in targets:
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False) or getattr(kind, "_is_family", False):
+            yield target
+        else:
+            inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+            yield from _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+
+
+def remember(targets: Iterable[Any], store: Store) -> None:
+    """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
+    seen: set[int] = set()
+    stack: list[tuple[Any, Store]] = [(target, store) for target in _families_and_nodes(targets)]
+    while stack:
+        target, where = stack.pop()
+        if id(target) in seen:
+            continue
+        seen.add(id(target))
+        if getattr(target.__class__, "_is_family", False):
+            stack.extend((upstream, where) for upstream in target.remember(where) if hasattr(target, "remember"))
+            continue
+        if target._store is None:
+            target._remembered = where
+        else:
+            where = target._store
+        stack.extend((upstream, where) for upstream in target._upstream.values())
+
+
 class Row(NamedTuple):
     """One node of a plan: what would be done (``"generate"``, ``"reuse"`` or ``"leave"``), why, and after which others."""
 
@@ -331,7 +374,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
 
     `store` is for nodes that name none; `failed` is as for `run`.
     """
-    base = open_store(store) if store is not None else default_store()
+    base = base_of(targets, store)
     steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed)
     request = next(steps)
     while isinstance(request, Look):

@@ -25,7 +25,7 @@ from persistable.holdings import find_failure
 from persistable.key import Key
 from persistable.originals import Original
 from persistable.pace import Brief, expected_seconds
-from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, default_store, look, makers, pairs, planning
+from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, look, makers, pairs, planning, remember
 from persistable.portions import Large, Portioned
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
@@ -33,8 +33,7 @@ from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
 from persistable.status import Found
-from persistable.stores.base import in_memory
-from persistable.stores.open import open_store
+from persistable.stores.base import enclosing_store, in_memory
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def run(
         executor: ``"inline"``, ``"threads"``, ``"processes"``, one of `persistable.executors`, or any `concurrent.futures.Executor`. One
             that is made here is shut down here.
         max_workers: how many nodes at once, for ``"threads"`` and ``"processes"``; by default as many as the machine has cores.
-        store: for nodes that name none; by default the enclosing or the default one.
+        store: for nodes that name none, which remember it; by default the enclosing one, that of their last run, or the default.
         errors: ``"raise"`` one RunFailed at the end, whose ``.result`` is the result, or ``"return"`` failures as values in the result.
         fail_fast: stop everything at the first failure; otherwise all that can finish does.
         failed: ``"retry"`` what is recorded as failed, or ``"skip"`` it and what depends on it.
@@ -80,7 +79,9 @@ def run(
     """
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
-    base = open_store(store) if store is not None else default_store()
+    base = base_of(targets, store)
+    if store is not None or enclosing_store() is not None:
+        remember(targets, base)
     if watch is not None:
         check_every(watch)
     with ExitStack() as stack:

@@ -221,6 +221,9 @@ def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
     lookup = _Lookup()
     asked: list[_Asked] = []
     for node in nodes:
+        if node._store is None and node._remembered is not None and store is None:
+            asked.append(lookup.asked(node, node.store))
+            continue
         if node._store is None and not default:
             default.append(node.store)
         asked.append(lookup.asked(node, node._store or default[0]))

@@ -50,6 +50,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __init__(self, recipe: Recipe | Blueprint, store: Store | None = None) -> None:
         self.name = recipe.name
         self._store = store
+        self._remembered: Store | None = None
         self._following: Following | None = None
         if isinstance(recipe, Recipe):
             self._fixed: Layout | None = layout_of(recipe)
@@ -143,6 +144,9 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __hash__(self) -> int:
         return id(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_remembered": None}
+
     def _places(self, key: Any, axes: Sequence[Axis]) -> list[int]:
         if len(axes) == 1:
             return [axes[0].place(key)]
@@ -168,8 +172,18 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
                     known = known._twin(self._store)
                 else:
                     known._store = self._store
+            elif known._store is None and (remembered := self._remembered or layout.recipe.remembered) is not None:
+                known._remembered = remembered
             known = layout.live.setdefault(full, known)
         return known
+
+    def remember(self, store: Store) -> list[Any]:
+        """Let its members find what a run puts into `store`, unless they name one; the value is what they are made from."""
+        layout = self.layout
+        self._remembered = layout.recipe.remembered = store
+        for node in [] if self._store is not None else list(layout.live.values()):
+            node._remembered = store
+        return [*layout.recipe.upstream().values(), *layout.recipe.nodes()]
 
     def prepare(self, layout: Layout, members: Iterable[Sequence[int]]) -> None:
         """Find out what it takes to make these members, for all of them at once where that is quicker."""
@@ -191,7 +205,10 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     @property
     def lots(self) -> Lots | None:
         """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
-        return lots_of(self.layout, self.nodes, self._store)
+        found = lots_of(self.layout, self.nodes, self._store)
+        if found is not None and found.store is None:
+            found.model._remembered = self._remembered or self.layout.recipe.remembered
+        return found
 
     # parts
 

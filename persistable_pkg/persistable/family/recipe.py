@@ -18,6 +18,7 @@ from persistable.stores.open import open_store
 if TYPE_CHECKING:
     from persistable.family.following import Root
     from persistable.family.members import Family
+    from persistable.stores.base import Store
 
 OPTIONS = (
     "persist_data_dir",
@@ -80,6 +81,8 @@ class Recipe:
         self._kwargs = dict(kwargs)
         self.columns = columns
         self.relations = relations
+        self.remembered: Store | None = None
+        """Where the last run that named a store has put members that name none."""
 
     @property
     def _call(self) -> Any:
@@ -102,6 +105,15 @@ class Recipe:
     def role(self, slot: Slot) -> str:
         """What the argument `slot` is called."""
         return _name(self.maker, slot)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "remembered": None}
+
+    def nodes(self) -> list[Any]:
+        """The nodes that it has: those that all members are made from, and those that are on an axis."""
+        listed = [column.values for column in self.columns if len(column.values) and isinstance(column.values[0], Persistable)]
+        values: list[Any] = [*self._args, *self._kwargs.values(), *[list(each) for each in listed]]
+        return [node for value in values for _, node in nodes_in(value, Persistable)]
 
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""

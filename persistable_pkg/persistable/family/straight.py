@@ -105,12 +105,14 @@ class Straight:
         if self._heard:
             events.emit(events.Started(key=key, attempt=running.attempt))
         outer = generation.current.set(cast("Any", running))
+        generation.at_work.append(running)
         try:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
         except (Exception, SystemExit) as error:
             generation.fail(running.whole, error)
             raise
         finally:
+            generation.at_work.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
             failure = holdings.find_failure(self._store, key) if failed_before else None
