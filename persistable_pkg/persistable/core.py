@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, composition, events, generation, holdings
+from persistable import assembly, composition, events, generation, holdings, returned
 from persistable.authored import HOOKS, Authored
 from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
@@ -536,6 +536,16 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         if kept is None or not kept.is_current():
             kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))
         return kept
+
+    def _generating_function(self) -> Any:
+        """What makes the payload."""
+        return type(self)._generate_payload
+
+    def _declared_payloads(self) -> list[Any]:
+        """The types that its payload is declared to have: in the bases of its class, and by the hook."""
+        cls = type(self)
+        names = returned.names_around(cls)
+        return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
     def _look(self) -> str:
         """Of an input that lies elsewhere: empty where it is there, else why it is not."""

@@ -19,9 +19,10 @@
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
     │   ├── PayloadCorrupted           the bytes are not those the record names
     │   ├── PayloadForeign             the record was made by another class with other code
-    │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts
+    │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or would have code run that is not declared
     │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
     │   ├── DuplicateItem              a node that yields items yielded two of one key (also a ValueError)
+    │   ├── NothingReturned            the generating code returned None where something else is declared (also a TypeError)
     │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
@@ -216,6 +217,13 @@ class DuplicateItem(PayloadError, ValueError):
     """A node that yields items yielded two of one key. ``item`` is that key."""
 
     item: Any
+
+
+class NothingReturned(PayloadError, TypeError):
+    """The generating code (``function``) returned None, and the payload is ``declared`` to be something else: a forgotten `return`."""
+
+    function: str
+    declared: str
 
 
 class NotGeneratable(PayloadError, NotImplementedError):

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from persistable import appending, claims, code, collected, events, gathering, origin, payload, unsealed
+from persistable import appending, claims, code, collected, events, gathering, origin, payload, returned, unsealed
 from persistable.authoring import author_of, taken_over
 from persistable.errors import (
     ClaimLost,
@@ -551,6 +551,8 @@ def conclude(
     try:
         with generation:
             result = generation.whole(make())
+            if result is None:
+                returned.check_nothing(node)
             if claim is None and isinstance(result, payload.InFile):
                 result = result.load(node._format())
             if not isinstance(result, payload.InFile):  # else once it can be read, before its commit

@@ -18,6 +18,7 @@ from persistable.lineage import spread
 from persistable.params.building import nearest
 from persistable.params.fields import Markers, markers_of, text_markers
 from persistable.params.watching import snapshot
+from persistable.returned import return_type
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
@@ -160,6 +161,12 @@ class StepNode(Persistable[R, Any]):
             arguments.update({name: value for name, value in untracked.items() if name in maker.untracked})
         result: R = maker.call(arguments)
         return result
+
+    def _generating_function(self) -> Any:
+        return self._step.__wrapped__
+
+    def _declared_payloads(self) -> list[Any]:
+        return [return_type(self._step.__wrapped__)]
 
     def _own_code(self) -> CodeOf:
         return code_of(self._step.__wrapped__)

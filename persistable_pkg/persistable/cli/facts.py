@@ -16,7 +16,7 @@ from persistable.cli.here import Here, One, one
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
 from persistable.cli.usage import BadUsage
-from persistable.core import Persistable, declaration_of
+from persistable.core import declaration_of
 from persistable.declaration import format_for
 from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
 from persistable.fileio.base import FileIO
@@ -229,8 +229,9 @@ def _declared(reference: str, folder: Path) -> FileIO[Any] | None:
     except (ConfigError, ImportError):
         return None
     cls: Any = getattr(found, "node_class", found)
-    is_node: bool = isinstance(cls, type) and issubclass(cls, Persistable)
-    return format_for(cls.io, declaration_of(cls).payload_type) if is_node else None
+    if not getattr(cls, "_is_persistable_node", False) or not hasattr(cls, "__mro__"):
+        return None
+    return format_for(cls.io, declaration_of(cls).payload_type)
 
 
 def _write_value(value: Any, as_json: bool) -> None:

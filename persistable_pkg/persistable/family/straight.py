@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation, holdings
+from persistable import connections, events, generation, holdings, returned
 from persistable.batch import Batch, Ended
 from persistable.core import Persistable
 from persistable.executors.base import portable
@@ -108,6 +108,8 @@ class Straight:
         generation.at_work.append(running)
         try:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
+            if result is None and not running.asked and returned.refuses_nothing(self._model):
+                returned.check_nothing(running.whole.node)
         except (Exception, SystemExit) as error:
             generation.fail(running.whole, error)
             raise

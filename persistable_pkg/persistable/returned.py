@@ -1,0 +1,111 @@
+"""A forgotten `return`: nothing, where the declared payload is something."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from persistable.errors import NothingReturned
+
+UNKNOWN = typing.Any
+"""What is not declared, or cannot be found out."""
+
+_refused: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+
+def check_nothing(node: Any) -> None:
+    """Raise NothingReturned if the generating code of `node`, which has returned None, declares that it returns something else."""
+    refused = refuses_nothing(node)
+    if refused:
+        function = node._generating_function()
+        name = f"{function.__module__}:{function.__qualname__}"
+        raise NothingReturned(
+            f"{name} returned None, and the payload of {node.key} is declared to be {refused}: did you forget `return`? "
+            f"If None is meant, declare it: `{refused} | None`",
+            key=node.key,
+            function=name,
+            declared=refused,
+        )
+
+
+def refuses_nothing(node: Any) -> str:
+    """The declared type of the payload of `node`, as it is written, where that does not admit None; else empty."""
+    cls: Any = node.__class__
+    refused = _refused.get(cls)
+    if refused is None:
+        refused = _refused[cls] = _refusing(node._declared_payloads())
+    return refused
+
+
+def _refusing(kinds: Iterable[Any]) -> str:
+    """The first of these types that does not admit None, as it is written; empty if all do."""
+    return next((_written(kind) for kind in kinds if not admits_none(kind)), "")
+
+
+def _written(kind: Any) -> str:
+    return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")
+
+
+def admits_none(kind: Any) -> bool:
+    """Whether None is a payload of the declared type `kind`; also where that cannot be told."""
+    if kind is UNKNOWN or kind is None or isinstance(kind, str | typing.ForwardRef):
+        return True
+    if isinstance(kind, typing.TypeVar):
+        bounds = kind.__constraints__ or ((kind.__bound__,) if kind.__bound__ is not None else ())
+        return not bounds or any(admits_none(bound) for bound in bounds)
+    if isinstance(kind, typing.NewType):
+        return admits_none(kind.__supertype__)
+    if type(kind).__name__ == "TypeAliasType":
+        return admits_none(kind.__value__)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Union or origin is types.UnionType:
+        return any(argument is type(None) or admits_none(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return None in arguments
+    if origin is typing.Annotated:
+        return admits_none(arguments[0])
+    if type(origin).__name__ == "TypeAliasType":
+        return admits_none(origin.__value__)
+    return _is_instance(origin or kind)
+
+
+def _is_instance(kind: Any) -> bool:
+    if not isinstance(kind, type) or kind is type(None):
+        return True
+    if typing.is_typeddict(kind):
+        return False
+    try:
+        return isinstance(None, kind)
+    except TypeError:  # a protocol that is not for run time
+        return True
+
+
+def return_type(function: Callable[..., Any]) -> Any:
+    """The declared result of a function; UNKNOWN where there is none, or its names mean nothing where it is defined."""
+    try:
+        found: Any = inspect.unwrap(function).__annotations__.get("return", UNKNOWN)
+    except (NameError, AttributeError, TypeError):  # annotations are made when they are asked for, on Python 3.14 and later
+        return UNKNOWN
+    return evaluated(found, getattr(inspect.unwrap(function), "__globals__", {}))
+
+
+def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation that may be written as text; UNKNOWN where its names are not among `names`."""
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return evaluated(eval(annotation, {**names}), names)
+    except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+        return UNKNOWN
+
+
+def names_around(cls: type) -> dict[str, Any]:
+    """The names that the text of an annotation of `cls` may use."""
+    return vars(sys.modules.get(cls.__module__, types))
