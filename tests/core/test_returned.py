@@ -18,6 +18,7 @@ from persistable.fileio import NumpyFileIO
 from persistable.returned import admits_none
 
 T = TypeVar("T")
+EITHER: Any = Union[int, str]  # noqa: UP007 - as it is often written
 Bound = TypeVar("Bound", bound=int)
 Weight = NewType("Weight", float)
 Maybe = NewType("Maybe", int | None)  # type: ignore[valid-newtype]
@@ -33,8 +34,8 @@ class Shape(Protocol):
 
 @pytest.mark.parametrize(
     "kind",
-    [int, str, list[int], dict[str, Any], NDArray[np.float64], pd.DataFrame, tuple[int, ...], int | str, Union[int, list["str"]], Literal["a"],
-     Weight, Row,
+    [int, str, list[int], dict[str, Any], NDArray[np.float64], pd.DataFrame, tuple[int, ...], int | str, EITHER,
+     Literal["a"],      Weight, Row,
      Annotated[int, "x"], Bound, Callable[[], int], type[int], Iterator[int], Mapping[str, int], bool],
     ids=str,
 )  # fmt: skip
