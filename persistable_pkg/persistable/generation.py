@@ -50,7 +50,8 @@ from persistable.record import (
 )
 from persistable.recording import compose
 from persistable.secret import redact
-from persistable.stores.base import Store, in_memory
+from persistable.stores.base import Store
+from persistable.stores.reach import in_memory
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)

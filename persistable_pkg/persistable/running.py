@@ -33,7 +33,8 @@ from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
 from persistable.status import Found
-from persistable.stores.base import enclosing_store, in_memory
+from persistable.stores.base import enclosing_store
+from persistable.stores.reach import in_memory, is_shared
 from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ class _Loop:
         """Refuse, before anything begins, what this executor could not do."""
         name = self._executor.name
         asked: set[int] = set()
+        reached: set[int] = set()
         for unit in needed:
             resources: Resources | None = unit.node.resources
             if resources is not None and id(resources) not in asked:
@@ -253,7 +255,10 @@ class _Loop:
                         wanted=f"time={resources.time:g}",
                     )
                 self._room.check(unit.node.key, resources)
-            if not self._executor.shares_memory and in_memory(unit.store):
+            if not self._executor.shares_memory and id(unit.store) not in reached:
+                reached.add(id(unit.store))
+                if is_shared(unit.store):
+                    continue
                 raise NotEnforceable(
                     f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
                     "cannot put it; use a folder or another store, or threads",

@@ -206,11 +206,6 @@ def stat_many(store: Any, paths: Iterable[str]) -> dict[str, Stat]:
     return {path: stat for path in paths if (stat := store.stat(path)) is not None}
 
 
-def in_memory(store: Store) -> bool:
-    """Whether it is in the memory of this process, where others of the same URL are others."""
-    return store.url.startswith("memory:")
-
-
 def byte_view(data: Bytes) -> memoryview:
     """`data` as a flat run of bytes, copied only where it is not one already."""
     view = memoryview(data)

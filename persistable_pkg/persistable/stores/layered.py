@@ -46,6 +46,7 @@ from persistable.stores.copies import Copies, LayeredWrite
 from persistable.stores.difference import Difference, compare, damaged_in
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
+from persistable.stores.reach import in_memory
 
 Found = TypeVar("Found")
 REST = 15.0
@@ -104,6 +105,11 @@ class LayeredStore(BaseStore):
     def home(self) -> Layer | None:
         """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
         return self.layers[self._home] if self._home >= 0 else None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether what is written counts in the memory of this process only: the home decides."""
+        return self.home is not None and in_memory(self.home.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.layers

@@ -57,6 +57,8 @@ class LocalStore(BaseStore):
     Deleting leaves empty folders in place: removing one could pull it from under another process that is about to write there.
     """
 
+    in_memory = False
+
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
         place = os.fsdecode(root)
         if place.startswith("~"):

@@ -31,6 +31,8 @@ class MemoryStore(BaseStore):
     It pickles by name: inside this process that is the same bytes, in any other an empty store of that name.
     """
 
+    in_memory = True
+
     def __init__(self, name: str | None = None) -> None:
         if name is None:
             self.name = f"private-{os.urandom(8).hex()}"

@@ -92,6 +92,11 @@ class ObjectStore(BaseStore):
         return self._url
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it is in the memory of this process only, directly or behind other file systems."""
+        return _is_in_memory(self._class, self._args, self._options)
+
+    @property
     def exclusive(self) -> bool:
         """Whether at most one of several simultaneous `create` calls can return True."""
         with self.errors("", writing=False):
@@ -362,6 +367,18 @@ def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
     if scheme == "memory":
         return Memory(fs, root)
     return Remote(fs, root) if scheme in _OBJECTS else Files(fs, root, scheme)
+
+
+def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) -> bool:
+    """Whether a file system, or one that it is made on top of, is fsspec's in memory."""
+    fsspec = foreign("fsspec")
+    if issubclass(kind, foreign("fsspec.implementations.memory").MemoryFileSystem):
+        return True
+    if options.get("target_protocol"):
+        target = fsspec.get_filesystem_class(options["target_protocol"])
+        return _is_in_memory(target, (), options.get("target_options") or {})
+    below = [each for each in (*args, *options.values()) if isinstance(each, fsspec.AbstractFileSystem)]
+    return any(_is_in_memory(type(each), each.storage_args, each.storage_options) for each in below)
 
 
 def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from persistable.errors import StoreReadOnly
 from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, stat_many
+from persistable.stores.reach import in_memory
 
 
 class ReadOnlyStore(BaseStore):
@@ -20,6 +21,11 @@ class ReadOnlyStore(BaseStore):
     @property
     def url(self) -> str:
         return self.inner.url
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is in the memory of this process only."""
+        return in_memory(self.inner)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.inner,)

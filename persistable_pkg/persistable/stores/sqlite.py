@@ -58,6 +58,7 @@ class SQLiteStore(BaseStore):
     """
 
     batches = True
+    in_memory = False
 
     def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
         place = os.fsdecode(file)

@@ -1,0 +1,71 @@
+"""Whether other processes find in a store what this one writes there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, cast
+
+from persistable.stores.base import HIDDEN, Store
+
+_SECONDS = 60
+_PROBE = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+pickle.load(sys.stdin.buffer).create(sys.argv[1], b"")
+"""
+_seen: dict[tuple[type[Any], str], bool] = {}
+
+
+def in_memory(store: Store) -> bool:
+    """Whether it is in the memory of this process, where others of the same URL are others.
+
+    The store says so by ``in_memory``. Of one that has no such attribute, the URL and the stores that it holds tell.
+    """
+    own = getattr(store, "in_memory", None)
+    if own is not None:
+        return bool(own)
+    return store.url.startswith("memory:") or any(map(in_memory, held_by(store)))
+
+
+def held_by(store: object) -> list[Store]:
+    """The stores that are attributes of this one, directly or in a list or tuple: it may be a view of them."""
+    found: list[Store] = []
+    for value in getattr(store, "__dict__", {}).values():
+        several = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+        found.extend(each for each in several if each is not store and isinstance(each, Store))
+    return found
+
+
+def is_shared(store: Store) -> bool:
+    """Whether what another process writes there is there for this one; a class of somebody else's that does not say is tried out."""
+    if in_memory(store):
+        return False
+    if type(store).__module__.partition(".")[0] == "persistable" or getattr(store, "in_memory", None) is not None:
+        return True
+    kind = (type(store), store.url)
+    if kind not in _seen:
+        _seen[kind] = _tried(store)
+    return _seen[kind]
+
+
+def _tried(store: Store) -> bool:
+    """Let another process write, and look. Where that cannot be done, whoever writes there next will say why."""
+    path = f"{HIDDEN}/reach/{os.urandom(8).hex()}"
+    try:
+        cloudpickle: Any = import_module("cloudpickle")
+        given: bytes = pickle.dumps(sys.path) + cloudpickle.dumps(store)
+        subprocess.run([sys.executable, "-c", _PROBE, path], input=given, check=True, capture_output=True, timeout=_SECONDS)
+    except Exception:  # noqa: BLE001 - it cannot be pickled, or may not be written
+        return True
+    try:
+        return store.exists(path)
+    except OSError:
+        return True
+    finally:
+        with suppress(Exception):
+            store.delete(path)
