@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
-from persistable.code import CodeOf, closure_values, code_of
+from persistable.captured import Named, Unnamed, captured, definition
+from persistable.code import CodeOf, code_of
 from persistable.composition import Open
 from persistable.connections import Connection
 from persistable.core import ABSENT, Persistable
 from persistable.declaration import Declaration, is_collection
-from persistable.errors import ParamsError, UnknownParam
+from persistable.errors import ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.key import check_payload_name
 from persistable.lineage import spread
 from persistable.params.building import nearest
 from persistable.params.fields import Markers, markers_of, text_markers
-from persistable.params.watching import snapshot
+from persistable.params.watching import snapshot, unchanged
 from persistable.returned import return_type
 from persistable.stores.base import enclosing_store
 
@@ -40,6 +42,7 @@ class Step(Generic[P, R]):
     """A function, called as ever, and a maker of nodes: ``fn(...)`` computes, ``fn.step(...)`` describes."""
 
     _is_shared: ClassVar[bool] = True
+    _is_step: ClassVar[bool] = True
 
     def __init__(self, function: Callable[P, R], **options: Any) -> None:
         if not inspect.isfunction(function):
@@ -168,6 +171,12 @@ class StepNode(Persistable[R, Any]):
     def _declared_payloads(self) -> list[Any]:
         return [return_type(self._step.__wrapped__)]
 
+    def _check_params(self) -> None:
+        super()._check_params()
+        before = self.params.__dict__.get(_CAPTURED) if self.params is not None else None
+        if before is not None:
+            self._step.maker.check_captured(before, self.key)
+
     def _own_code(self) -> CodeOf:
         return code_of(self._step.__wrapped__)
 
@@ -183,7 +192,7 @@ class StepNode(Persistable[R, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if not self._open:
-            self.params = self._step.maker.params(self._arguments)
+            self.params = self._step.maker.params(self._arguments, judged=False)
             self._snapshot = snapshot(self.params)
 
 
@@ -231,6 +240,9 @@ class _Maker:
         self.untracked = frozenset(name for name, each in self.parameters.items() if self._markers(each).untracked)
         self._params_classes: dict[frozenset[str], type] = {}
         self.node_class = _node_class(step, options)
+        self._function = cast("FunctionType", self.function)
+        self._definition = definition(self._function) if options.get("name") is None else ""
+        self._carries = bool(self._function.__closure__ or self.merge is not None or self._definition)
 
     def _markers(self, parameter: inspect.Parameter) -> Markers:
         annotation, place = parameter.annotation, f"{self.name}.{parameter.name}"
@@ -328,18 +340,48 @@ class _Maker:
             "plain function that calls it"
         )
 
-    def params(self, arguments: dict[str, Any]) -> Any:
-        """The arguments that are no nodes, and what the function captured from functions around it."""
+    def params(self, arguments: dict[str, Any], judged: bool = True) -> Any:
+        """The arguments that are no nodes, and what the function captured from functions around it, `judged` where nodes are made."""
         plain = {name: value for name, value in arguments.items() if not isinstance(value, Persistable)}
-        captured = _captured(self.function, {self.function}) if self.function.__closure__ else {}
-        if self.merge is not None:
-            captured["merge"] = self.merge
-        if captured:
-            plain[_CAPTURED] = captured
+        found = self._captured(judged) if self._carries else {}
+        if found:
+            plain[_CAPTURED] = found
         kind: Any = self._params_class(plain)
         params: Any = object.__new__(kind)
         params.__dict__.update(plain)
         return params
+
+    def _captured(self, judged: bool) -> dict[str, Any]:
+        try:
+            found = captured(self._function, judged) if self._function.__closure__ else {}
+        except Unnamed as unnamed:
+            path = f"{self.name}.{_CAPTURED}.{unnamed.place}"
+            raise UntrackableParam(f"{path} cannot be part of an identity: {unnamed}", path=path, found=unnamed.found) from None
+        if self.merge is not None:
+            found["merge"] = self.merge
+        if self._definition:
+            found["definition"] = self._definition
+        return found
+
+    def check_captured(self, before: dict[str, Any], key: Any) -> None:
+        """Raise ParamsMutated where a captured variable has been bound to something else since the node was made."""
+        now = self._captured(False) if self._carries else {}
+        for name, value in before.items():
+            if name not in now or now[name] is value or isinstance(value, Named | FunctionType | type):
+                continue
+            if not unchanged(value, now[name]) and name.rpartition(".")[2] not in self._assigned():
+                raise ParamsMutated(
+                    f"{name}, a variable that {self.name} captured, has been bound to another value since {key} was made, so its key no "
+                    f"longer describes it; bind it early, as a default ({name}={name} in the signature), or make the step in a function of "
+                    "its own",
+                    path=f"{_CAPTURED}.{name}",
+                )
+
+    def _assigned(self) -> set[str]:
+        """Captured variables that the function assigns itself: state, not what it was given."""
+        import dis
+
+        return {str(each.argval) for each in dis.get_instructions(self.function) if each.opname == "STORE_DEREF"}
 
     def filled(self, value: Any) -> Any:
         """`value` with the payload of each node in place of it."""
@@ -447,20 +489,6 @@ def _return_type(function: Callable[..., Any]) -> Any:
             f'{function.__qualname__} has io="auto", which goes by its return annotation, but that cannot be resolved ({error}); '
             "name a FileIO, or import the names of the annotation at the top of the module"
         ) from error
-
-
-def _captured(function: Callable[..., Any], seen: set[Any]) -> dict[str, Any]:
-    """The variables that `function`, and functions it captured, captured: values are identity, code is the fingerprint's business."""
-    found: dict[str, Any] = {}
-    for name, value in closure_values(function).items():
-        held: Any = value.__wrapped__ if isinstance(value, Step) else value
-        if inspect.isfunction(held):
-            if held not in seen:
-                seen.add(held)
-                found.update({f"{name}.{inner}": content for inner, content in _captured(held, seen).items()})
-        elif not inspect.isclass(held) and not inspect.ismodule(held):
-            found[name] = held
-    return found
 
 
 @overload

@@ -95,6 +95,12 @@ def first_change(params: Any, before: Snapshot) -> str | None:
     return None
 
 
+def unchanged(before: Any, now: Any) -> bool:
+    """Whether two values are the same as far as identity goes."""
+    raw = _bytes(before)
+    return raw is not None and raw == _bytes(now)
+
+
 def _bytes(value: Any) -> bytes | None:
     try:
         return _brief(canonical.item_bytes(value, [], []))
