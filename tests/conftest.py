@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["workers", "servers.fixtures", "servers.ray_cluster"]
+pytest_plugins = ["absent", "workers", "servers.fixtures", "servers.ray_cluster"]
 
 # how long an example takes says more about the machine's other work than about the code
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,6 +18,7 @@ from persistable.command.process import run
 from persistable.command.template import Script
 from persistable.composition import Open
 from persistable.core import Persistable
+from persistable.credentials import given_under, in_script, inside
 from persistable.errors import CommandFailed, ParamsError, UnknownParam
 from persistable.fileio.base import FileIO
 from persistable.holdings import find_record, format_of
@@ -34,7 +35,6 @@ PayloadT = TypeVar("PayloadT")
 KEPT = 64 << 10
 """So many bytes of the end of stdout and stderr, each, are kept in the record."""
 _INHERITED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|DYLD_\w+|SSL_CERT_\w+|VIRTUAL_ENV|CONDA_\w+")
-_TELLING = re.compile(r"(?:.*_)?(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|SECRET_KEY|CREDENTIALS?)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPEN = ("input", "inputs")
 
@@ -126,6 +126,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Command takes the script as a string, not {type(template).__name__}")
         nodes, values = _sorted(inputs_and_params)
+        _check_credentials(template, values)
         self._outputs = Outputs(outputs, io)
         script = Script(template)
         self._open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
@@ -238,6 +239,19 @@ def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return nodes, values
 
 
+def _check_credentials(template: str, values: dict[str, Any]) -> None:
+    """Raise ParamsError for one given as plain text: the template and the values are identity, so records would show it."""
+    found = in_script(template)
+    if found is None:
+        name = next(inside(values), None)
+        found = f"{name}=..." if name is not None else None
+    if found is not None:
+        raise ParamsError(
+            f"{found} given to Command is a credential in plain text, which keys, records and logs would show; put it into an environment "
+            "variable, pass env={'NAME': Secret('NAME')}, and write \"$NAME\" in the script"
+        )
+
+
 def _stand_in(_: Any) -> Path:
     return Path("/upstream")
 
@@ -259,7 +273,7 @@ def _environment(env: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Secr
             raise TypeError(
                 f"env[{name!r}] of Command is a {type(value).__name__}; give a string, a Secret, or None to pass on what is set"
             )
-        if isinstance(value, str) and _TELLING.fullmatch(name):
+        if isinstance(value, str) and given_under(name, value):
             raise ParamsError(
                 f"env[{name!r}] of Command is plain text, which records would show; put it into an environment variable "
                 "and pass Secret('NAME')"

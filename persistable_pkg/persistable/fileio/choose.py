@@ -197,6 +197,8 @@ def _plain(kind: Any) -> Any:
             kind = kind.__supertype__
         elif type(kind).__name__ == "TypeAliasType":
             kind = kind.__value__
+        elif type(typing.get_origin(kind)).__name__ == "TypeAliasType":  # NDArray[float64], of newer numpy
+            kind = typing.get_origin(kind).__value__[typing.get_args(kind)]
         else:
             return type(None) if kind is None else kind
 

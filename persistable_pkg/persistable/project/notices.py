@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from persistable.credentials import given_under, of_url, opaque
 from persistable.errors import ConfigError
 from persistable.project.leaves import wrong
 from persistable.project.names import check_names
@@ -16,6 +17,8 @@ from persistable.secret import Secret
 
 _SECRET = ("secret", "template")
 _COMMON = ("url", *_SECRET, "on")
+# whoever knows the path may post
+_SECRET_PATHS = ("slack.com", "discord.com", "discordapp.com", "office.com", "zapier.com", "telegram.org", "ifttt.com", "pushcut.io")
 _KINDS = {
     "slack": ("Slack", (*_COMMON, "timeout")),
     "webhook": ("Webhook", (*_COMMON, "timeout", "headers")),
@@ -92,7 +95,10 @@ def _gives_away(kind: str, url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return True
-    return bool(parts.password) or (parts.hostname or "").endswith("slack.com") or (kind == "apprise" and bool(parts.username))
+    host = parts.hostname or ""
+    if any(host == service or host.endswith(f".{service}") for service in _SECRET_PATHS) or (kind == "apprise" and bool(parts.username)):
+        return True
+    return of_url(url) is not None or any(map(opaque, parts.path.split("/")))
 
 
 def _header(given: Any, where: str) -> str | Secret:
@@ -102,6 +108,14 @@ def _header(given: Any, where: str) -> str | Secret:
         if "secret" in facts:
             return _secret(facts, where)
     elif isinstance(given, str):
+        header = where.rpartition(".")[2]
+        if given_under(header, given, in_request=True):
+            raise ConfigError(
+                f"{where} is a credential in plain text, which whoever reads the file could use; put it into an environment variable "
+                f'and write {header} = {{ secret = "NAME" }}',
+                where=where,
+                accepted=list(_SECRET),
+            )
         return given
     raise wrong(type(given).__name__, where, 'text, or { secret = "NAME", template = "Bearer {}" }')
 

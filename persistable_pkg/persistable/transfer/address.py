@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from persistable.credentials import given_under, of_url
 from persistable.errors import ParamsError, UnknownParam
 from persistable.secret import Secret
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _OURS = frozenset({"range", "if-range", "if-none-match", "if-modified-since", "host", "content-length"})
-_TELLING = re.compile(
-    r"(^|[-_])(authori[sz]ation|auth|cookie|token|secret|password|api-?key|signature|credentials?)([-_]|$)", re.IGNORECASE
-)
 
 
 def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
     """Raise unless every ``{place}`` of `url` behind the host has its `Secret`, and each of those its place.
 
-    ParamsError for a password in the URL, UnknownParam for places and secrets that do not fit; neither repeats a password.
+    ParamsError for a credential in the URL, UnknownParam for places and secrets that do not fit; neither repeats a credential.
     """
     if not isinstance(url, str):
         raise TypeError(f"{user} takes a URL as a string, not {type(url).__name__}")
@@ -32,6 +30,12 @@ def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
         raise ParamsError(
             f"the URL {_without_user(url)} given to {user} holds a user or password in front of the host, which records and logs would "
             "show; put it into an environment variable and pass that as a Secret"
+        )
+    found_there = of_url(url)
+    if found_there is not None:
+        raise ParamsError(
+            f"{found_there} in the URL given to {user} is a credential in plain text, which keys, records and logs would show; "
+            f"put it into an environment variable and pass Secret('NAME_OF_THE_VARIABLE'){_ways.get(user, '')}"
         )
     if _PLACE.search(host):
         raise ParamsError(f"the URL {_without_user(url)} has a place for a secret in its host; secrets go into the path, query or headers")
@@ -51,6 +55,13 @@ def check_address(user: str, url: Any, secrets: Mapping[str, Any]) -> None:
         raise UnknownParam(f"the URL {url} has no place {{{name}}} for the secret of that name", name=name, accepted=sorted(places))
 
 
+_ways = {
+    "HttpGet": ", for which the URL has a place: ?token={token} and secrets={'token': Secret(...)}",
+    "Source": " among headers=",
+    "Upload": " among options=",
+}
+
+
 def filled(url: str, secrets: Mapping[str, Secret]) -> str:
     """`url` with the secrets in their places, for use at once. Raises SecretMissing."""
     return _PLACE.sub(lambda place: quote(secrets[place[1]].reveal(), safe=""), url)
@@ -63,7 +74,7 @@ def check_headers(user: str, headers: Mapping[str, Any]) -> None:
             raise TypeError(f"the header {name} of {user} is a {type(value).__name__}; give a string or a Secret")
         if name.lower() in _OURS:
             raise ParamsError(f"{user} sets the header {name} itself; leave it out")
-        if isinstance(value, str) and _TELLING.search(name):
+        if isinstance(value, str) and given_under(name, value, in_request=True):
             raise ParamsError(
                 f"the header {name} of {user} is plain text, which records would show; put it into an environment variable "
                 'and pass Secret("NAME"), or Secret("NAME", "Bearer {}")'
