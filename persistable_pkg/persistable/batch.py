@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple
 
 from persistable import claims
@@ -65,7 +66,7 @@ class Batch:
         """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
         watcher = threading.Thread(target=self._watch, name="persistable-batch", daemon=True)
         try:
-            failed_before = self._claim()
+            failed_before = self._claim(claims.here())
         except StoreError:  # what stands in the way is told by each of them, alone
             self.left.extend(range(len(self._paths)))
             return
@@ -84,9 +85,9 @@ class Batch:
                 self.left.extend(self._waiting)
                 self.claims.release()
 
-    def _claim(self) -> set[int]:
+    def _claim(self, holder: FrameType) -> set[int]:
         """Let those wait that nobody else holds nor has committed; the value is those of them that have failed before."""
-        self.claims = claims.Claims(self._store, self._paths)
+        self.claims = claims.Claims(self._store, self._paths, holder)
         try:
             doubtful = self.claims.bases - self.claims.new
             there = stat_many(self._store, [path + suffix for path in doubtful for suffix in (SUFFIX, FAILED_SUFFIX)]) if doubtful else {}
@@ -140,9 +141,12 @@ class Batch:
             except StoreError:  # what stands in the way is told by each of them, alone
                 self.left.extend([number for number, _ in finished])
                 return
-            for number, seconds in finished:
-                error = claims.lost_to_others(self._places[number]) if paths[number] in lost else None
-                self.ended.append(Ended(number, error, seconds))
+            except BaseException:  # an interrupt: once more at the end, whether or not it was done
+                self._finished[:0] = finished
+                self.pending.kept = kept.joined(self.pending.kept)
+                raise
+            self.left.extend([number for number, _ in finished if paths[number] in lost])  # whoever took over commits them
+            self.ended.extend([Ended(number, None, seconds) for number, seconds in finished if paths[number] not in lost])
             for base, act in kept.after:
                 if base not in lost:
                     act()
@@ -178,6 +182,15 @@ class Changes:
         self.gone: list[str] = []
         self.after: list[tuple[str, Callable[[], object]]] = []
         self.size = 0
+
+    def joined(self, later: Changes) -> Changes:
+        """These, and those that came after them."""
+        self.payloads.update(later.payloads)
+        self.records.update(later.records)
+        self.gone += later.gone
+        self.after += later.after
+        self.size += later.size
+        return self
 
     def forget(self, bases: set[str]) -> None:
         """Leave what belongs to these as it is."""

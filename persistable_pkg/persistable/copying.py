@@ -68,7 +68,7 @@ def _is_there(target: Store, entry: Entry) -> bool:
 
 def _copy_alone(entry: Entry, record: Record, source: Store, target: Store) -> None:
     """Under the claim: whoever generates there writes the same file."""
-    claim = claims.take_over(target, entry.place.path)
+    claim = claims.take_over(target, entry.place.path, claims.here())
     if claim is None:
         raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, composition, events, generation, holdings, returned
+from persistable import assembly, checkpoints, composition, events, generation, holdings, returned
 from persistable.authored import HOOKS, Authored
 from persistable.code import CodeOf, Fingerprint, code_of
 from persistable.declaration import Declaration, format_for
@@ -463,7 +463,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def delete(self) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
         store = self._use()
-        generation.forget_appended(store, self.place)
+        checkpoints.forget_appended(store, self.place)
         return holdings.delete(store, self.place)
 
     def explain(self) -> str:

@@ -11,25 +11,27 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from persistable import appending, claims, code, collected, events, gathering, origin, payload, returned, unsealed
+from persistable import appending, claims, code, collected, commits, events, gathering, origin, payload, returned
 from persistable.authoring import author_of, taken_over
+from persistable.checkpoints import scratch_folder
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
     PayloadCorrupted,
     PayloadNotFound,
+    StoreError,
     UpstreamFailed,
 )
-from persistable.fileio.base import FileIO
+from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.holdings import (
     DAMAGED,
     depth_of_user,
-    files_of,
     find_failure,
     find_record,
     format_of,
@@ -40,10 +42,10 @@ from persistable.holdings import (
     say_stale,
 )
 from persistable.key import Key, Place, Placed
+from persistable.leftovers import clear, replaced, sweep
 from persistable.originals import Original, private, refuse_iterator
 from persistable.record import (
     FAILED_SUFFIX,
-    SUFFIX,
     Failure,
     Record,
     host_name,
@@ -51,7 +53,6 @@ from persistable.record import (
 from persistable.recording import compose
 from persistable.secret import redact
 from persistable.stores.base import Store
-from persistable.stores.reach import in_memory
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -76,6 +77,8 @@ def new_token() -> str:
 
 FAILED = "an upstream that failed"
 """In place of a payload: there will be none. Compared by identity."""
+_GONE = "what was waited for, and is not there"
+"""In place of a payload: to be tried again. Compared by identity."""
 UNREAD = "a payload that is stored"
 """In place of a payload that may be larger than memory: it has just been committed. Compared by identity."""
 
@@ -111,6 +114,7 @@ class Generation:
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
         self.made = "generated"
+        self.committed = False
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
@@ -194,7 +198,7 @@ class Generation:
         """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if self._allocated is None and self.claim is not None:
-            self._allocated = payload.Allocated(self.store, self.node.place.file(self.token, self.io.suffix), self.io)
+            self._allocated = payload.Allocated(self.store, self._target(self.io.suffix), self.io)
         if self._allocated is not None and self._allocated.in_place:
             return self._allocated.array(shape, dtype)
         import numpy as np
@@ -232,13 +236,18 @@ class Generation:
     def seal(self) -> None:
         """The record is there."""
         if self._gatherer is not None:
-            self._gatherer.finish()
+            with suppress(StoreError):
+                self._gatherer.finish()
 
     def write(self, result: Any) -> payload.Written:
         """Write the payload's files; nobody reads them before the record names them."""
         if isinstance(result, gathering.Gathered):
-            return result.commit(self.store, self.node.place.file(self.token, collected.INDEX_SUFFIX), self.io)
-        return payload.write(self.into, self.node.place.file(self.token, self.io.suffix), self.io, result, self._allocated)
+            return result.commit(self.store, self._target(collected.INDEX_SUFFIX), self.io)
+        return payload.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
+
+    def _target(self, suffix: str) -> str:
+        place: Place = self.node.place
+        return commits.beside(place, self.token) if isinstance(place, Placed) else place.file(self.token, suffix)
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
@@ -247,7 +256,7 @@ class Generation:
                 self._attached = kind()
         return self._attached
 
-    def close(self, committed: bool) -> None:
+    def close(self) -> None:
         """Remove what is not needed any more."""
         self.over = True
         self._inputs = {}
@@ -261,7 +270,7 @@ class Generation:
             self._allocated.discard()
         if self._appender is not None:
             self._appender.close()
-        if (committed or self.claim is None) and self._scratch is not None:
+        if (self.committed or self.claim is None) and self._scratch is not None:
             import shutil
 
             self.afterwards(partial(shutil.rmtree, self._scratch, ignore_errors=True))
@@ -272,30 +281,6 @@ class Generation:
             act()
         else:
             self.into.afterwards(act)
-
-
-def forget_appended(store: Store, place: Place) -> None:
-    """Remove what an attempt at `place` that was cut off has appended: the next one begins anew."""
-    folder = scratch_folder(store, place) / "appended"
-    if folder.exists():
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def scratch_folder(store: Store, place: Place) -> Path:
-    """Where a generation at `place` keeps its checkpoints: in the store where it is a folder, else among temporary files here."""
-    path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
-    local = store.local_path(f".persistable/scratch/{path}")
-    if local is not None:
-        return local
-    import tempfile
-
-    from blake3 import blake3
-
-    owner = os.getuid() if hasattr(os, "getuid") else "user"
-    where = f"{store.url} of {os.getpid()}" if in_memory(store) else store.url
-    return Path(tempfile.gettempdir(), f"persistable-{owner}", blake3(where.encode()).hexdigest()[:16], path)
 
 
 # generating
@@ -383,39 +368,49 @@ def generate(
     with turn(store, place):
         if given is None:
             given = _prepared(node, store, looked)
-        claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED))
-        try:
-            found = peek(store, place)
-            if _token(found) not in (before, None, DAMAGED):
-                loaded = load(node, store, writable=writable, whole=False)
-                if loaded is not None:
-                    return loaded[0]
-            if claim is None:
-                return generate(node, store, untracked, writable=writable, given=given)  # what we waited for is gone again
-            result = _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
-        finally:
-            if claim is not None:
-                claim.release()
+        result: Any = _GONE
+        while result is _GONE:
+            result = _generate_alone(node, store, untracked, before, given, writable)
         return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
 
 
-def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
-    """What a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
-    if found is None and isinstance(place, Placed):
-        try:
-            return Record.parse(store.get(place.path + SUFFIX))
-        except FileNotFoundError:
-            return None
-        except PayloadCorrupted:
-            return DAMAGED
-    return found
+def _generate_alone(
+    node: Any, store: Store, untracked: dict[str, Any], before: str | None, given: Mapping[Key, Any], writable: bool
+) -> Any:
+    """Generate it under its claim, or load what somebody else has committed since the state was `before`."""
+    place: Place = node.place
+    claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED), claims.here())
+    try:
+        if isinstance(place, Placed) and claim is not None:
+            commits.complete_any(store, place)
+        found = peek(store, place)
+        if _token(found) not in (before, None, DAMAGED):
+            loaded = load(node, store, writable=writable, whole=False)
+            if loaded is not None:
+                return loaded[0]
+        if claim is None:
+            return _GONE
+        result = _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
+        if claim.taken_over:  # whoever was killed has left more than that
+            with suppress(StoreError):
+                sweep(store, place, scratch=True)
+        return result
+    except ClaimLost:
+        found = peek(store, place)
+        loaded = load(node, store, writable=writable, whole=False) if _token(found) not in (before, None, DAMAGED) else None
+        if loaded is None:
+            raise
+        return loaded[0]  # whoever took over has committed it
+    finally:
+        if claim is not None:
+            claim.release()
 
 
 def persist(node: Any, store: Store, result: Any, made: str = "generated") -> Any:
     """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
     place: Place = node.place
     with turn(store, place):
-        claim = claims.acquire(store, place.path, lambda: False)
+        claim = claims.acquire(store, place.path, lambda: False, claims.here())
         assert claim is not None
         generation = Generation(node, store, claim, 1)
         generation.made = made
@@ -424,7 +419,7 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
                 result = generation.gatherer().gather_held(cast("Any", result))
             return _commit(generation, result, find_failure(store, place), True, replaced(store, place, peek(store, place)))
         finally:
-            generation.close(committed=False)
+            generation.close()
             claim.release()
 
 
@@ -521,7 +516,7 @@ def _perform(
     store: Store,
     claim: claims.Claim | None,
     untracked: dict[str, Any],
-    given: dict[Key, Any],
+    given: Mapping[Key, Any],
     writable: bool,
     old: Record | str | None = None,
     attempt: int = 1,
@@ -530,6 +525,9 @@ def _perform(
     failure = find_failure(store, node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     try:
+        if claim is None:
+            with turn(store, node.key, alone=False):
+                return _attempt(generation, untracked, failure, writable, old)
         return _attempt(generation, untracked, failure, writable, old)
     finally:
         taken_over(node, generation.author)
@@ -548,7 +546,6 @@ def conclude(
 ) -> Any:
     """All that comes after the beginning of an attempt; `make` gives what the node's own code made."""
     node, claim = generation.node, generation.claim
-    committed = False
     try:
         with generation:
             result = generation.whole(make())
@@ -560,16 +557,14 @@ def conclude(
                 generation.author._validate_payload(result)
         if claim is None:
             refuse_iterator(result, node.key)
-            committed = True  # there will be none: nothing is left in the scratch folder
             return result
-        result = _commit(generation, result, failure, writable, old)
-        committed = True
-        return result
+        return _commit(generation, result, failure, writable, old)
     except (Exception, SystemExit) as error:
-        _fail(generation, error, claim is not None)
+        if not generation.committed and not isinstance(error, ClaimLost):
+            _fail(generation, error, claim is not None)
         raise
     finally:
-        generation.close(committed)
+        generation.close()
 
 
 def fail(generation: Generation, error: BaseException) -> None:
@@ -577,7 +572,7 @@ def fail(generation: Generation, error: BaseException) -> None:
     try:
         _fail(generation, error, generation.claim is not None)
     finally:
-        generation.close(committed=False)
+        generation.close()
 
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
@@ -587,9 +582,9 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     in_file = isinstance(result, payload.InFile)
     if not in_file:
         node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
-    if isinstance(place, Placed):
-        generation.claim.confirm(place.key)  # else what is written next would be in place of the file of whoever took over
+    commit = commits.Commit(store, place)
     written = generation.write(result)
+    files = [file.path for file in written.files]
     try:
         record = compose(generation, written, result)
         unread = isinstance(result, appending.AppendedFile) and not node._validates()
@@ -598,18 +593,24 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
             with generation:
                 generation.author._validate_payload(again)
         generation.claim.confirm(place.key)
-        store.put(place.path + SUFFIX, record.to_bytes())
+        if isinstance(place, Placed):
+            written = written._replace(files=commits.facts_in_place(written.files, place, generation.token))
+            record = compose(generation, written, result)
+        commit.put(record)
     except BaseException:
-        for file in written.files:
-            store.delete(file.path)
+        if not commit.may_stand:
+            commits.remove(store, files)
         raise
-    if failure is not None:
-        store.delete(place.path + FAILED_SUFFIX)
-    if old is not None:
-        for path in files_of(store, place, old):
-            if path not in {file.path for file in written.files}:
-                store.delete(path)
+    generation.committed = True
+    if isinstance(place, Placed):
+        if not commits.move_in_place(store, place, record):
+            raise claims.lost_to_others(place.key)
+        if isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
+            again = payload.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
+    clear(store, place, failure, old, {file.path for file in written.files})
     generation.afterwards(generation.seal)
+    if commit.interrupt is not None:
+        raise commit.interrupt
     if events.listened(node.logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
         generation.afterwards(partial(events.emit, event, node.logger))
@@ -652,7 +653,7 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         node.logger,
     )
     error.add_note(f"while generating {node.key} ({type(node).__name__})")
-    if not recorded or isinstance(error, ClaimLost):
+    if not recorded:
         return
     try:
         took, params = generation.seconds(), generation.facts()["params"]
@@ -687,27 +688,3 @@ def record_failure(
         notes=notes or {},
     )
     store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())
-
-
-def tidy(store: Store, place: Place) -> None:
-    """Remove what a generation at `place` left that was killed: its claim, and files that no record names.
-
-    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there.
-    """
-    claim = claims.take_over(store, place.path)
-    if claim is None:
-        return
-    try:
-        found = peek(store, place)
-        if found != DAMAGED:
-            named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
-            begun = unsealed.find(store, place)
-            named.update(folder for folder in (begun and begun.folder, isinstance(found, Record) and collected.folder_of(found)) if folder)
-            for path in files_of(store, place, DAMAGED):
-                if not any(path == name or path.startswith(name + "/") for name in named):
-                    store.delete(path)
-        clear = getattr(store, "clear_temporary", None)
-        if clear is not None:
-            clear(place.path)
-    finally:
-        claim.release()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from persistable import code, collected, events, origin, payload, unsealed
+from persistable import code, collected, commits, events, origin, payload, unsealed
 from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
@@ -35,7 +35,10 @@ def find_record(store: Store, place: Place) -> Record | None:
 def parsed(store: Store, place: Place, data: bytes) -> Record | None:
     """The record in `data`, which was read at `place`, as `find_record` gives it."""
     record = named(store, place, data)
-    return record if record is None or isinstance(place, Key) or missing_file(store, record) is None else None
+    if record is None or isinstance(place, Key):
+        return record
+    commits.complete(store, place, record)
+    return record if missing_file(store, record) is None else None
 
 
 def named(store: Store, place: Place, data: bytes) -> Record | None:

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
-from persistable import connections, events, generation
+from persistable import connections, events, generation, leftovers
 from persistable.batch import Batch, Pace
 from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
@@ -469,7 +469,7 @@ class _Loop:
         outcome = _driver_failure(error, unit, attempt.number)
         if unit.node._persisted:
             try:
-                generation.tidy(unit.store, unit.node.place)
+                leftovers.tidy(unit.store, unit.node.place)
                 failure = find_failure(unit.store, unit.node.place)
                 number = failure.attempt + 1 if failure is not None else attempt.number
                 took = time.time() - attempt.started
@@ -586,7 +586,7 @@ class _Loop:
         for future, attempt in list(self._running.items()):
             if self._executor.stops and self._executor.stop(future) and attempt.unit.node._persisted:
                 try:
-                    generation.tidy(attempt.unit.store, attempt.unit.node.place)
+                    leftovers.tidy(attempt.unit.store, attempt.unit.node.place)
                 except StoreError:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)

@@ -119,6 +119,12 @@ class BaseStore:
     batches: ClassVar[bool] = False
     """Whether many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
 
+    definite: ClassVar[bool] = False
+    """Whether a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
+
+    claim_ttl: float | None = None
+    """Seconds a heartbeat in it may stand still before others take over; None for the usual."""
+
     @property
     def url(self) -> str:
         raise NotImplementedError(f"{type(self).__name__}.url")

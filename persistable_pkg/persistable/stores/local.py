@@ -58,6 +58,7 @@ class LocalStore(BaseStore):
     """
 
     in_memory = False
+    definite = True
 
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
         place = os.fsdecode(root)

@@ -32,6 +32,7 @@ class MemoryStore(BaseStore):
     """
 
     in_memory = True
+    definite = True
 
     def __init__(self, name: str | None = None) -> None:
         if name is None:

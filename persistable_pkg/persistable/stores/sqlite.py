@@ -59,6 +59,7 @@ class SQLiteStore(BaseStore):
 
     batches = True
     in_memory = False
+    definite = True
 
     def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
         place = os.fsdecode(file)

@@ -1,0 +1,191 @@
+"""The moment at which a record takes its place: from then on nothing that it names is deleted, whatever happened to the call.
+
+A call that puts a record may end in an interrupt or an error although the record stands: the signal came after the rename, the answer of a
+server was lost, or a request goes on by itself in a library's own thread. So the record is read back. Where it stands, the commit has
+succeeded; where it surely does not and never will, the new files go; in doubt all files stay, of the old payload and of the new.
+
+A payload at a path of somebody's choice is written elsewhere first, and moved there once its record stands: the record is the commit here
+too. Dying in between costs nothing, for whoever looks for the payload next moves it, under the claim.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from persistable import claims
+from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.key import Place, Placed
+from persistable.record import SUFFIX, FileFact, Record
+from persistable.stores.base import HIDDEN, Store
+
+_LOOKS, _PAUSE = 3, 0.2
+_AT_ONCE = 1 << 20
+_PIECE = 1 << 22
+doubtful: set[str] = set()
+"""Tokens of attempts of this process of which nobody knows whether their records stand, or will."""
+
+
+class Commit:
+    """A record on its way to its place.
+
+    may_stand: whether files that it names must stay. stands: whether it is known to be there. interrupt: what cut the call short that put
+    it, although it stands; to be raised once all is finished.
+    """
+
+    def __init__(self, store: Store, place: Place) -> None:
+        self._store = store
+        self._place = place
+        self.may_stand = False
+        self.stands = False
+        self.interrupt: BaseException | None = None
+
+    def put(self, record: Record) -> None:
+        """Put it. Raises where it does not stand, or nobody can tell."""
+        path, data = self._place.path + SUFFIX, record.to_bytes()
+        self.may_stand = True
+        try:
+            self._store.put(path, data)
+        except BaseException as error:
+            if self._is_there(path, data, error):
+                self.interrupt = None if isinstance(error, OSError) else error  # an OSError: its answer was lost, and nothing else
+                with suppress(StoreError):
+                    self._store.put(path, data)  # of several layers, some may have been left out
+            else:
+                if self.may_stand:
+                    doubtful.add(record.attempt_token)
+                raise
+        self.stands = True
+
+    def _is_there(self, path: str, data: bytes, error: BaseException) -> bool:
+        try:
+            found = _read_back(self._store, path, 1 if not isinstance(error, Exception) else _LOOKS)
+        except StoreError:
+            return False
+        if found == data:
+            return True
+        refused = isinstance(error, StoreReadOnly | StoreFull)
+        self.may_stand = not (refused or (is_definite(self._store) and not isinstance(error, StoreUnavailable)))
+        return False
+
+
+def _read_back(store: Any, path: str, looks: int) -> bytes | None:
+    """What is committed at `path`: of several layers, what the one says that decides."""
+    home = getattr(store, "home", None)
+    for look in range(looks):
+        try:
+            found: bytes = (store if home is None else home.store).get(path)
+            return found
+        except FileNotFoundError:
+            return None
+        except StoreUnavailable:
+            if look == looks - 1:
+                raise
+            time.sleep(_PAUSE * (1 + look))
+    return None
+
+
+def is_definite(store: Any) -> bool:
+    """Whether a call of it that has ended, however, has no effect later on."""
+    home = getattr(store, "home", None)
+    return bool(getattr(store if home is None else home.store, "definite", False))
+
+
+def remove(store: Store, paths: Iterable[str]) -> None:
+    """Delete what no record names, as far as that can be done: what is left is garbage that nobody reads."""
+    with suppress(StoreError):
+        for path in paths:
+            store.delete(path)
+
+
+# payloads at paths of somebody's choice
+
+_PLACING = f"{HIDDEN}/placing"
+
+
+def beside(place: Placed, token: str) -> str:
+    """Where the attempt `token` writes what is to be at `place`; its folder and name are those of the place, so that formats know it."""
+    folder, slash, name = place.to.rpartition("/")
+    return f"{_PLACING}/{folder}{slash}{token}-{name}"
+
+
+def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
+    """What the record says of files that were written `beside`: where they are going to be."""
+    start = beside(place, token)
+    return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
+
+
+def move_in_place(store: Store, place: Placed, record: Record) -> bool:
+    """Move what was written `beside` to where its record, which stands, names it. False where that is somebody else's record by now."""
+    if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
+        return False
+    start = beside(place, record.attempt_token)
+    for file in record.files:
+        with suppress(FileNotFoundError):  # moved already
+            _move(store, start + file.path.removeprefix(place.to), file.path, file.size)
+    local = store.local_path(start) if any(file.part for file in record.files) else None
+    if local is not None:
+        with suppress(OSError):
+            for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
+                folder.rmdir()
+            local.rmdir()
+    return True
+
+
+def _move(store: Any, source: str, target: str, size: int) -> None:
+    place = store.local_path(source)
+    if place is not None and hasattr(store, "adopt"):
+        if not place.exists():
+            raise FileNotFoundError(source)
+        store.adopt(place, target)
+        return
+    if size <= _AT_ONCE:
+        store.put(target, store.get(source))
+    else:
+        with store.read(source) as reading, store.write(target) as writing:
+            while piece := reading.read(_PIECE):
+                writing.write(piece)
+    store.delete(source)
+
+
+def complete(store: Store, place: Placed, record: Record, *, claimed: bool = False) -> bool:
+    """Finish a commit that was cut off between the record and the move. Does nothing while somebody generates there.
+
+    `claimed`: the caller has the claim. True if the payload is where the record names it now.
+    """
+    if not record.files:
+        return False
+    last = record.files[-1].path.removeprefix(place.to)  # the one that is moved last
+    if not store.exists(beside(place, record.attempt_token) + last):
+        return False
+    if claimed:
+        return move_in_place(store, place, record)
+    try:
+        claim = claims.take_over(store, place.path, claims.here())
+    except StoreReadOnly:
+        return False
+    if claim is None:
+        return False
+    try:
+        return move_in_place(store, place, record)
+    finally:
+        claim.release()
+
+
+def complete_any(store: Store, place: Placed) -> None:
+    """As `complete`, for whoever has the claim and does not know what is there."""
+    try:
+        record = Record.parse(store.get(place.path + SUFFIX))
+    except (FileNotFoundError, PayloadCorrupted):
+        return
+    complete(store, place, record, claimed=True)
+
+
+def abandoned(store: Store, place: Placed) -> list[str]:
+    """What attempts at `place` have written `beside` and not moved."""
+    folder, _, name = place.to.rpartition("/")
+    listed = store.list(f"{_PLACING}/{folder}".rstrip("/"))
+    skip = len(_PLACING) + 1 + (len(folder) + 1 if folder else 0)
+    return [path for path in listed if path[skip + 8 : skip + 9] == "-" and f"{path[skip + 9 :]}/".startswith(f"{name}/")]

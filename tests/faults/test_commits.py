@@ -1,0 +1,292 @@
+"""A commit is never undone once its record may stand, whichever call of the store fails, loses its answer or is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faults.faulty import FAULTS, FaultyLocal, FaultySQLite, Remote, failing
+from persistable import Persistable, claims
+from persistable.checkpoints import own_folder
+from persistable.errors import LineageCycle, PayloadNotFound, StoreError
+from persistable.key import Placed
+from persistable.stores import LayeredStore
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+made = {"value": 0}
+
+
+class Plain(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        return made["value"]
+
+
+class Many(Persistable[Any, None]):
+    def _generate_payload(self, **_: Any) -> Any:
+        for number in range(2):
+            yield number, made["value"]
+
+
+class AtPath(Persistable[int, None]):
+    @property
+    def place(self) -> Placed:
+        return Placed(*self.key, "out/plain.pickle")
+
+    def _generate_payload(self, **_: Any) -> int:
+        return made["value"]
+
+
+STORES: dict[str, Callable[[Path], Any]] = {
+    "folder": lambda path: FaultyLocal(path / "data"),
+    "sqlite": lambda path: FaultySQLite(path / "data.db"),
+    "remote": lambda path: Remote(path / "data"),
+    "layered": lambda path: LayeredStore(FaultyLocal(path / "fast"), Remote(path / "slow")),
+}
+ACTS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
+    "payload": (Plain, lambda node: node.payload),
+    "generate": (Plain, lambda node: node.generate()),
+    "put": (Plain, lambda node: node.put(1)),
+    "persist": (Plain, lambda node: node.generate(persist=False).persist()),
+    "delete": (Plain, lambda node: node.delete()),
+    "items": (Many, lambda node: node.generate()),
+    "placed": (AtPath, lambda node: node.generate()),
+}
+
+
+def loaded(node: Any) -> Any:
+    try:
+        payload = node.load().payload
+    except PayloadNotFound:
+        return None
+    return payload if isinstance(payload, int) else {value for _, value in payload.items()}.pop()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("persistable.commits._PAUSE", 0.001)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("store", STORES)
+def test_whichever_call_fails_what_is_there_is_the_old_payload_or_the_new(tmp_path: Path, store: str, act: str) -> None:
+    kind, do = ACTS[act]
+    hits = 0
+    for fault in FAULTS:
+        for at in range(200):
+            if at % 3 != FAULTS.index(fault) % 3 and fault not in ("lost", "interrupted after"):
+                continue  # those two are where a record may stand
+            where = STORES[store](tmp_path / f"{fault}-{at}".replace(" ", "-"))
+            made["value"] = 0
+            if act != "payload":
+                kind(where).generate()
+            before = None if act == "payload" else 0
+            made["value"] = 1
+            raised = None
+            with failing(fault, at) as failed:
+                try:
+                    do(kind(where))
+                except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001
+                    raised = error
+            if not failed.hit:
+                break
+            hits += 1
+            found = loaded(kind(where))
+            after = None if act == "delete" else 1
+            if store == "layered":  # a fast layer that could be neither written nor cleared may keep what it had
+                assert found in (before, after)
+                found = loaded(kind(Remote(Path(where.layers[1].store.root))))
+            assert found == after or (raised is not None and found == before), (fault, at, failed.hit, raised, found)
+    assert hits > 10
+
+
+SCRIPTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_interrupts_of_a_process_that_lives_on_lose_nothing_and_keep_nobody_out(tmp_path: Path, kind: str) -> None:
+    url = str(tmp_path / "data") if kind == "folder" else f"sqlite:///{tmp_path}/data.db"
+    loops = 240 if kind == "folder" else 120
+    command = [sys.executable, "-W", "ignore", str(SCRIPTS / "interrupted.py"), url, str(loops), "7"]
+    living = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert living.stdin is not None and living.stdout is not None
+        said = living.stdout.readline().split()
+        assert said[:2] == ["lives", "on"] and int(said[2]) > loops / 2
+        check = (
+            f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+            "from interrupted import number\n"
+            f"for n in range({loops // 2}):\n"
+            f"    found = number.step(n=n).bind({url!r}).payload\n"
+            f"    assert found in ([n] * 200, [n], [n + {loops // 2}]), (n, found[:3])\n"
+        )
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", check], capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        assert time.monotonic() - begun < 30
+        assert not list((tmp_path / "data").rglob("*.claim*"))
+    finally:
+        living.kill()
+        living.communicate()
+
+
+def test_a_claim_whose_call_is_over_is_given_up_while_its_process_lives_on(tmp_path: Path) -> None:
+    store = LayeredStore(tmp_path).layers[0].store
+
+    def interrupted() -> None:
+        claims.acquire(store, "x/a", lambda: False, claims.here())  # and nobody lets go
+
+    def waits() -> bool:
+        return store.exists("x/a.claim")
+
+    interrupted()
+    assert waits()
+    deadline = time.monotonic() + 30
+    while waits() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not waits()
+
+    def held() -> None:
+        claim = claims.acquire(store, "x/a", lambda: False, claims.here())
+        time.sleep(3 * claims._LOOK)
+        assert waits() and claim is not None
+        claim.release()
+
+    held()
+    assert not waits()
+
+
+PAUSED = """
+import os, sys, time
+from persistable import Persistable, claims
+from persistable.key import Placed
+claims.TTL = 1.5
+class At(Persistable[str, None]):
+    @property
+    def place(self): return Placed(*self.key, "out/x.txt")
+    def _generate_payload(self, **_):
+        open(sys.argv[2], "w").write("begun")
+        while not os.path.exists(sys.argv[3]): time.sleep(0.01)
+        return f"by {os.getpid()} " * 1000
+print(At(sys.argv[1]).generate().payload[:20])
+"""
+
+
+def test_an_owner_that_slept_touches_nothing_at_a_readable_path_and_takes_what_its_successor_committed(tmp_path: Path) -> None:
+    begun, go, data = tmp_path / "begun", tmp_path / "go", tmp_path / "data"
+    script = [sys.executable, "-W", "ignore", "-c", PAUSED, str(data), str(begun), str(go)]
+    owner = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(owner.pid, signal.SIGSTOP)
+        go.touch()
+        other = subprocess.run(script, capture_output=True, text=True, timeout=60)
+        assert other.returncode == 0, other.stderr
+        file = data / "out" / "x.txt"
+        there, inode = file.read_bytes(), file.stat().st_ino
+        os.kill(owner.pid, signal.SIGCONT)
+        out, err = owner.communicate(timeout=60)
+        assert owner.returncode == 0, err
+        assert out == other.stdout  # it took the other's
+        assert file.read_bytes() == there and file.stat().st_ino == inode
+        assert not list((data / ".persistable" / "placing").rglob("*-x.txt"))
+    finally:
+        owner.kill()
+        owner.wait()
+
+
+def test_scratch_of_a_store_that_is_no_folder_is_nobody_else_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    usual, other = tmp_path / "tmp" / f"persistable-{os.geteuid()}", tmp_path / "state" / "persistable" / "scratch"
+    assert own_folder() == usual and stat.S_IMODE(usual.stat().st_mode) == 0o700
+    usual.chmod(0o755)
+    assert own_folder() == usual and stat.S_IMODE(usual.stat().st_mode) == 0o700
+    usual.chmod(0o770)  # anybody of the group may have put something into it
+    assert own_folder() == other and stat.S_IMODE(other.stat().st_mode) == 0o700
+    usual.rmdir()
+    usual.symlink_to(other)
+    assert own_folder() == other
+    usual.unlink()
+    usual.write_text("a file")
+    assert own_folder() == other
+    other.chmod(0o777)
+    with pytest.raises(StoreError, match="XDG_STATE_HOME"):
+        own_folder()
+    if os.geteuid() == 0:
+        usual.unlink()
+        other.chmod(0o700)
+        usual.mkdir(0o700)
+        os.chown(usual, 65534, 65534)
+        assert own_folder() == other
+
+
+class Self(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        return int(type(self)(self.store).payload) + 1
+
+
+class One(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        both_begin("one")
+        return Other(self.store).payload + 1
+
+
+class Other(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        both_begin("other")
+        return One(self.store).payload + 1
+
+
+begun: set[str] = set()
+
+
+def both_begin(name: str) -> None:
+    begun.add(name)
+    deadline = time.monotonic() + 20
+    while len(begun) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_node_that_asks_for_its_own_payload_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(LineageCycle) as found:
+        Self(tmp_path).payload
+    assert found.value.nodes == [str(Self(tmp_path).key)] * 2
+
+
+def test_two_threads_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        errors = [asked.exception(60) for asked in [pool.submit(lambda node=node: node(tmp_path).payload) for node in (One, Other)]]
+    assert all(isinstance(error, LineageCycle) for error in errors), errors
+
+
+def test_what_a_killed_generation_left_goes_with_the_next_commit_of_its_key(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from persistable import Persistable
+class Left(Persistable[object, None]):
+    def _generate_payload(self, **_):
+        (self.scratch / "x").write_text("x")
+        return bytes(3000)
+    def _validate_payload(self, payload):
+        if len(sys.argv) > 2:
+            from persistable import claims
+            claims.Claim.confirm = lambda *_: os.kill(os.getpid(), 9)
+Left(sys.argv[1]).generate()
+"""
+    for arguments in (["die"], []):
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path), *arguments], timeout=60)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) == 2, left  # record and payload
