@@ -7,6 +7,8 @@ import sys
 import types
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
+
 from persistable import holdings
 
 _COUNT = [0]
@@ -19,7 +21,10 @@ def edited(source: str, name: str = "edited_flow") -> Any:
     file = f"<{name} {_COUNT[0]}>"
     module = types.ModuleType(name)
     module.__file__ = file
+    if name in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.unregister_pickle_by_value(sys.modules[name])
     sys.modules[name] = module
+    cloudpickle.register_pickle_by_value(module)  # other processes have no file to import
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     exec(compile(source, file, "exec"), module.__dict__)
     return module

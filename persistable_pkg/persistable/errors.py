@@ -40,6 +40,7 @@
     ├── SecretMissing                  the environment variable of a `Secret` is not set (also a LookupError)
     └── RunError                       carrying a node's work out
         ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
+        ├── StaleCode                  something is stale, and ``stale="raise"`` was asked for; nothing was begun
         ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
         ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
         ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
@@ -313,6 +314,12 @@ class NotEnforceable(RunError, ValueError):
 
     executor: str
     wanted: str
+
+
+class StaleCode(RunError):
+    """Something is stale, and ``run(..., stale="raise")`` was asked for. ``stale`` lists the keys."""
+
+    stale: list[Any]
 
 
 class Infeasible(RunError, ValueError):

@@ -208,7 +208,7 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
     else:
         verdict = Judge().own(node, record)
     refuse_foreign(node, verdict)
-    if verdict.causes:
+    if verdict.causes and "_is_leaf" not in node.__dict__:  # else whoever sent the node here has said so
         warn_stale(node, verdict)
 
 
@@ -242,11 +242,8 @@ def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
 
 def warn_stale(node: Any, verdict: Verdict) -> None:
     """Say what has changed, once for each class and cause."""
-    reference = code.class_reference(node.__class__)
-    new = [cause for cause in verdict.causes if (reference, cause.by, cause.change or str(cause.key)) not in _warned]
-    if not new:
+    if not is_new(node, verdict):
         return
-    _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in new)
     made = "was made by code that has changed since" if verdict.own else "was made from what has changed since"
     warnings.warn(
         f"{node.key} {made} ({verdict.describe()}); it is served as it is. Generate it again, "
@@ -254,6 +251,14 @@ def warn_stale(node: Any, verdict: Verdict) -> None:
         StaleCodeWarning,
         stacklevel=depth_of_user(),
     )
+
+
+def is_new(node: Any, verdict: Verdict) -> bool:
+    """Whether any of the causes was not said yet of this class; now they are."""
+    reference = code.class_reference(node.__class__)
+    known = len(_warned)
+    _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in verdict.causes)
+    return len(_warned) > known
 
 
 def accept_code(node: Any, store: Store, reason: str) -> Record:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, NamedTuple
 
 from persistable.key import Key, Place
+from persistable.stale import POLICIES
+from persistable.staleness import Judge
 from persistable.status import Found, found_of
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.default import default_url
@@ -19,7 +21,7 @@ from persistable.stores.open import open_store
 class Unit:
     """One node in one store, as far as a run is concerned with it."""
 
-    __slots__ = ("feeds", "found", "needed", "node", "order", "reason", "sources", "store", "waits")
+    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "waits")
 
     def __init__(self, node: Any, store: Any) -> None:
         self.node = node
@@ -33,6 +35,14 @@ class Unit:
         """The units upstream of it; None as long as nobody needed to know."""
         self.feeds: list[Unit] = []
         self.waits = 0
+        self.again = ""
+        """Of what is stored, and not to be left as it is: that it is to be made again (`GENERATE`), or if what it is made from changes
+        (`FOLLOW`), or that it is somebody else's (`REFUSE`)."""
+
+    @property
+    def there(self) -> bool:
+        """Whether it is stored, and stays as it is."""
+        return self.found is not None and self.found.stored and not self.again
 
     def __repr__(self) -> str:
         return f"<{self.node.key} {self.reason}>"
@@ -45,36 +55,53 @@ class Look(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """All units that matter: those to be performed, and those that are there already or will not be tried. Send None to go on."""
+    """All units that matter: those to be performed, and those that are there already or will not be tried. Send None to go on.
+
+    follow: those among the needed that are performed only if what they are made from turns out to have other bytes. refused: stored by
+    another class with other code, so that they fail.
+    """
 
     needed: list[Unit]
     reused: list[Unit]
     left: list[Unit]
+    follow: list[Unit]
+    refused: list[Unit]
 
 
 class Start(NamedTuple):
     """These units may begin now, and these never will, each with the failed unit it waits for.
 
-    To be sent what has ended since: a list of (unit, whether it succeeded). An empty one is fine.
+    kept: those that were to follow others, which have the same bytes as before. more: those that are needed for such a one, which was not
+    known before. To be sent what has ended since: a list of (unit, whether it succeeded). An empty one is fine.
     """
 
     units: list[Unit]
     skipped: list[tuple[Unit, Unit]]
+    kept: Sequence[Unit] = ()
+    more: Sequence[Unit] = ()
 
 
 Planning = Generator[Look | Decided | Start, Any, None]
 
 
-def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry") -> Planning:
-    """Plan the (node, store) pairs `targets`. `failed`: ``"retry"`` performs what failed before again, ``"skip"`` leaves it."""
+GENERATE, FOLLOW, REFUSE = "generate", "follow", "refuse"
+
+
+def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry", stale: str = "reuse") -> Planning:
+    """Plan the (node, store) pairs `targets`.
+
+    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale.
+    """
     graph = _Graph()
     wanted = list(dict.fromkeys(graph.unit(node, store) for node, store in targets))
-    yield from _decide(graph, wanted, failed)
+    yield from _decide(graph, wanted, failed, stale)
     needed = _ordered(wanted)
     left = [unit for unit in needed if unit.reason == _LEFT]
-    reused = [unit for unit in graph.units() if unit.found is not None and unit.found.stored and unit.needed]
-    yield Decided([unit for unit in needed if unit.reason != _LEFT], reused, left)
-    yield from _carry_out(needed, left)
+    refused = [unit for unit in needed if unit.again == REFUSE]
+    reused = [unit for unit in graph.units() if unit.there and unit.needed]
+    follow = [unit for unit in needed if unit.again == FOLLOW]
+    yield Decided([unit for unit in needed if unit.reason != _LEFT and unit.again != REFUSE], reused, left, follow, refused)
+    yield from _Carrying(graph, failed, stale).carry_out(needed, [*left, *refused])
 
 
 _LEFT = "its last attempt failed, and failures are left as they are"
@@ -120,10 +147,14 @@ class _Graph:
             yield from units.values()
 
 
-def _decide(graph: _Graph, wanted: list[Unit], failed: str) -> Generator[Look, list[Found], None]:
-    """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such."""
+def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Generator[Look, list[Found], None]:
+    """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such.
+
+    Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
+    """
     frontier = wanted
     looked = 0
+    searched: set[Unit] = set()
     for unit in wanted:
         unit.needed = True
     while frontier:
@@ -132,16 +163,28 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str) -> Generator[Look, l
             looked += len(unknown)
             for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
                 unit.found = found
+                unit.again = _again(found, stale)
         following: list[Unit] = []
         for unit in frontier:
             unit.reason = _reason(unit, failed)
-            if (unit.found is not None and unit.found.stored) or unit.reason == _LEFT:
+            unit.needed = unit.needed or bool(unit.again)
+            if unit.there or unit.reason == _LEFT or unit.again == REFUSE:
                 continue
+            search = not unit.needed or unit.again == FOLLOW
             for source in graph.upstream(unit):
-                if not source.needed:
-                    source.needed = True
+                if not (source.needed or (search and source in searched)):
+                    source.needed = not search
+                    searched.add(source)
                     following.append(source)
         frontier = following
+
+
+def _again(found: Found, stale: str) -> str:
+    if found.verdict.foreign:
+        return REFUSE
+    if stale != "generate" or not found.verdict.causes:
+        return ""
+    return FOLLOW if found.verdict.follows else GENERATE
 
 
 def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
@@ -180,59 +223,151 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
             unit.order = len(done)
             done.append(unit)
             continue
-        if unit in entered or (unit.found is not None and unit.found.stored):
+        if unit in entered or unit.there:
             continue
         entered.add(unit)
         stack.append((unit, True))
-        for source in reversed(unit.sources or ()):
-            if unit.reason != _LEFT and not (source.found is not None and source.found.stored):
-                unit.waits += 1
-                source.feeds.append(unit)
-                if source not in entered:
-                    stack.append((source, False))
+        for source in reversed(waited_for(unit)):
+            unit.waits += 1
+            source.feeds.append(unit)
+            if source not in entered:
+                stack.append((source, False))
     return done
 
 
-def _carry_out(needed: list[Unit], left: list[Unit]) -> Generator[Start, list[tuple[Unit, bool]], None]:
-    skipped: list[tuple[Unit, Unit]] = []
-    ready: list[Unit] = [unit for unit in needed if unit.waits == 0 and unit.reason != _LEFT]
-    remaining = len(needed) - len(left)
-    for unit in ready:
+def waited_for(unit: Unit) -> list[Unit]:
+    """What has to end before `unit` begins, or, where it follows others, before that can be decided."""
+    if unit.reason == _LEFT or unit.again == REFUSE:
+        return []
+    if unit.again != FOLLOW:
+        return [source for source in unit.sources or () if not source.there]
+    found: dict[Unit, None] = {}
+    seen: set[Unit] = set()
+    stack = list(unit.sources or ())
+    while stack:
+        source = stack.pop()
+        if source in seen or source.there:
+            continue
+        seen.add(source)
+        if source.again or (source.needed and source.node._persisted):
+            found[source] = None
+        else:
+            stack.extend(source.sources or ())
+    return list(found)
+
+
+class _Carrying:
+    """What may begin, now that others have ended."""
+
+    def __init__(self, graph: _Graph, failed: str, stale: str) -> None:
+        self._graph = graph
+        self._failed = failed
+        self._stale = stale
+        self._ready: list[Unit] = []
+        self._skipped: list[tuple[Unit, Unit]] = []
+        self._undecided: list[Unit] = []
+        self._ended: dict[Unit, bool] = {}
+        self._planned: set[Unit] = set()
+        self._remaining = 0
+
+    def carry_out(self, needed: list[Unit], left: list[Unit]) -> Generator[Start | Look, Any, None]:
+        """Say what may begin, be told what has ended, and so on, until there is nothing left."""
+        self._remaining = len(needed)
+        self._planned.update(needed)
+        for unit in left:
+            unit.waits = _CLOSED
+        for unit in needed:
+            if unit.waits == 0:
+                self._begin(unit)
+        for unit in left:
+            self._settle(unit, False)
+        kept, more = yield from self._decided()
+        while self._remaining:
+            start = Start(self._ready, self._skipped, kept, more)
+            self._ready, self._skipped = [], []
+            for unit, succeeded in (yield start):
+                self._settle(unit, succeeded)
+            kept, more = yield from self._decided()
+        if self._skipped or kept:
+            yield Start([], self._skipped, kept)
+
+    def _begin(self, unit: Unit) -> None:
         unit.waits = _CLOSED
-    for unit in left:
-        _settle(unit, False, ready, skipped)
-    remaining -= len(skipped)
-    while remaining:
-        ended = yield Start(ready, skipped)
-        ready, skipped = [], []
-        for unit, succeeded in ended:
-            _settle(unit, succeeded, ready, skipped)
-        remaining -= len(ended) + len(skipped)
-    if skipped:
-        yield Start([], skipped)
+        (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
+
+    def _settle(self, unit: Unit, succeeded: bool) -> None:
+        """What the end of `unit` means for those downstream of it."""
+        stack = [(unit, succeeded)]
+        while stack:
+            ended, success = stack.pop()
+            self._remaining -= 1
+            self._ended[ended] = success
+            for fed in ended.feeds:
+                if fed.waits == _CLOSED:
+                    continue
+                fed.waits -= 1
+                needs = "all" if fed.again == FOLLOW else fed.node._needs
+                begins, never = _verdict(needs, success, fed.waits == 0)
+                if begins:
+                    self._begin(fed)
+                elif never:
+                    fed.waits = _CLOSED
+                    self._skipped.append((fed, unit))
+                    stack.append((fed, False))
+
+    def _decided(self) -> Generator[Look, list[Found], tuple[list[Unit], list[Unit]]]:
+        """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
+        kept: list[Unit] = []
+        more: list[Unit] = []
+        while self._undecided:
+            asked, self._undecided = self._undecided, []
+            for unit, found in zip(asked, (yield Look(asked)), strict=True):
+                if found.stored and not found.verdict.causes:
+                    unit.found, unit.again = found, ""
+                    kept.append(unit)
+                    self._settle(unit, True)
+                else:
+                    more += yield from self._expanded(unit, found)
+        return kept, more
+
+    def _expanded(self, unit: Unit, found: Found) -> Generator[Look, list[Found], list[Unit]]:
+        """Perform `unit` after all, and before it what it is made from and nobody else needed."""
+        unit.found, unit.again, unit.reason = found, GENERATE, found.why
+        fresh = [source for source in self._graph.upstream(unit) if not source.there and source not in self._planned]
+        for source in fresh:
+            source.needed = True
+        yield from _decide(self._graph, fresh, self._failed, self._stale)
+        new: list[Unit] = []
+        self._join(unit, new)
+        return new
+
+    def _join(self, first: Unit, new: list[Unit]) -> None:
+        """Let `first` wait for those of its sources that have not ended, and these, where they are `new`, for theirs."""
+        stack = [first]
+        while stack:
+            unit = stack.pop()
+            unit.waits = 0
+            for source in waited_for(unit):
+                if source in self._ended:
+                    continue
+                unit.waits += 1
+                source.feeds.append(unit)
+                if source not in self._planned:
+                    self._planned.add(source)
+                    self._remaining += 1
+                    source.order = len(self._planned)
+                    new.append(source)
+                    stack.append(source)
+            if any(self._ended.get(source) is False for source in unit.sources or ()) and unit.node._needs == "all":
+                unit.waits = _CLOSED
+                self._skipped.append((unit, unit))
+                self._settle(unit, False)
+            elif not unit.waits:
+                self._begin(unit)
 
 
 _CLOSED = -1
 """`Unit.waits` of what has begun or never will."""
-
-
-def _settle(unit: Unit, succeeded: bool, ready: list[Unit], skipped: list[tuple[Unit, Unit]]) -> None:
-    """What the end of `unit` means for those downstream of it."""
-    stack = [(unit, succeeded)]
-    while stack:
-        ended, success = stack.pop()
-        for fed in ended.feeds:
-            if fed.waits == _CLOSED:
-                continue
-            fed.waits -= 1
-            begins, never = _verdict(fed.node._needs, success, fed.waits == 0)
-            if begins:
-                fed.waits = _CLOSED
-                ready.append(fed)
-            elif never:
-                fed.waits = _CLOSED
-                skipped.append((fed, unit))
-                stack.append((fed, False))
 
 
 def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
@@ -296,7 +431,11 @@ def remember(targets: Iterable[Any], store: Store) -> None:
 
 
 class Row(NamedTuple):
-    """One node of a plan: what would be done (``"generate"``, ``"reuse"`` or ``"leave"``), why, and after which others."""
+    """One node of a plan: what would be done, why, and after which others.
+
+    action: ``"generate"``, ``"reuse"`` or ``"leave"``; ``"follow"`` for what is made anew only if what it is made from turns out to have
+    other bytes; ``"refuse"`` for what a run would not accept: made by another class with other code, or stale where that is to raise.
+    """
 
     key: Key
     action: str
@@ -369,31 +508,43 @@ class Plan:
 _SHOWN = 60
 
 
-def plan(*targets: Any, store: Any = None, failed: str = "retry") -> Plan:
+def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "reuse") -> Plan:
     """What `run` would do for these targets, and why; nothing is touched.
 
-    `store` is for nodes that name none; `failed` is as for `run`.
+    `store` is for nodes that name none; `failed` and `stale` are as for `run`.
     """
+    check_stale(stale)
     base = base_of(targets, store)
-    steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed)
+    steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed, stale=stale)
+    judge = Judge()
     request = next(steps)
     while isinstance(request, Look):
-        request = steps.send(look(request.units))
+        request = steps.send(look(request.units, judge))
     assert isinstance(request, Decided)
     steps.close()
     rows: list[Row] = []
     units: list[Unit] = []
-    for action, some in (("reuse", request.reused), ("leave", request.left), ("generate", request.needed)):
+    for action, some in (("reuse", request.reused), ("leave", request.left), ("refuse", request.refused), ("generate", request.needed)):
         for unit in some:
-            after = tuple([source.node.key for source in unit.sources or () if action == "generate"])
-            rows.append(Row(unit.node.key, action, unit.reason, after, unit.store.url))
+            done = FOLLOW if unit.again == FOLLOW else action
+            if stale == "raise" and action == "reuse" and unit.found is not None and unit.found.verdict.causes:
+                done = "refuse"
+            before = waited_for(unit) if done == FOLLOW else unit.sources or ()
+            after = tuple([source.node.key for source in before if action == "generate"])
+            rows.append(Row(unit.node.key, done, unit.reason, after, unit.store.url))
             units.append(unit)
     return Plan(rows, [unit.node for unit in units])
 
 
-def look(units: list[Unit]) -> list[Found]:
-    """What the stores hold of `units`, in as few calls as each store allows."""
-    return found_of([(unit.node, unit.store) for unit in units])
+def check_stale(stale: str) -> None:
+    """Raise ValueError for what cannot be done with what is stale."""
+    if stale not in POLICIES:
+        raise ValueError(f'stale is "reuse", "generate" or "raise"; it was {stale!r}')
+
+
+def look(units: list[Unit], judge: Judge | None = None) -> list[Found]:
+    """What the stores hold of `units`, in as few calls as each store allows. judge: that of earlier looks of the same plan."""
+    return found_of([(unit.node, unit.store) for unit in units], judge)
 
 
 def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:

@@ -20,14 +20,19 @@ from persistable.executors.base import Executor
 from persistable.generation import new_token
 from persistable.outcomes import Share, Spot
 from persistable.pace import expected_seconds
-from persistable.presence import present
+from persistable.presence import made_by, present
 from persistable.result import NodeFailure, RunResult
+from persistable.staleness import Judge
+from persistable.status import found_of
 from persistable.worker import Packer, failed, lines_of
 
 PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
 SMALLEST = 500
 """A family with fewer members is planned as the single nodes are."""
+
+CLOSER = 1000
+"""So many members that may be stale are made nodes of at once."""
 
 _TRIES = 2
 """So often members that a worker gives back are sent together with others once more."""
@@ -61,8 +66,10 @@ class Portioned:
     """
 
     def __init__(
-        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, executor: Executor, fail_fast: bool
+        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, executor: Executor, fail_fast: bool, stale: str
     ) -> None:
+        self._stale = stale
+        self._stale_judge = Judge()
         self._loop = loop
         self._wanted = wanted
         self._executor = executor
@@ -83,6 +90,10 @@ class Portioned:
         self.result.outcomes.shares.extend(self._shares)
         for share in self._shares:
             self._look(share)
+        if self._stale == "raise":
+            self.result.stale.refuse()
+            if self._wanted:
+                self._loop(self._wanted, {}).check_stale(failed)
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
         if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
@@ -107,12 +118,34 @@ class Portioned:
         return sum(share.count("cancelled") for share in self._shares) <= PORTION
 
     def _look(self, share: Share) -> None:
-        """Find out what is there already."""
+        """Find out what is there already, and what of it is stale."""
+        made_by = self._made_by(share)
         for numbers in share.lots:
             bases: list[str] = share.lots.bases(numbers)
             there = present(share.store, bases)
-            every = len(there) == len(bases)
-            share.set_all(numbers if every else [number for number, base in zip(numbers, bases, strict=True) if base in there], "reused")
+            if len(there) == len(bases) and made_by is not None and set(there.values()) == {made_by}:
+                share.set_all(numbers, "reused")
+                continue
+            same = [number for number, base in zip(numbers, bases, strict=True) if made_by is not None and there.get(base) == made_by]
+            share.set_all(same, "reused")
+            known = set(same)
+            self._look_closer(share, [number for number, base in zip(numbers, bases, strict=True) if base in there and number not in known])
+
+    def _made_by(self, share: Share) -> bytes | None:
+        """What the records of all members say where nothing has changed, if it is the same for all."""
+        return None if share.lots.recipe.relations else made_by(self._stale_judge.expected(share.lots.model, share.store))
+
+    def _look_closer(self, share: Share, numbers: list[int]) -> None:
+        """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
+        for first in range(0, len(numbers), CLOSER):
+            some = numbers[first : first + CLOSER]
+            nodes = [share.lots.nodes[number] for number in some]
+            for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._stale_judge), strict=True):
+                if not found.stored or found.foreign or (found.verdict.causes and self._stale == "generate"):
+                    continue  # a matter for the loop
+                share.set(number, "reused")
+                if found.verdict.causes:
+                    self.result.stale.add(node, share.url, found.verdict)
 
     def _portions(self) -> Iterator[list[Member]]:
         missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))

@@ -12,6 +12,7 @@ from persistable.key import Key, Place, Placed
 from persistable.originals import Original
 from persistable.outcomes import Ending, Outcomes, Spot
 from persistable.record import SUFFIX, Record
+from persistable.stale import Stale
 
 
 class NodeFailure:
@@ -97,8 +98,9 @@ class RunResult(Mapping[Any, Any]):
     data. Each counts by itself, in `counts`, `rows`, ``len`` and iteration; a node finds what stands at its own place, and a key finds the
     first.
 
-    failures: a `NodeFailure` for each node that failed by itself. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` and
-    ``"cancelled"`` to numbers of nodes. seconds: from start to end.
+    failures: a `NodeFailure` for each node that failed by itself. stale: what was reused although it is stale, a mapping from keys to what
+    has changed. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"``, ``"cancelled"`` and ``"stale"`` (some of the reused) to
+    numbers of nodes. seconds: from start to end.
     """
 
     def __init__(self, store: Any) -> None:
@@ -107,6 +109,7 @@ class RunResult(Mapping[Any, Any]):
         self._held: dict[Spot, Original] = {}
         self._waits: dict[Spot, Key] = {}
         self.failures = Failures()
+        self.stale = Stale()
         self.seconds = 0.0
 
     def after(self, earlier: RunResult) -> RunResult:
@@ -114,6 +117,7 @@ class RunResult(Mapping[Any, Any]):
         self._nodes.put_first(earlier._nodes)
         self._held.update(earlier._held)
         self.failures[:0] = earlier.failures
+        self.stale.take(earlier.stale)
         self._waits.update(earlier._waits)
         self.seconds += earlier.seconds
         return self
@@ -147,6 +151,7 @@ class RunResult(Mapping[Any, Any]):
         told = {failure.spot for failure in self.failures}
         self._held.update(part._held)
         self.failures.extend(part.failures)
+        self.stale.take(part.stale)
         self._waits.update({spot: cause for spot, cause in part._waits.items() if spot not in told})
 
     def finished(self) -> RunFinished:
@@ -210,8 +215,8 @@ class RunResult(Mapping[Any, Any]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many nodes ended in which way."""
-        return self._nodes.counts()
+        """How many nodes ended in which way; the stale are some of the reused."""
+        return {**self._nodes.counts(), "stale": len(self.stale)}
 
     @property
     def records(self) -> Records:

@@ -21,17 +21,18 @@ from persistable.core import Persistable
 from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
-from persistable.holdings import find_failure
+from persistable.holdings import find_failure, foreign
 from persistable.key import Key
 from persistable.originals import Original
 from persistable.pace import Brief, expected_seconds
-from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, look, makers, pairs, planning, remember
+from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, check_stale, look, makers, pairs, planning, remember
 from persistable.portions import Large, Portioned
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
 from persistable.stages import Staged
+from persistable.staleness import Judge
 from persistable.status import Found
 from persistable.stores.base import enclosing_store
 from persistable.stores.reach import in_memory, is_shared
@@ -56,6 +57,7 @@ def run(
     limits: Mapping[str, float] | None = None,
     watch: float | None = None,
     until: Callable[[RunResult], object] | None = None,
+    stale: Literal["reuse", "generate", "raise"] = "reuse",
 ) -> RunResult:
     """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
 
@@ -74,12 +76,15 @@ def run(
         watch: go on until Ctrl-C: look again at what families follow (see `Source`) so many seconds after each round, and run what is new.
             The last result is returned, with failures as values whatever `errors` says; they are not tried again before the next call.
         until: with `watch`, ends it when this is true of a round's result.
+        stale: ``"reuse"`` what is stale, with one warning, and find it in the result's ``stale``; ``"generate"`` it anew, and what is made
+            from it if its bytes changed, except for what was put in by hand; or ``"raise"`` StaleCode before anything begins.
 
     Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
     leaves what is committed, and records nothing as failed.
     """
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
+    check_stale(stale)
     base = base_of(targets, store)
     if store is not None or enclosing_store() is not None:
         remember(targets, base)
@@ -91,14 +96,14 @@ def run(
         carrier = stack.enter_context(carrier_of(executor, max_workers))
 
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> _Loop:
-            return _Loop(carrier, base, wanted, fail_fast, limits or {}, given_up)
+            return _Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
 
         def all_of_it() -> _Loop | Portioned:
             large = Large(base)
             wanted = pairs(targets, base, large.take)
             if not large.families:
                 return carrying(wanted)
-            return Portioned(carrying, wanted, large, carrier, fail_fast)
+            return Portioned(carrying, wanted, large, carrier, fail_fast, stale)
 
         def loop() -> Staged:
             then = all_of_it()  # what is nothing to run is said before anything begins
@@ -108,6 +113,7 @@ def run(
         if watch is not None:
             return watched(loop, failed, watch, until)
         result = loop().run(failed)
+    result.stale.warn()  # unless it is said already
     if errors == "raise" and result.failures:
         raise result.failed()
     return result
@@ -132,7 +138,10 @@ class _Loop:
         fail_fast: bool,
         limits: Mapping[str, float],
         given_up: Collection[Any],
+        stale: str,
     ) -> None:
+        self._stale = stale
+        self._judge: Judge | None = Judge()
         self.stopped = False  # whether it ended at the first failure
         self.quiet = False  # whether somebody else announces beginning and end
         self._given_up = given_up
@@ -172,13 +181,14 @@ class _Loop:
     def run(self, failed: str) -> RunResult:
         """Plan, carry out, clean up."""
         start = time.perf_counter()
-        steps = planning(self._wanted, failed=failed)
+        steps = planning(self._wanted, failed=failed, stale=self._stale)
         decided = None
         try:
             request = next(steps)
             while isinstance(request, Look):
                 request = steps.send(self._look(request.units))
             assert isinstance(request, Decided)
+            self._judge = None  # from now on it changes what is stored
             self._begin(request)
             decided = request
             with connections.within(self._shelf):
@@ -194,17 +204,36 @@ class _Loop:
                 self._finish(decided)
         return self._result
 
+    def check_stale(self, failed: str) -> None:
+        """Raise StaleCode if something is stale; nothing is begun."""
+        steps = planning(self._wanted, failed=failed)
+        request = next(steps)
+        while isinstance(request, Look):
+            request = steps.send(self._look(request.units))
+        steps.close()
+        assert isinstance(request, Decided)
+        for unit in request.reused:
+            if unit.found is not None and unit.found.verdict.causes:
+                self._result.stale.add(unit.node, unit.store.url, unit.found.verdict)
+        self._result.stale.refuse()
+
     def _look(self, units: list[Unit]) -> list[Found]:
         if not self._given_up:
-            return look(units)
+            return look(units, self._judge)
         asked = [unit for unit in units if (unit.store.url, unit.node.place) not in self._given_up]
-        found = dict(zip(asked, look(asked), strict=True))
+        found = dict(zip(asked, look(asked, self._judge), strict=True))
         return [found.get(unit, GIVEN_UP) for unit in units]
 
     def _carry_out(self, steps: Any) -> None:
         request = next(steps, None)
         while request is not None:
+            if isinstance(request, Look):
+                request = steps.send(self._look(request.units))
+                continue
             assert isinstance(request, Start)
+            for unit in request.kept:
+                self._keep_as_it_is(unit)
+            self._expect(request.more)
             for unit in request.units:
                 self._room.queue(unit)
             for unit, cause in request.skipped:
@@ -222,20 +251,38 @@ class _Loop:
     def _begin(self, decided: Decided) -> None:
         for unit in decided.reused:
             self._result.note(unit.node, unit.store, "reused")
+            if unit.found is not None and unit.found.verdict.causes:
+                self._result.stale.add(unit.node, unit.store.url, unit.found.verdict)
+        if self._stale == "raise":
+            self._result.stale.refuse()
+        if not self.quiet:
+            self._result.stale.warn()
         for unit in decided.left:
             self._leave(unit)
+        for unit in decided.refused:
+            self._refuse(unit)
         self._check(decided.needed)
         if decided.needed and not self._executor.shares_memory and in_memory(self._base):
             self._shelf_store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
-        for unit in decided.needed:
-            if unit.sources:
-                for source in unit.sources:
-                    if not source.node._persisted:
-                        self._users[source] = self._users.get(source, 0) + 1
+        self._count_users(decided.needed)
         if events.listened() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
             expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node._persisted})
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
+
+    def _count_users(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            for source in unit.sources or ():
+                if not source.node._persisted:
+                    self._users[source] = self._users.get(source, 0) + 1
+
+    def _expect(self, more: Sequence[Unit]) -> None:
+        """Be ready for what is needed besides what was planned."""
+        if more:
+            self._check(list(more))
+            self._count_users(more)
+            if events.listened() and not self.quiet:
+                events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
     def _check(self, needed: list[Unit]) -> None:
         """Refuse, before anything begins, what this executor could not do."""
@@ -368,7 +415,7 @@ class _Loop:
         """Whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
         if source in self._failed:
             return True
-        return unit.node._needs == "any" and source not in self._done and not (source.found is not None and source.found.stored)
+        return unit.node._needs == "any" and source not in self._done and not source.there
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
@@ -570,6 +617,23 @@ class _Loop:
         self._result.skip(unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node.logger)
+
+    def _refuse(self, unit: Unit) -> None:
+        """What another class with other code has stored under its key is neither used nor replaced."""
+        assert unit.found is not None
+        error = foreign(unit.node, unit.found.verdict)
+        self._failed.add(unit)
+        self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
+        self._result.note(unit.node, unit.store, "failed")
+        events.emit(events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0), unit.node.logger)
+
+    def _keep_as_it_is(self, unit: Unit) -> None:
+        """A node that was to follow others, which turned out to have the same bytes as before."""
+        self._result.note(unit.node, unit.store, "reused")
+        self._done.add(unit)
+        self._let_go(unit)
+        if events.listened(level=10):
+            events.emit(events.Performed(key=unit.node.key, outcome="reused", seconds=0.0))
 
     def _skip(self, unit: Unit, cause: Unit) -> None:
         self._result.skip(unit.node, unit.store, cause.node.key)

@@ -184,7 +184,7 @@ def test_an_input_is_read_by_who_needs_it(executor: str, tmp_path: Path) -> None
     node = loud.step(source)
     result = run(node, store=tmp_path / "data", executor=executor)
     assert result[node].payload == "HELLO"
-    assert result.counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert source.status is Status.DONE
     (tmp_path / "in.txt").unlink()
     assert source.status is Status.ABSENT

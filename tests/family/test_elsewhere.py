@@ -39,7 +39,7 @@ def test_members_are_sent_many_to_a_task(cluster: Executor, tmp_path: Path, monk
     with open_store(f"sqlite:///{tmp_path}/data.db"):
         family = halved.over(n=range(1500))
         result = run(family, executor=cluster, errors="return")
-        assert result.counts == {"done": 1499, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0}
+        assert result.counts == {"done": 1499, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0, "stale": 0}
         assert max(sent) > 16
         assert [(failure.params["n"], str(failure.error)) for failure in result.failures] == [(611, "it is 611")]
         assert family.status() == {Status.DONE: 1499, Status.FAILED: 1}

@@ -375,7 +375,7 @@ def test_a_hundred_thousand_members_are_run_resumed_and_looked_at(tmp_path: Path
 
     results: list[Any] = []
     assert calls(lambda: results.append(run(family))) < 100_000 / 10
-    assert results[0].counts == {"done": 70_002, "reused": 29_998, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert results[0].counts == {"done": 70_002, "reused": 29_998, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert calls(lambda: results.append(run(family))) <= 2 * 100_000 / PORTION
     assert results[1].counts["reused"] == 100_000
     assert calls(lambda: results.append(family.status())) <= 2 * 100_000 / PORTION
@@ -391,7 +391,7 @@ def test_results_of_large_families_tell_what_those_of_single_nodes_do() -> None:
     with pytest.raises(RunFailed) as raised:
         run(family)
     result = raised.value.result
-    assert result.counts == {"done": size - 3, "reused": 2, "failed": 1, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": size - 3, "reused": 2, "failed": 1, "skipped": 0, "cancelled": 0, "stale": 0}
     assert len(result) == len(list(result)) == len(result.rows()) == size
     assert (result.status(family[3]), result.status(family[5].key), result.status(family[8])) == ("failed", "reused", "done")
     assert result[family[8]].payload == 8 and result[family[8].key].payload == 8
@@ -403,7 +403,7 @@ def test_results_of_large_families_tell_what_those_of_single_nodes_do() -> None:
     assert result[family][7].payload == 7
     assert result.failures[family[3]].params == {"n": 3, "fail_at": 3}
     again = run(family, errors="return")
-    assert again.counts == {"done": 0, "reused": size - 1, "failed": 1, "skipped": 0, "cancelled": 0}
+    assert again.counts == {"done": 0, "reused": size - 1, "failed": 1, "skipped": 0, "cancelled": 0, "stale": 0}
     assert run(family, failed="skip").counts["skipped"] == 1
 
 
@@ -432,7 +432,7 @@ def test_what_portions_share_is_performed_once_also_if_it_fails(bad: int, tmp_pa
     result = run(family, errors="return", hooks=[heard.append])
     assert (tmp_path / "log").read_text().split() == ["once"]
     wanted = {"done": 0, "skipped": len(family), "failed": 1} if bad else {"done": len(family) + 1, "skipped": 0, "failed": 0}
-    assert result.counts == {**wanted, "reused": 0, "cancelled": 0}
+    assert result.counts == {**wanted, "reused": 0, "cancelled": 0, "stale": 0}
     assert len(result.failures) == bad
     assert [type(event).__name__ for event in heard if isinstance(event, events.RunStarted | events.RunFinished)] == [
         "RunStarted",

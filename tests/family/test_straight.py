@@ -252,7 +252,7 @@ def test_attempts_are_counted_on(flaky: Any) -> None:
     family = flaky.over(n=range(4))
     assert run(family, errors="return").counts["failed"] == 1
     assert _failed(family[2], family[2]._use())[3] == 1
-    assert run(family).counts == {"done": 1, "reused": 3, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert run(family).counts == {"done": 1, "reused": 3, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert family[2].record.attempts == 2
     assert len(_failed(family[2], family[2]._use())) == 1
 
@@ -327,7 +327,7 @@ def deadly(n: int) -> int:
 def test_a_member_that_takes_its_process_down_fails_alone(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{tmp_path}/a.db") as store:
         result = run(deadly.over(n=range(40)), executor="processes", max_workers=2, errors="return")
-        assert result.counts == {"done": 39, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0}
+        assert result.counts == {"done": 39, "failed": 1, "reused": 0, "skipped": 0, "cancelled": 0, "stale": 0}
         assert [failure.params["n"] for failure in result.failures] == [7]
         assert not [path for path in store.list() if ".claim" in path]
 

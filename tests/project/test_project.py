@@ -66,7 +66,7 @@ def test_stages_are_run_by_name_or_all_in_their_order(load: Load, made: Made) ->
     assert project.run("prepare").counts["done"] == 1
     assert made() == {"points": 1}
     result = project.run()
-    assert result.counts == {"done": 3, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": 3, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert made() == {"model": 1, "scaled": 2}
     assert project.run("total").counts["done"] == 1 and made() == {"total": 1}
     assert project.names() == ["points", "model", "sweep"] and project.names("train", "points") == ["model", "sweep", "points"]

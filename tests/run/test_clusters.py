@@ -91,7 +91,7 @@ def test_a_diamond_with_classes_and_payloads_that_are_not_persisted(cluster: Exe
 def test_failures_and_retries(cluster: Executor, tmp_path: Path) -> None:
     after, again = add.step(bad.step(1)), flaky.step(str(tmp_path / "log"))
     result = run(after, again, number.step(9), executor=cluster, errors="return")
-    assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0}
+    assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0, "stale": 0}
     error = result.failures[0].error
     assert isinstance(error, RemoteError) and error.text == "left and right"
     assert result[again].record.attempts == 2 and bad.step(1).status is Status.FAILED

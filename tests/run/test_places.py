@@ -34,7 +34,7 @@ def test_one_node_in_two_stores_is_two_in_the_result(stores: tuple[Store, Store]
     here.load_generate()
     result = run(here, there, executor=executor)
     assert (result.status(here), result.status(there)) == ("reused", "done")
-    assert result.counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert len(result) == len(list(result)) == len(result.rows()) == len(result.values()) == 2
     assert set(result) == {here.key} and here.key in result and here in result and there in result
     assert {node.store.url for node in result.values()} == {store.url for store in stores}
@@ -76,7 +76,7 @@ def test_failures_and_what_waits_for_them_keep_apart(stores: tuple[Store, Store]
     base_here, base_there = here.upstream["parts.0"], there.upstream["parts.0"]
     result = run(here, there, base_here, errors="return")
     assert [result.status(node) for node in (here, there, base_here, base_there)] == ["reused", "skipped", "reused", "failed"]
-    assert result.counts == {"done": 1, "reused": 2, "failed": 1, "skipped": 1, "cancelled": 0}
+    assert result.counts == {"done": 1, "reused": 2, "failed": 1, "skipped": 1, "cancelled": 0, "stale": 0}
     assert result.failures[base_there] is result.failures[base_there.key] is result.failures[0]
     with pytest.raises(KeyError, match="is not among the failures"):
         result.failures[base_here]
@@ -128,7 +128,7 @@ def test_members_of_a_large_family_keep_apart_by_store(stores: tuple[Store, Stor
     here, there = (bound(store, lambda: number.over(n=names)) for store in stores)
     run(here[3], here[4])
     result = run(here, there, here[5])
-    assert result.counts == {"done": 2 * SMALLEST - 2, "reused": 2, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": 2 * SMALLEST - 2, "reused": 2, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert len(result) == len(result.rows()) == 2 * SMALLEST
     assert (result.status(here[3]), result.status(there[3]), result.status(here[5])) == ("reused", "done", "done")
     assert result[there[3]].store.url == stores[1].url and result[there[3].key].payload == 3
@@ -140,7 +140,7 @@ def test_a_large_family_that_is_asked_for_twice_counts_once(tmp_path: Path) -> N
     assert len(run(family, [family])) == SMALLEST
     fresh = number.over(n=range(SMALLEST, 2 * SMALLEST))
     project = Project({"family": fresh, "last": add.step(1)}, stages={"a": ["family"], "b": ["last", "family"]}, store=tmp_path / "data")
-    assert project.run().counts == {"done": SMALLEST + 1, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert project.run().counts == {"done": SMALLEST + 1, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
 
 
 @step(io=JsonFileIO())
@@ -175,7 +175,7 @@ def test_subjects_with_the_same_data_count_each(tmp_path: Path, executor: str) -
     assert rows == {"out/a.json": "reused", "out/b.json": "done", "out/c.json": "done"}
     assert [result[node].place for node in (a, b)] == [a.place, b.place] and result[a.key].payload == 1
     assert (result.records[a], result.records[b]) == (a.record, b.record) and a.record != b.record
-    assert sum(result.counts.values()) == len(result) == len(result.rows())
+    assert sum(result.counts.values()) == len(result) == len(result.rows())  # none is stale
     assert [event.counts for event in told if isinstance(event, events.RunFinished)] == [result.counts]
 
 

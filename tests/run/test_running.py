@@ -100,7 +100,7 @@ def test_targets_and_what_they_need_are_generated_once(executor: Any, tmp_path: 
     result = run(top, ends[0], executor=executor)
     assert len(marks(log)) == 5
     assert result[top].payload == 12 and result[ends[0]].payload == 3
-    assert result.counts == {"done": 8, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert result.counts == {"done": 8, "reused": 0, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert set(result.records) == set(result) and result.records[base.key].params["log"] == log
     assert result.records[base] == result.records[base.key]
     assert run(top, executor=executor).counts["reused"] == 1
@@ -116,7 +116,7 @@ def test_a_deleted_payload_is_generated_again_and_nothing_else(executor: Any, tm
         if path.startswith(base.key.path) and path.endswith(".pickle"):
             store.delete(path)
     assert run(top, executor=executor).counts["done"] == 0
-    assert run(base, executor=executor).counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert run(base, executor=executor).counts == {"done": 1, "reused": 1, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
 
 
 def test_payloads_that_are_not_persisted_are_handed_over_and_run_once_each_time(executor: Any, tmp_path: Path, store: Store) -> None:
@@ -137,7 +137,7 @@ def test_failures_are_values_and_stop_only_what_needs_them(executor: Any) -> Non
     bad, good = fails.step(1), add.step(number.step(1))
     after = add.step(bad, good)
     result = run(after, good, executor=executor, errors="return")
-    assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0}
+    assert result.counts == {"done": 2, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0, "stale": 0}
     (failure,) = result.failures
     assert result.failures[bad] is result.failures[bad.key] is result.failures[0] is failure
     with pytest.raises(KeyError, match="is not among the failures"):
@@ -424,7 +424,7 @@ def test_a_timeout_ends_the_work_and_all_it_started(tmp_path: Path, store: Local
     log = str(tmp_path / "log")
     node = hangs.step(log)
     result = run(node, add.step(node), number.step(3), executor=processes, errors="return")
-    assert result.counts == {"done": 1, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0}
+    assert result.counts == {"done": 1, "reused": 0, "failed": 1, "skipped": 1, "cancelled": 0, "stale": 0}
     error = result.failures[0].error
     assert isinstance(error, TimedOut) and isinstance(error, TimeoutError) and error.seconds == 2
     assert gone(int(marks(log)[0]))

@@ -128,7 +128,7 @@ def test_the_store_is_asked_for_many_at_once(large: FlowFiles) -> None:
     assert calls_of(large.run) <= one + few
     for act in (large.status, large.plan, large.run, lambda: run(large)):
         assert calls_of(act) <= few
-    assert large.run().counts == {"reused": 3 * len(IDS), "done": 0, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert large.run().counts == {"reused": 3 * len(IDS), "done": 0, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert calls() == sorted([f"plus-{3 * number}-5" for number in range(len(IDS))] + ["times-2"] * len(IDS) + ["twice"] * len(IDS))
 
 
