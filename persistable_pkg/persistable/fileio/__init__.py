@@ -56,6 +56,10 @@ _CHOOSE = ("fileio_for", "fileio_from_spec", "register_fileio")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "scripted":  # named by pickles
+        from persistable.fileio.scripted import scripted
+
+        return scripted
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from persistable.fileio import choose, figure

@@ -60,7 +60,8 @@ class PickleFileIO(FileIO[Any]):
     """Any payload that pickle or cloudpickle can take; arrays inside are mapped, not read.
 
     `mmap=False` reads instead of mapping. `compress="zstd"` at `level` makes smaller files that cannot be mapped (extra: zstd).
-    Classes and functions of ``__main__`` and notebooks go by value, so that another one can load them.
+    Classes and functions of scripts and notebooks come back as those of the same name where they hold the same (the same fields, members,
+    attributes), and by the definition kept with the payload where there are none such.
     Loading runs code the file names: load only what you or someone you trust has written.
     """
 
@@ -81,9 +82,9 @@ class PickleFileIO(FileIO[Any]):
             try:
                 stream = pickle.dumps(payload, 5, buffer_callback=buffers.append)
             except Exception:  # noqa: BLE001 - whatever it was, the careful way will say it better
-                stream = b"__main__"
-            # arrays need care with layout and read-only flags, names of __main__ go by value
-            if not buffers and b"__main__" not in stream and b"_reconstruct" not in stream:
+                stream = b"main__"
+            # arrays need care with layout and read-only flags, names of __main__ and __mp_main__ too
+            if not buffers and b"main__" not in stream and b"_reconstruct" not in stream:
                 return _plain(stream)
         return super().dumps(payload)
 
@@ -145,16 +146,16 @@ class PickleFileIO(FileIO[Any]):
         try:
             stream, buffers = _pickle(payload, pickle.Pickler)
             for piece in stream:
-                if type(piece) is bytes and b"__main__" in piece:
+                if type(piece) is bytes and b"main__" in piece:
                     break
             else:
                 return stream, buffers
         except Exception:  # noqa: BLE001 - cloudpickle takes more, and names what it cannot take
             pass
-        import cloudpickle  # type: ignore[import-untyped]
+        from persistable.fileio.scripted import pickler_class
 
         try:
-            return _pickle(payload, cloudpickle.Pickler)
+            return _pickle(payload, pickler_class())
         except (pickle.PicklingError, TypeError, AttributeError, ValueError, NotImplementedError, RecursionError) as error:
             return self._refuse(f"{type(error).__name__}: {error}")
 

@@ -1,0 +1,149 @@
+"""Classes and functions of a script or notebook in a pickle: by name and shape, and by value where no such is there when it is loaded.
+
+Their module is ``__main__``, which is another one in every process. By a definition that lies in the payload alone, what is
+loaded would be of a class that the script does not know.
+"""
+
+# payloads are of types that are known at run time only
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+_MAIN = ("__main__", "__mp_main__")
+_FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
+"""Where kinds of classes keep the names of what their instances hold."""
+_MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
+
+
+@functools.cache
+def pickler_class() -> Any:
+    """A pickler that takes what cloudpickle takes, and names what is of a script."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if (isinstance(obj, type) or type(obj) is FunctionType) and _is_named(obj):
+                if obj.__module__ == "__mp_main__":
+                    cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
+                definition = cloudpickle.dumps(obj, protocol=5)
+                return scripted, (_home(), obj.__qualname__, shape_of(obj), definition)
+            return super().reducer_override(obj)
+
+    return Pickler
+
+
+def _is_named(thing: Any) -> bool:
+    named = thing.__module__ in _MAIN and "<" not in thing.__qualname__
+    return named and not getattr(thing, "__closure__", None)
+
+
+def _home() -> str:
+    """What the main module is called where it is imported."""
+    main: Any = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    name = getattr(spec, "name", None)
+    if isinstance(name, str):
+        return name
+    file = str(getattr(main, "__file__", None) or "")
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+
+
+def scripted(home: str, qualname: str, shape: tuple[Any, ...], definition: bytes) -> Any:
+    """Today's class or function of that name, if there is one of that shape; else the one that was kept."""
+    for found in _candidates(home, qualname):
+        if _fits(found, shape):
+            return found
+    import pickle
+
+    return pickle.loads(definition)
+
+
+scripted.__module__ = "persistable.fileio"  # in pickles for ever, wherever it is defined
+
+
+def _candidates(home: str, qualname: str) -> Iterator[Any]:
+    if "__mp_main__" in sys.modules:  # a worker that has run the script as well: jobs bring what they use by value
+        yield from _brought(qualname)
+    for name in (*_MAIN, home):
+        found: Any = sys.modules.get(name)
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            yield found
+    yield from _brought(qualname)
+
+
+def _brought(qualname: str) -> Iterator[Any]:
+    """Classes of that name that came by value, the last one first: in a worker process, with its job."""
+    internals: Any = sys.modules.get("cloudpickle.cloudpickle")
+    known = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+    for found in reversed(list(known.values())):
+        if isinstance(found, type) and found.__qualname__ in (qualname, qualname.rpartition(".")[2]) and found.__module__ in _MAIN:
+            yield found
+
+
+def _fits(today: Any, shape: tuple[Any, ...]) -> bool:
+    """Whether what was made by something of `shape` is as well one of `today`: it holds the same, and has at least the same methods."""
+    if not isinstance(today, type) and type(today) is not FunctionType:
+        return False
+    try:
+        kind, held, bases, methods = shape_of(today)
+    except (AttributeError, TypeError, ValueError):
+        return False
+    if kind == "enum":  # members may be added
+        return shape[0] == kind and set(shape[1]) <= set(held) and shape[2] == bases
+    return (kind, held, bases) == shape[:3] and set(shape[3]) <= set(methods)
+
+
+def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[str, ...]]:
+    """Kind, names of what an instance holds (arguments of a function), bases, methods."""
+    if type(thing) is FunctionType:
+        code = thing.__code__
+        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+        return "function", code.co_varnames[:count], (), ()
+    bases = tuple([shape_of(base) if base.__module__ in _MAIN else f"{base.__module__}.{base.__qualname__}" for base in thing.__bases__])
+    own = type.__getattribute__(thing, "__dict__")
+    if "_member_map_" in own:
+        return "enum", tuple([f"{name}={member.value!r}" for name, member in thing.__members__.items()]), bases, ()
+    methods = tuple(sorted(name for name, member in own.items() if _is_method(name, member)))
+    kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    return kind, (*_fields(thing, own), "", *_stored(own)), bases, methods
+
+
+def _is_method(name: str, member: Any) -> bool:
+    if name.startswith("__") and name.endswith("__"):
+        return name in _MEANT
+    return not name.startswith("_abc_") and type(member).__name__ != "member_descriptor"  # a slot, which classes by value have not
+
+
+def _fields(cls: type, own: Any) -> list[str]:
+    """The declared names of what instances hold, in order."""
+    for kept in _FIELDS:
+        found: Any = getattr(cls, kept, None) if kept in own else None
+        if found is not None:
+            return [str(getattr(field, "name", field)) for field in found]
+    slots: Any = own.get("__slots__", ())
+    try:
+        annotated = list(own["__annotations__"] if "__annotations__" in own else cls.__annotations__)  # noqa: SIM401 - asked for only where it is not
+    except (AttributeError, NameError):  # made when asked for, of names that are not there
+        annotated = []
+    return [*([slots] if isinstance(slots, str) else map(str, slots)), *annotated]
+
+
+def _stored(own: Any) -> list[str]:
+    """The arguments of ``__init__``, and the attributes of self that any method sets."""
+    import dis
+
+    found: set[str] = set()
+    init: Any = own.get("__init__")
+    arguments = list(shape_of(init)[1]) if type(init) is FunctionType else []
+    for member in own.values():
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        if type(function) is FunctionType:
+            found.update(str(step.argval) for step in dis.get_instructions(function) if step.opname == "STORE_ATTR")
+    return [*arguments, "", *sorted(found)]
