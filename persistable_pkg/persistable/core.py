@@ -32,6 +32,7 @@ from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
     import persistable
+    from persistable.explanation import Explanation
     from persistable.graph import Graph
     from persistable.params.watching import Snapshot
     from persistable.resources import Resources, Retry
@@ -466,8 +467,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         checkpoints.forget_appended(store, self.place)
         return holdings.delete(store, self.place)
 
-    def explain(self) -> str:
-        """What `payload` would do and why: the status, and on a miss the nearest stored payload with the params that differ."""
+    def explain(self) -> Explanation:
+        """What `payload` would do and why: the status, what has changed by function and node, and on a miss the nearest stored payload."""
         from persistable.explanation import explain
 
         return explain(self, self._use())

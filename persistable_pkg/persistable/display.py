@@ -12,6 +12,7 @@ from persistable.errors import PersistableError
 from persistable.graph import lineage
 from persistable.graph.words import COLOURS
 from persistable.lineage import shown_params
+from persistable.staleness import judged
 from persistable.status import Status, status_of
 from persistable.stores.base import Store
 
@@ -25,9 +26,13 @@ def node_html(node: Any, store: Store) -> str:
     rows = [("key", f"<code>{escape(str(node.key))}</code>"), ("status", _badge(status))]
     rows += [("store", f"<code>{escape(store.url)}</code>")]
     record = None
-    if status in (Status.DONE, Status.STALE):
+    if status in (Status.DONE, Status.STALE, Status.FOREIGN):
         record = holdings.find_record(store, node.place)
     if record is not None:
+        verdict = judged(node, store, record)
+        said = [f"made by {verdict.foreign}"] if verdict.foreign else []
+        said += [each for each in (verdict.describe(), *verdict.unknown) if each]
+        rows += [("code", escape("; ".join(said)))] if said else []
         rows += [
             ("size", size_in_words(record.size)),
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),

@@ -83,14 +83,45 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def explain(node: Any, store: Store) -> str:
+class Explanation(str):
+    """What `payload` would do and why, in words: text with more.
+
+    status: None for what is not kept. reasons: the lines after the first. nearest: the record of the stored payload of the same name that
+    differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored).
+    """
+
+    __slots__ = ("differences", "nearest", "reasons", "status")
+    status: Status | None
+    reasons: list[str]
+    nearest: Record | None
+    differences: dict[str, tuple[Any, Any]]
+
+    def __new__(cls, lines: list[str], status: Status | None = None, near: Nearest | None = None) -> Explanation:
+        made = super().__new__(cls, "\n".join(lines))
+        made.status, made.reasons = status, lines[1:]
+        made.nearest = near.record if near is not None else None
+        made.differences = near.differences if near is not None else {}
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        near = Nearest(self.nearest, self.differences) if self.nearest is not None else None
+        return Explanation, (self.split("\n"), self.status, near)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self)}</pre>"
+
+
+def explain(node: Any, store: Store) -> Explanation:
     """What asking for the payload would do, and why."""
     if node._external:
         gone = node._look()
-        return f"{node.key} is an input: " + (gone or "payload reads it where it lies")
+        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")])
     if not node._persisted:
-        return f"{node.key} is not persisted: payload generates it each time"
+        return Explanation([f"{node.key} is not persisted: payload generates it each time"])
     status = status_of(node, store)
+    near: Nearest | None = None
     lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
         lines += _of_code(node, store)
@@ -112,7 +143,7 @@ def explain(node: Any, store: Store) -> str:
         missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
         if missing:
             lines.append(f"upstream, to be generated first: {', '.join(missing)}")
-    return "\n".join(lines)
+    return Explanation(lines, status, near)
 
 
 def _of_code(node: Any, store: Store) -> list[str]:

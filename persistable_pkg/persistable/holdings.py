@@ -276,6 +276,9 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
         head["made_from"] = [*found.head, True]
         details.update(upstream_code=found.code, upstream_content=found.content, accepted_causes=[cause.mark for cause in verdict.causes])
     revised = record.revise(head, details)
+    again = find_record(store, node.place)
+    if again is None or again.attempt_token != record.attempt_token:
+        return accept_code(node, store, reason)  # made anew, or removed, in the meantime
     store.put(node.place.path + SUFFIX, revised.to_bytes())
     return revised
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from persistable import graph, planning, running
+from persistable import accepting, graph, planning, running
 from persistable.composition import is_operand
 from persistable.graph import Graph
 from persistable.lineage import walk
@@ -60,6 +60,10 @@ class Pipeline(Mapping[str, Any]):
     def run(self, **options: Any) -> RunResult:
         """`persistable.run` of all targets."""
         return running.run(self, **options)
+
+    def accept_code(self, reason: str) -> int:
+        """Record of whatever in it is stored and stale that the code changed in nothing that matters; how many these were."""
+        return accepting.accept_code(self, reason=reason)
 
     def plan(self, **options: Any) -> planning.Plan:
         """`persistable.plan` of all targets."""

@@ -182,3 +182,43 @@ def test_moved_and_edited_is_foreign_everywhere_until_accepted(store: Any) -> No
         node.payload
     node.accept_code("moved")
     assert node.status is Status.DONE and node.payload == 4
+
+
+def test_accepted_for_many_at_once(store: Any) -> None:
+    from persistable import Pipeline, accept_code, run
+
+    def flow(clean: int) -> tuple[list[Any], Any]:
+        nodes = chain(clean)
+        return nodes, edited_total(nodes[1])
+
+    def edited_total(half: Any) -> Any:
+        return half._step.__wrapped__.__globals__["total"].over([half, half.replace(p=chainless(half))])
+
+    def chainless(half: Any) -> Any:
+        return half.upstream["p"].replace(n=50)
+
+    nodes, family = flow(1)
+    run(nodes, family)
+    nodes, family = flow(2)
+    assert set(family.status()) == {Status.STALE}
+    assert family.accept_code("only the members") == 2
+    assert set(family.status()) == {Status.DONE} and states(nodes) == ["stale", "stale", "done"]
+    nodes, family = flow(3)
+    assert Pipeline(it=nodes[2], all=family).accept_code("all of it") == 2  # both points; the rest followed
+    assert states(nodes) == ["done"] * 3 and set(family.status()) == {Status.DONE}
+    nodes, family = flow(4)
+    assert accept_code([nodes[0]], reason="one") == 1
+    assert states(nodes) == ["done"] * 3
+
+
+def test_explain_is_text_with_more(store: Any) -> None:
+    nodes = chain()
+    absent = nodes[0].explain()
+    assert isinstance(absent, str) and absent.status is Status.ABSENT and absent.nearest is None
+    nodes[0].payload
+    told = nodes[0].replace(n=4).explain()
+    assert told.nearest is not None and told.nearest.key == nodes[0].key and told.differences == {"n": (4, 3)}
+    nodes[2].payload
+    stale = chain(clean=2)[2].explain()
+    assert stale.status is Status.STALE and any("clean" in reason for reason in stale.reasons)
+    assert "clean" in chain(clean=2)[2]._repr_html_()

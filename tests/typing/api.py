@@ -41,6 +41,7 @@ from persistable import (
 )
 from persistable.events import Event, RunFinished
 from persistable.executors import DaskExecutor, ProcessExecutor, RayExecutor, ThreadExecutor
+from persistable.explanation import Explanation
 from persistable.fileio import FileIO, JsonFileIO, NumpyFileIO, PickleFileIO
 from persistable.notify import Slack, Webhook
 from persistable.steps import StepNode
@@ -122,7 +123,7 @@ assert_type(points.record, Record | None)
 assert_type(points.status, Status)
 assert_type(points.exists(), bool)
 assert_type(points.delete(), bool)
-assert_type(points.explain(), str)
+assert_type(points.explain(), Explanation)
 assert_type(points.params_tree, dict[str, Any])
 assert_type(points.payload_io, FileIO[NDArray[np.float64]])
 assert_type(outliers.upstream, Mapping[str, Persistable[Any, Any]])

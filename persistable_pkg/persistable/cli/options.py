@@ -45,15 +45,18 @@ class Wanted:
         A param in place of that of the project: points.n=500. May be given several times.
     failed
         Whether what failed before is tried again, or left.
+    stale
+        Whether what is stale is reused, made anew with what follows from it, or nothing is begun then.
     """
 
     changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=True, show_default=False)] = ()
     failed: Literal["retry", "skip"] | None = None
+    stale: Literal["reuse", "generate", "raise"] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Those of `Project.run` and `Project.plan`."""
-        return {} if self.failed is None else {"failed": self.failed}
+        return {name: value for name, value in (("failed", self.failed), ("stale", self.stale)) if value is not None}
 
 
 def _names(context: CompletionContext) -> list[str]:

@@ -125,13 +125,16 @@ def _tell(result: RunResult, as_json: bool) -> None:
     ]
     if as_json:
         skipped = {str(key): str(cause) for key, cause in result.skipped.items()}
-        write_json({"counts": result.counts, "seconds": result.seconds, "failures": failures, "skipped": skipped})
+        stale = {str(key): result.stale[key] for key in result.stale}
+        write_json({"counts": result.counts, "seconds": result.seconds, "failures": failures, "skipped": skipped, "stale": stale})
         return
     from persistable.cli.output import shown_params
 
     for failure in failures:
         times = f" after {failure['attempts']} attempts" if failure["attempts"] > 1 else ""
         note(f"failed: {failure['key']} ({shown_params(failure['params'])}){times}: {failure['error']}: {failure['message']}")
+    if result.stale:
+        note(printable(f"stale: {result.stale.describe()}"))
     words = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing to do"
     write(printable(f"{words}, in {duration_in_words(result.seconds)}"))
 
@@ -156,7 +159,7 @@ def plan(
     if common.json:
         write_json([{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows])
         return 0
-    shown = [row for row in rows if row.action != "reuse"]
+    shown = [row for row in rows if row.action != "reuse" or row.reason.startswith("stored, stale")]
     if shown:
         columns = [Column("action"), Column("name"), Column("key"), Column("after", right=True), Column("why", long=True)]
         table(columns, [(row.action, row.key.name, row.key.digest[:8], len(row.after), row.reason) for row in shown])

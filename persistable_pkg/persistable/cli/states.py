@@ -18,7 +18,8 @@ from persistable.stores.base import Store
 NOT_KEPT = "unkept"
 """The state of what is generated whenever it is needed, and stored nowhere."""
 STATES = (
-    *(state.value for state in (Status.DONE, Status.STALE, Status.RUNNING, Status.FAILED, Status.BLOCKED, Status.CORRUPT, Status.ABSENT)),
+    *(state.value for state in (Status.DONE, Status.STALE, Status.FOREIGN, Status.RUNNING, Status.FAILED, Status.BLOCKED, Status.CORRUPT)),
+    Status.ABSENT.value,
     NOT_KEPT,
 )
 _ALWAYS = ("done", "absent")
@@ -41,6 +42,8 @@ def status(*targets: Word, common: Common = COMMON) -> int:
     shown = [state for state in STATES if state in _ALWAYS or any(row[state] for row in rows)]
     columns = [Column("target"), Column("name"), Column("total", right=True), *(Column(state, right=True) for state in shown)]
     table(columns, [[row["target"], row["name"], row["total"], *(row[state] for state in shown)] for row in rows])
+    for words in dict.fromkeys(words for row in rows for words in row["not_told"]):
+        note(words)
     if not rows:
         note("there are no targets")
     return 0
@@ -53,10 +56,13 @@ def _all_targets(here: Here) -> Sequence[str]:
 def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
     pairs = _places(here.pairs(here.find(name).target)) if here.find(name).place is None else []
     counts: dict[str, Counter[str]] = {}
-    for node, state in zip((node for node, _ in pairs), _states(pairs), strict=True):
-        counts.setdefault(node.payload_name, Counter())[state] += 1
+    not_told: dict[str, dict[str, None]] = {}
+    for (node, _), seen in zip(pairs, _seen(pairs), strict=True):
+        counts.setdefault(node.payload_name, Counter())[_state(node, seen)] += 1
+        not_told.setdefault(node.payload_name, {}).update(dict.fromkeys(seen.verdict.unknown))
     for payload_name, found in counts.items():
-        yield {"target": name, "name": payload_name, "total": found.total(), **{state: found[state] for state in STATES}}
+        by_state = {state: found[state] for state in STATES}
+        yield {"target": name, "name": payload_name, "total": found.total(), **by_state, "not_told": list(not_told[payload_name])}
 
 
 def _places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
@@ -67,10 +73,6 @@ def _places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
         for source in node.upstream.values():
             stores.setdefault(source.key, source._store or stores[node.key])
     return [(node, stores[node.key]) for node in nodes]
-
-
-def _states(pairs: Sequence[tuple[Any, Store]]) -> list[str]:
-    return [_state(node, seen) for (node, _), seen in zip(pairs, _seen(pairs), strict=True)]
 
 
 def _seen(pairs: Sequence[tuple[Any, Store]]) -> list[Seen]:
@@ -107,8 +109,8 @@ def explain(payload: Word, /, *, common: Common = COMMON) -> int:
         return 0
     for line in answer["why"]:
         write(printable(line))
-    trace = [row for row in answer["upstream"] if row["status"] != "done"]
-    there = len(answer["upstream"]) - len(trace)
+    trace = [row for row in answer["upstream"] if row["status"] != "done" or row["why"]]
+    there = sum(row["status"] in ("done", "stale") for row in answer["upstream"])
     if answer["upstream"]:
         write(f"upstream: {there} of {len(answer['upstream'])} there")
     if trace:
@@ -156,6 +158,8 @@ def _why(node: Any, store: Store, state: str, seen: Seen) -> str:
         return f"attempt {seen.failure.attempt} raised {seen.failure.error}: {seen.failure.message}"
     if state == "running":
         return _by_whom(store, node.place.path)
+    if seen.verdict.causes or seen.verdict.unknown:
+        return "; ".join(filter(None, (seen.verdict.describe(), *seen.verdict.unknown)))
     return _REASONS.get(state, "")
 
 
@@ -163,7 +167,7 @@ _REASONS = {
     "absent": "nothing is stored",
     "blocked": "something upstream of it failed",
     "corrupt": "its record or payload is damaged",
-    "stale": "the code has changed since",
+    "foreign": "another class with other code has made it; accept takes it over",
     NOT_KEPT: "it is generated whenever it is needed",
 }
 

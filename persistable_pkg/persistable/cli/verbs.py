@@ -24,6 +24,7 @@ VERBS = (
     Verb("show", "persistable.cli.facts:show", "Show what is known of a stored payload."),
     Verb("cat", "persistable.cli.facts:cat", "Write a payload to standard output."),
     Verb("put", "persistable.cli.putting:put", "Store a file as the payload of a target."),
+    Verb("accept", "persistable.cli.accepting:accept", "Record that code changed in nothing that matters."),
     Verb("rm", "persistable.cli.moving:rm", "Remove payloads, and what was made from them."),
     Verb("cp", "persistable.cli.moving:cp", "Copy payloads to another store."),
     Verb("graph", "persistable.cli.drawing:graph", "Draw what targets are made from."),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from persistable import composition, graph, planning, running
+from persistable import accepting, composition, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import UnknownMember
 from persistable.family import survey
@@ -283,6 +283,10 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def run(self, **options: Any) -> RunResult:
         """`persistable.run` of all members."""
         return running.run(self, **options)
+
+    def accept_code(self, reason: str) -> int:
+        """Record of each stored member that is stale that the code changed in nothing that matters; how many these were."""
+        return accepting.accept_code(self, reason=reason, store=self._store, upstream=False)
 
     def plan(self, **options: Any) -> planning.Plan:
         """`persistable.plan` of all members."""

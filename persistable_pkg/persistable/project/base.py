@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from persistable import events, graph, planning, running
+from persistable import accepting, events, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import ConfigError, StoreError, UnknownMember
 from persistable.params.building import nearest
@@ -245,11 +245,14 @@ class Project(Mapping[str, Any]):
             raise result.failed()
         return result
 
+    def accept_code(self, reason: str, *targets: Any) -> int:
+        """Record of whatever is stored and stale of these targets and stages, by default all, that nothing that matters has changed."""
+        return accepting.accept_code(*self._wanted(targets), reason=reason, store=self.store)
+
     def plan(self, *targets: Any, **options: Any) -> Plan:
         """What `run` would do, and why; nothing is touched. `options` are those of `persistable.plan`."""
         own: dict[str, Any] = {"store": self.store}
-        if "failed" in self._options:
-            own["failed"] = self._options["failed"]
+        own.update({name: self._options[name] for name in ("failed", "stale") if name in self._options})
         return planning.plan(*self._wanted(targets), **{**own, **options})
 
     def put(self, name: str, payload: Any) -> Any:

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from persistable import planning, running
+from persistable import accepting, planning, running
 from persistable.core import Persistable
 from persistable.errors import UnknownParam, WorkflowError
 from persistable.planning import default_store
@@ -159,6 +159,10 @@ class Workspace(Mapping[Any, W], Generic[W]):
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names, by default all that are stored, for `ids`, by default all; options as there."""
         return running.run(self._nodes(names, ids), **self._here(options))
+
+    def accept_code(self, reason: str, *names: str, ids: Iterable[Any] | None = None) -> int:
+        """Record of the stored nodes of these names and ids, by default all, that are stale that nothing that matters has changed."""
+        return accepting.accept_code(self._nodes(names, ids), reason=reason, **self._here({}))
 
     def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> planning.Plan:
         """`persistable.plan` of the nodes of these names, by default all that are stored, for `ids`, by default all."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from persistable import generation, graph, holdings, planning, running
+from persistable import accepting, generation, graph, holdings, planning, running
 from persistable.core import ABSENT, Persistable
 from persistable.errors import InputMissing, UnknownMember, UnknownParam
 from persistable.params.building import nearest
@@ -232,6 +232,10 @@ class Workflow:
     def run(self, *names: str, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names; without any, of `targets`."""
         return running.run(self._chosen(names), **options)
+
+    def accept_code(self, reason: str, *names: str) -> int:
+        """Record of the stored nodes of these names, by default all, that are stale that nothing that matters has changed."""
+        return accepting.accept_code(self._chosen(names), reason=reason)
 
     def plan(self, *names: str, **options: Any) -> planning.Plan:
         """`persistable.plan` of the nodes of these names; without any, of `targets`."""
