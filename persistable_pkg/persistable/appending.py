@@ -9,6 +9,7 @@ from typing import Any
 from persistable import holdings, payload
 from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
+from persistable.fileio.journal import checked, sound
 from persistable.record import Record
 
 _SEALED = "sealed"
@@ -58,7 +59,7 @@ class Appender:
         """The file that all rows make."""
         file = AppendedFile(self._growing.seal())
         if self._token is not None:
-            (self._folder / _SEALED).write_text(self._token)
+            (self._folder / _SEALED).write_bytes(checked(self._token.encode()))
         return file
 
     def close(self) -> None:
@@ -72,7 +73,8 @@ def _forget_sealed(generation: Any, folder: Path) -> None:
     if not mark.exists():
         return
     found = holdings.peek(generation.store, generation.node.place)
-    if isinstance(found, Record) and found.attempt_token == mark.read_text():
+    token = sound(mark.read_bytes().removesuffix(b"\n"))
+    if token is None or (isinstance(found, Record) and found.attempt_token.encode() == token):  # or damaged: it cannot be told
         shutil.rmtree(folder)
     else:
         mark.unlink()

@@ -121,7 +121,15 @@ def checked_line(entry: Entry, folder: str) -> bytes:
 def entry_in(data: bytes, folder: str) -> Entry | None:
     """What `checked_line` made `data` of; None where it is damaged."""
     line, _, check = data.partition(b"\n")
-    return Entry.of(json.loads(line), folder) if check == b"%08x\n" % crc32(line) else None
+    if check != b"%08x\n" % crc32(line):
+        return None
+    try:
+        entry = Entry.of(json.loads(line), folder)
+        for file in entry.files:
+            check_path(file.path)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return entry
 
 
 def index_of(entries: Iterable[Entry], folder: str) -> bytes:

@@ -315,20 +315,30 @@ class Failure(NamedTuple):
     @staticmethod
     def key_in(data: bytes) -> str | None:
         """Whose failure is in `data`; None where that cannot be read."""
-        try:
-            key: str = json.loads(data)["key"]
-        except (ValueError, TypeError, KeyError):
-            return None
-        return key
+        key: Any = _object_in(data).get("key")
+        return key if isinstance(key, str) else None
 
     @classmethod
     def parse(cls, data: bytes, key: Key) -> Failure:
         """The failure in `data`; one that cannot be read is still a failure, with nothing known."""
-        try:
-            facts: dict[str, Any] = {**json.loads(data), "key": key}
-            return cls(**facts)
-        except (ValueError, TypeError):
+        facts = _object_in(data)
+        texts, numbers = ("error", "message", "traceback", "host"), ("started", "seconds")
+        sound = all(isinstance(facts.get(name), str) for name in texts) and all(type(facts.get(name)) in (int, float) for name in numbers)
+        sound = sound and type(facts.get("attempt")) is int and isinstance(facts.get("params"), dict)
+        if not sound or not 0 < facts["attempt"] < 1 << 31:
             return cls(key, "unknown", "the failure's own file is damaged", "", 1, {}, "", 0.0, 0.0)
+        notes = facts.get("notes")
+        known = {name: facts[name] for name in (*texts, *numbers, "attempt", "params")}
+        return cls(key, **known, notes=cast("dict[str, Any]", notes) if isinstance(notes, dict) else {})
+
+
+def _object_in(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`; an empty one where there is none."""
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 @cache

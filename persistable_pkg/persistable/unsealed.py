@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, takewhile
 from typing import Any, NamedTuple, cast
+from zlib import crc32
 
 from persistable.collected import Entry, checked_line, entry_in
 from persistable.key import Place
@@ -41,7 +42,20 @@ class Unsealed(NamedTuple):
         """What lies in ``begun.json``."""
         facts = self._asdict()
         del facts["base"]
-        return json.dumps(facts).encode()
+        return _checked(facts)
+
+    @classmethod
+    def parse(cls, base: str, data: bytes) -> Unsealed | None:
+        """What `to_bytes` made `data` of; None where it is damaged."""
+        try:
+            facts: Any = json.loads(data)
+            return cls(base, **facts) if facts.pop("check") and _checked(facts) == data else None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+
+def _checked(facts: dict[str, Any]) -> bytes:
+    return json.dumps({**facts, "check": f"{crc32(json.dumps(facts).encode()):08x}"}).encode()
 
 
 def base_of(place: Place) -> str:
@@ -51,8 +65,8 @@ def base_of(place: Place) -> str:
 
 def begin(store: Store, place: Place, token: str, code: Any) -> Unsealed:
     """Note that items are being collected at `place`; what another payload at the same path left there goes."""
-    if _read(store, base_of(place)) is not None:
-        discard(store, place)
+    if store.exists(f"{base_of(place)}/begun.json") and not discard(store, place):
+        forget(store, place)  # it is damaged
     folder = f"{place.path}.{token}.items"
     begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts))
     store.put(f"{begun.base}/begun.json", begun.to_bytes())
@@ -70,8 +84,8 @@ def _read(store: Store, base: str) -> Unsealed | None:
     if not store.exists(path):
         return None
     try:
-        return Unsealed(base, **json.loads(store.get(path)))
-    except (FileNotFoundError, ValueError, TypeError):
+        return Unsealed.parse(base, store.get(path))
+    except FileNotFoundError:
         return None
 
 
@@ -84,9 +98,9 @@ def entries(store: Store, begun: Unsealed) -> dict[int, Entry]:
     there = set(store.list(begun.folder))
     found: dict[int, Entry] = {}
     for path, data in store.get_many(paths).items():
-        entry = entry_in(data, begun.folder)
-        if entry is not None and all(file.path in there for file in entry.files):
-            found[int(path[len(prefix) : -len(".json")])] = entry
+        entry, number = entry_in(data, begun.folder), path[len(prefix) :].removesuffix(".json")
+        if entry is not None and number.isdecimal() and all(file.path in there for file in entry.files):
+            found[int(number)] = entry
     return dict(sorted(found.items()))
 
 

@@ -41,7 +41,8 @@ class _Block(NamedTuple):
 
 
 class Journal:
-    """The file ``data`` in `folder`, and what is known of it in ``blocks``: a line of facts, then a line for each block.
+    """The file ``data`` in `folder`, and what is known of it in ``blocks``: a line of facts, then a line for each block, each
+    with a checksum of itself.
 
     facts: what the format needs to go on, JSON-like; None before `begin`; ``start`` among them is where the first block begins, and what
     is before may change. rows: of all blocks that are whole. end: where the last of them ends.
@@ -60,8 +61,11 @@ class Journal:
         """Find the blocks that are whole, by their checksums, and cut off the rest."""
         try:
             first, *lines = self._blocks.read_bytes().split(b"\n")[:-1]  # what has no end of line was cut short
-            facts = json.loads(first)
-        except (FileNotFoundError, ValueError):
+            line = sound(first)
+            facts = None if line is None else json.loads(line)
+        except (OSError, ValueError):
+            facts = None
+        if facts is None:
             self.forget()
             return
         kept = [first]
@@ -88,26 +92,42 @@ class Journal:
         self.end = facts.get("start", 0)
         self.path.write_bytes(b"\0" * self.end)
         temporary = self._blocks.with_suffix(".new")
-        temporary.write_bytes(json.dumps(facts).encode() + b"\n")
+        temporary.write_bytes(checked(json.dumps(facts).encode()))
         temporary.replace(self._blocks)
 
     def add(self, rows: int, end: int, check: int) -> None:
         """Note that the file is whole up to `end`; `check` is the CRC-32 of what was added."""
         with self._blocks.open("ab", buffering=0) as file:
-            file.write(b"%d %d %08x\n" % (rows, end, check))
+            file.write(checked(b"%d %d %08x" % (rows, end, check)))
         self.rows += rows
         self.end = end
 
     def forget(self) -> None:
         """Begin anew."""
-        self._blocks.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        for path in (self._blocks, self.path):
+            if path.is_dir() and not path.is_symlink():
+                import shutil
+
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         self.facts, self.rows, self.end = None, 0, 0
+
+
+def checked(text: bytes) -> bytes:
+    """A line of `text` and its CRC-32."""
+    return b"%b %08x\n" % (text, crc32(text))
+
+
+def sound(line: bytes) -> bytes | None:
+    """What `checked` made `line` of, without its end; None where it is damaged."""
+    text, _, check = line.rpartition(b" ")
+    return text if check == b"%08x" % crc32(text) else None
 
 
 def _parsed(line: bytes) -> _Block | None:
     try:
-        rows, end, check = line.split()
+        rows, end, check = (sound(line) or b"").split()
         return _Block(int(rows), int(end), int(check, 16))
     except ValueError:
         return None
