@@ -55,6 +55,11 @@ class Claim:
         _alive(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
 
     @property
+    def store(self) -> Store:
+        """Where it is."""
+        return self._store
+
+    @property
     def taken_over(self) -> bool:
         """Whether it was left behind by somebody, who may have left more."""
         return self._epoch > 1
@@ -170,6 +175,11 @@ class Claims:
         self.new = {path.removesuffix(_SUFFIX) for path in bare}
         self.held = True
 
+    @property
+    def store(self) -> Any:
+        """Where they are."""
+        return self._store
+
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over."""
         if self.lost({key.path}):
@@ -265,7 +275,9 @@ def has_ended(call: FrameType) -> bool:
 
 def ttl_of(store: Any) -> float:
     """Seconds a heartbeat in this store may stand still before others take over."""
-    return getattr(store, "claim_ttl", None) or TTL
+    own: float | None = getattr(store, "claim_ttl", None)
+    home = getattr(store, "home", None) if own is None else None
+    return own or (TTL if home is None else ttl_of(home.store))
 
 
 def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType | None = None) -> Claim | None:
@@ -567,7 +579,7 @@ def _beat_on() -> None:
     global _heart
     idle = 0.0
     while True:
-        pause = min(_LOOK, TTL / 6)
+        pause = min([_LOOK, TTL / 6, *[ttl_of(claim.store) / 6 for claim in list(_active)]])
         time.sleep(pause)
         idle = 0.0 if _active else idle + pause
         for claim in list(_active):

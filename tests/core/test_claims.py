@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -281,3 +282,25 @@ class Row(RuleBasedStateMachine):
 
 TestRow = Row.TestCase
 TestRow.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite", "memory", "layers"])
+def test_the_ttl_is_said_of_a_store_and_travels_with_it(tmp_path: Path, kind: str) -> None:
+    where: object = {
+        "folder": str(tmp_path),
+        "sqlite": f"sqlite:///{tmp_path}/x.db",
+        "memory": "memory://ttl",
+        "layers": [str(tmp_path / "a"), {"url": str(tmp_path / "b"), "options": {"claim_ttl": 0.5}}],
+    }[kind]
+    usual = open_store(where)  # type: ignore[arg-type]
+    store = usual if kind == "layers" else open_store(where, claim_ttl=0.5)  # type: ignore[arg-type]
+    assert claims.ttl_of(store) == claims.ttl_of(pickle.loads(pickle.dumps(store))) == 0.5
+    if kind != "layers":
+        assert claims.ttl_of(usual) == claims.TTL == claims.ttl_of(open_store(where))  # type: ignore[arg-type]
+    store.put("x/a.claim", owner(host="elsewhere", pid=1))
+    begun = time.monotonic()
+    claim = acquire(store)
+    assert 0.4 < time.monotonic() - begun < 30
+    claim.release()
+    with pytest.raises(ValueError, match="claim_ttl"):
+        open_store(str(tmp_path), claim_ttl=0)

@@ -61,11 +61,8 @@ class Journal:
         """Find the blocks that are whole, by their checksums, and cut off the rest."""
         try:
             first, *lines = self._blocks.read_bytes().split(b"\n")[:-1]  # what has no end of line was cut short
-            line = sound(first)
-            facts = None if line is None else json.loads(line)
+            facts = json.loads(sound(first) or b"")
         except (OSError, ValueError):
-            facts = None
-        if facts is None:
             self.forget()
             return
         kept = [first]

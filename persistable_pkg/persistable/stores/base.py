@@ -123,7 +123,7 @@ class BaseStore:
     """Whether a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
 
     claim_ttl: float | None = None
-    """Seconds a heartbeat in it may stand still before others take over; None for the usual."""
+    """Seconds a heartbeat in it may stand still before others take over; None for the usual. All that share a store give the same."""
 
     @property
     def url(self) -> str:
@@ -178,6 +178,10 @@ class BaseStore:
 
     def close(self) -> None:
         return None
+
+    def said(self) -> dict[str, Any] | None:
+        """What was said of this object and is not in what its class makes of it: for pickles."""
+        return {"claim_ttl": self.claim_ttl} if self.claim_ttl is not None else None
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), self))

@@ -112,7 +112,7 @@ class LayeredStore(BaseStore):
         return self.home is not None and in_memory(self.home.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.layers
+        return type(self), self.layers, self.said()
 
     def close(self) -> None:
         """Close every layer."""

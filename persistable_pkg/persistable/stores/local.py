@@ -85,7 +85,7 @@ class LocalStore(BaseStore):
         return "file://" + (place if place.startswith("/") else "/" + place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), self.root, self.fsync)
+        return _reopen, (type(self), self.root, self.fsync), self.said()
 
     # --- reading
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,10 +51,14 @@ def open_store(
     ``sqlite:///relative.db``, ``sqlite:////absolute.db``, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
     a scheme given to `register_store`, or a store, which is returned as it is. A list of these is a `LayeredStore`, fast to slow; a layer
     may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
-    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write.
+    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write, and
+    ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
+    given): say the same wherever that store is opened.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
+    if options.get("claim_ttl") is not None:
+        return _with_ttl(open_store, where, options)
     if not options and isinstance(where, str):
         cached = _opened.get(where if where[:1] == "/" else (where, os.getcwd()))
         if cached is not None:
@@ -82,6 +87,16 @@ def open_store(
     if factory is not None:
         return _made_by(factory, where, options)
     return _remote(scheme, where, options)
+
+
+def _with_ttl(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
+    rest = {name: option for name, option in options.items() if name != "claim_ttl"}
+    seconds = options["claim_ttl"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ValueError(f"claim_ttl is {seconds!r}; give a number of seconds, such as 60")
+    made: Any = copy.copy(opened(where, **rest))  # others that open it share the one that is kept
+    made.claim_ttl = float(seconds)
+    return cast(Store, made)
 
 
 def register_store(scheme: str, factory: str) -> None:

@@ -82,7 +82,7 @@ class SQLiteStore(BaseStore):
         return "sqlite:///" + self.file.replace(os.sep, "/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"file": self.file, "timeout": self.timeout}
+        return {"file": self.file, "timeout": self.timeout, **(self.said() or {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
