@@ -67,7 +67,9 @@ scripted.__module__ = "persistable.fileio"  # in pickles for ever, wherever it i
 
 
 def _candidates(home: str, qualname: str) -> Iterator[Any]:
-    if "__mp_main__" in sys.modules:  # a worker that has run the script as well: jobs bring what they use by value
+    if (
+        getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__"
+    ):  # a worker that has run the script as well: jobs bring what they use by value
         yield from _brought(qualname)
     for name in (*_MAIN, home):
         found: Any = sys.modules.get(name)
@@ -92,12 +94,17 @@ def _fits(today: Any, shape: tuple[Any, ...]) -> bool:
     if not isinstance(today, type) and type(today) is not FunctionType:
         return False
     try:
-        kind, held, bases, methods = shape_of(today)
+        return _goes_with(shape_of(today), shape)
     except (AttributeError, TypeError, ValueError):
         return False
-    if kind == "enum":  # members may be added
-        return shape[0] == kind and set(shape[1]) <= set(held) and shape[2] == bases
-    return (kind, held, bases) == shape[:3] and set(shape[3]) <= set(methods)
+
+
+def _goes_with(today: Any, then: Any) -> bool:
+    if isinstance(today, str) or isinstance(then, str):
+        return bool(today == then)
+    kind, held, bases, methods = today
+    same = kind == then[0] and (set(then[1]) <= set(held) if kind == "enum" else held == then[1])  # members may be added, and methods
+    return same and len(bases) == len(then[2]) and all(map(_goes_with, bases, then[2])) and set(then[3]) <= set(methods)
 
 
 def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[str, ...]]:
