@@ -31,7 +31,7 @@ class Bar:
         self._left: dict[str, int] = {}
         self._pace = Pace({}, 1)
         self._at_work: dict[Any, str] = {}
-        self._ended = {"done": 0, "failed": 0, "skipped": 0}
+        self._ended = {"done": 0, "reused": 0, "failed": 0, "skipped": 0}
         self._drawn = 0.0
         self._total = 0
 

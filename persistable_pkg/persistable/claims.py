@@ -280,11 +280,20 @@ def ttl_of(store: Any) -> float:
     return own or (TTL if home is None else ttl_of(home.store))
 
 
-def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType | None = None) -> Claim | None:
+class Elsewhere(Exception):
+    """Somebody else generates it now, or has `stored` it already, and whoever wanted to does not wait for that."""
+
+    def __init__(self, stored: bool) -> None:
+        super().__init__(stored)
+        self.stored = stored
+
+
+def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType | None = None, waits: bool = True) -> Claim | None:
     """The claim on `base`, as soon as nobody else holds it.
 
     None once `done()` says, after somebody else has let go, that it is no longer needed. `holder`: the call that uses the claim, see
-    `here`; what an interrupt leaves of the claim is given up when that is over.
+    `here`; what an interrupt leaves of the claim is given up when that is over. `waits`: False to raise Elsewhere while somebody else holds
+    it.
     """
     epoch, wait = 1, _FIRST_WAIT
     watch = _Watch()
@@ -300,13 +309,32 @@ def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType
                 watch = _Watch()
             elif watch.gone(store, base, epoch, found):
                 epoch += 1
+            elif not waits:
+                claim.drop()
+                raise Elsewhere(False)
             else:
                 time.sleep(wait)
                 wait = min(wait * 1.5, _LONGEST_WAIT)
+    except Elsewhere:
+        raise
     except BaseException:
         claim._over = True  # the heart sees to what there may be of it  # pyright: ignore[reportPrivateUsage]
         raise
     return claim
+
+
+class Vigil:
+    """Tells, for somebody who looks now and then, whether who holds the claim on `base` is gone without having let go."""
+
+    def __init__(self, store: Store, base: str) -> None:
+        self._store = store
+        self._base = base
+        self._watch = _Watch()
+
+    def gone(self) -> bool:
+        """Whether it can be taken over, as far as what was seen by now tells."""
+        holder, epoch = _holder(self._store, self._base)
+        return holder is not None and self._watch.gone(self._store, self._base, epoch, holder)
 
 
 def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim | None:

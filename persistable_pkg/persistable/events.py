@@ -148,8 +148,10 @@ class RunGrew(Event):
 
 
 class Performed(NodeEvent):
-    """A run is done with one node: `outcome` is ``"done"``, ``"failed"`` or ``"skipped"``, or ``"reused"`` where it turned out to stay
-    as it is; `seconds` is what its own work took."""
+    """A run is done with one node: `outcome` is ``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``.
+
+    That is where it turned out to stay as it is, or where others have made it meanwhile. `seconds` is what its own work took.
+    """
 
     __slots__ = ("outcome", "seconds")
     level = 10

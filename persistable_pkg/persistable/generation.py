@@ -352,39 +352,42 @@ def generate(
     attempt: int = 1,
     read: bool = True,
     looked: bool = False,
+    waits: bool = True,
 ) -> Any:
     """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
 
     `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
     persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
     `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
-    already at what has changed upstream.
+    already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for somebody else's, or loading it.
     """
     if not (persist and node._persisted):
         given = _prepared(node, store, looked) if given is None else given
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
     place: Place = node.place
     before = seen[0] if seen is not None else _token(peek(store, place))
-    with turn(store, place):
+    with turn(store, place, waits=waits):
         if given is None:
             given = _prepared(node, store, looked)
         result: Any = _GONE
         while result is _GONE:
-            result = _generate_alone(node, store, untracked, before, given, writable)
+            result = _generate_alone(node, store, untracked, before, given, writable, waits)
         return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
 
 
 def _generate_alone(
-    node: Any, store: Store, untracked: dict[str, Any], before: str | None, given: Mapping[Key, Any], writable: bool
+    node: Any, store: Store, untracked: dict[str, Any], before: str | None, given: Mapping[Key, Any], writable: bool, waits: bool
 ) -> Any:
-    """Generate it under its claim, or load what somebody else has committed since the state was `before`."""
+    """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
     place: Place = node.place
-    claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED), claims.here())
+    claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED), claims.here(), waits)
     try:
         if isinstance(place, Placed) and claim is not None:
             commits.complete_any(store, place)
         found = peek(store, place)
         if _token(found) not in (before, None, DAMAGED):
+            if not waits:
+                raise claims.Elsewhere(True)
             loaded = load(node, store, writable=writable, whole=False)
             if loaded is not None:
                 return loaded[0]
@@ -397,6 +400,8 @@ def _generate_alone(
         return result
     except ClaimLost:
         found = peek(store, place)
+        if not waits and _token(found) not in (before, None, DAMAGED):
+            raise claims.Elsewhere(True) from None
         loaded = load(node, store, writable=writable, whole=False) if _token(found) not in (before, None, DAMAGED) else None
         if loaded is None:
             raise

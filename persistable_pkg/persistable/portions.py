@@ -15,12 +15,13 @@ from persistable import afar, claims, connections, events
 from persistable.afar import Lot
 from persistable.batch import Batch, Pace
 from persistable.carrier import is_inline
-from persistable.errors import StoreError
+from persistable.errors import ClaimLost, StoreError
 from persistable.executors.base import Executor
 from persistable.generation import new_token
 from persistable.outcomes import Share, Spot
 from persistable.pace import expected_seconds
 from persistable.presence import made_by, present
+from persistable.record import SUFFIX
 from persistable.result import NodeFailure, RunResult
 from persistable.staleness import Judge
 from persistable.status import found_of
@@ -261,8 +262,10 @@ class Portioned:
         for place, error, lines, seconds in all_ended:
             number = numbers[place]
             status = "done" if error is None else "failed"
+            if isinstance(error, ClaimLost) and share.store.exists(share.lots.bases([number])[0] + SUFFIX):
+                status = "reused"  # whoever took it over has stored it
             share.set(number, status, seconds, 1)
-            if error is not None:
+            if error is not None and status == "failed":
                 self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
             if told:
                 events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=seconds))

@@ -18,12 +18,13 @@ from persistable import connections, events, generation, leftovers
 from persistable.batch import Batch, Pace
 from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
-from persistable.errors import NotEnforceable, PayloadCorrupted, StoreError, TimedOut
+from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.holdings import find_failure, foreign
 from persistable.key import Key
 from persistable.originals import Original
+from persistable.others import Others, is_stored
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, check_stale, look, makers, pairs, planning, remember
 from persistable.portions import Large, Portioned
@@ -170,6 +171,7 @@ class _Loop:
         self._brief = Brief()
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
+        self._others = Others()
 
     @property
     def result(self) -> RunResult:
@@ -334,7 +336,7 @@ class _Loop:
             self._wake()
             if self._inline:
                 unit = self._room.take(0)
-                if unit is not None and not self._perform_together(unit):
+                if unit is not None and not self._is_elsewhere(unit) and not self._perform_together(unit):
                     self._perform_here(unit)
             else:
                 self._submit()
@@ -343,20 +345,41 @@ class _Loop:
                 return ended
             if self._running:
                 self._wait()
-            elif self._delayed:
-                time.sleep(max(0.0, self._delayed[0][0] - time.monotonic()))
             elif not self._room.waiting:
-                return []
+                until = self._next_moment()
+                if until is None:
+                    return []
+                time.sleep(max(0.0, until - time.monotonic()))
 
     def _wake(self) -> None:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
             self._room.queue(heappop(self._delayed)[2])
+        seen = self._others.look()
+        for unit in seen.stored:
+            self._close(unit, "reused", _ELSEWHERE)
+        for unit in seen.free:
+            self._room.queue(unit)
+
+    def _is_elsewhere(self, unit: Unit) -> bool:
+        """Whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
+        found = self._others.ahead(unit)
+        if found:
+            self._room.release(unit)
+            self._leave_to_others(unit, found)
+        return bool(found)
+
+    def _leave_to_others(self, unit: Unit, found: str) -> None:
+        if found == "stored":
+            self._others.met = True
+            self._close(unit, "reused", _ELSEWHERE)
+        else:
+            self._others.add(unit)
 
     def _perform_here(self, unit: Unit) -> None:
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
         node = unit.node._twin(unit.store)
-        outcome, payload = perform_here(node, unit.store, token, self._given(unit), number)
+        outcome, payload = perform_here(node, unit.store, token, self._given(unit), number, unit in self._others.abandoned)
         self._batches.saw(1, outcome.seconds)
         self._room.release(unit)
         self._settle(unit, outcome, payload)
@@ -419,6 +442,8 @@ class _Loop:
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
+            if self._is_elsewhere(unit):
+                continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
             try:
@@ -435,7 +460,8 @@ class _Loop:
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
-            return _performed, (self._shelf, unit.node._twin(unit.store), unit.store, token, self._given(unit), number)
+            waits = unit in self._others.abandoned
+            return _performed, (self._shelf, unit.node._twin(unit.store), unit.store, token, self._given(unit), number, waits)
         given: dict[Any, bytes | str | None] = {}
         for source in unit.sources or ():
             if self._will_not_come(source, unit):
@@ -448,7 +474,18 @@ class _Loop:
         unit.node._check_params()  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
         return perform_packed, self._packer.pack(
-            Job(node, unit.store, token, number, self._shelf_store, given, path, events.listened(), self._shelf)
+            Job(
+                node,
+                unit.store,
+                token,
+                number,
+                self._shelf_store,
+                given,
+                path,
+                events.listened(),
+                self._shelf,
+                unit in self._others.abandoned,
+            )
         )
 
     def _wait(self) -> None:
@@ -468,6 +505,8 @@ class _Loop:
 
     def _next_moment(self) -> float | None:
         moments = [self._delayed[0][0]] if self._delayed else []
+        if self._others.moment is not None:
+            moments.append(self._others.moment)
         for attempt in self._running.values():
             if attempt.limit is not None:
                 if attempt.begun is None and attempt.future.running():
@@ -540,7 +579,14 @@ class _Loop:
             self._done.add(unit)
             self._close(unit, "done", outcome)
             return
+        if outcome.elsewhere:
+            self._tries[unit] -= 1
+            self._leave_to_others(unit, outcome.elsewhere)
+            return
         assert outcome.error is not None
+        if isinstance(outcome.error, ClaimLost) and is_stored(unit):
+            self._close(unit, "reused", _ELSEWHERE)
+            return
         if self._heal(unit, outcome.error):
             return
         retry: Retry | None = unit.node.retry
@@ -575,7 +621,9 @@ class _Loop:
 
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
         self._result.note(unit.node, unit.store, status, outcome.seconds, outcome.attempt)
-        self._ended.append((unit, status == "done"))
+        if status == "reused":
+            self._done.add(unit)
+        self._ended.append((unit, status != "failed"))
         self._let_go(unit)
         if events.listened(level=10):
             events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=outcome.seconds))
@@ -655,6 +703,10 @@ class _Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+
+
+_ELSEWHERE = Outcome(True, 0.0, attempt=0)
+"""Of what somebody else has generated meanwhile."""
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from types import FrameType
 
-from persistable.claims import has_ended
+from persistable.claims import Elsewhere, has_ended
 from persistable.errors import LineageCycle
 from persistable.key import Place
 from persistable.stores.base import Store
@@ -31,14 +31,15 @@ _innermost: ContextVar[turn | None] = ContextVar("persistable_turn", default=Non
 class turn:  # noqa: N801 - used as ``with turn(...)``
     """Wait until no other thread of this process generates at `place`. `alone`: False where several may at the same time.
 
-    Raises LineageCycle where that would never be.
+    `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where that would never end.
     """
 
-    __slots__ = ("_above", "_alone", "_call", "_ended", "_outer", "_spot")
+    __slots__ = ("_above", "_alone", "_call", "_ended", "_outer", "_spot", "_waits")
 
-    def __init__(self, store: Store, place: Place, alone: bool = True) -> None:
+    def __init__(self, store: Store, place: Place, alone: bool = True, waits: bool = True) -> None:
         self._spot: _Spot = (store.url, place)
         self._alone = alone
+        self._waits = waits
         self._ended: list[threading.Event] = []
 
     def __enter__(self) -> None:
@@ -69,6 +70,8 @@ class turn:  # noqa: N801 - used as ``with turn(...)``
                         _turns[self._spot] = holder = self
                     if holder is self:
                         return
+                    if not self._waits:
+                        raise Elsewhere(False)
                     ended = threading.Event()
                     holder._ended.append(ended)
                     _waiting.add(self)

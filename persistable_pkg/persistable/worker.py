@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from persistable import connections, events, generation, origin, unwatched
 from persistable.batch import Ended
+from persistable.claims import Elsewhere
 from persistable.code import Fingerprint
 from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
@@ -34,7 +35,7 @@ class Job(NamedTuple):
 
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
-    run: a name that all jobs of one run share.
+    run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
     """
 
     node: Any
@@ -46,13 +47,15 @@ class Job(NamedTuple):
     hand_over: str | None
     events: bool
     run: str
+    waits: bool = True
 
 
 class Outcome(NamedTuple):
     """How one attempt ended: facts that cross any border.
 
     error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
-    handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it.
+    handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where
+    somebody else has committed it since it was planned, ``"held"`` where somebody else generates it now; then nothing was done.
     """
 
     succeeded: bool
@@ -63,22 +66,27 @@ class Outcome(NamedTuple):
     attempt: int = 1
     events: tuple[events.Event, ...] = ()
     handed: bytes | str | None = None
+    elsewhere: str = ""
 
 
-def perform_here(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Original | None]:
+def perform_here(
+    node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True
+) -> tuple[Outcome, Original | None]:
     """As `perform`; others of this process take copies of the payload."""
-    outcome, payload = perform(node, store, token, given, attempt)
+    outcome, payload = perform(node, store, token, given, attempt, waits)
     return outcome, (Original(payload, node.key) if outcome.succeeded and not node._persisted else None)
 
 
-def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int) -> tuple[Outcome, Any]:
+def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
     """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
 
     `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken.
     """
     start = time.perf_counter()
     try:
-        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False)
+        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits)
+    except Elsewhere as others:
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="stored" if others.stored else "held"), None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
@@ -124,7 +132,8 @@ class Packer:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            parts = (states, self.common(job.store, job.shelf, job.run, job.events), job.token, job.attempt, job.given, job.hand_over)
+            common = self.common(job.store, job.shelf, job.run, job.events)
+            parts = (states, common, job.token, job.attempt, job.given, job.hand_over, job.waits)
             try:
                 return self._pickled(parts)
             except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
@@ -170,7 +179,7 @@ _COMMON = ("_store", "_given_code", "_given_table", "_payload", "_generation", "
 
 def _unpacked(data: bytes) -> Job:
     """The job that a `Packer` made `data` of."""
-    states, common, token, attempt, given, hand_over = pickle.loads(data)
+    states, common, token, attempt, given, hand_over, waits = pickle.loads(data)
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
@@ -185,7 +194,7 @@ def _unpacked(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run)
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits)
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -249,7 +258,7 @@ def perform_packed(data: bytes) -> Outcome:
     with _heard(job, heard), connections.within(job.run):
         try:
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
-            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt)
+            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits)
             if outcome.succeeded and job.hand_over is not None:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it

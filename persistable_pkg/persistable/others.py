@@ -1,0 +1,116 @@
+"""`Others`: units of a run that somebody else generates, looked at now and then until they are stored, or free again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from persistable import claims
+from persistable.holdings import peek
+from persistable.planning import Unit
+from persistable.record import SUFFIX, Record
+from persistable.stores.base import stat_many
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
+_MANY = 256
+
+
+class Seen(NamedTuple):
+    """What has come of some units. stored: by somebody else. free: nobody generates them any more. held: somebody does."""
+
+    stored: list[Unit]
+    free: list[Unit]
+    held: list[Unit]
+
+
+class Others:
+    """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens.
+
+    met: whether there ever was one: before that, nothing is to be expected.
+    """
+
+    def __init__(self) -> None:
+        self._units: dict[Unit, claims.Vigil] = {}
+        self._wait = _FIRST_WAIT
+        self._next = 0.0
+        self.met = False
+        self.abandoned: set[Unit] = set()
+        """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def add(self, unit: Unit) -> None:
+        """Somebody else generates `unit`."""
+        self.met = True
+        if not self._units:
+            self._wait, self._next = _FIRST_WAIT, time.monotonic() + _FIRST_WAIT
+        self._units[unit] = claims.Vigil(unit.store, unit.node.place.path)
+
+    @property
+    def moment(self) -> float | None:
+        """When to look next, by ``time.monotonic()``; None where nothing is to be looked at."""
+        return self._next if self._units else None
+
+    def look(self) -> Seen:
+        """See what has become of them, if it is time to; those that are stored or free are here no longer."""
+        if not self._units or time.monotonic() < self._next:
+            return Seen([], [], [])
+        seen = _seen(self._units)
+        free = [*seen.free]
+        for unit in seen.held:
+            if self._units[unit].gone():
+                self.abandoned.add(unit)
+                free.append(unit)
+        for unit in (*seen.stored, *free):
+            del self._units[unit]
+        self._wait = _FIRST_WAIT if seen.stored or free else min(1.5 * self._wait, _LONGEST_WAIT)
+        self._next = time.monotonic() + self._wait
+        return seen._replace(free=free)
+
+    def ahead(self, unit: Unit) -> str:
+        """Whether somebody else has stored `unit` since it was planned, or generates it: ``"stored"``, ``"held"``, or ``""``.
+
+        Only asked where an answer costs less than an attempt, and where others were met already.
+        """
+        store = unit.store
+        if not self.met or unit in self.abandoned or not unit.node._persisted:
+            return ""
+        if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):
+            return ""
+        seen = _seen([unit])
+        return "stored" if seen.stored else "held" if seen.held else ""
+
+
+def is_stored(unit: Unit) -> bool:
+    """Whether there is a payload that was not there when `unit` was planned."""
+    found = peek(unit.store, unit.node.place)
+    before = unit.found.token if unit.found is not None else None
+    return isinstance(found, Record) and found.attempt_token != before
+
+
+def _seen(units: Iterable[Unit]) -> Seen:
+    by_store: dict[str, tuple[Any, list[Unit]]] = {}
+    for unit in units:
+        by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
+    seen = Seen([], [], [])
+    for store, some in by_store.values():
+        for first in range(0, len(some), _MANY):
+            _sort(store, some[first : first + _MANY], seen)
+    return seen
+
+
+def _sort(store: Any, units: list[Unit], seen: Seen) -> None:
+    paths = [unit.node.place.path for unit in units]
+    there = stat_many(store, [path + SUFFIX for path in paths])
+    unclaimed = set(paths) - claims.claimed_among(store, paths)
+    for unit, path in zip(units, paths, strict=True):
+        if path + SUFFIX in there and is_stored(unit):
+            seen.stored.append(unit)
+        elif path not in unclaimed:
+            seen.held.append(unit)
+        elif is_stored(unit):  # between our looks at the records and at the claims
+            seen.stored.append(unit)
+        else:
+            seen.free.append(unit)

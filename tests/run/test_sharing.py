@@ -1,0 +1,129 @@
+"""Several runs of one pipeline divide its work: each job runs once, and nobody waits while there is something to do."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persistable import claims, open_store, run, step
+from persistable.events import Event
+from persistable.stores import Store
+
+RUNNER = Path(__file__).with_name("sharing_runner.py")
+
+
+def runs(number: int, kind: str, executor: str, workers: int, store: str, jobs: int, seconds: float, log: Path) -> list[dict[str, Any]]:
+    words = [kind, executor, str(workers), store, str(jobs), str(log), "now"]
+    environment = {**os.environ, "SECONDS_EACH": str(seconds)}
+    started = [
+        subprocess.Popen([sys.executable, RUNNER, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(number)
+    ]
+    for each in started:
+        assert each.stdout is not None and each.stdout.readline() == "ready\n"
+    for each in started:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    found: list[dict[str, Any]] = []
+    for each in started:
+        out, _ = each.communicate(timeout=100)
+        assert each.returncode == 0
+        found.append(json.loads(out))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "executor", "place"),
+    [
+        (2, "nodes", "inline", "data"),
+        (2, "total", "threads", "data"),
+        (4, "nodes", "processes", "data"),
+        (2, "nodes", "inline", "sqlite"),
+        (2, "family", "processes", "sqlite"),
+    ],
+)
+def test_each_job_runs_once_and_all_runs_work(number: int, kind: str, executor: str, place: str, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'x.db'}" if place == "sqlite" else str(tmp_path / place)
+    jobs, seconds, log = 24, 0.15, tmp_path / "log"
+    found = runs(number, kind, executor, 2, store, jobs, seconds, log)
+    assert sorted(map(int, log.read_text().split())) == list(range(jobs))
+    extra = kind == "total"
+    assert sum(each["counts"]["done"] for each in found) == jobs + extra
+    for each in found:
+        assert sum(each["counts"].values()) == each["counts"]["done"] + each["counts"]["reused"] == jobs + extra
+    assert sum(each["counts"]["done"] > 1 for each in found) >= 2
+    if executor == "inline":  # more workers than cores tell nothing of a machine that is busy with other tests
+        assert max(each["took"] for each in found) < 0.85 * jobs * seconds
+
+
+def test_two_runs_in_two_threads_of_one_process(store: Store) -> None:
+    begun: list[int] = []
+
+    @step
+    def slow(n: int, seconds: float = 0.1) -> int:
+        time.sleep(seconds)
+        return n
+
+    def started(event: Event) -> None:
+        if type(event).__name__ == "Performed":
+            begun.append(1)
+
+    results: list[Any] = []
+    nodes = [slow.step(n) for n in range(20)]
+    threads = [threading.Thread(target=lambda: results.append(run(nodes, store=store, hooks=[started]))) for _ in range(2)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    took = time.perf_counter() - start
+    assert sum(result.counts["done"] for result in results) == 20 and all(len(result) == 20 for result in results)
+    assert all(set(result.counts) >= {"done", "reused", "failed", "skipped", "cancelled"} for result in results)
+    assert all(result.counts["reused"] >= 5 for result in results) and took < 1.8
+
+
+def test_what_another_leaves_unfinished_is_taken_over(store: Store) -> None:
+    @step
+    def quick(n: int) -> int:
+        return n
+
+    nodes = [quick.step(n) for n in range(3)]
+    claim = claims.acquire(store, nodes[1].place.path, lambda: False)
+    assert claim is not None
+    timer = threading.Timer(0.3, claim.release)
+    timer.start()
+    assert run(nodes).counts["done"] == 3
+
+
+FROM: list[Any] = []
+
+
+@step
+def lost(n: int) -> int:
+    if FROM:  # another process takes over and stores it, while this one is not heard of
+        here, there = FROM
+        for path in there.list("lost"):
+            here.put(path, there.get(path))
+        here.delete(f"{lost.step(n).place.path}.claim")
+    return n
+
+
+@pytest.mark.parametrize("place", ["data", "sqlite"])
+def test_a_lost_claim_whose_payload_is_stored_counts_as_made_elsewhere(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'x.db'}" if place == "sqlite" else tmp_path / "data")
+    there = open_store(tmp_path / "there")
+    run(lost.step(5).bind(there))
+    monkeypatch.setattr(claims, "TTL", 1e-6)
+    FROM[:] = [store, there]
+    try:
+        result = run(lost.step(5).bind(store))
+    finally:
+        FROM.clear()
+    assert result.counts["reused"] == 1 and not result.failures
