@@ -17,6 +17,7 @@ from persistable.copying import copy
 from persistable.dependants import dependants, lineage, removals, remove
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.inventory import Entry, entries
+from persistable.stores import LayeredStore, LocalStore
 
 
 @step
@@ -346,3 +347,14 @@ def test_payloads_are_copied_with_what_they_were_made_from(project: Shell) -> No
     key = project.keys("total")[0]
     size = project("show", key, "--json").json["size"]
     assert project("cp", key, "--to", "third", "--json").json["copied"] == [{"key": key, "size": size}]
+
+
+@pytest.mark.filterwarnings("ignore::persistable.errors.LayerSkippedWarning")
+def test_what_was_kept_while_the_slow_layer_was_down_is_brought_there(project: Shell, tmp_path: Path) -> None:
+    (tmp_path / "slow").write_bytes(b"in the way")
+    store = LayeredStore(tmp_path / "fast", tmp_path / "slow")
+    store.put("a/x", b"1")
+    (tmp_path / "slow").unlink()
+    assert "brought 1 files" in project("cp", "--sync", "--store", store.url).out
+    assert LocalStore(tmp_path / "slow").get("a/x") == b"1"
+    assert "has no layers" in project("cp", "--sync", expect=2).err

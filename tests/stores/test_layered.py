@@ -565,8 +565,8 @@ def test_a_cache_that_is_down_does_not_keep_the_payload_from_the_home(tmp_path: 
     assert len(made) == 1
 
 
-def test_with_the_home_down_copies_are_served_and_nothing_passes_for_absent(tmp_path: Path, down: SQLiteStore) -> None:
-    fast = LocalStore(tmp_path / "fast")
+def test_with_the_home_down_copies_are_served_and_nothing_passes_for_absent(down: SQLiteStore) -> None:
+    fast = MemoryStore()  # which cannot stand in
     load(fast, SMALL)
     store = LayeredStore(fast, down)
     load(store, SMALL)

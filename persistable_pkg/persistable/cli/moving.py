@@ -124,7 +124,7 @@ def _named(place: Place) -> dict[str, Any]:
 # copied
 
 
-def cp(*payloads: Word, to: str, upstream: Flag = False, force: Flag = False, common: Common = COMMON) -> int:
+def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False, force: Flag = False, common: Common = COMMON) -> int:
     """Copy payloads and their records to another store. What is there already is not copied again; bytes are verified on the way.
 
     Parameters
@@ -133,11 +133,19 @@ def cp(*payloads: Word, to: str, upstream: Flag = False, force: Flag = False, co
         Targets, members of targets, stages, or keys.
     to
         The path or URL of the other store.
+    sync
+        Instead: bring to the slowest layer of the store what was written while it was down.
     upstream
         Also whatever they were made from, as far as it is stored.
     force
         Write over files at the same readable path that are not theirs.
     """
+    if sync:
+        if payloads or to:
+            raise BadUsage("cp --sync takes neither payloads nor --to: it is about the layers of the store itself")
+        return _sync(Here(common).store, common)
+    if not to:
+        raise BadUsage("cp takes --to, the path or URL of the other store, or --sync")
     if not payloads:
         raise BadUsage("cp takes the payloads to copy: targets, members of targets, or keys")
     here = Here(common)
@@ -163,6 +171,19 @@ def cp(*payloads: Word, to: str, upstream: Flag = False, force: Flag = False, co
     for each in missing:
         note(f"not stored, so not copied: {each.key}")
     return 1 if missing else 0
+
+
+def _sync(store: Store, common: Common) -> int:
+    """Bring to the slowest layer what is kept for it."""
+    bring: Any = getattr(store, "sync", None)
+    if bring is None:
+        raise BadUsage(f"{store.url} has no layers, so there is nothing to bring from one to the other")
+    paths = list(bring())
+    if common.json:
+        write_json({"synced": paths})
+    else:
+        write(f"brought {len(paths)} files")
+    return 0
 
 
 def _check_free(entries: list[Entry], target: Store, to: str) -> None:

@@ -54,13 +54,17 @@ class Changing:
         awake: Callable[[], Iterable[int]],
     ) -> None:
         self._layers = layers
-        self._home = home
-        self._caches = caches
-        self._readonly = [index for index, layer in enumerate(layers) if layer.readonly]
+        self.place(home, caches)
         self._failed = failed
         self._skipped = skipped
         self._awake = awake
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
+
+    def place(self, home: int, caches: Sequence[int]) -> None:
+        """From now on that layer decides, and those have copies; all others are only read."""
+        self._home = home
+        self._caches = caches
+        self._readonly = [index for index in range(len(self._layers)) if index != home and index not in caches]
 
     # --- reading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -83,13 +83,19 @@ class Copies:
         return None
 
 
+def entered(block: AbstractContextManager[BinaryIO]) -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
+    """A block that has begun, and its file."""
+    return block, block.__enter__()
+
+
 class Tee(io.RawIOBase):
-    """A write-only stream into a file, whose errors count, and into copies of it."""
+    """A write-only stream into a file and into copies of it. Where the file fails, the copies go on; `failed` is its error then."""
 
     def __init__(self, file: BinaryIO, copies: Copies) -> None:
         self._file = file
         self._copies = copies
         self._size = 0
+        self.failed: OSError | None = None
 
     def writable(self) -> bool:
         return True
@@ -99,13 +105,19 @@ class Tee(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         view = byte_view(data)
-        _write_all(self._file, view)
+        if self.failed is None:
+            try:
+                _write_all(self._file, view)
+            except OSError as error:
+                self.failed = error
         self._copies.write(view)
+        if self.failed is not None and not self._copies:
+            raise self.failed
         self._size += view.nbytes
         return view.nbytes
 
     def flush(self) -> None:
-        if not self.closed and not self._file.closed:
+        if not self.closed and not self._file.closed and self.failed is None:
             self._file.flush()
 
 
@@ -115,25 +127,48 @@ def _write_all(file: BinaryIO, view: memoryview) -> None:
 
 
 class LayeredWrite:
-    """The block around a write: the home gets the bytes first, then the caches."""
+    """The block around a write: the home gets the bytes first, then the caches.
 
-    def __init__(self, main: AbstractContextManager[BinaryIO], copies: Callable[[], Copies], committed: Callable[[Copies], None]) -> None:
-        self._main = main
+    `begin` gives the block of the home and its file. Where the home fails, `rescued` is asked whether the copies will do instead.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], tuple[AbstractContextManager[BinaryIO], BinaryIO]],
+        copies: Callable[[], Copies],
+        committed: Callable[[Copies], None],
+        rescued: Callable[[OSError, Copies], bool],
+    ) -> None:
+        self._begin = begin
         self._make = copies
         self._committed = committed
+        self._rescued = rescued
 
     def __enter__(self) -> BinaryIO:
-        file = self._main.__enter__()
+        self._main, file = self._begin()
         self._copies = self._make()
-        return cast(BinaryIO, Tee(file, self._copies))
+        self._tee = Tee(file, self._copies)
+        return cast(BinaryIO, self._tee)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        failed = self._tee.failed
         try:
-            self._main.__exit__(kind, error, trace)
+            if failed is None:
+                self._main.__exit__(kind, error, trace)
+            else:
+                with suppress(OSError):
+                    self._main.__exit__(type(failed), failed, None)
+        except OSError as failure:
+            failed = failure
         except BaseException:
             self._copies.abort()
             raise
         if error is not None:
             self._copies.abort()
-        else:
+            if failed is not None and failed is not error:
+                raise failed
+        elif failed is None:
             self._committed(self._copies)
+        elif not self._rescued(failed, self._copies):
+            self._copies.abort()
+            raise failed

@@ -24,8 +24,8 @@ is, so at that moment a cached record that is not the home's is dropped, with a 
 record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it
 has, which is whole; `LayeredStore.differences` finds such.
 
-What no layer has is absent only if the home could be asked; if not, its error is raised. Any other layer that fails is reported once, by a
-LayerSkippedWarning, and passed over, for a while without being asked again.
+What no layer has is absent only if the home could be asked; if not, another layer stands in for it (see `home`), or its error is raised.
+Any other layer that fails is reported once, by a LayerSkippedWarning, and passed over, for a while without being asked again.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
 
-from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreReadOnly
+from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreReadOnly, StoreUnavailable
 from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix
 from persistable.stores.changing import Changing
-from persistable.stores.copies import Copies, LayeredWrite
+from persistable.stores.copies import Copies, LayeredWrite, entered
 from persistable.stores.difference import Difference, compare, damaged_in
+from persistable.stores.home import Home
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
 from persistable.stores.reach import in_memory
@@ -78,14 +79,24 @@ class LayeredStore(BaseStore):
         """As given, opened."""
         if not self.layers:
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
-        writable = [index for index, layer in enumerate(self.layers) if not layer.readonly]
-        self._home = writable[-1] if writable else -1
-        self._caches = tuple(writable[:-1])
+        self._at = Home(self.layers, self._moved)
         self._url = url_of(self.layers)
         self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
         self._reported: set[tuple[int, str]] = set()
         self._resting: dict[int, float] = {}
+        self._rested: dict[int, float] = {}
         self._changing = Changing(self.layers, self._home, self._caches, self._failed, self._skipped, self._awake)
+
+    @property
+    def _home(self) -> int:
+        return self._at.index
+
+    @property
+    def _caches(self) -> Sequence[int]:
+        return self._at.caches
+
+    def _moved(self) -> None:
+        self._changing.place(self._home, self._caches)
 
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> LayeredStore:
@@ -104,7 +115,14 @@ class LayeredStore(BaseStore):
     @property
     def home(self) -> Layer | None:
         """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
-        return self.layers[self._home] if self._home >= 0 else None
+        return self.layers[self._at.usual] if self._at.usual >= 0 else None
+
+    def sync(self) -> Sequence[str]:
+        """Bring to the home what was written while it was down, by this process or another; the paths.
+
+        Done by itself at the first use, and when the home answers again. Raises what the home raises that is down still.
+        """
+        return self._at.sync()
 
     @property
     def in_memory(self) -> bool:
@@ -136,6 +154,8 @@ class LayeredStore(BaseStore):
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
+        self._ready()
+        home = self._home
         wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
         missing: list[str] = [path for path in wanted if not _is_checked(path)]
         found = self._changing.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
@@ -158,6 +178,8 @@ class LayeredStore(BaseStore):
             if missing:
                 raise failed
             self._skipped(self._home, failed, "read")
+        if missing and self._home != home:  # it failed meanwhile: what stands in for it is to be asked for all
+            found.update(self.get_many(missing))
         return found
 
     def read(self, path: str) -> BinaryIO:
@@ -180,6 +202,7 @@ class LayeredStore(BaseStore):
 
     def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
         """What the fastest layer says that has `path` as it is now."""
+        self._ready()
         for _ in self.layers:
             index = self._changing.current(path)
             if index is None:
@@ -207,6 +230,7 @@ class LayeredStore(BaseStore):
         return self._union(check_prefix(prefix))
 
     def _union(self, prefix: str) -> Iterator[str]:
+        self._ready()
         seen: set[str] = set()
         apart = is_apart(prefix + "/")
         for index in sorted(self._awake(), key=lambda index: index in self._caches):
@@ -228,6 +252,7 @@ class LayeredStore(BaseStore):
     def local_path(self, path: str) -> Path | None:
         """The file of the first layer that has it as one; a copy is made where a layer of local files takes it. None where none does."""
         check_path(path)
+        self._ready()
         local = [(index, place) for index, layer in enumerate(self.layers) if (place := layer.store.local_path(path)) is not None]
         if not local:
             return None
@@ -249,9 +274,10 @@ class LayeredStore(BaseStore):
 
     def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
         """The first layer that has something to say, and what it says."""
+        self._ready()
         if _is_checked(path):
             return self._changing.ask(path, ask)
-        apart = is_apart(path)
+        apart, home = is_apart(path), self._home
         failed: OSError | None = None
         for index in self._awake():
             if apart and index != self._home:
@@ -269,7 +295,7 @@ class LayeredStore(BaseStore):
                 return index, found
         if failed is not None:
             raise failed
-        return None
+        return self._search(path, ask) if self._home != home else None  # what stands in for a home that failed is to be asked again
 
     def _nowhere(self, path: str) -> NoReturn:
         self._mend(path)
@@ -332,6 +358,7 @@ class LayeredStore(BaseStore):
         return filled
 
     def _copies(self, path: str, targets: Sequence[int]) -> Copies:
+        targets = [each for each in targets if not self._rests(each)]
         limits = {each: None if each == self._home else self.layers[each].max_bytes for each in targets}
         return Copies(
             path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._skipped(i, e, "written")
@@ -392,7 +419,7 @@ class LayeredStore(BaseStore):
     # --- writing
 
     def put(self, path: str, data: Bytes) -> None:
-        self._writable(path).put(path, data)
+        self._in_home(path, lambda store: store.put(path, data))
         if not is_apart(path):
             self._copy(path, data)
 
@@ -402,15 +429,41 @@ class LayeredStore(BaseStore):
         others = {check_path(path): data for path, data in items.items() if path not in records}
         for batch in (others, records):
             if batch:
-                self._writable(next(iter(batch))).put_many(batch)
+                self._put_batch(batch)
                 self._copy_many({path: data for path, data in batch.items() if not is_apart(path)}, batch is records)
+
+    def _put_batch(self, batch: Mapping[str, Bytes]) -> None:
+        def put(store: Store) -> None:
+            for path in batch if self._at.down else ():
+                self._at.mark(path)
+            store.put_many(batch)
+
+        self._in_home(next(iter(batch)), put)
+
+    def _in_home(self, path: str, act: Callable[[Store], Found], *, gone: bool = False) -> Found:
+        """`act` on the home; where it fails and another layer stands in, on that."""
+        self._ready()
+        while True:
+            store, index = self._writable(path), self._home
+            try:
+                self._at.mark(path, gone=gone)
+                return act(store)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if not self._at.give_up(index, error):
+                    raise
+
+    def _ready(self) -> None:
+        if self._at.restless:
+            self._at.ready()
 
     def _copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
         if records or len(items) == 1:
             for path, data in items.items():
                 self._copy(path, data)
             return
-        for index in self._caches:
+        for index in self._up(self._caches):
             taken = {path: data for path, data in items.items() if not may_change(path) and self._takes(index, byte_view(data).nbytes)}
             try:
                 self.layers[index].store.put_many(taken)
@@ -423,7 +476,7 @@ class LayeredStore(BaseStore):
     def _copy(self, path: str, data: Bytes) -> None:
         """Put into the caches what the home has just got."""
         files = files_of(data) if path.endswith(RECORD) else None
-        for index in self._caches:
+        for index in self._up(self._caches):
             self._copy_into(index, path, data, files)
 
     def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
@@ -445,6 +498,8 @@ class LayeredStore(BaseStore):
 
     def _remove(self, index: int, path: str) -> bool:
         """Remove from a cache what is not what the home has."""
+        if self._rests(index):
+            return False
         try:
             return self._changing.remove(index, path) if may_change(path) else self.layers[index].store.delete(path)
         except OSError as error:
@@ -453,10 +508,25 @@ class LayeredStore(BaseStore):
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         main = self._writable(path).write(path)
-        if is_apart(path) or not self._caches:
+        if is_apart(path) or not (self._caches or self._at.down):
             return main
-        targets = () if path.endswith(RECORD) else self._caches
-        return LayeredWrite(main, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies))
+        index, targets = self._home, () if path.endswith(RECORD) else self._caches
+
+        def begin() -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
+            nonlocal index, targets
+            block, file = self._in_home(path, lambda store: entered(store.write(path)))
+            index, targets = self._home, () if path.endswith(RECORD) else self._caches
+            return block, file
+
+        def rescued(error: OSError, copies: Copies) -> bool:
+            """Whether what stands in for a home that failed has got the bytes."""
+            if not self._at.give_up(index, error) or self._home not in copies.targets:
+                return False
+            self._at.mark(path)
+            stands_in = self._home
+            return stands_in in (self._changing.commit(path, copies) if may_change(path) else copies.commit())
+
+        return LayeredWrite(begin, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies), rescued)
 
     def _committed(self, path: str, copies: Copies) -> None:
         """The home has it: make the copies visible, and remove what was there where there is none."""
@@ -465,11 +535,12 @@ class LayeredStore(BaseStore):
             self._remove(index, path)
 
     def create(self, path: str, data: Bytes) -> bool:
-        home = self._writable(path)
+        self._writable(path)
         if not is_apart(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
             return False
-        if not home.create(path, data):
+        if not self._in_home(path, lambda store: store.create(path, data)):
             return False
+        self._at.created(path, data)
         claim = claimed(path)
         if claim is not None:
             if not may_change(claim + RECORD):
@@ -488,12 +559,13 @@ class LayeredStore(BaseStore):
 
     def delete(self, path: str) -> bool:
         """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
-        home = self._writable(path)
+        self._writable(path)
+        self._at.deleted(path)
         caches = () if is_apart(path) else self._caches
         # the caches once before, so that dying in between takes nothing from the home that a cache still shows, and once after, for a copy
         # made meanwhile
         found = [self._remove(index, path) for index in caches]
-        found.append(home.delete(path))
+        found.append(self._in_home(path, lambda store: store.delete(path), gone=True))
         found.extend(self._remove(index, path) for index in caches)
         return any(found)
 
@@ -524,7 +596,7 @@ class LayeredStore(BaseStore):
 
     def _drop_outdated(self, path: str, naming: str | None = None) -> None:
         """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
-        for index in self._caches:
+        for index in self._up(self._caches):
             store = self.layers[index].store
             try:
                 cached = store.get(path)
@@ -555,6 +627,10 @@ class LayeredStore(BaseStore):
             return False
         source, damaged = damaged_in(self.layers, self._awake(), path, sound, self._failed)
         dropped = [each for each in damaged if source is not None and self._drop_damaged(each, path)]
+        key = KEY.match(path)
+        if dropped and key is not None and not may_change(path) and not path.endswith(RECORD):
+            with suppress(FileNotFoundError):
+                self.get(key[0] + RECORD)  # dropped with its file, it is placed again when that has arrived
         for each in dropped:
             warnings.warn(
                 f"{path} in {self.layers[each].store.url} is damaged, and sound in {source}: the damaged copy has been dropped, "
@@ -578,19 +654,34 @@ class LayeredStore(BaseStore):
 
     def _awake(self) -> Iterator[int]:
         for index in range(len(self.layers)):
-            until = self._resting.get(index)
-            if until is None or time.monotonic() >= until:
+            if not self._rests(index):
                 yield index
+
+    def _rests(self, index: int) -> bool:
+        until = self._resting.get(index)
+        return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
+
+    def _up(self, indexes: Iterable[int]) -> Sequence[int]:
+        return [index for index in indexes if not self._rests(index)]
+
+    def _rest(self, index: int) -> None:
+        """Pass a layer over for a while, for longer each time: finding out that it is down may take half a minute."""
+        self._rested[index] = min(2 * self._rested.get(index, REST / 2), 16 * REST)
+        self._resting[index] = time.monotonic() + self._rested[index]
 
     def _failed(self, index: int, error: OSError) -> OSError | None:
         """A layer could not be read: the error, if that matters."""
         if index == self._home:
-            return error
-        self._resting[index] = time.monotonic() + REST
+            return None if self._at.give_up(index, error) else error
+        if index in self._at.down:
+            return None
+        self._rest(index)
         self._skipped(index, error, "read")
         return None
 
     def _skipped(self, index: int, error: OSError, what: str) -> None:
+        if isinstance(error, StoreUnavailable) and index != self._home:
+            self._rest(index)
         if (index, what) in self._reported:
             return
         self._reported.add((index, what))
