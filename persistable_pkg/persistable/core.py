@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from persistable import assembly, checkpoints, composition, events, generation, holdings, returned
 from persistable.authored import HOOKS, Authored
-from persistable.code import CodeOf, Fingerprint, code_of
+from persistable.code import ATOMS, CodeOf, Fingerprint, code_in, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
     InputMissing,
@@ -528,11 +528,35 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     def _code_key(self) -> Any:
         """Equal for nodes whose generating code is the same."""
-        return type(self)
+        given = self._given_things()
+        return (self._made_by(), given) if given else self._made_by()
+
+    def _given_things(self) -> tuple[Any, ...]:
+        """Functions and classes of the user's own among the params, found at the first look."""
+        found: tuple[Any, ...] | None = self.__dict__.get("_things")
+        if found is None:
+            kept: Snapshot | None = self.__dict__.get("_snapshot")
+            if kept is not None and kept.raw is None and ATOMS.issuperset([row[1].__class__ for row in kept.rows]):
+                found = ()  # as nearly always, so this is quick
+            else:
+                found = code_in(self._tracked(), type(self).__module__.partition(".")[0])
+            self.__dict__["_things"] = found
+        return found
+
+    def _tracked(self) -> list[Any]:
+        """The values that are identity."""
+        kept: Snapshot | None = self.__dict__.get("_snapshot")
+        rows = kept.rows if kept is not None else ()
+        return [value for _, value, _ in rows] if rows else list(getattr(self.params, "__dict__", {}).values())
 
     def _own_code(self) -> CodeOf:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
+        given: tuple[Any, ...] | None = self.__dict__.get("_things")
+        if given is None:
+            given = self._given_things()
+        if given:
+            return code_of(cls, HOOKS, (Persistable, Authored), given)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
         if kept is None or not kept.is_current():
             kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))
@@ -594,6 +618,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
         state.pop("_makers", None)  # found again where it is needed
+        state.pop("_things", None)
         state.pop("_reader", None)
         state.pop("_remembered", None)
         return state

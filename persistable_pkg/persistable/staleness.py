@@ -326,7 +326,7 @@ class Judge:
             token, reference = self._today.token(node), code.class_reference(node.__class__)
             named = [entry for entry in entries if node.payload_name in entry["names"]]
             of_it = [entry for entry in named if entry["class"] == reference]
-            if not of_it and any(token_of(fingerprint_of(entry)) == token for entry in named):
+            if any(token_of(fingerprint_of(entry)) == token for entry in of_it or named):  # one class has several where params bring code
                 continue
             for entry in of_it or named:
                 before = fingerprint_of(entry)

@@ -178,7 +178,10 @@ class StepNode(Persistable[R, Any]):
             self._step.maker.check_captured(before, self.key)
 
     def _own_code(self) -> CodeOf:
-        return code_of(self._step.__wrapped__)
+        return code_of(self._step.__wrapped__, given=self._given_things())
+
+    def _tracked(self) -> list[Any]:
+        return [value for name, value, _ in self._snapshot.rows if name != _CAPTURED]  # that is followed from the function itself
 
     def _made_by(self) -> Any:
         return self._step

@@ -394,8 +394,9 @@ def _holds(value: Any, root: type) -> bool:
 
 def _fingerprint(node: Any) -> Fingerprint:
     code = node._code()
-    known = _fingerprints.get(node._made_by())
+    key = node._code_key()
+    known = _fingerprints.get(key)
     if known is None or known[0] is not code:
-        known = _fingerprints[node._made_by()] = (code, code.fingerprint())
+        known = _fingerprints[key] = (code, code.fingerprint())
         unwatched.warn(node, code)
     return known[1]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 UNKNOWN = "?"
 UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
+REGISTERED = "r:"  # before the module that put a function into a container of another: it is there once that module is imported
 IMPORT = "import "  # so begins the part of a module that was read, not imported
 
 
@@ -96,6 +97,8 @@ def compare(old: Code, new: Code) -> Comparison:
     if UNKNOWN not in before.values() and UNKNOWN not in after.values():  # else a name may only be out of sight
         added = [name for name in after if name not in before]
         removed = [name for name in before if name not in after]
+        if any(_awaits_import(before[name]) for name in removed):
+            removed = []
     return Comparison(not (changed or added or removed), comparable, changed, added, removed)
 
 
@@ -125,6 +128,11 @@ def _same(old: str, new: str, comparable: bool) -> bool | None:
     if comparable and "b" in before and "b" in after:
         return before["b"] == after["b"]
     return None
+
+
+def _awaits_import(part: str) -> bool:
+    """Whether a part was registered by a module that is not imported here."""
+    return any(word.startswith(REGISTERED) and word[len(REGISTERED) :] not in sys.modules for word in part.split())
 
 
 def _kinds(part: str) -> dict[str, str]:

@@ -11,45 +11,51 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any, cast
 
 from persistable.code import annotated
-from persistable.code.fingerprint import IMPORT, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
-from persistable.code.plain import digest, exact_dict, kind_of, plain_bytes
-from persistable.code.project import Namespace, Project
-from persistable.code.reach import (
+from persistable.code.fingerprint import IMPORT, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
+from persistable.code.given import Thing
+from persistable.code.objects import (
     MISSING,
-    Sources,
-    Unit,
-    Walk,
     Watch,
     captured_bytes,
+    class_dict,
+    class_mro,
     class_namespace,
+    contents_of,
+    given_namespace,
     instance_dict,
     method_function,
     partial_func,
 )
+from persistable.code.plain import digest, exact_dict, kind_of, plain_bytes
+from persistable.code.project import Namespace, Project
+from persistable.code.reach import Sources, Unit, Walk
 from persistable.code.reference import class_reference
 
-_class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
-_class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _PYTHON = python_tag()
 
-Key = tuple[tuple[str, ...], tuple[type, ...]]
+Key = tuple[tuple[str, ...], tuple[type, ...], tuple[Thing, ...]]
+_MOST_KEPT = 64  # of one class or function, with the code that different params bring along
 _kept: weakref.WeakKeyDictionary[type | Callable[..., Any], dict[Key, CodeOf]] = weakref.WeakKeyDictionary()
 
 
-def code_of(target: type | Callable[..., Any], names: Sequence[str] = (), below: tuple[type, ...] = ()) -> CodeOf:
-    """The generating code of a class (its methods `names`, found below the base classes `below`) or of a function.
+def code_of(
+    target: type | Callable[..., Any], names: Sequence[str] = (), below: tuple[type, ...] = (), given: tuple[Thing, ...] = ()
+) -> CodeOf:
+    """The generating code of a class (its methods `names`, found below the base classes `below`) or of a function, with what it is `given`.
 
     Kept for each class or function, and checked against the namespaces it was read from at every call: a redefined helper,
     a rebound constant or a replaced ``__code__`` gives a new one. Never raises because of what it looks at, calls no
     user code and reads no source; `CodeOf.parts` does the reading.
     """
-    key = (tuple(names), below)
+    key = (tuple(names), below, given)
     try:
         kept = _kept.get(target)
         code = kept.get(key) if kept is not None else None
         if code is None or not code.is_current():
             code = CodeOf(weakref.ref(target), key)
+            if kept is not None and len(kept) >= _MOST_KEPT:
+                kept.clear()
             _kept.setdefault(target, {})[key] = code
         return code
     except Exception:  # noqa: BLE001  not hashable, not weakly referable, or a hash of its own that fails
@@ -59,19 +65,21 @@ def code_of(target: type | Callable[..., Any], names: Sequence[str] = (), below:
 class CodeOf:
     """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
 
-    __slots__ = ("__weakref__", "_blind", "_key", "_parts", "_target", "_watches", "quick")
+    __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watches", "quick")
 
     def __init__(self, target: Callable[[], Any], key: Key) -> None:
         self._target = target
         self._key = key
         self._parts: dict[str, str] | None = None
         self._watches: list[Watch] = []
+        self._contents: list[tuple[Any, tuple[int, ...]]] = []
         self._blind = True
         self.quick = ""
         try:
             walk = _walked(target(), key, None)
             self._blind = walk.blind
             self.quick = _quick(walk)
+            self._contents = walk.contents
             self._watches = [watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None]
         except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
             self.quick = ""
@@ -107,12 +115,15 @@ class CodeOf:
         """Whether every name this was read from still leads to the same object with the same code."""
         if self._blind:
             return False
+        for container, before in self._contents:
+            if contents_of(container) != before:
+                return False
         for namespace, cls, name, weak, held, code in self._watches:
             value: Any
             if namespace is not None:
                 value = namespace.get(name, MISSING)
             elif cls is not None and (live := cls()) is not None:
-                value = _class_dict(live).get(name, MISSING)
+                value = class_dict(live).get(name, MISSING)
             else:
                 return False
             if weak is None:
@@ -128,15 +139,18 @@ def _unknown() -> None:
 
 
 def _walked(target: Any, key: Key, sources: Sources | None) -> Walk:
-    names, below = key
+    names, below, given = key
+    brought = [namespace for _, thing in given if (namespace := given_namespace(thing))]
     if issubclass(kind_of(target), type):
-        own = [cls for cls in _class_mro(target) if cls not in below]
-        where = [namespace for cls in own for name in names if name in _class_dict(cls) and (namespace := class_namespace(cls))]
-        walk = _walk(Project([class_namespace(target), *where]), sources)
+        own = [cls for cls in class_mro(target) if cls not in below]
+        where = [namespace for cls in own for name in names if name in class_dict(cls) and (namespace := class_namespace(cls))]
+        walk = _walk(Project([class_namespace(target), *where, *brought]), sources)
+        walk.enter_given(given)
         walk.enter_class(target, names, below)
     else:
         function = _innermost(target)
-        walk = _walk(Project([function.__globals__] if function is not None else []), sources)
+        walk = _walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
+        walk.enter_given(given)
         walk.enter_function(target)
     walk.run()
     return walk
@@ -287,7 +301,7 @@ _SKIPPED = frozenset(
 
 def _class_bytes(cls: type) -> bytes | None:
     """Stands for a class without its methods; None where only its source can."""
-    attributes = _class_dict(cls)
+    attributes = class_dict(cls)
     said: list[Any] = [[_qualname(base) for base in _class_bases(cls)], _annotations(attributes)]
     raw: bytes | None
     members = exact_dict(attributes.get("_member_map_"))
@@ -398,6 +412,8 @@ def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
         said.append(f"b:{digest(fallback)}")
     if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
         said.append(f"v:{digest(captured)}")
+    if unit.kind == "function" and id(unit.value) in walk.registered:
+        said.append(f"{REGISTERED}{walk.registered[id(unit.value)]}")
     return " ".join(said) or UNREADABLE
 
 

@@ -49,7 +49,7 @@ class Project:
                 self._add_folder(_folder(namespace))
 
     def _add_folder(self, folder: str) -> None:
-        if folder and os.path.dirname(folder) != folder and not _installed(folder + os.sep):
+        if folder and os.path.dirname(folder) != folder and not is_installed(folder + os.sep):
             self._folders.append(folder + os.sep)
 
     @property
@@ -90,7 +90,7 @@ class Project:
         if not isinstance(file, str):
             return False
         file = os.path.abspath(file)
-        return file.startswith(tuple(self._folders)) and not _installed(file)
+        return file.startswith(tuple(self._folders)) and not is_installed(file)
 
 
 def module_name(namespace: Namespace) -> str:
@@ -104,7 +104,13 @@ def _folder(namespace: Namespace) -> str:
     return os.path.dirname(os.path.abspath(file)) if isinstance(file, str) else ""
 
 
-def _installed(path: str) -> bool:
+def is_ours(module: str) -> bool:
+    """Whether a module is of this package, whose code is never followed."""
+    return module.partition(".")[0] == _OURSELVES
+
+
+def is_installed(path: str) -> bool:
+    """Whether a file belongs to an installed package or to the standard library."""
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path or path.startswith(_STDLIB + os.sep)
 
 

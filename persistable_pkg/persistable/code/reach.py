@@ -10,19 +10,46 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from persistable.code import annotated
-from persistable.code.plain import exact_dict, exact_tuple, kind_of, plain_bytes
-from persistable.code.project import MARK, Deferred, Namespace, PhantomModule, Project, absolute_name
+from persistable.code.given import Thing
+from persistable.code.objects import (
+    ARGUED,
+    BUILTIN_VALUES,
+    CONTAINERS,
+    DESCRIPTORS,
+    FROZEN,
+    MISSING,
+    PROPERTY_PARTS,
+    REGISTRIES,
+    Watch,
+    builtin_names,
+    class_dict,
+    class_mro,
+    class_namespace,
+    contents_of,
+    fields_of,
+    hold,
+    instance_dict,
+    is_member,
+    is_wrapper,
+    method_function,
+    method_self,
+    module_dict,
+    partial_args,
+    partial_func,
+    partial_keywords,
+    raw_function,
+    title,
+)
+from persistable.code.plain import exact_tuple, kind_of
+from persistable.code.project import Deferred, Namespace, PhantomModule, Project, absolute_name, module_name
 from persistable.code.scan import UnknownInstructions, Uses, uses
 
-MISSING = object()
 _MOST_UNITS = 5000
 _MOST_ITEMS = 1000
-_class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
-_class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _NO_CODE = frozenset({"__class_getitem__", *annotated.MAKERS})
 _COMPILED = frozenset({"cython_function_or_method", "fused_cython_function", "nb_func", "nb_method"})
 _CONSTRUCTION = frozenset({"__init__", "__new__", "__post_init__", "__getattr__", "__getattribute__", "__call__", "__attrs_post_init__"})
@@ -38,21 +65,6 @@ class Unit(NamedTuple):
     name: str
     value: Any
     owner: Any
-
-
-class Watch(NamedTuple):
-    """What has to stay as it was for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
-
-    `weak` leads to the object where it can be held weakly, so that watching a class does not keep it alive; else it is `held`.
-    A function must keep its `code` too: reloading tools replace it in place.
-    """
-
-    namespace: Namespace | None
-    cls: weakref.ref[type] | None
-    name: str
-    weak: weakref.ref[Any] | None
-    held: Any
-    code: CodeType | None
 
 
 class Sources(NamedTuple):
@@ -77,6 +89,8 @@ class Walk:
         self.stored: set[str] = set()
         self.unseen: dict[str, None] = {}  # modules of the project that are not imported yet
         self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
+        self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
+        self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, with what they held
         self.blind = False  # whether something could not be looked at: then only the source tells what is used
         self._functions: dict[int, FunctionType] = {}
         self._queue: deque[FunctionType] = deque()
@@ -88,20 +102,22 @@ class Walk:
         self._uses_super = False
         self._roles: dict[str, type] = {}
         self._found_at: set[tuple[type, str]] = set()
+        self._given: set[type] = set()  # classes of objects among the params: whatever a method of theirs does may be asked for
+        self._titles: dict[int, str] = {}  # names with their module, of what came with the params
 
     # What the walk starts from
 
     def enter_class(self, owner: type, names: Iterable[str], below: tuple[type, ...]) -> None:
         """Start from the methods `names` of a class, as far as they are defined below the given base classes."""
         self._classes[owner] = "owner"
-        own = [cls for cls in _class_mro(owner) if cls not in below and self._owns_class(cls)]
+        own = [cls for cls in class_mro(owner) if cls not in below and self._owns_class(cls)]
         for name in names:
             for cls in own:
-                if name in _class_dict(cls):
+                if name in class_dict(cls):
                     self._class_attribute(cls, name)
                     break
         for cls in own:
-            self._declared(_class_dict(cls), cls)
+            self._declared(class_dict(cls), cls)
 
     def enter_function(self, function: Any) -> None:
         """Start from a function, as a step has it; classes named by its annotations count as in play."""
@@ -109,6 +125,23 @@ class Walk:
         if type(function) is FunctionType:
             for annotation in list(annotated.of_function(function).values())[:100]:
                 self._declare(self._annotated(annotation, function.__globals__))
+
+    def enter_given(self, given: Iterable[Thing]) -> None:
+        """Start from functions and classes among the params, and from the classes of objects among them."""
+        for how, thing in given:
+            if issubclass(kind_of(thing), type):
+                if not self._owns_class(thing):
+                    continue
+                self._given.update(base for base in class_mro(thing)[:-1] if self._owns_class(base))
+                if how == "value" or not fields_of(thing):
+                    self._class(thing)
+                else:
+                    self._classes.setdefault(thing, "declared")
+            else:
+                self._titles[id(thing)] = title(thing)
+                self.follow(thing, title(thing))
+                if type(thing) is FunctionType:
+                    self._watch_function(thing)
 
     def run(self) -> None:
         """Follow everything. The classes in play meet the attribute names in use until neither grows."""
@@ -181,10 +214,10 @@ class Walk:
             value = place.get(name, MISSING)
             value, place = self._imported_later(value, place)
             if value is MISSING:
-                if depth or name not in _builtins():
+                if depth or name not in builtin_names():
                     self._watch(place, name, value)
                 break
-            if not issubclass(kind_of(value), ModuleType) or self.project.owns(_module_dict(value)):
+            if not issubclass(kind_of(value), ModuleType) or self.project.owns(module_dict(value)):
                 self._watch(place, name, value)
             if type(value) is PhantomModule:
                 place = value.namespace
@@ -194,7 +227,7 @@ class Walk:
                 for rest in chain[depth + 1 :]:
                     self._attributes[rest] = None
                 break
-            below = _module_dict(value)
+            below = module_dict(value)
             if not self.project.owns(below):
                 break
             place = below
@@ -222,7 +255,7 @@ class Walk:
         """The namespace of a project module: the running one, else what can be read of it."""
         module = sys.modules.get(name)
         if module is not None:
-            below = _module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
+            below = module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
             return below if self.project.owns(below) else None
         if self.sources is None:
             if self.project.may_own(name):
@@ -266,20 +299,20 @@ class Walk:
         if issubclass(kind, type):
             return self._class(value)
         if issubclass(kind, ModuleType):
-            if origin is None and self.project.owns(below := _module_dict(value)):
+            if origin is None and self.project.owns(below := module_dict(value)):
                 self._modules[id(below)] = below
             return False
         if (kind is BuiltinFunctionType or kind.__name__ in _COMPILED) and self._unwatched(value, label):
             return True
         key = (id(value), origin[1] if origin is not None else None)
-        if depth > 3 or (key in self._seen and kind not in _BUILTIN_VALUES):
+        if depth > 3 or (key in self._seen and kind not in BUILTIN_VALUES):
             return False
         self._seen[key] = value
         found = False
         for part in self._parts(value, kind, origin):
-            found |= self.follow(part, f"{label}.<lambda>" if kind in _CONTAINERS and label else label, None, depth + 1)
+            found |= self.follow(part, f"{label}.<lambda>" if kind in CONTAINERS and label else label, None, depth + 1)
         found |= self._instance(value)
-        if origin is not None and (not found or kind in _CONTAINERS or self._owns_class(kind) or issubclass(kind, _ARGUED)):
+        if origin is not None and (not found or kind in CONTAINERS or self._owns_class(kind) or issubclass(kind, ARGUED)):
             self._constant(value, origin)
         return found
 
@@ -300,7 +333,7 @@ class Walk:
             self._functions[id(function)] = function
             return self._look_through(function)  # a library's decorator around code of the project
         self._functions[id(function)] = function
-        name = label if code.co_name == "<lambda>" and label else code.co_qualname
+        name = label if code.co_name == "<lambda>" and label else self._titles.get(id(function), code.co_qualname)
         self.units.append(Unit("function", name.rpartition("<locals>.")[2], function, function.__globals__))
         self._queue.append(function)
         if origin is not None:
@@ -320,7 +353,7 @@ class Walk:
                 value = cell.cell_contents
             except ValueError:
                 continue
-            if type(value) is FunctionType or _is_wrapper(kind_of(value)):
+            if type(value) is FunctionType or is_wrapper(kind_of(value)):
                 found |= self.follow(value, "", None, 1)
         return found
 
@@ -328,47 +361,67 @@ class Walk:
         """Follow functions kept in the ``__dict__`` of a function or object, such as ``__wrapped__``."""
         found = False
         for value in list(attributes.values())[:50]:
-            if type(value) is FunctionType or _is_wrapper(kind_of(value)):
+            if type(value) is FunctionType or is_wrapper(kind_of(value)):
                 found |= self.follow(value, "", None, 1)
+            elif kind_of(value) in REGISTRIES:
+                for item in self._registry(value):
+                    found |= self.follow(item, "", None, 1)
         return found
+
+    def _registry(self, held: Any) -> Iterator[Any]:
+        """Functions and classes in a container that something holds: implementations, filled in by decorators, looked up when it runs."""
+        self._watch_contents(held)
+        items: list[Any] = list(held.values() if hasattr(held, "values") else held)[:_MOST_ITEMS]
+        for item in items:
+            kind = kind_of(item)
+            if kind is FunctionType or issubclass(kind, type) or is_wrapper(kind):
+                yield item
+
+    def _watch_contents(self, held: Any) -> None:
+        if self.sources is None:
+            self.contents.append((held, contents_of(held)))
 
     def _parts(self, value: Any, kind: type[Any], origin: Origin | None) -> Iterator[Any]:
         """What a wrapper wraps and a plain container holds, as far as it can be code."""
         if issubclass(kind, functools.partial):
             yield partial_func(value)
-            yield from _partial_args(value)
-            yield from _partial_keywords(value).values()
+            yield from partial_args(value)
+            yield from partial_keywords(value).values()
         elif issubclass(kind, MethodType):
-            self._instance(_method_self(value))
+            self._instance(method_self(value))
             yield method_function(value)
         elif issubclass(kind, (staticmethod, classmethod)):
-            yield _raw_function(value)
+            yield raw_function(value)
         elif issubclass(kind, property):
-            yield from (getter.__get__(value) for getter in _PROPERTY_PARTS)
-        elif kind in _CONTAINERS:
+            yield from (getter.__get__(value) for getter in PROPERTY_PARTS)
+        elif kind in CONTAINERS:
             items: list[Any] = list(value.values() if kind is dict else value)[:_MOST_ITEMS]
+            if kind not in FROZEN and any(type(item) not in BUILTIN_VALUES for item in items):
+                self._watch_contents(value)
             for item in items:
-                if type(item) not in _BUILTIN_VALUES and (kind in _FROZEN or self._literal(item, origin)):
+                if type(item) not in BUILTIN_VALUES:
+                    if kind not in FROZEN:
+                        self._note_registered(item, origin)
                     yield item
         else:
             attributes = instance_dict(value)
             for item in list(attributes.values())[:50] if attributes is not None else ():
-                if type(item) is FunctionType or (_is_wrapper(kind_of(item)) and not self._owns_class(kind)):
+                if type(item) is FunctionType or (is_wrapper(kind_of(item)) and not self._owns_class(kind)):
                     yield item
+                elif kind_of(item) in REGISTRIES:
+                    yield from self._registry(item)
 
-    def _literal(self, item: Any, origin: Origin | None) -> bool:
-        """Whether code in a mutable container belongs there by its source: what other modules put in at run time depends on imports."""
-        if type(item) is FunctionType and origin is not None and item.__globals__ is not origin[0]:
-            if self.sources is None:
-                return True
+    def _note_registered(self, item: Any, origin: Origin | None) -> None:
+        """Note code that another module has put into a container: whether it is there depends on what has been imported."""
+        if type(item) is FunctionType and origin is not None and item.__globals__ is not origin[0] and self.sources is not None:
             found = self.sources.of_constant(origin[0], origin[1], None)
-            return any(item.__name__ in chain for chain in getattr(found, "names", ()))
-        return True
+            if not any(item.__name__ in chain for chain in getattr(found, "names", ())):
+                self.registered[id(item)] = module_name(item.__globals__)
 
     def _instance(self, value: Any) -> bool:
         """An object whose class is the project's brings that class into play."""
         kind = kind_of(value)
-        if kind not in _BUILTIN_VALUES and self._owns_class(kind):
+        if kind not in BUILTIN_VALUES and self._owns_class(kind):
             self._class(kind)
             return True
         return False
@@ -397,7 +450,7 @@ class Walk:
         if not self._owns_class(cls):
             return False
         self._classes[cls] = "own"
-        for base in _class_mro(cls)[:-1]:
+        for base in class_mro(cls)[:-1]:
             if self._owns_class(base) and (id(base), "header") not in self._seen:
                 self._seen[id(base), "header"] = base
                 name = type.__getattribute__(base, "__qualname__").rpartition("<locals>.")[2]
@@ -433,21 +486,21 @@ class Walk:
     def _meet(self) -> None:
         """Look up the attribute names in use on the classes and modules in play."""
         for cls, standing in list(self._classes.items()):
-            bases = [base for base in _class_mro(cls)[:-1] if self._owns_class(base)]
+            bases = [base for base in class_mro(cls)[:-1] if self._owns_class(base)]
             for base in bases:
-                for name in list(_class_dict(base)):
+                for name in list(class_dict(base)):
                     if (
                         type(name) is str
                         and (base, name) not in self._found_at
-                        and self._wanted(name, standing, base)
+                        and (self._wanted(name, standing, base) or (base in self._given and is_member(name, base)))
                         and self._resolves(cls, name, base)
                     ):
-                        self._class_attribute(base, name, standing == "declared")
+                        self._class_attribute(base, name, standing == "declared" and (base not in self._given or name in fields_of(base)))
         for before, name in list(self._pairs):
             if before in self._roles:
                 cls = self._roles[before]
-                for base in _class_mro(cls)[:-1]:
-                    if name in _class_dict(base):
+                for base in class_mro(cls)[:-1]:
+                    if name in class_dict(base):
                         if self._owns_class(base):
                             self._class_attribute(base, name, True)
                         break
@@ -462,7 +515,7 @@ class Walk:
             return True
         if not (name.startswith("__") and name.endswith("__")) or name in _NO_CODE:
             return False
-        value = _class_dict(cls)[name]
+        value = class_dict(cls)[name]
         if type(value) is not FunctionType and not issubclass(kind_of(value), (staticmethod, classmethod)):
             return False
         return name in _CONSTRUCTION or standing == "own"
@@ -471,12 +524,12 @@ class Walk:
         """Whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
         if self._uses_super:
             return True
-        return next((other for other in _class_mro(cls) if name in _class_dict(other)), None) is base
+        return next((other for other in class_mro(cls) if name in class_dict(other)), None) is base
 
     def _class_attribute(self, cls: type, name: str, code_only: bool = False) -> None:
         if (cls, name) in self._found_at:
             return
-        value = _class_dict(cls)[name]
+        value = class_dict(cls)[name]
         self._watch_class(cls, name, value)
         self._found_at.add((cls, name))
         self._seen[id(cls), ":" + name] = cls
@@ -485,14 +538,16 @@ class Walk:
         if issubclass(kind, type):
             self.follow(value, qualified)
             return
+        if cls in self._given and kind is FunctionType:
+            self._titles[id(value)] = title(value)
         if kind is FunctionType:
             self._factory(value, type.__getattribute__(cls, "__qualname__"))
         found = self.follow(value, qualified)  # cached_property and other descriptors keep their function in __dict__
         if (
-            (not found or issubclass(kind, _ARGUED))
+            (not found or issubclass(kind, ARGUED))
             and not code_only
             and kind is not FunctionType
-            and kind not in _DESCRIPTORS
+            and kind not in DESCRIPTORS
             and (id(cls), "header") not in self._seen
             and not (name.startswith("__") and name.endswith("__"))
         ):
@@ -506,95 +561,12 @@ class Walk:
     def _watch(self, place: Namespace, name: str, value: Any) -> None:
         if self.sources is None and (id(place), "@" + name) not in self._seen:
             self._seen[id(place), "@" + name] = place
-            self.watches.append(Watch(place, None, name, *_hold(value)))
+            self.watches.append(Watch(place, None, name, *hold(value)))
+
+    def _watch_function(self, function: FunctionType) -> None:
+        if self.sources is None:
+            self.watches.append(Watch({"": function}, None, "", *hold(function)))
 
     def _watch_class(self, cls: type, name: str, value: Any) -> None:
         if self.sources is None:
-            self.watches.append(Watch(None, weakref.ref(cls), name, *_hold(value)))
-
-
-def _hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
-    if type(value) is FunctionType:
-        return weakref.ref(value), None, value.__code__
-    if type(value) in _BUILTIN_VALUES or value is MISSING:
-        return None, value, None
-    try:
-        return weakref.ref(value), None, None
-    except TypeError:
-        return None, value, None
-
-
-def class_namespace(cls: type) -> Namespace:
-    """The module namespace a class was defined in; empty where that module is gone."""
-    phantom = exact_dict(_class_dict(cls).get(MARK))
-    if phantom is not None:
-        return phantom
-    module = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
-    if module is not None and issubclass(kind_of(module), ModuleType):
-        return _module_dict(module)
-    return {}
-
-
-def instance_dict(value: Any) -> Mapping[str, Any] | None:
-    """The ``__dict__`` of any object, without running a ``__getattribute__`` or a property of it."""
-    for cls in _class_mro(kind_of(value)):
-        found = _class_dict(cls).get("__dict__")
-        if found is not None:
-            if type(found) is not GetSetDescriptorType:
-                return None
-            return exact_dict(found.__get__(value))
-    return None
-
-
-def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | None:
-    """Plain default and captured values of a function, encoded; None where it has none."""
-    values: list[tuple[str, bytes | None]] = [("", _carried(value)) for value in function.__defaults__ or ()]
-    values += [(name, _carried(value)) for name, value in (function.__kwdefaults__ or {}).items()]
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            content = None if name == "__class__" or name in stored else _carried(cell.cell_contents)
-        except ValueError:
-            continue
-        values.append((name, content))
-    known = [value for value in values if value[1] is not None]
-    return plain_bytes(tuple(known)) if known else None
-
-
-def _carried(value: Any) -> bytes | None:
-    """A plain value, or the plain arguments of a partial; what else a function carries is followed, or state."""
-    if type(value) is functools.partial:
-        return plain_bytes((_partial_args(value), tuple(_partial_keywords(value).items())))
-    return plain_bytes(value)
-
-
-def _module_dict(module: Any) -> Namespace:
-    return ModuleType.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
-
-
-def _builtins() -> Mapping[str, Any]:
-    return _module_dict(sys.modules["builtins"])
-
-
-def _is_wrapper(kind: type[Any]) -> bool:
-    """Types that stand around one function: what they say about it is said by the function's own source."""
-    return issubclass(kind, _WRAPPERS)
-
-
-_lru = type(functools.lru_cache(lambda: None))
-_ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add something of their own to the function they hold
-_WRAPPERS = (*_ARGUED, staticmethod, classmethod, property, functools.cached_property, _lru)
-_method_self: Callable[[Any], Any] = MethodType.__self__.__get__
-method_function: Callable[[Any], Any] = MethodType.__func__.__get__
-partial_func: Callable[[Any], Any] = functools.partial.func.__get__
-_partial_args: Callable[[Any], tuple[Any, ...]] = functools.partial.args.__get__
-_partial_keywords: Callable[[Any], dict[str, Any]] = functools.partial.keywords.__get__
-_PROPERTY_PARTS: tuple[Any, ...] = (property.fget, property.fset, property.fdel)
-_BUILTIN_VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
-_FROZEN = frozenset({tuple, frozenset})
-_CONTAINERS = frozenset({tuple, frozenset, list, set, dict})
-_DESCRIPTORS = frozenset({GetSetDescriptorType, type(FunctionType.__code__), type(str.join), type(object.__init__)})
-
-
-def _raw_function(value: Any) -> Any:
-    kind = staticmethod if issubclass(kind_of(value), staticmethod) else classmethod
-    return kind.__dict__["__func__"].__get__(value)
+            self.watches.append(Watch(None, weakref.ref(cls), name, *hold(value)))

@@ -160,7 +160,7 @@ class Straight:
     def make(self, running: _Running) -> generation.Generation:
         """The generation that `running` stands for."""
         node = self._maker.node({**self._fixed, **dict(zip(self._varying, running.row, strict=True))}, self._store)
-        if "_given_code" in self._model.__dict__:  # its source may not be readable here
+        if "_given_code" in self._model.__dict__ and node._code_key() == self._model._code_key():  # its source may not be readable here
             node._given_code = self._code
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
         made.started, made.clock = running.started, running.clock
