@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class Batch:
 
     def perform(self, go_on: Callable[[], bool]) -> None:
         """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
-        watcher = threading.Thread(target=self._watch, name="persistable-batch", daemon=True)
+        watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="persistable-batch", daemon=True)
         try:
             failed_before = self._claim(claims.here())
         except StoreError:  # what stands in the way is told by each of them, alone

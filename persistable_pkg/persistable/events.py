@@ -7,7 +7,7 @@ DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -173,6 +173,7 @@ class RunFinished(Event):
 
 Hook = Callable[[Event], object]
 _hooks: list[Hook] = []
+_own: ContextVar[tuple[Hook, ...]] = ContextVar("persistable_hooks", default=())
 _retold: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persistable_events", default=None)
 
 
@@ -184,6 +185,27 @@ def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
         yield
     finally:
         _retold.reset(outer)
+
+
+def own_hooks() -> tuple[Hook, ...]:
+    """The hooks that hear what happens in this context, and nothing else."""
+    return _own.get()
+
+
+@contextmanager
+def heard_by(hooks: Iterable[Hook]) -> Generator[None]:
+    """Inside the block, these hear what this thread emits, and those of blocks around it do not."""
+    given: tuple[Hook, ...] = ()
+    for hook in hooks:
+        if not any(hook is each for each in given):
+            given = (*given, hook)
+    outer = _own.set(given)
+    try:
+        yield
+    finally:
+        _own.reset(outer)
+        if given and _reported:
+            _forget_reports(given)
 
 
 class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
@@ -200,8 +222,7 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
         """Stop calling the hook. Calling it twice is fine."""
         if self._hook in _hooks:
             _hooks.remove(self._hook)
-        for once in [once for once, hook in _reported.items() if hook is self._hook]:
-            del _reported[once]
+        _forget_reports((self._hook,))
 
     def __enter__(self) -> subscribe:
         return self
@@ -212,18 +233,21 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
 
 def listened(logger: Any = None, level: int = 20) -> bool:
     """Whether an event of `level` would reach anyone; lets the hot path skip making it."""
-    return bool(_hooks) or _target(logger, level) is not None
+    return bool(_hooks) or bool(_own.get()) or _target(logger, level) is not None
 
 
-def emit(event: Event, logger: Any = None, *more: Hook) -> None:
-    """Tell every hook, then the log."""
+def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:
+    """Tell every hook that hears all, then those of this context, or `hooks` instead of these, then the log."""
     tell = _retold.get()
     if tell is not None:
         told = tell(event)
         if told is None:
             return
         event = told
-    for hook in (*_hooks, *more):
+    own = _own.get() if hooks is None else hooks
+    if own and _hooks:
+        own = tuple([hook for hook in own if not any(hook is each for each in _hooks)])
+    for hook in (*_hooks, *own):
         try:
             hook(event)
         except Exception as error:  # noqa: BLE001 - a listener must not harm what it listens to
@@ -252,6 +276,11 @@ def _target(logger: Any, level: int) -> Any:
 
 _reported: dict[tuple[int, str], Hook] = {}
 """Hooks that failed, by identity and kind of error: held, so that none takes the place of another."""
+
+
+def _forget_reports(hooks: tuple[Hook, ...]) -> None:
+    for once in [once for once, hook in list(_reported.items()) if any(hook is each for each in hooks)]:
+        _reported.pop(once, None)
 
 
 def _report(hook: Hook, event: Event, error: Exception) -> None:

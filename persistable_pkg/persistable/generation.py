@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,8 @@ class Generation:
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
+        self.hooks = events.own_hooks()
+        """Who hears of it, also of what threads do that its author starts."""
         self._lock = threading.RLock()
         self._loading: dict[Key, threading.RLock] = {}
         self._rng: Any = None
@@ -168,7 +170,8 @@ class Generation:
                     found = self._inputs[node.key] = found.copy(taker=self.node.place)
                 elif found is UNREAD:
                     twin = node._twin(node._store or self.store)
-                    found = self._inputs[node.key] = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
+                    with nullcontext() if current.get() is not None else events.heard_by(self.hooks):
+                        found = self._inputs[node.key] = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
@@ -208,7 +211,7 @@ class Generation:
 
     def progress(self, done: float, total: float | None) -> None:
         """Announce how far it is."""
-        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node.logger)
+        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node.logger, self.hooks)
 
     def gatherer(self) -> gathering.Gatherer:
         """What collects the items of a function that yields them."""

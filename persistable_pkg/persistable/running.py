@@ -72,7 +72,7 @@ def run(
         fail_fast: stop everything at the first failure; otherwise all that can finish does.
         failed: ``"retry"`` what is recorded as failed, or ``"skip"`` it and what depends on it.
         progress: show how far it is, in the terminal or the notebook.
-        hooks: are called with every event of the run.
+        hooks: are called with every event of this run, and of no other.
         limits: how much of each named resource there is, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
         watch: go on until Ctrl-C: look again at what families follow (see `Source`) so many seconds after each round, and run what is new.
             The last result is returned, with failures as values whatever `errors` says; they are not tried again before the next call.
@@ -92,8 +92,7 @@ def run(
     if watch is not None:
         check_every(watch)
     with ExitStack() as stack:
-        for hook in (*hooks, *_bars(progress)):
-            stack.enter_context(events.subscribe(hook))
+        stack.enter_context(events.heard_by((*hooks, *_bars(progress))))
         carrier = stack.enter_context(carrier_of(executor, max_workers))
 
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> _Loop:
@@ -172,6 +171,7 @@ class _Loop:
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
         self._others = Others()
+        self._hooks = events.own_hooks()
 
     @property
     def result(self) -> RunResult:
@@ -461,7 +461,7 @@ class _Loop:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
             waits = unit in self._others.abandoned
-            return _performed, (self._shelf, unit.node._twin(unit.store), unit.store, token, self._given(unit), number, waits)
+            return _performed, (self._shelf, self._hooks, unit.node._twin(unit.store), unit.store, token, self._given(unit), number, waits)
         given: dict[Any, bytes | str | None] = {}
         for source in unit.sources or ():
             if self._will_not_come(source, unit):
@@ -710,8 +710,8 @@ _ELSEWHERE = Outcome(True, 0.0, attempt=0)
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
-    run, *rest = arguments
-    with connections.within(run):
+    run, hooks, *rest = arguments
+    with connections.within(run), events.heard_by(hooks):
         return perform_here(*rest)
 
 

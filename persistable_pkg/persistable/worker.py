@@ -6,6 +6,7 @@ import io
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
@@ -255,7 +256,7 @@ def perform_packed(data: bytes) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start), error)
     heard: list[events.Event] = []
-    with _heard(job, heard), connections.within(job.run):
+    with _hearing(job, heard), connections.within(job.run):
         try:
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits)
@@ -317,26 +318,15 @@ def taken(shelf: Any, handed: bytes | str | None) -> Any:
     return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
 
 
-class _heard:  # noqa: N801 - used as ``with _heard(...)``
+def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]:
     """Collect the events of one job, whatever else this process does at the same time."""
+    key = job.node.key
 
-    def __init__(self, job: Job, into: list[events.Event]) -> None:
-        self._hook: events.subscribe | None = None
-        if job.events:
-            key = job.node.key
+    def hook(event: events.Event) -> None:
+        if getattr(event, "key", None) == key and not isinstance(event, events.Progressed | events.Started):
+            into.append(event)
 
-            def hook(event: events.Event) -> None:
-                if getattr(event, "key", None) == key and not isinstance(event, events.Progressed | events.Started):
-                    into.append(event)
-
-            self._hook = events.subscribe(hook)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        if self._hook is not None:
-            self._hook.cancel()
+    return events.heard_by((hook,) if job.events else ())
 
 
 # stubs

@@ -227,7 +227,7 @@ def perform_order(order: Order) -> Parcel:
     heard: list[events.Event] = []
     with ExitStack() as stack:
         if order.heard:
-            stack.enter_context(events.subscribe(heard.append))
+            stack.enter_context(events.heard_by((heard.append,)))
         stack.enter_context(connections.within(order.run))
         name = straight.payload_name
         batch = straight.batch([Key(name, digest) for digest in order.digests], order.rows)
