@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from persistable import holdings, payload
+from persistable import code, holdings, payload
 from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.record import Record
+from persistable.resumption import going_on
 
-_SEALED = "sealed"
+_SEALED, _CODE = "sealed", "code.json"
 
 
 class Appended(int):
@@ -42,6 +44,8 @@ class Appender:
                 format=name,
             )
         self._growing = growing
+        if self._token is not None:
+            _go_on(generation, folder, growing.rows)
         self.used = growing.rows > 0
         """Whether anything was appended, be it a block without rows."""
 
@@ -65,6 +69,22 @@ class Appender:
     def close(self) -> None:
         """Let go of the file."""
         self._growing.close()
+
+
+def _go_on(generation: Any, folder: Path, rows: int) -> None:
+    """Note whose code appends, and where rows of an attempt that was cut off are there, whether it has changed since."""
+    note = folder / _CODE
+    if rows:
+        try:
+            before = code.Fingerprint.from_json(json.loads(note.read_bytes()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return  # it cannot be told
+        if not going_on(generation, before, f"{rows} rows"):
+            return
+    own = generation.code
+    temporary = note.with_suffix(".new")
+    temporary.write_text(json.dumps(code.Fingerprint(own.python, own.quick, dict(own.parts)).to_json()))
+    temporary.replace(note)
 
 
 def _forget_sealed(generation: Any, folder: Path) -> None:

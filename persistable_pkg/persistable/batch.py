@@ -18,7 +18,7 @@ from persistable import claims
 from persistable.errors import StoreError
 from persistable.key import Key
 from persistable.record import FAILED_SUFFIX, SUFFIX
-from persistable.stores.base import Bytes, stat_many
+from persistable.stores.base import Bytes, Stat, stat_many
 
 PERIOD = 0.1
 """Seconds for which a finished payload may wait for its commit."""
@@ -273,6 +273,11 @@ class Pending:
     def get(self, path: str) -> bytes:
         data = self._new.payloads.get(path)
         found: bytes = bytes(data) if data is not None else self._store.get(path)
+        return found
+
+    def stat(self, path: str) -> Stat | None:
+        data = self._new.payloads.get(path)
+        found: Stat | None = Stat(len(data), None) if data is not None else self._store.stat(path)
         return found
 
     def read(self, path: str) -> Any:

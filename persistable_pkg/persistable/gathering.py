@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, KeysView, Mapping
 from io import RawIOBase
 from types import GeneratorType
@@ -13,10 +12,11 @@ from blake3 import blake3
 
 from persistable import code, holdings, payload, unsealed
 from persistable.collected import Collected, Entry, checked, folder_of, index_of, stem
-from persistable.errors import DuplicateItem, PayloadNotRepresentable, StaleCodeWarning
+from persistable.errors import DuplicateItem, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
 from persistable.originals import Original
 from persistable.record import Record
+from persistable.resumption import going_on
 from persistable.stores.base import Store
 
 _CONFIRM_EVERY = 1.0
@@ -105,18 +105,14 @@ class Gatherer:
         self._entries = {entry.key: entry for entry in numbered.values()}
         self._number = max(numbered, default=-1) + 1
         if self._entries:
-            self._compare(code.Fingerprint(begun.python, begun.quick, begun.parts))
+            self._compare(begun)
 
-    def _compare(self, before: code.Fingerprint) -> None:
-        change = code.compare(before, self._generation.code)
-        if change.comparable and not change.same:
-            key = self._place.key
-            warnings.warn(
-                f"{len(self._entries)} items of {key} were made by code that has changed since ({change.describe()}); they are kept, "
-                "and the others are made by the code as it is now. delete() makes the next attempt begin anew",
-                StaleCodeWarning,
-                stacklevel=holdings.depth_of_user(),
-            )
+    def _compare(self, begun: unsealed.Unsealed) -> None:
+        before = code.Fingerprint(begun.python, begun.quick, begun.parts)
+        if going_on(self._generation, before, f"{len(self._entries)} items"):
+            own = self._generation.code
+            self._begun = begun._replace(python=own.python, quick=own.quick, parts=dict(own.parts))
+            self._store.put(f"{begun.base}/begun.json", self._begun.to_bytes())
 
     # taking items
 

@@ -116,6 +116,17 @@ def is_same_code(old: Code, new: Code) -> bool:
     return all(_same(part, after[name], comparable) is True for name, part in before.items())
 
 
+def mixed(before: Code, after: Code) -> Fingerprint:
+    """The code of what was begun with one and gone on with by another: unlike both, and unlike what it becomes next."""
+    from persistable.code.plain import digest
+
+    parts = dict(before.parts)
+    for name, part in after.parts.items():
+        old = parts.get(name)
+        parts[name] = part if old in (None, part) else " ".join(f"{kind}:{digest(f'{old}|{part}'.encode())}" for kind in "sbv")
+    return Fingerprint(after.python, digest(f"{before.quick}|{after.quick}".encode()), parts)
+
+
 def _same(old: str, new: str, comparable: bool) -> bool | None:
     """Whether two parts say the same; None where they share no kind of hash that can be compared."""
     if old == new and old != UNKNOWN and (comparable or "s:" in old):
