@@ -357,7 +357,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """Some rows and columns of the payload, without reading the others; generated first, if it is not stored.
 
         For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
-        little else is read. Sizes are compared, digests are not. Raises FormatError for other formats.
+        little else is read. Raises PayloadCorrupted, and FormatError for other formats.
         """
         self._check_params()
         store = self._use()

@@ -31,7 +31,7 @@ def nearest(node: Any, store: Store) -> Nearest | None:
     best: Nearest | None = None
     for data in store.get_many(paths).values():
         try:
-            record = Record.parse(data)
+            record = Record.parse(data).checked()
         except PayloadCorrupted:
             continue
         if record.key == node.key:

@@ -300,13 +300,21 @@ def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
     """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
         folder = collected.folder_of(found)
-        return [*[file.path for file in found.files], *(store.list(folder) if folder is not None else ())]
+        files = [file.path for file in found.files if _is_of(place, file.path)]
+        return [*files, *(store.list(folder) if folder is not None and _is_of(place, folder) else ())]
     if isinstance(place, Placed):
         return []  # whose the file there is cannot be told
     key = place
     mine = f"{key.path}."
     others = (SUFFIX, FAILED_SUFFIX, ".beat")
     return [path for path in store.list(key.name) if path.startswith(mine) and not path.endswith(others) and ".claim" not in path]
+
+
+def _is_of(place: Place, path: str) -> bool:
+    """Whether a file lies where those of the payload at `place` do; a record that names another's is not believed."""
+    if isinstance(place, Placed):
+        return path in (place.to, place.path) or path.startswith((f"{place.to}/", f"{place.path}."))
+    return path.startswith(f"{place.path}.")
 
 
 def depth_of_user() -> int:

@@ -89,7 +89,7 @@ def _entry(base: str, data: bytes) -> Entry | None:
     """None for a file that only looks like a record by its name."""
     place: Place | None
     try:
-        record = Record.parse(data)
+        record = Record.parse(data).checked()
     except (PayloadCorrupted, InvalidName, KeyError, ValueError):
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
         return None if place is None else Entry(place, None)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
-from persistable.errors import MalformedFile, PayloadCorrupted, StoreFull
+from persistable.errors import FormatError, MalformedFile, PayloadCorrupted, StoreFull
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.hashing import max_threads
 from persistable.key import Key
@@ -26,6 +26,8 @@ from persistable.stores.base import Store
 Result = TypeVar("Result")
 SMALL = 1 << 20
 """Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
+WHOLE = 1 << 26
+"""Up to this many bytes a file that lies elsewhere is fetched whole, and verified, where only a part of it is asked for."""
 _SLICE = 1 << 24
 _LARGE = 1 << 25
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
@@ -357,7 +359,7 @@ def _is(size: int, digest: str, file: BinaryIO) -> bool:
 
 
 def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
-    try:
+    with _reading(key, io):
         if isinstance(io, PartsFileIO):
             return io.load_parts(_StoredParts(store, key, tuple([FileFact(*file) for file in files]), verify))
         _, path, size, digest = files[0]
@@ -367,30 +369,52 @@ def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any
         if len(data) != size or (verify and blake3(data).hexdigest() != digest):
             _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
         return io.loads(bytearray(data) if writable and io.maps else data)
-    except MalformedFile as error:
-        raise PayloadCorrupted(
-            f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
-        ) from error
 
 
 def read_part(
-    store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], rows: slice | None, columns: Sequence[str] | None
+    store: Store,
+    key: Key,
+    files: Sequence[Sequence[Any]],
+    io: FileIO[Any],
+    rows: slice | None,
+    columns: Sequence[str] | None,
+    verify: bool = True,
 ) -> Any:
-    """Some rows and columns of the payload in `files`; sizes are compared, digests are not. Raises as `read` does, and FormatError."""
+    """Some rows and columns of the payload in `files`. Raises as `read` does, and FormatError.
+
+    The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only those are read that are
+    needed, and its size is compared.
+    """
     if isinstance(io, PartsFileIO):
         return io.load_part(None, rows, columns)
     fact = FileFact(*files[0])
     found = store.stat(fact.path)
     if found is None:
         raise FileNotFoundError(fact.path)
-    _expect(key, fact, found.size, None)
-    try:
-        with store.read(fact.path) as file:
+
+    def attempt() -> Any:
+        whole = verify and (fact.size <= WHOLE or store.local_path(fact.path) is not None)
+        _expect(key, fact, found.size, None)
+        with _reading(key, io), _opened(store, key, fact) if whole else store.read(fact.path) as file:
             return io.load_part(file, rows, columns)
+
+    return _or_healed(store, files, attempt)
+
+
+@contextmanager
+def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
+    """A block that parses: what a parser says is said of the payload of `key`."""
+    try:
+        yield
     except MalformedFile as error:
         raise PayloadCorrupted(
             f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
         ) from error
+    except FormatError as error:
+        error.__dict__.setdefault("key", key)
+        if str(key) not in str(error):
+            error.args = (f"the payload of {key}: {error}",)
+        raise
 
 
 @contextmanager

@@ -67,9 +67,12 @@ class Record:
                 expected=shown,
                 found=f"{crc32(body):08x}",
             )
-        # the checksum vouches for the shape: whoever wrote it wrote these lines
-        head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
-        record = cls(data, head, key if key is not None else Key.parse(head["key"]))
+        try:  # the checksum tells of accidents; whoever makes one on purpose can write anything
+            head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
+            _check_head(head)
+            record = cls(data, head, key if key is not None else Key.parse(head["key"]))
+        except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
+            raise _meaningless(key, error) from error
         if head["key"] != record.key.path:
             # a filesystem that folds case or unicode, or a file moved by hand
             raise PayloadCorrupted(
@@ -103,9 +106,19 @@ class Record:
         """Every member, as JSON has it."""
         return dict(self._facts())
 
+    def checked(self) -> Record:
+        """Itself, all of it parsed. Raises PayloadCorrupted where any member is not what it should be."""
+        self._facts()
+        return self
+
     def _facts(self) -> dict[str, Any]:
         if self._all is None:
-            self._all = facts = json.loads(self._bytes.decode("utf-8", "surrogatepass"))
+            try:
+                facts = json.loads(self._bytes.decode("utf-8", "surrogatepass"))
+                _check_members(facts, self._bytes)
+            except (ValueError, TypeError, LookupError, RecursionError) as error:
+                raise _meaningless(self.key, error) from error
+            self._all = facts
             return cast("dict[str, Any]", facts)
         return self._all
 
@@ -277,6 +290,92 @@ class Record:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Record.parse, (self._bytes,)
+
+
+def _check_head(head: Any) -> None:
+    """Raise TypeError or LookupError unless what a load needs is there, and of its type. At every hit: nothing here may cost anything."""
+    texts = head["key"].__class__ is head["token"].__class__ is head["class"].__class__ is str
+    code, items, files = head["code"], head.get("items"), head["files"]
+    if not texts or head["io"].__class__ is not dict or files.__class__ is not list:
+        raise TypeError("a member of its first line is of another type")
+    if code is not None and not (code["quick"].__class__ is code["python"].__class__ is str):
+        raise TypeError("its code is no fingerprint")
+    for part, path, size, digest in files:
+        if not (part.__class__ is path.__class__ is digest.__class__ is str) or size.__class__ is not int or size < 0:
+            raise TypeError("its files are none")
+    if items is not None and not (items[0].__class__ is str and items[1].__class__ is items[2].__class__ is int):
+        raise TypeError("its items are none")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "made": (str,),
+    "params": (dict,),
+    "untracked": (dict,),
+    "upstream": (dict,),
+    "lineage": (dict,),
+    "call": (dict, type(None)),
+    "code_parts": (dict,),
+    "versions": (dict,),
+    "git_commit": (str, type(None)),
+    "host": (str,),
+    "started": (int, float),
+    "seconds": (int, float),
+    "attempts": (int,),
+    "notes": (dict,),
+    "accepted": (list,),
+}
+_NEEDED = ("made", "version", "params", "versions", "git_commit", "host", "started", "seconds", "attempts")
+_LAST = 253402300800.0
+"""The end of the year 9999, after which there are no dates."""
+_DEEPEST = 400
+
+
+def _check_members(facts: Any, data: bytes) -> None:
+    """Raise TypeError, LookupError or ValueError unless all members are there, and of their types."""
+    for name in _NEEDED:
+        facts[name]
+    for name, kinds in _TYPES.items():
+        if name in facts and facts[name].__class__ not in kinds:
+            raise TypeError(f"{name} is a {facts[name].__class__.__name__}")
+    if not (0 <= facts["started"] < _LAST and 0 <= facts["seconds"] < _LAST and 0 < facts["attempts"] < 1 << 31):
+        raise ValueError("a number in it is none that it can be")
+    for name in ("upstream", "code_parts", "versions"):
+        for value in facts.get(name, {}).values():
+            if value.__class__ is not str:
+                raise TypeError(f"{name} holds a {value.__class__.__name__}")
+    for path in facts.get("upstream", {}).values():
+        Key.parse(path)
+    for row in facts.get("lineage", {}).values():
+        if row["class"].__class__ is not str or row["params"].__class__ is not dict or row["upstream"].__class__ is not dict:
+            raise TypeError("a row of its lineage is none")
+    if data.count(b"[") + data.count(b"{") > _DEEPEST:
+        _check_depth(facts)
+
+
+def _check_depth(facts: Any) -> None:
+    """Raise ValueError for what is nested deeper than params can be: whoever walks it would run out of stack."""
+    level: list[Any] = [facts]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            if value.__class__ is dict:
+                inner += value.values()
+            elif value.__class__ is list:
+                inner += value
+        level = inner
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
+
+
+def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return PayloadCorrupted(
+        f"the record of {key or 'a payload'} means nothing ({what[:200]}); generate it again to replace it",
+        key=key,
+        expected="a record",
+        found=what,
+    )
 
 
 def sealed(body: bytes) -> bytes:

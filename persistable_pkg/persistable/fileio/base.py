@@ -133,6 +133,9 @@ class FileIO(ABC, Generic[P]):
         load = cls.__dict__.get("load")
         if load is not None:
             cls.load = _opening(load)  # type: ignore[assignment,method-assign]
+        for name in ("check", "schema", "dump", "dump_parts"):
+            if name in cls.__dict__:
+                setattr(cls, name, _writing(cls.__dict__[name]))
         load_part = cls.__dict__.get("load_part")
         if load_part is not None:
             cls.load_part = _parsing(load_part)  # type: ignore[method-assign]
@@ -156,10 +159,10 @@ class FileIO(ABC, Generic[P]):
         with at.open() as file:
             return format_.load(file)
 
-    def _refuse(self, reason: str) -> NoReturn:
+    def _refuse(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise PayloadNotRepresentable: `reason` says what would be lost, and what to do."""
         name = type(self).__name__
-        raise PayloadNotRepresentable(f"{name} would not give back exactly this payload: {reason}", format=name, reason=reason)
+        raise PayloadNotRepresentable(f"{name} would not give back exactly this payload: {reason}", format=name, reason=reason) from cause
 
     def _malformed(self, what: str) -> MalformedFile:
         """The error for bytes that are not whole and of this format."""
@@ -181,18 +184,52 @@ def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
-    """`load`, saying MalformedFile where a parser gave up."""
+    """`load`, saying MalformedFile where a parser gave up, and FormatError for whatever else it raises."""
 
     @functools.wraps(load)
     def parse(self: FileIO[Any], source: Any, *more: Any) -> Any:
         try:
             return load(self, source, *more)
-        except (PersistableError, OSError):  # some of these are ValueErrors or LookupErrors as well
+        except (PersistableError, MemoryError):  # some of these are ValueErrors or LookupErrors as well
             raise
+        except OSError as error:
+            if error.errno is not None:  # the system's; those of parsers have none
+                raise
+            raise self._malformed(f"{type(error).__name__}: {error}") from error  # pyright: ignore[reportPrivateUsage]
         except _UNREADABLE as error:
             raise self._malformed(f"{type(error).__name__}: {error}") from error  # pyright: ignore[reportPrivateUsage]
+        except Exception as error:
+            name = type(self).__name__
+            raise FormatError(f"{name} cannot read this file: {type(error).__name__}: {error}", format=name) from error
 
     return parse
+
+
+def _writing(dump: Callable[..., Any]) -> Callable[..., Any]:
+    """`dump` or `check`, saying FormatError for what a library raises."""
+
+    @functools.wraps(dump)
+    def write(self: FileIO[Any], payload: Any, *more: Any) -> Any:
+        try:
+            return dump(self, payload, *more)
+        except (PersistableError, MemoryError):
+            raise
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            _cannot_write(self, payload, error)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is this payload that it was about
+            _cannot_write(self, payload, error)
+
+    return write
+
+
+def _cannot_write(io_: FileIO[Any], payload: Any, error: Exception) -> NoReturn:
+    name = type(io_).__name__
+    kind = f"{type(payload).__module__}.{type(payload).__qualname__}".removeprefix("builtins.")
+    raise PayloadNotRepresentable(
+        f"{name} cannot write this {kind}: {type(error).__name__}: {error}", format=name, reason=f"{type(error).__name__}: {error}"
+    ) from error
 
 
 def _class_name(cls: type) -> str:

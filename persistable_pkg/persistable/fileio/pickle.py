@@ -40,7 +40,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
-from persistable.errors import FormatError
+from persistable.errors import FormatError, PersistableError
 from persistable.fileio.base import Allocation, Buffer, FileIO, need, read_all
 
 _MAGIC = b"\x93PERSIST"
@@ -156,8 +156,10 @@ class PickleFileIO(FileIO[Any]):
 
         try:
             return _pickle(payload, pickler_class())
-        except (pickle.PicklingError, TypeError, AttributeError, ValueError, NotImplementedError, RecursionError) as error:
-            return self._refuse(f"{type(error).__name__}: {error}")
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - objects raise what they like when they are asked for their state
+            self._refuse(f"{type(error).__name__}: {error}", error)
 
     def _buffers(self, view: memoryview, entries: memoryview) -> Iterator[memoryview]:
         size = view.nbytes
@@ -175,6 +177,14 @@ class PickleFileIO(FileIO[Any]):
             raise FormatError(
                 f"the payload was made with something that is not there now: {error}; install or import what defines it, "
                 "or generate the payload again",
+                format=type(self).__name__,
+            ) from error
+        except (MemoryError, PersistableError):
+            raise
+        except Exception as error:
+            raise FormatError(
+                f"an object in the payload cannot be made again: {type(error).__name__}: {error}; its class takes other arguments than its "
+                "state has: give it __reduce__, or an __init__ that goes with its args, and generate the payload again",
                 format=type(self).__name__,
             ) from error
 
