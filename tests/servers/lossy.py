@@ -1,4 +1,7 @@
-"""A way to a server on which an answer can be lost: the request arrives and is obeyed, and the connection breaks before the answer."""
+"""A way to a server on which an answer can be lost: the request arrives and is obeyed, and the connection breaks before the answer.
+
+Or the request is lost: the connection breaks before anything arrives.
+"""
 
 import http.client
 import http.server
@@ -12,16 +15,19 @@ _OF_THE_CONNECTION = {"connection", "expect", "transfer-encoding", "content-leng
 class Way:
     """Where to reach the server through the proxy, and what went by: method and path of each request, and whether its answer was lost."""
 
-    def __init__(self, lose: Callable[[str, str], bool]) -> None:
+    def __init__(self, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool]) -> None:
         self.endpoint = ""
         self.lose = lose
+        self.drop = drop
         self.seen: list[tuple[str, str, bool]] = []
 
 
 @contextmanager
-def lossy(endpoint: str, lose: Callable[[str, str], bool]) -> Iterator[Way]:
-    """A proxy in front of `endpoint`; `lose(method, path)` decides for each request whether its answer is lost."""
-    way = Way(lose)
+def lossy(
+    endpoint: str, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool] = lambda _method, _path: False
+) -> Iterator[Way]:
+    """A proxy in front of `endpoint`; `lose(method, path)` decides for each request whether its answer is lost, `drop` if it is itself."""
+    way = Way(lose, drop)
     host = endpoint.removeprefix("http://")
 
     class Proxy(http.server.BaseHTTPRequestHandler):
@@ -29,6 +35,10 @@ def lossy(endpoint: str, lose: Callable[[str, str], bool]) -> Iterator[Way]:
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if way.drop(self.command, self.path):
+                way.seen.append((self.command, self.path, True))
+                self.close_connection = True
+                return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
             server = http.client.HTTPConnection(host, timeout=60)  # the Host header stays: it is part of the signature
             try:
