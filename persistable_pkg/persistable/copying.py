@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from persistable import claims, collected, holdings
+from persistable import claims, collected, commits, holdings
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.inventory import Entry
 from persistable.key import Key, Placed
-from persistable.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
+from persistable.record import FAILED_SUFFIX, FileFact, Record
 from persistable.stores.base import Store
 
 _PIECE = 1 << 22
@@ -72,33 +73,53 @@ def _copy_alone(entry: Entry, record: Record, source: Store, target: Store) -> N
     if claim is None:
         raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
     try:
-        _copy_one(entry, record, source, target)
+        _copy_one(entry, record, source, target, claim)
     finally:
         claim.release()
 
 
-def _copy_one(entry: Entry, record: Record, source: Store, target: Store) -> None:
-    old = holdings.peek(target, entry.place)
+def _copy_one(entry: Entry, record: Record, source: Store, target: Store, claim: claims.Claim | None = None) -> None:
+    place = entry.place
+    old = holdings.peek(target, place)
     files = [*record.files, *collected.item_files(source, record)]
-    for file in files:
-        _copy_file(record, file, source, target)
-    target.put(entry.place.path + SUFFIX, record.to_bytes())
-    target.delete(entry.place.path + FAILED_SUFFIX)
+    beside = commits.beside(place, record.attempt_token) if isinstance(place, Placed) else ""
+    written: list[str] = []
+    commit = commits.Commit(target, place)
+    try:
+        for file in files:
+            own = isinstance(place, Placed) and file in record.files
+            path = beside + file.path.removeprefix(place.to) if own and isinstance(place, Placed) else file.path
+            if own:
+                written.append(path)
+            _copy_file(record, file, source, target, path)
+        if claim is not None:
+            claim.confirm(record.key)
+        commit.put(record)
+    except BaseException:
+        if not commit.may_stand:
+            commits.remove(target, written)
+        raise
+    if isinstance(place, Placed) and not commits.move_in_place(target, place, record):
+        raise claims.lost_to_others(record.key)
     kept = {file.path for file in files}
-    for path in holdings.files_of(target, entry.place, old) if isinstance(old, Record) else ():
-        if path not in kept:
-            target.delete(path)
+    with suppress(StoreError):
+        target.delete(place.path + FAILED_SUFFIX)
+        for path in holdings.files_of(target, place, old) if isinstance(old, Record) else ():
+            if path not in kept:
+                target.delete(path)
+    if commit.interrupt is not None:
+        raise commit.interrupt
 
 
-def _copy_file(record: Record, file: FileFact, source: Store, target: Store) -> None:
+def _copy_file(record: Record, file: FileFact, source: Store, target: Store, path: str) -> None:
     try:
         if file.size <= _AT_ONCE:
             data = source.get(file.path)
             _check(record, file, len(data), blake3(data).hexdigest())
-            target.put(file.path, data)
+            target.put(path, data)
             return
         hasher, size = blake3(), 0
-        with source.read(file.path) as reading, target.write(file.path) as writing:
+        with source.read(file.path) as reading, target.write(path) as writing:
             while piece := reading.read(_PIECE):
                 hasher.update(piece)
                 size += len(piece)

@@ -319,7 +319,7 @@ class SQLiteStore(BaseStore):
                     if db is None:
                         continue  # closed by another thread just now
                     db.looks = 0
-                    result = work(db)
+                    result = _whole(work, db)
                     if held.mode == _UNCHANGING and not self._is_unchanged(held):
                         held.close()  # what was read may be half of one state and half of the next
                         continue
@@ -572,6 +572,17 @@ def _are_paths(names: Sequence[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _whole(work: Callable[[Database], _T], db: Database) -> _T:
+    """`work` on `db`, of which no transaction stays open: an interrupt may come between its beginning and the block that ends it."""
+    if db.in_transaction:
+        db.rollback()
+    try:
+        return work(db)
+    finally:
+        if db.in_transaction:
+            db.rollback()
 
 
 def _stamp() -> int:
