@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from persistable.errors import MalformedFile
+from persistable.errors import MalformedFile, StoreError
 from persistable.fileio.base import Buffer, read_all
 
 _LOCAL = ("file://", "local://")
@@ -33,7 +33,18 @@ def place(target: Any) -> Place:
         return LocalPlace(target)
     import fsspec  # type: ignore[import-untyped]
 
-    return RemotePlace(*fsspec.core.url_to_fs(target))
+    fs, path = fsspec.core.url_to_fs(target)
+    _check_exact(target, str(path))
+    return RemotePlace(fs, path, is_folder=target.endswith("/"))
+
+
+def _check_exact(url: str, path: str) -> None:
+    """Raise StoreError where a file system reads another path out of a URL than it spells: what follows a question mark, say."""
+    if "::" in url or path.startswith(url.partition("://")[0] + "://"):
+        return
+    written = url.partition("://")[2].partition("/")[2].strip("/")
+    if not path.rstrip("/").endswith(written) or "?versionId=" in written or not {".", ".."}.isdisjoint(written.split("/")):
+        raise StoreError(f"{url} would become {path!r}, which is not what it spells; choose a name without ?, # and ..", url=url, path=path)
 
 
 class Place(ABC):
@@ -130,8 +141,9 @@ class LocalPlace(Place):
 class RemotePlace(Place):
     """A path in an fsspec filesystem."""
 
-    def __init__(self, fs: Any, path: str) -> None:
+    def __init__(self, fs: Any, path: str, is_folder: bool = False) -> None:
         self.fs = fs
+        self._names_folder = is_folder
         self.path = str(path).rstrip("/")
 
     def open(self) -> BinaryIO:
@@ -146,6 +158,8 @@ class RemotePlace(Place):
         # fsspec's own write stream commits what was written so far when the block raises: make the file here, then copy it
         import tempfile
 
+        if self._names_folder and not suffix:
+            raise StoreError(f"{self.path}/ ends in a slash, so it names a folder and no file; leave it out", url=self.path, path="")
         with tempfile.NamedTemporaryFile(prefix="persistable-") as file:
             yield file  # type: ignore[misc]
             file.flush()

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
+from persistable.stores.exact import check_exact
 from persistable.stores.failures import kind_of
 from persistable.stores.remote import Ranges, Remote, Upload, foreign
 
@@ -69,6 +70,7 @@ class ObjectStore(BaseStore):
                 self._class = fsspec.get_filesystem_class(url.partition("://")[0].lower())
                 self._options = {**self._class._get_kwargs_from_urls(url), **options}
                 place = str(self._class._strip_protocol(url)).rstrip("/")
+                check_exact(url, place)
                 self._root = f"{place}/{root}".rstrip("/") if root else place
                 self._scheme = url.partition("://")[0].lower()
         if not isinstance(url_or_fs, str):
@@ -385,8 +387,12 @@ def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, An
     from urllib.parse import parse_qs
 
     place, _, query = url.partition("?")
-    endpoint = parse_qs(query).get("endpoint_url")
-    return (place, {"endpoint_url": endpoint[0], **options}) if endpoint else (url, options)
+    found = parse_qs(query, keep_blank_values=True)
+    if "endpoint_url" not in found:
+        return url, options
+    if len(found) > 1:
+        raise StoreError(f"{url}: only endpoint_url may follow the question mark, give other options as keywords", url=url, path="")
+    return place, {"endpoint_url": found["endpoint_url"][0], **options}
 
 
 def _shown(scheme: str, root: str, options: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from persistable.fileio.place import LocalPlace, place
 from persistable.holdings import find_record, format_of
 from persistable.params import omit_when
 from persistable.secret import Secret, redact
+from persistable.stores.base import check_name
 from persistable.stores.open import open_store
 from persistable.transfer.address import check_address
 
@@ -45,7 +46,7 @@ class Upload(Persistable[str, UploadParams]):
         options: for the file system, such as ``endpoint_url``; credentials may be `Secret`. Never recorded.
         retry, resources: as for any node.
 
-    Raises StoreError, ParamsError for a password in the URL.
+    Raises ParamsError for a password in the URL, InvalidName for one that could be read in two ways; when it writes, StoreError.
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
@@ -120,9 +121,9 @@ class _Target:
         if self._local is not None:
             root, self._name = os.path.split(self._local.path)
         else:
-            address, mark, query = url.partition("?")
+            address, query = _split(url)
             root, _, self._name = address.rpartition("/")
-            root += mark + query
+            root += query
         self._store = open_store(root, **options)
 
     def save(self, payload: Any, io: FileIO[Any]) -> None:
@@ -196,10 +197,19 @@ def _url_of(target: Any) -> tuple[str, dict[str, Any]]:
         raise ParamsError(f"Upload cannot write through the chained URL {url}; upload the file itself")
     if not _is_local(url):
         check_address("Upload", url.replace("{", "%7B").replace("}", "%7D"), {})
-    name = url.partition("?")[0].rpartition("/")[2]
+    name = _split(url)[0].rpartition("/")[2]
     if not name or url.partition("://")[2] == name:
         raise ParamsError(f"{url!r} names no file to write; give a path or a URL that ends in one, such as gs://bucket/report.csv")
+    parts = [os.path.basename(url)] if _is_local(url) else _split(url)[0].partition("://")[2].lstrip("/").split("/")[1:]
+    for part in parts:
+        check_name(part)
     return url, options
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The place, and what follows it with its question mark: an endpoint. Any other question mark belongs to the name."""
+    place, mark, query = url.rpartition("?")
+    return (place, mark + query) if mark and query.startswith("endpoint_url=") else (url, "")
 
 
 def _is_local(url: str) -> bool:

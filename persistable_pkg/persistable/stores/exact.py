@@ -1,0 +1,23 @@
+"""A URL means the key that it spells: whoever would read it in another way refuses it instead."""
+
+from __future__ import annotations
+
+from persistable.errors import StoreError
+
+
+def check_exact(url: str, place: str) -> None:
+    """Raise StoreError unless `place`, which a file system made of `url`, is what is written there behind bucket or host."""
+    if "::" in url:
+        return  # several URLs in one: only fsspec can tell
+    scheme, _, rest = url.partition("://")
+    written = rest.partition("/")[2].rstrip("/")
+    if not place.rstrip("/").endswith(written.lstrip("/")):
+        raise StoreError(
+            f"{url} would become {place!r} on {scheme}://, which is not what it spells; choose a name without ? and #",
+            url=url,
+            path="",
+        )
+    for part in written.split("/"):
+        if part in (".", ".."):
+            message = f"{url} has the part {part!r}, which some servers resolve and others keep; write the place itself"
+            raise StoreError(message, url=url, path="")
