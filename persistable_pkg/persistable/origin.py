@@ -316,7 +316,7 @@ def _with(table: UpstreamCode, old: list[dict[str, Any]]) -> UpstreamCode:
     entries = list(table.entries)
     for entry in old:
         if not any(entry["class"] == each["class"] and entry["parts"] == each["parts"] for each in entries):
-            entries.append(entry)
+            entries.append({**entry, "old": True})
     return UpstreamCode(tokens_digest(token_of(fingerprint_of(entry)) for entry in entries), entries)
 
 

@@ -326,9 +326,10 @@ class Judge:
             token, reference = self._today.token(node), code.class_reference(node.__class__)
             named = [entry for entry in entries if node.payload_name in entry["names"]]
             of_it = [entry for entry in named if entry["class"] == reference]
-            if any(token_of(fingerprint_of(entry)) == token for entry in of_it or named):  # one class has several where params bring code
-                continue
-            for entry in of_it or named:
+            old = [entry for entry in of_it or named if entry.get("old")]
+            if not old and any(token_of(fingerprint_of(entry)) == token for entry in of_it or named):
+                continue  # one class has several where params bring code
+            for entry in old or of_it or named:
                 before = fingerprint_of(entry)
                 change = code.compare(before, self._today.code(node))
                 if change.comparable and not change.same:
