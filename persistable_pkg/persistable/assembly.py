@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ForwardRef, cast, get_args
 
+from persistable import roles
 from persistable.declaration import Declaration
 from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.lineage import nodes_in, spread
-from persistable.params.building import build
+from persistable.params.annotations import own_annotations
+from persistable.params.declared import made, whole
+from persistable.params.holders import is_again, taken_over
 from persistable.params.trees import tree
 
 _RESERVED = frozenset({"key", "logger", "params", "payload_name"})
@@ -25,33 +30,48 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
             elif value is None and name not in declaration.required:
                 self.__dict__[name] = None  # an optional role left empty
             else:
-                raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
+                raise roles.not_a_node(self.__class__, name, value)
             continue
         value = spread(value)  # noqa: PLW2901
-        found = list(nodes_in(value, root))
-        if found:
-            if name in _RESERVED or hasattr(root, name):
-                raise RoleClash(
-                    f"{type(self).__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
-                    role=name,
-                )
-            stray = _stray(value, root)
-            if stray is not None:
-                raise MissingUpstream(
-                    f"{type(self).__name__} was given nodes for {name} and, at {name}{stray[0]}, {stray[1]!r:.60}: a role holds nodes "
-                    "only, so this would not be part of its identity; give it as a param",
-                    roles=[name],
-                )
-            for place, node in found:
-                self._upstream[name + place] = node
+        if _take_role(self, declaration, name, value, root):
             self.__dict__[name] = value
-        elif name in declaration.roles:
-            if value:
-                raise MissingUpstream(f"{type(self).__name__} needs a node for {name}, not {value!r:.60}", roles=[name])
-            self.__dict__[name] = value  # a collection with nothing in it
         else:
             fields[name] = value
     return fields
+
+
+def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root: type) -> bool:
+    """Move the nodes in `value` to the role `name`; False where it is a field."""
+    kind: Any = self.__class__
+    found = list(nodes_in(value, root))
+    if not found:
+        if name not in declaration.roles:
+            return False
+        if not (value.__class__ in (list, tuple, dict) and not value):  # a collection with nothing in it is one
+            raise roles.not_a_node(kind, name, value)
+        return True
+    if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is cast("Any", root).__init__:
+        known = roles.fields_of(declaration)
+        if name in known:
+            return False
+        raise roles.unknown(kind, declaration, name, found[0][1], known)
+    if name in _RESERVED or hasattr(root, name):
+        raise RoleClash(
+            f"{kind.__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
+            role=name,
+        )
+    stray = _stray(value, root)
+    if stray is not None:
+        raise MissingUpstream(
+            f"{kind.__name__} was given nodes for {name} and, at {name}{stray[0]}, {stray[1]!r:.60}: a role holds nodes "
+            "only, so this would not be part of its identity; give it as a param",
+            roles=[name],
+        )
+    roles.refuse_open(kind, name, value, root)
+    roles.check(kind, declaration, name, value)
+    for place, node in found:
+        self._upstream[name + place] = node
+    return True
 
 
 def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
@@ -77,6 +97,7 @@ def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterabl
             )
         self._upstream[role] = node
         if role in declaration.roles:
+            roles.check(self.__class__, declaration, role, node)
             self.__dict__[role] = node
 
 
@@ -92,28 +113,26 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
                 accepted=[],
             )
         if isinstance(kind, type) and not isinstance(params, kind):
+            again = taken_over(params, kind) if is_again(type(params), kind) else None
+            if again is not None:
+                return whole(again, declaration.params_arguments)
             raise UnknownParam(
                 f"{type(self).__name__} takes params of type {kind.__name__}, not {type(params).__name__} ({params!r:.60})",
                 name="params",
                 accepted=[kind.__name__],
             )
-        return params
+        return whole(params, declaration.params_arguments)
     if not isinstance(kind, type) or kind is type(None):
         if fields:
-            roles = list(declaration.roles)
+            known = list(declaration.roles)
             raise UnknownParam(
                 f"{type(self).__name__} takes no params, so {', '.join(fields)} means nothing to it; "
-                f"its roles are {', '.join(roles) if roles else 'none'}; declare params as Persistable[Payload, Params]",
+                f"its roles are {', '.join(known) if known else 'none'}; declare params as Persistable[Payload, Params]",
                 name=next(iter(fields)),
-                accepted=roles,
+                accepted=known,
             )
         return None
-    if "__dataclass_fields__" in kind.__dict__:
-        try:
-            return kind(**fields)  # names are checked by the call itself; what is wrong is said below
-        except TypeError:
-            pass
-    return build(kind, fields, type(self).__name__)
+    return made(kind, fields, type(self).__name__, declaration.params_arguments)
 
 
 def open_roles(node: Any, declaration: Declaration) -> tuple[str, ...]:
@@ -161,3 +180,19 @@ def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
     node = object.__new__(cls)
     node._call = (args, kwargs)
     return node
+
+
+def remember_names(cls: Any) -> None:
+    """Keep on a class that is being made inside a function what its annotations, where they are text, call by names of that function."""
+    if "<locals>" not in cls.__qualname__ and cls.__module__ in sys.modules:
+        return
+    texts = [each for each in own_annotations(cls).values() if isinstance(each, str)]
+    for base in cls.__dict__.get("__orig_bases__", ()):
+        texts += [each.__forward_arg__ for each in get_args(base) if isinstance(each, ForwardRef)]
+    words = set(re.findall(r"\w+", " ".join(texts))) if texts else set[str]()
+    if not words:
+        return
+    around = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage] - of what executes the class statement
+    names = {word: around[word] for word in words if isinstance(around.get(word), type)}
+    if names:
+        cls._around = names

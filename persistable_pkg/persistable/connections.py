@@ -21,6 +21,8 @@ class Connection(Generic[T]):
     """What `connection` returns: how to open something, not the thing itself. Pickles; is no part of any identity but that it is one."""
 
     _is_shared: ClassVar[bool] = True
+    _stands_in: ClassVar[bool] = True
+    """For what it opens, whatever that is."""
 
     def __init__(self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._how = (factory, args, kwargs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, checkpoints, composition, events, generation, holdings, returned
+from persistable import assembly, checkpoints, composition, events, generation, holdings, returned, roles
 from persistable.authored import HOOKS, Authored
 from persistable.code import ATOMS, CodeOf, Fingerprint, code_in, code_of
 from persistable.declaration import Declaration, format_for
@@ -23,7 +23,7 @@ from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.originals import private
-from persistable.params.building import replaced
+from persistable.params.declared import changed
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
 from persistable.stores.base import Store, enclosing_store
@@ -89,6 +89,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _external: ClassVar[bool] = False
     """Whether it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
     _needs: ClassVar[str] = "all"
+    _by_payload: ClassVar[bool] = False
+    """Whether its class says nothing of what it is, but the type of its payload does, as with a step."""
     _is_persistable_node: ClassVar[bool] = True
     __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
     _declared: ClassVar[Declaration]
@@ -111,6 +113,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        assembly.remember_names(cls)
         if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
             setattr(cls, "__new__", assembly.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
             setattr(cls, "__signature__", assembly.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
@@ -208,7 +211,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         }
         twin._upstream = {**kept, **twin._upstream}
         if fields:
-            twin.params = replaced(self.params, fields, type(self).__name__)
+            twin.params = changed(self.params, fields, type(self).__name__, declaration.params_arguments)
         twin._call = None
         twin._to = None
         twin._remembered = None
@@ -247,6 +250,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         filled._open = tuple([role for role in self._open if role not in given])
         for name, value in given.items():
             filled.__dict__[name] = value
+            roles.check(type(self), declaration_of(type(self)), name, value)
             for place, node in nodes_in(value, Persistable):
                 filled._upstream[name + place] = node
         if not filled._open:
@@ -610,6 +614,23 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         if call is not None:
             facts["call"] = assembly.call_tree(call)
         return facts
+
+    @classmethod
+    def checked_role(cls, value: Any) -> Any:
+        """`value`, where it is a node that a role annotated with this class takes."""
+        return roles.admitted(cls, value)
+
+    @classmethod
+    def _declared_payload(cls) -> Any:
+        return declaration_of(cls).payload_type
+
+    def _payload_type(self) -> Any:
+        """The declared type of the payload; None where it is not known."""
+        return declaration_of(type(self)).payload_type
+
+    def _stands_for(self) -> Sequence[Any]:
+        """The nodes of which one's payload will be its own."""
+        return ()
 
     def _made_by(self) -> Any:
         """What to pickle in place of the class."""

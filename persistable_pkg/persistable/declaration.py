@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persistable.fileio.base import FileIO
 from persistable.key import check_payload_name
+from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
+
+if TYPE_CHECKING:
+    from persistable.params.checks import Check
 
 
 class Declaration:
     """The facts of one class.
 
-    payload_type, params_type: the arguments of ``Persistable[...]``; None where not given.
+    payload_type, params_type: the arguments of ``Persistable[...]``; None where not given. params_arguments: those of a generic
+        params class.
     roles: role name to whether a node must be given. required: the names of those where it must. many: those that hold several nodes.
+    annotated: all names that the class annotates; what an annotation means that only a type checker can read is decided by the value given.
     """
 
-    __slots__ = ("_accepts", "_cls", "many", "name", "params_type", "payload_type", "required", "roles")
+    __slots__ = (
+        "_accepts", "_checks", "_cls", "annotated", "many", "name", "params_arguments", "params_type", "payload_type", "required", "roles",
+    )  # fmt: skip
 
     def __init__(self, cls: type, root: type) -> None:
         self._cls = cls
-        self.payload_type, self.params_type = _type_arguments(cls, root)
+        self.payload_type, declared = _type_arguments(cls, root)
+        self.params_type, self.params_arguments = _params_class(declared)
         self.roles = dict(_roles(cls, root))
+        self.annotated = frozenset(name for base in _below(cls, root) for name in own_annotations(base))
         self.required = tuple(role for role, must in self.roles.items() if must)
         self.many = frozenset(role for role in self.required if is_collection(_annotation(cls, role)))
         named = getattr(cls, "payload_name", None)
         self.name = check_payload_name(named if isinstance(named, str) else snake_case(cls.__name__))
         self._accepts: dict[str, frozenset[str] | None] = {}
+        self._checks: dict[str, Any] = {}
+
+    def check_of(self, role: str) -> Check:
+        """What tells whether a node, or a collection of some, is fit for `role`."""
+        found: Check | None = self._checks.get(role)
+        if found is None:
+            from persistable.params.checks import check_of
+
+            home = home_of(self._cls, role)
+            found = self._checks[role] = check_of(own_annotations(home).get(role, Any), names_for(home))
+        return found
+
+    def __getstate__(self) -> Any:
+        return None, {name: {} if name in ("_accepts", "_checks") else getattr(self, name) for name in self.__slots__}
 
     def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
         """Those of the keyword arguments `given` that the signature of `hook` takes."""
@@ -49,9 +72,7 @@ def snake_case(name: str) -> str:
 
 def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords `function` takes; None for any."""
-    import inspect
-
-    parameters = inspect.signature(function).parameters.values()
+    parameters = signature_of(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return frozenset(
@@ -66,49 +87,77 @@ def _type_arguments(cls: type, root: type) -> tuple[Any, Any]:
     return _concrete(payload), _concrete(params)
 
 
+def _params_class(declared: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The class of params that a declared type means, and its type arguments: without ``| None``, `Annotated` and their like."""
+    from persistable.params.checks import Scope, bare
+
+    kind = bare(declared, Scope({}, {})) if declared is not None and not isinstance(declared, str) else declared
+    if kind is Any:
+        return declared, ()
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        others = [each for each in arguments if each is not type(None)]
+        return _params_class(others[0]) if len(others) == 1 else (declared, ())
+    origin = typing.get_origin(kind)
+    return (origin, arguments) if isinstance(origin, type) and origin not in (list, dict, tuple, set) else (kind, ())
+
+
 def _arguments_of(cls: type, root: type) -> tuple[Any, ...] | None:
     for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
         origin = typing.get_origin(base) or base
         if origin is root:
-            return typing.get_args(base) or None
+            return tuple([_resolved(argument, cls) for argument in typing.get_args(base)]) or None
         if isinstance(origin, type) and issubclass(origin, root):
             inner = _arguments_of(origin, root)
             if inner is None:
                 continue
-            given: dict[Any, Any] = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(base), strict=False))
-            return tuple([given.get(argument, argument) if isinstance(argument, typing.TypeVar) else argument for argument in inner])
+            arguments = [_resolved(argument, cls) for argument in typing.get_args(base)]
+            given: dict[Any, Any] = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+            return tuple([_substituted(argument, given) for argument in inner])
     return None
+
+
+def _resolved(argument: Any, cls: type) -> Any:
+    """`argument`, evaluated among the names of `cls` where it was written as text; the text where that cannot be."""
+    text = argument.__forward_arg__ if isinstance(argument, typing.ForwardRef) else argument
+    if not isinstance(text, str):
+        return argument
+    try:
+        return eval(text, names_for(cls))
+    except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+        return text
+
+
+def _substituted(argument: Any, given: dict[Any, Any]) -> Any:
+    if isinstance(argument, typing.TypeVar):
+        return given.get(argument, argument)
+    free = getattr(argument, "__parameters__", ())
+    return argument[tuple([given.get(each, each) for each in free])] if free and not isinstance(argument, type) else argument
 
 
 def _concrete(argument: Any) -> Any:
     if isinstance(argument, typing.TypeVar):
         return argument.__bound__ if isinstance(argument.__bound__, type) else None
-    if isinstance(argument, typing.ForwardRef):
-        return argument.__forward_arg__
     return argument
 
 
+def _below(cls: type, root: type) -> list[type]:
+    """`cls` and its bases that are nodes, most general first, without `root`."""
+    return [base for base in reversed(cls.__mro__) if issubclass(base, root) and base is not root]
+
+
 def _roles(cls: type, root: type) -> Iterator[tuple[str, bool]]:
-    for base in reversed(cls.__mro__):
-        if not issubclass(base, root) or base is root:
-            continue
-        names = {**_namespace(base), **vars(base)}
-        for name, annotation in base.__annotations__.items():
+    for base in _below(cls, root):
+        names = names_for(base)
+        for name, annotation in own_annotations(base).items():
             kind = _role_kind(annotation, names, root)
             if kind is not None:
                 yield name, kind and not hasattr(cls, name)
 
 
-def _namespace(cls: type) -> dict[str, Any]:
-    """The names that annotations of `cls` may use."""
-    if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
-        return next((member.__globals__ for member in vars(cls).values() if isinstance(member, types.FunctionType)), dict[str, Any]())
-    return vars(sys.modules.get(cls.__module__, types))
-
-
 def _annotation(cls: type, name: str) -> Any:
     for base in cls.__mro__:
-        own = base.__dict__.get("__annotations__", {})  # noqa: RUF063 - the class's own, not evaluated
+        own = own_annotations(base)
         if name in own:
             return own[name]
     return None
@@ -127,9 +176,10 @@ def is_collection(annotation: Any) -> bool:
 
 def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | None:
     """True for an annotation that demands a node, False for one that allows it, None for any other."""
-    if isinstance(annotation, str):
+    if isinstance(annotation, str | typing.ForwardRef):
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
         try:
-            annotation = eval(annotation, names)
+            annotation = eval(text, names)
         except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
             return None  # a name that only a type checker knows: the value passed decides
     if isinstance(annotation, type) and issubclass(annotation, root):

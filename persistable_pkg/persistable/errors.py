@@ -3,12 +3,14 @@
     PersistableError
     ├── ParamsError                    params that cannot become an identity
     │   ├── UntrackableParam           a value has no canonical encoding (also a TypeError)
+    │   ├── MistypedParam              a value is not of the type declared for it (also a TypeError)
     │   ├── UnknownParam               a keyword is neither a field, a role nor an option (also a TypeError)
     │   ├── MissingParam               a required param is not given (also a TypeError)
     │   └── ParamsMutated              params changed after the node was made (also a RuntimeError)
     ├── LineageError                   upstream nodes that do not fit
     │   ├── MissingUpstream            a declared role was given no node (also a TypeError)
     │   │   └── InputMissing           a node that was left open is used before its inputs are filled (also an AttributeError)
+    │   ├── WrongUpstream              a role was given another node than it takes (also a TypeError)
     │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
@@ -98,6 +100,16 @@ class UntrackableParam(ParamsError, TypeError):
     path: str
 
 
+class MistypedParam(ParamsError, TypeError):
+    """A value is not of the declared type, nor one that is the same in another form. ``path`` is its place, such as
+    ``TrainParams.optimizer.betas[1]``, ``found`` the type it has, ``wanted`` what is declared.
+    """
+
+    path: str
+    found: str
+    wanted: str
+
+
 class UnknownParam(ParamsError, TypeError):
     """A keyword is neither a field of the params, a role nor an option. ``accepted`` lists what is."""
 
@@ -125,6 +137,14 @@ class MissingUpstream(LineageError, TypeError):
     """A declared role was given no node. ``roles`` lists the empty ones."""
 
     roles: list[str]
+
+
+class WrongUpstream(LineageError, TypeError):
+    """A role was given another node than it takes. ``role`` is its name, ``found`` what was given, ``wanted`` what is declared."""
+
+    role: str
+    found: str
+    wanted: str
 
 
 class RoleClash(LineageError, ValueError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator
+from functools import cached_property
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from persistable.captured import Named, Unnamed, captured, definition
 from persistable.code import CodeOf, code_of
@@ -17,8 +18,11 @@ from persistable.declaration import Declaration, is_collection
 from persistable.errors import ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.key import check_payload_name
 from persistable.lineage import spread
+from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import nearest
-from persistable.params.fields import Markers, markers_of, text_markers
+from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
+from persistable.params.declared import converted
+from persistable.params.fields import NO_PIN, Markers, markers_of, text_markers
 from persistable.params.watching import snapshot, unchanged
 from persistable.returned import return_type
 from persistable.stores.base import enclosing_store
@@ -53,11 +57,22 @@ class Step(Generic[P, R]):
         self._options = options
         self.payload_name = check_payload_name(options.get("name") or function.__name__)
         self._made: _Maker | None = None
+        self.known: Known | None = None
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        given: Any
+        for given in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(given, Persistable):
+                self._refuse_node(given)
         return self.__wrapped__(*args, **kwargs)
+
+    def _refuse_node(self, node: Any) -> NoReturn:
+        raise TypeError(
+            f"{self.payload_name}(...) computes at once and was given the node {node.payload_name}; call {self.payload_name}.step(...) to "
+            "describe it, or give the node's payload"
+        )
 
     @overload  # a function without a return annotation, of which nothing is known
     def step(self: Step[P, NoReturn], *args: Any, **kwargs: Any) -> StepNode[Any]: ...
@@ -102,7 +117,7 @@ class Step(Generic[P, R]):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self.__wrapped__)
+        return signature_of(self.__wrapped__)
 
     def __repr__(self) -> str:
         return f"<step {self.__module__}.{self.__qualname__}>"
@@ -111,7 +126,7 @@ class Step(Generic[P, R]):
         if importable(self):
             name: str = self.__qualname__
             return name  # by reference, as functions are
-        return _step_again, (self.__wrapped__, self._options)
+        return _step_again, (self.__wrapped__, self._options, self.known or self.maker.known())
 
 
 def importable(thing: Any) -> bool:
@@ -127,13 +142,26 @@ def importable(thing: Any) -> bool:
     return found is thing
 
 
-def _step_again(function: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any]:
-    return Step(function, **options)
+class Known(NamedTuple):
+    """What the annotations of a function mean; where it is copied to another process, the names in them are not there.
+
+    markers: by parameter, where there are any. result: the declared type of what it returns, None where it is not known.
+    """
+
+    markers: dict[str, Markers]
+    result: Any
+
+
+def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Known) -> Step[..., Any]:
+    step = Step(function, **options)
+    step.known = known
+    return step
 
 
 class StepNode(Persistable[R, Any]):
     """A node made by `Step.step`. Its `params` are the arguments that are no nodes."""
 
+    _by_payload = True
     _step: ClassVar[Step[..., Any]]
     _arguments: dict[str, Any]
 
@@ -169,13 +197,17 @@ class StepNode(Persistable[R, Any]):
         return self._step.__wrapped__
 
     def _declared_payloads(self) -> list[Any]:
-        return [return_type(self._step.__wrapped__)]
+        known = self._step.known
+        return [return_type(self._step.__wrapped__) if known is None else known.result]
 
     def _check_params(self) -> None:
         super()._check_params()
         before = self.params.__dict__.get(_CAPTURED) if self.params is not None else None
         if before is not None:
             self._step.maker.check_captured(before, self.key)
+
+    def _payload_type(self) -> Any:
+        return self._step.maker.result
 
     def _own_code(self) -> CodeOf:
         return code_of(self._step.__wrapped__, given=self._given_things())
@@ -233,25 +265,83 @@ class _Maker:
         self.function = step.__wrapped__
         self.name = step.payload_name
         self.merge: Callable[[list[Any]], Any] | None = options.get("merge")
-        self.parameters = inspect.signature(self.function).parameters
+        self.parameters = signature_of(self.function).parameters
         self.ordinary = [each.name for each in self.parameters.values() if each.kind not in (_STARRED, _DOUBLE)]
         self._starred = next((each.name for each in self.parameters.values() if each.kind is _STARRED), None)
         self._double = next((each.name for each in self.parameters.values() if each.kind is _DOUBLE), None)
         self._defaults = {name: each.default for name, each in self.parameters.items() if each.default is not _EMPTY}
         self._by_position = [each.name for each in self.parameters.values() if each.kind in (_POSITIONAL, _EITHER)]
         self._all_by_keyword = all(each.kind in (_EITHER, _KEYWORD) for each in self.parameters.values())
-        self.untracked = frozenset(name for name, each in self.parameters.items() if self._markers(each).untracked)
+        self.markers = step.known.markers if step.known is not None else self._all_markers()
+        self.untracked = frozenset(name for name, markers in self.markers.items() if markers.untracked)
+        self._names: dict[str, Any] | None = None
+        self.checks = self._all_checks() if step.known is None else {}
+        """By parameter, where there is anything to check; arguments that come from another process were checked there."""
         self._params_classes: dict[frozenset[str], type] = {}
         self.node_class = _node_class(step, options)
         self._function = cast("FunctionType", self.function)
         self._definition = definition(self._function) if options.get("name") is None else ""
         self._carries = bool(self._function.__closure__ or self.merge is not None or self._definition)
 
-    def _markers(self, parameter: inspect.Parameter) -> Markers:
-        annotation, place = parameter.annotation, f"{self.name}.{parameter.name}"
-        if isinstance(annotation, str):
-            return text_markers(annotation, self.function.__globals__, place)
-        return markers_of(annotation, place) if annotation is not _EMPTY else Markers()
+    def known(self) -> Known:
+        """What another process has to know of the annotations."""
+        result = self.result
+        return Known(self.markers, None if type(result) is str else result)
+
+    @cached_property
+    def result(self) -> Any:
+        """The type that the function declares to return; None where none is known."""
+        if self.step.known is not None:
+            return self.step.known.result
+        annotation = self.function.__annotations__.get("return")
+        if annotation is None or inspect.isgeneratorfunction(self.function):
+            return None
+        return bare(annotation, Scope(names_of(self.function), {}))
+
+    def _all_markers(self) -> dict[str, Markers]:
+        names: dict[str, Any] | None = None
+        found: dict[str, Markers] = {}
+        for name, parameter in self.parameters.items():
+            annotation, place = parameter.annotation, f"{self.name}.{name}"
+            if annotation is _EMPTY:
+                continue
+            if isinstance(annotation, str):
+                names = names_of(self.function) if names is None else names
+                markers = text_markers(annotation, names, place)
+            else:
+                markers = markers_of(annotation, place)
+            if markers.untracked or markers.former is not None or markers.pin is not NO_PIN:
+                found[name] = markers
+        return found
+
+    def _all_checks(self) -> dict[str, Check]:
+        names = names_of(self.function)
+        found: dict[str, Check] = {}
+        for name, parameter in self.parameters.items():
+            check = check_of(parameter.annotation, names) if parameter.annotation is not _EMPTY else ANYTHING
+            if parameter.default is None:  # ``x: int = None`` means ``int | None``, as it long did
+                check = check._replace(exact=check.exact | {type(None)})
+            found[name] = check
+        return found
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        """Put for each argument the value of its declared type that it is. Raises MistypedParam."""
+        for name, check in self.checks.items():
+            value = arguments.get(name, _EMPTY)
+            if type(value) in check.exact or value is _EMPTY or isinstance(value, Persistable):
+                continue
+            place = f"{self.name}.{name}"
+            if name == self._starred:
+                arguments[name] = tuple([converted(check, each, f"{place}[{number}]") for number, each in enumerate(value)])
+            elif name == self._double:
+                arguments[name] = {key: converted(check, each, f"{self.name}.{key}") for key, each in value.items()}
+            else:
+                arguments[name] = converted(check, value, place)
+
+    def check_for(self, name: str) -> Check | None:
+        """The check of the argument `name`; None where there is none."""
+        found = self.checks.get(name)
+        return found if found is not None and name not in (self._starred, self._double) else None
 
     # arguments
 
@@ -327,8 +417,9 @@ class _Maker:
                     arguments[name] = () if name == self._starred else {}
             else:
                 missing.append(name)
+        self._check(arguments)
         if missing:
-            return self._open(given, missing, store)
+            return self._open({name: arguments[name] for name in given}, missing, store)
         node: Any = object.__new__(self.node_class)
         node.__dict__.update(_BLANK, payload_name=self.name, _arguments=arguments)
         node._store = store if store is not None else enclosing_store()
@@ -429,10 +520,8 @@ class _Maker:
         return made
 
     def _annotation(self, name: str) -> Any:
-        parameter = self.parameters.get(name)
-        if parameter is None or parameter.annotation is _EMPTY:
-            return Any
-        return parameter.annotation
+        markers = self.markers.get(name)
+        return Any if markers is None else Annotated[Any, markers]
 
     def call(self, arguments: dict[str, Any]) -> Any:
         """The function's result; `arguments` by parameter name."""
@@ -478,7 +567,7 @@ def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[
     made: Any = type(step.__name__, (StepNode,), members)
     made._declared = declaration = Declaration(made, Persistable)
     if made.io == "auto":
-        declaration.payload_type = _return_type(step.__wrapped__)
+        declaration.payload_type = step.known.result if step.known is not None else _return_type(step.__wrapped__)
     return cast("type[StepNode[Any]]", made)
 
 
@@ -486,7 +575,7 @@ def _return_type(function: Callable[..., Any]) -> Any:
     import typing
 
     try:
-        return typing.get_type_hints(function).get("return")
+        return typing.get_type_hints(function, localns=names_of(function)).get("return")
     except Exception as error:
         raise ParamsError(
             f'{function.__qualname__} has io="auto", which goes by its return annotation, but that cannot be resolved ({error}); '

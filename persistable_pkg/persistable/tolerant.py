@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ class _Optional(Persistable[Any, _OptionalParams]):
     _persisted = False
     _needs = "optional"
 
+    def _stands_for(self) -> Sequence[Any]:
+        return [self.node]
+
     def _generate_payload(self, **_: Any) -> Any:
         try:
             return self.node.payload
@@ -36,6 +40,9 @@ class _AnyOf(Persistable[Any, None]):
     payload_name = "any_of"
     _persisted = False
     _needs = "any"
+
+    def _stands_for(self) -> Sequence[Any]:
+        return self.nodes
 
     def _generate_payload(self, **_: Any) -> Any:
         for node in self.nodes:

@@ -82,6 +82,7 @@ class Command(Persistable[PayloadT, CommandParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
     params: CommandParams
 
     @overload

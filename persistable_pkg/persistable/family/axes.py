@@ -62,7 +62,13 @@ class Axis:
             return self.labels.index(label)
         if self._places is None:
             self._places = {known: place for place, known in enumerate(self.labels)}
-        return self._places[frozen(label)]
+        key = frozen(label)
+        place = self._places.get(key)
+        if place is None and sought(key) != key:  # a NaN is found by none but itself
+            place = next((place for place, known in enumerate(self.labels) if sought(known) == sought(key)), None)
+        if place is None:
+            raise KeyError(key)
+        return place
 
     def _unknown(self, label: Any) -> UnknownMember:
         near = self.nearest(label)
@@ -160,6 +166,17 @@ def frozen(value: Any) -> Any:
     if kind is dict:
         return tuple([(name, frozen(value[name])) for name in sorted(value, key=str)])
     return frozenset(cast("Iterable[Any]", value)) if kind is set else value
+
+
+def sought(label: Any) -> Any:
+    """A label as it is compared: a NaN, which equals nothing, as one thing that equals itself."""
+    kind: Any = label.__class__
+    if kind is tuple:
+        return tuple(map(sought, label))
+    return _NAN if isinstance(label, float) and label != label else label
+
+
+_NAN = object()
 
 
 def _labels(name: str, columns: list[Sequence[Any]]) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from persistable.errors import UnknownParam
-from persistable.family.axes import Axis, frozen, values_of
+from persistable.family.axes import Axis, frozen, sought, values_of
 
 if TYPE_CHECKING:
     from persistable.family.recipe import Recipe
@@ -148,8 +148,8 @@ def _matching(axis: Axis, name: str, wanted: Any, among: Places) -> Places:
     if isinstance(wanted, slice):
         return [place for place in allowed if _between(values[place], wanted)]
     several = values_of(wanted)
-    known = [frozen(each) for each in (several if several is not None else [wanted])]
-    found = [place for place in allowed if frozen(values[place]) in known]
+    known = [sought(frozen(each)) for each in (several if several is not None else [wanted])]
+    found = [place for place in allowed if sought(frozen(values[place])) in known]
     if not found:
         column = Axis({name: list({frozen(value): None for value in values})})
         for each in known:

@@ -11,13 +11,15 @@ from persistable.errors import MissingParam
 from persistable.family.axes import Axis, values_of
 from persistable.family.layout import Layout, layout_of
 from persistable.lineage import nodes_in
-from persistable.params.building import build
+from persistable.params.annotations import signature_of
+from persistable.params.declared import column, field_check, made
 from persistable.steps import Step
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
     from persistable.family.following import Root
     from persistable.family.members import Family
+    from persistable.params.checks import Check
     from persistable.stores.base import Store
 
 OPTIONS = (
@@ -148,6 +150,8 @@ class Blueprint:
         fixed = {slot: None if slot in self._lists or slot in self._families else value for slot, value in self._arguments.items()}
         firsts = {name: values[0] for name, values in (*self._joined.items(), *self._lists.items()) if values}
         _check(maker, len(args), {**fixed, **firsts})
+        self._joined = {name: self._checked(name, values) for name, values in self._joined.items()}
+        self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
         _open(maker, fixed)
         self._positional = [fixed.pop(place) for place in range(len(args))]
         self._named = cast("dict[str, Any]", fixed)
@@ -184,6 +188,12 @@ class Blueprint:
     def layout(self) -> Layout:
         """All that the recipe makes."""
         return layout_of(self.recipe())
+
+    def _checked(self, slot: Slot, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of an axis as the argument declares them, looked at once and not for each member. Raises MistypedParam."""
+        name = _name(self._maker, slot)
+        check, place = _check_of(self._maker, name)
+        return cast("Sequence[Any]", column(check, values, f"{place}.{name}")) if check is not None else values
 
     def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
         return None if _name(self._maker, slot) == "tracked_persistable_dependencies" else values_of(value)
@@ -266,7 +276,19 @@ def _name(maker: Any, slot: Slot) -> str:
         return slot
     if isinstance(maker, Step):
         return maker.maker.name_at(slot)
+    if isinstance(maker, type) and _own_init(maker):
+        return _parameter(maker, slot)
     return OPTIONS[slot] if slot < 3 else str(slot)
+
+
+def _parameter(maker: Any, slot: int) -> str:
+    """What an ``__init__`` of the user's own calls its argument at this place; the place where it has no name."""
+    parameters = list(signature_of(maker.__init__).parameters.values())[1:]
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    if slot < len(named):
+        return named[slot].name
+    starred = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
+    return f"{starred}.{slot - len(named)}" if starred else str(slot)
 
 
 def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
@@ -277,17 +299,30 @@ def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
         )
         return
     declaration = declaration_of(maker)
-    kind = declaration.params_type
+    kind: Any = declaration.params_type
     if _own_init(maker) or not isinstance(kind, type) or kind is type(None) or positional > 1 or "params" in arguments:
         return
     fields = {name: value for name, value in arguments.items() if isinstance(name, str) and name not in OPTIONS and value is not None}
     fields = {name: value for name, value in fields.items() if name not in declaration.roles and not _holds_nodes(value)}
     try:
-        build(kind, fields, maker.__name__)
+        made(kind, fields, maker.__name__, declaration.params_arguments)
     except MissingParam as error:
         absent = [name for name in error.names if name not in arguments]
         if absent:
             raise
+
+
+def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
+    """The check of an argument of each member, and how errors call what it belongs to; None where only the node can tell."""
+    if maker.__class__ is Step:
+        return maker.maker.check_for(name), maker.maker.name
+    if not isinstance(maker, type) or _own_init(maker) or name in OPTIONS:
+        return None, ""
+    declaration = declaration_of(maker)
+    kind = declaration.params_type
+    if name in declaration.roles or not isinstance(kind, type):
+        return None, ""
+    return field_check(kind, name, declaration.params_arguments), kind.__name__
 
 
 def _own_init(maker: Any) -> bool:
@@ -310,4 +345,9 @@ def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
 
 def names_store(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether the call says itself where its nodes are kept."""
-    return not isinstance(maker, Step) and (bool(args) or "data_dir" in kwargs or "persist_data_dir" in kwargs)
+    if isinstance(maker, Step):
+        return False
+    return (bool(args) and _name(maker, 0) in _STORES) or not _STORES.isdisjoint(kwargs)
+
+
+_STORES = frozenset({"data_dir", "persist_data_dir"})

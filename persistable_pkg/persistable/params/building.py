@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from persistable.errors import MissingParam, ParamsError, UnknownParam
 from persistable.params import canonical
-from persistable.params.fields import NO_PIN, Spec, spec_of
+from persistable.params.annotations import signature_of
+from persistable.params.fields import NO_PIN, Field, Spec, spec_of
 from persistable.params.forms import Refused
 from persistable.params.references import dereference
 
@@ -20,19 +21,72 @@ if TYPE_CHECKING:
 def build(params_class: type, kwargs: Mapping[str, Any], place: str = "") -> Any:
     """A `params_class` made from keywords.
 
-    Raises UnknownParam for a name it does not take, listing those it does, and MissingParam for required ones that are
-    not given. `place` is how errors name the class. What the class itself raises (a validator) passes through.
+    A value may come under the name of its field and under any of its aliases. Raises UnknownParam for a name it does not take, listing
+    those it does, and MissingParam for required ones that are not given. `place` is how errors name the class. What the class itself
+    raises (a validator) passes through.
     """
     spec = _spec(params_class)
     where = place or params_class.__qualname__
-    accepted = accepts(params_class)
-    for name in kwargs:
-        if name not in accepted and not spec.extras:
-            raise UnknownParam(_unknown(name, accepted, spec, where), name=name, accepted=accepted)
-    missing = [field.alias for field in spec.fields if field.required and field.alias not in kwargs and field.attr not in kwargs]
+    given, others = _by_field(spec, kwargs, params_class, where)
+    missing = [field.alias for field in spec.fields if field.required and field.attr not in given and not _reached(field, others)]
     if missing:
-        raise MissingParam(f"{where} needs {', '.join(map(str, missing))}; it takes {', '.join(accepted)}", names=missing)
-    return params_class(**kwargs)
+        raise MissingParam(f"{where} needs {', '.join(map(str, missing))}; it takes {', '.join(accepts(params_class))}", names=missing)
+    return _constructed(params_class, spec, given, others)
+
+
+def _by_field(spec: Spec, kwargs: Mapping[str, Any], cls: type, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values by field, under whichever of its names they came, and those that no field takes by itself."""
+    by_name = {name: field for field in spec.fields for name in reversed(field.names)}
+    by_name.update({field.alias: field for field in spec.fields if field.alias is not None})
+    roots = {field.path[0] for field in spec.fields if field.path}
+    given: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        field = by_name.get(name)
+        if field is not None:
+            if field.attr in given:
+                raise UnknownParam(f"{where} was given {field.attr} twice, under two of its names", name=name, accepted=accepts(cls))
+            given[field.attr] = value
+        elif name in spec.also_accepts or name in roots or spec.extras:
+            others[name] = value
+        else:
+            accepted = accepts(cls)
+            raise UnknownParam(_unknown(name, accepted, spec, where), name=name, accepted=accepted)
+    return given, others
+
+
+def _reached(field: Field, others: Mapping[str, Any]) -> bool:
+    return bool(field.path) and field.path[0] in others
+
+
+def _constructed(params_class: type, spec: Spec, given: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
+    """The object of these values, which are by field."""
+    keywords = dict(others)
+    keywords.update({field.alias: given[field.attr] for field in spec.fields if field.alias is not None and field.attr in given})
+    far = [field for field in spec.fields if field.path and field.attr in given]
+    if not far:
+        return params_class(**keywords)
+    cls: Any = params_class
+    if cls.__init__.__module__.startswith("pydantic") and "by_name" in signature_of(cls.model_validate).parameters:
+        return cls.model_validate(keywords, by_name=True, by_alias=True)
+    for field in far:  # where there is no taking it by name, it is put where it is looked for
+        del keywords[field.attr]
+        _put(keywords, field.path, given[field.attr])
+    return params_class(**keywords)
+
+
+def _put(data: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
+    """Put `value` where pydantic's AliasPath looks for it."""
+    here: Any = data
+    for step, after in zip(path, (*path[1:], None), strict=True):
+        if isinstance(step, int):
+            here.extend([None] * (step + 1 - len(here)))
+        last = after is None
+        held = value if last else (here[step] if isinstance(step, int) else here.get(step))
+        if not last:
+            held = dict(held or {}) if isinstance(after, str) else list(held or [])
+        here[step] = held
+        here = held
 
 
 def accepts(params_class: type) -> list[str]:
@@ -76,12 +130,14 @@ def replaced(params: Any, changes: Mapping[str, Any], place: str = "") -> Any:
     if cls is dict:
         return {**params, **changes}
     spec = _spec(cls)
-    values = {field.alias: getattr(params, field.attr) for field in spec.fields if field.alias is not None}
-    if spec.extras:
-        values.update(params.__pydantic_extra__ or {})
-    by_attr = {field.attr: field.alias for field in spec.fields if field.alias is not None and field.attr in spec.also_accepts}
-    values.update({by_attr.get(name, name): value for name, value in changes.items()})
-    return build(cls, values, place)
+    changed, others = _by_field(spec, changes, cls, place or cls.__qualname__)
+    values = {
+        field.attr: getattr(params, field.attr)
+        for field in spec.fields
+        if field.alias is not None and hasattr(params, field.attr) and not _reached(field, others)
+    }
+    extras = (params.__pydantic_extra__ or {}) if spec.extras else {}
+    return _constructed(cls, spec, {**values, **changed}, {**extras, **others})
 
 
 def restore(params_class: type, fields: Mapping[str, Any], untracked: Mapping[str, Any] | None = None) -> Any:
@@ -113,9 +169,8 @@ def restore(params_class: type, fields: Mapping[str, Any], untracked: Mapping[st
 
 
 def _made(params_class: type, spec: Spec, wanted: dict[str, Any], extras: dict[str, Any]) -> Any:
-    alias = {field.attr: field.alias for field in spec.fields if field.alias is not None}
     try:
-        return params_class(**{alias[attr]: value for attr, value in wanted.items() if attr in alias}, **extras)
+        return _constructed(params_class, spec, wanted, extras)
     except TypeError as error:
         if spec.kind == "dataclass" and spec.also_accepts:
             return object.__new__(params_class)  # it wants arguments that it does not keep: only its fields are known

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from persistable.errors import ParamsError
+from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
 from persistable.params.forms import Refused
 from persistable.registry import ClassTable
 
@@ -83,6 +84,9 @@ class _NoPin:
     def __repr__(self) -> str:
         return "NO_PIN"
 
+    def __reduce__(self) -> str:
+        return "NO_PIN"
+
 
 NO_PIN: Any = _NoPin()
 """Stands for "no omit_when"; any value may be pinned, None too."""
@@ -105,12 +109,23 @@ class Markers:
 class Field:
     """One field of a params class.
 
-    `attr` is its name in the class, `name` in identity and trees, `alias` in the constructor (None if that does not take it).
+    `attr` is its name in the class, `name` in identity and trees, `alias` in the constructor (None if that does not take it). `names` are
+    all under which its value may be given, `path` where pydantic looks for it in what it is given, if under no name.
     """
 
-    __slots__ = ("alias", "attr", "markers", "name", "required")
+    __slots__ = ("alias", "attr", "markers", "name", "names", "path", "required")
 
-    def __init__(self, attr: str, markers: Markers, alias: str | None, required: bool) -> None:
+    def __init__(
+        self,
+        attr: str,
+        markers: Markers,
+        alias: str | None,
+        required: bool,
+        names: tuple[str, ...] = (),
+        path: tuple[str | int, ...] = (),
+    ) -> None:
+        self.names = names or ((alias,) if alias is not None else ())
+        self.path = path
         self.attr = attr
         self.name = markers.former or attr
         self.markers = markers
@@ -119,13 +134,25 @@ class Field:
 
 
 class Spec:
-    """A params class: its name, its fields in order, and what its constructor takes beside them."""
+    """A params class: its name, its fields in order, and what its constructor takes beside them.
 
-    __slots__ = ("also_accepts", "extras", "fields", "frozen", "kind", "name")
+    hidden: where it takes something that is kept in no field, the names its instances may hold all the same, and what it is that is taken.
+    """
+
+    __slots__ = ("also_accepts", "extras", "fields", "frozen", "hidden", "kind", "name")
 
     def __init__(
-        self, kind: str, name: str, fields: list[Field], frozen: bool, extras: bool = False, also_accepts: tuple[str, ...] = ()
+        self,
+        kind: str,
+        name: str,
+        fields: list[Field],
+        frozen: bool,
+        extras: bool = False,
+        also_accepts: tuple[str, ...] = (),
+        taken: tuple[str, ...] = (),
+        cached: tuple[str, ...] = (),
     ) -> None:
+        self.hidden = (frozenset([*cached, *(field.attr for field in fields)]), ", ".join(taken)) if taken else None
         self.kind = kind
         self.name = name
         self.fields = fields
@@ -195,11 +222,7 @@ def _undecorated_bases(cls: type, attribute: str) -> Iterator[type]:
 
 
 def _own_fields(cls: type) -> list[str]:
-    return [
-        name
-        for name, raw in cls.__dict__.get("__annotations__", {}).items()  # noqa: RUF063 - the class's own, not evaluated
-        if "ClassVar" not in str(raw)
-    ]
+    return [name for name, raw in own_annotations(cls).items() if "ClassVar" not in str(raw)]
 
 
 def _check(cls: type, spec: Spec) -> None:
@@ -232,29 +255,81 @@ def _dataclass(cls: type) -> Spec:
     everything = getattr(cls, "__dataclass_fields__", {})
     init_vars = tuple(f.name for f in everything.values() if f._field_type.name == "_FIELD_INITVAR")
     parameters = getattr(cls, "__dataclass_params__", None)
-    return Spec("dataclass", cls.__name__, fields, bool(getattr(parameters, "frozen", False)), also_accepts=init_vars)
+    taken = init_vars or _taken(cls, fields)
+    return Spec(
+        "dataclass",
+        cls.__name__,
+        fields,
+        bool(getattr(parameters, "frozen", False)),
+        also_accepts=init_vars,
+        taken=taken,
+        cached=_cached(cls) if taken else (),
+    )
 
 
 def _attrs(cls: Any) -> Spec:
     nothing = sys.modules["attr"].NOTHING
     fields = [
-        Field(a.name, _markers(cls, a.name, a.type), a.alias if a.init else None, a.init and a.default is nothing)
+        Field(
+            a.name,
+            _markers(cls, a.name, a.type),
+            a.alias if a.init else None,
+            a.init and a.default is nothing,
+            names=(a.alias, a.name) if a.init else (),
+        )
         for a in cls.__attrs_attrs__
     ]
     frozen = getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
-    return Spec("attrs", cls.__name__, fields, frozen)
+    taken = _taken(cls, fields)
+    return Spec("attrs", cls.__name__, fields, frozen, taken=taken, cached=_cached(cls) if taken else ())
+
+
+def _taken(cls: Any, fields: list[Field]) -> tuple[str, ...]:
+    """What an ``__init__`` or ``__attrs_pre_init__`` of the user's own takes beside the fields."""
+    code = getattr(cls.__init__, "__code__", None)
+    if code is None or code.co_filename == "<string>" or "attrs generated" in code.co_filename or "__pydantic_validator__" in cls.__dict__:
+        return ()  # nobody wrote it
+    kept = {name for field in fields for name in (field.attr, *field.names)}
+    return tuple(name for name in list(signature_of(cls.__init__).parameters)[1:] if name not in kept)
+
+
+def _cached(cls: Any) -> tuple[str, ...]:
+    """The names under which a `functools.cached_property` keeps what it made."""
+    return tuple(name for base in cls.__mro__ for name, held in base.__dict__.items() if type(held).__name__ == "cached_property")
 
 
 def _pydantic(cls: Any) -> Spec:
+    config = cls.model_config
+    by_alias = config.get("validate_by_alias") is not False
+    by_name = bool(config.get("populate_by_name") or config.get("validate_by_name") or not by_alias)
     fields = []
     for name, info in cls.model_fields.items():
         markers = _read(info.metadata, f"{cls.__qualname__}.{name}")
         _refuse_inner(info.annotation, f"{cls.__qualname__}.{name}")
-        alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias or name
-        fields.append(Field(name, markers, alias, info.is_required()))
-    by_name = tuple(f.attr for f in fields if f.alias != f.attr) if cls.model_config.get("populate_by_name") else ()
-    extras = cls.model_config.get("extra") == "allow"
-    return Spec("pydantic", cls.__name__, fields, bool(cls.model_config.get("frozen")), extras=extras, also_accepts=by_name)
+        fields.append(_pydantic_field(name, info, markers, by_alias, by_name))
+    own = not getattr(cls.__init__, "__module__", "").startswith("pydantic")
+    return Spec(
+        "pydantic",
+        cls.__name__,
+        fields,
+        bool(config.get("frozen")),
+        extras=config.get("extra") == "allow",
+        taken=(f"what {cls.__name__}.__init__ takes",) if own and getattr(cls, "__private_attributes__", None) else (),
+        cached=_cached(cls),
+    )
+
+
+def _pydantic_field(name: str, info: Any, markers: Markers, by_alias: bool, by_name: bool) -> Field:
+    """A field with every name its value may come under. `alias` is one that the constructor takes, `path` is set where it takes none."""
+    given = info.validation_alias if info.validation_alias is not None else info.alias
+    choices = getattr(given, "choices", [given] if given is not None else []) if by_alias else []
+    plain = [each for each in choices if isinstance(each, str)]
+    paths = [tuple(each.path) for each in choices if not isinstance(each, str)]
+    taken = [*plain, *([name] if by_name or not (plain or paths) else [])]
+    taken += [path[0] for path in paths if len(path) == 1]
+    names: dict[str, None] = dict.fromkeys([*taken, name, *([info.alias] if isinstance(info.alias, str) else [])])
+    alias = taken[0] if taken else name
+    return Field(name, markers, alias, info.is_required(), names=tuple(names), path=paths[0] if paths and not taken else ())
 
 
 # ------------------------------------------------------------------ annotations
@@ -290,6 +365,8 @@ def _typing(name: str) -> Any:
 def _read(metadata: Any, place: str) -> Markers:
     markers = Markers()
     for marker in metadata:
+        if isinstance(marker, Markers):  # read before
+            return marker
         if isinstance(marker, Untracked):
             markers.untracked = True
         elif isinstance(marker, OmitWhen):
@@ -320,14 +397,18 @@ def _markers(cls: type, attr: str, raw: Any) -> Markers:
         return markers_of(raw, place)
     if "[" not in raw and raw in ("int", "float", "str", "bool", "bytes"):
         return Markers()
-    return text_markers(raw, _names(cls, attr), place)
+    home = home_of(cls, attr)
+    sent: Markers | None = home.__dict__.get(_SENT, {}).get(attr)
+    if sent is not None:
+        return sent
+    markers = text_markers(raw, names_for(home), place)
+    if home.__module__ in ("__main__", "__mp_main__") and _might_mark(raw, names_for(home)):
+        # where a worker has a copy of this class, the names in its annotations are not there
+        setattr(home, _SENT, {**home.__dict__.get(_SENT, {}), attr: markers})
+    return markers
 
 
-def _names(cls: type, attr: str) -> dict[str, Any]:
-    """What a string annotation of `attr` may refer to: the module of the class that declares it, and that class's own names."""
-    home = next((base for base in cls.__mro__ if attr in base.__dict__.get("__annotations__", {})), cls)  # noqa: RUF063
-    module = sys.modules.get(home.__module__)
-    return {**(vars(module) if module else {}), **vars(home), home.__name__: home}
+_SENT = "__persistable_markers__"
 
 
 def text_markers(text: str, names: dict[str, Any], place: str = "") -> Markers:

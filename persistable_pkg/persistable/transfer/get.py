@@ -101,6 +101,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
     params: HttpGetParams
 
     @overload

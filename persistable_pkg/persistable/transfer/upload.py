@@ -50,6 +50,7 @@ class Upload(Persistable[str, UploadParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
     _persisted = False
     params: UploadParams
     source: Persistable[Any, Any]

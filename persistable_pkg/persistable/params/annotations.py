@@ -1,0 +1,91 @@
+"""Annotations as they were written: those of one class or function, evaluated as far as their names are known."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # importing `typing` would cost more than all of params
+if TYPE_CHECKING:
+    from inspect import Signature
+    from typing import Any
+
+_LAZY = sys.version_info >= (3, 14)
+"""Whether annotations are made when somebody asks for them, and may name what is not there yet."""
+
+
+def own_annotations(cls: type) -> dict[str, Any]:
+    """The annotations in the body of `cls` itself, none inherited. Names that are not known stand as forward references, or as text."""
+    own: Any = cls.__dict__.get("__annotations__")  # noqa: RUF063 - the class's own, not evaluated
+    if isinstance(own, dict):
+        return own
+    if not _LAZY:
+        return {}
+    from importlib import import_module
+
+    lib: Any = import_module("annotationlib")
+    try:
+        return dict(lib.get_annotations(cls, format=lib.Format.FORWARDREF))
+    except Exception:  # noqa: BLE001 - whatever evaluating somebody's annotations leads to
+        return dict(lib.get_annotations(cls, format=lib.Format.STRING))
+
+
+def signature_of(function: Any) -> Signature:
+    """The signature of a function; annotations whose names are not known do not stand in the way."""
+    import inspect
+
+    if not _LAZY:
+        return inspect.signature(function)
+    from importlib import import_module
+
+    signature: Any = inspect.signature
+    found: Signature = signature(function, annotation_format=import_module("annotationlib").Format.FORWARDREF)
+    return found
+
+
+def home_of(cls: type, attr: str) -> type:
+    """The class in whose body `attr` is annotated: `cls` or one of its bases."""
+    return next((base for base in cls.__mro__ if attr in own_annotations(base)), cls)
+
+
+def names_for(cls: type) -> dict[str, Any]:
+    """What a string annotation in the body of `cls` may refer to: its module, its own names and itself."""
+    module: Any = sys.modules.get(cls.__module__)
+    if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
+        return {**next((held.__globals__ for held in vars(cls).values() if hasattr(held, "__globals__")), {}), **vars(cls)}
+    around = cls.__dict__.get("_around")  # of a node class made inside a function
+    return {**(vars(module) if module else {}), **(around or {}), **vars(cls), cls.__name__: cls}
+
+
+def names_of(function: Any) -> dict[str, Any]:
+    """What a string annotation of a function may refer to: its module, what it captured, its type parameters."""
+    names = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    names.update({each.__name__: each for each in getattr(function, "__type_params__", ())})
+    return names
+
+
+class _Known(dict[str, "Any"]):
+    """Names for evaluating an annotation: one that is not known is `Any`, of which nothing is asked."""
+
+    def __missing__(self, name: str) -> Any:
+        import builtins
+        import typing
+
+        return getattr(builtins, name, typing.Any)
+
+
+def evaluated(text: str, names: dict[str, Any]) -> Any:
+    """What an annotation written as text says; `Any` for each name in it that is not known, or for all of it."""
+    import typing
+
+    try:
+        return eval(text, {}, _Known(names))
+    except Exception:  # noqa: BLE001 - whatever a name that cannot resolve leads to
+        return typing.Any

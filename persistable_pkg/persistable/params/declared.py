@@ -1,0 +1,141 @@
+"""Params made, or taken, as their class declares them: the way in for what users give."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from persistable.errors import PersistableError
+from persistable.params.building import build, replaced
+from persistable.params.checks import Check
+from persistable.params.holders import Rows, anything, checked, rows_of
+from persistable.params.mismatch import Mismatch
+
+
+def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
+    """A params object of `cls` (of ``cls[arguments]``) from keywords, each of its declared type or converted to it without a loss.
+
+    Raises MistypedParam, UnknownParam and MissingParam; what the class itself raises passes.
+    """
+    rows = rows_of(cls, arguments)
+    if rows is None:
+        return _called(cls, fields, place)
+    if not rows.hooked and rows.hidden is None:
+        value = _called(cls, fields, place)
+        for attr, exact, _ in rows.fields:
+            if type(getattr(value, attr, None)) not in exact:
+                return _own(value, rows)
+        return value
+    early, trouble = _early(cls, rows, fields)
+    try:
+        value = _called(cls, early, place)
+    except PersistableError:
+        raise
+    except Exception as error:
+        if trouble is not None:  # most likely what it stumbled over
+            raise trouble.error(cls.__name__) from error
+        raise
+    return _own(value, rows)
+
+
+def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments: tuple[Any, ...] = ()) -> Any:
+    """A copy of `params` with other values in some of its fields. Raises what `made` raises."""
+    cls = type(params)
+    rows = rows_of(cls, arguments)
+    if rows is None:
+        return whole(replaced(params, changes, place))
+    early, trouble = _early(cls, rows, changes)
+    try:
+        value = replaced(params, early, place)
+    except PersistableError:
+        raise
+    except Exception as error:
+        if trouble is not None:
+            raise trouble.error(cls.__name__) from error
+        raise
+    return _own(value, rows)
+
+
+def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
+    """`params` as somebody made them, or a copy where a value of theirs had to be converted. Raises MistypedParam."""
+    try:
+        rows = rows_of(type(params), arguments) if arguments else None
+        return checked(params, rows) if rows is not None else anything(params)
+    except Mismatch as mismatch:
+        raise mismatch.error(type(params).__name__) from None
+
+
+def converted(check: Check, value: Any, place: str) -> Any:
+    """`value`, checked. Raises MistypedParam, naming `place`."""
+    if type(value) in check.exact:
+        return value
+    try:
+        return check.convert(value)
+    except Mismatch as mismatch:
+        raise mismatch.error(place) from None
+
+
+def column(check: Check, values: Any, place: str) -> Any:
+    """The values of an axis, each checked: the same sequence where nothing had to be converted. Raises MistypedParam."""
+    exact, convert = check.exact, check.convert
+    if int in exact if isinstance(values, range) else {*map(type, values)} <= exact:
+        return values
+    try:
+        out = [value if type(value) in exact else convert(value) for value in values]
+    except Mismatch as mismatch:
+        raise mismatch.error(place) from None
+    return values if all(a is b for a, b in zip(values, out, strict=True)) else out
+
+
+def field_check(cls: Any, name: str, arguments: tuple[Any, ...] = ()) -> Check | None:
+    """The check of the field that takes the keyword `name`; None where nothing is to be checked by itself."""
+    rows = rows_of(cls, arguments)
+    if rows is None:
+        return None
+    attr = rows.keywords.get(name, name)
+    if attr in rows.converted:
+        return None  # by the class itself
+    found = next((row for row in rows.fields if row[0] == attr), None)
+    return Check(found[1], found[2], "") if found is not None else rows.entrances.get(name)
+
+
+def _called(cls: Any, fields: Mapping[str, Any], place: str) -> Any:
+    if "__dataclass_fields__" in cls.__dict__:
+        try:
+            return cls(**fields)  # names are checked by the call itself; what is wrong is said below
+        except TypeError:
+            pass
+    return build(cls, fields, place)
+
+
+def _own(value: Any, rows: Rows) -> Any:
+    try:
+        return checked(value, rows, own=True)
+    except Mismatch as mismatch:
+        raise mismatch.error(type(value).__name__) from None
+
+
+def _early(cls: Any, rows: Rows, fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mismatch | None]:
+    """The fields converted before the class's own code sees them, and the first that is not of its type.
+
+    The code may make of it what is: it is the object's own state that is judged in the end. What no field keeps is judged here.
+    """
+    if not rows.entrances and not rows.hooked:
+        return fields, None
+    trouble: Mismatch | None = None
+    out = dict(fields)
+    known = {attr: (exact, convert) for attr, exact, convert in rows.fields}
+    for name, value in fields.items():
+        attr = rows.keywords.get(name, name)
+        entrance = rows.entrances.get(name)
+        if entrance is not None:
+            out[name] = converted(entrance, value, f"{cls.__name__}.{name}")
+        elif rows.hooked and attr in known and attr not in rows.converted and type(value) not in known[attr][0]:
+            try:
+                out[name] = known[attr][1](value)
+            except Mismatch as mismatch:
+                trouble = trouble or mismatch.under(attr)
+    return out, trouble

@@ -1,0 +1,115 @@
+"""Values of types without parts, checked against the declared type, and converted where nothing is lost."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from persistable.params.mismatch import as_python, said_as, stands_in, wrong
+
+
+def to_int(value: Any) -> Any:
+    """An int: also from numpy; never from a bool or a float."""
+    value, given = as_python(value), value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # a member of an IntEnum is one, and keeps its name
+    if isinstance(value, bool):
+        return wrong(given, "int", f"write {int(value)}, or declare it bool")
+    if isinstance(value, float):
+        return wrong(given, "int", f"did you mean {int(value)}?" if value.is_integer() else "")
+    return wrong(given, "int", said_as(value, int))
+
+
+def to_float(value: Any) -> Any:
+    """A float: also from an int, or numpy's, of the same value; never from a bool."""
+    value, given = as_python(value), value
+    kind = type(value)
+    if kind is int:
+        try:
+            made = float(value)
+        except OverflowError:
+            made = float("inf")
+        return made if made == value else wrong(given, "float", "no float has exactly this value")
+    if isinstance(value, float):
+        return value
+    if kind is bool:
+        return wrong(given, "float", f"write {float(value)}, or declare it bool")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return wrong(given, "float", said_as(value, float))
+
+
+def to_complex(value: Any) -> Any:
+    """A complex number: also from an int or float of the same value; never from a bool."""
+    value, given = as_python(value), value
+    if isinstance(value, complex):
+        return value
+    if type(value) is int or type(value) is float:
+        made = complex(to_float(value))
+        return made if made == value or value != value else wrong(given, "complex")
+    return wrong(given, "complex", said_as(value, complex))
+
+
+def _exactly(kind: type, hint: Callable[[Any], str] | None = None) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        made = as_python(value)
+        return made if isinstance(made, kind) else wrong(value, kind.__name__, hint(made) if hint is not None else "")
+
+    return check
+
+
+def _is_truth(value: Any) -> str:
+    return f"write {bool(value)}" if isinstance(value, int | float) and value in (0, 1) else ""
+
+
+def path_of(cls: type) -> Callable[[Any], Any]:
+    """A check for paths of `cls`: also from text; other objects that are paths stay as they are."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, PurePath):
+            return value
+        made = as_python(value)
+        if type(made) is str:
+            return cls(made)
+        return value if hasattr(value, "__fspath__") or hasattr(value, "protocol") else wrong(value, cls.__name__)
+
+    return check
+
+
+def instance_of(cls: type) -> Callable[[Any], Any]:
+    """A check for instances of a class that has no parts; also from a numpy scalar that holds one."""
+    name = cls.__qualname__ if "<locals>" not in cls.__qualname__ else cls.__name__
+
+    def check(value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        made = as_python(value)
+        return made if made is not value and isinstance(made, cls) else wrong(value, name)
+
+    return check
+
+
+def number_of(cls: Any) -> Callable[[Any], Any]:
+    """A check for one of the abstract classes of `numbers`, for which a bool is no number."""
+
+    def check(value: Any) -> Any:
+        made = as_python(value)
+        return made if isinstance(made, cls) and not isinstance(made, bool) else wrong(value, f"numbers.{cls.__name__}")
+
+    return check
+
+
+EXACT: dict[Any, Callable[[Any], Any]] = {
+    int: to_int,
+    float: to_float,
+    complex: to_complex,
+    bool: _exactly(bool, _is_truth),
+    str: _exactly(str),
+    bytes: _exactly(bytes),
+    type(None): lambda value: value if value is None or stands_in(type(value)) else wrong(value, "None"),
+}
+"""By type: what gives the value of that type that is the same as the one given, or raises Mismatch."""

@@ -1,0 +1,291 @@
+"""Values that have fields, checked by what their own class declares of them."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import copy
+import enum
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
+
+from persistable.params.annotations import home_of, names_for, own_annotations
+from persistable.params.fields import Spec, spec_of
+from persistable.params.forms import Refused
+from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.registry import ClassTable
+
+if TYPE_CHECKING:
+    from persistable.params.checks import Check
+
+_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_UNSET = object()
+
+
+class Rows(NamedTuple):
+    """The fields of a params class, each with the types that need no look and the check of all others.
+
+    entrances: checks of what the constructor takes and does not keep. hidden: the names that instances may hold, where the constructor
+    takes something that no field keeps; None where all it takes becomes fields.
+    """
+
+    fields: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...]
+    entrances: dict[str, Check]
+    hidden: tuple[frozenset[str], str] | None
+    hooked: bool = False
+    """Whether code of the user's sees the values while an object is made."""
+    keywords: Mapping[str, str] = {}
+    """The field that a keyword fills, where it has another name."""
+    converted: frozenset[str] = frozenset()
+    """Fields with a converter of the user's own."""
+
+
+_ROWS = ClassTable()
+
+
+def rows_of(cls: Any, arguments: tuple[Any, ...] = (), around: Mapping[Any, Any] | None = None) -> Rows | None:
+    """The rows of a params class, `arguments` being those of ``cls[...]``; None for classes of which nothing is to be checked."""
+    if arguments:
+        return _rows(cls, arguments, around or {})
+    found: Any = _ROWS.found.get(id(cls))
+    if found is None:
+        found = _rows(cls, (), {}) or False
+        _ROWS.set(cls, found)
+    return found or None
+
+
+def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Rows | None:
+    if issubclass(cls, enum.Enum):
+        return None
+    try:
+        spec = spec_of(cls)
+    except Refused:
+        return None  # what is wrong with it is said where it is encoded
+    if spec is None:
+        return None
+    hidden = spec.hidden
+    if spec.kind == "pydantic" or "__pydantic_validator__" in cls.__dict__:  # pydantic has judged, by its own rules
+        return Rows((), {}, hidden) if hidden is not None else None
+    from persistable.params.checks import check_of
+
+    bound = _bindings(cls, arguments, around)
+    rows: list[tuple[str, frozenset[type], Callable[[Any], Any]]] = []
+    defaults = _defaults(cls, spec)
+    for field in spec.fields:
+        home = home_of(cls, field.attr)
+        check = check_of(own_annotations(home).get(field.attr, _declared(cls, field.attr)), names_for(home), bound)
+        exact = check.exact
+        if defaults.get(field.attr, _UNSET) is None:  # ``x: int = None`` means ``int | None``, as it long did
+            exact = exact | {type(None)}
+        rows.append((field.attr, exact, check.convert))
+    entrances = {}
+    for name in spec.also_accepts:
+        home = home_of(cls, name)
+        check = check_of(own_annotations(home).get(name, Any), names_for(home), bound)
+        entrances[name] = check._replace(exact=check.exact | {type(None)}) if _default_of(cls, name) is None else check
+    attributes = getattr(cls, "__attrs_attrs__", ())
+    return Rows(
+        tuple(rows),
+        entrances,
+        hidden,
+        hooked=bool(attributes)
+        or hasattr(cls, "__post_init__")
+        or getattr(cls.__init__, "__code__", rows_of.__code__).co_filename != "<string>",
+        keywords={name: field.attr for field in spec.fields for name in field.names if name != field.attr},
+        converted=frozenset(each.name for each in attributes if each.converter is not None),
+    )
+
+
+def _declared(cls: Any, attr: str) -> Any:
+    """The type of a field that is in no annotation, as with ``attrs.field(type=int)`` and make_dataclass."""
+    declared = getattr(cls, "__dataclass_fields__", {}).get(attr)
+    if declared is not None:
+        return declared.type
+    return next((each.type for each in getattr(cls, "__attrs_attrs__", ()) if each.name == attr and each.type is not None), Any)
+
+
+def _default_of(cls: Any, name: str) -> Any:
+    declared = getattr(cls, "__dataclass_fields__", {}).get(name)
+    return getattr(declared, "default", _UNSET)
+
+
+def _defaults(cls: Any, spec: Spec) -> dict[str, Any]:
+    found = {each.name: each.default for each in getattr(cls, "__attrs_attrs__", ())}
+    found.update({name: _default_of(cls, name) for name in getattr(cls, "__dataclass_fields__", {})})
+    return {field.attr: found.get(field.attr, _UNSET) for field in spec.fields}
+
+
+def _bindings(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What the type variables of `cls` and of its generic bases are."""
+    own = [around.get(each, each) if isinstance(each, typing.TypeVar) else each for each in arguments]
+    bound: dict[Any, Any] = dict(zip(getattr(cls, "__parameters__", ()), own, strict=False))
+    for base in _generic_bases(cls):
+        for variable, given in zip(getattr(typing.get_origin(base), "__parameters__", ()), typing.get_args(base), strict=False):
+            bound.setdefault(variable, bound.get(given, given) if isinstance(given, typing.TypeVar) else given)
+    return {variable: given for variable, given in bound.items() if variable is not given}
+
+
+def _generic_bases(cls: Any) -> Iterator[Any]:
+    for owner in cls.__mro__:
+        for base in owner.__dict__.get("__orig_bases__", ()):
+            if typing.get_origin(base) not in (None, typing.Generic, typing.Protocol):
+                yield base
+
+
+# ------------------------------------------------------------------ values
+
+
+def anything(value: Any) -> Any:
+    """`value`, of which nothing is declared; params in it are checked by their own class."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is list or kind is tuple:
+        if {*map(type, value)} <= _SCALARS:
+            return value
+        changed = None
+        for place, each in enumerate(value):
+            made = _inside(each, place)
+            if made is not each:
+                changed = list(value) if changed is None else changed
+                changed[place] = made
+        return value if changed is None else kind(changed)
+    if kind is dict:
+        changes = {name: made for name, each in value.items() if (made := _inside(each, (name,))) is not each}
+        return {**value, **changes} if changes else value
+    return checked(value) if rows_of(kind) is not None else value
+
+
+def _inside(value: Any, step: Any) -> Any:
+    try:
+        return anything(value)
+    except RecursionError:
+        return value  # it contains itself, which is said where it is encoded
+    except Mismatch as mismatch:
+        raise mismatch.under(step) from None
+
+
+def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
+    """`value`, a params object, with fields of their declared types: itself, or a copy where something had to be converted.
+
+    own: nobody else has it yet, so it is changed in place. Raises Mismatch.
+    """
+    rows = rows or rows_of(type(value))
+    if rows is None:
+        return value
+    changes: list[tuple[str, Any]] = []
+    for attr, exact, convert in rows.fields:
+        item = getattr(value, attr, _UNSET)
+        if type(item) in exact or item is _UNSET:
+            continue
+        try:
+            made = convert(item)
+        except Mismatch as mismatch:
+            raise mismatch.under(attr) from None
+        if made is not item:
+            changes.append((attr, made))
+    if rows.hidden is not None:
+        _check_hidden(value, *rows.hidden)
+    if not changes:
+        return value
+    if not own:
+        value = copy.copy(value)
+    for attr, made in changes:
+        object.__setattr__(value, attr, made)
+    return value
+
+
+def _check_hidden(value: Any, known: frozenset[str], taken: str) -> None:
+    """Refuse what was made from something that no field keeps, and holds it elsewhere."""
+    held = [name for name in getattr(value, "__dict__", ()) if name not in known]
+    private = getattr(value, "__pydantic_private__", None) or {}
+    held += [name for name, each in private.items() if not _is_default(value, name, each)]
+    for base in type(value).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        held += [name for name in ([slots] if isinstance(slots, str) else slots) if name not in known and hasattr(value, name)]
+    if held:
+        raise Mismatch(
+            value,
+            "only what its fields keep",
+            f"{type(value).__name__} is made from {taken} as well and holds {', '.join(dict.fromkeys(held))} beside its fields, "
+            f"which would be no part of its identity: make {taken} a field",
+        )
+
+
+def _is_default(value: Any, name: str, held: Any) -> bool:
+    declared = type(value).__private_attributes__.get(name)
+    return declared is not None and bool(held == declared.get_default())
+
+
+# ------------------------------------------------------------------ classes
+
+
+def of_class(cls: Any, arguments: tuple[Any, ...], words: str, around: Mapping[Any, Any]) -> Callable[[Any], Any]:
+    """A check for instances of `cls`, and for what is in them if they are params."""
+    target = ref(cls)  # or a class that mentions itself would never die
+    given = dict(around)
+    members = list(cls.__members__) if issubclass(cls, enum.Enum) else []
+    known: list[Rows | None] = []
+
+    def convert(value: Any) -> Any:
+        kind: Any = target()
+        if kind is None or type(value) is kind or isinstance(value, kind):
+            found = value
+        else:
+            found = _again(value, kind)
+            if found is None:
+                return wrong(value, words, _member_hint(value, words, members))
+        if arguments and type(found) is kind:
+            if not known:
+                known.append(rows_of(kind, arguments, given))
+            return checked(found, known[0], own=found is not value)
+        return checked(found, own=found is not value)
+
+    return convert
+
+
+def _member_hint(value: Any, words: str, members: list[str]) -> str:
+    found = near(value, members) if members and isinstance(value, str) else ""
+    return found.replace("'", "").replace("did you mean ", f"did you mean {words}.") if found else ""
+
+
+def _again(value: Any, cls: Any) -> Any:
+    """`value` as an instance of `cls` where its own class is an earlier definition of it, with the same fields; else None."""
+    made = as_python(value)
+    if made is not value and isinstance(made, cls):
+        return made
+    kind: Any = type(value)
+    if not is_again(kind, cls):
+        return None
+    if issubclass(cls, enum.Enum):
+        return cls.__members__.get(value.name) if cls.__members__.keys() == kind.__members__.keys() else None
+    return taken_over(value, cls)
+
+
+def is_again(kind: Any, cls: Any) -> bool:
+    """Whether `kind` is another definition of the class `cls`: of the same name in the same module."""
+    return kind is not cls and kind.__qualname__ == cls.__qualname__ and kind.__module__ == cls.__module__ and not stands_in(kind)
+
+
+def taken_over(value: Any, cls: Any) -> Any:
+    """`value`, of an earlier definition of the params class `cls`, as one of `cls`; None where their fields differ."""
+    try:
+        old, new = spec_of(type(value)), spec_of(cls)
+    except Refused:
+        return None
+    if old is None and new is None:
+        return value  # of which nothing is known but its name
+    if old is None or new is None or [each.name for each in old.fields] != [each.name for each in new.fields]:
+        return None
+    if new.kind == "pydantic":
+        return cls.model_construct(**{field.attr: getattr(value, field.attr) for field in new.fields})
+    made = object.__new__(cls)
+    for name, item in getattr(value, "__dict__", {}).items():
+        object.__setattr__(made, name, item)
+    for field in new.fields:
+        if hasattr(value, field.attr):
+            object.__setattr__(made, field.attr, getattr(value, field.attr))
+    return made

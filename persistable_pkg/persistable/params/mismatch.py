@@ -1,0 +1,94 @@
+"""Values that are not of the declared type: what was found, what is wanted, and the ways from the one to the other that lose nothing."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from persistable.errors import MistypedParam
+
+
+class Mismatch(Exception):
+    """Raised where a value was met that is not of its declared type; whoever knows the place adds the way to it."""
+
+    def __init__(self, found: Any, wanted: str, hint: str = "") -> None:
+        super().__init__(wanted)
+        self.found = found
+        self.wanted = wanted
+        self.hint = hint
+        self.at: list[Any] = []
+        """Attributes by name, items by place, keys in a tuple of one; outermost first."""
+
+    def under(self, step: Any) -> Mismatch:
+        """The same, one step farther in."""
+        self.at.insert(0, step)
+        return self
+
+    def error(self, place: str) -> MistypedParam:
+        """What the user is told; `place` is how the outermost is called."""
+        path = place + "".join(map(_step, self.at))
+        shown = f"{self.found!r:.80}" if type(self.found).__module__ == "builtins" else f"{self.found!r:.60}".replace("\n", " ")
+        hint = f"; {self.hint}" if self.hint else ""
+        text = f"{path} is {shown} ({type(self.found).__qualname__}), and takes {self.wanted}{hint}"
+        return MistypedParam(text, path=path, found=f"{type(self.found).__module__}.{type(self.found).__qualname__}", wanted=self.wanted)
+
+
+def _step(step: Any) -> str:
+    if isinstance(step, str):
+        return f".{step}"
+    return f"[{step[0]!r:.60}]" if isinstance(step, tuple) else f"[{step}]"
+
+
+def wrong(value: Any, wanted: str, hint: str = "") -> Any:
+    """`value` where it stands for something that is not there yet; else raise Mismatch."""
+    if stands_in(type(value)) or _holds_stand_ins(value, 3):
+        return value
+    raise Mismatch(value, wanted, hint)
+
+
+def stands_in(cls: Any) -> bool:
+    """Whether values of `cls` stand for others of any type: nodes, families and connections for payloads, OmegaConf for what it holds."""
+    if getattr(cls, "_is_persistable_node", False) is True or getattr(cls, "_is_family", False) or getattr(cls, "_stands_in", False):
+        return True
+    package: str = cls.__module__.partition(".")[0]
+    return package == "omegaconf"
+
+
+def _holds_stand_ins(value: Any, depth: int) -> bool:
+    """Whether it is a collection of nodes: what becomes of their payloads cannot be judged."""
+    kind = type(value)
+    if depth == 0 or kind not in (list, tuple, dict):
+        return False
+    return any(stands_in(type(each)) or _holds_stand_ins(each, depth - 1) for each in (value.values() if kind is dict else value))
+
+
+def as_python(value: Any) -> Any:
+    """The Python value that a numpy scalar holds, or the scalar where no Python type holds it; anything else as it is."""
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, numpy.generic):
+        return value
+    if isinstance(value, numpy.longdouble):
+        number = float(value)
+        return number if number == value else value
+    return value.item()
+
+
+def said_as(text: Any, kind: type) -> str:
+    """A hint for text that reads as a value of `kind`."""
+    if not isinstance(text, str):
+        return ""
+    try:
+        return f"did you mean {kind(text)!r}?"
+    except ValueError:
+        return ""
+
+
+def near(name: Any, accepted: list[str]) -> str:
+    """A hint that names the nearest of `accepted`."""
+    from persistable.params.building import nearest
+
+    found = nearest(str(name), accepted) or next((each for each in accepted if each.lower() == str(name).lower()), None)
+    return f"did you mean {found!r}?" if found is not None else ""
