@@ -57,7 +57,7 @@ class Files(Workspace[Scaling]):
 
 
 @step(io=JsonFileIO())
-def plus(a: int, b: int = 1) -> int:
+def plus(a: int, b: Any = 1) -> int:
     called(f"plus-{a}-{b}")
     return a + b
 

@@ -58,11 +58,15 @@ def stands_in(cls: Any) -> bool:
 
 
 def _holds_stand_ins(value: Any, depth: int) -> bool:
-    """Whether it is a collection of nodes: what becomes of their payloads cannot be judged."""
+    """Whether it is a collection or object with nodes in it: what becomes of their payloads cannot be judged."""
     kind = type(value)
-    if depth == 0 or kind not in (list, tuple, dict):
+    if depth == 0 or isinstance(value, type):
         return False
-    return any(stands_in(type(each)) or _holds_stand_ins(each, depth - 1) for each in (value.values() if kind is dict else value))
+    if kind is list or kind is tuple:
+        items = value
+    else:
+        items = value.values() if kind is dict else getattr(value, "__dict__", {}).values()
+    return any(stands_in(type(each)) or _holds_stand_ins(each, depth - 1) for each in items)
 
 
 def as_python(value: Any) -> Any:
