@@ -62,10 +62,8 @@ def _holds_stand_ins(value: Any, depth: int) -> bool:
     kind = type(value)
     if depth == 0 or isinstance(value, type):
         return False
-    if kind is list or kind is tuple:
-        items = value
-    else:
-        items = value.values() if kind is dict else getattr(value, "__dict__", {}).values()
+    held = value if kind is dict else getattr(value, "__dict__", {})
+    items = value if kind is list or kind is tuple else held.values()
     return any(stands_in(type(each)) or _holds_stand_ins(each, depth - 1) for each in items)
 
 
