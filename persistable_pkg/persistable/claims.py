@@ -288,12 +288,19 @@ class Elsewhere(Exception):
         self.stored = stored
 
 
-def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType | None = None, waits: bool = True) -> Claim | None:
+def acquire(
+    store: Store,
+    base: str,
+    done: Callable[[], bool],
+    holder: FrameType | None = None,
+    waits: bool = True,
+    meanwhile: Callable[[], object] | None = None,
+) -> Claim | None:
     """The claim on `base`, as soon as nobody else holds it.
 
     None once `done()` says, after somebody else has let go, that it is no longer needed. `holder`: the call that uses the claim, see
     `here`; what an interrupt leaves of the claim is given up when that is over. `waits`: False to raise Elsewhere while somebody else holds
-    it.
+    it. `meanwhile` is called between two looks at it.
     """
     epoch, wait = 1, _FIRST_WAIT
     watch = _Watch()
@@ -314,6 +321,8 @@ def acquire(store: Store, base: str, done: Callable[[], bool], holder: FrameType
                 raise Elsewhere(False)
             else:
                 time.sleep(wait)
+                if meanwhile is not None:
+                    meanwhile()
                 wait = min(wait * 1.5, _LONGEST_WAIT)
     except Elsewhere:
         raise
@@ -467,6 +476,12 @@ def lost_to_others(key: Key) -> ClaimLost:
 
 _me: dict[str, Any] = {}
 _me_bytes = b""
+
+
+def token() -> str:
+    """What tells this process from all others."""
+    name: str = _identity()["token"]
+    return name
 
 
 def _identity() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any, cast
 from persistable import appending, claims, code, collected, commits, events, gathering, origin, payload, returned
 from persistable.authoring import author_of, taken_over
 from persistable.checkpoints import scratch_folder
+from persistable.circles import Waiting
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
@@ -383,7 +384,18 @@ def _generate_alone(
 ) -> Any:
     """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
     place: Place = node.place
-    claim = claims.acquire(store, place.path, lambda: _token(peek(store, place)) not in (before, None, DAMAGED), claims.here(), waits)
+    waiting = Waiting(store, place)
+    try:
+        claim = claims.acquire(
+            store,
+            place.path,
+            lambda: _token(peek(store, place)) not in (before, None, DAMAGED),
+            claims.here(),
+            waits,
+            waiting.look,
+        )
+    finally:
+        waiting.close()
     try:
         if isinstance(place, Placed) and claim is not None:
             commits.complete_any(store, place)

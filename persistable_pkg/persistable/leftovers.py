@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from persistable import checkpoints, claims, collected, commits, unsealed
+from persistable import checkpoints, circles, claims, collected, commits, unsealed
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.holdings import DAMAGED, files_of, peek
 from persistable.key import Key, Place, Placed
@@ -57,6 +57,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     found = peek(store, place)
     if found != DAMAGED:
         commits.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
+    commits.remove(store, [place.path + circles.SUFFIX])
     clear_temporary = getattr(store, "clear_temporary", None)
     if clear_temporary is not None:
         clear_temporary(place.path)

@@ -272,6 +272,43 @@ def test_two_threads_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path) 
     assert all(isinstance(error, LineageCycle) for error in errors), errors
 
 
+CIRCLE = """
+import sys, time
+from pathlib import Path
+from persistable import Persistable
+from persistable.errors import LineageCycle
+class One(Persistable[int, None]):
+    def _generate_payload(self, **_):
+        begin("one")
+        return Other(self.store).payload + 1
+class Other(Persistable[int, None]):
+    def _generate_payload(self, **_):
+        begin("other")
+        return One(self.store).payload + 1
+def begin(name):
+    Path(sys.argv[1], "begun-" + name).touch()
+    until = time.monotonic() + 60
+    while len(list(Path(sys.argv[1]).glob("begun-*"))) < 2 and time.monotonic() < until: time.sleep(0.01)
+try:
+    {"one": One, "other": Other}[sys.argv[2]](Path(sys.argv[1], "data")).payload
+except LineageCycle as error:
+    print(*error.nodes)
+"""
+
+
+def test_two_processes_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path) -> None:
+    script = [sys.executable, "-W", "ignore", "-c", CIRCLE, str(tmp_path)]
+    both = [subprocess.Popen([*script, name], stdout=subprocess.PIPE, text=True) for name in ("one", "other")]
+    try:
+        for asking in both:
+            nodes = [node.partition("/")[0] for node in asking.communicate(timeout=100)[0].split()]
+            assert nodes in (["one", "other", "one"], ["other", "one", "other"]), nodes
+    finally:
+        for asking in both:
+            asking.kill()
+    assert not list((tmp_path / "data").rglob("*.claim*"))
+
+
 def test_what_a_killed_generation_left_goes_with_the_next_commit_of_its_key(tmp_path: Path) -> None:
     code = """
 import os, sys
