@@ -29,6 +29,7 @@ from persistable.errors import (
     StoreError,
     UpstreamFailed,
 )
+from persistable.fetched import fetched
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.holdings import (
     DAMAGED,
@@ -47,13 +48,14 @@ from persistable.leftovers import clear, replaced, sweep
 from persistable.originals import Original, private, refuse_iterator
 from persistable.record import (
     FAILED_SUFFIX,
+    SUFFIX,
     Failure,
     Record,
     host_name,
 )
 from persistable.recording import compose
 from persistable.secret import redact
-from persistable.stores.base import Store
+from persistable.stores.base import Store, stat_many
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -69,6 +71,10 @@ def running() -> Generation | None:
         only: Generation = at_work[0]
         return only
     return found
+
+
+_MANY_INPUTS = 32
+_FETCHED_AT_ONCE = 500
 
 
 def new_token() -> str:
@@ -122,6 +128,7 @@ class Generation:
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
+        self._fetched: dict[Key, Any] = {}
         self.hooks = events.own_hooks()
         """Who hears of it, also of what threads do that its author starts."""
         self._lock = threading.RLock()
@@ -170,12 +177,28 @@ class Generation:
                 if type(found) is Original:
                     found = self._inputs[node.key] = found.copy(taker=self.node.place)
                 elif found is UNREAD:
-                    twin = node._twin(node._store or self.store)
+                    twin = node._twin(self._store_of(node))
                     with nullcontext() if current.get() is not None else events.heard_by(self.hooks):
                         found = self._inputs[node.key] = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
+
+    def _store_of(self, node: Any) -> Any:
+        """Where to read a node upstream; of many, some hundreds of records and small payloads are fetched at once."""
+        if len(self.upstream_keys) < _MANY_INPUTS or not node._persisted or node._external:
+            return node._store or self.store
+        with self._lock:
+            if node.key not in self._fetched:
+                all_of_them = list(self.author._upstream.values())
+                keys = [upstream.key for upstream in all_of_them]
+                first = keys.index(node.key) if node.key in keys else 0
+                next_ones = all_of_them[first : first + _FETCHED_AT_ONCE]
+                some = [each for each in next_ones if each._persisted and not each._external and each.key not in self._inputs]
+                stores = fetched(some)
+                self._fetched = {each.key: store for each, store in zip(some, stores, strict=True)}
+            found = self._fetched.get(node.key)
+        return found if found is not None else node._store or self.store
 
     def rng(self) -> Any:
         """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
@@ -264,6 +287,7 @@ class Generation:
         """Remove what is not needed any more."""
         self.over = True
         self._inputs = {}
+        self._fetched = {}
         if self._author is not None:  # else payloads would live until the garbage collector comes
             self._author._generation = None
             for upstream in self._author._upstream.values():
@@ -480,16 +504,32 @@ def _taken_by(node: Any) -> list[Any]:
     return list({upstream.key: upstream for upstream in node._upstream.values()}.values()) if node._needs == "all" else []
 
 
+def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
+    """URL of the store and place of those that have a record, where there are so many that it pays to ask for all at once."""
+    if len(nodes) < _MANY_INPUTS:
+        return set()
+    by_store: dict[str, tuple[Store, list[Place]]] = {}
+    for node, where in nodes:
+        if isinstance(node.place, Key):
+            by_store.setdefault(where.url, (where, []))[1].append(node.place)
+    found: set[tuple[str, Place]] = set()
+    for url, (where, places) in by_store.items():
+        there = stat_many(where, [place.path + SUFFIX for place in places])
+        found.update((url, place) for place in places if place.path + SUFFIX in there)
+    return found
+
+
 def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
     """What must be generated before `node` is, each with its store, in an order in which that can be done."""
     found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
     stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
+    there = _known_to_be_there([(upstream, where) for upstream, where, _ in stack])
     while stack:
         node, where, ready = stack.pop()
         if node.key in done:
             continue
-        if ready or node._external or (node._persisted and is_there(where, node.place)):
+        if ready or node._external or (node._persisted and ((where.url, node.place) in there or is_there(where, node.place))):
             done.add(node.key)
             if ready:
                 found.append((node, where))

@@ -18,6 +18,7 @@ from persistable.claims import Elsewhere
 from persistable.code import Fingerprint
 from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
+from persistable.executors import cores
 from persistable.executors.base import portable
 from persistable.fileio.pickle import PickleFileIO
 from persistable.generation import FAILED
@@ -258,6 +259,7 @@ def perform_packed(data: bytes) -> Outcome:
     heard: list[events.Event] = []
     with _hearing(job, heard), connections.within(job.run):
         try:
+            cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
             outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits)
             if outcome.succeeded and job.hand_over is not None:

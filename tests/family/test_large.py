@@ -20,7 +20,7 @@ from tests.family.flows import Outliers, Points, add, joined, made_of, number, s
 
 from persistable import Family, Persistable, Retry, Status, events, formerly, omit_when, open_store, run, step, untracked
 from persistable.batch import PERIOD
-from persistable.errors import RunFailed
+from persistable.errors import PayloadNotFound, RunFailed
 from persistable.portions import PORTION, SMALLEST
 from persistable.stores import SQLiteStore
 
@@ -476,3 +476,39 @@ def test_memory_is_flat_in_the_number_of_members(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) / 10_000 < 700, "bytes for each further member: a node alone takes some thousands"
+
+
+def test_tables_the_best_and_lists_read_many_members_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @step
+    def half(n: int) -> float:
+        return n / 2
+
+    @step
+    def total(xs: list[float]) -> float:
+        return sum(xs)
+
+    family = half.over(n=range(1200)).bind(f"sqlite:///{tmp_path / 'x.db'}")
+    run(family)
+    calls: list[str] = []
+    for name in ("get", "exists", "stat"):
+        original = getattr(SQLiteStore, name)
+
+        def counted(self: Any, path: str, original: Any = original) -> Any:
+            calls.append(path)
+            return original(self, path)
+
+        monkeypatch.setattr(SQLiteStore, name, counted)
+    table = family.to_frame()
+    assert list(table.payload) == [n / 2 for n in range(1200)] and set(table.status) == {"done"} and list(table.n) == list(range(1200))
+    assert list(family.to_frame(payload=True).payload) == list(table.payload) and "payload" not in family.to_frame(payload=False)
+    assert family.best().key == family[1199].key and family.best(max=False).key == family[0].key
+    assert len(calls) < 50
+    node = total.step(list(family.nodes)).bind(family.nodes[0].store)
+    assert node.payload == sum(range(1200)) / 2
+    assert len(calls) < 200
+    family[7].delete()
+    family[8].put(1000.0)
+    table = family.to_frame()
+    assert list(table.status[6:9]) == ["done", "absent", "done"] and table.payload[8] == 1000.0
+    with pytest.raises(PayloadNotFound, match="1 of 1200 members of half have no stored payload"):
+        family.best()

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import NotEnforceable
-from persistable.executors import machine
+from persistable.executors import cores, machine
 from persistable.executors.base import Executor
 from persistable.executors.pool import Pool
 from persistable.executors.task import Task
@@ -25,7 +25,8 @@ class ProcessExecutor(Executor):
     """Tasks in fresh processes of this machine, started as they are needed and used again.
 
     max_workers: how many at a time; by default as many as this process may use CPUs. environment: variables the workers have besides those
-    of this process, such as ``{"OMP_NUM_THREADS": "1"}``. grace: seconds between SIGTERM and SIGKILL when a task is stopped.
+    of this process, such as ``{"OMP_NUM_THREADS": "1"}``; without one, numerical libraries take cores / workers threads in each. grace:
+    seconds between SIGTERM and SIGKILL when a task is stopped.
 
     Nothing of this process is copied, and ``__main__`` is not run again: scripts need no guard, and notebooks work. Functions, arguments
     and results are pickled, by value what is of ``__main__`` or local. Arrays in the arguments must not be changed until the task is done.
@@ -46,7 +47,9 @@ class ProcessExecutor(Executor):
             )
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers is {max_workers}; give 1 or more")
-        self._pool = Pool(max_workers or machine.cpus(), dict(environment) if environment else None, grace)
+        workers = max_workers or machine.cpus()
+        given = dict(environment or {})
+        self._pool = Pool(workers, {**cores.shared(max(1, machine.cpus() // workers), given), **given}, grace)
         # not at exit, where the pool does more than let go
         weakref.finalize(self, self._pool.drop).atexit = False
 

@@ -21,6 +21,7 @@ from blake3 import blake3
 from persistable import connections, events, generation, holdings, returned
 from persistable.batch import Batch, Ended
 from persistable.core import Persistable
+from persistable.executors import cores
 from persistable.executors.base import portable
 from persistable.key import Key
 from persistable.params.canonical import SCALARS
@@ -223,6 +224,7 @@ def perform_order(order: Order) -> Parcel:
     if common != order.common:
         parts = unpacked(order.common)
         _known = (order.common, parts)
+    cores.limit(None)
     straight = Straight(*parts)
     heard: list[events.Event] = []
     with ExitStack() as stack:

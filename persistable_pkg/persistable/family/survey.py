@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
@@ -72,24 +73,32 @@ def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 def best(family: Family[Any], largest: bool, by: str | Callable[[Any], Any] | None) -> Any:
     """The member whose payload is the largest, or the smallest."""
-    states = counts(family)
-    missing = len(family) - sum(states[status] for status in _STORED)
-    if missing or not len(family):
-        words = ", ".join(f"{number} {status.value}" for status, number in states.items() if status not in _STORED)
-        raise PayloadNotFound(
-            f"{missing} of {len(family)} members of {family.name} have no stored payload ({words or 'it has no members'}), "
-            "so there is no best; run(family) first, or sel(...) those that are done",
-            key=None,
-        )
     chosen: Any = None
     record: Any = None
-    for node in family.nodes:
-        value = value_of(node.load().payload, by)
-        if value == value and (chosen is None or (value > record if largest else value < record)):
-            chosen, record = node, value
+    if not len(family):
+        raise _incomplete(family)
+    try:
+        for number, (_, payload) in enumerate(payloads(family)):
+            value = value_of(payload, by)
+            if value == value and (chosen is None or (value > record if largest else value < record)):
+                chosen, record = number, value
+    except PayloadNotFound as error:
+        raise _incomplete(family) from error
     if chosen is None:
         raise ValueError(f"every member of {family.name} is NaN, so none is the best")
-    return chosen
+    nodes: Sequence[Any] = family.nodes
+    return nodes[chosen]
+
+
+def _incomplete(family: Family[Any]) -> PayloadNotFound:
+    states = counts(family)
+    missing = len(family) - sum(states[status] for status in _STORED)
+    words = ", ".join(f"{number} {status.value}" for status, number in states.items() if status not in _STORED)
+    return PayloadNotFound(
+        f"{missing} of {len(family)} members of {family.name} have no stored payload ({words or 'it has no members'}), "
+        "so there is no best; run(family) first, or sel(...) those that are done",
+        key=None,
+    )
 
 
 def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
@@ -119,9 +128,49 @@ def frame(family: Family[Any], payload: bool | None) -> Any:
     import pandas as pd
 
     table = _Table(family)
-    for places, (_, node, found) in zip(itertools.product(*map(range, family.shape)), survey(family), strict=True):
-        table.add(places, node, found, payload)
+    for places, row in zip(itertools.product(*map(range, family.shape)), _rows(family, payload), strict=True):
+        table.add(places, row, payload)
     return pd.DataFrame(table.columns(), copy=False)
+
+
+class _Row(NamedTuple):
+    """A member as a table has it. read: gives its payload, which may have been read with those of others."""
+
+    key: str
+    found: Seen
+    read: Callable[[], Any]
+
+
+def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
+    """All members in order, many looked up and read at once, without their nodes where nothing but bytes decides."""
+    lots, nodes = family.lots, family.nodes
+    quick = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
+    for numbers in batched(range(len(nodes)), BATCH):
+        sound: dict[int, Any] = {}
+        if quick is not None:
+            sound = quick.sound(numbers) if payload is False else quick.payloads(numbers, SMALL if payload else LARGEST_EXPANDED)
+        keys = lots.keys(numbers) if lots is not None and sound else []
+        others = [number for number in numbers if number not in sound]
+        made = nodes[others[0] : others[-1] + 1] if len(others) == len(numbers) else [nodes[number] for number in others]
+        stores = fetched(made) if made and payload is not False else []
+        apart = iter(zip(made, seen_of(made), stores or itertools.repeat(None), strict=bool(stores)))
+        for place, number in enumerate(numbers):
+            if number in sound:
+                yield _Row(str(keys[place]), _SOUND, partial(_given, sound.pop(number)))
+            else:
+                node, found, store = next(apart)
+                yield _Row(str(node.key), found, partial(_load, node, store))
+
+
+_SOUND = Seen(Status.DONE)
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _load(node: Any, store: Any) -> Any:
+    return node._twin(store).load().payload
 
 
 class _Table:
@@ -135,23 +184,24 @@ class _Table:
         self._found: dict[str, dict[int, Any]] = {}
         self._length = 0
 
-    def add(self, places: tuple[int, ...], node: Any, found: Seen, payload: bool | None) -> None:
+    def add(self, places: tuple[int, ...], member: _Row, payload: bool | None) -> None:
+        found = member.found
         status = found.status
         error = f"{found.failure.error.rpartition('.')[2]}: {found.failure.message}" if found.failure is not None else None
         if status in _STORED and payload is not False:
             try:
-                self._expand(node, found, payload)
+                self._expand(member, payload)
             except PayloadError as damage:
                 status, error = Status.CORRUPT, str(damage)
-        row = (str(node.key), *[_cell(values[places[number]]) for _, values, number in self._axes], status.value, error)
+        row = (member.key, *[_cell(values[places[number]]) for _, values, number in self._axes], status.value, error)
         for column, value in zip(self._fixed.values(), row, strict=True):
             column.append(value)
         self._length += 1
 
-    def _expand(self, node: Any, found: Seen, payload: bool | None) -> None:
-        if not payload and found.size > LARGEST_EXPANDED:
+    def _expand(self, member: _Row, payload: bool | None) -> None:
+        if not payload and member.found.size > LARGEST_EXPANDED:
             return
-        value = node._twin(node._store).load().payload
+        value = member.read()
         if value.__class__ is dict and not payload and all(isinstance(name, str) for name in value):
             for name, item in value.items():
                 self._found.setdefault(name, {})[self._length] = item
@@ -199,7 +249,7 @@ def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
 
 def _loaded(members: list[Any]) -> Iterator[Any]:
     for node, store in zip(members, fetched(members), strict=True):
-        yield node._twin(store).load().payload
+        yield _load(node, store)
 
 
 class Quick:
@@ -221,12 +271,20 @@ class Quick:
             model.logger
         )
 
-    def payloads(self, numbers: Sequence[int]) -> dict[int, Any]:
+    def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
+        """By number, those that are there and made by the code as it is now; None for each, since no payload is read."""
+        bases = self._lots.bases(numbers)
+        there = present(self._store, bases) if self._made_by is not None else {}
+        return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
+
+    def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
         """By number, those that are small, sound, and made by the code as it is now; each is verified."""
         bases = self._lots.bases(numbers)
         there = heads(self._store, bases)
         wanted = {
-            base: head for base, head in there.items() if head.made_by == self._made_by and head.io == self._spec and head.size <= SMALL
+            base: head
+            for base, head in there.items()
+            if head.made_by == self._made_by and head.io == self._spec and head.size <= min(SMALL, largest)
         }
         data = self._store.get_many([head.path for head in wanted.values() if head.data is None])
         found: dict[int, Any] = {}

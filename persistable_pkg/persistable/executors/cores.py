@@ -1,0 +1,59 @@
+"""How many threads numerical libraries take in a worker process: all workers together as many as there are cores."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+"""Where OpenMP, BLAS libraries and numexpr look when they are loaded."""
+_OURS = "PERSISTABLE_WORKER_THREADS"
+"""In a worker: how many threads it has by default, and which of `VARIABLES` say so by our doing."""
+
+
+def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a worker that is to have so many threads, as far as neither this process nor `given` says otherwise.
+
+    Whoever sets OMP_NUM_THREADS has decided for all: the others look there too.
+    """
+    known = {**os.environ, **given}
+    if "OMP_NUM_THREADS" in known:
+        return {}
+    ours = [name for name in VARIABLES if name not in known]
+    return {**dict.fromkeys(ours, str(threads)), _OURS: f"{threads}:{','.join(ours)}"}
+
+
+def limit(wanted: float | None) -> None:
+    """In a worker whose threads we have limited: give what comes next `wanted` of them, or as many as it has by default."""
+    ours = os.environ.get(_OURS)
+    if ours is None:
+        return
+    default, _, names = ours.partition(":")
+    threads = int(wanted) if wanted is not None and wanted > 1 else int(default)
+    if os.environ.get(names.partition(",")[0], default) == str(threads):
+        return
+    os.environ.update(dict.fromkeys(names.split(","), str(threads)))  # for what is loaded from now on
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(threads)
+    if "numpy" in sys.modules or "scipy" in sys.modules:
+        _limit_loaded(threads)
+
+
+def _limit_loaded(threads: int) -> None:
+    try:
+        import threadpoolctl  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:  # libraries that are loaded already keep what they have
+        return
+    control: Any = threadpoolctl
+    control.threadpool_limits(limits=threads)
