@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from persistable.errors import FormatError, MalformedFile, PayloadCorrupted, StoreFull
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
+from persistable.fileio.lazy import check_content
 from persistable.hashing import max_threads
 from persistable.key import Key
 from persistable.record import FileFact
@@ -44,6 +45,7 @@ def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Al
     """Write `payload` at `path`. Nobody reads it until a record names it."""
     if isinstance(payload, InFile):
         return payload.commit(store, path, io)
+    check_content(payload, type(io).__name__)
     io.check(payload)
     if allocation is not None and allocation.commit(payload, path):
         return Written((allocation.fact(path),), None)

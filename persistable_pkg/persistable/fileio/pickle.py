@@ -40,7 +40,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
-from persistable.errors import FormatError, PersistableError
+from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
 from persistable.fileio.base import Allocation, Buffer, FileIO, need, read_all
 
 _MAGIC = b"\x93PERSIST"
@@ -84,7 +84,7 @@ class PickleFileIO(FileIO[Any]):
             except Exception:  # noqa: BLE001 - whatever it was, the careful way will say it better
                 stream = b"main__"
             # arrays need care with layout and read-only flags, names of __main__ and __mp_main__ too
-            if not buffers and b"main__" not in stream and b"_reconstruct" not in stream:
+            if not buffers and b"main__" not in stream and b"_reconstruct" not in stream and not _may_be_lazy(stream):
                 return _plain(stream)
         return super().dumps(payload)
 
@@ -150,13 +150,15 @@ class PickleFileIO(FileIO[Any]):
                     break
             else:
                 return stream, buffers
+        except PayloadNotRepresentable:
+            raise
         except Exception:  # noqa: BLE001 - cloudpickle takes more, and names what it cannot take
             pass
         from persistable.fileio.scripted import pickler_class
 
         try:
             return _pickle(payload, pickler_class())
-        except MemoryError:
+        except (MemoryError, PersistableError):
             raise
         except Exception as error:  # noqa: BLE001 - objects raise what they like when they are asked for their state
             self._refuse(f"{type(error).__name__}: {error}", error)
@@ -207,6 +209,21 @@ class PickleFileIO(FileIO[Any]):
         return whole.toreadonly() if view.readonly else whole
 
 
+def _may_be_lazy(stream: bytes) -> bool:
+    """Whether the names in a pickle are such that the careful way has to look."""
+    return any(name in stream for name in _LAZY)
+
+
+_LAZY = (b"builtins", b"itertools", b"polars", b"zarr", b"dask", b"pyarrow", b"xarray")
+
+
+@functools.lru_cache(1)
+def _lazy_reducers(_: int) -> dict[type, Any]:
+    from persistable.fileio.lazy import refusing_reducers
+
+    return refusing_reducers("PickleFileIO")
+
+
 class _Pieces(list[Any]):
     """A pickler's file: keeps what it is given, so that large bytes and strings inside a payload are not copied."""
 
@@ -238,9 +255,9 @@ def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
 
     pickler = pickler_class(stream, protocol=5, buffer_callback=keep)
     numpy = sys.modules.get("numpy")
-    if numpy is not None and hasattr(numpy, "recarray"):  # a payload holds no array where nobody imported numpy
-        usual = copyreg.dispatch_table if pickler_class is pickle.Pickler else pickler_class.dispatch_table
-        pickler.dispatch_table = {**usual, **_array_reducers(numpy)}
+    usual = copyreg.dispatch_table if pickler_class is pickle.Pickler else pickler_class.dispatch_table
+    arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
+    pickler.dispatch_table = {**usual, **_lazy_reducers(len(sys.modules)), **arrays}
     pickler.dump(payload)
     return stream, buffers
 

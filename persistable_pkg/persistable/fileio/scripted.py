@@ -11,8 +11,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
+from io import IOBase
 from types import FunctionType
 from typing import Any
+
+from persistable.fileio.lazy import refusal, why_lazy
 
 _MAIN = ("__main__", "__mp_main__")
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
@@ -32,6 +35,8 @@ def pickler_class() -> Any:
                     cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
                 definition = cloudpickle.dumps(obj, protocol=5)
                 return scripted, (_home(), obj.__qualname__, shape_of(obj), definition)
+            if isinstance(obj, IOBase) and (reason := why_lazy(obj)):  # cloudpickle would keep the text of an open file
+                raise refusal(obj, reason, "PickleFileIO")
             return super().reducer_override(obj)
 
     return Pickler
