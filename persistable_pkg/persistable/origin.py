@@ -130,9 +130,10 @@ class Today:
 
     def token(self, node: Any) -> str:
         """What stands for its code: the quick digest, or where there is none one over its parts."""
-        if "_given_code" in node.__dict__:
+        state = node.__dict__
+        if "_given_code" in state:
             return token_of(node._code())
-        key = node._code_key()
+        key = node.__class__ if state.get("_things") == () else node._code_key()  # params that bring no code, as nearly always
         found = self._tokens.get(key)
         if found is None:
             found = self._tokens[key] = token_of(self.code(node))
@@ -279,7 +280,7 @@ def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | N
     for source, _ in sources:
         record = records.get(source.key)
         upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source)
-        if record is not None and not _is_fresh(record, today.token(source), upstream):
+        if record is not None and not _is_fresh(record, today.token(source), upstream) and record.made != "put":
             old += _entries_of(record, source.payload_name)
     if old:
         table = _with(table, old)
@@ -338,6 +339,10 @@ def _further(records: Mapping[Key, Record], direct_contents: Mapping[str, str]) 
             content = record.upstream_content
             known = _further_of[record.attempt_token] = {**content.get("further", {}), **content.get("direct", {})}
         for key, digest in known.items():
-            if key not in direct_contents and key not in further and len(further) < MAX_TABLE:
-                further[key] = digest
+            known_by_now = further.get(key, direct_contents.get(key))
+            if known_by_now is None or known_by_now == digest:
+                if key not in direct_contents and len(further) < MAX_TABLE:
+                    further[key] = digest
+            else:  # it was made from two of them, so that neither is all it was made from
+                further[key] = f"{known_by_now} {digest}"
     return further

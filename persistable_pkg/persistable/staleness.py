@@ -8,7 +8,7 @@ records of the stored upstream, read in one call of each store.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -81,49 +81,61 @@ def judged(node: Any, store: Store, record: Record) -> Verdict:
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _LINE = re.compile(
-    rb'\{"record":1,"key":"([^"]*+)","token":%b,"io":%b,"class":"([^"\\]*+)","code":\{"python":"[^"]*+","quick":"([^"]*+)"\},'
-    % (_TEXT, _BRACES)
+    rb'\{"record":1,"key":"([^"]*+)","token":%b,"io":%b,"class":%b,"code":\{"python":"[^"]*+","quick":"([^"]*+)"\},'
+    % (_TEXT, _BRACES, _TEXT)
     + rb'"files":\[\["","[^"]++",[0-9]++,"([0-9a-f]++)"\]\](?:,"made_from":\["([0-9a-f]*+)","([0-9a-f]*+)"(,true)?\])?,\n'
-)
+).match
 """The first line of nearly every record, see `presence`."""
 
 
 class _Head:
     """What the first line of a record says of how its payload was made."""
 
-    __slots__ = ("_record", "accepted", "code", "content", "contents", "data", "key", "made_by", "quick")
+    __slots__ = ("_record", "accepted", "code", "content", "contents", "data", "key", "quick")
 
     def __init__(self, data: bytes, key: Key, record: Record | None = None) -> None:
         self.data = data
         self.key = key
         self._record = record
-        found = _LINE.match(data)
+        found = _LINE(data)
         if found is not None:
-            _, made_by, quick, digest, self.code, self.contents, accepted = found.groups()
-            self.made_by, self.quick, self.content = made_by.decode(), quick.decode(), digest[:32].decode()
+            quick, digest, self.code, self.contents, accepted = found.group(2, 3, 4, 5, 6)
+            self.quick: str | None = quick.decode()
+            self.content: str = digest[:32].decode()
             self.accepted = accepted is not None
             return
         head = self.record.head
-        self.made_by, self.quick, self.content = head["class"], (head["code"] or {"quick": None})["quick"], content_of(head)
+        self.quick, self.content = (head["code"] or {"quick": None})["quick"], content_of(head)
         told = head.get("made_from") or (None, None)
         self.code, self.contents = [each if each is None else each.encode() for each in told[:2]]
         self.accepted = len(told) > 2
 
     @classmethod
-    def of(cls, data: bytes | None, key: Key) -> _Head | None:
+    def of(cls, data: bytes, key: Key) -> _Head | None:
         """That of the sound record of `key` in `data`; None where there is no such."""
-        if data is None:
-            return None
+        kept = _kept.get(key)
+        if kept is not None and kept.data == data:
+            return kept
+        record = None
         if data[-11:-3] != b"%08x" % crc32(data[:-SEAL_BYTES]) or not data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()):
             record = parsed(data, key)
-            return None if record is None else cls(data, key, record)
-        return cls(data, key)
+            if record is None:
+                return None
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        made = _kept[key] = cls(data, key, record)
+        return made
 
     @property
     def record(self) -> Record:
         if self._record is None:
             self._record = Record.parse(self.data, self.key)
         return self._record
+
+
+_kept: dict[Key, _Head] = {}
+"""Of what was read last, so that what is the same again needs no second look."""
+_MOST_KEPT = 2000
 
 
 class _Unit:
@@ -134,9 +146,12 @@ class _Unit:
     def __init__(self, node: Any, store: Store) -> None:
         self.node = node
         self.store = store
-        self.sources: list[_Unit] | None = None
+        self.sources: list[_Unit] | None = None if node._upstream else _NONE
         self.head: _Head | None = None
         self.verdict: Verdict | None = None
+
+
+_NONE: list[_Unit] = []
 
 
 class Judge:
@@ -217,12 +232,14 @@ class Judge:
                 order.append(unit)
             elif unit not in entered:
                 entered.add(unit)
-                sources = self._sources(unit)
-                if sources:
-                    stack.append((unit, True))
-                    stack.extend([(source, False) for source in sources if source not in entered])
-                else:
-                    order.append(unit)
+                stack.append((unit, True))
+                for source in self._sources(unit):
+                    if source.sources is _NONE:
+                        if source not in entered:
+                            entered.add(source)
+                            order.append(source)
+                    elif source not in entered:
+                        stack.append((source, False))
         return order
 
     def _look(self, units: Iterable[_Unit]) -> None:
@@ -237,9 +254,11 @@ class Judge:
                 by_store.setdefault(url, (store, []))[1].append(unit)
         for store, some in by_store.values():
             paths = [unit.node.place.path + SUFFIX for unit in some]
-            data = store.get_many(paths)
+            get, of = store.get_many(paths).get, _Head.of
             for unit, path in zip(some, paths, strict=True):
-                unit.head = _Head.of(data.get(path), unit.node.key)
+                data = get(path)
+                if data is not None:
+                    unit.head = of(data, unit.node.key)
 
     # what is to be said
 
@@ -294,13 +313,12 @@ class Judge:
             causes, unknown = self._changed(exposed, head.record.upstream_code)
         if not same_content:
             recorded = head.record.upstream_content
-            known: Mapping[str, str] = {**recorded.get("further", {}), **recorded.get("direct", {})}
-            stored = [source for source in stored if str(source.node.key) in known]
-            causes += [
-                Cause(source.node.key, code.class_reference(source.node.__class__), "", contents[str(source.node.key)])
-                for source in stored
-                if contents[str(source.node.key)] != known[str(source.node.key)]
-            ]
+            direct, further = recorded.get("direct", {}), recorded.get("further", {}) if exposed else {}
+            stored = [source for source in stored if str(source.node.key) in direct or str(source.node.key) in further]
+            for source in stored:
+                key = str(source.node.key)
+                if contents[key] != direct.get(key, contents[key]) or contents[key] != further.get(key, contents[key]):
+                    causes.append(Cause(source.node.key, code.class_reference(source.node.__class__), "", contents[key]))
         above = [source.verdict for source in stored if source.verdict is not None and source.verdict.causes]
         inherited = [cause for verdict in above for cause in verdict.causes]
         if inherited and head.accepted:
