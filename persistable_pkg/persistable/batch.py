@@ -111,7 +111,9 @@ class Batch:
         pending = self.pending
         try:
             self._perform(number, failed_before)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it becomes a fact
             pending.drop()
             self.ended.append(Ended(number, error, time.perf_counter() - start))
             return False

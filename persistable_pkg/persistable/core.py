@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, checkpoints, composition, events, generation, holdings, returned, roles
+from persistable import assembly, checkpoints, composition, events, generation, holdings, released, returned, roles
 from persistable.authored import HOOKS, Authored
 from persistable.code import ATOMS, CodeOf, Fingerprint, code_in, code_of
 from persistable.declaration import Declaration, format_for
@@ -71,8 +71,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         tracked_persistable_dependencies: upstream nodes whose roles are their payload names.
         payload_name: instead of the class's, which is its own name in snake case unless it says otherwise.
         payload_io: a FileIO instead of the class's `io`.
-        verbose: print what happens to standard error.
-        logger: instead of the logger ``persistable``.
+        payload_file_suffix: how the name of the payload's file ends, instead of the suffix of its format; no part of identity.
+        verbose: print what happens, and what the node's `logger` is told, to standard error.
+        logger: instead of ``persistable`` for what happens, and of ``persistable.<payload name>`` for what the node's own code says.
         declared: params by keyword, and upstream nodes by role: nodes, or lists, tuples and dicts of nodes.
 
     Identity is fixed here: raises UntrackableParam, UnknownParam, MissingUpstream, RoleClash, InvalidName for what cannot be part of one.
@@ -96,10 +97,15 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
 
+    data_dir = released.Released(released.data_dir)
+    payload_file_suffix = released.Released(released.payload_file_suffix)
+    tracked_persistable_dependencies = released.Released(released.dependencies)
+
     params: ParamsT
     key: Key
-    logger: Any
     payload_name: str
+    _logger: Any
+    """What was given as `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
     _payload: Any
     _upstream: dict[str, Persistable[Any, Any]]
     _snapshot: Snapshot
@@ -127,6 +133,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         data_dir: str | os.PathLike[str] | Store | None = None,
         payload_name: str | None = None,
         payload_io: FileIO[Any] | Literal["auto"] | None = None,
+        payload_file_suffix: str | None = None,
         verbose: bool = False,
         logger: Any = None,
         **declared: Any,
@@ -134,7 +141,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         declaration = declaration_of(type(self))
         self._payload = ABSENT
         self._generation = None
-        self.logger = logger if logger is not None or not verbose else events.console()
+        self._logger = logger if logger is not None or not verbose else True
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
         where = persist_data_dir if persist_data_dir is not None else data_dir
         if type(where) is declaration.params_type and where is not None:
@@ -142,6 +149,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         self._store = open_store(where) if where is not None else enclosing_store()
         if payload_io is not None:
             self.io = payload_io
+        if payload_file_suffix is not None:
+            self.__dict__["payload_file_suffix"] = payload_file_suffix
         self._upstream = {}
         fields = assembly.take_roles(self, declaration, declared, Persistable)
         if tracked_persistable_dependencies is not None:
@@ -636,8 +645,21 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """What to pickle in place of the class."""
         return type(self)
 
+    @property
+    def logger(self) -> Any:
+        """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
+        unless the application listens to it. What it says is said without secrets.
+        """
+        return events.logger_of(self.payload_name, self._logger)
+
+    @logger.setter
+    def logger(self, logger: Any) -> None:
+        self._logger = logger
+
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_payload": ABSENT, "_generation": None, "logger": None}
+        state = {**self.__dict__, "_payload": ABSENT, "_generation": None}
+        if state["_logger"] is not None:
+            state["_logger"] = events.carried(state["_logger"])
         state.pop("_makers", None)  # found again where it is needed
         state.pop("_things", None)
         state.pop("_reader", None)

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from persistable.secret import redact, said_without_secrets
+
 if TYPE_CHECKING:
     from persistable.key import Key
 
@@ -22,13 +24,15 @@ class Event:
 
     __slots__ = ()
     level: ClassVar[int] = 20
+    _said: ClassVar[tuple[str, ...]] = ()
+    """The facts that hold what others have said, from which secrets are taken out."""
 
     def __init__(self, **facts: Any) -> None:
         names = list(self._fields())
         if facts.keys() != set(names):
             raise TypeError(f"{type(self).__name__} takes exactly {', '.join(names)}; it was given {', '.join(facts) or 'nothing'}")
         for name, fact in facts.items():
-            object.__setattr__(self, name, fact)
+            object.__setattr__(self, name, redact(fact) if name in self._said and fact.__class__ is str else fact)
 
     @classmethod
     def _fields(cls) -> Iterator[str]:
@@ -102,6 +106,7 @@ class Retried(NodeEvent):
 
     __slots__ = ("attempt", "delay", "error")
     level = 30
+    _said = ("error",)
     attempt: int
     delay: float
     error: str
@@ -112,6 +117,7 @@ class Failed(NodeEvent):
 
     __slots__ = ("attempt", "error", "seconds")
     level = 40
+    _said = ("error",)
     attempt: int
     error: str
     seconds: float
@@ -121,6 +127,7 @@ class Skipped(NodeEvent):
     """Nothing was done, and `reason` says why."""
 
     __slots__ = ("reason",)
+    _said = ("reason",)
     reason: str
 
 
@@ -169,6 +176,10 @@ class RunFinished(Event):
     counts: dict[str, int]
     failures: tuple[tuple[Key, str], ...]
     seconds: float
+
+    def __init__(self, **facts: Any) -> None:
+        facts["failures"] = tuple([(key, redact(error)) for key, error in facts.get("failures", ())])
+        super().__init__(**facts)
 
 
 Hook = Callable[[Event], object]
@@ -263,7 +274,9 @@ _root: Any = None
 def _target(logger: Any, level: int) -> Any:
     """Where to log, if anywhere: an application that has not imported `logging` cannot be listening."""
     global _root
-    if logger is None:
+    if logger is True:
+        logger = logger_of("console", True)
+    if logger is None or logger.__class__ is tuple:
         if _root is None:
             logging = sys.modules.get("logging")
             if logging is None or not hasattr(logging, "getLogger"):
@@ -292,25 +305,59 @@ def _report(hook: Hook, event: Event, error: Exception) -> None:
     if once not in _reported:
         _reported[once] = hook
         warnings.warn(
-            f"the hook {hook!r} raised {error!r} on {type(event).__name__}; the work goes on without it",
+            redact(f"the hook {hook!r} raised {error!r} on {type(event).__name__}; the work goes on without it"),
             PersistableWarning,
             stacklevel=3,
         )
 
 
-_console_lock = Lock()
+_lock = Lock()
+_loggers: dict[tuple[str, bool], Any] = {}
+"""Loggers of payload names, and those of verbose nodes, which print."""
 
 
-def console() -> Any:
-    """A logger that prints to standard error: only for nodes made with ``verbose=True``."""
+def logger_of(name: str, given: Any = None) -> Any:
+    """The logger for what the code of a node of this payload name says. given: see `Persistable._logger`."""
+    if given.__class__ is tuple:
+        given = given[0]
+    if given is not None and given is not True:
+        return given
+    found = _loggers.get((name, given is True))
+    if found is None:
+        with _lock:
+            found = _loggers[name, given is True] = _made(name, given is True)
+    return found
+
+
+def _made(name: str, prints: bool) -> Any:
     import logging
 
-    logger = logging.getLogger("persistable.console")
-    with _console_lock:
-        if not logger.handlers:
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(message)s"))
-            logger.addHandler(handler)
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
+    root = logging.getLogger("persistable")
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())  # else logging itself prints warnings where the application has set up nothing
+    if not prints:
+        logger = logging.getLogger(f"persistable.{name}")
+    else:
+        # known to nobody else: nodes of the same name that are not verbose stay quiet
+        logger = logging.Logger(f"persistable.{name}", logging.INFO)
+
+        class ToStandardError(logging.StreamHandler[Any]):
+            """Prints to what is standard error at the moment."""
+
+            stream = property(lambda _: sys.stderr, lambda _, __: None)  # pyright: ignore[reportAssignmentType]
+
+        handler = ToStandardError()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.addFilter(said_without_secrets)
     return logger
+
+
+def carried(given: Any) -> Any:
+    """`given` for another process, where it is told what the node's code says, but no events: they are told here."""
+    import logging
+
+    if given.__class__ is tuple:
+        return given
+    by_name = isinstance(given, logging.Logger) and logging.getLogger(given.name) is given
+    return (given,) if given is True or by_name else None

@@ -54,7 +54,8 @@ from persistable.record import (
     host_name,
 )
 from persistable.recording import compose
-from persistable.secret import redact
+from persistable.released import suffix_of
+from persistable.secret import clean, redact
 from persistable.stores.base import Store, stat_many
 from persistable.turns import turn
 
@@ -235,7 +236,7 @@ class Generation:
 
     def progress(self, done: float, total: float | None) -> None:
         """Announce how far it is."""
-        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node.logger, self.hooks)
+        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
 
     def gatherer(self) -> gathering.Gatherer:
         """What collects the items of a function that yields them."""
@@ -274,7 +275,7 @@ class Generation:
 
     def _target(self, suffix: str) -> str:
         place: Place = self.node.place
-        return commits.beside(place, self.token) if isinstance(place, Placed) else place.file(self.token, suffix)
+        return commits.beside(place, self.token) if isinstance(place, Placed) else place.file(self.token, suffix_of(self.node, suffix))
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
@@ -596,8 +597,8 @@ def _perform(
 def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
     node = generation.node
     node._check_params()
-    if events.listened(node.logger):
-        events.emit(events.Started(key=node.key, attempt=generation.attempt), node.logger)
+    if events.listened(node._logger):
+        events.emit(events.Started(key=node.key, attempt=generation.attempt), node._logger)
     return conclude(generation, partial(generation.author._call_hook, "_generate_payload", untracked), failure, writable, old)
 
 
@@ -619,10 +620,15 @@ def conclude(
             refuse_iterator(result, node.key)
             return result
         return _commit(generation, result, failure, writable, old)
-    except (Exception, SystemExit) as error:
-        if not generation.committed and not isinstance(error, ClaimLost):
-            _fail(generation, error, claim is not None)
+    except KeyboardInterrupt:
         raise
+    except BaseException as error:
+        told = clean(error)
+        if not generation.committed and not isinstance(error, ClaimLost):
+            _fail(generation, told, claim is not None)
+        if told is error:
+            raise
+        raise told from None
     finally:
         generation.close()
 
@@ -630,7 +636,7 @@ def conclude(
 def fail(generation: Generation, error: BaseException) -> None:
     """What comes of an attempt whose own code has raised `error`; that goes on to the caller."""
     try:
-        _fail(generation, error, generation.claim is not None)
+        _fail(generation, clean(error), generation.claim is not None)
     finally:
         generation.close()
 
@@ -671,9 +677,9 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     generation.afterwards(generation.seal)
     if commit.interrupt is not None:
         raise commit.interrupt
-    if events.listened(node.logger):
+    if events.listened(node._logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
-        generation.afterwards(partial(events.emit, event, node.logger))
+        generation.afterwards(partial(events.emit, event, node._logger))
     if unread:
         node.reset_payload()
     else:
@@ -707,10 +713,8 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
     node = generation.node
     events.emit(
-        events.Failed(
-            key=node.key, attempt=generation.attempt, error=redact(f"{type(error).__name__}: {error}"), seconds=generation.seconds()
-        ),
-        node.logger,
+        events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
+        node._logger,
     )
     error.add_note(f"while generating {node.key} ({type(node).__name__})")
     if not recorded:

@@ -111,7 +111,7 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True,
 
     `whole`: False where somebody has looked already at what has changed upstream.
     """
-    heard = events.listened(node.logger)
+    heard = events.listened(node._logger)
     clock = time.perf_counter() if heard else 0.0
     record = find_record(store, node.place)
     while record is not None:
@@ -135,7 +135,7 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True,
             record = again  # replaced or deleted while we were reading
             continue
         if heard:
-            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node.logger)
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
         return result, record
     return None
 

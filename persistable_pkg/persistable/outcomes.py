@@ -179,10 +179,11 @@ class Outcomes:
         return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
-        """Status to number of nodes."""
+        """Status to number of nodes; inputs that lie elsewhere are none."""
         counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
         for ending in self._own.values():
-            counts[ending.status] += 1
+            if not (ending.status == "reused" and ending.node._external):  # an input, which no run makes
+                counts[ending.status] += 1
         for status in counts:
             counts[status] += sum(share.count(status) for share in self.shares)
         return counts

@@ -462,10 +462,11 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Action to number of nodes."""
+        """Action to number of nodes; inputs that lie elsewhere are none."""
         counts: dict[str, int] = {}
-        for row in self.rows:
-            counts[row.action] = counts.get(row.action, 0) + 1
+        for row, node in zip(self.rows, self._nodes, strict=True):
+            if not node._external:
+                counts[row.action] = counts.get(row.action, 0) + 1
         return counts
 
     @property

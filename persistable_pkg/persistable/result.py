@@ -12,6 +12,7 @@ from persistable.key import Key, Place, Placed
 from persistable.originals import Original
 from persistable.outcomes import Ending, Outcomes, Spot
 from persistable.record import SUFFIX, Record
+from persistable.secret import redact
 from persistable.stale import Stale
 
 
@@ -25,7 +26,7 @@ class NodeFailure:
     def __init__(self, node: Any, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
         self.node = node
         self.error = error
-        self.traceback = traceback
+        self.traceback = redact(traceback)
         self.attempts = attempts
         self.seconds = seconds
 
@@ -46,6 +47,11 @@ class NodeFailure:
         tree: dict[str, Any] = self.node.params_tree
         return tree
 
+    @property
+    def text(self) -> str:
+        """The type and message of the error, without secrets."""
+        return redact(f"{type(self.error).__name__}: {self.error}")
+
     def reproduce(self) -> Any:
         """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
         twin = self.node._twin(self.node._store)
@@ -53,7 +59,7 @@ class NodeFailure:
 
     def __repr__(self) -> str:
         times = f" after {self.attempts} attempts" if self.attempts > 1 else ""
-        return f"<{self.key}: {type(self.error).__name__}: {self.error}{times}>"
+        return f"<{self.key}: {self.text}{times}>"
 
 
 class Failures(list[NodeFailure]):
@@ -156,7 +162,7 @@ class RunResult(Mapping[Any, Any]):
 
     def finished(self) -> RunFinished:
         """What is announced at the end."""
-        failures = tuple([(failure.key, f"{type(failure.error).__name__}: {failure.error}") for failure in self.failures])
+        failures = tuple([(failure.key, failure.text) for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
     def hold(self, node: Any, store: Any, payload: Original) -> None:
@@ -243,7 +249,7 @@ class RunResult(Mapping[Any, Any]):
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict a node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, where not under the key)."""
-        errors = {failure.spot: f"{type(failure.error).__name__}: {failure.error}" for failure in self.failures}
+        errors = {failure.spot: failure.text for failure in self.failures}
         errors.update({spot: f"waits for {cause}" for spot, cause in self._waits.items()})
         return [
             {

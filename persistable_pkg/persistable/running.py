@@ -18,7 +18,7 @@ from persistable import connections, events, generation, leftovers
 from persistable.batch import Batch, Pace
 from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
-from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, StoreError, TimedOut
+from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, StoreError, TimedOut, WorkerDied
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.holdings import find_failure, foreign
@@ -32,6 +32,7 @@ from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
 from persistable.rounds import check_every, watched
+from persistable.secret import clean
 from persistable.stages import Staged
 from persistable.staleness import Judge
 from persistable.status import Found
@@ -453,8 +454,9 @@ class _Loop:
                 self._settle(unit, _driver_failure(error, unit, number), None)
                 continue
             self._running[future] = Attempt(unit, number, future)
-            if not self._executor.shares_memory and events.listened():  # what happens elsewhere is only told when it is over
-                events.emit(events.Started(key=unit.node.key, attempt=number), unit.node.logger)
+            # what happens elsewhere is only told when it is over
+            if not self._executor.shares_memory and events.listened(unit.node._logger):
+                events.emit(events.Started(key=unit.node.key, attempt=number), unit.node._logger)
             future.add_done_callback(self._arrived.put)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
@@ -482,7 +484,7 @@ class _Loop:
                 self._shelf_store,
                 given,
                 path,
-                events.listened(),
+                events.listened(unit.node._logger),
                 self._shelf,
                 unit in self._others.abandoned,
             )
@@ -546,12 +548,13 @@ class _Loop:
             outcome = self._killed(attempt, error)
         self._brief.saw(outcome.seconds)
         for event in outcome.events:
-            events.emit(event, attempt.unit.node.logger)
+            events.emit(event, attempt.unit.node._logger)
         self._settle(attempt.unit, outcome, payload)
 
     def _killed(self, attempt: Attempt, error: Exception) -> Outcome:
         """An attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
         unit = attempt.unit
+        error = clean(_of_node(error, unit.node.key))
         outcome = _driver_failure(error, unit, attempt.number)
         if unit.node._persisted:
             try:
@@ -564,7 +567,7 @@ class _Loop:
                 error.add_note(f"and the failure could not be recorded: {second}")
         events.emit(
             events.Failed(key=unit.node.key, attempt=attempt.number, error=f"{type(error).__name__}: {error}", seconds=outcome.seconds),
-            unit.node.logger,
+            unit.node._logger,
         )
         return outcome
 
@@ -594,7 +597,7 @@ class _Loop:
             delay = retry.delay_after(outcome.attempt)
             heappush(self._delayed, (time.monotonic() + delay, unit.order, unit))
             text = f"{type(outcome.error).__name__}: {outcome.error}"
-            events.emit(events.Retried(key=unit.node.key, attempt=outcome.attempt, delay=delay, error=text), unit.node.logger)
+            events.emit(events.Retried(key=unit.node.key, attempt=outcome.attempt, delay=delay, error=text), unit.node._logger)
             return
         self._fail(unit, outcome)
 
@@ -664,7 +667,7 @@ class _Loop:
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
         self._result.skip(unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
-        events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node.logger)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node._logger)
 
     def _refuse(self, unit: Unit) -> None:
         """What another class with other code has stored under its key is neither used nor replaced."""
@@ -673,7 +676,7 @@ class _Loop:
         self._failed.add(unit)
         self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._result.note(unit.node, unit.store, "failed")
-        events.emit(events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0), unit.node.logger)
+        events.emit(events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0), unit.node._logger)
 
     def _keep_as_it_is(self, unit: Unit) -> None:
         """A node that was to follow others, which turned out to have the same bytes as before."""
@@ -687,7 +690,7 @@ class _Loop:
         self._result.skip(unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
         self._let_go(unit)
-        events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), unit.node.logger)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), unit.node._logger)
         if events.listened(level=10):
             events.emit(events.Performed(key=unit.node.key, outcome="skipped", seconds=0.0))
 
@@ -713,6 +716,15 @@ def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, hooks, *rest = arguments
     with connections.within(run), events.heard_by(hooks):
         return perform_here(*rest)
+
+
+def _of_node(error: Exception, key: Key) -> Exception:
+    """A `WorkerDied` that says which node it was about; other errors as they are."""
+    if not isinstance(error, WorkerDied):
+        return error
+    of_node = WorkerDied(f"{key} was not finished: {error}", key=key, exitcode=error.exitcode)
+    of_node.__cause__ = error.__cause__
+    return of_node
 
 
 def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:

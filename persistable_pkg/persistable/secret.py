@@ -246,7 +246,7 @@ def _replaced(value: Any) -> Any:
     if kind is str:
         again = redact(value)
     elif kind is bytes:
-        again = redact(value.decode("latin-1")).encode("latin-1", "replace")
+        again = redact(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     elif kind is list or kind is tuple:
         items = [_replaced(item) for item in value]
         return value if all(map(is_, items, value)) else kind(items)
@@ -274,17 +274,25 @@ def _stand_in(error: BaseException) -> RemoteError:
     return stands.with_traceback(error.__traceback__)
 
 
+def said_without_secrets(record: logging.LogRecord, *more: str) -> bool:
+    """A filter of loggers that takes secrets out of what is logged."""
+    if _values or more:
+        import logging
+
+        record.msg, record.args = redact(record.getMessage(), *more), ()
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info), *more)
+            record.exc_info = None
+    return True
+
+
 @contextmanager
 def redacted_logs(*loggers: str, more: tuple[str, ...] = ()) -> Generator[None]:
     """Inside the block, what these loggers (the name of each, no children) say is said without secrets, see `redact`."""
     import logging
 
     def without(record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage(), *more), ()
-        if record.exc_info:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info), *more)
-            record.exc_info = None
-        return True
+        return said_without_secrets(record, *more)
 
     targets = [logging.getLogger(name) for name in loggers]
     for target in targets:

@@ -548,7 +548,7 @@ def _maker_of(step: Step[..., Any]) -> _Maker:
     return step.maker
 
 
-_BLANK: dict[str, Any] = {"_payload": ABSENT, "_generation": None, "logger": None}
+_BLANK: dict[str, Any] = {"_payload": ABSENT, "_generation": None, "_logger": None}
 
 
 def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[Any]]:

@@ -26,6 +26,7 @@ from persistable.key import Key
 from persistable.lineage import flattened, rebuilt, swapped
 from persistable.originals import Original
 from persistable.resources import Retry
+from persistable.secret import clean, redact
 from persistable.steps import Step, importable
 
 HANDED = ".persistable/handed"
@@ -89,7 +90,9 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
         payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits)
     except Elsewhere as others:
         return Outcome(False, 0.0, attempt=attempt, elsewhere="stored" if others.stored else "held"), None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes a fact
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
 
@@ -102,9 +105,13 @@ def outcome_of(ended: Ended, node: Any, attempt: int) -> Outcome:
 
 
 def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
-    """The outcome of an attempt that raised `error`."""
-    kept = error if isinstance(error, Exception) else portable(error)
-    return Outcome(False, seconds, kept, again=wants_again(error, retry), attempt=attempt)
+    """The outcome of an attempt that raised `error`, told without secrets."""
+    again = wants_again(error, retry)
+    told = clean(error)
+    if isinstance(told, Exception):
+        return Outcome(False, seconds, told, again=again, attempt=attempt)
+    # what is no Exception would end whatever it reaches; where it was raised is kept
+    return Outcome(False, seconds, portable(told).with_traceback(told.__traceback__), lines_of(told), again, attempt)
 
 
 def wants_again(error: BaseException, retry: Retry | None) -> bool:
@@ -176,7 +183,7 @@ class Packer:
         return buffer.getvalue()
 
 
-_COMMON = ("_store", "_given_code", "_given_table", "_payload", "_generation", "logger")
+_COMMON = ("_store", "_given_code", "_given_table", "_payload", "_generation", "_logger")
 
 
 def _unpacked(data: bytes) -> Job:
@@ -255,7 +262,7 @@ def perform_packed(data: bytes) -> Outcome:
     try:
         job = _unpacked(data)
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
-        return _portable(failed(error, None, 1, time.perf_counter() - start), error)
+        return _portable(failed(error, None, 1, time.perf_counter() - start))
     heard: list[events.Event] = []
     with _hearing(job, heard), connections.within(job.run):
         try:
@@ -268,20 +275,24 @@ def perform_packed(data: bytes) -> Outcome:
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
     if heard:
         outcome = outcome._replace(events=tuple(heard))
-    return outcome if outcome.error is None else _portable(outcome, outcome.error)
+    return outcome if outcome.error is None else _portable(outcome)
 
 
-def _portable(outcome: Outcome, error: BaseException) -> Outcome:
-    return outcome._replace(error=portable(error), traceback=lines_of(error))
+perform_packed.__dict__["said_as"] = "the generation of a node"  # how executors call it
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    assert outcome.error is not None
+    return outcome._replace(error=portable(outcome.error), traceback=outcome.traceback or lines_of(outcome.error))
 
 
 def lines_of(error: BaseException) -> str:
-    """The traceback of `error` as text, without its notes: they go with the error."""
+    """The traceback of `error` as text, without secrets and without its notes: they go with the error."""
     import traceback
 
     told = traceback.TracebackException.from_exception(error)
     told.__notes__ = None
-    return "".join(told.format())
+    return redact("".join(told.format()))
 
 
 def _hand_over(job: Job, payload: Any) -> bytes | str:

@@ -889,7 +889,7 @@ def test_nothing_is_printed_and_no_handler_installed(tmp_path: Path, capfd: pyte
     Points(tmp_path, n=3).generate()
     Points(tmp_path, n=3).load()
     assert capfd.readouterr() == ("", "")
-    assert not logging.getLogger("persistable").handlers
+    assert all(type(handler) is logging.NullHandler for handler in logging.getLogger("persistable").handlers)
 
 
 def test_verbose_prints_to_standard_error_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

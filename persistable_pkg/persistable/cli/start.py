@@ -62,7 +62,7 @@ def summary(points: list[int]) -> dict[str, float]:
 
 
 def init(folder: Path = Path(), /, *, example: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
-    """Write a persistable.toml to begin with. Files that are there are never written over.
+    """Write a persistable.toml to begin with. What is there and was changed is never written over; what is missing is written.
 
     Parameters
     ----------
@@ -74,24 +74,39 @@ def init(folder: Path = Path(), /, *, example: Annotated[bool, Parameter(negativ
     uncommented = "\n".join(
         line.removeprefix("#").removeprefix(" ") if "=" in line or "[" in line or line == "#" else line for line in _COMMENTED.split("\n")
     )
-    files = {folder / "persistable.toml": _TOML + (uncommented if example else _COMMENTED)}
+    toml = folder / "persistable.toml"
+    files = {toml: _TOML + (uncommented if example else _COMMENTED)}
     if example:
         files[folder / "flows.py"] = _FLOWS
     there = [file for file in files if file.exists() or file.is_symlink()]
-    if there:
+    untouched = example and toml in there and _is(toml, _TOML + _COMMENTED)
+    if untouched:  # as `init` wrote it: only that the targets of the example are comments there
+        there.remove(toml)
+    for file in there:
+        del files[file]
+    if not files:
         raise BadUsage(f"{there[0]} is there already; nothing was written")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
-            with file.open("x", encoding="utf-8") as opened:
+            with file.open("w" if file == toml and untouched else "x", encoding="utf-8") as opened:
                 opened.write(text)
     except OSError as error:
         raise BadUsage(f"{folder}: {error.strerror or error}") from error
     if common.json:
-        write_json({"written": list(map(str, files))})
+        write_json({"written": list(map(str, files)), "kept": list(map(str, there))})
     else:
-        write("\n".join(f"wrote {file}" for file in files))
+        write("\n".join([*(f"wrote {file}" for file in files), *(f"{file} is there already and stays as it is" for file in there)]))
+        if toml in there:
+            write(f"the targets of the example, for {toml}:\n{uncommented.strip()}")
     return 0
+
+
+def _is(file: Path, text: str) -> bool:
+    try:
+        return file.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:

@@ -88,7 +88,7 @@ def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
 
 def name_of(fn: Callable[..., Any]) -> str:
     """How messages call it."""
-    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+    return str(getattr(fn, "said_as", None) or getattr(fn, "__qualname__", None) or type(fn).__qualname__)
 
 
 def _failure(error: BaseException) -> Parts:

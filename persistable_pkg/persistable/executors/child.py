@@ -26,6 +26,8 @@ def main(channel: int, tokens: int, life: int) -> None:
     _die_with_parent(life)
     try:
         _Server(socket.socket(fileno=channel), tokens).serve()
+    except (BrokenPipeError, ConnectionResetError, EOFError):  # whoever started this process is gone, or wants it no more
+        sys.exit(1)
     except KeyboardInterrupt:  # stopped, or interrupted by somebody, between two tasks: nobody wants a traceback
         sys.exit(128 + signal.SIGTERM)
 

@@ -418,7 +418,7 @@ def _died(task: Task, worker: Worker, exitcode: int) -> WorkerDied:
             how = f"was killed by {signal.Signals(-exitcode).name}"
         except ValueError:
             how = f"was killed by signal {-exitcode}"
-        hint = "; if nobody did that on purpose, the system had no memory left" if exitcode == -signal.SIGKILL else ""
+        hint = "; if nobody did that on purpose, the system most likely ran out of memory" if exitcode == -signal.SIGKILL else ""
     else:
         how, hint = f"ended with exit status {exitcode}", ""
     return WorkerDied(f"worker process {worker.process.pid} {how} while it ran {task.name}{hint}", exitcode=exitcode)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from blake3 import blake3
 
 from persistable.core import Persistable, declaration_of
+from persistable.family.recipe import OPTIONS
 from persistable.key import DIGEST_BYTES, beginning
 from persistable.params import canonical
 from persistable.params.canonical import encode
@@ -159,9 +160,7 @@ def _is_plain(recipe: Recipe) -> bool:
 
 _OWN = frozenset({"__init__", "__new__", "_identify", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
 """What a class may not define itself, or it decides what its nodes are."""
-_OPTIONS = frozenset(
-    {"persist_data_dir", "params", "tracked_persistable_dependencies", "data_dir", "payload_name", "payload_io", "verbose", "logger"}
-)
+_OPTIONS = frozenset(OPTIONS)
 
 
 def _rows_of(model: Any, varying: set[str]) -> tuple[bytes, list[tuple[str, bytes, bytes | None]], bytes] | None:

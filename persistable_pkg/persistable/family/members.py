@@ -45,12 +45,13 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     """
 
     _is_family: ClassVar[bool] = True
+    _remembered: Store | None = None
     __array_ufunc__ = None
 
     def __init__(self, recipe: Recipe | Blueprint, store: Store | None = None) -> None:
         self.name = recipe.name
         self._store = store
-        self._remembered: Store | None = None
+        self._remembered = None
         self._following: Following | None = None
         if isinstance(recipe, Recipe):
             self._fixed: Layout | None = layout_of(recipe)

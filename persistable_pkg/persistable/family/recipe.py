@@ -29,6 +29,7 @@ OPTIONS = (
     "data_dir",
     "payload_name",
     "payload_io",
+    "payload_file_suffix",
     "verbose",
     "logger",
 )

@@ -30,6 +30,7 @@ from persistable.params.watching import tracked_rows, untracked_values
 from persistable.payload import SMALL
 from persistable.record import SUFFIX, encoded
 from persistable.recording import Form
+from persistable.secret import clean
 from persistable.steps import Step
 from persistable.worker import Packer, lines_of, stub, unpacked
 
@@ -46,7 +47,7 @@ def straight_of(lots: Lots, store: Any) -> Straight | None:
     kind: Any = model.__class__
     if recipe.maker.__class__ is not Step or recipe.relations or model._upstream or not getattr(store, "batches", False):
         return None
-    hooked = model._validates() or kind.retry is not None or kind.resources is not None or model.logger is not None
+    hooked = model._validates() or kind.retry is not None or kind.resources is not None or model._logger is not None
     if hooked or not kind._persisted or kind._needs != "all" or recipe.maker.maker.merge is not None:
         return None
     varying = [recipe.role(column.slot) for column in recipe.columns]
@@ -111,7 +112,9 @@ class Straight:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
             if result is None and not running.asked and returned.refuses_nothing(self._model):
                 returned.check_nothing(running.whole.node)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             generation.fail(running.whole, error)
             raise
         finally:
@@ -240,10 +243,14 @@ def perform_order(order: Order) -> Parcel:
     return Parcel(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
 
 
+perform_order.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
+
+
 def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
     if ended.error is None:
         return ended.number, None, "", ended.seconds
-    return ended.number, portable(ended.error), lines_of(ended.error), ended.seconds
+    told = clean(ended.error)
+    return ended.number, portable(told), lines_of(told), ended.seconds
 
 
 def _tokens() -> Iterator[str]:

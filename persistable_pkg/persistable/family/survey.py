@@ -268,7 +268,7 @@ class Quick:
         bases = model.__class__.__mro__
         own: list[Any] = list(bases[: bases.index(Persistable)])
         return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(
-            model.logger
+            model._logger
         )
 
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:

@@ -19,9 +19,23 @@ if TYPE_CHECKING:
 
 
 class PersistableParams:
-    """A base for params classes that says what they are for. It has no fields and no behaviour, and params need not inherit it."""
+    """A base for params classes that says what they are for. It has no fields, and params need not inherit it."""
 
     __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, untracked ones too: paths as text, enums by their names, params of this kind as dicts, the rest as it is."""
+        spec = spec_of(type(self))
+        return {each.attr: _plain(getattr(self, each.attr)) for each in (spec.fields if spec is not None else ())}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PersistableParams):
+        return value.to_dict()
+    enum = sys.modules.get("enum")  # not imported here: params are to be imported at no cost
+    if enum is not None and isinstance(value, enum.Enum):
+        return value.name
+    return str(value) if hasattr(value, "__fspath__") else value
 
 
 class Untracked:

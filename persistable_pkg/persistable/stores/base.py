@@ -122,6 +122,13 @@ class BaseStore:
     definite: ClassVar[bool] = False
     """Whether a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
 
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        if options:
+            from persistable.stores.options import check_options
+
+            check_options(cls.__name__, cls.__init__, options)
+        return super().__new__(cls)
+
     claim_ttl: float | None = None
     """Seconds a heartbeat in it may stand still before others take over; None for the usual. All that share a store give the same."""
 

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -14,6 +15,7 @@ from persistable.errors import PersistableError, StoreError, StoreFull, StoreRea
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.exact import check_exact
 from persistable.stores.failures import kind_of
+from persistable.stores.options import check_filesystem_options
 from persistable.stores.remote import Ranges, Remote, Upload, foreign
 
 _S3 = {"s3", "s3a"}
@@ -68,6 +70,7 @@ class ObjectStore(BaseStore):
                 root = f"{place.rstrip('/')}/{root}".rstrip("/")
             else:
                 self._class = fsspec.get_filesystem_class(url.partition("://")[0].lower())
+                check_filesystem_options(url.partition("://")[0].lower(), self._class, options)
                 self._options = {**self._class._get_kwargs_from_urls(url), **options}
                 place = str(self._class._strip_protocol(url)).rstrip("/")
                 check_exact(url, place)
@@ -302,16 +305,18 @@ class ObjectStore(BaseStore):
             yield
         except PersistableError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, it is said in words of ours
             kind = kind_of(error)
             if kind == "missing" and not (writing and absent_is_error):
                 self._check_root(path)
                 raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
-            raise self._explained(error, kind, path, writing) from error
+            explained = self._explained(error, kind, path, writing)
+            # where there is no way to the other side, the libraries' own tracebacks are a hundred lines that say no more
+            raise explained from (None if isinstance(explained, StoreUnavailable) else error)
 
     def _explained(self, error: Exception, kind: str, path: str, writing: bool) -> StoreError:
         about = {"url": self.url, "path": path}
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        reason = shorten(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300, placeholder="...")
         where = f"{self.url}/{path}" if path else self.url
         if kind == "no root" or (kind == "missing" and self.remote.has_root and not self.remote.root_exists()):
             return self._no_root(path)

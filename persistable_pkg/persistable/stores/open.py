@@ -167,6 +167,10 @@ def _made_by(factory: str, url: str, options: dict[str, Any]) -> Store:
     made: Any = import_module(module)
     for part in name.split("."):
         made = getattr(made, part)
+    if options:
+        from persistable.stores.options import check_options
+
+        check_options(url, made, options)
     return cast(Store, made(url, **options))
 
 

@@ -1,0 +1,47 @@
+"""Attributes of nodes that the released versions had, see docs/design/released-names.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from persistable.stores.base import check_name
+from persistable.stores.local import LocalStore
+
+
+class Released:
+    """An attribute that is worked out where a class or a constructor has not set it: either may, as they could before."""
+
+    def __init__(self, find: Callable[[Any], Any]) -> None:
+        self._find = find
+        self.__doc__ = find.__doc__
+
+    def __get__(self, node: Any, owner: type | None = None) -> Any:
+        return self if node is None else self._find(node)
+
+
+def data_dir(node: Any) -> Path | str:
+    """The folder of the node's store as a `Path`; the URL of a store that is no folder."""
+    store: Any = node.store
+    return Path(store.root) if isinstance(store, LocalStore) else str(store.url)
+
+
+def payload_file_suffix(node: Any) -> str:
+    """How the name of the payload's file ends: as its format says, unless the class or the constructor says otherwise."""
+    suffix: str = node._format().suffix
+    return suffix
+
+
+def dependencies(node: Any) -> list[Any]:
+    """The nodes upstream, in the order in which they were given."""
+    return list(node.upstream.values())
+
+
+def suffix_of(node: Any, usual: str) -> str:
+    """How the name of a payload file of `node` ends; `usual` where nobody says otherwise. Raises InvalidName for what is no suffix."""
+    own = node.__dict__.get("payload_file_suffix") or node.__class__.payload_file_suffix
+    if not isinstance(own, str):
+        return usual
+    check_name(f"x{own}")
+    return own if own.startswith(".") else f".{own}"
