@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from persistable import assembly, checkpoints, composition, events, generation, holdings, released, returned, roles
 from persistable.authored import HOOKS, Authored
-from persistable.code import ATOMS, CodeOf, Fingerprint, code_in, code_of
+from persistable.code import ATOMS, CodeOf, Given, code_in, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
     InputMissing,
@@ -534,9 +534,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
-    def _code(self) -> CodeOf | Fingerprint:
+    def _code(self) -> CodeOf | Given:
         """The generating code: as it was found where the node was sent from, else as it is now."""
-        given: Fingerprint | None = self.__dict__.get("_given_code")
+        given: Given | None = self.__dict__.get("_given_code")
         return given if given is not None else self._own_code()
 
     def _code_key(self) -> Any:

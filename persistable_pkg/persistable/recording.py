@@ -35,7 +35,7 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     return Record.compose(node.key, head, details, *fixed)
 
 
-def _head(node: Any, io: Any, own: code.CodeOf | code.Fingerprint, token: str, files: Any) -> dict[str, Any]:
+def _head(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
     return {
         "record": FORMAT,
         "key": str(node.key),
@@ -58,7 +58,7 @@ class Form:
     their versions is out of date.
     """
 
-    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Fingerprint, varying: Iterable[str]) -> None:
+    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
         digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
         numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
         marks = {name: os.urandom(12).hex() for name in varying}
@@ -85,13 +85,13 @@ class Form:
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def _of_class(node: Any, own: code.CodeOf | code.Fingerprint) -> bytes:
+def _of_class(node: Any, own: code.CodeOf | code.Given) -> bytes:
     """The members that are the same for every record of a class, as long as its code is."""
     cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
         unwatched.warn(node, own)
-        known = members({"git_commit": _commit_of(cls), "code_parts": dict(own.parts)})
+        known = members({"git_commit": own.commit if isinstance(own, code.Given) else commit_of(cls), "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known
 
@@ -99,8 +99,19 @@ def _of_class(node: Any, own: code.CodeOf | code.Fingerprint) -> bytes:
 _commits: dict[str, str | None] = {}
 
 
-def _commit_of(cls: type) -> str | None:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+def commit_of(cls: type) -> str | None:
+    """The git commit of the code that a class is in."""
+    sent = code.sent_main()
+    return sent.commit if sent is not None and cls.__module__ in ("__main__", "__mp_main__") else _commit_in(cls.__module__)
+
+
+def main_program() -> code.Main:
+    """The main program that work is sent from."""
+    return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"))
+
+
+def _commit_in(module: str) -> str | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
     folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
     if folder not in _commits:
         _commits[folder] = git_commit(folder)

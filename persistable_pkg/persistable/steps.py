@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from persistable.captured import Named, Unnamed, captured, definition
-from persistable.code import CodeOf, code_of
+from persistable.code import CodeOf, code_of, main_name
+from persistable.code.normal import shape
 from persistable.composition import Open
 from persistable.connections import Connection
 from persistable.core import ABSENT, Persistable
@@ -126,7 +129,10 @@ class Step(Generic[P, R]):
         if importable(self):
             name: str = self.__qualname__
             return name  # by reference, as functions are
-        return _step_again, (self.__wrapped__, self._options, self.known or self.maker.known())
+        parts = (self.__wrapped__, self._options, self.known or self.maker.known())
+        if getattr(_by_value, "inside", False):
+            return _step_again, parts
+        return _step_of, (_dumped(parts), self.__module__, self.__qualname__, main_name())
 
 
 def importable(thing: Any) -> bool:
@@ -156,6 +162,31 @@ def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Kn
     step = Step(function, **options)
     step.known = known
     return step
+
+
+_by_value = threading.local()
+
+
+def _dumped(parts: Any) -> bytes:
+    """What plain pickle can carry of a step that cannot be imported: its function would be looked for under its name, where the step is."""
+    import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+    _by_value.inside = True  # the steps that it uses are told apart by that pickler itself
+    try:
+        dumps = cast("Callable[[Any, int], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType]
+        return dumps(parts, 5)
+    finally:
+        _by_value.inside = False
+
+
+def _step_of(data: bytes, module: str, qualname: str, main: str) -> Step[..., Any]:
+    """The step of that name where this process has it, else what `data` says."""
+    parts = pickle.loads(data)
+    found: Any = sys.modules.get(module) if main == main_name() else None
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    same = isinstance(found, Step) and shape(found.__wrapped__.__code__) == shape(parts[0].__code__)  # pyright: ignore[reportUnknownMemberType]
+    return cast("Step[..., Any]", found) if same else _step_again(*parts)
 
 
 class StepNode(Persistable[R, Any]):

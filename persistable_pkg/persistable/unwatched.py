@@ -12,7 +12,7 @@ from persistable.holdings import depth_of_user
 _said: set[tuple[str, tuple[str, ...]]] = set()
 
 
-def warn(node: Any, own: code.CodeOf | code.Fingerprint) -> None:
+def warn(node: Any, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
     """Warn where the generating code of `node` reaches what cannot be compared. Reads the parts of `own`."""
     unknown = own.unknown
     if not unknown:

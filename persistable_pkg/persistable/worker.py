@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation, origin, unwatched
+from persistable import connections, events, generation, origin, recording, unwatched
 from persistable.batch import Ended
 from persistable.claims import Elsewhere
-from persistable.code import Fingerprint
+from persistable.code import Given, Main, sent_from
 from persistable.core import Persistable
 from persistable.errors import PayloadNotRepresentable, PersistableError
 from persistable.executors import cores
@@ -39,6 +39,7 @@ class Job(NamedTuple):
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
     run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
+    main: the program that sends it.
     """
 
     node: Any
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     events: bool
     run: str
     waits: bool = True
+    main: Main | None = None
 
 
 class Outcome(NamedTuple):
@@ -136,12 +138,13 @@ class Packer:
     def __init__(self) -> None:
         self._definitions: dict[int, tuple[Any, Any]] = {}
         self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
+        self.main = recording.main_program()
 
     def pack(self, job: Job) -> bytes:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            common = self.common(job.store, job.shelf, job.run, job.events)
+            common = self.common(job.store, job.shelf, job.run, job.events, self.main)
             parts = (states, common, job.token, job.attempt, job.given, job.hand_over, job.waits)
             try:
                 return self._pickled(parts)
@@ -192,7 +195,7 @@ def _unpacked(data: bytes) -> Job:
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
-    _, (store, shelf, run, listened), shared = _known
+    _, (store, shelf, run, listened, main), shared = _known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
         if lot not in shared:
@@ -203,7 +206,7 @@ def _unpacked(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits)
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main)
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -264,7 +267,7 @@ def perform_packed(data: bytes) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start))
     heard: list[events.Event] = []
-    with _hearing(job, heard), connections.within(job.run):
+    with _hearing(job, heard), connections.within(job.run), sent_from(job.main):
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
@@ -344,7 +347,7 @@ def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]
 
 # stubs
 
-_fingerprints: dict[Any, tuple[Any, Fingerprint]] = {}
+_fingerprints: dict[Any, tuple[Any, Given]] = {}
 
 
 def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
@@ -395,11 +398,15 @@ def _holds(value: Any, root: type) -> bool:
     return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
 
 
-def _fingerprint(node: Any) -> Fingerprint:
+def _fingerprint(node: Any) -> Given:
+    if "_given_code" in node.__dict__:  # it came from elsewhere itself
+        return cast("Given", node._code())
     code = node._code()
     key = node._code_key()
     known = _fingerprints.get(key)
     if known is None or known[0] is not code:
-        known = _fingerprints[key] = (code, code.fingerprint())
+        taken_here = code.fingerprint()
+        given = Given(taken_here.python, taken_here.quick, taken_here.parts, recording.commit_of(node.__class__))
+        known = _fingerprints[key] = (code, given)
         unwatched.warn(node, code)
     return known[1]

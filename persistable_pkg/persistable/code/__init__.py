@@ -1,20 +1,25 @@
 """Fingerprints of generating code: exact about changes, blind to comments, docstrings and layout, nearly free when nothing changed."""
 
-from persistable.code.fingerprint import Comparison, Fingerprint, compare, is_same_code, mixed
+from persistable.code.fingerprint import Comparison, Fingerprint, Given, compare, is_same_code, mixed
 from persistable.code.given import ATOMS, code_in
 from persistable.code.live import CodeOf, code_of
-from persistable.code.reference import class_reference, closure_values
+from persistable.code.reference import Main, class_reference, closure_values, main_name, sent_from, sent_main
 
 __all__ = [
     "ATOMS",
     "CodeOf",
     "Comparison",
     "Fingerprint",
+    "Given",
+    "Main",
     "class_reference",
     "closure_values",
     "code_in",
     "code_of",
     "compare",
     "is_same_code",
+    "main_name",
     "mixed",
+    "sent_from",
+    "sent_main",
 ]

@@ -52,6 +52,20 @@ class Fingerprint(NamedTuple):
         return cls(str(data["python"]), str(data["quick"]), {str(name): str(part) for name, part in data["parts"].items()})
 
 
+class Given(NamedTuple):
+    """The fingerprint of a node's code as the process found it that sent the node, and the git commit that the code is of."""
+
+    python: str
+    quick: str
+    parts: Mapping[str, str]
+    commit: str | None
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What is reached and nothing can be told of."""
+        return unwatched(self.parts)
+
+
 def unwatched(parts: Mapping[str, str]) -> tuple[str, ...]:
     """The names of those parts that no comparison can judge."""
     return tuple(name for name, part in parts.items() if part in (UNKNOWN, UNREADABLE) and not name.startswith(IMPORT))

@@ -40,6 +40,9 @@ class Project:
             self._roots.update(_MAIN)
             spec = getattr(namespace.get("__spec__"), "name", "")
             root = spec.partition(".")[0] if isinstance(spec, str) and spec not in _MAIN else ""
+            package = namespace.get("__package__")
+            if not root and type(package) is str:  # of a function that was sent by a process that python ran with -m
+                root = package.partition(".")[0]
             if not root:
                 self._add_folder(_folder(namespace) if "__file__" in namespace else os.getcwd())
         if root:

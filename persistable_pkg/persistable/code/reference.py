@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def class_reference(thing: type | Callable[..., Any]) -> str:
@@ -20,10 +22,41 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
     except AttributeError:
         module, name = type.__getattribute__(type(thing), "__module__"), type.__getattribute__(type(thing), "__qualname__")
     module = str(module)
-    return f"{_main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
+    return f"{main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
 
 
-def _main_name() -> str:
+class Main(NamedTuple):
+    """The main program: what ``__main__`` is called in references, and the git commit it is of."""
+
+    name: str
+    commit: str | None
+
+
+_sent: ContextVar[Main | None] = ContextVar("sent", default=None)
+
+
+@contextmanager
+def sent_from(main: Main | None) -> Generator[None]:
+    """While work goes on that another process has sent, whose main program is `main`: what it has defined is called as it is there."""
+    before = _sent.set(main)
+    try:
+        yield
+    finally:
+        _sent.reset(before)
+
+
+def sent_main() -> Main | None:
+    """The main program of the process that the work at hand was sent from; None where that is this one."""
+    return _sent.get()
+
+
+def main_name() -> str:
+    """What ``__main__`` is called in references: of the process that the work at hand was sent from, else of this one."""
+    sent = _sent.get()
+    return sent.name if sent is not None else _own_main_name()
+
+
+def _own_main_name() -> str:
     namespace = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
     spec = namespace.get("__spec__")
     if spec is not None and isinstance(getattr(spec, "name", None), str):

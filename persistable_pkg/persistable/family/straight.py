@@ -20,6 +20,7 @@ from blake3 import blake3
 
 from persistable import connections, events, generation, holdings, returned
 from persistable.batch import Batch, Ended
+from persistable.code import Main, sent_from
 from persistable.core import Persistable
 from persistable.executors import cores
 from persistable.executors.base import portable
@@ -98,7 +99,8 @@ class Straight:
         """What another process is to call, and with what, to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
-        return perform_order, Order(packer.common(self._sent, self._varying), [key.digest for key in keys], rows, events.listened(), run)
+        common = packer.common(self._sent, self._varying)
+        return perform_order, Order(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
 
     def _generate(self, place: int, failed_before: bool) -> None:
         """Generate the member at that place of the batch."""
@@ -206,6 +208,7 @@ class Order(NamedTuple):
     rows: Sequence[Row]
     heard: bool
     run: str
+    main: Main
 
 
 class Parcel(NamedTuple):
@@ -234,6 +237,7 @@ def perform_order(order: Order) -> Parcel:
         if order.heard:
             stack.enter_context(events.heard_by((heard.append,)))
         stack.enter_context(connections.within(order.run))
+        stack.enter_context(sent_from(order.main))
         name = straight.payload_name
         batch = straight.batch([Key(name, digest) for digest in order.digests], order.rows)
         batch.perform(lambda: True)
