@@ -353,7 +353,7 @@ def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim
         if claim.try_epoch(1, None):
             return claim
         found, epoch = _holder(store, base)
-        if found is not None and (_is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)):
+        if found is not None and (is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)):
             claim.waited = True
             if claim.try_epoch(epoch + 1, found):
                 return claim
@@ -367,7 +367,7 @@ def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim
 def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     """Facts about whoever holds the claim on `base`; None if nobody does, or its owner is known to be dead."""
     holder, _ = _holder(store, base)
-    return None if holder is None or _is_dead(holder) or is_damaged(holder) else _facts(holder)
+    return None if holder is None or is_dead(holder) or is_damaged(holder) else _facts(holder)
 
 
 def forget_dead(store: Any, bases: Iterable[str]) -> None:
@@ -375,12 +375,12 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
     paths = {_path(base, 1): _path(base, 2) for base in bases}
     held = store.get_many(paths)
     taken_over = stat_many(store, [paths[path] for path in held])
-    dead = [path for path, owner in held.items() if paths[path] not in taken_over and (_is_dead(owner) or is_damaged(owner))]
+    dead = [path for path, owner in held.items() if paths[path] not in taken_over and (is_dead(owner) or is_damaged(owner))]
     if dead:
         store.change_many(delete=dead)
 
 
-def _is_dead(owner: bytes) -> bool:
+def is_dead(owner: bytes) -> bool:
     """Whether an owner is known to be gone. A claim that cannot be read is not known to be anybody's."""
     facts = _facts(owner)
     return _same_host(facts) and not _lives(facts)

@@ -61,6 +61,9 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     clear_temporary = getattr(store, "clear_temporary", None)
     if clear_temporary is not None:
         clear_temporary(place.path)
+    clear_sources = getattr(store, "clear_sources", None)
+    if clear_sources is not None:
+        clear_sources(claims.is_dead)
     if scratch:
         import shutil
 

@@ -312,14 +312,15 @@ def test_two_processes_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path
 def test_what_a_killed_generation_left_goes_with_the_next_commit_of_its_key(tmp_path: Path) -> None:
     code = """
 import os, sys
-from persistable import Persistable
+from persistable import Persistable, claims
 class Left(Persistable[object, None]):
     def _generate_payload(self, **_):
         (self.scratch / "x").write_text("x")
+        for name in "ab":  # what they have in common is kept in a file of its own
+            claims.acquire(self.store, name, lambda: False).release()
         return bytes(3000)
     def _validate_payload(self, payload):
         if len(sys.argv) > 2:
-            from persistable import claims
             claims.Claim.confirm = lambda *_: os.kill(os.getpid(), 9)
 Left(sys.argv[1]).generate()
 """

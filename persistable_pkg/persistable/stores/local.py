@@ -16,7 +16,8 @@ import os
 import stat as _stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -310,6 +311,20 @@ class LocalStore(BaseStore):
         for name in names:
             if is_temporary(name) and name.startswith(f".{beginning[:50]}"):
                 _discard(f"{folder}/{name}")
+
+    def clear_sources(self, left: Callable[[bytes], bool]) -> None:
+        """Remove small files that exclusive creates of other processes link to, where `left` says of their bytes that nobody needs them."""
+        folder = f"{self._prefix}{HIDDEN}"
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return
+        for name in names:
+            place = f"{folder}/{name}"
+            if name.startswith(".create.") and is_temporary(name) and place not in _kept:
+                with suppress(OSError), open(place, "rb") as file:
+                    if left(file.read(_KEPT_SOURCE_LIMIT)):
+                        _discard(place)
 
     def close(self) -> None:
         self._source.forget()
