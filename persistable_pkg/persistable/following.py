@@ -14,6 +14,7 @@ from persistable.record import Failure, Record
 from persistable.stores.base import Store
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
+_LISTED_EVERY = 0.25
 
 
 def committed(node: Any, store: Store) -> KeysView[Any]:
@@ -50,6 +51,8 @@ class _Follower:
         self._source = Source(store, node.key, node._format())
         self._seen: set[Any] = set()
         self._number = 0
+        self._stuck_at = -1
+        self._next_listing = time.monotonic() + _LISTED_EVERY
         self._folder: str | None = None
         self._alive = False
         self._failure = holdings.find_failure(store, node.place)
@@ -103,8 +106,24 @@ class _Follower:
             self._folder = begun.folder
         found = unsealed.entries_from(self._store, begun, self._number)
         self._number += len(found)
+        if not found:
+            found = self._beyond(begun)
+        found = [entry for entry in found if entry.key not in self._seen]
         self._seen.update(entry.key for entry in found)
         return found
+
+    def _beyond(self, begun: unsealed.Unsealed) -> list[Entry]:
+        """Items behind a number that is missing: a listing now and then, since mostly there simply is nothing new."""
+        start = time.monotonic()
+        if start < self._next_listing:
+            return []
+        numbered = unsealed.entries_beyond(self._store, begun, self._number)
+        took = time.monotonic() - start
+        self._next_listing = start + max(_LISTED_EVERY, 20 * took)
+        if numbered and self._stuck_at == self._number:  # it was missing at two looks in a row, so it is no late arrival
+            self._number = max(numbered) + 1
+        self._stuck_at = self._number
+        return list(numbered.values())
 
     def _judge(self, held: bool, news: bool) -> None:
         """Raise if whoever generated the items has ended without sealing them."""
@@ -114,12 +133,13 @@ class _Follower:
         failure = holdings.find_failure(self._store, self._node.place)
         if failure is not None and not _same(failure, self._failure):
             raise UpstreamFailed(
-                f"{self._node.key} failed after {self._number} items ({failure.error}: {failure.message}); they are kept, run(it) goes on",
+                f"{self._node.key} failed after {len(self._seen)} items ({failure.error}: {failure.message}); "
+                "they are kept, run(it) goes on",
                 key=self._node.key,
             )
         if self._alive and not news and not self._is_sealed():
             raise WorkerDied(
-                f"whoever generated {self._node.key} is gone after {self._number} items, which are kept; run(node) goes on from there",
+                f"whoever generated {self._node.key} is gone after {len(self._seen)} items, which are kept; run(node) goes on from there",
                 key=self._node.key,
                 exitcode=None,
             )

@@ -113,6 +113,17 @@ def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     return list(takewhile(lambda entry: all(file.path in there for file in entry.files), noted))
 
 
+def entries_beyond(store: Store, begun: Unsealed, number: int) -> dict[int, Entry]:
+    """Number to item, of those from `number` on that are whole, by a listing: also behind one that is missing, as after a kill."""
+    prefix = f"{begun.base}/{begun.token}/"
+    names = {path: path[len(prefix) : -len(".json")] for path in store.list(prefix[:-1]) if path.startswith(prefix)}
+    paths = {path: int(name) for path, name in names.items() if name.isdigit() and int(name) >= number}
+    noted = {paths[path]: entry_in(data, begun.folder) for path, data in store.get_many(list(paths)).items()}
+    whole = {number: entry for number, entry in noted.items() if entry is not None}
+    there = stat_many(store, [file.path for entry in whole.values() for file in entry.files])
+    return {number: entry for number, entry in sorted(whole.items()) if all(file.path in there for file in entry.files)}
+
+
 def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     found: list[Entry] = []
     for first in count(number, AT_ONCE):

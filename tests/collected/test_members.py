@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 from tests.collected.flows import length, letters, made
 
-from persistable import Item, Resources, RunResult, Status, events, open_store, plan, run, step
+from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step, unsealed
 from persistable.bars import Bar
 from persistable.errors import NotEnforceable, PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
 
@@ -281,3 +282,44 @@ def test_the_bar_of_a_run_in_two_stages_counts_what_comes_to_be_known(tmp_path: 
     with open_store(tmp_path / "data"):
         run(length.over(letters.step("abcd").members), hooks=[bar])
     assert "0/1" in terminal.getvalue() and "5/5" in terminal.getvalue()
+
+
+GOING_ON = threading.Event()
+ENOUGH = threading.Event()
+
+
+@step
+def broken_off(n: int) -> Iterator[tuple[str, int]]:
+    for number in range(n):
+        if f"item {number}" in committed():
+            continue
+        if number == 5 and not GOING_ON.is_set():
+            raise ValueError("as if killed")
+        if number == n - 1:
+            assert ENOUGH.wait(30)
+        yield f"item {number}", number
+
+
+@pytest.mark.parametrize("kind", ["local", "sqlite"])
+def test_an_item_that_a_kill_has_left_without_its_number_holds_nobody_up(kind: str, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "data" if kind == "local" else f"sqlite:///{tmp_path / 'x.db'}")
+    node = broken_off.step(9).bind(store)
+    GOING_ON.clear()
+    ENOUGH.clear()
+    with pytest.raises(ValueError, match="as if killed"):
+        node.generate()
+    begun = unsealed.find(store, node.place)
+    assert begun is not None and store.delete(begun.path_of(2))
+    GOING_ON.set()
+    thread = threading.Thread(target=node._twin(store).generate)
+    thread.start()
+    try:
+        came: list[str] = []
+        for key, _ in node.follow(timeout=20):
+            came.append(key)
+            if len(came) >= 8:  # all but the last, for which the generation waits until these are there
+                ENOUGH.set()
+        assert sorted(came) == [f"item {number}" for number in range(9)] and came[:2] == ["item 0", "item 1"]
+    finally:
+        ENOUGH.set()
+        thread.join(60)
