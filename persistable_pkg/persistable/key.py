@@ -21,6 +21,7 @@ DIGEST_BYTES = 16
 MAX_NAME_BYTES = 150
 _PREFIX = b"persistable/%d\n" % SCHEME
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,80}", re.ASCII)
+_DEVICE = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(?:[.:]|\Z)")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _DIGEST = re.compile(r"[0-9a-f]{%d}" % (2 * DIGEST_BYTES))
 
@@ -88,11 +89,14 @@ Place = Key | Placed
 
 def check_payload_name(name: str) -> str:
     """`name` itself, if it can be a folder on every platform and in every store; else InvalidName, saying why."""
-    if _SAFE_NAME.fullmatch(name):
+    device = _DEVICE.match(name)
+    if _SAFE_NAME.fullmatch(name) and not device:
         return name
     unsafe = _UNSAFE.search(name)
     if not name:
         reason = "it is empty"
+    elif device:
+        reason = "Windows takes it for a device, whatever its suffix"
     elif unsafe:
         reason = f"it contains {unsafe.group()!r}"
     elif name[0] == "." or name[-1] in ". " or name[0] == " ":

@@ -55,6 +55,12 @@ class Step(Generic[P, R]):
         if not inspect.isfunction(function):
             raise TypeError(f"@step is for functions, not {function!r:.60}; write one that calls it")
         self.__wrapped__: Callable[P, R] = function
+        owner = function.__qualname__.rpartition(".")[0]
+        if owner and not owner.endswith("<locals>") and function.__code__.co_varnames[:1] in (("self",), ("cls",)):
+            raise TypeError(
+                f"@step is for functions, and {function.__qualname__} is a method: what it makes depends on an object without a name. "
+                f"Make it a function that takes what it needs of {function.__code__.co_varnames[0]}, or a subclass of Persistable"
+            )
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
         self.__doc__ = function.__doc__
         self._options = options

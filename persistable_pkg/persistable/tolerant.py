@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from persistable.core import Persistable
 from persistable.errors import UpstreamFailed
@@ -41,6 +41,9 @@ class _AnyOf(Persistable[Any, None]):
     _persisted = False
     _needs = "any"
 
+    def __init__(self, *nodes: Persistable[Any, Any]) -> None:
+        super().__init__(nodes=list(nodes))
+
     def _stands_for(self) -> Sequence[Any]:
         return self.nodes
 
@@ -58,13 +61,26 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
     """`node` as an upstream that may fail: its payload, or `default` where it could not be generated.
 
     What depends on it waits until it has ended either way. A payload made from the default is kept like any other: delete it once `node`
-    works, to have it made from the real one.
+    works, to have it made from the real one. Of a family: the family of its members, each so.
     """
+    if _is_family(node):
+        made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
+        return cast("Persistable[T | Any, Any]", made)
     return _Optional(node=node, default=default)
 
 
 def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
-    """The payload of whichever of `nodes` is there first; of several that are there, of the first named. Fails only if all of them do."""
+    """The payload of whichever of `nodes` is there first; of several that are there, of the first named. Fails only if all of them do.
+
+    Of families: the family of what is so made of the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
+    """
     if not nodes:
         raise TypeError("any_of needs at least one node")
-    return _AnyOf(nodes=list(nodes))
+    if any(map(_is_family, nodes)):
+        made: Any = _AnyOf.over(*nodes)
+        return cast("Persistable[T, Any]", made)
+    return _AnyOf(*nodes)
+
+
+def _is_family(value: Any) -> bool:
+    return bool(getattr(value.__class__, "_is_family", False))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from persistable.core import Persistable, declaration_of
-from persistable.errors import MissingParam
+from persistable.declaration import is_collection
+from persistable.errors import MissingParam, WrongUpstream
 from persistable.family.axes import Axis, values_of
 from persistable.family.layout import Layout, layout_of
 from persistable.lineage import nodes_in
-from persistable.params.annotations import signature_of
+from persistable.params.annotations import names_of, signature_of
+from persistable.params.checks import Scope, bare
 from persistable.params.declared import column, field_check, made
+from persistable.roles import fits
 from persistable.steps import Step
 from persistable.stores.open import open_store
 
@@ -153,6 +156,8 @@ class Blueprint:
         _check(maker, len(args), {**fixed, **firsts})
         self._joined = {name: self._checked(name, values) for name, values in self._joined.items()}
         self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
+        for slot, family in self._families.items():
+            _check_single(maker, _name(maker, slot), family)
         _open(maker, fixed)
         self._positional = [fixed.pop(place) for place in range(len(args))]
         self._named = cast("dict[str, Any]", fixed)
@@ -324,6 +329,49 @@ def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
     if name in declaration.roles or not isinstance(kind, type):
         return None, ""
     return field_check(kind, name, declaration.params_arguments), kind.__name__
+
+
+def _check_single(maker: Any, name: str, family: Any) -> None:
+    """Raise TypeError for a family whose members, one by one, would be given to an argument that takes many at once."""
+    if maker.__class__ is Step:
+        parameter = maker.maker.parameters.get(name)
+        if parameter is None or not is_collection(parameter.annotation):
+            return
+        payload, wanted = _payload_of(family), bare(parameter.annotation, Scope(names_of(maker.__wrapped__), {}))
+        items = [each for each in get_args(wanted) if each is not Ellipsis]
+        if payload is None or fits(payload, wanted) or (items and not _is_item(payload, items[0])):
+            return
+        made, place, words, many = (
+            f"{maker.maker.name}.over({name}=...)",
+            maker.maker.name,
+            str(wanted),
+            f"{maker.maker.name}.step({name}=family)",
+        )
+    elif isinstance(maker, type) and not _own_init(maker) and name in declaration_of(maker).many:
+        made, place, words = f"{maker.__name__}.over({name}=...)", maker.__name__, declaration_of(maker).check_of(name).words
+        many = f"{maker.__name__}({name}=family)"
+    else:
+        return
+    raise WrongUpstream(
+        f"{made} would make one node of each member of {family!r:.80}, and {place}.{name} takes {words}: "
+        f"{many} takes all members at once, {name}=family.gather(...) those along some axes",
+        role=name,
+        found=f"{family!r:.80}",
+        wanted=words,
+    )
+
+
+def _is_item(payload: Any, item: Any) -> bool:
+    return fits(payload, item) or (payload is int and item in (float, complex)) or (payload is float and item is complex)
+
+
+def _payload_of(family: Any) -> Any:
+    """The declared payload type of the members of a family; None where it is not known."""
+    maker: Any = family.layout.recipe.maker
+    if maker.__class__ is Step:
+        return None if maker.maker.result is Any else maker.maker.result
+    found: Any = declaration_of(maker).payload_type if isinstance(maker, type) and hasattr(maker, "_is_persistable_node") else None
+    return None if found is Any or isinstance(found, str) else found
 
 
 def _own_init(maker: Any) -> bool:

@@ -148,10 +148,13 @@ def _union(members: list[Check]) -> Check:
     sure = [member.convert for member in members if member.surely]
     unsure = [member.convert for member in members if not member.surely]
 
+    roles = [member.convert for member in members if any(getattr(each, "_is_persistable_node", False) is True for each in member.exact)]
+
     def convert(value: Any) -> Any:
         kept: list[Any] = []
         trouble: Mismatch | None = None
-        for member in sure:
+        asked = roles if roles and getattr(type(value), "_is_persistable_node", False) is True else sure  # a node fits all but roles
+        for member in asked:
             try:
                 made = member(value)
             except Mismatch as mismatch:
@@ -166,7 +169,7 @@ def _union(members: list[Check]) -> Check:
         for member in unsure:
             if member.fits(value):  # type: ignore[attr-defined]
                 return member(value)
-        if trouble is not None and trouble.at:
+        if trouble is not None and (trouble.at or asked is roles):
             raise trouble
         return wrong(value, words, trouble.hint if trouble is not None else "")
 

@@ -24,6 +24,12 @@ def reducer(cls: type) -> Reduce | None:
     names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
     if "sklearn:BaseEstimator" in names:
         return _estimator
+    if "sklearn:Kernel" in names:
+        return _kernel
+    if names & {"sklearn:_BaseScorer"}:
+        return _scorer
+    if names & {"sklearn:BaseCrossValidator", "sklearn:BaseShuffleSplit", "sklearn:_RepeatedSplits", "sklearn:_UnsupportedGroupCVMixin"}:
+        return _splitter
     if names & {"omegaconf:DictConfig", "omegaconf:ListConfig"}:
         return _omegaconf
     if "torch:Tensor" in names:
@@ -47,6 +53,38 @@ def _estimator(value: Any) -> Tagged:
             "pass sklearn.base.clone(…) of it, or make the fitted model a payload and take it as an upstream",
         )
     return Tagged("estimator", Parts({"class": type(value), "params": dict(value.get_params(deep=False))}))
+
+
+def _kernel(value: Any) -> Tagged:
+    return Tagged("estimator", Parts({"class": type(value), "params": dict(value.get_params(deep=False))}))
+
+
+def _splitter(value: Any) -> Tagged:
+    """What makes folds: its class and what its ``__init__`` takes."""
+    from persistable.params.annotations import signature_of
+
+    held = vars(value)
+    more = held.get("cvargs") or {}
+    names = [
+        name for name, each in signature_of(type(value)).parameters.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    absent = next((name for name in names if name not in held and name not in more), None)
+    if absent is not None:
+        raise Refused(f"this {type(value).__qualname__} does not keep what its __init__ took as {absent}", "register_params its type")
+    return Tagged(
+        "estimator", Parts({"class": type(value), "params": {name: held[name] if name in held else more[name] for name in names}})
+    )
+
+
+def _scorer(value: Any) -> Tagged:
+    """What `make_scorer` made: the function, whether more is better, what of the estimator it is given, and its options."""
+    made = Parts(
+        function=value._score_func,
+        sign=value._sign,
+        options=dict(value._kwargs),
+        response=getattr(value, "_response_method", None),
+    )
+    return Tagged("sklearn.scorer", made)
 
 
 def _says_fitted(value: Any) -> str | None:

@@ -173,7 +173,17 @@ def _estimator(content: Any) -> Any:
     return content["class"](**content["params"])
 
 
+def _scorer(content: Any) -> Any:
+    from importlib import import_module
+
+    response = content["response"]
+    make = import_module("sklearn.metrics").make_scorer
+    taken = {"response_method": tuple(response) if isinstance(response, list) else response}
+    return make(content["function"], greater_is_better=content["sign"] > 0, **taken, **content["options"])
+
+
 _REBUILD: dict[str, Any] = {
+    "sklearn.scorer": _scorer,
     "Counter": lambda content: _collection("Counter", content),
     "Ellipsis": lambda _: ...,
     "NotImplemented": lambda _: NotImplemented,
