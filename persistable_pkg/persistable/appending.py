@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.record import Record
 from persistable.resumption import going_on
+from persistable.stores.full import room_in
 
 _SEALED, _CODE = "sealed", "code.json"
 
@@ -33,6 +35,7 @@ class Appender:
 
     def __init__(self, generation: Any, io: FileIO[Any], folder: Path) -> None:
         self._folder = folder
+        self._store, self._key = generation.store, generation.node.key
         self._token: str | None = generation.token if generation.claim is not None else None
         if self._token is not None:
             _forget_sealed(generation, folder)
@@ -56,15 +59,20 @@ class Appender:
 
     def append(self, block: Any) -> None:
         """Add rows."""
-        self._growing.append(block)
+        with self._room():
+            self._growing.append(block)
         self.used = True
 
     def whole(self) -> AppendedFile:
         """The file that all rows make."""
-        file = AppendedFile(self._growing.seal())
+        with self._room():
+            file = AppendedFile(self._growing.seal())
         if self._token is not None:
             (self._folder / _SEALED).write_bytes(checked(self._token.encode()))
         return file
+
+    def _room(self) -> AbstractContextManager[None]:
+        return room_in(self._store.url, f"in {self._folder} for more rows of {self._key}, on their way into {self._store.url}")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -57,6 +57,7 @@ from persistable.recording import compose
 from persistable.released import suffix_of
 from persistable.secret import clean, redact
 from persistable.stores.base import Store, stat_many
+from persistable.stores.full import room_in
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -229,10 +230,11 @@ class Generation:
             self._allocated = payload.Allocated(self.store, self._target(self.io.suffix), self.io)
         if self._allocated is not None and self._allocated.in_place:
             return self._allocated.array(shape, dtype)
-        import numpy as np
+        from persistable.fileio.allocate import array_in
 
-        name = self.scratch() / f"array-{os.urandom(4).hex()}.raw"
-        return np.memmap(name, dtype=dtype, mode="w+", shape=shape).view(np.ndarray)
+        folder = self.scratch()
+        with room_in(self.store.url, f"in {folder} for an array of shape {shape}, on its way into {self.store.url}"):
+            return array_in(folder, shape, dtype)
 
     def progress(self, done: float, total: float | None) -> None:
         """Announce how far it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io as streams
 import mmap
 import os
@@ -16,13 +15,15 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
-from persistable.errors import FormatError, MalformedFile, PayloadCorrupted, StoreFull
+from persistable.errors import FormatError, MalformedFile, PayloadCorrupted
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.fileio.lazy import check_content
+from persistable.fileio.mapped import private_map, read_whole
 from persistable.hashing import max_threads
 from persistable.key import Key
 from persistable.record import FileFact
-from persistable.stores.base import Store
+from persistable.stores.base import FULL, Store
+from persistable.stores.full import room_in
 
 Result = TypeVar("Result")
 SMALL = 1 << 20
@@ -31,7 +32,6 @@ WHOLE = 1 << 26
 """Up to this many bytes a file that lies elsewhere is fetched whole, and verified, where only a part of it is asked for."""
 _SLICE = 1 << 24
 _LARGE = 1 << 25
-_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 
 
 class Written(NamedTuple):
@@ -157,7 +157,7 @@ def _reserve(file: Any, size: int) -> None:
     keep_size = 1  # the file's length stays what was written so far
     if libc.fallocate(descriptor, keep_size, ctypes.c_int64(start), ctypes.c_int64(size)) != 0:
         reason = ctypes.get_errno()
-        if reason in (errno.ENOSPC, errno.EDQUOT):
+        if reason in FULL:
             raise OSError(reason, os.strerror(reason))
 
 
@@ -189,14 +189,8 @@ class Allocated:
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new zeroed array in the file."""
         assert self._file is not None
-        try:
+        with room_in(self._store.url, f"in {self._store.url} for an array of shape {shape}"):
             return self._file.array(shape, dtype)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StoreFull(
-                f"no room for an array of shape {shape} in {self._store.url}; free some space, then try again", url=self._store.url, path=""
-            ) from error
 
     def commit(self, payload: Any, path: str) -> bool:
         """Seal the file and move it to `path`; False where `payload` uses none of its arrays."""
@@ -461,10 +455,11 @@ def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify:
     with _local_file(store, key, fact, verify) as file:
         if not io.maps or not getattr(io, "mmap", True):
             return io.load(file)
-        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        # not reserved: private maps larger than memory are fine as long as few of their pages are written
-        mapped = mmap.mmap(file.fileno(), fact.size, flags=mmap.MAP_PRIVATE | _MAP_NORESERVE, prot=protection)
-        return io.loads(memoryview(mapped))
+        mapped = private_map(file.fileno(), fact.size, writable)
+        if mapped is not None:
+            return io.loads(memoryview(mapped))
+        whole = memoryview(read_whole(file.fileno(), fact.size))
+        return io.loads(whole if writable else whole.toreadonly())
 
 
 @contextmanager
@@ -475,8 +470,9 @@ def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generat
         import tempfile
 
         with tempfile.TemporaryFile(prefix="persistable-") as file:
-            _fetch(store, key, fact, file)
-            file.flush()
+            with room_in(store.url, f"among temporary files in {tempfile.gettempdir()} for {fact.path} of {fact.size} bytes", fact.path):
+                _fetch(store, key, fact, file)
+                file.flush()
             file.seek(0)
             yield file
         return

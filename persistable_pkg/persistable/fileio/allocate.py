@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 from typing import Any, NamedTuple
@@ -92,6 +93,28 @@ class GrowingFile:
         self.close()
 
 
+def array_in(folder: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A zeroed array in the memory of a file in `folder`, which is gone with the array. Raises OSError if the disk cannot hold it."""
+    import numpy as np
+
+    kind = np.dtype(dtype)
+    check_plain(kind)
+    size = kind.itemsize * math.prod(shape)
+    if not size:
+        return np.zeros(shape, kind)
+    name = os.path.join(folder, f"array-{os.urandom(4).hex()}.raw")
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        reserve(descriptor, 0, size)
+        return np.frombuffer(mmap.mmap(descriptor, size), kind).reshape(shape)
+    finally:
+        os.close(descriptor)
+        try:
+            os.unlink(name)
+        except OSError:
+            pass  # where a mapped file cannot go, the folder does later
+
+
 def reserve(descriptor: int, offset: int, size: int) -> None:
     """Make room on the disk now: writing to a map for which there is none kills the process."""
     os.ftruncate(descriptor, offset + size)
@@ -101,6 +124,13 @@ def reserve(descriptor: int, offset: int, size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
+        else:
+            return
+    os.lseek(descriptor, offset, os.SEEK_SET)  # what cannot be reserved is written
+    for start in range(0, size, 1 << 22):
+        piece = memoryview(bytes(min(1 << 22, size - start)))
+        while piece:
+            piece = piece[os.write(descriptor, piece) :]
 
 
 def check_plain(dtype: Any) -> None:

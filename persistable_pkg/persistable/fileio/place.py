@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from persistable.errors import MalformedFile, StoreError
 from persistable.fileio.base import Buffer, read_all
+from persistable.fileio.mapped import private_map
 
 _LOCAL = ("file://", "local://")
 
@@ -110,7 +111,8 @@ class LocalPlace(Place):
             size = os.fstat(file.fileno()).st_size
             if map_from is None or size < map_from:
                 return read_all(file)
-            return map_private(file.fileno(), size)
+            mapped = private_map(file.fileno(), size)
+            return read_all(file) if mapped is None else memoryview(mapped)
 
     @contextmanager
     def replacing(self, suffix: str = "") -> Generator[BinaryIO, None, None]:
@@ -180,17 +182,6 @@ class RemotePlace(Place):
             self.fs.rm_file(self.path + suffix)
         except FileNotFoundError:
             pass
-
-
-def map_private(descriptor: int, size: int) -> Buffer:
-    """The open file as copy-on-write memory: nothing written to it reaches the file."""
-    import mmap
-
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
-        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY))
-    # NORESERVE: a private map larger than memory is refused otherwise
-    flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0)
-    return memoryview(mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE))
 
 
 def temporary_beside(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -156,8 +156,7 @@ class LayeredWrite:
             if failed is None:
                 self._main.__exit__(kind, error, trace)
             else:
-                with suppress(OSError):
-                    self._main.__exit__(type(failed), failed, None)
+                self._main.__exit__(type(failed), failed, None)  # which may say it in words of its own
         except OSError as failure:
             failed = failure
         except BaseException:

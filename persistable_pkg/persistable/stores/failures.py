@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Any, Literal, NamedTuple, cast
 
+from persistable.stores.base import FULL
+
 Kind = Literal["missing", "no root", "denied", "no credentials", "unreachable", "full", "changed", "unsupported", "other"]
 
 _ROOT = {"NoSuchBucket", "InvalidBucketName"}
@@ -20,7 +22,6 @@ _UNREACHABLE = {
 }  # fmt: skip
 _CUT_OFF = {"ClientPayloadError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError", "ServerDisconnectedError"}
 _FULL = {"QuotaExceeded", "StorageFull", "EntityTooLarge", "SFTPNoSpaceOnFilesystem", "SFTPQuotaExceeded", "InsufficientCapacity"}
-_FULL_NUMBERS = {errno.ENOSPC, errno.EDQUOT}
 _NETWORK_NUMBERS = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPIPE}
 
 
@@ -62,7 +63,7 @@ def kind_of(error: BaseException) -> Kind:
         return "no root"
     if words & _NO_CREDENTIALS:
         return "no credentials"
-    if words & _FULL or numbers & _FULL_NUMBERS or found.status == 507:
+    if words & _FULL or numbers & FULL or found.status == 507:
         return "full"
     if found.status in (401, 403) or words & _DENIED or isinstance(error, PermissionError):
         return "denied"

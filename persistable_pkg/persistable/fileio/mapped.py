@@ -1,0 +1,70 @@
+"""Files as private memory, as long as there are descriptors for it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from typing import Any
+
+_NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+_TRACKS = sys.version_info < (3, 13)
+"""Whether a map always keeps a descriptor of its own."""
+
+
+def private_map(descriptor: int, size: int, writable: bool = True) -> mmap.mmap | None:
+    """An open file as copy-on-write memory: nothing written to it reaches the file. None where it has to be read instead.
+
+    That is so where descriptors run short, of which a map may keep one for as long as it lives: a quarter of them is left to others.
+    """
+    if _TRACKS and _next(descriptor) >= _most():
+        return None
+    options: dict[str, Any] = {} if _TRACKS else {"trackfd": False}
+    try:
+        if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+            return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY, **options)
+        # not reserved: private maps larger than memory are fine as long as few of their pages are written
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE | _NORESERVE, prot=protection, **options)
+    except OSError:  # too many files or maps, or a file system without maps
+        return None
+
+
+def _next(descriptor: int) -> int:
+    """The number that the map's descriptor would get: the lowest that is free."""
+    try:
+        another = os.dup(descriptor)
+    except OSError:
+        return sys.maxsize
+    os.close(another)
+    return another
+
+
+def _most() -> int:
+    """The first number at which maps are not made any more."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize - 1
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize - 1 if limit == resource.RLIM_INFINITY else limit - max(limit // 4, 1)
+
+
+def read_whole(descriptor: int, size: int) -> bytearray:
+    """All bytes of an open file, whatever its position."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        count = os.preadv(descriptor, [view[at : at + (1 << 30)]], at) if hasattr(os, "preadv") else _read_at(descriptor, view, at)
+        if not count:
+            del view
+            return data[:at]
+        at += count
+    return data
+
+
+def _read_at(descriptor: int, view: memoryview, at: int) -> int:
+    os.lseek(descriptor, at, os.SEEK_SET)
+    piece = os.read(descriptor, min(len(view) - at, 1 << 24))
+    view[at : at + len(piece)] = piece
+    return len(piece)
