@@ -148,7 +148,8 @@ def _pieces(value: str) -> set[str]:
     scheme, _, rest = value.partition(" ")
     if scheme.lower() in ("basic", "bearer", "token"):
         lines.add(rest)
-    found = lines | _inside(value) | ({value.partition(":")[2]} if "://" not in value and not value.startswith("{") else set())
+    behind: set[str] = set() if "://" in value or value.startswith("{") else {value.partition(":")[2]}
+    found = lines | _inside(value) | behind
     return {value} | _pieces_of_url(value) | {piece for piece in found if len(piece) >= _SHORTEST_PIECE}
 
 
@@ -243,17 +244,21 @@ def _replaced(value: Any) -> Any:
     """`value` with its texts redacted; itself where none holds a secret."""
     kind: Any = value.__class__
     again: Any = value
+    several: Any = value
     if kind is str:
         again = redact(value)
     elif kind is bytes:
         again = redact(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     elif kind is list or kind is tuple:
-        items = [_replaced(item) for item in value]
-        return value if all(map(is_, items, value)) else kind(items)
+        items: list[Any] = [_replaced(item) for item in several]
+        again = several if all(map(is_, items, several)) else kind(items)
     elif kind is dict:
-        names, items = [_replaced(name) for name in value], [_replaced(item) for item in value.values()]
-        return value if all(map(is_, names, value)) and all(map(is_, items, value.values())) else dict(zip(names, items, strict=True))
-    return value if again == value else again
+        names, items = [_replaced(name) for name in several], [_replaced(item) for item in several.values()]
+        same = all(map(is_, names, several)) and all(map(is_, items, several.values()))
+        again = several if same else kind(zip(names, items, strict=True))
+    if kind in (str, bytes):
+        return value if again == value else again
+    return again
 
 
 def _text_of(error: BaseException) -> str:

@@ -38,7 +38,9 @@ def check_filesystem_options(scheme: str, kind: type, options: Mapping[str, Any]
     known = {*_OF_ANY, *_OF_LISTINGS, *_CLOSED.get(scheme, ())}
     open_ended = False
     for base in kind.__mro__[:-1]:
-        parameters = inspect.signature(base.__dict__["__init__"]).parameters if "__init__" in base.__dict__ else {}
+        if "__init__" not in base.__dict__:
+            continue
+        parameters = inspect.signature(base.__dict__["__init__"]).parameters
         known.update(name for name, each in parameters.items() if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD))
         open_ended = open_ended or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     accepted = sorted(known - {"self", "args", "kwargs"})
