@@ -24,6 +24,7 @@ from persistable.circles import Waiting
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
+    FormatError,
     PayloadCorrupted,
     PayloadNotFound,
     StoreError,
@@ -55,6 +56,7 @@ from persistable.record import (
 )
 from persistable.recording import compose
 from persistable.released import suffix_of
+from persistable.rescued import rescue
 from persistable.secret import clean, redact
 from persistable.stores.base import Store, stat_many
 from persistable.stores.full import room_in
@@ -121,6 +123,7 @@ class Generation:
         if claim is not None:
             self.token = new_token()
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
+            self.io.require()
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
         self.made = "generated"
         self.committed = False
@@ -621,7 +624,12 @@ def conclude(
         if claim is None:
             refuse_iterator(result, node.key)
             return result
-        return _commit(generation, result, failure, writable, old)
+        try:
+            return _commit(generation, result, failure, writable, old)
+        except (FormatError, StoreError) as error:
+            if not generation.committed and not isinstance(result, gathering.Gathered):
+                rescue(generation.store, node.key, result, error)
+            raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:

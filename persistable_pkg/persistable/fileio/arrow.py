@@ -26,6 +26,7 @@ class ArrowFileIO(FileIO[Any]):
     """
 
     name: ClassVar[str] = "ArrowFileIO"
+    needs = (("pyarrow", "pyarrow", "arrow"),)
     suffix = ".arrow"
     maps = True
 

@@ -62,6 +62,14 @@ class FileIO(ABC, Generic[P]):
             f"{type(self).__name__} cannot be read in part; NumpyFileIO, ArrowFileIO and ParquetFileIO can", format=type(self).__name__
         )
 
+    needs: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """Modules without which it can neither write nor read: each with its package, and the extra that installs it."""
+
+    def require(self) -> None:
+        """Raise MissingExtra where a package is not installed; nothing is imported. Asked before any work is done."""
+        for module, package, extra in self.needs:
+            check_installed(module, package, extra, type(self).__name__)
+
     def check(self, payload: P) -> None:
         """Raise PayloadNotRepresentable unless `load` would give back exactly `payload`. `save`, `dumps` call it; callers of `dump` do."""
 
@@ -369,6 +377,17 @@ def need(module: str, package: str, extra: str, user: str) -> Any:
             raise  # the package is there; something it needs is not
         message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
         raise MissingExtra(message, format=user, package=package, extra=extra) from error
+
+
+@functools.cache
+def check_installed(module: str, package: str, extra: str, user: str) -> None:
+    """Raise MissingExtra, naming the extra, where `module` cannot be found; nothing is imported."""
+    import sys
+    from importlib.util import find_spec
+
+    if sys.modules.get(module) is None and find_spec(module) is None:
+        message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
+        raise MissingExtra(message, format=user, package=package, extra=extra)
 
 
 def open_buffer(data: Buffer) -> BinaryIO:

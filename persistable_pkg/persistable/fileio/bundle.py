@@ -28,6 +28,10 @@ class BundleFileIO(PartsFileIO[dict[str, Any]]):
                 raise ValueError(f"{name!r} cannot name a part: it contains '/'")
         self.parts = dict(parts)
 
+    def require(self) -> None:
+        for format_ in self.parts.values():
+            format_.require()
+
     def check(self, payload: Any) -> None:
         if type(payload) is not dict:
             self._refuse(f"it is a {type(payload).__name__}, not a dict")

@@ -6,7 +6,7 @@ import io
 from typing import Any, BinaryIO, ClassVar, Literal, TypeVar
 
 from persistable.errors import MalformedFile
-from persistable.fileio.base import FileIO, Sink, need
+from persistable.fileio.base import FileIO, Sink, check_installed, need
 
 P = TypeVar("P")
 _SUFFIXES = {"zstd": ".zst", "gzip": ".gz"}
@@ -28,6 +28,11 @@ class CompressedFileIO(FileIO[P]):
         self.codec: Literal["zstd", "gzip"] = codec
         self.level = level
         self.suffix = inner.suffix + _SUFFIXES[codec]
+
+    def require(self) -> None:
+        if self.codec == "zstd":
+            check_installed("zstandard", "zstandard", "zstd", type(self).__name__)
+        self.inner.require()
 
     def check(self, payload: P) -> None:
         self.inner.check(payload)

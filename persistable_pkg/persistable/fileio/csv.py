@@ -30,6 +30,7 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
     """
 
     name: ClassVar[str] = "CsvFileIO"
+    needs = (("pandas", "pandas", "pandas"),)
     suffix = ".csv"
 
     def __init__(self, index: bool = True) -> None:

@@ -76,6 +76,7 @@ class FigureFileIO(FileIO[Any]):
     """
 
     name: ClassVar[str] = "FigureFileIO"
+    needs = (("matplotlib", "matplotlib", "figure"),)
 
     def __init__(self, format: Literal["pdf", "svg", "png"] = "pdf", dpi: float | None = None) -> None:  # noqa: A002 - matplotlib's word
         if format not in _FORMATS:

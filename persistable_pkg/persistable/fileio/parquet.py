@@ -25,6 +25,7 @@ class ParquetFileIO(FileIO[Any]):
     """
 
     name: ClassVar[str] = "ParquetFileIO"
+    needs = (("pyarrow", "pyarrow", "arrow"),)
     suffix = ".parquet"
 
     def __init__(self, compression: str = "zstd") -> None:

@@ -41,7 +41,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
 from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
-from persistable.fileio.base import Allocation, Buffer, FileIO, need, read_all
+from persistable.fileio.base import Allocation, Buffer, FileIO, check_installed, need, read_all
 
 _MAGIC = b"\x93PERSIST"
 _HEAD = struct.Struct("<8sHHIQQQQQI")
@@ -75,6 +75,10 @@ class PickleFileIO(FileIO[Any]):
         self.mmap = mmap
         self.compress = compress
         self.level = level
+
+    def require(self) -> None:
+        if self.compress:
+            check_installed("zstandard", "zstandard", "zstd", "PickleFileIO")
 
     def dumps(self, payload: Any) -> bytes:
         if not self.compress:

@@ -16,6 +16,7 @@ class YamlFileIO(FileIO[Any]):
     """
 
     name: ClassVar[str] = "YamlFileIO"
+    needs = (("yaml", "pyyaml", "yaml"),)
     suffix = ".yaml"
 
     def check(self, payload: Any) -> None:

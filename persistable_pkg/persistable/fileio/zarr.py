@@ -21,6 +21,7 @@ class ZarrFileIO(PartsFileIO[Any]):
     """
 
     name: ClassVar[str] = "ZarrFileIO"
+    needs = (("zarr", "zarr", "zarr"),)
     suffix = ".zarr"
 
     def __init__(self, chunks: list[int] | None = None) -> None:
