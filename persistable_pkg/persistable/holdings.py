@@ -201,7 +201,7 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
 
     `whole`: False where somebody has looked already at what is upstream.
     """
-    if whole and node._upstream:
+    if whole and node._upstream and "_looked" not in node.__dict__:
         verdict = judged(node, store, record)
     elif record.code is None or (record.code["quick"] and node._code().quick == record.code["quick"]):
         return

@@ -196,3 +196,20 @@ def test_large_families(store: Any) -> None:
     family = flow.module.total.over(flow.half, k=list(range(600)))
     assert run(family, stale="generate").counts["done"] == 601 and len(flow.made) == 601
     assert {status.value: number for status, number in family.status().items()} == {"done": 600}
+
+
+def test_members_over_members_are_judged_together(store: Any) -> None:
+    def families(clean: int) -> Any:
+        module = edited(FLOW.format(clean=clean, half=0))
+        return module.half.over(module.points.over(n=list(range(40))))
+
+    halves = families(1)
+    run(halves)
+    halves = families(2)
+    assert {status.value: number for status, number in halves.status().items()} == {"stale": 40}
+    values, said = warned(lambda: dict(halves.payloads()))
+    assert len(values) == 40 and len(said) == 1 and "points" in said[0]
+    frame, said = warned(families(2).to_frame)
+    assert set(frame["status"]) == {"stale"} and len(frame["payload"]) == 40 and len(said) == 1
+    assert run(halves, stale="generate").counts["stale"] == 0
+    assert {status.value: number for status, number in halves.status().items()} == {"done": 40}

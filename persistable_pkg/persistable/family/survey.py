@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from persistable import events
+from persistable import events, holdings
 from persistable.core import Persistable
 from persistable.errors import PayloadError, PayloadNotFound
 from persistable.fetched import fetched
@@ -159,6 +159,8 @@ def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
                 yield _Row(str(keys[place]), _SOUND, partial(_given, sound.pop(number)))
             else:
                 node, found, store = next(apart)
+                if found.status is Status.STALE and payload is not False:
+                    holdings.warn_stale(node, found.verdict)
                 yield _Row(str(node.key), found, partial(_load, node, store))
 
 
@@ -170,7 +172,10 @@ def _given(value: Any) -> Any:
 
 
 def _load(node: Any, store: Any) -> Any:
-    return node._twin(store).load().payload
+    """The payload of a member that was judged together with others."""
+    twin = node._twin(store)
+    twin._looked = True
+    return twin.load().payload
 
 
 class _Table:
@@ -248,6 +253,7 @@ def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _loaded(members: list[Any]) -> Iterator[Any]:
+    holdings.say_stale([(node, node.store) for node in members if node._upstream])
     for node, store in zip(members, fetched(members), strict=True):
         yield _load(node, store)
 
