@@ -7,11 +7,12 @@ import sys
 import types
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle as _cloudpickle  # type: ignore[import-untyped]
 
 from persistable import holdings
 
 _COUNT = [0]
+cloudpickle: Any = _cloudpickle
 
 
 def edited(source: str, name: str = "edited_flow") -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from persistable import notify as notify
     from persistable import params as params
     from persistable import stores as stores
+    from persistable.accepting import accept_code as accept_code
     from persistable.collected import Collected as Collected
     from persistable.command import Command as Command
     from persistable.connections import connection as connection

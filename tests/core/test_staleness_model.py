@@ -90,7 +90,7 @@ EDGES = st.tuples(*[st.lists(st.integers(0, node - 1), max_size=3, unique=True) 
 ACTS = st.lists(st.tuples(st.sampled_from(["edit", "edit", "generate", "put", "delete", "run"]), st.integers(0, SIZE - 1)), max_size=10)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(edges=EDGES, persisted=st.lists(st.booleans(), min_size=SIZE, max_size=SIZE), acts=ACTS)
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_stale_is_what_a_simple_model_says(edges: Any, persisted: list[bool], acts: list[tuple[str, int]]) -> None:
