@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persistable.errors import StoreError
+from persistable.stores.masked import masked
 
 
 def check_exact(url: str, place: str) -> None:
@@ -10,14 +11,15 @@ def check_exact(url: str, place: str) -> None:
     if "::" in url:
         return  # several URLs in one: only fsspec can tell
     scheme, _, rest = url.partition("://")
+    shown = masked(url)
     written = rest.partition("/")[2].rstrip("/")
     if not place.rstrip("/").endswith(written.lstrip("/")):
         raise StoreError(
-            f"{url} would become {place!r} on {scheme}://, which is not what it spells; choose a name without ? and #",
-            url=url,
+            f"{shown} would become {masked(place)!r} on {scheme}://, which is not what it spells; choose a name without ? and #",
+            url=shown,
             path="",
         )
     for part in written.split("/"):
         if part in (".", ".."):
-            message = f"{url} has the part {part!r}, which some servers resolve and others keep; write the place itself"
-            raise StoreError(message, url=url, path="")
+            message = f"{shown} has the part {part!r}, which some servers resolve and others keep; write the place itself"
+            raise StoreError(message, url=shown, path="")

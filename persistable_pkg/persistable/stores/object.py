@@ -15,6 +15,7 @@ from persistable.errors import PersistableError, StoreError, StoreFull, StoreRea
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.exact import check_exact
 from persistable.stores.failures import kind_of
+from persistable.stores.masked import masked
 from persistable.stores.options import check_filesystem_options
 from persistable.stores.remote import Ranges, Remote, Upload, foreign
 
@@ -82,7 +83,7 @@ class ObjectStore(BaseStore):
             self._class, self._args = cast(Any, type(url_or_fs)), tuple(url_or_fs.storage_args)
             self._options = {**url_or_fs.storage_options, **options}
             self._root = str(url_or_fs._strip_protocol(root)).rstrip("/")
-        self._url = chain or _shown(self._scheme, self._root, self._options)
+        self._url = masked(chain or _shown(self._scheme, self._root, self._options))
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
         self._forget()

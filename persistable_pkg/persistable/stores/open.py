@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from persistable.errors import MissingExtra, StoreError
 from persistable.stores.base import BaseStore, Store
 from persistable.stores.local import LocalStore
+from persistable.stores.masked import masked
 
 if TYPE_CHECKING:
     from persistable.stores.layer import Layer
@@ -196,6 +197,7 @@ def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
 
 
 def _missing(url: str, package: str, extra: str | None) -> MissingExtra:
+    url = masked(url)
     install = f"pip install 'persistable[{extra}]'" if extra else f"pip install {package}"
     return MissingExtra(f"{url} needs {package}, which is not installed: {install}", package=package, extra=extra or "", format="")
 
@@ -203,6 +205,7 @@ def _missing(url: str, package: str, extra: str | None) -> MissingExtra:
 def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:
     from difflib import get_close_matches
 
+    url = masked(url)
     names = sorted(known | set(_FACTORIES))
     near = get_close_matches(scheme, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}://? " if near else ""
