@@ -1,5 +1,8 @@
 """`Secret`: a value that lives in an environment variable and nowhere else, and the removal of such values from texts."""
 
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os
