@@ -167,7 +167,7 @@ def test_a_long_name_can_be_saved(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["n" * 250]
 
 
-def test_parsers_errors_are_malformed_but_others_pass() -> None:
+def test_parsers_errors_are_malformed_and_others_are_not() -> None:
     class Broken(Lines):
         def load(self, file: Any) -> list[str]:
             raise {b"v": ValueError("v"), b"k": KeyError("k"), b"o": OSError(5, "disk"), b"t": TypeError("bug")}[file.read()]
@@ -177,8 +177,10 @@ def test_parsers_errors_are_malformed_but_others_pass() -> None:
             Broken().loads(data)
     with pytest.raises(OSError, match="disk"):
         Broken().loads(b"o")
-    with pytest.raises(TypeError, match="bug"):
+    with pytest.raises(FormatError, match="Broken cannot read this file: TypeError: bug") as raised:
         Broken().loads(b"t")
+    assert not isinstance(raised.value, MalformedFile)
+    assert isinstance(raised.value.__cause__, TypeError)
 
 
 def test_refusals_of_a_sidecar_that_is_not_one(tmp_path: Path) -> None:
