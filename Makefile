@@ -17,6 +17,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
+# Hundreds of the tests' processes import large packages: each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # exact versions by uv (seconds); by pip (minutes) where uv cannot reach the index that pip is set up for
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
