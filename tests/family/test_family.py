@@ -99,6 +99,9 @@ def test_values_that_cannot_be_hashed_are_found_by_place() -> None:
 def test_values_that_are_equal_have_no_keys_of_their_own() -> None:
     with pytest.raises(ValueError, match=r"k is 1(\.0)? twice, at 0 and 2"):
         Outliers.over(k=[1, 2, 1.0], points=Points(n=1))
+    for equal in ([True, 1.0], [1, 1.0], [0.0, -0.0], [(1, 2), (1.0, 2)]):
+        with pytest.raises(ValueError, match="different params but equal in Python"):
+            made_of.over("x", size=equal)
 
 
 def test_an_axis_of_nodes_is_one_of_upstream() -> None:

@@ -193,10 +193,18 @@ def _labels(name: str, columns: list[Sequence[Any]]) -> Sequence[Any]:
         first: dict[Any, int] = {}
         for place, label in enumerate(labels):
             if first.setdefault(label, place) != place:
-                raise ValueError(
-                    f"{name} is {label!r:.60} twice, at {first[label]} and {place}; a key must find one member, so leave one out"
-                )
+                raise ValueError(_twice(name, labels, first[label], place))
     return labels
+
+
+def _twice(name: str, labels: Sequence[Any], first: int, second: int) -> str:
+    one, other = labels[first], labels[second]
+    if _equal(one, other) and repr(one) == repr(other):
+        return f"{name} is {other!r:.60} twice, at {first} and {second}; a key must find one member, so leave one out"
+    return (
+        f"{name} is {one!r:.60} at {first} and {other!r:.60} at {second}, which are different params but equal in Python, so that a key "
+        f"would find both; leave one out, or make two families"
+    )
 
 
 def _different(labels: Sequence[Any]) -> int | None:
