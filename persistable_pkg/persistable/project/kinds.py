@@ -59,7 +59,16 @@ def fields_of(cls: Any) -> Fields:
         return Fields(hints, {})
     kinds = {field.alias: hints.get(field.attr, Any) for field in spec.fields if field.alias is not None}
     kinds.update({name: hints.get(name, Any) for name in spec.also_accepts})
-    defaults = {field.alias: default_of(cls, field.attr) for field in spec.fields if field.alias is not None and not field.required}
+    for field in spec.fields:
+        for name in field.names:
+            kinds.setdefault(name, hints.get(field.attr, Any))
+    defaults = {
+        name: default_of(cls, field.attr)
+        for field in spec.fields
+        if not field.required
+        for name in dict.fromkeys((field.alias, *field.names))
+        if name
+    }
     return Fields(kinds, defaults, spec.extras)
 
 

@@ -23,6 +23,7 @@ from persistable.params.references import dereference
 from persistable.project.kinds import bare, default_of, fields_of, in_words
 from persistable.project.leaves import LEAVES, number_of, wrong
 from persistable.project.names import check_names
+from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
 
 
 class Text(str):
@@ -53,12 +54,12 @@ def read(kind: Any, raw: Any, where: str) -> Any:
     naming `where`.
     """
     where = raw.source if isinstance(raw, Text) else where
-    kind = bare(kind)
+    declared, kind = kind, bare(kind)
     if kind is Any or kind is object:
         return literal(raw) if isinstance(raw, Text) else raw
     origin = typing.get_origin(kind)
-    if origin is typing.Union or origin is types.UnionType:
-        return _one_of(kind, raw, where)
+    if _is_union(kind):
+        return _one_of(kind, raw, where, declared)
     if origin is typing.Literal:
         return _choice(kind, raw, where)
     held = origin or kind
@@ -115,23 +116,55 @@ def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = N
 
 def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
     """As `read`; a table for a field whose default holds params changes only what it names of them."""
-    if isinstance(raw, Text) and _is_params(type(default)) and raw.lstrip().startswith("{"):
-        raw = literal(raw)
-    if isinstance(raw, Mapping) and default is not None and _is_params(type(default)):
-        return read_fields(type(default), raw, where, default)
-    return read(kind, raw, where)
+    if default is None or not _is_params(type(default)):
+        return read(kind, raw, where)
+    table = literal(raw) if isinstance(raw, Text) and raw.lstrip().startswith("{") else raw
+    if not isinstance(table, Mapping):
+        return read(kind, raw, where)
+    return _of_union(kind, with_default(union_of(kind, _has_fields), default), table, where, default)
+
+
+def _of_union(kind: Any, union: Union, table: Mapping[str, Any], where: str, default: Any = None) -> Any:
+    """What a table says for the class of `union` that it is for; where it is for none, as the dict that `kind` may admit as well."""
+
+    def make(cls: Any, given: Mapping[str, Any], base: Any) -> Any:
+        return read_fields(cls, given, where, base) if _is_params(cls) else _of_class(cls, cls, given, where)
+
+    try:
+        return chosen(union, table, where, default, make)
+    except ConfigError:
+        members = [bare(each) for each in typing.get_args(bare(kind))] if _is_union(bare(kind)) else []
+        dicts = [each for each in members if (typing.get_origin(each) or each) in _DICTS]
+        if not dicts:
+            raise
+        return read(dicts[0], table, where)
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+def _has_fields(cls: Any) -> bool:
+    if typing.is_typeddict(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields")):
+        return True
+    return not getattr(cls, "__pydantic_root_model__", False) and _is_params(cls)
 
 
 # ------------------------------------------------------------------ the kinds of types
 
 
-def _one_of(kind: Any, raw: Any, where: str) -> Any:
+def _one_of(kind: Any, raw: Any, where: str, declared: Any) -> Any:
     members = [bare(member) for member in typing.get_args(kind)]
     text = isinstance(raw, Text)
     if type(None) in members:
         if raw is None or (isinstance(raw, str) and (text or str not in members) and raw.lower() in _NOTHING):
             return None
         members.remove(type(None))
+    table = literal(raw) if text and raw.lstrip().startswith("{") else raw
+    if isinstance(table, Mapping):
+        union = union_of(declared, _has_fields)
+        if union.members:
+            return _of_union(kind, union, table, where)
     exact = [member for member in members if type(raw) is member]
     if isinstance(raw, str):
         last = [member for member in members if member in (str, Any)]
@@ -160,6 +193,9 @@ def _choice(kind: Any, raw: Any, where: str) -> Any:
     choices = typing.get_args(kind)
     for choice in choices:
         if type(choice) is type(raw) and choice == raw:
+            return choice
+    for choice in choices:
+        if isinstance(choice, enum.Enum) and is_meant(choice, raw):
             return choice
     if isinstance(raw, str):
         for choice in choices:
@@ -208,10 +244,13 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
         return _member(cls, raw, where)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _named_tuple(cls, raw, where)
+    if getattr(cls, "__pydantic_root_model__", False):
+        model: Any = cls
+        return model(read(model.model_fields["root"].annotation, raw, where))
     if _is_params(cls):
         table = literal(raw) if isinstance(raw, str) else raw
         if isinstance(table, Mapping):
-            return read_fields(cls, table, where)
+            return _of_union(cls, Union([Member(cls)]), table, where)
         if isinstance(raw, str) and _REFERENCE.fullmatch(raw):
             return _referred(raw, where, lambda value: isinstance(value, cls), in_words(kind))
         raise wrong(raw, where, f"a table of {', '.join(fields_of(cls).kinds) or 'nothing'}")
@@ -243,6 +282,35 @@ def _is_params(cls: Any) -> bool:
 
 
 def _member(cls: Any, raw: Any, where: str) -> Any:
+    if issubclass(cls, enum.Flag):
+        return _flags(cls, raw, where)
+    return _one_member(cls, raw, where)
+
+
+def _flags(cls: Any, raw: Any, where: str) -> Any:
+    """Flags together: a list of names, names with ``|`` between them, or their number."""
+    found = literal(raw) if isinstance(raw, str) and raw.lstrip().startswith(("[", "(", '"', "'")) else raw
+    if isinstance(found, str) and "|" in found:
+        found = [name.strip() for name in found.split("|")]
+    if isinstance(found, list | tuple | set | frozenset):
+        made = cls(0)
+        for item in found:
+            made |= _one_member(cls, item, where)
+        return made
+    number = int(found) if isinstance(found, str) and found.strip().isdecimal() else found
+    if type(number) is int:
+        try:
+            return cls(number)
+        except ValueError:
+            raise wrong(raw, where, f"one of {', '.join(cls.__members__)}, or some with | between", list(cls.__members__)) from None
+    return _one_member(cls, found, where)
+
+
+def _one_member(cls: Any, raw: Any, where: str) -> Any:
+    if isinstance(raw, cls):
+        return raw
+    if isinstance(raw, str):
+        raw = raw.strip().removeprefix(f"{cls.__name__}.")
     members: dict[str, Any] = cls.__members__
     if isinstance(raw, str) and raw in members:
         return members[raw]
