@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistable.credentials import named
 from persistable.errors import RemoteError, SecretMissing
+from persistable.masked import masked, unmasked
 
 if TYPE_CHECKING:
     import logging
@@ -86,13 +87,13 @@ def redact(text: str, *more: str) -> str:
     """`text` without the value of any `Secret` this process knows, nor any of `more`; ``***`` stands where they were.
 
     Values are found in the spellings they have inside URLs, JSON, HTML, shell scripts, Python literals and base64, and by pieces that show
-    by themselves: of URLs, connections and JSON, what is secret in them; of several lines, each.
+    by themselves: of URLs, connections and JSON, what is secret in them; of several lines, each. Secrets in any URL go too: `masked`.
     """
     if not _values and not more:
-        return text
+        return masked(text)
     named = [(name, value) for name in list(_values) for value in sorted(_known(name))]
     pattern, names = _pattern((*named, *[("", value) for value in more if value]))
-    return pattern.sub(lambda found: names[found.group()], text) if names else text
+    return masked(pattern.sub(lambda found: names[found.group()], text) if names else text)
 
 
 def _known(name: str) -> set[str]:
@@ -207,8 +208,24 @@ def clean(error: ErrorT) -> ErrorT | RemoteError:
 
     Where its text still holds one, since it is made of what cannot be changed, the value is a `RemoteError` that stands for it.
     """
-    cleaned: Any = _cleaned(error, set()) if _values else error
+    cleaned: Any = _cleaned(error, set()) if _values or _show_urls(error) else error
     return cleaned  # type: ignore[no-any-return]
+
+
+def _show_urls(error: BaseException) -> bool:
+    """Whether `error`, or what it came from, tells a URL that is not to be told."""
+    seen: list[BaseException] = []
+    pending = [error]
+    while pending:
+        each = pending.pop()
+        if any(each is known for known in seen):
+            continue
+        seen.append(each)
+        if unmasked(_text_of(each)):
+            return True
+        pending += [other for other in (each.__cause__, each.__context__) if other is not None]
+        pending += getattr(each, "exceptions", ()) if issubclass(each.__class__, BaseExceptionGroup) else ()
+    return False
 
 
 def _cleaned(error: Any, seen: set[int]) -> Any:
@@ -284,7 +301,7 @@ def _stand_in(error: BaseException) -> RemoteError:
 
 def said_without_secrets(record: logging.LogRecord, *more: str) -> bool:
     """A filter of loggers that takes secrets out of what is logged."""
-    if _values or more:
+    if _values or more or unmasked(record.getMessage()):
         import logging
 
         record.msg, record.args = redact(record.getMessage(), *more), ()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persistable import Persistable, open_store
-from persistable.errors import StoreFull, StoreReadOnly
+from persistable.errors import PayloadNotRepresentable, StoreFull, StoreReadOnly
 from persistable.fileio import BytesFileIO, FolderFileIO, NumpyFileIO, PickleFileIO
 from persistable.key import Key
 from persistable.payload import SMALL, read, write
@@ -48,7 +48,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     store = open_store(tmp_path)
     for size in (10, SMALL):
-        with pytest.raises(RuntimeError, match="half way"):
+        with pytest.raises(PayloadNotRepresentable, match="RuntimeError: half way"):
             write(store, "x/a.t", Breaks(), bytes(size))
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -156,7 +156,7 @@ def test_a_folder_that_may_not_be_written_is_a_clear_error_and_the_payload_stays
     code = f"""
 import os, sys
 from persistable import Persistable, open_store
-from persistable.errors import StoreReadOnly
+from persistable.errors import PayloadNotRepresentable, StoreReadOnly
 class Some(Persistable[int, None]):
     def _generate_payload(self, **_): return 1
 Some("memory://first").generate()  # all is imported now: after the next line this interpreter's own files may be out of reach

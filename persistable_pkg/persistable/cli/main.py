@@ -62,14 +62,7 @@ def _message(error: BaseException) -> str:
     text = " ".join(str(error).split("\n")) if _is_usage(error) else str(error)
     if not isinstance(error, PersistableError | OSError) and not _is_usage(error):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
-    return output.printable(without_credentials(redact(text or type(error).__name__)), lines=True)
-
-
-def without_credentials(text: str) -> str:
-    """`text` without user names and passwords in URLs."""
-    import re
-
-    return re.sub(r"://[^/\s@]*@", "://***@", text)
+    return output.printable(redact(text or type(error).__name__), lines=True)
 
 
 def _status(error: BaseException) -> int:

@@ -105,15 +105,16 @@ class FileIO(ABC, Generic[P]):
 
         What the bytes cannot hold (`schema`) goes beside it into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
         """
-        from persistable.fileio.place import place
+        from persistable.fileio.place import place, without_passwords
 
         self.check(payload)
         schema = self.schema(payload)
-        at = place(target)
-        with at.replacing() as file:
-            self.dump(payload, file)
-        if self._keeps_schema():
-            at.write_schema(schema)
+        with without_passwords():
+            at = place(target)
+            with at.replacing() as file:
+                self.dump(payload, file)
+            if self._keeps_schema():
+                at.write_schema(schema)
 
     def spec(self) -> dict[str, Any]:
         """``{"io": name, "options": {...}}``: what `fileio_from_spec` rebuilds this from. JSON-like and kept: do not change it."""
@@ -185,7 +186,10 @@ def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     @functools.wraps(load)
     def load_anything(self: FileIO[Any], file: Any) -> Any:
         if not hasattr(file, "read") or isinstance(file, os.PathLike):
-            return self._load_at(file)  # pyright: ignore[reportPrivateUsage]
+            from persistable.fileio.place import without_passwords
+
+            with without_passwords():
+                return self._load_at(file)  # pyright: ignore[reportPrivateUsage]
         return parse(self, file)
 
     return load_anything
@@ -328,15 +332,16 @@ class PartsFileIO(FileIO[P]):
         On a local path the folder appears whole; elsewhere all parts are made first, then copied one by one.
         """
         from persistable.fileio.parts import replacing_folder
-        from persistable.fileio.place import place
+        from persistable.fileio.place import place, without_passwords
 
         self.check(payload)
         schema = self.schema(payload)
-        at = place(target)
-        with replacing_folder(at) as create:
-            self.dump_parts(payload, create)
-        if self._keeps_schema():
-            at.write_schema(schema)
+        with without_passwords():
+            at = place(target)
+            with replacing_folder(at) as create:
+                self.dump_parts(payload, create)
+            if self._keeps_schema():
+                at.write_schema(schema)
 
     def _load_at(self, target: Any) -> P:
         from persistable.fileio.parts import folder_parts

@@ -11,9 +11,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from persistable.errors import MalformedFile, StoreError
+from persistable.errors import MalformedFile, PersistableError, StoreError
 from persistable.fileio.base import Buffer, read_all
 from persistable.fileio.mapped import private_map
+from persistable.masked import check_user, masked, unmasked
 
 _LOCAL = ("file://", "local://")
 
@@ -34,6 +35,7 @@ def place(target: Any) -> Place:
         return LocalPlace(target)
     import fsspec  # type: ignore[import-untyped]
 
+    check_user(target)
     fs, path = fsspec.core.url_to_fs(target)
     _check_exact(target, str(path))
     return RemotePlace(fs, path, is_folder=target.endswith("/"))
@@ -45,7 +47,26 @@ def _check_exact(url: str, path: str) -> None:
         return
     written = url.partition("://")[2].partition("/")[2].strip("/")
     if not path.rstrip("/").endswith(written) or "?versionId=" in written or not {".", ".."}.isdisjoint(written.split("/")):
+        url, path = masked(url), masked(path)
         raise StoreError(f"{url} would become {path!r}, which is not what it spells; choose a name without ?, # and ..", url=url, path=path)
+
+
+@contextmanager
+def without_passwords() -> Generator[None, None, None]:
+    """Raise what the block raises without the passwords of URLs, which file systems repeat."""
+    try:
+        yield
+    except Exception as error:
+        if not (unmasked(str(error)) or unmasked(repr(error))):
+            raise
+        shown = masked(str(error))
+        if isinstance(error, PersistableError):
+            error.args = (shown, *error.args[1:])
+            error.__cause__, error.__suppress_context__ = None, True
+            raise
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(shown) from None
+        raise StoreError(f"{type(error).__name__}: {shown}", url="", path="") from None
 
 
 class Place(ABC):
@@ -161,7 +182,8 @@ class RemotePlace(Place):
         import tempfile
 
         if self._names_folder and not suffix:
-            raise StoreError(f"{self.path}/ ends in a slash, so it names a folder and no file; leave it out", url=self.path, path="")
+            shown = masked(self.path)
+            raise StoreError(f"{shown}/ ends in a slash, so it names a folder and no file; leave it out", url=shown, path="")
         with tempfile.NamedTemporaryFile(prefix="persistable-") as file:
             yield file  # type: ignore[misc]
             file.flush()

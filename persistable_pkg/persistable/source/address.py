@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from persistable.errors import InvalidName
+from persistable.masked import masked
 from persistable.source.files import Files, Folders, Keys
 from persistable.source.inputs import Inputs
 from persistable.source.shelf import shelf_of
@@ -23,7 +24,7 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
     scheme = _URL.match(where)
     if store is not None:
         if scheme is not None:
-            raise ValueError(f"{where} says where it is by itself; give the path in the store, or leave store= out")
+            raise ValueError(f"{masked(where)} says where it is by itself; give the path in the store, or leave store= out")
         shelf, template = shelf_of(open_store(store, **options)), Template(where)
     elif scheme is not None and scheme[1].lower() in ("http", "https"):
         from persistable.source.pages import Pages
@@ -49,7 +50,8 @@ def _split(where: str, scheme: str) -> tuple[str, str]:
         if not root and fixed.startswith("/"):
             root = "/"
     if scheme and not root and scheme != "memory://":
-        raise InvalidName(f"{where!r}: the field stands where the host or bucket is; write that out", name=where)
+        shown = masked(where)
+        raise InvalidName(f"{shown!r}: the field stands where the host or bucket is; write that out", name=shown)
     text = rest[len(root) :].lstrip("/")
     return f"{scheme}{_plain(root)}{mark}{query}" if scheme else os.path.expanduser(_plain(root)) or ".", text
 

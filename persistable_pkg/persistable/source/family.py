@@ -12,6 +12,7 @@ from persistable.family.following import Following
 from persistable.family.layout import Layout
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.key import check_payload_name
+from persistable.masked import masked
 from persistable.source.address import inputs_at
 from persistable.source.files import Keys
 from persistable.source.inputs import Inputs, Values
@@ -135,5 +136,5 @@ def _format(io: Any, text: str) -> FileIO[Any]:
     if not isinstance(io, FileIO):
         raise TypeError(f'io of Source is {io!r}; give a FileIO, or a suffix such as ".csv"')
     if folder and not isinstance(io, PartsFileIO):
-        raise TypeError(f"{text} names folders, and {io!r} reads one file; leave out the / at its end, or io")
+        raise TypeError(f"{masked(text)} names folders, and {io!r} reads one file; leave out the / at its end, or io")
     return io  # pyright: ignore[reportUnknownVariableType]

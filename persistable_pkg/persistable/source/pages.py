@@ -14,6 +14,7 @@ from urllib.parse import quote
 from persistable.connections import connection
 from persistable.errors import HttpFailed, InvalidName, MalformedFile
 from persistable.fileio.base import FileIO
+from persistable.masked import masked
 from persistable.secret import Secret, revealed
 from persistable.source import content as contents
 from persistable.source.files import Keys, given
@@ -35,10 +36,11 @@ class Pages:
     def __init__(
         self, url: str, keys: Keys | None, *, headers: Mapping[str, str | Secret] | None = None, timeout: float = 60.0, attempts: int = 5
     ) -> None:
+        check_address("Source", url.replace("{", "%7B").replace("}", "%7D"), {})
         self.fields = _fields(url)
         if keys is None:
+            url = masked(url)
             raise TypeError(f"{url} cannot be listed, as HTTP has no listing; say what there is: Source({url!r}, keys=[...])")
-        check_address("Source", url.replace("{", "%7B").replace("}", "%7D"), {})
         check_headers("Source", headers or {})
         self._url = url
         self._keys: Keys = keys
@@ -169,11 +171,14 @@ def _fields(url: str) -> tuple[str, ...]:
     try:
         parsed = list(Formatter().parse(url))
     except ValueError as error:
-        raise InvalidName(f"{url!r} is no template: {error}; a brace that is meant as such is written twice", name=url) from None
+        raise InvalidName(
+            f"{masked(url)!r} is no template: {error}; a brace that is meant as such is written twice", name=masked(url)
+        ) from None
     fields = [field for _, field, _, _ in parsed if field is not None]
     plain = all(field.isidentifier() for field in fields) and not any(spec or conversion for _, _, spec, conversion in parsed)
     host = url.partition("://")[2].partition("/")[0]
     if not fields or not plain or "{" in host:
+        url = masked(url)
         raise InvalidName(f"{url!r}: a source takes a URL with fields behind its host, plain names in braces, such as {{name}}", name=url)
     return tuple(dict.fromkeys(fields))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from persistable.errors import StoreError
-from persistable.stores.masked import masked
+from persistable.masked import masked
 
 
 def check_exact(url: str, place: str) -> None:

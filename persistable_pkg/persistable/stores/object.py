@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.masked import check_user, masked, unmasked
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.exact import check_exact
 from persistable.stores.failures import kind_of
-from persistable.stores.masked import masked
 from persistable.stores.options import check_filesystem_options
 from persistable.stores.remote import Ranges, Remote, Upload, foreign
 
@@ -64,6 +64,7 @@ class ObjectStore(BaseStore):
         self._options: dict[str, Any]
         chain = ""  # zip://::s3://bucket/a.zip: kept as it is, only fsspec can read it
         if isinstance(url_or_fs, str):
+            check_user(url_or_fs)
             url, options = _endpoint_from(url_or_fs, options)
             if "::" in url:
                 chain = url
@@ -313,11 +314,13 @@ class ObjectStore(BaseStore):
                 raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
             explained = self._explained(error, kind, path, writing)
             # where there is no way to the other side, the libraries' own tracebacks are a hundred lines that say no more
-            raise explained from (None if isinstance(explained, StoreUnavailable) else error)
+            quiet = isinstance(explained, StoreUnavailable) or unmasked(f"{error} {error!r}")
+            raise explained from (None if quiet else error)
 
     def _explained(self, error: Exception, kind: str, path: str, writing: bool) -> StoreError:
         about = {"url": self.url, "path": path}
-        reason = shorten(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300, placeholder="...")
+        reason = masked(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        reason = shorten(reason, 300, placeholder="...")
         where = f"{self.url}/{path}" if path else self.url
         if kind == "no root" or (kind == "missing" and self.remote.has_root and not self.remote.root_exists()):
             return self._no_root(path)
@@ -397,6 +400,7 @@ def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, An
     if "endpoint_url" not in found:
         return url, options
     if len(found) > 1:
+        url = masked(url)
         raise StoreError(f"{url}: only endpoint_url may follow the question mark, give other options as keywords", url=url, path="")
     return place, {"endpoint_url": found["endpoint_url"][0], **options}
 
@@ -409,6 +413,8 @@ def _shown(scheme: str, root: str, options: dict[str, Any]) -> str:
         port = f":{options['port']}" if options.get("port") else ""
         return f"{scheme}://{user}{options['host']}{port}/{root.lstrip('/')}"
     endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
+    if root.startswith(f"{scheme}://"):
+        return root  # http: its paths are URLs
     if not endpoint:
         return f"{scheme}://{root.lstrip('/') if scheme == 'memory' else root}"
     parts = urlsplit(str(endpoint))

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from persistable.errors import MissingExtra, StoreError
+from persistable.masked import masked
 from persistable.stores.base import BaseStore, Store
 from persistable.stores.local import LocalStore
-from persistable.stores.masked import masked
 
 if TYPE_CHECKING:
     from persistable.stores.layer import Layer
@@ -171,7 +171,7 @@ def _made_by(factory: str, url: str, options: dict[str, Any]) -> Store:
     if options:
         from persistable.stores.options import check_options
 
-        check_options(url, made, options)
+        check_options(masked(url), made, options)
     return cast(Store, made(url, **options))
 
 

@@ -14,6 +14,7 @@ from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.place import LocalPlace, place
 from persistable.holdings import find_record, format_of
+from persistable.masked import masked
 from persistable.params import omit_when
 from persistable.secret import Secret, redact
 from persistable.stores.base import check_name
@@ -195,7 +196,7 @@ def _url_of(target: Any) -> tuple[str, dict[str, Any]]:
     else:
         raise TypeError(f"Upload takes a path or a URL, not {type(target).__name__}")
     if "::" in url:
-        raise ParamsError(f"Upload cannot write through the chained URL {url}; upload the file itself")
+        raise ParamsError(f"Upload cannot write through the chained URL {masked(url)}; upload the file itself")
     if not _is_local(url):
         check_address("Upload", url.replace("{", "%7B").replace("}", "%7D"), {})
     name = _split(url)[0].rpartition("/")[2]
