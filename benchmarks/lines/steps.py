@@ -42,3 +42,48 @@ def branches(turns: int) -> Any:
     """Two branches of two nodes, joined."""
     left, right = (burn.step(burn.step(n, turns // 2), turns // 2) for n in (1, 2))
     return join.step(left, right)
+
+
+@step
+def begin(n: int) -> int:
+    """The first of nodes that are stored."""
+    return n
+
+
+@step
+def after(before: int, n: int) -> int:
+    """Made from one other."""
+    return before + n
+
+
+@step
+def both(left: int, right: int, n: int) -> int:
+    """Made from two."""
+    return left + right + n
+
+
+@step
+def total(parts: list[int]) -> int:
+    """Made from any number."""
+    return sum(parts)
+
+
+def chain(upstream: int) -> Any:
+    """A node at the end of a chain of so many."""
+    node: Any = begin.step(0)
+    for n in range(upstream):
+        node = after.step(node, n)
+    return node
+
+
+def diamonds(upstream: int) -> Any:
+    """A node below so many, a multiple of three, each four of which are a diamond."""
+    node: Any = begin.step(0)
+    for n in range(0, upstream, 3):
+        node = both.step(after.step(node, n), after.step(node, n + 1), n + 2)
+    return node
+
+
+def wide(upstream: int) -> Any:
+    """A node made from so many at once."""
+    return total.step([begin.step(n) for n in range(upstream)])

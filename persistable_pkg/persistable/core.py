@@ -224,6 +224,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         twin._call = None
         twin._to = None
         twin._remembered = None
+        for found in ("_makers", "_things"):  # of the params and upstream nodes that it had
+            twin.__dict__.pop(found, None)
         twin._open = assembly.open_roles(twin, declaration) if self._open else ()
         if not twin._open:
             twin._identify()

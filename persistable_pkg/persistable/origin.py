@@ -32,7 +32,7 @@ def content_of(head: Head) -> str:
     items = head.get("items")
     own = [] if items is not None else sorted([part, size, digest] for part, _, size, digest in files)
     said = [own, head.get("schema"), None if items is None else items[3:] or [files[0][3]]]
-    return _digest(code_text(said))
+    return text_digest(code_text(said))
 
 
 def code_text(fact: Any) -> str:
@@ -42,13 +42,14 @@ def code_text(fact: Any) -> str:
     return json.dumps(fact, sort_keys=True, separators=(",", ":"))
 
 
-def _digest(text: str) -> str:
+def text_digest(text: str) -> str:
+    """A short digest of `text`."""
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(length=_LENGTH)
 
 
 def contents_digest(contents: Mapping[str, str]) -> str:
     """One digest for the contents of several payloads, by key."""
-    return _digest("\n".join(sorted([f"{key} {content}" for key, content in contents.items()])))
+    return text_digest("\n".join(sorted([f"{key} {content}" for key, content in contents.items()])))
 
 
 # whose code is upstream
@@ -173,12 +174,12 @@ _TABLES = 200
 def token_of(found: Any) -> str:
     """What stands for code in a digest over several."""
     quick: str = found.quick
-    return quick or "parts " + _digest(code_text(dict(found.parts)))
+    return quick or "parts " + text_digest(code_text(dict(found.parts)))
 
 
 def tokens_digest(tokens: Iterable[str]) -> str:
     """One digest for the code of several."""
-    return _digest("\n".join(sorted(set(tokens))))
+    return text_digest("\n".join(sorted(set(tokens))))
 
 
 def entry_of(reference: str, names: list[str], found: Any) -> dict[str, Any]:

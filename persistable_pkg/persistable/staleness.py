@@ -7,15 +7,15 @@ records of the stored upstream, read in one call of each store.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from zlib import crc32
+from weakref import ref
 
 from persistable import code
+from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place
-from persistable.origin import Today, content_of, contents_digest, fingerprint_of, parsed, token_of
-from persistable.record import SEAL_BYTES, SUFFIX, Record
+from persistable.origin import Today, content_of, contents_digest, fingerprint_of, makers, parsed, text_digest, token_of
+from persistable.record import SUFFIX, Record
 from persistable.stores.base import Store
 
 
@@ -76,66 +76,131 @@ NO_FACTS = "its record does not say what it was made from, so it cannot be told 
 
 def judged(node: Any, store: Store, record: Record) -> Verdict:
     """What is to be said of one payload."""
-    return Judge().judge([(node, store, record)])[0]
+    if not node._upstream:
+        made_by = record.head["code"]
+        if made_by is None or (made_by["quick"] and made_by["quick"] == node._code().quick):
+            return FRESH
+        return Judge().own(node, record)
+    known = _found_fresh.get(id(node))
+    if known is not None and known.is_unchanged(node, store, record):
+        return FRESH
+    judge = Judge()
+    verdict = judge.judge([(node, store, record)])[0]
+    if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
+        if len(_found_fresh) >= _MOST_FRESH:
+            _found_fresh.clear()
+        _found_fresh[id(node)] = _Fresh(node, store, record, judge)
+    elif known is not None:
+        _found_fresh.pop(id(node), None)
+    return verdict
 
 
-_TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
-_LINE = re.compile(
-    rb'\{"record":1,"key":"([^"]*+)","token":%b,"io":%b,"class":%b,"code":\{"python":"[^"]*+","quick":"([^"]*+)"\},'
-    % (_TEXT, _BRACES, _TEXT)
-    + rb'"files":\[\["","[^"]++",[0-9]++,"([0-9a-f]++)"\]\](?:,"made_from":\["([0-9a-f]*+)","([0-9a-f]*+)"(,true)?\])?,\n'
-).match
-"""The first line of nearly every record, see `presence`."""
+class _Fresh:
+    """What was looked at when a payload was found fresh: it still is while all of that is as it was.
+
+    The first line of a record tells one commit from any other, and holds all of what made from that is judged by.
+    """
+
+    __slots__ = ("_lines", "_node", "_own", "_store", "_tokens")
+
+    def __init__(self, node: Any, store: Store, record: Record, judge: Judge) -> None:
+        self._node = ref(node)
+        self._store = store
+        self._own = first_line(record.to_bytes())
+        self._tokens = _tokens(node)
+        self._lines = [(at, paths, {path: first_line(data) for path, data in found.items()}) for at, paths, found in judge.read]
+
+    def is_unchanged(self, node: Any, store: Store, record: Record) -> bool:
+        """Whether it is all as it was."""
+        if self._node() is not node or self._store is not store or not record.to_bytes().startswith(self._own):
+            return False
+        if self._tokens != _tokens(node):
+            return False
+        for at, paths, lines in self._lines:
+            found = at.get_many(paths)
+            if found.keys() != lines.keys() or not all(map(bytes.startswith, map(found.__getitem__, lines), lines.values())):
+                return False
+        return True
+
+
+def _tokens(node: Any) -> list[str]:
+    """What stands for the code of a node and of everything upstream, as it is now."""
+    token = Today().token
+    return [token(node), *map(token, makers(node).values())]
+
+
+def first_line(data: bytes) -> bytes:
+    """That of a record."""
+    return data[: data.find(b"\n") + 1]
+
+
+_found_fresh: dict[int, _Fresh] = {}
+"""By the id of the node."""
+_MOST_FRESH = 32
+_MOST_LINES = 1000
+
+
+DIGEST = 32
+_BEGINNING = b'{"record":1,"key":"'
+_FILES = b'"},"files":[["","'
+_MADE_FROM = b',"made_from":["'
+_MADE_FROM_BYTES = len(_MADE_FROM) + 2 * DIGEST + len(b'",""],')
 
 
 class _Head:
-    """What the first line of a record says of how its payload was made."""
+    """What the first line of a record says of how its payload was made.
 
-    __slots__ = ("_record", "accepted", "code", "content", "contents", "data", "key", "quick")
+    In nearly every record it is found by its place in the line. Whether the record is sound is asked only of one that is not as expected:
+    a flipped bit never makes it so.
+    """
+
+    __slots__ = ("_key", "_record", "accepted", "code", "content", "contents", "data", "quick")
 
     def __init__(self, data: bytes, key: Key, record: Record | None = None) -> None:
         self.data = data
-        self.key = key
+        self._key = key
         self._record = record
-        found = _LINE(data)
-        if found is not None:
-            quick, digest, self.code, self.contents, accepted = found.group(2, 3, 4, 5, 6)
-            self.quick: str | None = quick.decode()
-            self.content: str = digest[:32].decode()
-            self.accepted = accepted is not None
+        end = data.find(b"\n")
+        files = data.find(_FILES, 0, end)
+        told = end - _MADE_FROM_BYTES
+        if data.startswith(_MADE_FROM, told):
+            code, contents = data[told + len(_MADE_FROM) : end - DIGEST - 6], data[end - DIGEST - 3 : end - 3]
+        else:
+            code, contents, told = None, None, end - 1
+        if (
+            files > 0 and data.startswith(b'"]]', told - 3) and data.count(b"[", files, told) == 2
+        ):  # one file, and nothing after it but that
+            quick = data.rfind(b'"', 0, files) + 1
+            self.quick: str | None = data[quick:files].decode("latin-1")
+            self.content: str = data[told - 67 : told - 67 + DIGEST].decode("latin-1")
+            self.code, self.contents, self.accepted = code, contents, False
             return
-        head = self.record.head
+        self.take(self.record)
+
+    def take(self, record: Record) -> None:
+        """Say what `record` says."""
+        head = record.head
         self.quick, self.content = (head["code"] or {"quick": None})["quick"], content_of(head)
         told = head.get("made_from") or (None, None)
         self.code, self.contents = [each if each is None else each.encode() for each in told[:2]]
         self.accepted = len(told) > 2
 
-    @classmethod
-    def of(cls, data: bytes, key: Key) -> _Head | None:
-        """That of the sound record of `key` in `data`; None where there is no such."""
-        kept = _kept.get(key)
-        if kept is not None and kept.data == data:
-            return kept
-        record = None
-        if data[-11:-3] != b"%08x" % crc32(data[:-SEAL_BYTES]) or not data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()):
-            record = parsed(data, key)
-            if record is None:
-                return None
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        made = _kept[key] = cls(data, key, record)
-        return made
-
     @property
     def record(self) -> Record:
+        """All of it. Raises PayloadCorrupted where it is damaged."""
         if self._record is None:
-            self._record = Record.parse(self.data, self.key)
+            self._record = Record.parse(self.data, self._key)
         return self._record
 
-
-_kept: dict[Key, _Head] = {}
-"""Of what was read last, so that what is the same again needs no second look."""
-_MOST_KEPT = 2000
+    def is_sound(self) -> bool:
+        """Whether it is what was written; if so, from now on it says what all of the record says."""
+        if self._record is None:
+            record = parsed(self.data, self._key)
+            if record is None:
+                return False
+            self._record = record
+            self.take(record)
+        return True
 
 
 class _Unit:
@@ -159,9 +224,12 @@ class Judge:
 
     def __init__(self) -> None:
         self._today = Today()
-        self._units: dict[tuple[str, Place], _Unit] = {}
-        self._stores: dict[int, tuple[Store, str]] = {}
-        self._read: set[_Unit] = set()
+        self._units: dict[str, dict[Place, _Unit]] = {}
+        self._stores: dict[int, tuple[Store, dict[Place, _Unit]]] = {}
+        self._looked: set[_Unit] = set()
+        self._digests: dict[str, bytes] = {}
+        self.read: list[tuple[Store, list[str], dict[str, bytes]]] = []
+        """What was asked of each store, and what it gave."""
 
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
         """What is to be said of these payloads, given their records."""
@@ -173,14 +241,11 @@ class Judge:
                 unit = self._unit(node, store)
                 if unit.head is None or unit.head.data is not record.to_bytes():
                     unit.head, unit.verdict = _Head(record.to_bytes(), node.key, record), None
-                self._read.add(unit)
+                self._looked.add(unit)
                 deep.append(unit)
             units.append(unit)
         if deep:
-            self._look(order := self._order(deep))
-            for each in order:
-                if each.verdict is None and each.head is not None:
-                    each.verdict = self._verdict(each)
+            self._verdicts(self._order(deep))
         return [
             unit.verdict if unit is not None and unit.verdict is not None else self.own(node, record)
             for unit, (node, _, record) in zip(units, asked, strict=True)
@@ -191,74 +256,66 @@ class Judge:
         if not node._upstream:
             return self._today.token(node), None
         unit = self._unit(node, store)
-        self._read.add(unit)
-        order = self._order([unit])
-        self._look(order)
-        for each in order[:-1]:
-            if each.verdict is None and each.head is not None:
-                each.verdict = self._verdict(each)
+        self._looked.add(unit)
+        self._verdicts(self._order([unit]))
         stored, _ = _frontier(unit)
         if any(source.verdict is not None and source.verdict.causes for source in stored):
             return None
-        contents = {str(source.node.key): source.head.content for source in stored if source.head is not None}
-        return self._today.token(node), [self._today.upstream(node), contents_digest(contents)]
+        return self._today.token(node), [self._today.upstream(node), contents_digest(_contents(stored))]
 
     # the nodes upstream, and what is stored of them
 
     def _unit(self, node: Any, store: Store) -> _Unit:
         kept = self._stores.get(id(store))
         if kept is None:
-            kept = self._stores[id(store)] = (store, store.url)
-        place = (kept[1], node.place)
-        unit = self._units.get(place)
+            kept = self._stores[id(store)] = (store, self._units.setdefault(store.url, {}))
+        place = node.key if node._to is None else node.place
+        unit = kept[1].get(place)
         if unit is None:
-            unit = self._units[place] = _Unit(node, store)
+            unit = kept[1][place] = _Unit(node, store)
         return unit
 
-    def _sources(self, unit: _Unit) -> list[_Unit]:
-        if unit.sources is None:
-            store = unit.store
-            unit.sources = [self._unit(node, node._store or store) for node in unit.node._upstream.values()]
-        return unit.sources
-
-    def _order(self, units: list[_Unit]) -> list[_Unit]:
+    def _order(self, units: list[_Unit]) -> Iterable[_Unit]:
         """These and everything upstream of them, upstream first."""
-        order: list[_Unit] = []
+        order: dict[_Unit, None] = {}
         entered: set[_Unit] = set()
-        stack: list[tuple[_Unit, bool]] = [(unit, False) for unit in units]
+        stack = list(units)
         while stack:
-            unit, ready = stack.pop()
-            if ready:
-                order.append(unit)
-            elif unit not in entered:
-                entered.add(unit)
-                stack.append((unit, True))
-                for source in self._sources(unit):
-                    if source.sources is _NONE:
-                        if source not in entered:
-                            entered.add(source)
-                            order.append(source)
-                    elif source not in entered:
-                        stack.append((source, False))
+            unit = stack[-1]
+            if unit in entered:
+                order[unit] = None
+                stack.pop()
+                continue
+            entered.add(unit)
+            sources = unit.sources
+            if sources is None:
+                store = unit.store
+                sources = unit.sources = [self._unit(node, node._store or store) for node in unit.node._upstream.values()]
+            for source in sources:
+                if source.sources is _NONE:
+                    order[source] = None
+                elif source not in entered:
+                    stack.append(source)
         return order
 
     def _look(self, units: Iterable[_Unit]) -> None:
-        by_store: dict[str, tuple[Store, list[_Unit]]] = {}
-        read = self._read
+        by_store: dict[int, tuple[Store, list[_Unit]]] = {}
+        looked = self._looked
         for unit in units:
-            if unit in read:
-                continue
-            read.add(unit)
-            if unit.node._persisted:
-                store, url = self._stores[id(unit.store)]
-                by_store.setdefault(url, (store, []))[1].append(unit)
+            if unit not in looked:
+                looked.add(unit)
+                if unit.node._persisted:
+                    store, these = self._stores[id(unit.store)]
+                    by_store.setdefault(id(these), (store, []))[1].append(unit)
         for store, some in by_store.values():
-            paths = [unit.node.place.path + SUFFIX for unit in some]
-            get, of = store.get_many(paths).get, _Head.of
+            paths = [(node.key if (node := unit.node)._to is None else node.place).path + SUFFIX for unit in some]
+            found = store.get_many(paths)
+            self.read.append((store, paths, found))
+            get = found.get
             for unit, path in zip(some, paths, strict=True):
                 data = get(path)
                 if data is not None:
-                    unit.head = of(data, unit.node.key)
+                    unit.head = _head_of(data, unit.node)
 
     # what is to be said
 
@@ -285,9 +342,41 @@ class Judge:
             return FRESH  # no code has made it
         return Verdict((cause,), cause.change)
 
-    def _verdict(self, unit: _Unit) -> Verdict:
+    def _verdicts(self, order: Iterable[_Unit]) -> None:
+        self._look(order)
+        is_expected = self._is_expected
+        for unit in order:
+            if unit.verdict is None and unit.head is not None:
+                unit.verdict = FRESH if is_expected(unit, unit.head) else self._verdict(unit)
+
+    def _is_expected(self, unit: _Unit, head: _Head) -> bool:
+        """Whether its record says what it says where nothing has changed, and so for everything upstream."""
+        today = self._today
+        if not head.quick or head.quick != today.token(unit.node):
+            return False
+        sources = unit.sources
+        if not sources:
+            return True
+        said: list[str] = []
+        for source in sources:
+            read = source.head
+            if read is None or source.verdict is not FRESH:
+                return False
+            name, digest = source.node.key
+            said.append(f"{name}/{digest} {read.content}")
+        text = said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
+        digests = self._digests
+        if head.contents != (digests.get(text) or digests.setdefault(text, text_digest(text).encode())):
+            return False
+        return head.code == today.upstream(unit.node).encode()
+
+    def _verdict(self, unit: _Unit) -> Verdict | None:
+        """As `_is_expected` would have it, where something is not; None where its record is damaged."""
         node, head = unit.node, unit.head
         assert head is not None
+        if not head.is_sound():
+            unit.head = None
+            return None
         own = FRESH if head.quick is None or (head.quick and head.quick == self._today.token(node)) else self._compared(node, head.record)
         if not node._upstream or own.foreign:
             return own
@@ -304,7 +393,12 @@ class Judge:
     def _upstream(self, unit: _Unit, head: _Head) -> Verdict:
         """What is to be said of what the payload was made from."""
         stored, exposed = _frontier(unit)
-        contents = {str(source.node.key): source.head.content for source in stored if source.head is not None}
+        damaged = [source for source in stored if source.head is not None and not source.head.is_sound()]
+        if damaged:
+            for source in damaged:
+                source.head = source.verdict = None
+            return self._upstream(unit, head)
+        contents = _contents(stored)
         same_code = head.code == self._today.upstream(unit.node).encode()
         same_content = head.contents == contents_digest(contents).encode()
         causes: list[Cause] = []
@@ -355,6 +449,23 @@ class Judge:
                 elif not change.comparable and not _is_shown_same(before, self._today.code(node)):
                     unknown[_other_python(before.python, self._today.code(node).python)] = None
         return causes, tuple(unknown)
+
+
+def _head_of(data: bytes, node: Any) -> _Head | None:
+    """What `data` says, which was read where the record of `node` lies; None for a record that is damaged, or another's."""
+    record = None
+    if node._to is not None or not data.startswith(_BEGINNING):  # payloads may take turns there
+        record = parsed(data, node.key)
+        if record is None:
+            return None
+    try:
+        return _Head(data, node.key, record)
+    except PayloadCorrupted:
+        return None
+
+
+def _contents(units: Iterable[_Unit]) -> dict[str, str]:
+    return {str(unit.node.key): unit.head.content for unit in units if unit.head is not None}
 
 
 def _frontier(unit: _Unit) -> tuple[list[_Unit], list[_Unit]]:
