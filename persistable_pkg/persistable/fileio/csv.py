@@ -9,6 +9,7 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO, Sink, need
+from persistable.fileio.exactness import difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +47,21 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
             self._check_column(payload[name], f"column {name!r}")
         if self.index and not _is_range(payload.index):
             for level in range(payload.index.nlevels):
-                self._check_column(payload.index.get_level_values(level).to_series(), "the index")
+                self._check_column(_as_series(payload.index.get_level_values(level)), "the index")
         if payload.attrs or not payload.flags.allows_duplicate_labels:
             self._refuse("attrs and flags have no place in a CSV; clear them, or use ParquetFileIO")
+        self._check_frame(payload.iloc[:0])
+        objects = payload.loc[:, [dtype.name == "object" for dtype in payload.dtypes]]
+        if len(payload) and not (objects.empty and _is_range(payload.index)):
+            self._check_frame(payload.iloc[:, :1] if objects.empty else objects)
+
+    def _check_frame(self, frame: Any) -> None:
+        """Refuse a frame whose names, index, dtypes or objects would not come back."""
+        file = io.BytesIO()
+        self.dump(frame, file)
+        file.seek(0)
+        if flaw := difference(frame, self.with_schema(self.schema(frame)).load(file)):
+            self._refuse(f"{flaw}; use ParquetFileIO or PickleFileIO")
 
     def schema(self, payload: pd.DataFrame) -> dict[str, Any]:
         index: Any = payload.index
@@ -57,7 +70,7 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
         if _is_range(index):
             facts["range"] = [index.start, index.stop, index.step]
         else:
-            facts["levels"] = [_describe(index.get_level_values(level).to_series()) for level in range(index.nlevels)]
+            facts["levels"] = [_describe(_as_series(index.get_level_values(level))) for level in range(index.nlevels)]
             facts["freq"] = getattr(index, "freqstr", None)
             facts["multi"] = index.nlevels > 1
         facts["index_names"] = list(index.names)
@@ -120,7 +133,7 @@ class CsvFileIO(FileIO["pd.DataFrame"]):
             categories = column.dtype.categories
             if not all(type(value) is str for value in categories):
                 self._refuse(f"{what} has categories that are not strings; use ParquetFileIO")
-            self._check_strings(categories.to_series(), column.isna().any(), f"{what} (its categories)")
+            self._check_strings(_as_series(categories), column.isna().any(), f"{what} (its categories)")
         elif column.dtype == object or isinstance(column.dtype, pd.StringDtype):
             missing = column.isna()
             present = column[~missing]
@@ -170,6 +183,13 @@ def _is_range(index: Any) -> bool:
     return isinstance(index, pd.RangeIndex)
 
 
+def _as_series(index: Any) -> Any:
+    """The values of `index` with their dtype: its own `to_series` makes times of objects."""
+    import pandas as pd
+
+    return pd.Series(index.array, dtype=index.dtype)
+
+
 def _describe(column: Any) -> dict[str, Any]:
     """What `_from_text` needs to make this column again."""
     import pandas as pd
@@ -180,7 +200,7 @@ def _describe(column: Any) -> dict[str, Any]:
             "dtype": "category",
             "categories": list(categories),
             "ordered": bool(column.dtype.ordered),
-            "of": _describe(categories.to_series()),
+            "of": _describe(_as_series(categories)),
         }
     facts: dict[str, Any] = {"dtype": str(column.dtype)}
     if column.dtype == object:
@@ -215,9 +235,9 @@ def _index_to_text(index: Any) -> Any:
 
     if isinstance(index, pd.RangeIndex):
         return index
-    levels = [_to_text(index.get_level_values(level).to_series()) for level in range(index.nlevels)]
+    levels = [_to_text(_as_series(index.get_level_values(level))) for level in range(index.nlevels)]
     if index.nlevels == 1:
-        return pd.Index(levels[0].array, name=index.name)
+        return pd.Index(levels[0].array, dtype=levels[0].dtype, name=index.name)
     return pd.MultiIndex.from_arrays([level.array for level in levels], names=index.names)
 
 
@@ -229,7 +249,8 @@ def _from_text(column: Any, facts: dict[str, Any]) -> Any:
     if dtype in _PARSED:
         return column
     if dtype == "category":
-        categories = pd.Index(_from_text(pd.Series(facts["categories"], dtype=object), facts["of"]))
+        values = _from_text(pd.Series(facts["categories"], dtype=object), facts["of"])
+        categories = pd.Index(values, dtype=values.dtype)
         codes = {value: code for code, value in enumerate(facts["categories"])}
         numbers = [codes[value] if value in codes else _no_code(value) for value in column]
         kind = pd.CategoricalDtype(categories, facts["ordered"])
@@ -317,7 +338,7 @@ def _index(schema: dict[str, Any], levels: list[Any], rows: int) -> Any:
         return index
     if schema["multi"]:
         return pd.MultiIndex.from_arrays([level.array for level in levels], names=names)
-    index = pd.Index(levels[0].array, name=names[0])
+    index = pd.Index(levels[0].array, dtype=levels[0].dtype, name=names[0])
     if schema["freq"] is not None:
         index.freq = schema["freq"]
     return index

@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from persistable.fileio.base import need
+from persistable.fileio.exactness import difference
 
 KEY = b"persistable"
 KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.Table")
@@ -41,8 +42,10 @@ def to_table(payload: Any, user: str) -> Any:
     else:
         frame = payload
         if kind == "pandas.Series":
-            facts["unnamed"] = payload.name is None
-            frame = payload.to_frame(_COLUMN) if payload.name is None else payload.to_frame()
+            named = type(payload.name) is str
+            facts["name"] = None if named or type(payload.name) not in (int, float, bool) else payload.name
+            facts["unnamed"] = not named
+            frame = payload.to_frame() if named else payload.to_frame(_COLUMN)
         table = pa.Table.from_pandas(frame)
         facts.update(_pandas_facts(frame), dictionaries=_packed_dictionaries(pa, table))
     return table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(facts).encode()})
@@ -66,7 +69,7 @@ def from_table(table: Any, user: str) -> Any:
     if kind == "pandas.Series":
         series = frame.iloc[:, 0]
         series.attrs = dict(frame.attrs)
-        return series.rename(None) if facts["unnamed"] else series
+        return series.rename(facts.get("name")) if facts["unnamed"] else series
     return frame
 
 
@@ -89,6 +92,8 @@ def why_not(payload: Any, through: Any) -> str:
         return f"it is a {type(payload).__module__}.{type(payload).__qualname__}; known are {', '.join(KINDS)}"
     try:
         if kind == "pyarrow.Table":
+            if payload.num_rows and not payload.num_columns:
+                return "it has rows but no columns"
             empty = payload.slice(0, 0)
             back = through(empty)
             return "" if back.schema.equals(empty.schema, check_metadata=True) else f"its schema would come back as {back.schema}"
@@ -116,45 +121,12 @@ def _why_not_pandas(payload: Any, through: Any) -> str:
         return f"its column names are not unique: {list(frame.columns[frame.columns.duplicated()])}"
     if not len(frame.columns) and len(frame):
         return "it has rows but no columns"
-    if flaw := _difference(payload.iloc[:0], through(payload.iloc[:0])):
+    if flaw := difference(payload.iloc[:0], through(payload.iloc[:0])):
         return flaw
-    objects = frame.loc[:, [dtype.kind == "O" and dtype.name == "object" for dtype in frame.dtypes]]
+    objects = frame.loc[:, [dtype.name == "object" for dtype in frame.dtypes]]
     levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
     if objects.shape[1] or any(level.dtype == object for level in levels):
-        back = through(objects)
-        if flaw := _difference(objects, back):
-            return flaw
-        for name in objects.columns:
-            if flaw := _mixed(objects[name], back[name], f"column {name!r}"):
-                return flaw
-        for number, level in enumerate(levels):
-            if level.dtype == object and (flaw := _mixed(level, back.index.get_level_values(number), "index")):
-                return flaw
-    return ""
-
-
-def _mixed(left: Any, right: Any, what: str) -> str:
-    """The first element of a different type, which comparing values does not see (None and NaN, 1 and True)."""
-    for mine, other in zip(left, right, strict=True):
-        if isinstance(mine, (list, tuple, dict, set)):
-            return f"{what} holds {type(mine).__name__}s; use PickleFileIO"
-        if type(mine) is not type(other):
-            return f"{what} holds {mine!r}, which would come back as {other!r}; give the column one type, or use PickleFileIO"
-    return ""
-
-
-def _difference(left: Any, right: Any) -> str:
-    from pandas.testing import assert_frame_equal, assert_series_equal
-
-    if type(left) is not type(right):
-        return f"it would come back as a {type(right).__name__}"
-    same = assert_frame_equal if left.ndim == 2 else assert_series_equal
-    try:
-        same(left, right, check_exact=True)
-    except AssertionError as error:
-        return " ".join(str(error).split())
-    if repr(left.attrs) != repr(right.attrs):
-        return f"its attrs {left.attrs!r} would come back as {right.attrs!r}"
+        return difference(objects, through(objects))
     return ""
 
 
@@ -201,6 +173,10 @@ def _pandas_facts(frame: Any) -> dict[str, Any]:
         facts["object_index"] = _missing(frame.index)
     if frame.columns.dtype == object and frame.columns.nlevels == 1:
         facts["object_columns"] = True
+    if isinstance(frame.columns, pd.RangeIndex):
+        facts["range_columns"] = [frame.columns.start, frame.columns.stop, frame.columns.step]
+    if isinstance(frame.columns, (pd.DatetimeIndex, pd.TimedeltaIndex)) and frame.columns.freq is not None:
+        facts["columns_freq"] = frame.columns.freqstr
     if isinstance(frame.index, (pd.DatetimeIndex, pd.TimedeltaIndex)) and frame.index.freq is not None:
         facts["freq"] = frame.index.freqstr
     return facts
@@ -223,6 +199,11 @@ def _restored(frame: Any, facts: dict[str, Any]) -> Any:
         frame.index = pd.Index(_as_objects(frame.index, facts["object_index"]), dtype=object, name=frame.index.name)
     if facts.get("object_columns"):
         frame.columns = pd.Index(frame.columns.to_numpy(dtype=object), dtype=object, name=frame.columns.name)
+    if "range_columns" in facts:
+        frame.columns = pd.RangeIndex(range(*facts["range_columns"]), name=frame.columns.name)
+    if "columns_freq" in facts:
+        columns: Any = frame.columns
+        columns.freq = facts["columns_freq"]
     if "freq" in facts:
         index: Any = frame.index
         index.freq = facts["freq"]

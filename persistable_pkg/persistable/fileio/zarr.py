@@ -63,6 +63,8 @@ class ZarrFileIO(PartsFileIO[Any]):
             self._refuse(f"{path} is a {type(value).__name__}, not a plain numpy array" + (" or a dict of them" if top else ""))
         if value.dtype.kind not in "biufc" or value.dtype.itemsize > 16 or value.dtype.char in "gG":
             self._refuse(f"{path} has the dtype {value.dtype!r}; zarr keeps bool, int, uint, float and complex exactly")
+        if not value.dtype.isnative or value.dtype.metadata:
+            self._refuse(f"{path} has the dtype {value.dtype!r}, whose byte order or metadata zarr does not keep; use NumpyFileIO")
 
     def _write(self, zarr: Any, store: Any, path: str, value: Any) -> None:
         if isinstance(value, dict):
