@@ -24,6 +24,7 @@ from persistable.key import Key, Place, Placed, check_payload_name, digest_of
 from persistable.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.originals import private
 from persistable.params.declared import changed
+from persistable.params.fields import FORMER
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
 from persistable.stores.base import Store, enclosing_store
@@ -123,6 +124,13 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
             setattr(cls, "__new__", assembly.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
             setattr(cls, "__signature__", assembly.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
+
+    @classmethod
+    def _renamed_from(cls, name: str) -> None:
+        """Take the payload name that a class of this name has; where the class names its payload, that stays."""
+        setattr(cls, FORMER, name)
+        if "_declared" in cls.__dict__:
+            del cls._declared
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from persistable.fileio.base import FileIO
 from persistable.key import check_payload_name
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
+from persistable.params.fields import name_in_identity
 
 if TYPE_CHECKING:
     from persistable.params.checks import Check
@@ -39,7 +40,7 @@ class Declaration:
         self.required = tuple(role for role, must in self.roles.items() if must)
         self.many = frozenset(role for role in self.required if is_collection(_annotation(cls, role)))
         named = getattr(cls, "payload_name", None)
-        self.name = check_payload_name(named if isinstance(named, str) else snake_case(cls.__name__))
+        self.name = check_payload_name(named if isinstance(named, str) else snake_case(name_in_identity(cls)))
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from persistable import holdings, unsealed
-from persistable.errors import PayloadCorrupted, PayloadNotFound
+from persistable.errors import PayloadNotFound
+from persistable.orphans import hints, records
 from persistable.params import differences
 from persistable.record import SUFFIX, Record
 from persistable.staleness import judged
@@ -26,20 +28,43 @@ class Nearest(NamedTuple):
 
 def nearest(node: Any, store: Store) -> Nearest | None:
     """The nearest stored relative of `node`; None if nothing of its name is stored."""
+    return _least(_compared(node, store))
+
+
+def _compared(node: Any, store: Store) -> list[Nearest]:
+    """The stored relatives of `node`, each with what differs."""
     wanted = _facts(node)
     paths = [path for _, path in zip(range(SEARCHED), (path for path in store.list(node.key.name) if path.endswith(SUFFIX)), strict=False)]
-    best: Nearest | None = None
-    for data in store.get_many(paths).values():
-        try:
-            record = Record.parse(data).checked()
-        except PayloadCorrupted:
+    return [Nearest(record, differences(wanted, _recorded(record))) for record in records(store, paths) if record.key != node.key]
+
+
+def _least(compared: list[Nearest]) -> Nearest | None:
+    return min(compared, key=lambda each: len(each.differences), default=None)
+
+
+def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
+    """What is stored that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
+    said: dict[str, None] = {}
+    looked: dict[tuple[str, str], int] = {}
+    for node, store in nodes:
+        place = (node.key.name, store.url)
+        if (
+            node._external
+            or not node._persisted
+            or looked.get(place, 0) >= _OF_ONE_NAME
+            or (place not in looked and len(looked) >= _OF_NAMES)
+        ):
             continue
-        if record.key == node.key:
-            continue
-        found = differences(wanted, _recorded(record))
-        if best is None or len(found) < len(best.differences):
-            best = Nearest(record, found)
-    return best
+        looked[place] = looked.get(place, 0) + 1
+        compared = _compared(node, store)
+        best = _least(compared)
+        for hint in hints(node, compared, None if best is None else best.differences, store):
+            said[f"{node.key.name}: {hint}"] = None
+            looked[place] = _OF_ONE_NAME
+    return list(said)
+
+
+_OF_NAMES, _OF_ONE_NAME = 20, 2
 
 
 def _facts(node: Any) -> dict[str, Any]:
@@ -136,10 +161,12 @@ def explain(node: Any, store: Store) -> Explanation:
         if begun is not None:
             lines.append(f"{len(unsealed.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):
-        near = nearest(node, store)
+        compared = _compared(node, store)
+        near = _least(compared)
         lines.append(
             "nothing of this name is stored" if near is None else f"the nearest is {near.record.key}, where {in_words(near.differences)}"
         )
+        lines += hints(node, compared, None if near is None else near.differences, store)
         missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
         if missing:
             lines.append(f"upstream, to be generated first: {', '.join(missing)}")

@@ -7,6 +7,7 @@ before anything would begin; `run` drives it to the end; tests drive it with lis
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from persistable.key import Key, Place
@@ -447,9 +448,17 @@ class Row(NamedTuple):
 class Plan:
     """What a run would do, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
 
-    def __init__(self, rows: Sequence[Row], nodes: Sequence[Any]) -> None:
+    def __init__(self, rows: Sequence[Row], nodes: Sequence[Any], absent: Sequence[tuple[Any, Store]] = ()) -> None:
         self.rows = list(rows)
         self._nodes = list(nodes)
+        self._absent = absent
+
+    @cached_property
+    def hints(self) -> list[str]:
+        """What is stored, and not found since a name or the params changed, and what keeps it: looked for when it is first asked for."""
+        from persistable.explanation import left_behind
+
+        return left_behind(self._absent)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -489,7 +498,7 @@ class Plan:
         if len(self.rows) > _SHOWN:
             lines.append(f"... and {len(self.rows) - _SHOWN} more")
         counts = ", ".join(f"{number} to {action}" for action, number in self.counts.items())
-        return "\n".join([counts or "nothing to do", *lines])
+        return "\n".join([counts or "nothing to do", *lines, *self.hints])
 
     def __repr__(self) -> str:
         return f"<Plan: {', '.join(f'{number} to {action}' for action, number in self.counts.items()) or 'nothing to do'}>"
@@ -502,6 +511,7 @@ class Plan:
             for row in self.rows[:_SHOWN]
         )
         more = f"<p>and {len(self.rows) - _SHOWN} more</p>" if len(self.rows) > _SHOWN else ""
+        more += "".join(f"<p>{escape(hint)}</p>" for hint in self.hints)
         head = "<tr><th>action</th><th>node</th><th>why</th></tr>"
         return f'<table style="text-align:left">{head}{rows}</table>{more}'
 
@@ -534,7 +544,10 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
             after = tuple([source.node.key for source in before if action == "generate"])
             rows.append(Row(unit.node.key, done, unit.reason, after, unit.store.url))
             units.append(unit)
-    return Plan(rows, [unit.node for unit in units])
+    absent = [
+        (unit.node, unit.store) for unit in request.needed if unit.found is not None and unit.found.token is None and not unit.found.failed
+    ]
+    return Plan(rows, [unit.node for unit in units], absent)
 
 
 def check_stale(stale: str) -> None:

@@ -25,7 +25,7 @@ from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import nearest
 from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
 from persistable.params.declared import converted
-from persistable.params.fields import NO_PIN, Markers, markers_of, text_markers
+from persistable.params.fields import FORMER, NO_PIN, Markers, markers_of, text_markers
 from persistable.params.watching import snapshot, unchanged
 from persistable.returned import return_type
 from persistable.stores.base import enclosing_store
@@ -64,11 +64,16 @@ class Step(Generic[P, R]):
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
         self.__doc__ = function.__doc__
         self._options = options
-        self.payload_name = check_payload_name(options.get("name") or function.__name__)
+        self.payload_name = check_payload_name(options.get("name") or function.__dict__.get(FORMER) or function.__name__)
         self._made: _Maker | None = None
         self.known: Known | None = None
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
+
+    def _renamed_from(self, name: str) -> None:
+        """Take the payload name `name`, unless ``@step(name=...)`` says which."""
+        if not self._options.get("name"):
+            self.payload_name, self._made = check_payload_name(name), None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         given: Any

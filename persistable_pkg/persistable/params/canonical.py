@@ -12,7 +12,7 @@ from __future__ import annotations
 from _struct import Struct
 
 from persistable.errors import UntrackableParam
-from persistable.params.fields import NO_PIN, Spec, spec_of
+from persistable.params.fields import NO_PIN, Spec, name_in_identity, spec_of
 from persistable.params.forms import Blob, Bulk, Parts, Refused, Tagged
 from persistable.registry import ClassTable, TypeTable
 
@@ -187,7 +187,7 @@ def reducer_of(cls: type) -> Reduce:
     if found is None:
         registered = _REGISTERED.find(cls)
         if registered is not None:
-            found = _registered(cls.__name__, registered)
+            found = _registered(name_in_identity(cls), registered)
         else:
             from persistable.params.adapters import find
 

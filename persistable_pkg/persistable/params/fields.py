@@ -15,7 +15,12 @@ from persistable.registry import ClassTable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, TypeVar
+
+    ClassT = TypeVar("ClassT")
+
+FORMER = "__persistable_formerly__"
+"""The attribute in which a class keeps the name it had before it was renamed."""
 
 
 class PersistableParams:
@@ -63,14 +68,25 @@ class OmitWhen:
 
 
 class Formerly:
-    """What `formerly` returns."""
+    """What `formerly` returns: a marker of a field, and a decorator of classes and steps."""
 
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
         if not str(name).isidentifier():
-            raise TypeError(f"formerly() takes the old name of the field, not {name!r}")
+            raise TypeError(f"formerly() takes the old name of the field or class, not {name!r}")
         self.name = name
+
+    def __call__(self, renamed: ClassT) -> ClassT:
+        """`renamed`, which keeps the identity that it had under its old name."""
+        take: Any = getattr(renamed, "_renamed_from", None)
+        if take is not None:  # a step or a class of nodes, which knows what its name means
+            take(self.name)
+        elif isinstance(renamed, type) or hasattr(renamed, "__code__"):
+            setattr(renamed, FORMER, self.name)
+        else:
+            raise TypeError(f"formerly() decorates classes and steps, or marks a field in Annotated[...]; it was given {renamed!r:.60}")
+        return renamed
 
     def __repr__(self) -> str:
         return f"formerly({self.name!r})"
@@ -90,8 +106,17 @@ def omit_when(value: Any) -> OmitWhen:
 
 
 def formerly(name: str) -> Formerly:
-    """``Annotated[int, formerly("n_rows")]``: the field was renamed, and keeps the identity it had as `name`."""
+    """``Annotated[int, formerly("n_rows")]``: the field was renamed, and keeps the identity it had as `name`.
+
+    As a decorator of a params class, an enum, a class of nodes or a step: that was renamed, and keeps the identity it had as `name`.
+    """
     return Formerly(name)
+
+
+def name_in_identity(cls: type) -> str:
+    """The name of a params class or enum in identity: its own, or that from before it was renamed. Subclasses have names of their own."""
+    former: str | None = cls.__dict__.get(FORMER)
+    return former or cls.__name__
 
 
 class _NoPin:
@@ -202,7 +227,7 @@ def _inspect(cls: type) -> Spec | None:
     elif "__attrs_attrs__" in own:
         spec = _attrs(cls)
     elif cls is PersistableParams:
-        spec = Spec("dataclass", cls.__name__, [], frozen=True)
+        spec = Spec("dataclass", name_in_identity(cls), [], frozen=True)
     else:
         spec = _undecorated(cls)
     if spec is not None:
@@ -272,7 +297,7 @@ def _dataclass(cls: type) -> Spec:
     taken = init_vars or _taken(cls, fields)
     return Spec(
         "dataclass",
-        cls.__name__,
+        name_in_identity(cls),
         fields,
         bool(getattr(parameters, "frozen", False)),
         also_accepts=init_vars,
@@ -295,7 +320,7 @@ def _attrs(cls: Any) -> Spec:
     ]
     frozen = getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
     taken = _taken(cls, fields)
-    return Spec("attrs", cls.__name__, fields, frozen, taken=taken, cached=_cached(cls) if taken else ())
+    return Spec("attrs", name_in_identity(cls), fields, frozen, taken=taken, cached=_cached(cls) if taken else ())
 
 
 def _taken(cls: Any, fields: list[Field]) -> tuple[str, ...]:
@@ -324,7 +349,7 @@ def _pydantic(cls: Any) -> Spec:
     own = not getattr(cls.__init__, "__module__", "").startswith("pydantic")
     return Spec(
         "pydantic",
-        cls.__name__,
+        name_in_identity(cls),
         fields,
         bool(config.get("frozen")),
         extras=config.get("extra") == "allow",

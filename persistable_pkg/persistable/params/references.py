@@ -77,10 +77,18 @@ def _lookup(module: str, name: str) -> Any:
     return found
 
 
+def _renamed(module: str, name: str) -> Any:
+    """The class of `module` that says it was called `name` before."""
+    held = vars(sys.modules[module]).values() if module in sys.modules and name.isidentifier() else ()
+    return next((each for each in held if isinstance(each, type) and each.__dict__.get("__persistable_formerly__") == name), None)
+
+
 def dereference(text: str) -> Any:
     """The class or function that `reference` gave `text` for. Raises ParamsError if it cannot be imported any more."""
     module, _, name = text.partition(":")
     found = _lookup(module, name)
+    if found is None:
+        found = _renamed(module, name)
     if found is None:
         raise ParamsError(f"{text} cannot be imported: it was moved, renamed or removed, or lived in another script or notebook")
     return found

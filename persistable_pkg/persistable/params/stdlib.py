@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from persistable.params.fields import name_in_identity
 from persistable.params.forms import Parts, Refused, Tagged
 from persistable.params.references import reference
 
@@ -40,7 +41,7 @@ _ELSEWHERE = ("types",)
 
 
 def _enum(value: Any) -> Tagged:
-    content = Parts({"class": type(value).__name__, "member": value.name})
+    content = Parts({"class": name_in_identity(type(value)), "member": value.name})
     from persistable.errors import UntrackableParam
     from persistable.params.canonical import encode
 
@@ -54,14 +55,14 @@ def _enum(value: Any) -> Tagged:
 
 
 def _flag(value: Any) -> Tagged:
-    return Tagged("flag", Parts({"class": type(value).__name__, "value": value._value_}), type(value))
+    return Tagged("flag", Parts({"class": name_in_identity(type(value)), "value": value._value_}), type(value))
 
 
 def _namedtuple(value: Any) -> Tagged:
     if getattr(value, "__dict__", None):
         raise Refused("it holds attributes beside its fields", "make it a dataclass")
     cls = type(value)
-    return Tagged("namedtuple", (cls.__name__, tuple(zip(cls._fields, tuple(value), strict=True))), cls)
+    return Tagged("namedtuple", (name_in_identity(cls), tuple(zip(cls._fields, tuple(value), strict=True))), cls)
 
 
 # ------------------------------------------------------------------ times

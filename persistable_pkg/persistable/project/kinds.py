@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
 
 
@@ -70,26 +71,6 @@ def fields_of(cls: Any) -> Fields:
         if name
     }
     return Fields(kinds, defaults, spec.extras)
-
-
-def default_of(cls: Any, name: str) -> Any:
-    """The default of a field, made anew; None where there is none."""
-    model = getattr(cls, "model_fields", {}).get(name)
-    if model is not None:
-        return model.get_default(call_default_factory=True)
-    declared = getattr(cls, "__dataclass_fields__", {}).get(name)
-    if declared is not None:
-        missing = sys.modules["dataclasses"].MISSING
-        if declared.default_factory is not missing:
-            return declared.default_factory()
-        return None if declared.default is missing else declared.default
-    for attribute in getattr(cls, "__attrs_attrs__", ()):
-        if attribute.name == name:
-            factory = getattr(attribute.default, "factory", None)
-            if factory is None:
-                return attribute.default
-            return None if attribute.default.takes_self else factory()
-    return None
 
 
 def parameters_of(function: Callable[..., Any], skip: int = 0) -> Fields:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from persistable.errors import ConfigError, ParamsError
 from persistable.params.building import nearest
+from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
 from persistable.params.references import dereference
-from persistable.project.kinds import bare, default_of, fields_of, hints_of
+from persistable.project.kinds import bare, fields_of, hints_of
 from persistable.project.leaves import wrong
 
 USE = "use"

@@ -20,7 +20,7 @@ from typing import Any
 
 from persistable.errors import ConfigError, ParamsError, PersistableError
 from persistable.params.references import dereference
-from persistable.project.kinds import bare, default_of, fields_of, in_words
+from persistable.project.kinds import bare, fields_of, in_words
 from persistable.project.leaves import LEAVES, number_of, wrong
 from persistable.project.names import check_names
 from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
@@ -391,4 +391,4 @@ def _referred(raw: Any, where: str, fits: Callable[[Any], bool], words: str) -> 
     raise wrong(raw, where, f"{words}, as module:name")
 
 
-__all__ = ["Text", "default_of", "literal", "read", "read_field", "read_fields"]
+__all__ = ["Text", "literal", "read", "read_field", "read_fields"]
