@@ -175,9 +175,12 @@ def _ladder_classes() -> Any:
         def _generate_payload(self, **_: Any) -> int:
             return 1
 
-    class Side(Base): ...
+    class Side(Base):
+        of: Base | None = None
 
-    class Join(Base): ...
+    class Join(Base):
+        left: Base | None = None
+        right: Base | None = None
 
     return P, Base, Side, Join
 

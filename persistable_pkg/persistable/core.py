@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from persistable import assembly, checkpoints, composition, events, generation, holdings, released, returned, roles
 from persistable.authored import HOOKS, Authored
-from persistable.code import ATOMS, CodeOf, Given, code_in, code_of
+from persistable.code import CodeOf, Given, code_in, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
     InputMissing,
@@ -556,14 +556,12 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     def _given_things(self) -> tuple[Any, ...]:
         """Functions and classes of the user's own among the params, found at the first look."""
+        kept: Snapshot | None = self.__dict__.get("_snapshot")
+        if kept is not None and kept.plain:
+            return ()
         found: tuple[Any, ...] | None = self.__dict__.get("_things")
         if found is None:
-            kept: Snapshot | None = self.__dict__.get("_snapshot")
-            if kept is not None and kept.raw is None and ATOMS.issuperset([row[1].__class__ for row in kept.rows]):
-                found = ()  # as nearly always, so this is quick
-            else:
-                found = code_in(self._tracked(), type(self).__module__.partition(".")[0])
-            self.__dict__["_things"] = found
+            found = self.__dict__["_things"] = code_in(self._tracked(), type(self).__module__.partition(".")[0])
         return found
 
     def _tracked(self) -> list[Any]:
@@ -575,11 +573,11 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def _own_code(self) -> CodeOf:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
-        given: tuple[Any, ...] | None = self.__dict__.get("_things")
-        if given is None:
+        seen: Snapshot | None = self.__dict__.get("_snapshot")
+        if seen is None or not seen.plain:
             given = self._given_things()
-        if given:
-            return code_of(cls, HOOKS, (Persistable, Authored), given)
+            if given:
+                return code_of(cls, HOOKS, (Persistable, Authored), given)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
         if kept is None or not kept.is_current():
             kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))

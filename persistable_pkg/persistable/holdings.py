@@ -201,9 +201,10 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
 
     `whole`: False where somebody has looked already at what is upstream.
     """
+    made_by = record.head["code"]
     if whole and node._upstream and "_looked" not in node.__dict__:
         verdict = judged(node, store, record)
-    elif record.code is None or (record.code["quick"] and node._code().quick == record.code["quick"]):
+    elif made_by is None or (made_by["quick"] and node._code().quick == made_by["quick"]):
         return
     else:
         verdict = Judge().own(node, record)

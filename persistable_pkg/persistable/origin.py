@@ -134,7 +134,8 @@ class Today:
         state = node.__dict__
         if "_given_code" in state:
             return token_of(node._code())
-        key = node.__class__ if state.get("_things") == () else node._code_key()  # params that bring no code, as nearly always
+        seen = state.get("_snapshot")
+        key = node.__class__ if seen is not None and seen.plain else node._code_key()  # params that bring no code, as nearly always
         found = self._tokens.get(key)
         if found is None:
             found = self._tokens[key] = token_of(self.code(node))

@@ -324,7 +324,12 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 
     Raises PayloadCorrupted, and FileNotFoundError where a file is gone.
     """
-    return _or_healed(store, files, lambda: _read(store, key, files, io, verify, writable))
+    try:
+        return _read(store, key, files, io, verify, writable)
+    except PayloadCorrupted:
+        if not healed(store, files):
+            raise
+        return _read(store, key, files, io, verify, writable)
 
 
 def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
@@ -355,7 +360,7 @@ def _is(size: int, digest: str, file: BinaryIO) -> bool:
 
 
 def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
-    with _reading(key, io):
+    try:
         if isinstance(io, PartsFileIO):
             return io.load_parts(_StoredParts(store, key, tuple([FileFact(*file) for file in files]), verify))
         _, path, size, digest = files[0]
@@ -365,6 +370,9 @@ def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any
         if len(data) != size or (verify and blake3(data).hexdigest() != digest):
             _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
         return io.loads(bytearray(data) if writable and io.maps else data)
+    except FormatError as error:
+        _say_of(error, key, io)
+        raise
 
 
 def read_part(
@@ -402,15 +410,20 @@ def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
     """A block that parses: what a parser says is said of the payload of `key`."""
     try:
         yield
-    except MalformedFile as error:
+    except FormatError as error:
+        _say_of(error, key, io)
+        raise
+
+
+def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
+    """Let what a parser says tell of the payload of `key`. Raises PayloadCorrupted for malformed bytes."""
+    if isinstance(error, MalformedFile):
         raise PayloadCorrupted(
             f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
         ) from error
-    except FormatError as error:
-        error.__dict__.setdefault("key", key)
-        if str(key) not in str(error):
-            error.args = (f"the payload of {key}: {error}",)
-        raise
+    error.__dict__.setdefault("key", key)
+    if str(key) not in str(error):
+        error.args = (f"the payload of {key}: {error}",)
 
 
 @contextmanager

@@ -23,8 +23,11 @@ def made(cls: Any, fields: Mapping[str, Any], place: str = "", arguments: tuple[
     rows = rows_of(cls, arguments)
     if rows is None:
         return _called(cls, fields, place)
-    if not rows.hooked and rows.hidden is None:
-        value = _called(cls, fields, place)
+    if rows.plain:
+        try:
+            value = cls(**fields)
+        except TypeError:
+            value = build(cls, fields, place)  # which says what is wrong
         for attr, exact, _ in rows.fields:
             if type(getattr(value, attr, None)) not in exact:
                 return _own(value, rows)

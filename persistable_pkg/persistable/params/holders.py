@@ -35,6 +35,8 @@ class Rows(NamedTuple):
     fields: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...]
     entrances: dict[str, Check]
     hidden: tuple[frozenset[str], str] | None
+    plain: bool = False
+    """Whether it is a dataclass that keeps what it is called with as its fields, and has no code of the user's for that."""
     hooked: bool = False
     """Whether code of the user's sees the values while an object is made."""
     keywords: Mapping[str, str] = {}
@@ -87,13 +89,14 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
         check = check_of(own_annotations(home).get(name, Any), names_for(home), bound)
         entrances[name] = check._replace(exact=check.exact | {type(None)}) if _default_of(cls, name) is None else check
     attributes = getattr(cls, "__attrs_attrs__", ())
+    generated = getattr(cls.__init__, "__code__", rows_of.__code__).co_filename == "<string>"
+    hooked = bool(attributes) or hasattr(cls, "__post_init__") or not generated
     return Rows(
         tuple(rows),
         entrances,
         hidden,
-        hooked=bool(attributes)
-        or hasattr(cls, "__post_init__")
-        or getattr(cls.__init__, "__code__", rows_of.__code__).co_filename != "<string>",
+        plain=not hooked and hidden is None and "__dataclass_fields__" in cls.__dict__,
+        hooked=hooked,
         keywords={name: field.attr for field in spec.fields for name in field.names if name != field.attr},
         converted=frozenset(each.name for each in attributes if each.converter is not None),
     )

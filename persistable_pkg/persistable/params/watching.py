@@ -22,13 +22,17 @@ _UNSET = object()
 
 
 class Snapshot:
-    """What `capture` remembers: for each tracked field its value, and its bytes if a value of that kind can change in place."""
+    """What `capture` remembers: for each tracked field its value, and its bytes if a value of that kind can change in place.
 
-    __slots__ = ("raw", "rows")
+    plain: whether all of them are numbers, text and the like, which cannot change and bring no code.
+    """
 
-    def __init__(self, rows: tuple[tuple[str, Any, bytes | None], ...], raw: bytes | None) -> None:
+    __slots__ = ("plain", "raw", "rows")
+
+    def __init__(self, rows: tuple[tuple[str, Any, bytes | None], ...], raw: bytes | None, plain: bool = False) -> None:
         self.rows = rows
         self.raw = raw
+        self.plain = plain
 
 
 def capture(params: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> tuple[bytes, Snapshot]:
@@ -46,10 +50,12 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
     rows = tracked_rows(type(params))
     if rows is None:
         raw = canonical.item_bytes(params, path, nodes)
-        return raw, Snapshot((), None if lasting(params) else _brief(raw))
+        fixed = lasting(params)
+        return raw, Snapshot((), None if fixed else _brief(raw), fixed)
     prefix, fields = rows
     out = [prefix]
     kept: list[tuple[str, Any, bytes | None]] = []
+    plain = True
     for attr, key, pin in fields:
         value = getattr(params, attr, _UNSET)
         scalar = canonical.SCALARS.get(type(value))
@@ -57,12 +63,13 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
             raw = scalar(value)
             kept.append((attr, value, None))
         else:
+            plain = False
             raw = canonical.field_bytes(params, attr, path, nodes)
             kept.append((attr, value, None if lasting(value) else _brief(raw)))
         if raw != pin:
             out.append(key + raw)
     out.append(b"})")
-    return b"".join(out), Snapshot(tuple(kept), None)
+    return b"".join(out), Snapshot(tuple(kept), None, plain)
 
 
 def tracked_rows(cls: type) -> tuple[bytes, list[tuple[str, bytes, bytes | None]]] | None:
