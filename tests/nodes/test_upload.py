@@ -14,7 +14,7 @@ from servers.fixtures import Bucket
 
 from nodes.test_in_file import LARGE
 from persistable import Persistable, open_store
-from persistable.errors import InputMissing, InvalidName, ParamsError, StoreError
+from persistable.errors import InputMissing, InvalidName, ParamsError, PayloadNotRepresentable, StoreError
 from persistable.fileio import (
     BundleFileIO,
     BytesFileIO,
@@ -151,7 +151,7 @@ class Breaking(FileIO[Any]):
 def test_a_failed_upload_leaves_what_was_there(target: str, tmp_path: Path) -> None:
     target = target.format(name=tmp_path.name)
     Upload(target, source=given(b"before", BytesFileIO())).payload
-    with pytest.raises(OSError, match="cable"):
+    with pytest.raises(PayloadNotRepresentable, match="cable"):
         Upload(target, io=Breaking(), source=given(b"after", BytesFileIO())).payload
     folder, _, name = target.rpartition("/")
     assert open_store(folder or ".").get(name) == b"before"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import time
 import warnings
@@ -226,3 +227,34 @@ def test_one_read_heals_a_damaged_copy_and_its_record(tmp_path: Path, n: int) ->
     assert numbers.step(n).bind(LayeredStore(fast, slow)).load().payload.tolist() == list(range(n))
     assert sorted(fast.list()) == sorted(slow.list())
     assert_sound(fast, node)
+
+
+def test_workers_are_told_what_is_down(tmp_path: Path, switch: Switch, team: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    """None of them waits for it again, nothing is lost, and it is said once."""
+    store = LayeredStore(tmp_path, team)
+    nodes = [numbers.step(n) for n in range(6)]
+    switch.cut()
+    with pytest.warns(LayerSkippedWarning) as said:
+        assert not run(*nodes, store=store, executor="processes", max_workers=2).failures
+    assert len([each for each in said if each.category is LayerSkippedWarning]) == 1
+    assert "passed over" not in capfd.readouterr().err
+    again = pickle.loads(pickle.dumps(store))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not again.exists("x")
+        run(numbers.step(6), store=again)
+    switch.is_down = False
+    again.sync()
+    assert_sound(team, *nodes, numbers.step(6))
+    assert again == store and pickle.loads(pickle.dumps(again)).said() is None
+
+
+def test_a_bucket_that_is_not_there_is_said_plainly_and_once(tmp_path: Path, s3_bucket: Bucket) -> None:
+    store = LayeredStore(tmp_path, open_store("s3://no-such-bucket/a", **s3_bucket.options))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for n in range(3):
+            run(numbers.step(n), store=store)
+    said = [each for each in caught if each.category is LayerSkippedWarning]
+    assert len(said) == 1
+    assert "there is no bucket 'no-such-bucket' here; make it, or correct the name" in str(said[0].message)

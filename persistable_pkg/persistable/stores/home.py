@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 import warnings
@@ -81,6 +82,18 @@ class Home:
             stacklevel=5,
         )
         return True
+
+    def told(self) -> dict[str, Any]:
+        """What another process of this host may take for granted: the layers that are down, and why."""
+        return {"host": socket.gethostname(), "down": dict(self.down)} if self.down else {}
+
+    def believe(self, told: dict[str, Any]) -> None:
+        """Take over what another process has `told`: it has reported it already. Elsewhere each has to see for itself."""
+        with self._lock:
+            if told["host"] == socket.gethostname() and set(told["down"]) <= set(self._writable) and not self.down:
+                self.down.update(told["down"])
+                self._looked = True
+                self._choose()
 
     def _choose(self) -> None:
         able = [index for index in self._writable if index not in self.down]

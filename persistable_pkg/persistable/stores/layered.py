@@ -132,6 +132,17 @@ class LayeredStore(BaseStore):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.layers, self.said()
 
+    def said(self) -> dict[str, Any] | None:
+        """Also which layer is known to be down, so that a worker of this host does not wait for it again."""
+        down = self._at.told()
+        return {**(super().said() or {}), "_down": down} if down else super().said()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        down = state.pop("_down", None)
+        self.__dict__.update(state)
+        if down:
+            self._at.believe(down)
+
     def close(self) -> None:
         """Close every layer."""
         for layer in self.layers:

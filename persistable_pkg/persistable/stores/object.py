@@ -277,7 +277,7 @@ class ObjectStore(BaseStore):
     def _connecting(self) -> dict[str, Any]:
         options: dict[str, Any] = {**self._options, "use_listings_cache": False}
         if self._scheme in _S3:
-            options["config_kwargs"] = {"max_pool_connections": 64, **options.get("config_kwargs", {})}
+            options["config_kwargs"] = {"max_pool_connections": 64, **_patience(), **options.get("config_kwargs", {})}
         if self._class.__module__.startswith("sshfs"):
             options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
             options.pop("use_listings_cache")  # it passes on what it does not know
@@ -390,6 +390,16 @@ def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) ->
         return _is_in_memory(target, (), options.get("target_options") or {})
     below = [each for each in (*args, *options.values()) if isinstance(each, fsspec.AbstractFileSystem)]
     return any(_is_in_memory(type(each), each.storage_args, each.storage_options) for each in below)
+
+
+def _patience() -> dict[str, Any]:
+    """How often an S3 client asks again, unless the environment says: a server that is not there is not waited for long.
+
+    One that asks for patience (SlowDown) is asked again by s3fs.
+    """
+    if "AWS_MAX_ATTEMPTS" in os.environ or "AWS_RETRY_MODE" in os.environ:
+        return {}
+    return {"retries": {"mode": "standard", "total_max_attempts": 3}}
 
 
 def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
