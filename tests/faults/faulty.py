@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, cast
@@ -59,7 +60,7 @@ def _written(inner: Any) -> Iterator[Any]:
 def _counted(name: str) -> Any:
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
         inner = getattr(super(_owner(type(self)), self), name)
-        if _Faulty._inside:  # a call made by another one
+        if _Faulty._inside or threading.current_thread() is not threading.main_thread():  # made by another call, or in passing
             return inner(*arguments, **options)
         _Faulty._inside.append(1)
         try:
