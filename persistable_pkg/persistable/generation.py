@@ -617,6 +617,7 @@ def conclude(
             result = generation.whole(make())
             if result is None:
                 returned.check_nothing(node)
+            result = returned.as_declared(node, result)
             if claim is None and isinstance(result, payload.InFile):
                 result = result.load(node._format())
             if not isinstance(result, payload.InFile):  # else once it can be read, before its commit

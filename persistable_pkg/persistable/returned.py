@@ -42,6 +42,46 @@ def refuses_nothing(node: Any) -> str:
     return refused
 
 
+def as_declared(node: Any, result: Any) -> Any:
+    """`result`, what the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` where a float is declared.
+
+    By the rule for params: exactly as much, or left as it is.
+    """
+    kind: Any = type(result)
+    if kind is not int and kind is not float:
+        return result
+    cls: Any = node.__class__
+    convert = _numbers.get(cls)
+    if convert is None:
+        convert = _numbers[cls] = _number(node._declared_payloads())
+    return convert(result)
+
+
+_numbers: WeakKeyDictionary[type, Callable[[Any], Any]] = WeakKeyDictionary()
+
+
+def _number(kinds: Iterable[Any]) -> Callable[[Any], Any]:
+    """What makes the number that the first of `kinds` that says anything declares."""
+    from persistable.params.checks import check_of
+    from persistable.params.mismatch import Mismatch
+
+    said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
+    check = check_of(said, {}) if said is not None else None
+    if check is None or not check.exact & {float, complex}:
+        return lambda result: result
+
+    def convert(result: Any) -> Any:
+        if type(result) in check.exact:
+            return result
+        try:
+            made = check.convert(result)
+        except Mismatch:
+            return result
+        return made if type(made) is float or type(made) is complex else result
+
+    return convert
+
+
 def _refusing(kinds: Iterable[Any]) -> str:
     """The first of these types that does not admit None, as it is written; empty if all do."""
     return next((_written(kind) for kind in kinds if not admits_none(kind)), "")
