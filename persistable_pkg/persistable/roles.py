@@ -156,7 +156,7 @@ def fields_of(declaration: Declaration) -> list[str]:
         return []
 
 
-def refuse_open(kind: type, role: str, value: Any, root: type) -> None:
+def refuse_open(kind: Any, role: str, value: Any, root: type) -> None:
     """Raise InputMissing for a node that is still open itself."""
 
     for _, node in nodes_in(value, root):

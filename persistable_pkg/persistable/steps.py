@@ -11,6 +11,7 @@ from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
+from persistable import roles
 from persistable.captured import Named, Unnamed, captured, definition
 from persistable.code import CodeOf, code_of, main_name
 from persistable.code.normal import shape
@@ -18,7 +19,7 @@ from persistable.composition import Open
 from persistable.connections import Connection
 from persistable.core import ABSENT, Persistable
 from persistable.declaration import Declaration, is_collection
-from persistable.errors import ParamsError, ParamsMutated, UnknownParam, UntrackableParam
+from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.key import check_payload_name
 from persistable.lineage import spread
 from persistable.params.annotations import names_of, signature_of
@@ -467,7 +468,12 @@ class _Maker:
         node._store = store if store is not None else enclosing_store()
         node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
         node.params = self.params(arguments)
-        node._identify()
+        try:
+            node._identify()
+        except InputMissing:
+            for name, value in arguments.items():  # which of them it is, is looked for only now
+                roles.refuse_open(self.step, name, value, Persistable)
+            raise
         return node
 
     def _refuse(self, name: str, step: Step[..., Any]) -> None:

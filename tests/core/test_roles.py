@@ -345,3 +345,17 @@ def test_scorers_splitters_and_kernels_are_params() -> None:
     for value in (KFold(3), make_scorer(fbeta_score, beta=2), RBF(2.0) + WhiteKernel(0.1), RepeatedStratifiedKFold(n_repeats=2)):
         again = from_tree(tree(value))
         assert fit.step(again).key == fit.step(value).key and type(again) is type(value)
+
+
+def test_an_open_node_given_to_a_step_is_named_with_the_argument() -> None:
+    @step
+    def cloud(n: int) -> list[int]:
+        return [n]
+
+    @step
+    def drawn(points: Any, k: int = 1) -> int:
+        return k
+
+    for given in (cloud.step(), [cloud.step(1), cloud.step()], {"a": cloud.step()}):
+        with pytest.raises(InputMissing, match="drawn was given cloud for points, and cloud is still open: it needs n; fill that first"):
+            drawn.step(given)
