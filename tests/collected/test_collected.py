@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from servers.fixtures import Bucket
 from tests.collected.flows import Words, letters, made
 
-from persistable import Collected, Status, by_content, claims, committed, open_store, plan, run, step
+from persistable import Collected, Status, by_content, claims, committed, gathering, open_store, plan, run, step
 from persistable.collected import checked, stem
 from persistable.errors import (
     DuplicateItem,
@@ -285,11 +285,12 @@ def test_a_damaged_item_is_noticed_when_it_is_loaded(tmp_path: Path) -> None:
 
 
 class Counting:
-    """A store that notes which of its methods this thread calls, by name."""
+    """A store that notes which of its methods this thread calls, by name; `looks` is how many of them are about a claim alone."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
         self.calls: Counter[str] = Counter()
+        self.looks = 0
         self._thread = threading.get_ident()
 
     def __getattr__(self, name: str) -> Any:
@@ -298,7 +299,9 @@ class Counting:
             return found
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls[name] += threading.get_ident() == self._thread  # not those of the heart that beats meanwhile
+            mine = threading.get_ident() == self._thread  # not those of the heart that beats meanwhile
+            self.calls[name] += mine
+            self.looks += mine and isinstance(args[0] if args else None, str) and ".claim" in args[0]
             return found(*args, **kwargs)
 
         return counted
@@ -335,14 +338,16 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
                 time.sleep(0.1)
             yield place, place
 
-    def calls(number: int) -> int:
+    def calls(number: int) -> tuple[int, int, float]:
         counting: Any = Counting(store)
+        start = time.monotonic()
         many.step(number)._twin(counting).generate()
-        return sum(counting.calls.values())
+        return sum(counting.calls.values()) - counting.looks, counting.looks, time.monotonic() - start
 
-    each = (calls(60) - calls(20)) / 40
+    (more, looks, seconds), (fewer, *_) = calls(60), calls(20)
     needed = 1 if getattr(store, "batches", False) else 2  # an item with its note, and where it must be the note's removal
-    assert each <= needed + 0.5, "and a look at the claim once in a while"
+    assert (more - fewer) / 40 <= needed
+    assert looks <= 8 + 2 * seconds / gathering._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
 
 
 def test_changed_code_is_told_when_an_attempt_is_gone_on_with(tmp_path: Path) -> None:
