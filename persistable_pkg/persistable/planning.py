@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from persistable import generation
 from persistable.key import Key, Place
 from persistable.stale import POLICIES
 from persistable.staleness import Judge
@@ -389,10 +390,14 @@ def default_store() -> Store:
 
 
 def base_of(targets: Iterable[Any], store: Any) -> Store:
-    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default."""
+    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default.
+
+    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    """
     if store is not None:
         return open_store(store)
-    enclosing = enclosing_store()
+    running = generation.current.get()
+    enclosing: Store | None = running.store if running is not None else enclosing_store()
     return enclosing or next(filter(None, map(_remembered, _families_and_nodes(targets))), None) or open_store(default_url())
 
 

@@ -124,6 +124,11 @@ def test_every_executor_writes_the_same_record(folder: Path) -> None:
         assert performed(folder, ["ann.py"], how, how) == wanted, how
 
 
+@pytest.mark.xdist_group("ray")
+def test_ray_writes_the_same_record(folder: Path) -> None:
+    assert performed(folder, ["ann.py"], "ray", "ray") == performed(folder, ["ann.py"], "inline", "inline")
+
+
 def test_a_module_run_with_m_is_called_by_its_name(folder: Path) -> None:
     wanted = performed(folder, ["-m", "pk.ann"], "inline", "inline")
     assert {row[0].partition(":")[0] for row in wanted[0].values()} == {"pk.ann"}

@@ -122,3 +122,19 @@ def test_other_processes_too() -> None:
     node = doubled.step(base.step(3))
     run(node, store="data", executor="processes", max_workers=1)
     assert node.payload == 6 and made == [] and os.listdir() == ["data"]
+
+
+@step
+def inside(n: int) -> int:
+    return n
+
+
+@step
+def around(n: int) -> int:
+    return int(run(inside.step(n))[inside.step(n)].payload)
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_a_run_within_a_node_takes_the_store_of_that_node(executor: str, tmp_path: Path) -> None:
+    assert run(around.step(1), store=tmp_path / "here", executor=executor).counts["done"] == 1
+    assert inside.step(1).bind(open_store(tmp_path / "here")).exists() and not (tmp_path / "persistable-data").exists()
