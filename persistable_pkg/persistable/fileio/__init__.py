@@ -60,6 +60,10 @@ def __getattr__(name: str) -> Any:
         from persistable.fileio.scripted import scripted
 
         return scripted
+    if name in ("memory_of", "tensor_of", "arrow_of"):
+        from persistable.fileio import views
+
+        return getattr(views, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from persistable.fileio import choose, figure

@@ -41,6 +41,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
 from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
+from persistable.fileio import views
 from persistable.fileio.base import Allocation, Buffer, FileIO, check_installed, need, read_all
 
 _MAGIC = b"\x93PERSIST"
@@ -218,7 +219,7 @@ def _may_be_lazy(stream: bytes) -> bool:
     return any(name in stream for name in _LAZY)
 
 
-_LAZY = (b"builtins", b"itertools", b"polars", b"zarr", b"dask", b"pyarrow", b"xarray")
+_LAZY = (b"builtins", b"itertools", b"polars", b"zarr", b"dask", b"pyarrow", b"xarray", b"torch")
 
 
 @functools.lru_cache(1)
@@ -257,13 +258,35 @@ def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
         view = buffer.raw()
         buffers.append(view.obj if type(view.obj) is _Deferred else view)
 
-    pickler = pickler_class(stream, protocol=5, buffer_callback=keep)
-    numpy = sys.modules.get("numpy")
-    usual = copyreg.dispatch_table if pickler_class is pickle.Pickler else pickler_class.dispatch_table
-    arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
-    pickler.dispatch_table = {**usual, **_lazy_reducers(len(sys.modules)), **arrays}
-    pickler.dump(payload)
+    torch: Any = sys.modules.get("torch")
+    tensors = views.Tensors(torch) if torch is not None and hasattr(torch, "Tensor") else None
+    try:
+        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {} if tensors is None else {torch.Tensor: _found})
+    except views.TensorFound:
+        assert tensors is not None
+        _dump(payload, pickler_class(_Nowhere(), protocol=5, buffer_callback=lambda _: None), {torch.Tensor: tensors.survey})
+        tensors.merge()
+        stream.clear()
+        buffers.clear()
+        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {torch.Tensor: tensors.reduce})
     return stream, buffers
+
+
+def _found(_: Any) -> Any:
+    raise views.TensorFound
+
+
+class _Nowhere:
+    def write(self, data: Any) -> None:
+        """Forget `data`."""
+
+
+def _dump(payload: Any, pickler: Any, more: dict[type, Any]) -> None:
+    numpy = sys.modules.get("numpy")
+    usual = copyreg.dispatch_table if type(pickler) is pickle.Pickler else type(pickler).dispatch_table
+    arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
+    pickler.dispatch_table = {**usual, **_lazy_reducers(len(sys.modules)), **views.arrow_reducers(len(sys.modules)), **arrays, **more}
+    pickler.dump(payload)
 
 
 @functools.cache
