@@ -259,16 +259,16 @@ def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
         buffers.append(view.obj if type(view.obj) is _Deferred else view)
 
     torch: Any = sys.modules.get("torch")
-    tensors = views.Tensors(torch) if torch is not None and hasattr(torch, "Tensor") else None
+    tensor: Any = getattr(torch, "Tensor", None)
     try:
-        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {} if tensors is None else {torch.Tensor: _found})
+        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {} if tensor is None else {tensor: _found})
     except views.TensorFound:
-        assert tensors is not None
-        _dump(payload, pickler_class(_Nowhere(), protocol=5, buffer_callback=lambda _: None), {torch.Tensor: tensors.survey})
+        tensors = views.Tensors(torch)
+        _dump(payload, pickler_class(_Nowhere(), protocol=5, buffer_callback=lambda _: None), {tensor: tensors.survey})
         tensors.merge()
         stream.clear()
         buffers.clear()
-        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {torch.Tensor: tensors.reduce})
+        _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {tensor: tensors.reduce})
     return stream, buffers
 
 

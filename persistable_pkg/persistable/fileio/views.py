@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from persistable.fileio.base import need
+
 _ALIGN = 16
 """The widest element of a tensor."""
 _ARROW_SLACK = 4096
@@ -118,7 +120,7 @@ def tensor_of(memory: Any, kind: Any, offset: int, shape: tuple[int, ...], strid
 
 def arrow_of(kind: str, stream: Any) -> Any:
     """A table, batch, chunked array or array in an Arrow stream."""
-    import pyarrow as pa
+    pa = need("pyarrow", "pyarrow", "arrow", "PickleFileIO")
 
     table = pa.ipc.open_stream(stream).read_all()
     if kind == "Table":
@@ -148,7 +150,7 @@ def arrow_reducers(_: int) -> dict[type, Callable[[Any], Any]]:
 
 
 def _reduce_arrow(data: Any) -> Any:
-    import pyarrow as pa
+    pa = need("pyarrow", "pyarrow", "arrow", "PickleFileIO")
 
     try:
         spare = data.get_total_buffer_size() - data.nbytes
