@@ -281,7 +281,7 @@ class _Nowhere:
         """Forget `data`."""
 
 
-def _dump(payload: Any, pickler: Any, more: dict[type, Any]) -> None:
+def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
     numpy = sys.modules.get("numpy")
     usual = copyreg.dispatch_table if type(pickler) is pickle.Pickler else type(pickler).dispatch_table
     arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
