@@ -13,7 +13,7 @@ from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.record import Record
-from persistable.resumption import going_on
+from persistable.resumption import going_on, made_from
 from persistable.stores.full import room_in
 
 _SEALED, _CODE = "sealed", "code.json"
@@ -84,14 +84,16 @@ def _go_on(generation: Any, folder: Path, rows: int) -> None:
     note = folder / _CODE
     if rows:
         try:
-            before = code.Fingerprint.from_json(json.loads(note.read_bytes()))
+            noted = json.loads(note.read_bytes())
+            before, earlier = code.Fingerprint.from_json(noted), noted.get("made_from")
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return  # it cannot be told
-        if not going_on(generation, before, f"{rows} rows"):
+        if not going_on(generation, before, earlier, f"{rows} rows"):
             return
     own = generation.code
     temporary = note.with_suffix(".new")
-    temporary.write_text(json.dumps(code.Fingerprint(own.python, own.quick, dict(own.parts)).to_json()))
+    facts = {**code.Fingerprint(own.python, own.quick, dict(own.parts)).to_json(), "made_from": made_from(generation)}
+    temporary.write_text(json.dumps(facts))
     temporary.replace(note)
 
 

@@ -16,7 +16,7 @@ from persistable.errors import DuplicateItem, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
 from persistable.originals import Original
 from persistable.record import Record
-from persistable.resumption import going_on
+from persistable.resumption import going_on, made_from
 from persistable.stores.base import Store
 
 _CONFIRM_EVERY = 1.0
@@ -109,9 +109,9 @@ class Gatherer:
 
     def _compare(self, begun: unsealed.Unsealed) -> None:
         before = code.Fingerprint(begun.python, begun.quick, begun.parts)
-        if going_on(self._generation, before, f"{len(self._entries)} items"):
+        if going_on(self._generation, before, begun.made_from, f"{len(self._entries)} items"):
             own = self._generation.code
-            self._begun = begun._replace(python=own.python, quick=own.quick, parts=dict(own.parts))
+            self._begun = begun._replace(python=own.python, quick=own.quick, parts=dict(own.parts), made_from=made_from(self._generation))
             self._store.put(f"{begun.base}/begun.json", self._begun.to_bytes())
 
     # taking items
@@ -140,7 +140,8 @@ class Gatherer:
 
     def _begin(self) -> unsealed.Unsealed:
         if self._begun is None:
-            self._begun = unsealed.begin(self._store, self._place, self._generation.token, self._generation.code)
+            generation = self._generation
+            self._begun = unsealed.begin(self._store, self._place, generation.token, generation.code, made_from(generation))
         return self._begun
 
     def _held(self, items: Iterator[Any]) -> dict[Any, Original]:

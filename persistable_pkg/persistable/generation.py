@@ -144,6 +144,8 @@ class Generation:
         self._attached: Any = None
         self._gatherer: gathering.Gatherer | None = None
         self._appender: appending.Appender | None = None
+        self.earlier: dict[str, Any] | None = None
+        """What an attempt was made from whose rows or items are gone on with, where that has changed since."""
         self.notes: dict[str, Any] = {}
         """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
 

@@ -289,6 +289,20 @@ def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | N
     return Origin([table.digest, contents_digest(contents)], table.entries, {"direct": contents, "further": _further(records, contents)})
 
 
+def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
+    """What a payload is made from of which a part was made earlier, from what has changed since: both, as nothing else is.
+
+    earlier: ``content``, of the direct stored upstream, and ``code``, entries of everything upstream, as they were then.
+    """
+    before: dict[str, str] = earlier["content"]
+    contents = {
+        key: content if before.get(key, content) == content else f"{before[key]} {content}"
+        for key, content in now.content["direct"].items()
+    }
+    table = _with(UpstreamCode(now.head[0], now.code), earlier["code"])
+    return Origin([table.digest, contents_digest(contents)], table.entries, {**now.content, "direct": contents})
+
+
 def origin_now(node: Any, store: Store, before: Record) -> Origin | None:
     """As `origin_of`, with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
     if not node._upstream:

@@ -30,6 +30,8 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     made_from = origin.origin_of(node, generation.store, generation.used)
     fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
     if made_from is not None:
+        if generation.earlier is not None:
+            made_from = origin.joined(made_from, generation.earlier)
         head["made_from"] = made_from.head
         fixed.append(members({"upstream_content": made_from.content, "upstream_code": made_from.code}))
     return Record.compose(node.key, head, details, *fixed)

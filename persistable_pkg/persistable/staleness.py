@@ -46,7 +46,8 @@ class Verdict(NamedTuple):
     """What is to be said of a stored payload; it is stale where there are causes.
 
     own: what has changed in its own code, in words. follows: whether all of it is that something stored upstream is stale. foreign: the
-    class that made it, where that is another one with other code. unknown: what could not be compared, in words.
+    class that made it, where that is another one with other code. unknown: what could not be compared, and of what was put in by hand what
+    has changed upstream since, in words.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -72,6 +73,9 @@ class Verdict(NamedTuple):
 _SHOWN = 4
 FRESH = Verdict()
 NO_FACTS = "its record does not say what it was made from, so it cannot be told whether something upstream has changed"
+
+
+BY_HAND = "put in by hand, so it stays as it is, although upstream has changed since:"
 
 
 def judged(node: Any, store: Store, record: Record) -> Verdict:
@@ -357,6 +361,10 @@ class Judge:
         sources = unit.sources
         if not sources:
             return True
+        for source in sources:
+            if source.head is None:
+                sources = _frontier(unit)[0]
+                break
         said: list[str] = []
         for source in sources:
             read = source.head
@@ -364,7 +372,7 @@ class Judge:
                 return False
             name, digest = source.node.key
             said.append(f"{name}/{digest} {read.content}")
-        text = said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
+        text = said[0] if len(sources) == 1 else "\n".join(sorted(set(said)))
         digests = self._digests
         if head.contents != (digests.get(text) or digests.setdefault(text, text_digest(text).encode())):
             return False
@@ -385,8 +393,8 @@ class Judge:
         upstream = self._upstream(unit, head)
         if upstream is FRESH:
             return own
-        if upstream.causes and head.record.made == "put":
-            return own  # made by hand, not from what is upstream
+        if upstream.causes and head.record.made == "put":  # not from what is upstream, so it is not stale
+            return own._replace(unknown=(*own.unknown, f"{BY_HAND} {upstream.describe()}"))
         causes = tuple(dict.fromkeys((*own.causes, *upstream.causes)))
         return Verdict(causes, own.own, upstream.follows and not own.causes, "", (*own.unknown, *upstream.unknown))
 
@@ -420,7 +428,7 @@ class Judge:
             inherited = [cause for cause in inherited if cause.mark not in accepted]
         if not same_code:
             told = [words for source in stored if source.verdict is not None for words in source.verdict.unknown]
-            unknown = tuple(dict.fromkeys((*unknown, *[words for words in told if words != NO_FACTS])))
+            unknown = tuple(dict.fromkeys((*unknown, *[words for words in told if words != NO_FACTS and not words.startswith(BY_HAND)])))
         if not (causes or inherited or unknown):
             return FRESH
         return Verdict(tuple(dict.fromkeys((*causes, *inherited))), "", not causes and bool(inherited), "", unknown)

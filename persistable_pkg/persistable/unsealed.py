@@ -24,7 +24,7 @@ _DELETED = 5000
 
 
 class Unsealed(NamedTuple):
-    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code."""
+    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code. made_from: what is upstream of it."""
 
     base: str
     key: str
@@ -33,6 +33,7 @@ class Unsealed(NamedTuple):
     python: str
     quick: str
     parts: dict[str, str]
+    made_from: dict[str, Any] | None = None
 
     def path_of(self, number: int) -> str:
         """Where it says that item `number` is whole."""
@@ -63,12 +64,12 @@ def base_of(place: Place) -> str:
     return f"{HIDDEN}/partial/{place.path.removeprefix(HIDDEN + '/')}"
 
 
-def begin(store: Store, place: Place, token: str, code: Any) -> Unsealed:
+def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str, Any] | None = None) -> Unsealed:
     """Note that items are being collected at `place`; what another payload at the same path left there goes."""
     if store.exists(f"{base_of(place)}/begun.json") and not discard(store, place):
         forget(store, place)  # it is damaged
     folder = f"{place.path}.{token}.items"
-    begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts))
+    begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts), made_from)
     store.put(f"{begun.base}/begun.json", begun.to_bytes())
     return begun
 

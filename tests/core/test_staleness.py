@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.edits import edited
 
-from persistable import Status, open_store
+from persistable import Status, open_store, plan, run
 from persistable.errors import PayloadForeign, StaleCodeWarning
 from persistable.holdings import find_record
 
@@ -115,6 +115,27 @@ def test_code_of_what_is_not_persisted(store: Any) -> None:
     assert states(changed[::2]) == ["done", "done"]
     changed[0].put(11)
     assert states(changed[::2]) == ["done", "stale"]
+
+
+def test_put_in_by_hand_it_is_not_stale_but_told_of(store: Any) -> None:
+    points, half, total = nodes = chain()
+    total.payload
+    half.put(3)
+    assert "by hand" not in half.explain() and states(nodes) == ["done", "done", "stale"]
+    total.generate()
+    points.put(50)
+    assert states(nodes) == ["done"] * 3
+    assert "put in by hand" in half.explain() and f"points/{points.key.digest[:8]} was stored anew" in half.explain()
+    assert "by hand" not in total.explain()
+    assert plan(total, store=store, stale="generate").counts == {"reuse": 1}
+    assert "put in by hand" in str(plan(half, store=store))
+    assert run(half, stale="generate").counts["reused"] == 1 and half.payload == 3
+    assert "changed: clean" not in half.explain()
+    nodes = chain(clean=2)
+    nodes[0].delete()
+    assert states(nodes) == ["absent", "done", "done"] and "changed: clean" in nodes[1].explain()
+    half.accept_code("as it should be")
+    assert "by hand" not in half.explain()
 
 
 def test_accepting_is_seen_by_what_follows(store: Any) -> None:

@@ -95,3 +95,72 @@ def test_code_that_is_changed_twice_and_back_is_still_said(store: Any) -> None:
             node(ROWS, value, fails).generate()
     back = node(ROWS, 1)
     assert told(back.generate) and back.status is Status.STALE and values(back.payload) == [1, 2, 1, 1]
+
+
+UPSTREAM = """
+@step{persist}
+def base(n: int) -> int:
+    return n + {add}
+"""
+
+
+def above(source: str, fails: int = -1, add: int = 0, persist: str = "") -> tuple[Any, Any]:
+    """A node that yields or appends four of what its upstream is, and that upstream."""
+    body = source.replace("def rows(n: int)", "def rows(base: int)").replace("n)", "4)").format(fails=fails, value="base")
+    module = edited(body + UPSTREAM.format(persist=persist, add=add))
+    base = module.base.step(1)
+    return base, module.rows.step(base)
+
+
+@pytest.mark.parametrize("source", [ROWS, ITEMS], ids=["rows", "items"])
+def test_bytes_upstream_that_changed_in_between(store: Any, source: str) -> None:
+    base, cut = above(source, fails=2)
+    with pytest.raises(RuntimeError):
+        cut.generate()
+    base.put(5)
+    cut = above(source, fails=3)[1]
+    with pytest.raises(RuntimeError):
+        cut.generate()
+    base, mended = above(source, fails=3)
+    base.put(7)
+    mended = above(source)[1]
+    said = told(lambda: run(mended))
+    assert any("made from what has changed since" in each and str(base.key) in each for each in said)
+    assert values(mended.load().payload) == [1, 1, 5, 7]
+    for content in (7, 5, 1):
+        base.put(content)
+        assert mended.status is Status.STALE, content
+    assert str(base.key.digest[:8]) in mended.explain() and "something upstream changed" in mended.record.notes["mixed"]
+    mended.accept_code("all the same")
+    assert mended.status is Status.DONE
+    base.put(5)
+    mended.generate()
+    assert mended.status is Status.DONE and values(mended.payload) == [5] * 4
+
+
+@pytest.mark.parametrize("source", [ROWS, ITEMS], ids=["rows", "items"])
+def test_code_of_what_is_not_stored_that_changed_in_between(store: Any, source: str) -> None:
+    with pytest.raises(RuntimeError):
+        above(source, 2, 0, "(persist=False)")[1].generate()
+    mended = above(source, 2, 10, "(persist=False)")[1]
+    with pytest.raises(RuntimeError), pytest.warns(StaleCodeWarning, match="made from what has changed since"):
+        mended.generate()
+    mended = above(source, -1, 10, "(persist=False)")[1]
+    mended.generate()
+    assert values(mended.payload) == [1, 1, 11, 11] and mended.status is Status.STALE
+    assert above(source, -1, 0, "(persist=False)")[1].status is Status.STALE
+    mended.delete()
+    mended.generate()
+    assert values(mended.payload) == [11] * 4 and mended.status is Status.DONE
+
+
+@pytest.mark.parametrize("source", [ROWS, ITEMS], ids=["rows", "items"])
+def test_made_anew_alike_in_between_is_done(store: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = source.replace("{fails}", "2 and 'CUT' in __import__('os').environ")
+    monkeypatch.setenv("CUT", "1")
+    with pytest.raises(RuntimeError):
+        above(cut)[1].generate()
+    monkeypatch.delenv("CUT")
+    base, same = above(cut)
+    base.generate()
+    assert told(lambda: run(same)) == [] and same.status is Status.DONE and values(same.payload) == [1] * 4
