@@ -55,7 +55,7 @@ def fails():
 @step
 def killed(n: int):
     from persistable import scratch
-    (scratch() / "sub").mkdir()
+    (scratch() / "sub").mkdir(exist_ok=True)
     (scratch() / "sub" / "x").write_text("x")
     os._exit(9) if os.environ.get("DIES") else None
     return n
