@@ -236,8 +236,9 @@ def test_a_function_defined_anew_is_not_the_one_that_was_captured(monkeypatch: p
         old.step([1, 2])
 
 
-def test_a_variable_bound_late_is_noticed() -> None:
+def test_a_variable_bound_late_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a loop all functions share the variable: what was made in the first round would compute with the value of the last."""
+    monkeypatch.chdir(tmp_path)
     nodes = []
     for k in (1, 2):
 

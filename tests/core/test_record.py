@@ -21,6 +21,9 @@ from persistable.record import Failure, git_commit
 KEY = Key("x", "0" * 32)
 HEAD = {"record": 1, "key": str(KEY), "token": "t", "io": {"io": "PickleFileIO"}, "class": "m:C", "code": None, "files": []}
 
+REST = {"made": "generated", "version": 1, "params": {}, "versions": {}, "git_commit": None, "host": "h"}
+REST |= {"started": 1.0, "seconds": 0.1, "attempts": 1}
+
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
@@ -28,9 +31,12 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["params", "untracked", "lineage", "version"]), json_values, min_size=1))
+members = st.dictionaries(st.text(), json_values, max_size=3)
+
+
+@given(st.fixed_dictionaries({}, optional={"params": members, "untracked": members, "notes": members, "version": json_values}))
 def test_what_is_composed_is_what_is_parsed(details: dict[str, Any]) -> None:
-    record = Record.compose(KEY, HEAD, details)
+    record = Record.compose(KEY, HEAD, REST | details)
     again = Record.parse(record.to_bytes(), KEY)
     assert again == record and {name: again.to_dict()[name] for name in details} == details
     assert json.loads(record.to_bytes().decode("utf-8", "surrogatepass"))["key"] == str(KEY)

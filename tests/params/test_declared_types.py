@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import numbers
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime
@@ -254,7 +255,20 @@ def test_the_nearest_is_named() -> None:
         Train(optimizer=Sgd(), epochs="3")
 
 
-def test_steps() -> None:
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is new in Python 3.12")
+def test_generic_aliases_are_what_they_stand_for() -> None:
+    names: dict[str, Any] = {}
+    exec("type Swapped[A, B] = dict[B, A]\ntype Same[T] = float\ntype Deep[T] = list[Swapped[T, str]]", names)
+    assert converted(check_of(names["Swapped"][float, str], names), {"a": 1}, "x")["a"].__class__ is float
+    assert converted(check_of(names["Same"][str], names), 1, "x").__class__ is float
+    assert converted(check_of(names["Deep"][float], names), [{"a": 1}], "x")[0]["a"].__class__ is float
+    with pytest.raises(TypeError):
+        converted(check_of(names["Swapped"][float, str], names), {"a": "b"}, "x")
+
+
+def test_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     @step
     def scaled(x: float, *more: float, k: tuple[int, ...] = (), n: int = None, **named: float) -> Any:  # type: ignore[assignment] # noqa: RUF013
         return x, more, k, n, named

@@ -45,6 +45,23 @@ def signature_of(function: Any) -> Signature:
     return found
 
 
+def aliased(annotation: Any) -> Any:
+    """The type that a generic alias with arguments stands for, like `Pair[int]` where `type Pair[T] = tuple[T, T]`; else `Any`.
+
+    NumPy's `NDArray` is such an alias from 2.5 on.
+    """
+    import typing
+
+    alias: Any = typing.get_origin(annotation)
+    try:
+        given = dict(zip(alias.__type_params__, typing.get_args(annotation), strict=True))
+        value = alias.__value__
+        asked = getattr(value, "__parameters__", ())
+        return value[tuple(given[each] for each in asked)] if asked else value
+    except Exception:  # noqa: BLE001 - parameters with defaults, or in any number, or a name that is not known
+        return typing.Any
+
+
 def home_of(cls: type, attr: str) -> type:
     """The class in whose body `attr` is annotated: `cls` or one of its bases."""
     return next((base for base in cls.__mro__ if attr in own_annotations(base)), cls)

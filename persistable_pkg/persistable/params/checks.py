@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from persistable.params.annotations import evaluated, names_for
+from persistable.params.annotations import aliased, evaluated, names_for
 from persistable.params.exact import EXACT, instance_of, number_of, path_of
 from persistable.params.holders import anything, of_class
 from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
@@ -111,7 +111,7 @@ def bare(annotation: Any, scope: Scope) -> Any:
         elif type(annotation).__name__ == "TypeAliasType":
             annotation = annotation.__value__
         elif type(typing.get_origin(annotation)).__name__ == "TypeAliasType":
-            return Any
+            annotation = aliased(annotation)
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
         else:
