@@ -43,7 +43,7 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
 def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root: type) -> bool:
     """Move the nodes in `value` to the role `name`; False where it is a field."""
     kind: Any = self.__class__
-    found = list(nodes_in(value, root))
+    found = [("", value)] if isinstance(value, root) else list(nodes_in(value, root))
     if not found:
         if name not in declaration.roles:
             return False
@@ -67,7 +67,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
             "only, so this would not be part of its identity; give it as a param",
             roles=[name],
         )
-    roles.refuse_open(kind, name, value, root)
+    roles.refuse_open(kind, name, found)
     roles.check(kind, declaration, name, value)
     for place, node in found:
         self._upstream[name + place] = node

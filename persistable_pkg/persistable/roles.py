@@ -9,7 +9,6 @@ from typing import Any
 
 from persistable.declaration import Declaration
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
-from persistable.lineage import nodes_in
 from persistable.params.building import accepts, nearest
 from persistable.params.mismatch import Mismatch
 
@@ -156,10 +155,9 @@ def fields_of(declaration: Declaration) -> list[str]:
         return []
 
 
-def refuse_open(kind: Any, role: str, value: Any, root: type) -> None:
-    """Raise InputMissing for a node that is still open itself."""
-
-    for _, node in nodes_in(value, root):
+def refuse_open(kind: Any, role: str, nodes: Iterable[tuple[str, Any]]) -> None:
+    """Raise InputMissing for one of `nodes`, each with its place, that is still open itself."""
+    for _, node in nodes:
         missing = list(node.__dict__.get("_open") or ())
         if missing:
             raise InputMissing(

@@ -17,6 +17,7 @@ from typing import Any
 from persistable.errors import PayloadNotRepresentable
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+_HOLDERS = frozenset({dict, list, tuple, set, frozenset})
 _SHALLOW = 2
 _SOME = 200
 """So many items of a container are looked at, two levels deep; what is pickled is looked at wherever it is."""
@@ -84,7 +85,7 @@ def _look(value: Any, place: str, depth: int, format_: str) -> None:
     kind = value.__class__
     if kind in _PLAIN:
         return
-    reason = why_lazy(value)
+    reason = "" if kind in _HOLDERS else why_lazy(value)
     if reason:
         raise refusal(value, reason, format_, place)
     if depth >= _SHALLOW:

@@ -65,7 +65,7 @@ def changed(params: Any, changes: Mapping[str, Any], place: str = "", arguments:
 def whole(params: Any, arguments: tuple[Any, ...] = ()) -> Any:
     """`params` as somebody made them, or a copy where a value of theirs had to be converted. Raises MistypedParam."""
     try:
-        rows = rows_of(type(params), arguments) if arguments else None
+        rows = rows_of(type(params), arguments)
         return checked(params, rows) if rows is not None else anything(params)
     except Mismatch as mismatch:
         raise mismatch.error(type(params).__name__) from None
