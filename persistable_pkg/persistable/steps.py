@@ -21,7 +21,7 @@ from persistable.core import ABSENT, Persistable
 from persistable.declaration import Declaration, is_collection
 from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.key import check_payload_name
-from persistable.lineage import spread
+from persistable.lineage import nodes_in, spread
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import nearest
 from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
@@ -472,7 +472,7 @@ class _Maker:
             node._identify()
         except InputMissing:
             for name, value in arguments.items():  # which of them it is, is looked for only now
-                roles.refuse_open(self.step, name, value, Persistable)
+                roles.refuse_open(self.step, name, nodes_in(value, Persistable))
             raise
         return node
 
