@@ -247,8 +247,9 @@ def test_an_arrow_file_begun_by_another_version_is_copied(tmp_path: Path) -> Non
     data[6] = 7  # the two bytes that fill up the magic word mean nothing, so another writer might write others
     (tmp_path / "data").write_bytes(data)
     lines = (tmp_path / "blocks").read_bytes().split(b"\n")
-    rows, end, _ = lines[1].split()
-    lines[1] = b"%b %b %08x" % (rows, end, crc32(data[: int(end)]))
+    rows, end, _, _ = lines[1].split()
+    line = b"%b %b %08x" % (rows, end, crc32(data[: int(end)]))
+    lines[1] = b"%b %08x" % (line, crc32(line))
     (tmp_path / "blocks").write_bytes(b"\n".join(lines))
     again = ArrowFileIO().appending(tmp_path)
     assert again is not None and again.rows == 24 and (tmp_path / "data").read_bytes()[6] == 0
