@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
-from persistable import claims, holdings
+from persistable import claims, commits, holdings
 from persistable.collected import missing_item
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place, Placed
@@ -170,7 +170,9 @@ class _Read:
         if self._is_sound(record):
             return record, missing_item(self._store, record)
         wrong = holdings.missing_file(self._store, record)
-        if wrong is not None and place.__class__ is Placed:
+        if wrong is not None and isinstance(place, Placed):
+            if commits.complete(self._store, place, record):  # of who was killed between the record and the move of its file
+                return record, None
             return None, None  # the file there is another than was written
         return record, wrong
 
