@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from persistable import Persistable, PersistableParams, Status, open_store, untracked
 from persistable.errors import (
+    FormatError,
     InputMissing,
     InvalidName,
     InvalidPayloadWarning,
@@ -842,7 +843,7 @@ def test_a_payload_that_cannot_be_read_again_is_never_committed(tmp_path: Path) 
     Once(tmp_path).generate()
     Once.answer = CannotComeBack()
     node = Once(tmp_path)
-    with pytest.raises(RuntimeError, match="never again"):
+    with pytest.raises(FormatError, match="never again"):
         node.generate()
     assert isinstance(node.payload, CannotComeBack)
     assert Once(tmp_path).load().payload == 1
