@@ -347,7 +347,7 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
     (more, looks, seconds), (fewer, *_) = calls(60), calls(20)
     needed = 1 if getattr(store, "batches", False) else 2  # an item with its note, and where it must be the note's removal
     assert (more - fewer) / 40 <= needed
-    assert looks <= 8 + 2 * seconds / gathering._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
+    assert looks <= 12 + 2 * seconds / gathering._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
 
 
 def test_changed_code_is_told_when_an_attempt_is_gone_on_with(tmp_path: Path) -> None:
