@@ -346,7 +346,7 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
 
     (more, looks, seconds), (fewer, *_) = calls(60), calls(20)
     needed = 1 if getattr(store, "batches", False) else 2  # an item with its note, and where it must be the note's removal
-    assert (more - fewer) / 40 <= needed
+    assert (more - fewer) / 40 < needed + 0.5  # a slow bucket has some looks at the claim more
     assert looks <= 12 + 2 * seconds / gathering._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
 
 
