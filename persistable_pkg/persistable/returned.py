@@ -47,7 +47,7 @@ def as_declared(node: Any, result: Any) -> Any:
 
     By the rule for params: exactly as much, or left as it is.
     """
-    kind: Any = type(result)
+    kind: object = result.__class__
     if kind is not int and kind is not float:
         return result
     cls: Any = node.__class__

@@ -19,6 +19,8 @@ class Params:
 class Node(Persistable[Any, Params]):
     """A node with any number of upstream nodes, in roles ``above.0``, ``above.1``."""
 
+    above: list[Node] | None = None
+
     def _generate_payload(self, **_: Any) -> Any:
         if self.params.text == "fail":
             raise ValueError("as asked")

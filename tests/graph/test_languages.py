@@ -130,7 +130,7 @@ def test_mermaid_itself_draws_whatever_stands_in_names_and_params() -> None:
 
 def test_roles_may_be_any_key_of_a_dict() -> None:
     class Over(Node):
-        pass
+        parts: dict[str, Node] | None = None
 
     graph = lineage(Over(params=None, parts={'a "]<b>|': node("one"), "c": node("two")}))
     assert [edge.role for edge in graph.edges] == ['parts.a "]<b>|', "parts.c"]
