@@ -143,7 +143,7 @@ def test_an_open_node_has_no_key_and_says_what_it_needs() -> None:
     assert isinstance(node, OpenNode)
     assert repr(node) == "<outliers, open: points>"
     for use in (lambda: node.key, lambda: node.payload, node.generate, node.run, lambda: add.step(node)):
-        with pytest.raises(InputMissing, match="outliers (still needs points|is still open: it needs points)") as caught:
+        with pytest.raises(InputMissing, match=r"outliers (still needs points|is still open: it needs points)") as caught:
             use()
         assert caught.value.inputs == ["points"]
         assert isinstance(caught.value, MissingUpstream)

@@ -149,8 +149,8 @@ def test_symbolic_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
     assert list(Source("links/{s}/{f}.txt")) == [("s1", "a")]
     folders: Source[Path] = Source("links/{s}/")
     assert list(folders) == ["s1"]
-    with pytest.raises(MalformedFile, match="loop in .* is a symlink"):  # a folder as a payload is what is in it
-        folders["s1"].payload  # noqa: B018
+    with pytest.raises(MalformedFile, match=r"loop in .* is a symlink"):  # a folder as a payload is what is in it
+        folders["s1"].payload
     (tmp_path / "real" / "one" / "loop").unlink()
     assert (folders.refresh()["s1"].payload / "a.txt").read_text() == "text"
 
