@@ -76,8 +76,9 @@ class TestSQLiteStore(StoreContract):
         finally:
             other.close()
         for pack, paths, sizes, data in packs:
-            ends = list(accumulate(struct.unpack(f"<{len(sizes) // 2}H", sizes), initial=0))
-            for place, name in enumerate(paths.split("\n")):
+            names = paths.split("\n")  # sizes of two bytes each, then a checksum
+            ends = list(accumulate(struct.unpack(f"<{len(names)}H", sizes[: 2 * len(names)]), initial=0))
+            for place, name in enumerate(names):
                 if name == path and (pack, place) not in gone:
                     assert row is None, "it is in two places"
                     row = (data[ends[place] : ends[place + 1]],)
