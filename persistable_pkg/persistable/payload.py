@@ -479,7 +479,7 @@ def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify:
 def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generator[BinaryIO]:
     """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one."""
     local = store.local_path(fact.path)
-    if local is None:
+    if local is None or not local.exists():  # of layers, another than the one that is a folder may have it
         import tempfile
 
         with tempfile.TemporaryFile(prefix="persistable-") as file:

@@ -103,7 +103,7 @@ def test_a_source_reads_the_keys_that_are_there(bucket: Bucket) -> None:
     names = ["q?x", "q#x", "q%20x", "q x", "größe", "q*x", "q[1]", "q+x", "q&x=1", "a//x"]
     for name in names:
         bucket.client.put_object(Bucket=bucket.name, Key=f"in/{name}.txt", Body=name.encode())
-    found = Source(f"s3://{bucket.name}/in/{{name}}.txt", options=bucket.options)
+    found = Source(f"s3://{bucket.name}/in/{{name}}.txt", **bucket.options)
     with suppress(PersistableError):
         for name, node in found.items():
             assert node.payload == name
