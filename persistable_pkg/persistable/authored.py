@@ -53,7 +53,7 @@ class Authored(Generic[PayloadT]):
         """Override to do something after the payload was loaded; it is in ``self.payload``."""
 
     def _validates(self) -> bool:
-        """Whether there is anything to validate by."""
+        """Tell whether there is anything to validate by."""
         return type(self)._validate_payload is not cast("Any", Authored)._validate_payload
 
     # inside _generate_payload

@@ -79,12 +79,12 @@ def _bind_roles(state: dict[str, Any], upstream: Mapping[str, Any], bound: Mappi
 
 
 def _has_inner_nodes(node: Any) -> bool:
-    """Whether there are nodes among the params themselves."""
+    """Tell whether there are nodes among the params themselves."""
     return any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
 
 
 def _is_flat(params: Any) -> bool:
-    """Whether nothing inside can change in place."""
+    """Tell whether nothing inside can change in place."""
     values: Any = getattr(params, "__dict__", None)
     if values is None:
         fields = getattr(params, "__dataclass_fields__", None)

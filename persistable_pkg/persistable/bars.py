@@ -157,7 +157,7 @@ def _rich() -> Any:
 
 
 def _in_notebook() -> bool:
-    """Whether there is a front end that shows and replaces what cells give: that of a kernel, not of a terminal."""
+    """Tell whether there is a front end that shows and replaces what cells give: that of a kernel, not of a terminal."""
     import sys
 
     found: Any = sys.modules.get("IPython")

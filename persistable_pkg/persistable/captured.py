@@ -143,7 +143,7 @@ def _named(held: Any, judged: bool) -> Any:
 
 
 def _leads_to(module: str, qualname: str, held: Any) -> bool | None:
-    """Whether the name stands for `held`, plainly or behind decorators; None where nothing has that name, as in a worker process."""
+    """Tell whether the name stands for `held`, plainly or behind decorators; None where nothing has that name, as in a worker process."""
     found = _lookup(module, qualname)
     if found is None:
         return None if module in _MAINS else False

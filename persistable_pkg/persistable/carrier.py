@@ -47,7 +47,7 @@ def _made(name: str, max_workers: int | None) -> Executor:
 
 
 def is_inline(executor: Executor) -> bool:
-    """Whether jobs are done in this thread, one after the other."""
+    """Tell whether jobs are done in this thread, one after the other."""
     return executor.shares_memory and executor.workers == 1 and executor.name == "inline"
 
 

@@ -61,7 +61,7 @@ def own_folder() -> Path:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether it is there, made if need be, and nobody else can have put anything into it."""
+    """Tell whether it is there, made if need be, and nobody else can have put anything into it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:

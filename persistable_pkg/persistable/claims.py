@@ -61,7 +61,7 @@ class Claim:
 
     @property
     def taken_over(self) -> bool:
-        """Whether it was left behind by somebody, who may have left more."""
+        """Tell whether it was left behind by somebody, who may have left more."""
         return self._epoch > 1
 
     def try_epoch(self, epoch: int, predecessor: bytes | None) -> bool:
@@ -91,7 +91,7 @@ class Claim:
                 self._store.put(self._base + ".beat", b"%d" % self.beats)
 
     def is_due(self) -> bool:
-        """Whether it is time for a beat."""
+        """Tell whether it is time for a beat."""
         return self.held and _now() - self._beat_at > ttl_of(self._store) / 6
 
     def age(self) -> float:
@@ -99,11 +99,11 @@ class Claim:
         return _now() - self._since
 
     def is_on(self, store: Store, base: str) -> bool:
-        """Whether it is held, and a claim on `base` that somebody uses."""
+        """Tell whether it is held, and a claim on `base` that somebody uses."""
         return self.held and self._base == base and not self.is_over() and self._store.url == store.url
 
     def is_over(self) -> bool:
-        """Whether nobody can use it any more."""
+        """Tell whether nobody can use it any more."""
         return self._over or (self._holder is not None and has_ended(self._holder))
 
     def drop(self) -> None:
@@ -205,7 +205,7 @@ class Claims:
                 self._store.put(base + ".beat", b"%d" % self._beats[base])
 
     def is_due(self) -> bool:
-        """Whether it is time for a beat."""
+        """Tell whether it is time for a beat."""
         return self.held and _now() - self._beat_at > ttl_of(self._store) / 6
 
     def age(self) -> float:
@@ -213,11 +213,11 @@ class Claims:
         return _now() - self._since
 
     def is_on(self, store: Store, base: str) -> bool:
-        """Whether it is held, and a claim on `base` that somebody uses."""
+        """Tell whether it is held, and a claim on `base` that somebody uses."""
         return self.held and base in self.bases and not self.is_over() and self._store.url == store.url
 
     def is_over(self) -> bool:
-        """Whether nobody can use it any more."""
+        """Tell whether nobody can use it any more."""
         return self._over or (self._holder is not None and has_ended(self._holder))
 
     def give_back(self, bases: set[str], *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
@@ -265,7 +265,7 @@ def here() -> FrameType:
 
 
 def has_ended(call: FrameType) -> bool:
-    """Whether a call is over, however it ended; its local variables go then, if a traceback still had them."""
+    """Tell whether a call is over, however it ended; its local variables go then, if a traceback still had them."""
     try:
         call.clear()
     except RuntimeError:  # it runs
@@ -341,7 +341,7 @@ class Vigil:
         self._watch = _Watch()
 
     def gone(self) -> bool:
-        """Whether it can be taken over, as far as what was seen by now tells."""
+        """Tell whether it can be taken over, as far as what was seen by now tells."""
         holder, epoch = _holder(self._store, self._base)
         return holder is not None and self._watch.gone(self._store, self._base, epoch, holder)
 
@@ -381,18 +381,18 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
 
 
 def is_dead(owner: bytes) -> bool:
-    """Whether an owner is known to be gone. A claim that cannot be read is not known to be anybody's."""
+    """Tell whether an owner is known to be gone. A claim that cannot be read is not known to be anybody's."""
     facts = _facts(owner)
     return _same_host(facts) and not _lives(facts)
 
 
 def _is_left(store: Store, base: str, owner: bytes) -> bool:
-    """Whether it was left behind by this very process."""
+    """Tell whether it was left behind by this very process."""
     return owner == _owner() and not any(claim.is_on(store, base) for claim in list(_active))
 
 
 def _stays_damaged(store: Store, base: str, epoch: int, owner: bytes) -> bool:
-    """Whether it can be read now or in a moment: some file systems show a file before its bytes are in it."""
+    """Tell whether it can be read now or in a moment: some file systems show a file before its bytes are in it."""
     if not is_damaged(owner):
         return False
     time.sleep(_FIRST_WAIT * 10)
@@ -536,12 +536,12 @@ def _checked(facts: bytes) -> bytes:
 
 
 def is_damaged(content: bytes) -> bool:
-    """Whether it is the content of no claim."""
+    """Tell whether it is the content of no claim."""
     return not _facts(content)
 
 
 def _was_ours(content: bytes) -> bool:
-    """Whether it is a claim of this process that has been damaged: a few bytes of it, or its end."""
+    """Tell whether it is a claim of this process that has been damaged: a few bytes of it, or its end."""
     ours = _owner()
     if not is_damaged(content):
         return False

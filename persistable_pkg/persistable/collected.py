@@ -322,7 +322,7 @@ class Collected(Mapping[Any, T], Generic[T]):
 
 
 def _same(mine: Entry | None, other: Entry | None) -> bool:
-    """Whether two items are known to be equal without loading them."""
+    """Tell whether two items are known to be equal without loading them."""
     if mine is None or other is None:
         return False
     return [(file.part, file.digest) for file in mine.files] == [(file.part, file.digest) for file in other.files]

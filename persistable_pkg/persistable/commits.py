@@ -88,7 +88,7 @@ def _read_back(store: Any, path: str, looks: int) -> bytes | None:
 
 
 def is_definite(store: Any) -> bool:
-    """Whether a call of it that has ended, however, has no effect later on."""
+    """Tell whether a call of it that has ended, however, has no effect later on."""
     home = getattr(store, "home", None)
     return bool(getattr(store if home is None else home.store, "definite", False))
 

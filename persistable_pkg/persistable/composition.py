@@ -45,7 +45,7 @@ def feed(source: Any, target: Any) -> Any:
 
 
 def is_operand(thing: Any) -> bool:
-    """Whether `thing` is a node, finished or open, and not a class of some."""
+    """Tell whether `thing` is a node, finished or open, and not a class of some."""
     cls: Any = thing.__class__
     return not isinstance(thing, type) and hasattr(cls, "_open_inputs")
 

@@ -477,7 +477,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return status_of(self, self._use())
 
     def exists(self) -> bool:
-        """Whether a payload is stored, judged by its record and the sizes of its files."""
+        """Tell whether a payload is stored, judged by its record and the sizes of its files."""
         store = self._use()
         if self._external:
             return not self._look()

@@ -75,7 +75,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
 
 
 def named(name: str, in_request: bool = False) -> bool:
-    """Whether what goes by this name is a credential: a variable or a param, or, in a request, a header or a part of the URL."""
+    """Tell whether what goes by this name is a credential: a variable or a param, or, in a request, a header or a part of the URL."""
     words = _words(name)
     if not words:
         return False
@@ -103,7 +103,7 @@ def _words(name: str) -> list[str]:
 
 
 def given_under(name: str, value: str, in_request: bool = False) -> bool:
-    """Whether `value`, given as plain text under `name`, is a credential: by the name, by its look, or by both together."""
+    """Tell whether `value`, given as plain text under `name`, is a credential: by the name, by its look, or by both together."""
     if not value or value.isspace():
         return False
     if named(name, in_request):
@@ -120,14 +120,14 @@ def _is_some_key(name: str) -> bool:
 
 
 def shown_by(value: str) -> bool:
-    """Whether `value` is a credential by its own look: a well-known kind of token, a private key, a URL with a password in it."""
+    """Tell whether `value` is a credential by its own look: a well-known kind of token, a private key, a URL with a password in it."""
     if "PRIVATE KEY-----" in value or _TELLING_VALUES.fullmatch(value.strip()) or any(_is_given(pair[1]) for pair in _PAIRS.findall(value)):
         return True
     return any(of_url(url) is not None for url in _URL.findall(value)) if "://" in value else False
 
 
 def opaque(value: str) -> bool:
-    """Whether it looks drawn at random: long, and letters and digits mixed within one word."""
+    """Tell whether it looks drawn at random: long, and letters and digits mixed within one word."""
     runs = re.findall(r"[A-Za-z0-9]{12,}", value) if _OPAQUE.fullmatch(value) else []
     return any(sum(map(str.isdigit, run)) >= 3 and sum(map(str.isalpha, run)) >= 3 for run in runs)
 
@@ -149,7 +149,7 @@ def of_url(url: str) -> str | None:
 
 
 def _is_given(value: str) -> bool:
-    """Whether it is written out: no place to be filled in, no variable of a shell, not masked."""
+    """Tell whether it is written out: no place to be filled in, no variable of a shell, not masked."""
     return bool(value) and re.search(r"^\$|[{}]|^(?:\*+|[xX]{3,}|\.{3})$", value) is None
 
 

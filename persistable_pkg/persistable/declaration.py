@@ -168,7 +168,7 @@ _COLLECTIONS = re.compile(r"(typing\.|collections\.abc\.)?(list|tuple|List|Tuple
 
 
 def is_collection(annotation: Any) -> bool:
-    """Whether an annotation, evaluated or not, says list, tuple or a more general word for them."""
+    """Tell whether an annotation, evaluated or not, says list, tuple or a more general word for them."""
     if not isinstance(annotation, str):
         annotation = typing.get_origin(annotation) or annotation
         annotation = getattr(annotation, "__name__", "")

@@ -243,7 +243,7 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
 
 
 def listened(logger: Any = None, level: int = 20) -> bool:
-    """Whether an event of `level` would reach anyone; lets the hot path skip making it."""
+    """Tell whether an event of `level` would reach anyone; lets the hot path skip making it."""
     return bool(_hooks) or bool(_own.get()) or _target(logger, level) is not None
 
 

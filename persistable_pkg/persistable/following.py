@@ -145,7 +145,7 @@ class _Follower:
             )
 
     def _is_sealed(self) -> bool:
-        """Whether it was, between our looks at the record and at the claim."""
+        """Tell whether it was, between our looks at the record and at the claim."""
         return holdings.find_record(self._store, self._node.place) is not None
 
     def _gone(self) -> PayloadNotFound:

@@ -39,7 +39,7 @@ def by_content(payload: Any) -> ByContent:
 
 
 def is_stream(result: Any) -> bool:
-    """Whether a generating function yields items, instead of returning a payload."""
+    """Tell whether a generating function yields items, instead of returning a payload."""
     return isinstance(result, GeneratorType)
 
 

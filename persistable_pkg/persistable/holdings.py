@@ -89,7 +89,7 @@ def failure_in(data: bytes, place: Place) -> Failure | None:
 
 
 def is_there(store: Store, place: Place) -> bool:
-    """Whether there is a record of it, sound or not."""
+    """Tell whether there is a record of it, sound or not."""
     return store.exists(place.path + SUFFIX) and (place.__class__ is Key or peek(store, place) is not None)
 
 
@@ -182,7 +182,7 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
 
 
 def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:
-    """Whether the declared format reads what one of `spec` has written; that of a user may have moved to another module since."""
+    """Tell whether the declared format reads what one of `spec` has written; that of a user may have moved to another module since."""
     name: Any = spec.get("io") if spec.__class__ is dict else None
     own: str = declared["io"]
     if not isinstance(name, str) or own in _MADE_OF_OTHERS:
@@ -255,7 +255,7 @@ def warn_stale(node: Any, verdict: Verdict) -> None:
 
 
 def is_new(node: Any, verdict: Verdict) -> bool:
-    """Whether any of the causes was not said yet of this class; now they are."""
+    """Tell whether any of the causes was not said yet of this class; now they are."""
     reference = code.class_reference(node.__class__)
     known = len(_warned)
     _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in verdict.causes)
@@ -312,7 +312,7 @@ def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
 
 
 def _is_of(place: Place, path: str) -> bool:
-    """Whether a file lies where those of the payload at `place` do; a record that names another's is not believed."""
+    """Tell whether a file lies where those of the payload at `place` do; a record that names another's is not believed."""
     if isinstance(place, Placed):
         return path in (place.to, place.path) or path.startswith((f"{place.to}/", f"{place.path}."))
     return path.startswith(f"{place.path}.")

@@ -123,7 +123,7 @@ class Items:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether all are there."""
+        """Tell whether all are there."""
         found = holdings.peek(self.store, self.node.place)
         return found is not None and found != holdings.DAMAGED
 

@@ -59,7 +59,7 @@ def shown_params(node: Any) -> dict[str, Any]:
 
 
 def _only_nodes(content: Any) -> bool:
-    """Whether a tree holds a node, and beside nodes nothing but what keeps them together."""
+    """Tell whether a tree holds a node, and beside nodes nothing but what keeps them together."""
     kind: Any = content.__class__
     if kind is dict:
         return "$node" in content or (bool(content) and all(map(_only_nodes, content.values())))

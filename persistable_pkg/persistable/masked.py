@@ -26,7 +26,7 @@ def masked(text: str) -> str:
 
 
 def unmasked(text: str) -> bool:
-    """Whether `text` shows what `masked` would replace."""
+    """Tell whether `text` shows what `masked` would replace."""
     return masked(text) != text
 
 

@@ -317,7 +317,7 @@ def origin_now(node: Any, store: Store, before: Record) -> Origin | None:
 
 
 def _is_fresh(record: Record, token: str, upstream: str) -> bool:
-    """Whether it was made by the code as it is now, its own and that upstream."""
+    """Tell whether it was made by the code as it is now, its own and that upstream."""
     own, from_ = record.head["code"], record.head.get("made_from")
     return (own is None or own["quick"] == token) and (from_ is None or from_[0] == upstream)
 

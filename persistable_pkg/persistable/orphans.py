@@ -119,7 +119,7 @@ def _class_in(tree: Any) -> str | None:
 
 
 def _is_there(node: Any, name: str) -> bool:
-    """Whether the module of the node's code has a `name` still."""
+    """Tell whether the module of the node's code has a `name` still."""
     return name in vars(sys.modules.get(node.__class__.__module__, object))
 
 
@@ -150,7 +150,7 @@ def _of_names(node: Any, store: Store) -> Iterator[str]:
 
 
 def _was_mine(node: Any, mine: str, reference: str) -> bool:
-    """Whether `reference` names what the code of `node` may have been called before."""
+    """Tell whether `reference` names what the code of `node` may have been called before."""
     if reference == mine:
         return True
     module, _, name = reference.partition(":")

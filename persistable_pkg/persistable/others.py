@@ -70,7 +70,7 @@ class Others:
         return seen._replace(free=free)
 
     def ahead(self, unit: Unit) -> str:
-        """Whether somebody else has stored `unit` since it was planned, or generates it: ``"stored"``, ``"held"``, or ``""``.
+        """Tell whether somebody else has stored `unit` since it was planned, or generates it: ``"stored"``, ``"held"``, or ``""``.
 
         Only asked where an answer costs less than an attempt, and where others were met already.
         """
@@ -84,7 +84,7 @@ class Others:
 
 
 def is_stored(unit: Unit) -> bool:
-    """Whether there is a payload that was not there when `unit` was planned."""
+    """Tell whether there is a payload that was not there when `unit` was planned."""
     found = peek(unit.store, unit.node.place)
     before = unit.found.token if unit.found is not None else None
     return isinstance(found, Record) and found.attempt_token != before

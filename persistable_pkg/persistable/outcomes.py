@@ -52,7 +52,7 @@ class Share:
         return len(self._statuses)
 
     def equals(self, other: Share) -> bool:
-        """Whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
+        """Tell whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
         if (self.url, len(self), self.lots.model.payload_name) != (other.url, len(other), other.lots.model.payload_name):
             return False
         return all(self.lots.keys(numbers) == other.lots.keys(numbers) for numbers in (range(1), *self.lots))

@@ -183,7 +183,7 @@ class Allocated:
 
     @property
     def in_place(self) -> bool:
-        """Whether store and format can do it at all."""
+        """Tell whether store and format can do it at all."""
         return self._file is not None
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -343,7 +343,7 @@ def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[
 
 
 def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
-    """Whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
+    """Tell whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
     heal: Any = getattr(store, "heal", None)
     if heal is None:
         return False

@@ -43,7 +43,7 @@ class Unit:
 
     @property
     def there(self) -> bool:
-        """Whether it is stored, and stays as it is."""
+        """Tell whether it is stored, and stays as it is."""
         return self.found is not None and self.found.stored and not self.again
 
     def __repr__(self) -> str:
@@ -373,7 +373,7 @@ _CLOSED = -1
 
 
 def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
-    """Whether a unit begins, or never will, now that one upstream has ended, `last` of all or not."""
+    """Tell whether a unit begins, or never will, now that one upstream has ended, `last` of all or not."""
     if needs == "all":
         return success and last, not success
     if needs == "any":

@@ -50,7 +50,7 @@ class Large:
         self.families: list[Share] = []
 
     def take(self, family: Any) -> bool:
-        """Whether `family` is one of them."""
+        """Tell whether `family` is one of them."""
         lots = family.lots if len(family) >= SMALLEST else None
         if lots is None:
             return False

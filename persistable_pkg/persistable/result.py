@@ -139,7 +139,7 @@ class RunResult(Mapping[Any, Any]):
         self._waits[ending.spot] = cause
 
     def left(self, failure: NodeFailure) -> bool:
-        """Whether the node of that failure, one of an earlier run, was left as it was."""
+        """Tell whether the node of that failure, one of an earlier run, was left as it was."""
         return self._waits.get(failure.spot) == failure.key
 
     @property

@@ -21,7 +21,7 @@ def made_from(generation: Any) -> dict[str, Any] | None:
 
 
 def going_on(generation: Any, before: code.Fingerprint, earlier: Mapping[str, Any] | None, what: str) -> bool:
-    """Whether the code, or what is upstream, has changed since `what` was made: then it is said, and `generation` is made from both.
+    """Tell whether the code, or what is upstream, has changed since `what` was made: then it is said, and `generation` is made from both.
 
     Its payload is stale from the first. earlier: what `made_from` has said then.
     """

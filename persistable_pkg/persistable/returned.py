@@ -92,7 +92,7 @@ def _written(kind: Any) -> str:
 
 
 def admits_none(kind: Any) -> bool:
-    """Whether None is a payload of the declared type `kind`; also where that cannot be told."""
+    """Tell whether None is a payload of the declared type `kind`; also where that cannot be told."""
     if kind is UNKNOWN or kind is None or isinstance(kind, str | typing.ForwardRef):
         return True
     if isinstance(kind, typing.TypeVar):

@@ -87,7 +87,7 @@ def _instead_of_node(value: Any) -> str:
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Whether a payload declared as `given` may stand for one declared as `wanted`; True where that cannot be judged."""
+    """Tell whether a payload declared as `given` may stand for one declared as `wanted`; True where that cannot be judged."""
     if given == wanted or any(kind is None or kind is Any or isinstance(kind, str | typing.TypeVar) for kind in (given, wanted)):
         return True
     for kind, others in ((given, wanted), (wanted, given)):

@@ -362,7 +362,7 @@ class _Loop:
             self._room.queue(unit)
 
     def _is_elsewhere(self, unit: Unit) -> bool:
-        """Whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
+        """Tell whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
         found = self._others.ahead(unit)
         if found:
             self._room.release(unit)
@@ -419,7 +419,7 @@ class _Loop:
         return True
 
     def _suits(self, unit: Unit, store: Any) -> bool:
-        """Whether `unit` may be performed together with others in `store`."""
+        """Tell whether `unit` may be performed together with others in `store`."""
         node, found = unit.node, unit.found
         if found is None or found.token is not None or unit.store is not store or unit in self._alone:
             return False
@@ -436,7 +436,7 @@ class _Loop:
         return given
 
     def _will_not_come(self, source: Unit, unit: Unit) -> bool:
-        """Whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
+        """Tell whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
         if source in self._failed:
             return True
         return unit.node._needs == "any" and source not in self._done and not source.there

@@ -213,7 +213,7 @@ def clean(error: ErrorT) -> ErrorT | RemoteError:
 
 
 def _show_urls(error: BaseException) -> bool:
-    """Whether `error`, or what it came from, tells a URL that is not to be told."""
+    """Tell whether `error`, or what it came from, tells a URL that is not to be told."""
     seen: list[BaseException] = []
     pending = [error]
     while pending:

@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
 
     @property
     def stale(self) -> bool:
-        """Whether it is."""
+        """Tell whether it is."""
         return bool(self.causes) and not self.foreign
 
     def describe(self) -> str:
@@ -115,7 +115,7 @@ class _Fresh:
         self._lines = [(at, paths, {path: first_line(data) for path, data in found.items()}) for at, paths, found in judge.read]
 
     def is_unchanged(self, node: Any, store: Store, record: Record) -> bool:
-        """Whether it is all as it was."""
+        """Tell whether it is all as it was."""
         if self._node() is not node or self._store is not store or not record.to_bytes().startswith(self._own):
             return False
         if self._tokens != _tokens(node):
@@ -197,7 +197,7 @@ class _Head:
         return self._record
 
     def is_sound(self) -> bool:
-        """Whether it is what was written; if so, from now on it says what all of the record says."""
+        """Tell whether it is what was written; if so, from now on it says what all of the record says."""
         if self._record is None:
             record = parsed(self.data, self._key)
             if record is None:
@@ -354,7 +354,7 @@ class Judge:
                 unit.verdict = FRESH if is_expected(unit, unit.head) else self._verdict(unit)
 
     def _is_expected(self, unit: _Unit, head: _Head) -> bool:
-        """Whether its record says what it says where nothing has changed, and so for everything upstream."""
+        """Tell whether its record says what it says where nothing has changed, and so for everything upstream."""
         today = self._today
         if not head.quick or head.quick != today.token(unit.node):
             return False
@@ -502,7 +502,7 @@ def _fingerprint(record: Record) -> code.Fingerprint:
 
 
 def _is_shown_same(before: code.Fingerprint, now: Any) -> bool:
-    """Whether the source of all parts is the same, so that it does not matter that bytecode cannot be compared."""
+    """Tell whether the source of all parts is the same, so that it does not matter that bytecode cannot be compared."""
     return code.is_same_code(before, now) or not (before.parts or now.parts)
 
 

@@ -92,7 +92,7 @@ class Found(NamedTuple):
 
     @property
     def foreign(self) -> bool:
-        """Whether there is something that another class with other code has made."""
+        """Tell whether there is something that another class with other code has made."""
         return bool(self.verdict.foreign)
 
 

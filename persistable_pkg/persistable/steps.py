@@ -148,7 +148,7 @@ class Step(Generic[P, R]):
 
 
 def importable(thing: Any) -> bool:
-    """Whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
+    """Tell whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
     if thing.__module__ in ("__main__", "__mp_main__"):
         return False
     cloudpickle: Any = sys.modules.get("cloudpickle")

@@ -64,7 +64,7 @@ class Template:
         return found.groupdict() if found is not None else None
 
     def overlaps(self, other: Template) -> bool:
-        """Whether some path could be one of both, upper and lower case taken as one."""
+        """Tell whether some path could be one of both, upper and lower case taken as one."""
         mine, others = _tokens(self), _tokens(other)
         seen = {(0, 0)}
         stack = [(0, 0)]
@@ -80,7 +80,7 @@ class Template:
 
     @cached_property
     def _is_certain(self) -> bool:
-        """Whether every part of a path has one field at most, so that there is one way to read it."""
+        """Tell whether every part of a path has one field at most, so that there is one way to read it."""
         return all(part.count("{") < 2 for part in self.text.replace("{{", "").split("/"))
 
     @cached_property

@@ -81,7 +81,7 @@ class turn:  # noqa: N801 - used as ``with turn(...)``
             _waiting.discard(self)
 
     def _is_over(self) -> bool:
-        """Whether an interrupt has ended the call that has it, without its leave."""
+        """Tell whether an interrupt has ended the call that has it, without its leave."""
         return self._call is None or has_ended(self._call)
 
     def _upward(self) -> Iterator[turn]:

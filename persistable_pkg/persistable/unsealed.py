@@ -167,7 +167,7 @@ def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping
 
 
 def _at_once(store: Store) -> bool:
-    """Whether all that is changed in one call is there, or nothing."""
+    """Tell whether all that is changed in one call is there, or nothing."""
     return bool(getattr(store, "batches", False))
 
 

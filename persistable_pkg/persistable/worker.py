@@ -117,7 +117,7 @@ def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: flo
 
 
 def wants_again(error: BaseException, retry: Retry | None) -> bool:
-    """Whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
+    """Tell whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
     if retry is None or retry.attempts <= 1:
         return False
     on: Any = retry.on

@@ -27,17 +27,17 @@ class Address(NamedTuple):
 
     @property
     def is_object(self) -> bool:
-        """Whether it is ``module:object``."""
+        """Tell whether it is ``module:object``."""
         return ":" in self.base
 
     @property
     def is_key(self) -> bool:
-        """Whether it can only be ``name/digest``, whole or cut short."""
+        """Tell whether it can only be ``name/digest``, whole or cut short."""
         return "/" in self.base and self.labels is None
 
     @property
     def is_digest(self) -> bool:
-        """Whether it may be a digest, whole or cut short."""
+        """Tell whether it may be a digest, whole or cut short."""
         return self.labels is None and _DIGEST.fullmatch(self.base) is not None
 
 

@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
     @property
     def is_node(self) -> bool:
-        """Whether it is one node."""
+        """Tell whether it is one node."""
         return getattr(self.target.__class__, "_is_persistable_node", False)
 
 
@@ -119,7 +119,7 @@ class Here:
         return None
 
     def is_name(self, name: str) -> bool:
-        """Whether it is a target or stage of the project."""
+        """Tell whether it is a target or stage of the project."""
         return self.project is not None and (name in self.project.targets or name in self.project.stages)
 
     def _named(self, address: Address) -> Any:

@@ -97,7 +97,7 @@ def _show(found: list[tuple[Store, Removal]]) -> None:
 
 
 def _agreed(going: list[Removal]) -> bool:
-    """Whether a person says yes. Raises BadUsage where there is nobody to ask."""
+    """Tell whether a person says yes. Raises BadUsage where there is nobody to ask."""
     count = f"{len(going)} payload{'s' if len(going) > 1 else ''} ({size_in_words(sum(removal.size for removal in going))})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadUsage(f"{count} would be removed, and there is no terminal to ask in; say --yes, or --dry-run to only look")

@@ -104,7 +104,7 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def on_terminal() -> bool:
-    """Whether a person looks at the answers in a terminal."""
+    """Tell whether a person looks at the answers in a terminal."""
     return stream().isatty()
 
 
@@ -151,7 +151,7 @@ def _terminal_width() -> int:
 
 
 def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> bool:
-    """Whether rich was there to draw it."""
+    """Tell whether rich was there to draw it."""
     try:
         from rich.console import Console
         from rich.table import Table

@@ -142,7 +142,7 @@ def mixed(before: Code, after: Code) -> Fingerprint:
 
 
 def _same(old: str, new: str, comparable: bool) -> bool | None:
-    """Whether two parts say the same; None where they share no kind of hash that can be compared."""
+    """Tell whether two parts say the same; None where they share no kind of hash that can be compared."""
     if old == new and old != UNKNOWN and (comparable or "s:" in old):
         return True
     before, after = _kinds(old), _kinds(new)
@@ -156,7 +156,7 @@ def _same(old: str, new: str, comparable: bool) -> bool | None:
 
 
 def _awaits_import(part: str) -> bool:
-    """Whether a part was registered by a module that is not imported here."""
+    """Tell whether a part was registered by a module that is not imported here."""
     return any(word.startswith(REGISTERED) and word[len(REGISTERED) :] not in sys.modules for word in part.split())
 
 

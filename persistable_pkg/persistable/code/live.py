@@ -112,7 +112,7 @@ class CodeOf:
         return Fingerprint(_PYTHON, self.quick, dict(self.parts))
 
     def is_current(self) -> bool:
-        """Whether every name this was read from still leads to the same object with the same code."""
+        """Tell whether every name this was read from still leads to the same object with the same code."""
         if self._blind:
             return False
         for container, before in self._contents:
@@ -386,7 +386,7 @@ def _read_parts(target: Any, key: Key) -> dict[str, str]:
 
 
 def _repeats(known: str, part: str, kind: str) -> bool:
-    """Whether a part was met before under the same name: a constant seen through an import is the same by its source."""
+    """Tell whether a part was met before under the same name: a constant seen through an import is the same by its source."""
     source = known.partition(" ")[0]
     return known == part or (kind == "constant" and source.startswith("s:") and part.startswith(source))
 

@@ -173,7 +173,7 @@ def _position(offsets: list[int], offset: int) -> int:
 
 
 def same_code(first: CodeType, second: CodeType) -> bool:
-    """Whether two code objects do the same, wherever their lines are."""
+    """Tell whether two code objects do the same, wherever their lines are."""
     return shape(first) == shape(second)
 
 

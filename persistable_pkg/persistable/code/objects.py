@@ -59,7 +59,7 @@ def title(thing: Any) -> str:
 
 
 def is_member(name: str, cls: type) -> bool:
-    """Whether an attribute of a class is code that a method call may reach."""
+    """Tell whether an attribute of a class is code that a method call may reach."""
     value = class_dict(cls)[name]
     special = name.startswith("__") and name.endswith("__")
     return not special and (type(value) is FunctionType or issubclass(kind_of(value), (*WRAPPERS, functools.singledispatchmethod)))

@@ -61,7 +61,7 @@ class Project:
         return self._folders
 
     def owns(self, namespace: Namespace) -> bool:
-        """Whether the module (or exec'd) namespace is the user's own."""
+        """Tell whether the module (or exec'd) namespace is the user's own."""
         if id(namespace) in self._own:
             return True
         name = module_name(namespace)
@@ -76,7 +76,7 @@ class Project:
         return self.owns(vars(module)) if type(module) is ModuleType else name.partition(".")[0] in self._roots
 
     def may_own(self, name: str) -> bool:
-        """Whether a module that is not imported would be the user's own."""
+        """Tell whether a module that is not imported would be the user's own."""
         root = name.partition(".")[0]
         if root in self._roots:
             return True
@@ -108,12 +108,12 @@ def _folder(namespace: Namespace) -> str:
 
 
 def is_ours(module: str) -> bool:
-    """Whether a module is of this package, whose code is never followed."""
+    """Tell whether a module is of this package, whose code is never followed."""
     return module.partition(".")[0] == _OURSELVES
 
 
 def is_installed(path: str) -> bool:
-    """Whether a file belongs to an installed package or to the standard library."""
+    """Tell whether a file belongs to an installed package or to the standard library."""
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path or path.startswith(_STDLIB + os.sep)
 
 

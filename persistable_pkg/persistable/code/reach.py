@@ -521,7 +521,7 @@ class Walk:
         return name in _CONSTRUCTION or standing == "own"
 
     def _resolves(self, cls: type, name: str, base: type) -> bool:
-        """Whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
+        """Tell whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
         if self._uses_super:
             return True
         return next((other for other in class_mro(cls) if name in class_dict(other)), None) is base

@@ -347,7 +347,7 @@ def _origin(node: ast.ImportFrom, namespace: Namespace) -> ModuleType | None:
 
 
 def _edited(nodes: list[ast.stmt], value: object) -> bool:
-    """Whether a text spells another literal than the one in memory: state, or the file was edited since."""
+    """Tell whether a text spells another literal than the one in memory: state, or the file was edited since."""
     if len(nodes) != 1:
         return False
     try:

@@ -326,7 +326,7 @@ class _Reading:
         self._word += "\0"
 
     def _shows(self, around: _Around) -> bool:
-        """Whether it refuses values also inside of others that are open: within a substitution, quotes around it count no more."""
+        """Tell whether it refuses values also inside of others that are open: within a substitution, quotes around it count no more."""
         return around.refused != "" and (around is not _DOUBLE or around is self._around[-1])
 
     def _value_in_comment(self) -> None:

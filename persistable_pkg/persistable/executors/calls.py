@@ -126,7 +126,7 @@ class _Detector(pickle.Pickler):
 
 
 def _only_says_main(value: Any) -> bool:
-    """Whether ``__main__`` is no more than text in it, such as in bytes that are a pickle themselves."""
+    """Tell whether ``__main__`` is no more than text in it, such as in bytes that are a pickle themselves."""
     try:
         _Detector(io.BytesIO(), 5, buffer_callback=lambda _: False).dump(value)
     except _Main:
@@ -135,6 +135,6 @@ def _only_says_main(value: Any) -> bool:
 
 
 def _by_value() -> bool:
-    """Whether some module was registered to be pickled by value, which plain pickle does not heed."""
+    """Tell whether some module was registered to be pickled by value, which plain pickle does not heed."""
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())

@@ -166,7 +166,7 @@ def _failed(error: BaseException) -> bytes:
 
 
 def outcome_of(raw: bytes) -> tuple[bool, Any]:
-    """Whether the task gave a value, and that value or the error."""
+    """Tell whether the task gave a value, and that value or the error."""
     try:
         good, found = pickle.loads(raw)
     except Exception as error:  # noqa: BLE001 - whatever somebody's result does when it is unpickled

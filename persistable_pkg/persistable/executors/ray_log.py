@@ -258,7 +258,7 @@ def _reused(psutil: Any, pid: int) -> bool:
 
 
 def _runs(process: Any) -> bool:
-    """Whether it still does anything: a zombie does not, and may stay where nobody waits for it."""
+    """Tell whether it still does anything: a zombie does not, and may stay where nobody waits for it."""
     try:
         return process.is_running() and process.status() not in ("zombie", "dead")
     except Exception:  # noqa: BLE001 - psutil's errors, which all say that it is gone or was never ours

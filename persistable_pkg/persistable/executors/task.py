@@ -35,7 +35,7 @@ class Task(futures.Future[Any]):
 
     @property
     def small(self) -> bool:
-        """Whether it may be sent ahead of its time."""
+        """Tell whether it may be sent ahead of its time."""
         return len(self.parts) == 1 and len(self.parts[0]) < _SMALL
 
     def begin(self) -> None:

@@ -157,7 +157,7 @@ class Worker:
             pass
 
     def wait(self, seconds: float) -> bool:
-        """Whether the process has ended within so many seconds."""
+        """Tell whether the process has ended within so many seconds."""
         if self.pidfd is not None:
             return readable(self.pidfd, seconds)
         try:

@@ -90,7 +90,7 @@ class Axis:
             return None
 
     def same(self, other: Axis) -> bool:
-        """Whether both vary the same thing: born under equal names, with equal values of equal types."""
+        """Tell whether both vary the same thing: born under equal names, with equal values of equal types."""
         if self is other:
             return True
         if self._born != other._born or len(self) != len(other):
@@ -112,7 +112,7 @@ class Axis:
         return Axis(columns, _taken(self.labels, places), self._born, self.found)
 
     def shares(self, other: Axis) -> bool:
-        """Whether both were found outside and have a column in common, so that it is the same thing that they speak of."""
+        """Tell whether both were found outside and have a column in common, so that it is the same thing that they speak of."""
         return self.found and other.found and not self.columns.keys().isdisjoint(other.columns)
 
     def joined(self, other: Axis) -> Axis:

@@ -145,7 +145,7 @@ def _merged(parts: list[bytes | _Field | _Upstream]) -> list[bytes | _Field | _U
 
 
 def _is_plain(recipe: Recipe) -> bool:
-    """Whether nothing but fields and roles vary, and no code of the user's decides what becomes of them."""
+    """Tell whether nothing but fields and roles vary, and no code of the user's decides what becomes of them."""
     maker = recipe.maker
     slots = [recipe.role(column.slot) for column in recipe.columns] + [recipe.role(relation.slot) for relation in recipe.relations]
     if maker.__class__ is Step:

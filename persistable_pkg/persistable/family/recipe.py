@@ -105,7 +105,7 @@ class Recipe:
 
     @property
     def given(self) -> bool:
-        """Whether the nodes were there before the family."""
+        """Tell whether the nodes were there before the family."""
         return self.maker is itself
 
     def role(self, slot: Slot) -> str:
@@ -266,7 +266,7 @@ class _Axes:
 
 
 def is_family(value: Any) -> bool:
-    """Whether it is a family, and not a class of some."""
+    """Tell whether it is a family, and not a class of some."""
     return bool(getattr(value.__class__, "_is_family", False))
 
 
@@ -375,7 +375,7 @@ def _payload_of(family: Any) -> Any:
 
 
 def _own_init(maker: Any) -> bool:
-    """Whether only the class knows what its arguments mean."""
+    """Tell whether only the class knows what its arguments mean."""
     return maker.__init__ is not cast("Any", Persistable).__init__
 
 
@@ -393,7 +393,7 @@ def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
 
 
 def names_store(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the call says itself where its nodes are kept."""
+    """Tell whether the call says itself where its nodes are kept."""
     if isinstance(maker, Step):
         return False
     return (bool(args) and _name(maker, 0) in _STORES) or not _STORES.isdisjoint(kwargs)

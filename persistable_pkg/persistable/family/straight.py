@@ -63,7 +63,7 @@ def _are_scalars(values: Sequence[Any]) -> bool:
 
 
 def _as_they_are(model: Any, varying: Sequence[str]) -> bool:
-    """Whether these params always are in a record, under their own names."""
+    """Tell whether these params always are in a record, under their own names."""
     rows = tracked_rows(model.params.__class__)
     kept = {name for name, _, pin in rows[1] if pin is None} if rows is not None else set[str]()
     return bool(varying) and kept.issuperset(varying) and model._facts()["params"].keys() >= set(varying)
@@ -187,7 +187,7 @@ class _Running:
 
     @property
     def asked(self) -> bool:
-        """Whether it was made."""
+        """Tell whether it was made."""
         return self._whole is not None
 
     @property
@@ -271,7 +271,7 @@ def _given(result: Any) -> Any:
 
 
 def _is_plain(value: Any, depth: int = 3) -> bool:
-    """Whether it surely is small, and nothing that stands for a payload."""
+    """Tell whether it surely is small, and nothing that stands for a payload."""
     kind = value.__class__
     if kind in _NUMBERS:
         return True

@@ -115,7 +115,7 @@ def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
 
 
 def is_scalar(payload: Any) -> bool:
-    """Whether it is one value: a number, text, date or None."""
+    """Tell whether it is one value: a number, text, date or None."""
     import datetime as dt
 
     if payload is None or isinstance(payload, str | int | float | complex | bool | dt.date | dt.timedelta):
@@ -270,7 +270,7 @@ class Quick:
 
     @staticmethod
     def suits(model: Any) -> bool:
-        """Whether no hook and no listener wants to know of each node."""
+        """Tell whether no hook and no listener wants to know of each node."""
         bases = model.__class__.__mro__
         own: list[Any] = list(bases[: bases.index(Persistable)])
         return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(

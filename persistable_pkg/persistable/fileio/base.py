@@ -153,7 +153,7 @@ class FileIO(ABC, Generic[P]):
             cls.load_parts = _parsing(load_parts)  # type: ignore[attr-defined]
 
     def _keeps_schema(self) -> bool:
-        """Whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""
+        """Tell whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""
         return type(self).with_schema is not FileIO.with_schema
 
     def _load_at(self, target: Any) -> P:

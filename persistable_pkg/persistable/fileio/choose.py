@@ -204,14 +204,14 @@ def _plain(kind: Any) -> Any:
 
 
 def _of_objects(kind: Any) -> bool:
-    """Whether an array type is known to hold Python objects: ``ndarray[shape, dtype[object_]]``."""
+    """Tell whether an array type is known to hold Python objects: ``ndarray[shape, dtype[object_]]``."""
     arguments = typing.get_args(kind)
     scalar = typing.get_args(arguments[1]) if len(arguments) == 2 else ()
     return bool(scalar) and getattr(scalar[0], "__name__", "") in ("object_", "object")
 
 
 def _json_like(kind: Any) -> bool:
-    """Whether every value of this type is one JSON gives back: scalars, and lists and dicts of such."""
+    """Tell whether every value of this type is one JSON gives back: scalars, and lists and dicts of such."""
     kind = _plain(kind)
     if any(kind is known for known in (*_SCALARS, str, list, dict)):
         return True

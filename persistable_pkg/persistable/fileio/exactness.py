@@ -15,7 +15,7 @@ _BY_EQUALITY = frozenset((str, int, bool, bytes, type(None)))
 
 
 def same_value(left: Any, right: Any) -> bool:
-    """Whether two objects are of one type and hold the same: -0.0 is not 0.0, ``Decimal("2")`` not ``Decimal("2.00")``, NaN is NaN."""
+    """Tell whether two objects are of one type and hold the same: -0.0 is not 0.0, ``Decimal("2")`` not ``Decimal("2.00")``, NaN is NaN."""
     kind = type(left)
     if kind is not type(right):
         return False

@@ -111,7 +111,7 @@ def _at(path: str) -> str:
 
 
 def encodable(text: str) -> bool:
-    """Whether `text` is free of half surrogate pairs, which UTF-8 has no bytes for."""
+    """Tell whether `text` is free of half surrogate pairs, which UTF-8 has no bytes for."""
     try:
         text.encode()
     except UnicodeEncodeError:

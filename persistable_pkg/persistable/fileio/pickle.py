@@ -215,7 +215,7 @@ class PickleFileIO(FileIO[Any]):
 
 
 def _may_be_lazy(stream: bytes) -> bool:
-    """Whether the names in a pickle are such that the careful way has to look."""
+    """Tell whether the names in a pickle are such that the careful way has to look."""
     return any(name in stream for name in _LAZY)
 
 

@@ -79,7 +79,7 @@ class Tensors:
         return tensor_of, (piece, kind, (span[0] - start) // view.itemsize, tuple(view.shape), view.stride(), grad)
 
     def _is_plain(self, tensor: Any) -> bool:
-        """Whether its bytes in memory are its value, and nothing hangs on it."""
+        """Tell whether its bytes in memory are its value, and nothing hangs on it."""
         if tensor.device.type != "cpu" or tensor.layout != self._torch.strided or tensor.is_quantized:
             return False
         return not (tensor.is_conj() or tensor.is_neg() or tensor._backward_hooks or tensor.__dict__)

@@ -29,7 +29,7 @@ class Box:
 
     @property
     def persisted(self) -> bool:
-        """Whether the payload is stored at all."""
+        """Tell whether the payload is stored at all."""
         return not self.members or bool(getattr(self.members[0], "_persisted", True))
 
     @property

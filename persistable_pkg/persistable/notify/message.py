@@ -45,7 +45,7 @@ class Message:
 
 
 def failed(event: Event) -> bool:
-    """Whether this is the end of a run in which something failed."""
+    """Tell whether this is the end of a run in which something failed."""
     return isinstance(event, RunFinished) and bool(event.failures or event.counts.get("failed"))
 
 

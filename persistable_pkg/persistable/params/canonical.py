@@ -177,7 +177,7 @@ def register_params(cls: type | str, reduce: Callable[[Any], Any]) -> None:
 
 
 def is_node(cls: type) -> bool:
-    """Whether values of `cls` are persistables, which stand for what they hold."""
+    """Tell whether values of `cls` are persistables, which stand for what they hold."""
     return getattr(cls, "_is_persistable_node", False) is True
 
 

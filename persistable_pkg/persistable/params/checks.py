@@ -409,7 +409,7 @@ def _of_class(cls: Any, arguments: tuple[Any, ...], kind: Any, scope: Scope) -> 
 
 
 def _is_plain(cls: Any) -> bool:
-    """Whether ``isinstance`` means what it says for `cls`."""
+    """Tell whether ``isinstance`` means what it says for `cls`."""
     return type(cls) in _PLAIN_METACLASSES or "__pydantic_decorators__" in cls.__dict__
 
 

@@ -269,7 +269,7 @@ def _again(value: Any, cls: Any) -> Any:
 
 
 def is_again(kind: Any, cls: Any) -> bool:
-    """Whether `kind` is another definition of the class `cls`: of the same name in the same module."""
+    """Tell whether `kind` is another definition of the class `cls`: of the same name in the same module."""
     return kind is not cls and kind.__qualname__ == cls.__qualname__ and kind.__module__ == cls.__module__ and not stands_in(kind)
 
 

@@ -58,7 +58,7 @@ def stands_in(cls: Any) -> bool:
 
 
 def _holds_stand_ins(value: Any, depth: int) -> bool:
-    """Whether it is a collection or object with nodes in it: what becomes of their payloads cannot be judged."""
+    """Tell whether it is a collection or object with nodes in it: what becomes of their payloads cannot be judged."""
     kind = type(value)
     if depth == 0 or isinstance(value, type):
         return False

@@ -103,7 +103,7 @@ def first_change(params: Any, before: Snapshot) -> str | None:
 
 
 def unchanged(before: Any, now: Any) -> bool:
-    """Whether two values are the same as far as identity goes."""
+    """Tell whether two values are the same as far as identity goes."""
     raw = _bytes(before)
     return raw is not None and raw == _bytes(now)
 
@@ -128,7 +128,7 @@ _KEPT_BYTES = 200
 
 
 def lasting(value: Any) -> bool:
-    """Whether `value` cannot change in place, as far as Python can promise that."""
+    """Tell whether `value` cannot change in place, as far as Python can promise that."""
     cls = type(value)
     if cls in canonical.SCALARS or isinstance(value, type):
         return True

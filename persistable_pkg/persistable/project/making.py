@@ -152,7 +152,7 @@ class _Call:
         return {role: _nodes(given, upstream, f"{self._target.where}.upstream.{role}") for role, given in self._target.upstream.items()}
 
     def _takes_all(self, role: str) -> bool:
-        """Whether a class says that this role holds many nodes, so that a family is all its members."""
+        """Tell whether a class says that this role holds many nodes, so that a family is all its members."""
         return role in declaration_of(self._maker).many if self._roles else False
 
 

@@ -160,7 +160,7 @@ def _told(union: Union, table: Mapping[str, Any]) -> list[Any]:
 
 
 def _admits(cls: Any, table: Mapping[str, Any]) -> bool:
-    """Whether the tags in `table`, if any, are those of `cls`."""
+    """Tell whether the tags in `table`, if any, are those of `cls`."""
     given = [(table[name], choices) for name, choices in _tags(cls).items() if name in table]
     return all(any(is_meant(choice, raw) for choice in choices) for raw, choices in given)
 
@@ -194,13 +194,13 @@ def _without_fixed(cls: Any, table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tagged(classes: list[Any]) -> bool:
-    """Whether some tag is in all `classes`, so that one left out is that of the default."""
+    """Tell whether some tag is in all `classes`, so that one left out is that of the default."""
     shared = set.intersection(*({*_tags(cls)} for cls in classes))
     return any(len({repr(_tags(cls)[name]) for cls in classes}) == len(classes) for name in shared)
 
 
 def is_meant(choice: Any, raw: Any) -> bool:
-    """Whether `raw` is how somebody writes `choice`, a value or an enum's member."""
+    """Tell whether `raw` is how somebody writes `choice`, a value or an enum's member."""
     if type(choice) is type(raw) and choice == raw:
         return True
     if isinstance(choice, enum.Enum):

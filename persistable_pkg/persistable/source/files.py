@@ -96,7 +96,7 @@ class Files:
         return found
 
     def is_sure(self, values: Values, stamp: Any) -> bool:
-        """Whether what `content` gave was that of the listing, and not what came to lie there since."""
+        """Tell whether what `content` gave was that of the listing, and not what came to lie there since."""
         return contents.known(self._shelf.url, self._path(values), stamp) is not None
 
     def _digest(self, path: str, stamp: Any) -> str:

@@ -239,7 +239,7 @@ def in_folder(path: str, prefix: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one of those kept for unfinished writes, which no payload can have."""
+    """Tell whether a name is one of those kept for unfinished writes, which no payload can have."""
     return name.startswith(".") and name.endswith(".tmp")
 
 

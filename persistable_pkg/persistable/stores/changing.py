@@ -140,7 +140,7 @@ class Changing:
         return done[0] if done else source
 
     def hides(self, index: int, path: str) -> bool:
-        """Whether what only that layer has is a copy of what has been deleted since."""
+        """Tell whether what only that layer has is a copy of what has been deleted since."""
         return index in self._caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
 
     def _state(self, index: int, stat: Stat) -> str:
@@ -167,7 +167,7 @@ class Changing:
         self._layers[index].store.put(f"{NOTES}/{path}", json.dumps(note).encode())
 
     def _was_copied(self, index: int, path: str) -> bool:
-        """Whether what is there is a copy, of whatever state, and not a file that somebody put there."""
+        """Tell whether what is there is a copy, of whatever state, and not a file that somebody put there."""
         try:
             note = self._note(index, path)
             return note is not None and note.copy in ("", self._stamp(index, path))
@@ -176,7 +176,7 @@ class Changing:
             return True
 
     def _is_of(self, index: int, path: str, of: str) -> bool:
-        """Whether a layer has a copy of that state."""
+        """Tell whether a layer has a copy of that state."""
         try:
             note = self._note(index, path)
             return note is not None and note.of == of and note.copy == self._stamp(index, path) != ""

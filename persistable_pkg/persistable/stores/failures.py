@@ -81,7 +81,7 @@ def kind_of(error: BaseException) -> Kind:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed at once: the answer was cut off."""
+    """Tell whether the same request may well succeed at once: the answer was cut off."""
     return bool(facts(error).names & _CUT_OFF)
 
 

@@ -57,7 +57,7 @@ class Home:
         self._lock = threading.RLock()
 
     def is_silent(self, index: int) -> bool:
-        """Whether a layer is down so that it cannot be read either."""
+        """Tell whether a layer is down so that it cannot be read either."""
         error = self.down.get(index)
         return error is not None and not isinstance(error, StoreFull | StoreReadOnly)
 

@@ -126,7 +126,7 @@ class LayeredStore(BaseStore):
 
     @property
     def in_memory(self) -> bool:
-        """Whether what is written counts in the memory of this process only: the home decides."""
+        """Tell whether what is written counts in the memory of this process only: the home decides."""
         return self.home is not None and in_memory(self.home.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -530,7 +530,7 @@ class LayeredStore(BaseStore):
             return block, file
 
         def rescued(error: OSError, copies: Copies) -> bool:
-            """Whether what stands in for a home that failed has got the bytes."""
+            """Tell whether what stands in for a home that failed has got the bytes."""
             if not self._at.give_up(index, error) or self._home not in copies.targets:
                 return False
             self._at.mark(path)
@@ -704,5 +704,5 @@ class LayeredStore(BaseStore):
 
 
 def _is_checked(path: str) -> bool:
-    """Whether what is at `path`, which may be one, may change there, so that a copy of it has to be compared."""
+    """Tell whether what is at `path`, which may be one, may change there, so that a copy of it has to be compared."""
     return may_change(check_path(path)) and not is_apart(path)

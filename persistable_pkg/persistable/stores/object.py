@@ -100,12 +100,12 @@ class ObjectStore(BaseStore):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is in the memory of this process only, directly or behind other file systems."""
+        """Tell whether it is in the memory of this process only, directly or behind other file systems."""
         return _is_in_memory(self._class, self._args, self._options)
 
     @property
     def exclusive(self) -> bool:
-        """Whether at most one of several simultaneous `create` calls can return True."""
+        """Tell whether at most one of several simultaneous `create` calls can return True."""
         with self.errors("", writing=False):
             return self.remote.exclusive
 
@@ -381,7 +381,7 @@ def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
 
 
 def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) -> bool:
-    """Whether a file system, or one that it is made on top of, is fsspec's in memory."""
+    """Tell whether a file system, or one that it is made on top of, is fsspec's in memory."""
     fsspec = foreign("fsspec")
     if issubclass(kind, foreign("fsspec.implementations.memory").MemoryFileSystem):
         return True

@@ -254,7 +254,7 @@ def mend(db: Any, number: int) -> tuple[str, int] | None:
 
 
 def _is_lost(db: sqlite3.Connection, number: int, names: Sequence[str]) -> bool:
-    """Whether slots are missing that lead to what a pack holds."""
+    """Tell whether slots are missing that lead to what a pack holds."""
     return _leading(db, number, names) < set(map(slot, names))
 
 
@@ -381,7 +381,7 @@ def _slots_of(db: sqlite3.Connection, number: int) -> set[int]:
 
 
 def is_path(name: str) -> bool:
-    """Whether `name` may be that of an item."""
+    """Tell whether `name` may be that of an item."""
     try:
         check_path(name)
     except ValueError:

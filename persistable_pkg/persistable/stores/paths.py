@@ -16,13 +16,13 @@ KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
 
 
 def is_apart(path: str) -> bool:
-    """Whether it is about what is going on now, so that only one layer has it."""
+    """Tell whether it is about what is going on now, so that only one layer has it."""
     hidden = path.startswith(HIDDEN + "/") and not (path + "/").startswith(f"{HIDDEN}/placed/")
     return hidden or _NOW.fullmatch(path) is not None
 
 
 def may_change(path: str) -> bool:
-    """Whether other bytes may come to be there: at all paths but those of records and attempts that are named after their key."""
+    """Tell whether other bytes may come to be there: at all paths but those of records and attempts that are named after their key."""
     return _LASTING.fullmatch(path) is None
 
 

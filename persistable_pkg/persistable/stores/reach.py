@@ -22,7 +22,7 @@ _seen: dict[tuple[type[Any], str], bool] = {}
 
 
 def in_memory(store: Store) -> bool:
-    """Whether it is in the memory of this process, where others of the same URL are others.
+    """Tell whether it is in the memory of this process, where others of the same URL are others.
 
     The store says so by ``in_memory``. Of one that has no such attribute, the URL and the stores that it holds tell.
     """
@@ -42,7 +42,7 @@ def held_by(store: object) -> list[Store]:
 
 
 def is_shared(store: Store) -> bool:
-    """Whether what another process writes there is there for this one; a class of somebody else's that does not say is tried out."""
+    """Tell whether what another process writes there is there for this one; a class of somebody else's that does not say is tried out."""
     if in_memory(store):
         return False
     if type(store).__module__.partition(".")[0] == "persistable" or getattr(store, "in_memory", None) is not None:

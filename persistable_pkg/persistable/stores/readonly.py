@@ -24,7 +24,7 @@ class ReadOnlyStore(BaseStore):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is in the memory of this process only."""
+        """Tell whether it is in the memory of this process only."""
         return in_memory(self.inner)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -483,7 +483,7 @@ class SQLiteStore(BaseStore):
         raise StoreError(f"{self.file} failed at {path}: {error}", **about) from error
 
     def _is_full(self) -> bool:
-        """Whether it is for want of room that the disk failed: SQLite knows of no quotas and limits."""
+        """Tell whether it is for want of room that the disk failed: SQLite knows of no quotas and limits."""
         folder = os.path.dirname(self.file)
         found = os.statvfs(folder) if hasattr(os, "statvfs") else None
         if found is not None and found.f_bavail * found.f_frsize < 65536:
@@ -547,7 +547,7 @@ class _Spool(SpooledTemporaryFile[bytes]):
 
 
 def _packed(db: sqlite3.Connection, path: str) -> bool:
-    """Whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
+    """Tell whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
     return db.execute(f"{IN_SLOTS} ?", (packs.slot(path),)).fetchone() is not None
 
 

@@ -64,7 +64,7 @@ class FileIOContract:
         return None
 
     def equal(self, left: Any, right: Any) -> bool:
-        """Whether nobody can tell the two apart."""
+        """Tell whether nobody can tell the two apart."""
         return exactly_equal(left, right)
 
     # the promises

@@ -68,7 +68,7 @@ class Snapshot:
         return nodes
 
     def covers(self, name: str) -> bool:
-        """Whether that seed was looked at."""
+        """Tell whether that seed was looked at."""
         return name in self._contents
 
     def seed(self, name: str, values: Values) -> Any:

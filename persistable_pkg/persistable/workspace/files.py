@@ -86,7 +86,7 @@ class SeedFiles:
         return None  # of a folder: many stats tell no more than the content does
 
     def exists(self, values: Values) -> bool:
-        """Whether one is there."""
+        """Tell whether one is there."""
         try:
             self.stamp(values)
         except InputVanished:

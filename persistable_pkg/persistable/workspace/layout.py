@@ -151,6 +151,6 @@ class Layout:
 
 
 def _lies_in(inner: Template, outer: Template) -> bool:
-    """Whether some path of `inner` could be in a folder of the name of a path of `outer`."""
+    """Tell whether some path of `inner` could be in a folder of the name of a path of `outer`."""
     parts = inner.text.rstrip("/").split("/")
     return any(Template("/".join(parts[:depth])).overlaps(outer) for depth in range(1, len(parts)))

@@ -93,7 +93,7 @@ def _cast_of(line: Line, model: Any, nodes: Mapping[Slot, Any]) -> _Cast | None:
 
 
 def _is_plain(model: Any) -> bool:
-    """Whether no code of the user's decides what the node is."""
+    """Tell whether no code of the user's decides what the node is."""
     kind: type[Any] = model.__class__
     if issubclass(kind, StepNode):
         return model._step.__wrapped__.__closure__ is None  # pyright: ignore[reportUnknownMemberType, reportPrivateUsage]

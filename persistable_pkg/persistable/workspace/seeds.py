@@ -52,7 +52,7 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
 
     @property
     def has_default(self) -> bool:
-        """Whether it needs not be given."""
+        """Tell whether it needs not be given."""
         return self.default is not NOTHING
 
     def _generate_payload(self, **_: Any) -> PayloadT:
