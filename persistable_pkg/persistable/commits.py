@@ -19,11 +19,11 @@ from persistable import claims
 from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.key import Place, Placed
 from persistable.record import SUFFIX, FileFact, Record
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import Store
+from persistable.stores.placing import PLACING, move
+from persistable.stores.placing import beside as written_at
 
 _LOOKS, _PAUSE = 3, 0.2
-_AT_ONCE = 1 << 20
-_PIECE = 1 << 22
 doubtful: set[str] = set()
 """Tokens of attempts of this process of which nobody knows whether their records stand, or will."""
 
@@ -73,10 +73,9 @@ class Commit:
 
 def _read_back(store: Any, path: str, looks: int) -> bytes | None:
     """What is committed at `path`: of several layers, what the one says that decides."""
-    home = getattr(store, "home", None)
     for look in range(looks):
         try:
-            found: bytes = (store if home is None else home.store).get(path)
+            found: bytes = _deciding(store).get(path)
             return found
         except FileNotFoundError:
             return None
@@ -90,7 +89,13 @@ def _read_back(store: Any, path: str, looks: int) -> bytes | None:
 def is_definite(store: Any) -> bool:
     """Tell whether a call of it that has ended, however, has no effect later on."""
     home = getattr(store, "home", None)
-    return bool(getattr(store if home is None else home.store, "definite", False))
+    asked = (_deciding(store), store if home is None else home.store)  # it may have been sent to both
+    return all(getattr(each, "definite", False) for each in asked)
+
+
+def _deciding(store: Any) -> Any:
+    layer = getattr(store, "deciding", None)
+    return store if layer is None else layer.store
 
 
 def remove(store: Store, paths: Iterable[str]) -> None:
@@ -102,13 +107,10 @@ def remove(store: Store, paths: Iterable[str]) -> None:
 
 # payloads at paths of somebody's choice
 
-_PLACING = f"{HIDDEN}/placing"
-
 
 def beside(place: Placed, token: str) -> str:
     """Where the attempt `token` writes what is to be at `place`; its folder and name are those of the place, so that formats know it."""
-    folder, slash, name = place.to.rpartition("/")
-    return f"{_PLACING}/{folder}{slash}{token}-{name}"
+    return written_at(place.to, token)
 
 
 def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
@@ -121,33 +123,14 @@ def move_in_place(store: Store, place: Placed, record: Record) -> bool:
     """Move what was written `beside` to where its record, which stands, names it. False where that is somebody else's record by now."""
     if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
         return False
-    start = beside(place, record.attempt_token)
-    for file in record.files:
-        with suppress(FileNotFoundError):  # moved already
-            _move(store, start + file.path.removeprefix(place.to), file.path, file.size)
-    local = store.local_path(start) if any(file.part for file in record.files) else None
+    move(store, place.to, record.attempt_token, [(file.path, file.size) for file in record.files])
+    local = store.local_path(beside(place, record.attempt_token)) if any(file.part for file in record.files) else None
     if local is not None:
         with suppress(OSError):
             for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
                 folder.rmdir()
             local.rmdir()
     return True
-
-
-def _move(store: Any, source: str, target: str, size: int) -> None:
-    place = store.local_path(source)
-    if place is not None and hasattr(store, "adopt"):
-        if not place.exists():
-            raise FileNotFoundError(source)
-        store.adopt(place, target)
-        return
-    if size <= _AT_ONCE:
-        store.put(target, store.get(source))
-    else:
-        with store.read(source) as reading, store.write(target) as writing:
-            while piece := reading.read(_PIECE):
-                writing.write(piece)
-    store.delete(source)
 
 
 def complete(store: Store, place: Placed, record: Record, *, claimed: bool = False) -> bool:
@@ -186,6 +169,6 @@ def complete_any(store: Store, place: Placed) -> None:
 def abandoned(store: Store, place: Placed) -> list[str]:
     """What attempts at `place` have written `beside` and not moved."""
     folder, _, name = place.to.rpartition("/")
-    listed = store.list(f"{_PLACING}/{folder}".rstrip("/"))
-    skip = len(_PLACING) + 1 + (len(folder) + 1 if folder else 0)
+    listed = store.list(f"{PLACING}/{folder}".rstrip("/"))
+    skip = len(PLACING) + 1 + (len(folder) + 1 if folder else 0)
     return [path for path in listed if path[skip + 8 : skip + 9] == "-" and f"{path[skip + 9 :]}/".startswith(f"{name}/")]

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from persistable.errors import InvalidName, PayloadCorrupted
-from persistable.key import PLACED, Key, Place, Placed, check_payload_name
+from persistable.key import Key, Place, Placed, check_payload_name
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store
+from persistable.stores.placing import PLACED
 
 BATCH = 500
 """So many records are asked for at once."""

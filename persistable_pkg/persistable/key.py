@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from persistable.errors import InvalidName
 from persistable.params.canonical import encode
-from persistable.stores.base import HIDDEN
+from persistable.stores.placing import PLACED
 
 SCHEME = 1
 DIGEST_BYTES = 16
@@ -82,7 +82,6 @@ class Placed(NamedTuple):
         return f"{self.name}/{self.digest} at {self.to}"
 
 
-PLACED = f"{HIDDEN}/placed"
 Place = Key | Placed
 """Where a payload and its record lie."""
 

@@ -18,9 +18,10 @@ FAULTS = ("refused", "lost", "interrupted", "interrupted after", "down")
 
 
 class Fault:
-    """`kind` happens at the call number `at`, of those that count. `hit`: the call."""
+    """`kind` happens at the call number `at`, of those that count: of stores that are `only` such. `hit`: the call."""
 
-    def __init__(self, kind: str = "", at: int = -1) -> None:
+    def __init__(self, kind: str = "", at: int = -1, only: type[Any] = object) -> None:
+        self.only = only
         self.kind = kind
         self.at = at
         self.calls = 0
@@ -43,7 +44,8 @@ class _Faulty:
     _inside: ClassVar[list[int]] = []
 
     def write(self, path: str) -> AbstractContextManager[Any]:
-        return _written(cast("Any", super()).write(path))
+        block: AbstractContextManager[Any] = cast("Any", super()).write(path)
+        return _written(block) if isinstance(self, _Faulty.fault.only) else block
 
 
 @contextmanager
@@ -60,7 +62,8 @@ def _written(inner: Any) -> Iterator[Any]:
 def _counted(name: str) -> Any:
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
         inner = getattr(super(_owner(type(self)), self), name)
-        if _Faulty._inside or threading.current_thread() is not threading.main_thread():  # made by another call, or in passing
+        apart = not isinstance(self, _Faulty.fault.only) or threading.current_thread() is not threading.main_thread()
+        if _Faulty._inside or apart:  # made by another call, or in passing
             return inner(*arguments, **options)
         _Faulty._inside.append(1)
         try:
@@ -97,9 +100,9 @@ class Remote(FaultyLocal):  # type: ignore[misc, valid-type]
 
 
 @contextmanager
-def failing(kind: str, at: int) -> Iterator[Fault]:
-    """The call number `at` fails so, in all stores made here."""
-    _Faulty.fault = fault = Fault(kind, at)
+def failing(kind: str, at: int, only: type[Any] = object) -> Iterator[Fault]:
+    """The call number `at` fails so, of all stores made here that are `only` such."""
+    _Faulty.fault = fault = Fault(kind, at, only)
     _Faulty._inside.clear()
     try:
         yield fault

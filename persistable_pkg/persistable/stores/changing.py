@@ -99,8 +99,10 @@ class Changing:
         failed: OSError | None = None
         readonly, caches = [index for index in self._readonly if index in awake], [index for index in self._caches if index in awake]
         order = [*([self._home] if self._home >= 0 else []), *readonly, *caches]
+        asked: set[int] = set()
         while order:
             index = order.pop(0)
+            asked.add(index)
             try:
                 answer = ask(self._layers[index].store)
             except FileNotFoundError:
@@ -108,7 +110,7 @@ class Changing:
             except OSError as error:
                 failed = self._failed(index, error) or failed
                 silent = silent or index not in caches
-                order = [*caches, *readonly] if index == self._home else order
+                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._home else order
                 continue
             if answer is not None:
                 if failed is not None:

@@ -4,7 +4,8 @@ The usual home is the slowest layer that may be written. When it fails, the next
 in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any point, or
 one that comes later, knows what is still to be brought to the usual home. Claims that are held go along. Others that reach the usual home,
 or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is brought there: a record
-that was new here gives way to one that is there by then.
+that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved there after the record, as
+whoever generates does.
 
 While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
 """
@@ -23,16 +24,16 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreFull, StoreReadOnly
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Store, stat_many
 from persistable.stores.layer import Layer
-from persistable.stores.paths import RECORD, claimed, files_of, is_apart
+from persistable.stores.paths import RECORD, claimed, files_of, is_apart, token_of
+from persistable.stores.placing import PLACED, beside, copy, move
 from persistable.stores.reach import in_memory
 
 PENDING = f"{HIDDEN}/pending"
 FIRST_LOOK = 0.5
 """Seconds until a layer that is down is asked for the first time; twice as long each time after that, up to a minute."""
 _LAST_LOOK = 60.0
-_PIECE = 1 << 22
 
 
 class Home:
@@ -179,13 +180,9 @@ class Home:
         """Bring everything pending to the usual home, which decides again from then on; the paths. Raises its error where it is down."""
         with self._lock:
             done: list[str] = []
-            for index in [index for index in self._writable if index != self.usual]:
-                store = self._layers[index].store
-                paths = sorted((path[len(PENDING) + 1 :] for path in store.list(PENDING)), key=lambda path: (path.endswith(RECORD), path))
-                for path in paths:  # records last
-                    if self._push(store, path):
-                        done.append(path)
-                    store.delete(f"{PENDING}/{path}")
+            for index in self._writable:
+                if index != self.usual:
+                    done.extend(self._push_all(self._layers[index].store))
             if self.down:
                 self._layers[self.usual].store.exists(f"{HIDDEN}/probe")
                 before = self.index
@@ -195,7 +192,30 @@ class Home:
                 self._hand_back(before)
             return done
 
-    def _push(self, store: Store, path: str) -> bool:
+    def _push_all(self, store: Store) -> list[str]:
+        """Bring there what is pending in one store: files, then records, then what is gone, so that none is missing that a record names.
+
+        What a record names at a readable path goes with it.
+        """
+        pending = [path[len(PENDING) + 1 :] for path in store.list(PENDING)]
+        there = stat_many(store, pending)
+        pending.sort(key=lambda path: (1 if path.endswith(RECORD) else 0 if path in there else 2, path))
+        records = store.get_many([path for path in pending if path.startswith(PLACED) and path.endswith(RECORD)])
+        waiting = set(pending)
+        named = {path: [file for file in files_of(data) or () if file[0] in waiting] for path, data in records.items()}
+        later = {name for files in named.values() for name, _ in files}
+        done: list[str] = []
+        for path in pending:
+            if path in later:
+                continue
+            files = named.get(path, [])
+            if self._push(store, path, files):
+                done.extend([*(name for name, _ in files), path])
+            for each in (path, *(name for name, _ in files)):
+                store.delete(f"{PENDING}/{each}")
+        return done
+
+    def _push(self, store: Store, path: str, files: Sequence[tuple[str, int]]) -> bool:
         home = self._layers[self.usual].store
         try:
             note: dict[str, Any] = json.loads(store.get(f"{PENDING}/{path}"))
@@ -204,16 +224,20 @@ class Home:
         if not store.exists(path):
             return bool(note.get("gone")) and home.delete(path)
         if not path.endswith(RECORD):
-            _copy(store, home, path)
+            copy(store, path, home, path)
             return True
         data = store.get(path)
         there = home.get_many([path]).get(path) if note.get("new") else None
+        if there is not None and there != data:
+            self._give_way(store, home, path, data, there)
+            return False
+        to, token = path[len(PLACED) + 1 : -len(RECORD)], token_of(data)
+        for name, size in files:  # beside its place until the record is there, as everybody writes
+            copy(store, name, home, beside(to, token) + name.removeprefix(to), size)
         if there is None:
             home.put(path, data)
-            return True
-        if there != data:
-            self._give_way(store, home, path, data, there)
-        return False
+        move(home, to, token, files)
+        return there is None
 
     def _give_way(self, store: Store, home: Store, path: str, mine: bytes, theirs: bytes) -> None:
         """Somebody else has generated the same in the home meanwhile: what is there counts."""
@@ -224,21 +248,14 @@ class Home:
                     self._layers[index].store.delete(path)
         for name, _ in files_of(mine) or ():
             if name not in kept:
-                home.delete(name)
                 store.delete(name)
+                if not path.startswith(PLACED):  # else it was never brought there
+                    home.delete(name)
         warnings.warn(
             f"{path} was generated here while {home.url} was down, and by somebody else there; what is there counts, the other is dropped",
             LayersDisagreeWarning,
             stacklevel=6,
         )
-
-
-def _copy(source: Store, target: Store, path: str) -> None:
-    with source.read(path) as reading, target.write(path) as writing:
-        while piece := reading.read(_PIECE):
-            view = memoryview(piece)
-            while view.nbytes:
-                view = view[writing.write(view) :]
 
 
 class _Probe:

@@ -47,6 +47,7 @@ from persistable.stores.difference import Difference, compare, damaged_in
 from persistable.stores.home import Home
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
+from persistable.stores.placing import PLACING
 from persistable.stores.reach import in_memory
 
 Found = TypeVar("Found")
@@ -116,6 +117,11 @@ class LayeredStore(BaseStore):
     def home(self) -> Layer | None:
         """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
         return self.layers[self._at.usual] if self._at.usual >= 0 else None
+
+    @property
+    def deciding(self) -> Layer | None:
+        """The layer that says now what is committed: the home, or what stands in for it while it is down."""
+        return self.layers[self._home] if self._home >= 0 else None
 
     def sync(self) -> Sequence[str]:
         """Bring to the home what was written while it was down, by this process or another; the paths.
@@ -288,10 +294,10 @@ class LayeredStore(BaseStore):
         self._ready()
         if _is_checked(path):
             return self._changing.ask(path, ask)
-        apart, home = is_apart(path), self._home
+        apart, placing, home = is_apart(path), path.startswith(PLACING), self._home
         failed: OSError | None = None
         for index in self._awake():
-            if apart and index != self._home:
+            if index != self._home and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
                 found = ask(self.layers[index].store)
@@ -669,7 +675,7 @@ class LayeredStore(BaseStore):
                 yield index
 
     def _rests(self, index: int) -> bool:
-        until = self._resting.get(index)
+        until = self._resting.get(index) if index != self._home else None
         return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
 
     def _up(self, indexes: Iterable[int]) -> Sequence[int]:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from persistable.stores.base import HIDDEN, Bytes
+from persistable.stores.placing import PLACED, PLACING
 
 RECORD = ".record.json"
 _NOW = re.compile(r".*\.(?:claim(?:\.(?:[0-9]+|waits))?|beat|failed\.json)", re.DOTALL)
@@ -17,13 +18,13 @@ KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
 
 def is_apart(path: str) -> bool:
     """Tell whether it is about what is going on now, so that only one layer has it."""
-    hidden = path.startswith(HIDDEN + "/") and not (path + "/").startswith(f"{HIDDEN}/placed/")
+    hidden = path.startswith(HIDDEN + "/") and not (path + "/").startswith((f"{PLACED}/", f"{PLACING}/"))
     return hidden or _NOW.fullmatch(path) is not None
 
 
 def may_change(path: str) -> bool:
-    """Tell whether other bytes may come to be there: at all paths but those of records and attempts that are named after their key."""
-    return _LASTING.fullmatch(path) is None
+    """Tell whether other bytes may come to be there: at all paths but those of attempts, and of records that are named after their key."""
+    return _LASTING.fullmatch(path) is None and not path.startswith(f"{PLACING}/")
 
 
 def claimed(path: str) -> str | None:
@@ -39,3 +40,11 @@ def files_of(record: Bytes) -> list[tuple[str, int]] | None:
         return [(str(path), int(size)) for _, path, size, _ in head["files"]]
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def token_of(record: Bytes) -> str:
+    """The token of the attempt that a record is of; "" where it is no record."""
+    try:
+        return str(json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")["token"])
+    except (ValueError, KeyError, TypeError):
+        return ""

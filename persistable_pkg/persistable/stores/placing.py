@@ -1,0 +1,53 @@
+"""Payloads at paths of somebody's choice: they are written elsewhere first, and moved there once their record stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from persistable.stores.base import HIDDEN
+
+PLACED = f"{HIDDEN}/placed"
+"""The folder of their records."""
+PLACING = f"{HIDDEN}/placing"
+"""The folder in which they are written."""
+_AT_ONCE = 1 << 20
+_PIECE = 1 << 22
+
+
+def beside(to: str, token: str) -> str:
+    """Where the attempt `token` writes what is to be at `to`; its folder and name are those of the place, so that formats know it."""
+    folder, slash, name = to.rpartition("/")
+    return f"{PLACING}/{folder}{slash}{token}-{name}"
+
+
+def move(store: Any, to: str, token: str, files: Sequence[tuple[str, int]]) -> None:
+    """Move the files of the attempt `token` that are still `beside` to the paths its record names, in this order; each with its size."""
+    start = beside(to, token)
+    for path, size in files:
+        with suppress(FileNotFoundError):  # moved already
+            _move(store, start + path.removeprefix(to), path, size)
+
+
+def _move(store: Any, source: str, target: str, size: int) -> None:
+    place = store.local_path(source)
+    if place is not None and hasattr(store, "adopt"):
+        if not place.exists():
+            raise FileNotFoundError(source)
+        store.adopt(place, target)
+        return
+    copy(store, source, store, target, size)
+    store.delete(source)
+
+
+def copy(store: Any, path: str, target: Any, to: str, size: int | None = None) -> None:
+    """Copy what is at `path` in one store to `to` in another, or the same; at once where it is known to be small."""
+    if size is not None and size <= _AT_ONCE:
+        target.put(to, store.get(path))
+        return
+    with store.read(path) as reading, target.write(to) as writing:
+        while piece := reading.read(_PIECE):
+            view = memoryview(piece)
+            while view.nbytes:
+                view = view[writing.write(view) :]
