@@ -18,7 +18,7 @@ A reader of any one layer, through here or on its own, never finds a record with
 A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
 change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `changing`.
 
-Claims, heartbeats, failures and ``.persistable/`` (but for ``.persistable/placed/``) are about what is going on now, so they exist in the
+Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they exist in the
 home only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide what its payload
 is, so at that moment a cached record that is not the home's is dropped, with a warning. The same happens when the payload of a cached
 record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it
