@@ -28,7 +28,6 @@ from persistable.params.fields import FORMER
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
 from persistable.stores.base import Store, enclosing_store
-from persistable.stores.default import default_url
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
@@ -509,12 +508,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     # plumbing
 
     def _use(self) -> Store:
-        if self._store is not None:
-            return self._store
-        running = generation.current.get()
-        if running is not None:
-            return running.store
-        return enclosing_store() or self._remembered or open_store(default_url())
+        return self._store if self._store is not None else generation.default_store(self._remembered)
 
     def _format(self) -> FileIO[Any]:
         return format_for(self.io, declaration_of(type(self)).payload_type)

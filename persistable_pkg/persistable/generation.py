@@ -58,8 +58,10 @@ from persistable.recording import compose
 from persistable.released import suffix_of
 from persistable.rescued import rescue
 from persistable.secret import clean, redact
-from persistable.stores.base import Store, stat_many
+from persistable.stores.base import Store, enclosing_store, set_generation_lookup, stat_many
+from persistable.stores.default import default_url
 from persistable.stores.full import room_in
+from persistable.stores.open import open_store
 from persistable.turns import turn
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
@@ -74,6 +76,30 @@ def running() -> Generation | None:
     if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
         only: Generation = at_work[0]
         return only
+    return found
+
+
+set_generation_lookup(current.get)
+
+
+def nearest_store() -> Store | None:
+    """The store of the innermost of ``with open_store(...)`` and of the node around the caller."""
+    enclosing = enclosing_store()
+    if enclosing is not None:
+        return enclosing
+    here = current.get()
+    return here.store if here is not None else None
+
+
+def default_store(remembered: Store | None = None) -> Store:
+    """The store of what names none: the nearest around the caller, else `remembered`, else the default.
+
+    In a thread that no context tells of, the store of the only generation there is stands for the default.
+    """
+    found = nearest_store() or remembered
+    if found is None:
+        only = running() if at_work else None
+        found = only.store if only is not None else open_store(default_url())
     return found
 
 

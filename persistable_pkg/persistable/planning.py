@@ -10,13 +10,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from persistable import generation
+from persistable.generation import default_store, nearest_store
 from persistable.key import Key, Place
 from persistable.stale import POLICIES
 from persistable.staleness import Judge
 from persistable.status import Found, found_of
-from persistable.stores.base import Store, enclosing_store
-from persistable.stores.default import default_url
+from persistable.stores.base import Store
 from persistable.stores.open import open_store
 
 
@@ -384,11 +383,6 @@ def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
 # driven with real stores
 
 
-def default_store() -> Store:
-    """The store of nodes that name none: the enclosing one, else the default."""
-    return enclosing_store() or open_store(default_url())
-
-
 def base_of(targets: Iterable[Any], store: Any) -> Store:
     """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default.
 
@@ -396,9 +390,7 @@ def base_of(targets: Iterable[Any], store: Any) -> Store:
     """
     if store is not None:
         return open_store(store)
-    running = generation.current.get()
-    enclosing: Store | None = running.store if running is not None else enclosing_store()
-    return enclosing or next(filter(None, map(_remembered, _families_and_nodes(targets))), None) or open_store(default_url())
+    return nearest_store() or default_store(next(filter(None, map(_remembered, _families_and_nodes(targets))), None))
 
 
 def _remembered(target: Any) -> Store | None:

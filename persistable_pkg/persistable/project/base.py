@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from persistable import accepting, events, graph, planning, running
+from persistable import accepting, events, generation, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import ConfigError, StoreError, UnknownMember
 from persistable.params.building import nearest
@@ -168,9 +168,11 @@ class Project(Mapping[str, Any]):
     def store(self) -> Store:
         """The store of targets that name none."""
         if self._store is None:
+            given = self._given_store
+            if given is None and generation.running() is not None:
+                return generation.default_store()  # where the node is that asks, which the next may not be
             try:
-                given = self._given_store
-                self._store = open_store(given) if given is not None else planning.default_store()
+                self._store = open_store(given) if given is not None else generation.default_store()
             except (TypeError, ValueError, StoreError) as error:
                 where = f"{self._where}store"
                 raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error

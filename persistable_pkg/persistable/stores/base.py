@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
@@ -102,15 +102,35 @@ class Store(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-# the stores entered around here, outermost first; a tuple, so that threads and tasks each change only their own
-_entered: ContextVar[tuple[Any, ...]] = ContextVar("persistable_entered_stores", default=())
+# the stores entered around here, outermost first, each with the generation in whose code that was; a tuple, so that threads and tasks
+# each change only their own
+_entered: ContextVar[tuple[tuple[Any, object], ...]] = ContextVar("persistable_entered_stores", default=())
+
+
+def _no_generation() -> object:
+    return None
+
+
+_generation: Callable[[], object] = _no_generation
+
+
+def set_generation_lookup(current: Callable[[], object]) -> None:
+    """Set the function that returns the generation in whose code the caller is, or None: `generation` lies above the stores."""
+    global _generation
+    _generation = current
 
 
 def enclosing_store() -> Store | None:
-    """The store of the innermost ``with open_store(...)`` around the caller, in this thread or task."""
+    """The store of the innermost ``with open_store(...)`` around the caller, in this thread or task.
+
+    Within the code of a node those count that it has entered itself: whatever encloses the call that made it run, its own store is nearer.
+    """
     entered = _entered.get()
-    store: Store | None = entered[-1] if entered else None
-    return store
+    if not entered:
+        return None
+    store: Store
+    store, generation = entered[-1]
+    return store if generation is _generation() else None
 
 
 class BaseStore:
@@ -191,17 +211,17 @@ class BaseStore:
         return {"claim_ttl": self.claim_ttl} if self.claim_ttl is not None else None
 
     def __enter__(self) -> Self:
-        _entered.set((*_entered.get(), self))
+        _entered.set((*_entered.get(), (self, _generation())))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         entered = list(_entered.get())
         for i in range(len(entered) - 1, -1, -1):
-            if entered[i] is self:
+            if entered[i][0] is self:
                 del entered[i]
                 break
         _entered.set(tuple(entered))
-        if not any(store is self for store in entered):  # entered twice: the outer block still uses the connections
+        if not any(store is self for store, _ in entered):  # entered twice: the outer block still uses the connections
             self.close()
 
     def __eq__(self, other: object) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from persistable import accepting, planning, running
 from persistable.core import Persistable
 from persistable.errors import UnknownParam, WorkflowError
-from persistable.planning import default_store
+from persistable.generation import default_store
 from persistable.result import RunResult
 from persistable.source.inputs import Values
 from persistable.stores.base import Store

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from persistable import accepting, generation, graph, holdings, planning, running
 from persistable.core import ABSENT, Persistable
 from persistable.errors import InputMissing, UnknownMember, UnknownParam
+from persistable.generation import default_store
 from persistable.params.building import nearest
-from persistable.planning import default_store
 from persistable.result import RunResult
 from persistable.status import Status, seen_of
 from persistable.workspace.inputs import GivenSeed
