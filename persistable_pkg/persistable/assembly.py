@@ -67,7 +67,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
             "only, so this would not be part of its identity; give it as a param",
             roles=[name],
         )
-    roles.refuse_open(kind, name, found)
+    roles.refuse_open(kind.__name__, name, found)
     roles.check(kind, declaration, name, value)
     for place, node in found:
         self._upstream[name + place] = node
@@ -89,6 +89,7 @@ def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterabl
     for node in dependencies:
         if not issubclass(node.__class__, root):
             raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")
+        roles.refuse_open(self.__class__.__name__, "tracked_persistable_dependencies", [("", node)])
         role = node.payload_name
         if role in self._upstream:
             raise RoleClash(

@@ -155,13 +155,13 @@ def fields_of(declaration: Declaration) -> list[str]:
         return []
 
 
-def refuse_open(kind: Any, role: str, nodes: Iterable[tuple[str, Any]]) -> None:
+def refuse_open(taker: str, role: str, nodes: Iterable[tuple[str, Any]]) -> None:
     """Raise InputMissing for one of `nodes`, each with its place, that is still open itself."""
     for _, node in nodes:
         missing = list(node.__dict__.get("_open") or ())
         if missing:
             raise InputMissing(
-                f"{kind.__name__} was given {node.payload_name} for {role}, and {node.payload_name} is still open: it needs "
+                f"{taker} was given {node.payload_name} for {role}, and {node.payload_name} is still open: it needs "
                 f"{', '.join(missing)}; fill that first, `node >> it` or {missing[0]}=node",
                 inputs=missing,
                 roles=missing,

@@ -472,7 +472,7 @@ class _Maker:
             node._identify()
         except InputMissing:
             for name, value in arguments.items():  # which of them it is, is looked for only now
-                roles.refuse_open(self.step, name, nodes_in(value, Persistable))
+                roles.refuse_open(self.step.__name__, name, nodes_in(value, Persistable))
             raise
         return node
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 
 from persistable.core import Persistable
 from persistable.errors import UpstreamFailed
+from persistable.lineage import nodes_in
+from persistable.roles import refuse_open
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | 
     if _is_family(node):
         made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
         return cast("Persistable[T | Any, Any]", made)
+    refuse_open("optional", "node", nodes_in(node, Persistable))
     return _Optional(node=node, default=default)
 
 
@@ -79,6 +82,7 @@ def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
     if any(map(_is_family, nodes)):
         made: Any = _AnyOf.over(*nodes)
         return cast("Persistable[T, Any]", made)
+    refuse_open("any_of", "nodes", nodes_in(nodes, Persistable))
     return _AnyOf(*nodes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -359,3 +360,37 @@ def test_an_open_node_given_to_a_step_is_named_with_the_argument() -> None:
     for given in (cloud.step(), [cloud.step(1), cloud.step()], {"a": cloud.step()}):
         with pytest.raises(InputMissing, match="drawn was given cloud for points, and cloud is still open: it needs n; fill that first"):
             drawn.step(given)
+    for call in (
+        lambda: drawn.over([cloud.step()]),
+        lambda: drawn.over([cloud.step(), cloud.step()]),
+        lambda: drawn.over(points=[None, [cloud.step(1), cloud.step()]]),
+        lambda: drawn.over(k=[1, 2], points=cloud.step()),
+        lambda: drawn.among({"points": [cloud.step()], "k": [3]}),
+    ):
+        with pytest.raises(InputMissing, match=r"drawn\.over was given cloud for points, and cloud is still open: it needs n; fill that"):
+            call()
+
+
+class Cloud(Persistable[int, None]):
+    far: Persistable[int, Any]
+
+
+class Seen(Persistable[int, None]):
+    cloud: Cloud
+
+
+def test_an_open_node_is_named_wherever_a_class_takes_it() -> None:
+    needs = "and cloud is still open: it needs far; fill that first, `node >> it` or far=node"
+    for taker, call in {
+        "Seen was given cloud for cloud": lambda: Seen(cloud=Cloud()),
+        "Seen was given cloud for tracked_persistable_dependencies": lambda: Seen(tracked_persistable_dependencies=[Cloud()]),
+        "Seen.over was given cloud for cloud": lambda: Seen.over(cloud=[Cloud()]),
+        "optional was given cloud for node": lambda: optional(Cloud()),
+        "any_of was given cloud for nodes": lambda: any_of(Cloud(), Cloud()),
+    }.items():
+        with pytest.raises(InputMissing, match=re.escape(f"{taker}, {needs}")) as caught:
+            call()
+        assert caught.value.inputs == ["far"]
+    wrong: Any = Cloud()
+    with pytest.raises(TypeError, match=r"a store is a path, a URL or a Store, not Cloud: .*; give a node by the name of its role"):
+        Seen(wrong)

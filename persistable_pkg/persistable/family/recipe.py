@@ -15,7 +15,7 @@ from persistable.lineage import nodes_in
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.checks import Scope, bare
 from persistable.params.declared import column, field_check, made
-from persistable.roles import fits
+from persistable.roles import fits, refuse_open
 from persistable.steps import Step
 from persistable.stores.open import open_store
 
@@ -153,6 +153,7 @@ class Blueprint:
         self._families = {slot: value for slot, value in self._arguments.items() if is_family(value)}
         fixed = {slot: None if slot in self._lists or slot in self._families else value for slot, value in self._arguments.items()}
         firsts = {name: values[0] for name, values in (*self._joined.items(), *self._lists.items()) if values}
+        self._refuse_open()
         _check(maker, len(args), {**fixed, **firsts})
         self._joined = {name: self._checked(name, values) for name, values in self._joined.items()}
         self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
@@ -200,6 +201,12 @@ class Blueprint:
         name = _name(self._maker, slot)
         check, place = _check_of(self._maker, name)
         return cast("Sequence[Any]", column(check, values, f"{place}.{name}")) if check is not None else values
+
+    def _refuse_open(self) -> None:
+        """Raise InputMissing for an open node among the arguments, on an axis too: no member could be made from it."""
+        for slot, value in (*self._joined.items(), *self._arguments.items()):
+            if not isinstance(value, list) or _holds_nodes(next((each for each in value if each is not None), None)):
+                refuse_open(f"{self._maker.__name__}.over", _name(self._maker, slot), nodes_in(value, Persistable))
 
     def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
         return None if _name(self._maker, slot) == "tracked_persistable_dependencies" else values_of(value)
