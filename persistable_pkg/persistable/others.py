@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from persistable import claims
-from persistable.holdings import peek
+from persistable.holdings import find_failure, peek
 from persistable.planning import Unit
-from persistable.record import SUFFIX, Record
+from persistable.record import SUFFIX, Failure, Record
 from persistable.stores.base import stat_many
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
@@ -17,9 +17,10 @@ _MANY = 256
 
 
 class Seen(NamedTuple):
-    """What has come of some units. stored: by somebody else. free: nobody generates them any more. held: somebody does."""
+    """The states of some units. stored: by another run. failed: in another run. free: no run generates them any more. held: one does."""
 
     stored: list[Unit]
+    failed: list[Unit]
     free: list[Unit]
     held: list[Unit]
 
@@ -37,6 +38,8 @@ class Others:
         self.met = False
         self.abandoned: set[Unit] = set()
         """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
+        self.failed_here: set[Unit] = set()
+        """Those that are tried again although a failure is recorded since they were planned: it is of this run."""
 
     def __len__(self) -> int:
         return len(self._units)
@@ -56,21 +59,22 @@ class Others:
     def look(self) -> Seen:
         """See what has become of them, if it is time to; those that are stored or free are here no longer."""
         if not self._units or time.monotonic() < self._next:
-            return Seen([], [], [])
+            return Seen([], [], [], [])
         seen = _seen(self._units)
         free = [*seen.free]
         for unit in seen.held:
             if self._units[unit].gone():
                 self.abandoned.add(unit)
                 free.append(unit)
-        for unit in (*seen.stored, *free):
+        ended = [*seen.stored, *seen.failed, *free]
+        for unit in ended:
             del self._units[unit]
-        self._wait = _FIRST_WAIT if seen.stored or free else min(1.5 * self._wait, _LONGEST_WAIT)
+        self._wait = _FIRST_WAIT if ended else min(1.5 * self._wait, _LONGEST_WAIT)
         self._next = time.monotonic() + self._wait
         return seen._replace(free=free)
 
     def ahead(self, unit: Unit) -> str:
-        """Tell whether somebody else has stored `unit` since it was planned, or generates it: ``"stored"``, ``"held"``, or ``""``.
+        """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
 
         Only asked where an answer costs less than an attempt, and where others were met already.
         """
@@ -80,6 +84,8 @@ class Others:
         if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):
             return ""
         seen = _seen([unit])
+        if seen.failed and unit not in self.failed_here:
+            return "failed"
         return "stored" if seen.stored else "held" if seen.held else ""
 
 
@@ -90,11 +96,19 @@ def is_stored(unit: Unit) -> bool:
     return isinstance(found, Record) and found.attempt_token != before
 
 
+def failure_since(unit: Unit) -> Failure | None:
+    """The failure of `unit` that has been recorded since it was planned, after as many attempts as its `Retry` allows; None without one."""
+    failure = find_failure(unit.store, unit.node.place)
+    before = unit.found.attempts if unit.found is not None else 0
+    allowed = unit.node.retry.attempts if unit.node.retry is not None else 1
+    return failure if failure is not None and failure.attempt - before >= allowed else None
+
+
 def _seen(units: Iterable[Unit]) -> Seen:
     by_store: dict[str, tuple[Any, list[Unit]]] = {}
     for unit in units:
         by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
-    seen = Seen([], [], [])
+    seen = Seen([], [], [], [])
     for store, some in by_store.values():
         for first in range(0, len(some), _MANY):
             _sort(store, some[first : first + _MANY], seen)
@@ -112,5 +126,7 @@ def _sort(store: Any, units: list[Unit], seen: Seen) -> None:
             seen.held.append(unit)
         elif is_stored(unit):  # between our looks at the records and at the claims
             seen.stored.append(unit)
+        elif failure_since(unit) is not None:
+            seen.failed.append(unit)
         else:
             seen.free.append(unit)

@@ -18,16 +18,17 @@ from persistable import connections, events, generation, leftovers
 from persistable.batch import Batch, Pace
 from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
-from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, StoreError, TimedOut, WorkerDied
+from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.holdings import find_failure, foreign
 from persistable.key import Key
 from persistable.originals import Original
-from persistable.others import Others, is_stored
+from persistable.others import Others, failure_since, is_stored
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, check_stale, look, makers, pairs, planning, remember
 from persistable.portions import Large, Portioned
+from persistable.record import Failure
 from persistable.resources import Resources, Retry
 from persistable.result import NodeFailure, RunResult
 from persistable.room import Room
@@ -358,6 +359,8 @@ class _Loop:
         seen = self._others.look()
         for unit in seen.stored:
             self._close(unit, "reused", _ELSEWHERE)
+        for unit in seen.failed:
+            self._leave_to_others(unit, "failed")
         for unit in seen.free:
             self._room.queue(unit)
 
@@ -373,6 +376,10 @@ class _Loop:
         if found == "stored":
             self._others.met = True
             self._close(unit, "reused", _ELSEWHERE)
+        elif found == "failed" and (failure := failure_since(unit)) is not None:
+            self._fail(unit, _failed_elsewhere(failure))
+        elif found == "failed":
+            self._room.queue(unit)
         else:
             self._others.add(unit)
 
@@ -613,6 +620,7 @@ class _Loop:
         except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
             return False
         self._tries[unit] -= 1
+        self._others.failed_here.add(unit)
         self._room.queue(unit)
         return True
 
@@ -710,6 +718,13 @@ class _Loop:
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
 """Of what somebody else has generated meanwhile."""
+
+
+def _failed_elsewhere(failure: Failure) -> Outcome:
+    """Of a node whose last attempt has failed in another run since this one began."""
+    text = f"it failed in another run, on {failure.host}: {failure.error}: {failure.message}"
+    error = RemoteError(text, error=failure.error, text=failure.message, traceback=failure.traceback, key=failure.key)
+    return Outcome(False, failure.seconds, error, failure.traceback, attempt=failure.attempt)
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:

@@ -81,7 +81,7 @@ class Found(NamedTuple):
     """What a store holds of one payload, as far as a plan needs to know.
 
     stored: a committed record, and files of the sizes it names. failed: the last attempt is recorded as a failure. token: of the record,
-    sound or not, None where there is none. why: in words. verdict: what is to be said of what is stored.
+    sound or not, None where there is none. why: in words. verdict: what is to be said of what is stored. attempts: those that failed.
     """
 
     stored: bool
@@ -89,6 +89,7 @@ class Found(NamedTuple):
     token: str | None
     why: str
     verdict: Verdict = FRESH
+    attempts: int = 0
 
     @property
     def foreign(self) -> bool:
@@ -143,8 +144,8 @@ def _judged(found: Found, node: Any, verdict: Verdict) -> Found:
 
 def _never(failures: dict[str, bytes], place: Place) -> Found:
     data = failures.get(place.path + FAILED_SUFFIX) if failures else None
-    failed = data is not None and holdings.failure_in(data, place) is not None
-    return _FAILED if failed else _NOTHING
+    failure = holdings.failure_in(data, place) if data is not None else None
+    return _FAILED._replace(attempts=failure.attempt) if failure is not None else _NOTHING
 
 
 _NOTHING = Found(False, False, None, "nothing is stored")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from persistable import claims, open_store, run, step
+from persistable import Retry, claims, open_store, run, step
+from persistable.errors import RemoteError
 from persistable.events import Event
 from persistable.stores import Store
 
@@ -127,3 +128,66 @@ def test_a_lost_claim_whose_payload_is_stored_counts_as_made_elsewhere(place: st
     finally:
         FROM.clear()
     assert result.counts["reused"] == 1 and not result.failures
+
+
+BEGUN: list[int] = []
+
+
+@step
+def fails(n: int, seconds: float = 0.15) -> int:
+    BEGUN.append(n)
+    time.sleep(seconds)
+    raise ValueError(f"not {n}")
+
+
+@step(retry=Retry(2, delay=0.05))
+def fails_twice(n: int) -> int:
+    return int(fails.__wrapped__(n))
+
+
+@step
+def follows(n: int) -> int:
+    return n
+
+
+def both(node: Any, place: Any, **options: Any) -> list[Any]:
+    """Two runs of it, of which the second plans while the first is at work."""
+    BEGUN.clear()
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(run(node, store=place, errors="return", **options))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("kind", ["data", "sqlite"])
+def test_what_fails_in_one_run_is_not_tried_by_another_that_is_under_way(kind: str, executor: str, tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path / 'x.db'}" if kind == "sqlite" else str(tmp_path / kind)
+    node = follows.step(fails.step(1))
+    for before in range(2):  # also where it has failed already
+        results = both(node, place, executor=executor)
+        assert BEGUN == [1]
+        assert [result.counts["failed"] for result in results] == [1, 1] and [result.counts["skipped"] for result in results] == [1, 1]
+        elsewhere = next(failure for result in results for failure in result.failures if isinstance(failure.error, RemoteError))
+        assert (
+            elsewhere.error.text == "not 1"
+            and "it failed in another run" in str(elsewhere.error)
+            and "raise ValueError" in elsewhere.traceback
+        )
+        assert elsewhere.attempts == before + 1
+
+
+def test_who_retries_may_be_helped(tmp_path: Path) -> None:
+    results = both(fails_twice.step(1), str(tmp_path / "data"))
+    assert 2 <= len(BEGUN) <= 4 and [result.counts["failed"] for result in results] == [1, 1]
+
+
+def test_a_node_that_failed_is_tried_by_the_next_run(store: Store) -> None:
+    for _ in range(2):
+        BEGUN.clear()
+        result = run(fails.step(2, 0.0), errors="return")
+        assert BEGUN == [2] and isinstance(result.failures[0].error, ValueError)

@@ -205,7 +205,8 @@ class Blueprint:
     def _refuse_open(self) -> None:
         """Raise InputMissing for an open node among the arguments, on an axis too: no member could be made from it."""
         for slot, value in (*self._joined.items(), *self._arguments.items()):
-            if not isinstance(value, list) or _holds_nodes(next((each for each in value if each is not None), None)):
+            listed: list[Any] | None = cast("Any", value) if isinstance(value, list) else None
+            if listed is None or _holds_nodes(next((each for each in listed if each is not None), None)):
                 refuse_open(f"{self._maker.__name__}.over", _name(self._maker, slot), nodes_in(value, Persistable))
 
     def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
