@@ -5,7 +5,7 @@ from harness import Line
 
 def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
-    from lines import branches, families, hit, importing, keys, load, memory, miss, nodes, save, status, tasks, tasks_ray
+    from lines import branches, families, hit, importing, keys, load, memory, miss, nodes, save, sharing, status, tasks, tasks_ray
 
     return [
         importing.LINE,
@@ -21,6 +21,7 @@ def all_lines() -> list[Line]:
         *tasks.LINES,
         tasks_ray.LINE,
         branches.LINE,
+        sharing.LINE,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from persistable import step
@@ -87,3 +88,10 @@ def diamonds(upstream: int) -> Any:
 def wide(upstream: int) -> Any:
     """A node made from so many at once."""
     return total.step([begin.step(n) for n in range(upstream)])
+
+
+@step
+def sleeping(n: int, seconds: float) -> int:
+    """Work that leaves the processor to others."""
+    time.sleep(seconds)
+    return n

@@ -1,7 +1,8 @@
 """`Batch`: many short generations in one store, claimed together, performed one after another, and committed together.
 
 For stores where a commit costs more than what is committed. Whoever waits for one of them waits no longer than `PERIOD` and the one that
-is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does.
+is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does. A batch whose members
+take longer than expected gives back those that it has not begun within `PERIOD`, so that others can perform them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from persistable.record import FAILED_SUFFIX, SUFFIX
 from persistable.stores.base import Bytes, Stat, stat_many
 
 PERIOD = 0.1
-"""Seconds for which a finished payload may wait for its commit."""
+"""Seconds for which a finished payload may wait for its commit, and a batch begins members."""
+AIM = PERIOD / 2
+"""Seconds that a batch should take: one that is sized for them seldom gives members back."""
 MOST = 2000
 """So many members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
 LARGEST = 1 << 23
@@ -43,7 +46,8 @@ Perform = Callable[[int, bool], object]
 class Batch:
     """Members by number, whose keys are `places` and of which nothing was stored.
 
-    `ended` and `left` grow: those performed, and those that are somebody else's, or were given back.
+    `ended` and `left` grow: those performed, and those that are somebody else's, or were given back; of these, `late` are those that it
+    had no time for.
     """
 
     claims: claims.Claims
@@ -58,10 +62,11 @@ class Batch:
         self.pending = Pending(store)
         self._finished: list[tuple[int, float]] = []
         self._oldest = 0.0
-        self._begun = 0.0
+        self._begun = self._start = 0.0
         self._over = threading.Event()
         self.ended: list[Ended] = []
         self.left: list[int] = []
+        self.late: set[int] = set()
 
     def perform(self, go_on: Callable[[], bool]) -> None:
         """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
@@ -73,6 +78,7 @@ class Batch:
             return
         try:
             watcher.start()
+            self._start = time.perf_counter()
             while (number := self._next()) is not None:
                 if not self._perform_one(number, number in failed_before) and not go_on():
                     break
@@ -104,6 +110,8 @@ class Batch:
     def _next(self) -> int | None:
         with self._lock:
             self._begun = time.perf_counter()
+            if self._begun - self._start > PERIOD:
+                self._give_back_waiting()
             return self._waiting.popleft() if self._waiting else None
 
     def _perform_one(self, number: int, failed_before: bool) -> bool:
@@ -154,6 +162,13 @@ class Batch:
                 if base not in lost:
                     act()
 
+    def _give_back_waiting(self) -> None:
+        waiting = set(self._waiting)
+        self._waiting.clear()
+        if waiting:
+            self.late |= waiting
+            self._give_back(waiting)
+
     def _give_back(self, numbers: set[int]) -> None:
         bases = {self._paths[number] for number in numbers} & self.claims.bases
         if bases:
@@ -167,10 +182,7 @@ class Batch:
                 continue
             self._commit()
             with self._lock:
-                waiting = set(self._waiting)
-                self._waiting.clear()
-                if waiting:
-                    self._give_back(waiting)
+                self._give_back_waiting()
 
 
 class Changes:
@@ -213,12 +225,12 @@ class Pace:
     """How many members make a batch that takes a moment, however short or long each of them is."""
 
     def __init__(self) -> None:
-        self.size = 16
+        self.size = 4
 
     def saw(self, number: int, seconds: float) -> None:
         """So many took so long."""
         if number:
-            self.size = max(1, min(MOST, 4 * self.size, int(number * PERIOD / max(seconds, 1e-6))))
+            self.size = max(1, min(MOST, 4 * self.size, int(number * AIM / max(seconds, 1e-6))))
 
 
 class Pending:

@@ -12,7 +12,7 @@ from persistable.planning import Unit
 from persistable.record import SUFFIX, Failure, Record
 from persistable.stores.base import stat_many
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
+_SOON, _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.02, 0.5
 _MANY = 256
 
 
@@ -36,6 +36,7 @@ class Others:
         self._wait = _FIRST_WAIT
         self._next = 0.0
         self.met = False
+        self._idle = False
         self.abandoned: set[Unit] = set()
         """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
         self.failed_here: set[Unit] = set()
@@ -56,6 +57,13 @@ class Others:
         """When to look next, by ``time.monotonic()``; None where nothing is to be looked at."""
         return self._next if self._units else None
 
+    def expect(self) -> None:
+        """Look sooner from now on: there is nothing else to do until one of them ends."""
+        if self._units and not self._idle:
+            self._idle = True
+            self._wait = _SOON
+            self._next = min(self._next, time.monotonic() + _SOON)
+
     def look(self) -> Seen:
         """See what has become of them, if it is time to; those that are stored or free are here no longer."""
         if not self._units or time.monotonic() < self._next:
@@ -69,7 +77,10 @@ class Others:
         ended = [*seen.stored, *seen.failed, *free]
         for unit in ended:
             del self._units[unit]
-        self._wait = _FIRST_WAIT if ended else min(1.5 * self._wait, _LONGEST_WAIT)
+        if ended:
+            self._wait = _SOON if self._idle else _FIRST_WAIT
+        else:
+            self._wait = min((1.25 if self._idle else 1.5) * self._wait, _LONGEST_WAIT)
         self._next = time.monotonic() + self._wait
         return seen._replace(free=free)
 
@@ -79,6 +90,7 @@ class Others:
         Only asked where an answer costs less than an attempt, and where others were met already.
         """
         store = unit.store
+        self._idle = False
         if not self.met or unit in self.abandoned or not unit.node._persisted:
             return ""
         if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):

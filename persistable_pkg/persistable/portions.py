@@ -217,7 +217,9 @@ class Portioned:
             batch.perform(lambda: not self._fail_fast)
         finally:
             self._note(share, numbers, [(each.number, each.error, "", each.seconds) for each in batch.ended])
-        rest += [(share, numbers[place]) for place in batch.left]
+        if batch.late:
+            self._queue.appendleft(Lot(share, [numbers[place] for place in sorted(batch.late)]))
+        rest += [(share, numbers[place]) for place in batch.left if place not in batch.late]
         self._pace.saw(len(batch.ended), time.perf_counter() - start)
 
     def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:

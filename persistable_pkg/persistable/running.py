@@ -348,6 +348,7 @@ class _Loop:
             if self._running:
                 self._wait()
             elif not self._room.waiting:
+                self._others.expect()
                 until = self._next_moment()
                 if until is None:
                     return []
@@ -420,7 +421,8 @@ class _Loop:
                 self._settle(unit, outcome_of(ended, unit.node, self._tries[unit]), None)
         for number in batch.left:
             self._tries[units[number]] -= 1
-            self._alone.add(units[number])
+            if number not in batch.late:
+                self._alone.add(units[number])
             self._room.queue(units[number])
         self._batches.saw(len(batch.ended), time.perf_counter() - start)
         return True

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from persistable import Retry, claims, open_store, run, step
+from persistable import Key, Retry, claims, open_store, run, step
+from persistable.batch import PERIOD, Batch
 from persistable.errors import RemoteError
 from persistable.events import Event
 from persistable.stores import Store
@@ -47,6 +48,7 @@ def runs(number: int, kind: str, executor: str, workers: int, store: str, jobs: 
         (2, "total", "threads", "data"),
         (4, "nodes", "processes", "data"),
         (2, "nodes", "inline", "sqlite"),
+        (4, "nodes", "inline", "sqlite"),
         (2, "family", "processes", "sqlite"),
     ],
 )
@@ -62,6 +64,24 @@ def test_each_job_runs_once_and_all_runs_work(number: int, kind: str, executor: 
     assert sum(each["counts"]["done"] > 1 for each in found) >= 2
     if executor == "inline":  # more workers than cores tell nothing of a machine that is busy with other tests
         assert max(each["took"] for each in found) < 0.85 * jobs * seconds
+        assert max(each["counts"]["done"] for each in found) <= 2 * jobs / number
+
+
+def test_a_batch_gives_back_what_it_has_no_time_for(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        places = [Key("x", f"{number:032x}") for number in range(50)]
+        held: list[int] = []
+
+        def perform(number: int, failed_before: bool) -> None:
+            time.sleep(PERIOD / 4)
+            held.append(sum(claims.holder_of(store, place.path) is not None for place in places))
+
+        batch = Batch(store, places, perform)
+        batch.perform(lambda: True)
+        ended = [each.number for each in batch.ended]
+        assert ended == list(range(len(ended))) and len(ended) < 10 and held[0] == 50
+        assert sorted(batch.late) == sorted(batch.left) == list(range(len(ended), 50))
+        assert not list(store.list("x"))
 
 
 def test_two_runs_in_two_threads_of_one_process(store: Store) -> None:

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly
-from persistable.stores import SQLiteStore
+from persistable.stores import SQLiteStore, packs
 from persistable.stores.connection import WAL_LIMIT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -259,3 +260,20 @@ def test_a_limit_of_the_size_of_files_is_a_full_store(tmp_path: Path) -> None:
         assert store.get("a") == b"1"
 
     assert ended(child(work)) == 0
+
+
+def test_who_opens_a_file_that_is_just_being_made_sees_all_tables_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.db"
+    seen: list[int] = []
+
+    class Watched(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for statement in super().__iter__():
+                yield statement
+                with closing(sqlite3.connect(file)) as db:
+                    seen.append(len(db.execute("SELECT name FROM sqlite_master").fetchall()))
+
+    monkeypatch.setattr(packs, "SCHEMA", Watched(packs.SCHEMA))
+    with SQLiteStore(str(file)) as store:
+        store.put("a/b", b"x")
+        assert store.get("a/b") == b"x" and len(seen) == 5 and set(seen) == {0}

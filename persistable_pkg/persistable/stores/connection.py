@@ -116,8 +116,10 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
             db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
             db.execute(f"PRAGMA journal_size_limit = {_WAL * PAGE}")
             if len(found) < len(packs.SCHEMA) and (mode == "rwc" or found):  # new, or from before there were packs
+                db.execute("BEGIN IMMEDIATE")  # who opens it meanwhile sees all tables or none
                 for statement in packs.SCHEMA:
                     db.execute(statement)
+                db.execute("COMMIT")
             db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             _share(file)
     except BaseException:
