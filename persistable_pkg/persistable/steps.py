@@ -144,7 +144,7 @@ class Step(Generic[P, R]):
         parts = (self.__wrapped__, self._options, self.known or self.maker.known())
         if getattr(_by_value, "inside", False):
             return _step_again, parts
-        return _step_of, (_dumped(parts), self.__module__, self.__qualname__, main_name())
+        return _step_of, (by_value(parts), self.__module__, self.__qualname__, main_name())
 
 
 def importable(thing: Any) -> bool:
@@ -179,16 +179,19 @@ def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Kn
 _by_value = threading.local()
 
 
-def _dumped(parts: Any) -> bytes:
-    """What plain pickle can carry of a step that cannot be imported: its function would be looked for under its name, where the step is."""
-    import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+def by_value(thing: Any) -> bytes:
+    """`thing` as a pickle for another process: steps in it that cannot be imported go by value, also to where their script has been run.
 
-    _by_value.inside = True  # the steps that it uses are told apart by that pickler itself
+    So all that is sent is of one kind, and what it uses of the script is there once.
+    """
+    from persistable.fileio.scripted import by_value as dumped
+
+    before = getattr(_by_value, "inside", False)
+    _by_value.inside = True
     try:
-        dumps = cast("Callable[[Any, int], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType]
-        return dumps(parts, 5)
+        return dumped(thing)
     finally:
-        _by_value.inside = False
+        _by_value.inside = before
 
 
 def _step_of(data: bytes, module: str, qualname: str, main: str) -> Step[..., Any]:

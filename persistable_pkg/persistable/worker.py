@@ -27,7 +27,7 @@ from persistable.lineage import flattened, rebuilt, swapped
 from persistable.originals import Original
 from persistable.resources import Retry
 from persistable.secret import clean, redact
-from persistable.steps import Step, importable
+from persistable.steps import Step, by_value, importable
 
 HANDED = ".persistable/handed"
 """Where payloads that are not persisted are handed from process to process while a run lasts."""
@@ -149,7 +149,7 @@ class Packer:
             try:
                 return self._pickled(parts)
             except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-                return _by_value(parts)
+                return by_value(parts)
         except Exception as error:
             raise PersistableError(
                 f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
@@ -176,7 +176,7 @@ class Packer:
             try:
                 data = self._pickled(things)
             except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-                data = _by_value(things)
+                data = by_value(things)
             known = self._shared[place] = (things, data)
         return known[1]
 
@@ -235,7 +235,7 @@ _DEFINED: tuple[type, ...] = (type, FunctionType, Step)
 def _reduced(thing: Any) -> Any:
     if importable(thing):
         return NotImplemented
-    data = _by_value(thing)
+    data = by_value(thing)
     return _definition, (blake3(data).hexdigest(), data)
 
 
@@ -318,13 +318,6 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
 
 SMALL = 1 << 16
 """So many bytes of a payload that is not persisted travel with the facts; more go through the store."""
-
-
-def _by_value(payload: Any) -> bytes:
-    import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-
-    dumps = cast("Callable[[Any, int], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType]
-    return dumps(payload, 5)
 
 
 def taken(shelf: Any, handed: bytes | str | None) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 DEFINED = """
-import abc, concurrent.futures, dataclasses, enum, functools, multiprocessing, sys
+import abc, concurrent.futures, contextlib, dataclasses, enum, functools, multiprocessing, sys
 from typing import Any, Generic, NamedTuple, TypeVar
-from persistable import run, step
+from persistable import Persistable, run, step
 
 class State(enum.Enum):
     DONE = 1
@@ -104,16 +104,73 @@ def strangers(p):
 def seen(p, where: str) -> list:
     return strangers(p)
 
+@step
+def passed(p) -> dict:
+    return p
+
+@step(persist=False)
+def handed(where: str) -> dict:
+    return make()
+
+@step
+def made(where: str) -> dict:
+    return make()
+
+@step
+def asked(where: str) -> list:
+    return strangers(make.step().payload)
+
+@step
+def looked(p, look: Any, where: str) -> list:
+    return look(p)
+
+@dataclasses.dataclass(frozen=True)
+class SeenParams:
+    where: str
+    state: State
+
+class Seen(Persistable[list, SeenParams]):
+    p: Persistable
+
+    def _generate_payload(self, **_):
+        return strangers(self.p.payload) + ([] if self.params.state is State.DONE else ["params"])
+
+def executor_of(name):
+    if name == "loky":
+        import loky
+        return loky.ProcessPoolExecutor(1)
+    if name in ("spawn", "fork", "forkserver"):
+        return concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(name))
+    if name == "dask":
+        from persistable.executors import DaskExecutor
+        return DaskExecutor(n_workers=1)
+    if name == "ray":
+        from persistable.executors import RayExecutor
+        return RayExecutor(num_cpus=1)
+    return contextlib.nullcontext(name)
+
 if __name__ == "__main__":
     assert strangers(make.step().bind("data").payload) == []
     assert strangers(make.step().bind("data").load().payload) == []
     for where in sys.argv[1:]:
-        executor = where
-        if where == "spawned":
-            executor = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        node = seen.step(make.step(), where=where)
-        run(node, store="data", executor=executor)
-        assert node.bind("data").payload == [], (where, node.bind("data").payload)
+        nodes = {
+            "passed": seen.step(passed.step(make.step()), where=where),  # its own code names none of the classes
+            "step": seen.step(make.step(), where=where),
+            "class": Seen(p=make.step(), where=where, state=State.DONE),
+            "handed": seen.step(handed.step(where=where), where=where + " handed"),
+            "made": seen.step(made.step(where), where=where + " made"),
+            "asked": asked.step(where=where),
+            "captured": looked.step(make.step(), look=strangers, where=where),
+            "member": seen.over(p=make.step(), where=[where + " 1", where + " 2", where + " 3"])[where + " 2"],
+        }
+        with executor_of(where) as executor:
+            for _, node in nodes.items():  # one after the other, in workers that know more each time
+                run(node, store="data", executor=executor)
+            run(seen.over(p=make.step(), where=[where + " 4", where + " 5", where + " 6"]), store="data", executor=executor)
+            nodes["straight"] = seen.step(make.step(), where=where + " 5")
+        found = {name: node.bind("data").payload for name, node in nodes.items()}
+        found["made"] = strangers(made.step(where).bind("data").payload)
+        assert not any(found.values()), (where, found)
     print("fine", make.step().bind("data").load().payload["plain"].twice())
 """
 )
@@ -161,9 +218,28 @@ def ran(folder: Path, name: str, text: str, *words: str) -> str:
     return done.stdout.strip()
 
 
+IMPORTED = """
+import first, glob
+from persistable.fileio import PickleFileIO
+
+(path,) = glob.glob("data/made/*.pickle")
+assert first.strangers(PickleFileIO().load(path)) == []
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("where", ["inline", "threads", "processes", "spawn", "fork", "forkserver", "loky", "dask", "ray"])
+def test_they_are_the_scripts_own_on_every_executor(tmp_path: Path, where: str) -> None:
+    if where in ("loky", "ray"):
+        pytest.importorskip(where)
+    if where == "dask":
+        pytest.importorskip("distributed")
+    assert ran(tmp_path, "first.py", SCRIPT, where).endswith("fine 10")
+    assert ran(tmp_path, "imports.py", IMPORTED) == "fine"
+
+
 def test_they_are_the_scripts_own_in_every_process(tmp_path: Path) -> None:
     assert ran(tmp_path, "first.py", SCRIPT, "inline") == "fine 10"
-    assert ran(tmp_path, "first.py", SCRIPT, "processes") == "fine 10"
     # a method's body was mended, others and a member were added
     mended = SCRIPT.replace("self.a * 2", "self.a * 3").replace("DONE = 1", "DONE = 1\n    LATE = 9")
     mended = mended.replace("class Inner:", "def new(self): pass\n\n    class Inner:")

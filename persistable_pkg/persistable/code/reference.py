@@ -38,10 +38,14 @@ _sent: ContextVar[Main | None] = ContextVar("sent", default=None)
 @contextmanager
 def sent_from(main: Main | None) -> Generator[None]:
     """While work goes on that another process has sent, whose main program is `main`: what it has defined is called as it is there."""
+    from persistable.fileio.scripted import sender
+
     before = _sent.set(main)
+    home = sender.set(None if main is None else main.name.removesuffix(".py"))
     try:
         yield
     finally:
+        sender.reset(home)
         _sent.reset(before)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 import sys
+from abc import ABCMeta
 from collections.abc import Iterator
-from io import IOBase
+from contextvars import ContextVar
+from io import BytesIO, IOBase
 from types import FunctionType
 from typing import Any
 
@@ -20,26 +22,53 @@ from persistable.fileio.lazy import refusal, why_lazy
 _MAIN = ("__main__", "__mp_main__")
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
 """Where kinds of classes keep the names of what their instances hold."""
+sender: ContextVar[str | None] = ContextVar("sender", default=None)
+"""What the main module of another process is called where it is imported, while work goes on that this process was sent from there."""
 _MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
 
 
 @functools.cache
 def pickler_class() -> Any:
     """A pickler that takes what cloudpickle takes, and names what is of a script."""
-    import cloudpickle  # type: ignore[import-untyped]
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(_pickler_by_value()):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
             if (isinstance(obj, type) or type(obj) is FunctionType) and _is_named(obj):
                 if obj.__module__ == "__mp_main__":
-                    cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
-                definition = cloudpickle.dumps(obj, protocol=5)
-                return scripted, (_home(), obj.__qualname__, shape_of(obj), definition)
+                    sys.modules["cloudpickle"].register_pickle_by_value(sys.modules["__mp_main__"])
+                return scripted, (_home(), obj.__qualname__, shape_of(obj), by_value(obj))
             if isinstance(obj, IOBase) and (reason := why_lazy(obj)):  # cloudpickle would keep the text of an open file
                 raise refusal(obj, reason, "PickleFileIO")
             return super().reducer_override(obj)
 
     return Pickler
+
+
+@functools.cache
+def _pickler_by_value() -> Any:
+    """cloudpickle's, but classes keep the name of the class around them, and their instances stay as small."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    skeleton = getattr(cloudpickle.cloudpickle, "_make_skeleton_class", None)
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            reduced: Any = super().reducer_override(obj)
+            if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:  # a definition
+                reduced[2][0]["__qualname__"] = obj.__qualname__
+                plain = reduced[0] is skeleton and type(obj) in (type, ABCMeta) and not issubclass(obj, tuple)
+                if plain and "__slots__" in obj.__dict__:
+                    reduced[1][3]["__slots__"] = obj.__dict__["__slots__"]
+            return reduced
+
+    return Pickler
+
+
+def by_value(thing: Any) -> bytes:
+    """`thing` as a pickle, with the definitions of what another process could not import."""
+    with BytesIO() as file:
+        _pickler_by_value()(file, protocol=5).dump(thing)
+        return file.getvalue()
 
 
 def _is_named(thing: Any) -> bool:
@@ -48,7 +77,10 @@ def _is_named(thing: Any) -> bool:
 
 
 def _home() -> str:
-    """What the main module is called where it is imported."""
+    """What the main module is called where it is imported; that of the sender, for work that was sent."""
+    sent = sender.get()
+    if sent is not None:
+        return sent
     main: Any = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     name = getattr(spec, "name", None)
@@ -72,9 +104,8 @@ scripted.__module__ = "persistable.fileio"  # in pickles for ever, wherever it i
 
 
 def _candidates(home: str, qualname: str) -> Iterator[Any]:
-    if (
-        getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__"
-    ):  # a worker that has run the script as well: jobs bring what they use by value
+    # code that was sent brings what it uses by value, also where the process has run the script as well
+    if sender.get() is not None or getattr(sys.modules.get("__main__"), "__name__", "") == "__mp_main__":
         yield from _brought(qualname)
     for name in (*_MAIN, home):
         found: Any = sys.modules.get(name)
@@ -90,7 +121,7 @@ def _brought(qualname: str) -> Iterator[Any]:
     internals: Any = sys.modules.get("cloudpickle.cloudpickle")
     known = getattr(internals, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
     for found in reversed(list(known.values())):
-        if isinstance(found, type) and found.__qualname__ in (qualname, qualname.rpartition(".")[2]) and found.__module__ in _MAIN:
+        if isinstance(found, type) and found.__qualname__ == qualname and found.__module__ in _MAIN:
             yield found
 
 
@@ -118,7 +149,10 @@ def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[s
         code = thing.__code__
         count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
         return "function", code.co_varnames[:count], (), ()
-    bases = tuple([shape_of(base) if base.__module__ in _MAIN else f"{base.__module__}.{base.__qualname__}" for base in thing.__bases__])
+    own_modules = (*_MAIN, thing.__module__)
+    bases = tuple(
+        [shape_of(base) if base.__module__ in own_modules else f"{base.__module__}.{base.__qualname__}" for base in thing.__bases__]
+    )
     own = type.__getattribute__(thing, "__dict__")
     if "_member_map_" in own:
         return "enum", tuple([f"{name}={member.value!r}" for name, member in thing.__members__.items()]), bases, ()
@@ -130,7 +164,7 @@ def shape_of(thing: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], tuple[s
 def _is_method(name: str, member: Any) -> bool:
     if name.startswith("__") and name.endswith("__"):
         return name in _MEANT
-    return not name.startswith("_abc_") and type(member).__name__ != "member_descriptor"  # a slot, which classes by value have not
+    return not name.startswith("_abc_") and type(member).__name__ != "member_descriptor"  # a slot: one of its fields
 
 
 def _fields(cls: type, own: Any) -> list[str]:
