@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from persistable.beyond import asked_of, kept, root_of
 from persistable.lineage import swapped
 from persistable.originals import private
 from persistable.params.watching import lasting
@@ -16,9 +18,9 @@ def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     author = node._twin(generation.store)
     author._generation = generation
     state: dict[str, Any] = author.__dict__
-    bound = _bound(node._upstream.values(), generation)
+    bound = _bound(node, generation)
     if bound:
-        _bind_roles(state, node._upstream, bound, node.__class__)
+        _bind_roles(state, node._upstream, bound, root_of(node))
     if "_given_facts" in state:  # it came from another process, so nobody else has what is in it
         return author, None
     arguments: dict[str, Any] | None = state.get("_arguments")
@@ -54,18 +56,34 @@ _OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments"
 _MISSING = object()
 
 
-def _bound(upstream: Iterable[Any], generation: Any) -> dict[int, Any]:
-    """By identity, a twin of each that asks `generation` for its payload, whatever thread it is asked in."""
+def _bound(node: Any, generation: Any) -> dict[int, Any]:
+    """By identity, a twin of each upstream that asks `generation` for its payload, whatever thread it is asked in."""
     bound: dict[int, Any] = {}
-    for node in upstream:
-        if id(node) not in bound:
-            bound[id(node)] = twin = node._twin(node._store or generation.store)
+    for upstream in node._upstream.values():
+        if id(upstream) not in bound:
+            bound[id(upstream)] = twin = upstream._twin(upstream._store or generation.store)
             twin._reader = generation
+    asked = asked_of(node)
+    if asked:
+        for twin in bound.values():
+            _bind_beyond(twin, asked, root_of(node))
     return bound
 
 
-def _bind_roles(state: dict[str, Any], upstream: Mapping[str, Any], bound: Mapping[int, Any], kind: type) -> None:
-    root = next(base for base in reversed(kind.__mro__) if "_is_persistable_node" in base.__dict__)
+def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
+    """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
+
+    def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
+        twin = further._twin(further._store or node._store)
+        twin._reader = node._reader
+        _bind_beyond(twin, rest, root)
+        return twin
+
+    for name, rest in list(kept(node, asked, root)):
+        node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest), root)
+
+
+def _bind_roles(state: dict[str, Any], upstream: Mapping[str, Any], bound: Mapping[int, Any], root: type) -> None:
 
     def twin_of(node: Any) -> Any:
         return bound.get(id(node), node)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from persistable import assembly, checkpoints, composition, events, generation, holdings, released, returned, roles
 from persistable.authored import HOOKS, Authored
+from persistable.beyond import Beyond
 from persistable.code import CodeOf, Given, code_in, code_of
 from persistable.declaration import Declaration, format_for
 from persistable.errors import (
@@ -193,6 +194,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     @property
     def upstream(self) -> Mapping[str, Persistable[Any, Any]]:
         """Role to node."""
+        if "_left_out" in self.__dict__ and generation.current.get() is not None:
+            raise Beyond("upstream")
         return MappingProxyType(self._upstream)
 
     @property
@@ -289,8 +292,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             raised = self.__dict__.pop("_raised", None)
             if raised is not None:
                 raise raised
-            why = "; where a node is performed, only its direct upstream is there" if "_is_leaf" in self.__dict__ else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
+            if name in self.__dict__.get("_left_out", ()):
+                raise Beyond(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # the payload
 
@@ -302,7 +306,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             given: PayloadT = reader.input(self)
             return given
         running = generation.current.get()
-        if running is not None and running.node is not self and self.key in running.upstream_keys:
+        if running is not None and running.node is not self and (self.key in running.upstream_keys or running.holds(self.key)):
             payload: PayloadT = running.input(self)
             return payload
         if self._payload is ABSENT:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from persistable import appending, claims, code, collected, commits, events, gathering, origin, payload, returned
 from persistable.authoring import author_of, taken_over
+from persistable.beyond import Beyond, reached
 from persistable.checkpoints import scratch_folder
 from persistable.circles import Waiting
 from persistable.errors import (
@@ -216,6 +217,10 @@ class Generation:
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
+
+    def holds(self, key: Key) -> bool:
+        """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
+        return key in self._inputs
 
     def _store_of(self, node: Any) -> Any:
         """Where to read a node upstream; of many, some hundreds of records and small payloads are fetched at once."""
@@ -535,7 +540,9 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
 
 def _taken_by(node: Any) -> list[Any]:
     """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
-    return list({upstream.key: upstream for upstream in node._upstream.values()}.values()) if node._needs == "all" else []
+    return (
+        list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
+    )
 
 
 def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
@@ -659,7 +666,7 @@ def conclude(
             if not generation.committed and not isinstance(result, gathering.Gathered):
                 rescue(generation.store, node.key, result, error)
             raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Beyond):
         raise
     except BaseException as error:
         told = clean(error)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import connections, events, generation, leftovers
 from persistable.batch import Batch, Pace
+from persistable.beyond import reached
 from persistable.carrier import Attempt, carrier_of, is_inline
 from persistable.core import Persistable
 from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
@@ -169,6 +170,7 @@ class _Loop:
         self._shelf_store = base
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
+        self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
         self._brief = Brief()
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
@@ -276,7 +278,7 @@ class _Loop:
 
     def _count_users(self, units: Sequence[Unit]) -> None:
         for unit in units:
-            for source in unit.sources or ():
+            for source in self._taken_by(unit):
                 if not source.node._persisted:
                     self._users[source] = self._users.get(source, 0) + 1
 
@@ -437,12 +439,27 @@ class _Loop:
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """What is upstream of it and not persisted, by key."""
         given: dict[Any, Any] = {}
-        for source in unit.sources or ():
+        for source in self._taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = FAILED
             elif not source.node._persisted and source in self._payloads:
                 given[source.node.key] = self._payloads[source]
         return given
+
+    def _taken_by(self, unit: Unit) -> Sequence[Unit]:
+        """Those whose payloads are handed to it where they are not persisted: its sources, and what its code asks of theirs."""
+        sources = unit.sources or []
+        names = {node.key for node in reached(unit.node) if not node._persisted}
+        if not names:
+            return sources
+        taken = dict.fromkeys(sources)
+        stack = list(sources)
+        while stack:
+            for further in stack.pop().sources or ():
+                if further not in taken:
+                    stack.append(further)
+                    taken[further] = None
+        return [*sources, *[each for each in taken if each.node.key in names and each not in sources]]
 
     def _will_not_come(self, source: Unit, unit: Unit) -> bool:
         """Tell whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
@@ -474,7 +491,7 @@ class _Loop:
             waits = unit in self._others.abandoned
             return _performed, (self._shelf, self._hooks, unit.node._twin(unit.store), unit.store, token, self._given(unit), number, waits)
         given: dict[Any, bytes | str | None] = {}
-        for source in unit.sources or ():
+        for source in self._taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = None
             elif source in self._handed:
@@ -483,7 +500,7 @@ class _Loop:
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
             path = f"{self._shelf}/{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
         unit.node._check_params()  # here: a copy elsewhere cannot know what they were
-        node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable)
+        node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(
             Job(
                 node,
@@ -593,6 +610,10 @@ class _Loop:
             return
         if outcome.elsewhere:
             self._tries[unit] -= 1
+            if outcome.elsewhere == "beyond":
+                self._whole.add(unit.node.__class__)
+                self._room.queue(unit)
+                return
             self._leave_to_others(unit, outcome.elsewhere)
             return
         assert outcome.error is not None
@@ -643,7 +664,7 @@ class _Loop:
 
     def _let_go(self, unit: Unit) -> None:
         """Payloads that are held only for `unit` are not needed any more."""
-        for source in unit.sources or ():
+        for source in self._taken_by(unit):
             users = self._users.get(source)
             if users is not None:
                 self._users[source] = users - 1

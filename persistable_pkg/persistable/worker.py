@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from persistable import connections, events, generation, origin, recording, unwatched
 from persistable.batch import Ended
+from persistable.beyond import Beyond, asked_of, kept
 from persistable.claims import Elsewhere
 from persistable.code import Given, Main, sent_from
 from persistable.core import Persistable
@@ -60,7 +61,8 @@ class Outcome(NamedTuple):
 
     error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
     handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where
-    somebody else has committed it since it was planned, ``"held"`` where somebody else generates it now; then nothing was done.
+    somebody else has committed it since it was planned, ``"held"`` where somebody else generates it now, ``"beyond"`` where its code asks
+    for upstream that it was sent without; then nothing was done.
     """
 
     succeeded: bool
@@ -92,6 +94,8 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
         payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits)
     except Elsewhere as others:
         return Outcome(False, 0.0, attempt=attempt, elsewhere="stored" if others.stored else "held"), None
+    except Beyond:
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond"), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - it becomes a fact
@@ -343,18 +347,20 @@ def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]
 _fingerprints: dict[Any, tuple[Any, Given]] = {}
 
 
-def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
+def stub(node: Any, stores: Callable[[Any], Any], root: type, whole: bool = False) -> Any:
     """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
 
     It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
-    gives the store of each upstream node.
+    gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
     """
     twin = node._twin(stores(node))
+    asked = asked_of(node)
     made: dict[int, Any] = {}
 
     def of(upstream: Any) -> Any:
         if id(upstream) not in made:
-            made[id(upstream)] = _leaf(upstream, stores(upstream), root)
+            store = stores(upstream)
+            made[id(upstream)] = upstream._twin(store) if whole else _leaf(upstream, store, root, asked)
         return made[id(upstream)]
 
     if node._upstream:
@@ -367,13 +373,19 @@ def stub(node: Any, stores: Callable[[Any], Any], root: type) -> Any:
     return twin
 
 
-def _leaf(node: Any, store: Any, root: type) -> Any:
-    """`node` without what is upstream of it: enough to load its payload."""
+def _leaf(node: Any, store: Any, root: type, asked: Mapping[str, int]) -> Any:
+    """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
     twin = node._twin(store)
     state: dict[str, Any] = twin.__dict__
-    state["_upstream"] = {}
+    keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
+    left_out: list[str] = []
+    if node._upstream and "_upstream" not in keeps:
+        state["_upstream"], state["_left_out"] = {}, left_out
     for name, value in list(state.items()):
-        if name != "_arguments" and _holds(value, root):
+        if name in keeps:
+            state[name] = swapped(value, lambda further: further._twin(further._store or store), root)
+        elif name != "_arguments" and _holds(value, root):
+            left_out.append(name)
             del state[name]
     if "_arguments" in state:
         state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
