@@ -8,7 +8,7 @@ from typing import Any
 
 from persistable import holdings
 from persistable.amounts import duration_in_words, size_in_words
-from persistable.errors import PersistableError
+from persistable.errors import PayloadUntrusted, PersistableError
 from persistable.graph import lineage
 from persistable.graph.words import COLOURS
 from persistable.lineage import shown_params
@@ -31,6 +31,7 @@ def node_html(node: Any, store: Store) -> str:
     if record is not None:
         verdict = judged(node, store, record)
         said = [f"made by {verdict.foreign}"] if verdict.foreign else []
+        said += [f"stored by {wrong.format}"] if isinstance(wrong := holdings.refusal(node, record), PayloadUntrusted) else []
         said += [each for each in (verdict.describe(), *verdict.unknown) if each]
         rows += [("code", escape("; ".join(said)))] if said else []
         rows += [

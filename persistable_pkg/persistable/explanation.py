@@ -178,6 +178,9 @@ def _of_code(node: Any, store: Store) -> list[str]:
     record = holdings.find_record(store, node.place)
     if record is None:
         return []
+    wrong = holdings.refusal(node, record)
+    if wrong is not None:
+        return [str(wrong)]
     verdict = judged(node, store, record)
     if verdict.foreign:
         return [str(holdings.foreign(node, verdict))]

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from persistable import code, collected, commits, events, origin, payload, unsealed
-from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, StaleCodeWarning
+from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, PayloadUntrusted, PersistableError, StaleCodeWarning
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
@@ -179,6 +179,22 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
     if declared != spec and not _of_one_kind(spec, declared):
         own = declared_format(spec, own, record.key)
     return own if head.get("schema") is None else with_schema(own, head["schema"], record.key)
+
+
+def refusal(node: Any, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
+    """Why a load would not read what `record` is of, without reading it, as far as its format goes."""
+    if record.head["io"] == node._format().spec():
+        return None
+    try:
+        format_of(node, record)
+    except (PayloadUntrusted, PayloadCorrupted) as error:
+        return error
+    return None
+
+
+def refused(node: Any, verdict: Verdict) -> PersistableError:
+    """The error of a load, for what is not served."""
+    return verdict.untrusted if verdict.untrusted is not None else foreign(node, verdict)
 
 
 def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:

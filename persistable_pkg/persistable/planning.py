@@ -181,7 +181,7 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Gener
 
 
 def _again(found: Found, stale: str) -> str:
-    if found.verdict.foreign:
+    if found.verdict.refused:
         return REFUSE
     if stale != "generate" or not found.verdict.causes:
         return ""

@@ -20,7 +20,7 @@ from persistable.executors.base import Executor
 from persistable.generation import new_token
 from persistable.outcomes import Share, Spot
 from persistable.pace import expected_seconds
-from persistable.presence import made_by, present
+from persistable.presence import format_of, made_by, present
 from persistable.record import SUFFIX
 from persistable.result import NodeFailure, RunResult
 from persistable.staleness import Judge
@@ -120,10 +120,10 @@ class Portioned:
 
     def _look(self, share: Share) -> None:
         """Find out what is there already, and what of it is stale."""
-        made_by = self._made_by(share)
+        made_by, format_ = self._made_by(share), format_of(share.lots.model)
         for numbers in share.lots:
             bases: list[str] = share.lots.bases(numbers)
-            there = present(share.store, bases)
+            there = present(share.store, bases, format_)
             if len(there) == len(bases) and made_by is not None and set(there.values()) == {made_by}:
                 share.set_all(numbers, "reused")
                 continue
@@ -142,7 +142,7 @@ class Portioned:
             some = numbers[first : first + CLOSER]
             nodes = [share.lots.nodes[number] for number in some]
             for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._stale_judge), strict=True):
-                if not found.stored or found.foreign or (found.verdict.causes and self._stale == "generate"):
+                if not found.stored or found.refused or (found.verdict.causes and self._stale == "generate"):
                     continue  # a matter for the loop
                 share.set(number, "reused")
                 if found.verdict.causes:

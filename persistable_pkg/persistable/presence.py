@@ -54,10 +54,15 @@ def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
     return quick.encode() if made_from is None else quick.encode() + encoded(made_from)[1:-1]
 
 
-def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
+def format_of(model: Any) -> bytes:
+    """How records name the format that `model` declares, as `heads` and `present` have it."""
+    return encoded(model._format().spec())
+
+
+def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:
     """Those of `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
 
-    One that is left out may be there all the same: it takes a closer look.
+    One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """
     items = _items(store, bases)
     get, match = items.get, _HEAD.match
@@ -68,7 +73,9 @@ def present(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
         head = match(data) if data is not None else None
         if head is None or data is None or not _is_sound(data):
             continue
-        quick, file, size, made_from = head.group(2, 3, 4, 6)
+        io, quick, file, size, made_from = head.group(1, 2, 3, 4, 6)
+        if io != format_:
+            continue
         if made_from is not None:
             quick += made_from
         path = file.decode()

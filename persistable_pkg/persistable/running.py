@@ -22,7 +22,7 @@ from persistable.core import Persistable
 from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
 from persistable.executors.base import Executor
 from persistable.generation import FAILED
-from persistable.holdings import find_failure, foreign
+from persistable.holdings import find_failure, refused
 from persistable.key import Key
 from persistable.originals import Original
 from persistable.others import Others, failure_since, is_stored
@@ -701,9 +701,9 @@ class _Loop:
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node._logger)
 
     def _refuse(self, unit: Unit) -> None:
-        """What another class with other code has stored under its key is neither used nor replaced."""
+        """What is stored under its key and is not served, such as what another class with other code has made, is not replaced either."""
         assert unit.found is not None
-        error = foreign(unit.node, unit.found.verdict)
+        error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
         self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._result.note(unit.node, unit.store, "failed")

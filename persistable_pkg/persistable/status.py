@@ -34,7 +34,8 @@ class Status(Enum):
     """Stored, but the code that made it, or that of something upstream, has changed since, or something upstream has been stored anew with
     other bytes: served with a warning."""
     FOREIGN = "foreign"
-    """Stored, but made by another class with other code: refused, until `accept_code` takes it over."""
+    """Stored, but made by another class with other code: refused, until `accept_code` takes it over. Or in a format that the node does not
+    declare and that could run code: refused, too."""
 
 
 def status_of(node: Any, store: Store) -> Status:
@@ -48,7 +49,8 @@ def status_of(node: Any, store: Store) -> Status:
     if record is not None:
         if holdings.missing_file(store, record) is not None or missing_item(store, record) is not None:
             return Status.CORRUPT
-        return _status(judged(node, store, record))
+        wrong = holdings.refusal(node, record)
+        return Status.CORRUPT if isinstance(wrong, PayloadCorrupted) else Status.FOREIGN if wrong else _status(judged(node, store, record))
     if claims.holder_of(store, node.place.path) is not None:
         return Status.RUNNING
     if holdings.find_failure(store, node.place) is not None:
@@ -57,7 +59,7 @@ def status_of(node: Any, store: Store) -> Status:
 
 
 def _status(verdict: Verdict) -> Status:
-    if verdict.foreign:
+    if verdict.refused:
         return Status.FOREIGN
     return Status.STALE if verdict.causes else Status.DONE
 
@@ -92,9 +94,9 @@ class Found(NamedTuple):
     attempts: int = 0
 
     @property
-    def foreign(self) -> bool:
-        """Tell whether there is something that another class with other code has made."""
-        return bool(self.verdict.foreign)
+    def refused(self) -> bool:
+        """Tell whether there is something that is not served."""
+        return self.verdict.refused
 
 
 PORTION = 5000
@@ -123,7 +125,12 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
     found = [read.found(place) for place in places]
     stored = [index for index, each in enumerate(found) if each is not None and each.stored]
     verdicts = judge.judge([(nodes[index], store, read.record(places[index])) for index in stored])
-    for index, verdict in zip(stored, verdicts, strict=True):
+    for index, judged_alone in zip(stored, verdicts, strict=True):
+        wrong = holdings.refusal(nodes[index], read.record(places[index]))
+        if isinstance(wrong, PayloadCorrupted):
+            found[index] = cast("Found", found[index])._replace(stored=False, why=str(wrong))
+            continue
+        verdict = judged_alone if wrong is None else judged_alone._replace(untrusted=wrong)
         if verdict is not FRESH:
             found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
     absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
@@ -133,8 +140,8 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
 
 def _judged(found: Found, node: Any, verdict: Verdict) -> Found:
     why = found.why
-    if verdict.foreign:
-        why = f"foreign: {holdings.foreign(node, verdict)}"
+    if verdict.refused:
+        why = f"{'untrusted' if verdict.untrusted else 'foreign'}: {holdings.refused(node, verdict)}"
     elif verdict.causes:
         why = f"stored, stale: {verdict.describe()}"
     elif verdict.unknown:
@@ -294,7 +301,12 @@ class _Lookup:
                 stored.append((each, record))
         verdicts = self._judge.judge([(each.node, store, record) for each, record in stored])
         for (each, record), verdict in zip(stored, verdicts, strict=True):
-            self.known[each.id] = Seen(_status(verdict), record.size, None, verdict)
+            refusal = holdings.refusal(each.node, record)
+            if isinstance(refusal, PayloadCorrupted):
+                self.known[each.id] = Seen(Status.CORRUPT)
+                continue
+            told = verdict if refusal is None else verdict._replace(untrusted=refusal)
+            self.known[each.id] = Seen(_status(told), record.size, None, told)
         places = [each.id[1] for each in absent]
         failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}
         claimed = claims.claimed_among(store, [place.path for place in places]) if absent else set[str]()

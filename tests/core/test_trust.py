@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from persistable import Persistable, Record, run, step
+from persistable import Persistable, Record, Status, accept_code, plan, run, step
 from persistable.errors import MalformedFile, PayloadCorrupted, PayloadUntrusted
 from persistable.fileio import (
     BundleFileIO,
@@ -273,3 +273,53 @@ def test_no_safe_format_unpickles(tmp_path: Path) -> None:
             with pytest.raises(MalformedFile):
                 io.loads(data)
     assert json.loads(json.dumps(CsvFileIO().spec())) and NumpyFileIO().spec()["io"] in SAFE
+
+
+@step(io=TextFileIO())
+def worded(n: int) -> str:
+    return "text"
+
+
+@step(io=JsonFileIO())
+def shouted(text: str) -> str:
+    return text.upper()
+
+
+@pytest.mark.parametrize(("spec", "data"), PLANTED[:2] + PLANTED[3:5], ids=lambda value: str(value)[:70] if isinstance(value, dict) else "")
+@pytest.mark.parametrize("url", ["data", "sqlite:///s.db"])
+def test_everything_says_of_it_what_a_load_does(spec: Any, data: bytes, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = worded.step(1)
+    plant(asked, url, spec, data)
+    there = asked.bind(url)
+    with pytest.raises(PayloadUntrusted) as raised:
+        _ = there.payload
+    said = str(raised.value)
+    assert there.status is Status.FOREIGN
+    assert said in there.explain()
+    assert "refuse" in there.explain()
+    family = worded.over(n=[1, 2])
+    below = shouted.step(asked)
+    run(worded.step(2), store=url)
+    for target in (asked, below, family):
+        assert said in str(plan(target, store=url))
+        for executor in ("inline", "threads"):
+            result = run(target, store=url, executor=executor, errors="return")
+            assert type(result.failures[0].error) is PayloadUntrusted
+            assert result.failures[0].node.key == asked.key
+    assert dict(family.bind(url).status()) == {Status.FOREIGN: 1, Status.DONE: 1}
+    assert [node.bind(url).status for node in family.nodes] == [Status.FOREIGN, Status.DONE]
+    assert accept_code(family, reason="it is mine", store=url) == 0
+    assert there.generate().status is Status.DONE
+    assert run(family, store=url)[asked].payload == "text"
+
+
+def test_a_format_that_means_nothing_is_corrupt_everywhere(tmp_path: Path) -> None:
+    asked = worded.step(1)
+    plant(asked, tmp_path, {"io": 1}, b"text")
+    family = worded.over(n=[1]).bind(tmp_path)
+    assert asked.bind(tmp_path).status is Status.CORRUPT
+    assert dict(family.status()) == {Status.CORRUPT: 1}
+    assert "means nothing" in str(plan(asked, store=tmp_path))
+    assert run(family, store=tmp_path)[asked].payload == "text"
+    assert asked.bind(tmp_path).status is Status.DONE

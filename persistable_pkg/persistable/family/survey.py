@@ -15,8 +15,7 @@ from persistable.core import Persistable
 from persistable.errors import PayloadError, PayloadNotFound
 from persistable.fetched import fetched
 from persistable.payload import SMALL
-from persistable.presence import heads, made_by, present
-from persistable.record import encoded
+from persistable.presence import format_of, heads, made_by, present
 from persistable.staleness import Judge
 from persistable.status import Seen, Status, seen_of
 
@@ -48,10 +47,10 @@ def counts(family: Family[Any]) -> Counter[Status]:
         return Counter(found.status for _, _, found in survey(family))
     found: Counter[Status] = Counter()
     store = lots.store if lots.store is not None else lots.model.store
-    own = made_by_all(lots, store)
+    own, format_ = made_by_all(lots, store), format_of(lots.model)
     for numbers in lots:
         bases = lots.bases(numbers)
-        there = present(store, bases)
+        there = present(store, bases, format_)
         if own and len(there) == len(bases) and set(there.values()) == {own}:
             found[Status.DONE] += len(bases)
             continue
@@ -264,7 +263,7 @@ class Quick:
     def __init__(self, lots: Lots) -> None:
         self._lots = lots
         self._io = lots.model._format()
-        self._spec = encoded(self._io.spec())
+        self._spec = format_of(lots.model)
         self._store: Any = lots.store if lots.store is not None else lots.model.store
         self._made_by = made_by_all(lots, self._store)
 
@@ -280,7 +279,7 @@ class Quick:
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
         """By number, those that are there and made by the code as it is now; None for each, since no payload is read."""
         bases = self._lots.bases(numbers)
-        there = present(self._store, bases) if self._made_by is not None else {}
+        there = present(self._store, bases, self._spec) if self._made_by is not None else {}
         return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
 
     def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
