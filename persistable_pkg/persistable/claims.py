@@ -22,6 +22,8 @@ from types import FrameType
 from typing import Any, cast
 from zlib import crc32
 
+from blake3 import blake3
+
 from persistable.errors import ClaimLost
 from persistable.key import Key
 from persistable.stores.base import Bytes, Store, stat_many
@@ -487,6 +489,25 @@ def token() -> str:
 def _identity() -> dict[str, Any]:
     _owner()
     return _me
+
+
+def process_name() -> str:
+    """Host, number and start of this process, as part of a file's name."""
+    me = _identity()
+    return f"{_short(me['host'])}-{me['pid']}-{me['start'] or 0}"
+
+
+def is_dead_name(name: str) -> bool:
+    """Tell whether the process of that `process_name` is known to be gone; False of what is no such name."""
+    host, _, rest = name.partition("-")
+    pid, _, start = rest.partition("-")
+    if host != _short(_identity()["host"]) or not (pid.isdecimal() and start.isdecimal()):
+        return False
+    return not _lives({"pid": int(pid), "start": None if start == "0" else start})
+
+
+def _short(host: str) -> str:
+    return blake3(host.encode()).hexdigest(length=8)
 
 
 def _owner() -> bytes:

@@ -46,7 +46,7 @@ from persistable.holdings import (
     say_stale,
 )
 from persistable.key import Key, Place, Placed
-from persistable.leftovers import clear, replaced, sweep
+from persistable.leftovers import clear, may_have_left, replaced, sweep
 from persistable.originals import Original, private, refuse_iterator
 from persistable.record import (
     FAILED_SUFFIX,
@@ -629,7 +629,11 @@ def _perform(
         if claim is None:
             with turn(store, node.key, alone=False):
                 return _attempt(generation, untracked, failure, writable, old)
-        return _attempt(generation, untracked, failure, writable, old)
+        result = _attempt(generation, untracked, failure, writable, old)
+        if failure is not None and may_have_left(failure):
+            with suppress(StoreError):
+                sweep(store, node.place)
+        return result
     finally:
         taken_over(node, generation.author)
 

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import suppress
+from typing import Any
 
 from persistable import checkpoints, circles, claims, collected, commits, unsealed
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.holdings import DAMAGED, files_of, peek
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
-from persistable.stores.base import Store
+from persistable.stores.base import HIDDEN, Store
+
+HANDED = f"{HIDDEN}/handed"
+"""Where large payloads that are not persisted lie on their way from one worker to others."""
+
+_SETTLED = 3600.0
+"""Seconds after which no request that was sent is still on its way."""
+
+
+def new_shelf() -> str:
+    """What the names of everything begin with that one run hands over through a store; they tell whose run it is."""
+    return f"{HANDED}/{claims.process_name()}.{os.urandom(4).hex()}"
+
+
+def clear_shelves(store: Store, own: str = "") -> None:
+    """Remove from a store what runs of killed processes were handing over, and what is on the shelf `own`."""
+    with suppress(StoreError):
+        for path in list(store.list(HANDED)):
+            if (own and path.startswith(f"{own}.")) or claims.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):
+                store.delete(path)
+
+
+def clear_sources(store: Any) -> None:
+    """Remove the small files that killed processes kept to make claims of, where a store has such."""
+    clear = getattr(store, "clear_sources", None)
+    if clear is not None:
+        clear(claims.is_dead)
 
 
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
@@ -33,6 +62,11 @@ def clear(store: Store, place: Place, failure: Failure | None, old: Record | str
             for path in files_of(store, place, old):
                 if path not in kept:
                     store.delete(path)
+
+
+def may_have_left(failure: Failure) -> bool:
+    """Tell whether an attempt that failed so may have left files in doubt, and any request of its has long been obeyed or lost."""
+    return failure.error.startswith("persistable.errors.Store") and time.time() - failure.started > _SETTLED + failure.seconds
 
 
 def tidy(store: Store, place: Place) -> None:
@@ -61,10 +95,9 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     clear_temporary = getattr(store, "clear_temporary", None)
     if clear_temporary is not None:
         clear_temporary(place.path)
-    clear_sources = getattr(store, "clear_sources", None)
-    if clear_sources is not None:
-        clear_sources(claims.is_dead)
+    clear_sources(store)
     if scratch:
+        clear_shelves(store)
         import shutil
 
         with suppress(StoreError):

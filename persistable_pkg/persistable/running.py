@@ -40,7 +40,7 @@ from persistable.staleness import Judge
 from persistable.status import Found
 from persistable.stores.base import enclosing_store
 from persistable.stores.reach import in_memory, is_shared
-from persistable.worker import HANDED, Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
+from persistable.worker import Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -166,7 +166,8 @@ class _Loop:
         self._users: dict[Unit, int] = {}
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
-        self._shelf = f"{HANDED}/{generation.new_token()}"
+        self._shelf = leftovers.new_shelf()
+        self._hands_over = False
         self._shelf_store = base
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
@@ -329,6 +330,10 @@ class _Loop:
                 self._result.hold(unit.node, unit.store, Original(taken(self._shelf_store, handed), unit.node.key))
             if isinstance(handed, str):
                 self._shelf_store.delete(handed)
+        if self._hands_over:  # a worker that was killed may have left something too
+            leftovers.clear_shelves(self._shelf_store, self._shelf)
+        if decided.needed:
+            leftovers.clear_sources(self._base)
         if events.listened() and not self.quiet:
             events.emit(self._result.finished())
 
@@ -498,7 +503,8 @@ class _Loop:
                 given[source.node.key] = self._handed[source]
         path = None
         if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
-            path = f"{self._shelf}/{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
+            self._hands_over = True
+            path = f"{self._shelf}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
         unit.node._check_params()  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(

@@ -30,9 +30,6 @@ from persistable.resources import Retry
 from persistable.secret import clean, redact
 from persistable.steps import Step, by_value, importable
 
-HANDED = ".persistable/handed"
-"""Where payloads that are not persisted are handed from process to process while a run lasts."""
-
 
 class Job(NamedTuple):
     """What another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.

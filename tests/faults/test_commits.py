@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -17,12 +18,12 @@ from typing import Any
 import pytest
 
 from faults.faulty import FAULTS, FaultyLocal, FaultySQLite, Remote, failing
-from persistable import Persistable, claims
+from persistable import Persistable, claims, commits, leftovers
 from persistable.checkpoints import own_folder
 from persistable.errors import LineageCycle, PayloadNotFound, StoreError
 from persistable.fileio import BundleFileIO, JsonFileIO
 from persistable.key import Placed
-from persistable.stores import LayeredStore
+from persistable.stores import LayeredStore, open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 made = {"value": 0}
@@ -240,7 +241,7 @@ def test_a_claim_whose_call_is_over_is_given_up_while_its_process_lives_on(tmp_p
 
 PAUSED = """
 import os, sys, time
-from persistable import Persistable, claims
+from persistable import Persistable, claims, commits, leftovers
 from persistable.fileio import BundleFileIO, JsonFileIO
 from persistable.key import Placed
 claims.TTL = 1.5
@@ -385,7 +386,7 @@ def test_two_processes_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path
 def test_what_a_killed_generation_left_goes_with_the_next_commit_of_its_key(tmp_path: Path) -> None:
     code = """
 import os, sys
-from persistable import Persistable, claims
+from persistable import Persistable, claims, commits, leftovers
 class Left(Persistable[object, None]):
     def _generate_payload(self, **_):
         (self.scratch / "x").write_text("x")
@@ -401,3 +402,69 @@ Left(sys.argv[1]).generate()
         subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path), *arguments], timeout=60)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(left) == 2, left  # record and payload
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_an_attempt_left_in_doubt_goes_with_the_first_commit_long_after_it(tmp_path: Path) -> None:
+    left = 0
+    for at in range(100):
+        store = Remote(tmp_path / str(at))
+        with failing("refused", at) as failed, suppress(StoreError):
+            Plain(store).generate()
+        if not failed.hit:
+            break
+        failure = Path(store.root) / f"{Plain(store).key.path}.failed.json"
+        if not failure.exists() or not list(Path(store.root).rglob("*.pickle")):
+            continue
+        left += 1
+        facts = json.loads(failure.read_bytes())
+        failure.write_text(json.dumps({**facts, "started": facts["started"] - 5000}))
+        commits.doubtful.clear()  # as another process
+        Plain(store).generate()
+        assert len([path for path in Path(store.root).rglob("*") if path.is_file() and ".create" not in path.name]) == 2
+    assert left
+
+
+HANDS_OVER = """
+import os, sys
+from persistable import run, step
+from persistable.stores import open_store
+@step(persist=False)
+def large():
+    return bytes(100_000)
+@step(persist=False)
+def next_one(data, driver):
+    if driver:
+        os.kill(driver, 9)
+        os.kill(os.getpid(), 9)
+    return data
+@step
+def size(data):
+    return len(data)
+store = open_store(sys.argv[1])
+if len(sys.argv) > 2:
+    for name in "ab":  # what they have in common is kept in a file of its own
+        from persistable import claims
+        claims.acquire(store, name, lambda: False).release()
+driver = os.getpid() if len(sys.argv) > 2 else 0
+run(size.step(next_one.step(large.step(), driver)), executor="processes", max_workers=2, store=store)
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite", "layers"])
+def test_what_a_killed_run_was_handing_over_goes_with_a_later_run(tmp_path: Path, kind: str) -> None:
+    data = tmp_path / "data"
+    layers = f"layered://?layer=file://{tmp_path}/fast&layer=file://{data}"
+    url = {"folder": str(data), "sqlite": f"sqlite:///{tmp_path}/data.db", "layers": layers}[kind]
+    script = [sys.executable, "-W", "ignore", "-c", HANDS_OVER, url]
+    alive = leftovers.new_shelf()
+    with open_store(url) as store:
+        store.put(f"{alive}.x", b"of a run that goes on")
+        assert subprocess.run([*script, "die"], timeout=60).returncode == -9
+        assert len(list(store.list(".persistable/handed"))) == 2
+        if kind != "sqlite":
+            assert list(data.rglob(".create*"))
+        assert subprocess.run(script, timeout=60).returncode == 0
+        assert list(store.list(".persistable/handed")) == [f"{alive}.x"]
+    left = {path for path in tmp_path.rglob("*") if path.is_file() and "size" not in path.parts} - set(tmp_path.glob("data.db*"))
+    assert left == ({data / f"{alive}.x"} if kind != "sqlite" else set())

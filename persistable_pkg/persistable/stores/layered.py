@@ -18,11 +18,11 @@ A reader of any one layer, through here or on its own, never finds a record with
 A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
 change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `changing`.
 
-Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they exist in the
-home only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide what its payload
-is, so at that moment a cached record that is not the home's is dropped, with a warning. The same happens when the payload of a cached
-record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving what it
-has, which is whole; `LayeredStore.differences` finds such.
+Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they
+exist in the home only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide what
+its payload is, so at that moment a cached record that is not the home's is dropped, with a warning. The same happens when the payload of a
+cached record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving
+what it has, which is whole; `LayeredStore.differences` finds such.
 
 What no layer has is absent only if the home could be asked; if not, another layer stands in for it (see `home`), or its error is raised.
 Any other layer that fails is reported once, by a LayerSkippedWarning, and passed over, for a while without being asked again.
@@ -591,6 +591,13 @@ class LayeredStore(BaseStore):
         clear = getattr(self._writable(path), "clear_temporary", None)
         if clear is not None:
             clear(path)
+
+    def clear_sources(self, left: Callable[[bytes], bool]) -> None:
+        """Remove, from all layers that may be written, small files that killed processes kept to make others of."""
+        for layer in self.layers:
+            clear = None if layer.readonly else getattr(layer.store, "clear_sources", None)
+            if clear is not None:
+                clear(left)
 
     def _writable(self, path: str) -> Store:
         check_path(path)
