@@ -6,7 +6,8 @@ import errno
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from persistable import allocate, append, step
 from persistable.errors import StoreFull
-from persistable.fileio import NumpyFileIO, PickleFileIO
+from persistable.fileio import ArrowFileIO, BundleFileIO, FileIO, NumpyFileIO, PickleFileIO, SafetensorsFileIO
 from persistable.stores import LayeredStore, LocalStore, ObjectStore, SQLiteStore, Store
 
 
@@ -116,31 +117,95 @@ def test_quotas_of_file_systems(number: int) -> None:
             call()
 
 
-@pytest.mark.parametrize("io", [NumpyFileIO(), PickleFileIO()])
-def test_where_descriptors_run_short_payloads_are_read(tmp_path: Path, io: Any) -> None:
+@contextmanager
+def few_descriptors() -> Iterator[int]:
+    """How many payloads to hold so that there are more than descriptors."""
     import resource
 
-    size = 200_000
-    one = step(io=io)(_numbers).step(size).bind(LocalStore(tmp_path))
-    one.generate()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(128, 2 * used), before[1]))
+    allowed = max(128, 2 * len(os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, before[1]))
     try:
-        held = []
-        for _ in range(max(128, 2 * used) + 100):
-            one.reset_payload()
-            held.append(one.payload)
-            one.load(verify=False)
-        assert all(int(each[-1]) == size - 1 for each in held)
-        held[-1][0] = 7
-        assert held[0][0] == 0
-        saved = tmp_path / f"x{io.suffix}"
-        io.save(held[0], saved)
-        assert int(io.load(saved)[-1]) == size - 1
+        yield allowed + 100
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+SIZE = 200_000
+
+
 def _numbers(n: int) -> NDArray[np.int64]:
     return np.arange(n)
+
+
+def _allocated(n: int) -> NDArray[np.int64]:
+    array: NDArray[np.int64] = allocate((n,), "i8")
+    array[:] = np.arange(n)
+    return array
+
+
+def _appended(n: int) -> Any:
+    for start in range(0, n, n // 4):
+        append(np.arange(start, start + n // 4))
+
+
+def _table(n: int) -> Any:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    return pa.table({"x": np.arange(n)})
+
+
+def _frame(n: int) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"x": np.arange(n), "y": np.arange(n)})
+
+
+def _tensors(n: int) -> dict[str, NDArray[np.int64]]:
+    return {"x": np.arange(n)}
+
+
+KINDS: dict[str, tuple[Any, FileIO[Any], Callable[[Any], Any]]] = {
+    "npy": (_numbers, NumpyFileIO(), lambda array: array[-1]),
+    "pickle": (_numbers, PickleFileIO(), lambda array: array[-1]),
+    "pickled frame": (_frame, PickleFileIO(), lambda frame: frame["x"].iloc[-1]),
+    "allocated npy": (_allocated, NumpyFileIO(), lambda array: array[-1]),
+    "allocated pickle": (_allocated, PickleFileIO(), lambda array: array[-1]),
+    "appended": (_appended, NumpyFileIO(), lambda array: array[-1]),
+    "arrow table": (_table, ArrowFileIO(), lambda table: table["x"][-1].as_py()),
+    "arrow frame": (_frame, ArrowFileIO(), lambda frame: frame["x"].iloc[-1]),
+    "safetensors": (_tensors, SafetensorsFileIO(), lambda tensors: tensors["x"][-1]),
+    "parts": (lambda n: {"a": _numbers(n)}, BundleFileIO({"a": NumpyFileIO()}), lambda parts: parts["a"][-1]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_descriptors_run_short_payloads_are_read(tmp_path: Path, kind: str) -> None:
+    make, io, last = KINDS[kind]
+    one = step(io=io, name="one")(make).step(SIZE).bind(LocalStore(tmp_path))
+    one.generate()
+    with few_descriptors() as many:
+        held = []
+        for number in range(many):
+            one.reset_payload()
+            held.append(one.payload)
+            one.load(verify=False)
+            if number % 40 == 0:  # also where it is made
+                held.append(one.generate().payload)
+        assert {int(last(each)) for each in held} == {SIZE - 1}
+        if isinstance(held[0], np.ndarray):
+            held[-1][0] = 7
+            assert held[0][0] == 0
+        saved = tmp_path / f"x{io.suffix}"
+        io.save(held[0], saved)
+        assert int(last(io.load(saved))) == SIZE - 1
+
+
+@pytest.mark.parametrize("io", [NumpyFileIO(), PickleFileIO()])
+def test_where_descriptors_run_short_more_is_generated(tmp_path: Path, io: FileIO[Any]) -> None:
+    store = LocalStore(tmp_path)
+    node = step(io=io, name="node")(_allocated).step(SIZE).bind(store)
+    with few_descriptors() as many:
+        held = [node.generate().payload for _ in range(many)]
+        held[0][0] = 7
+        assert {int(array[-1]) for array in held} == {SIZE - 1} and {int(array[0]) for array in held[1:]} == {0}
