@@ -196,6 +196,32 @@ def test_what_is_deleted_meanwhile_is_deleted_there_too(tmp_path: Path, switch: 
     assert list(team.list()) == []
 
 
+@pytest.mark.parametrize("slow", ["local", "sqlite"])
+def test_a_name_that_a_layer_cannot_hold_says_nothing_of_the_layer(tmp_path: Path, slow: str) -> None:
+    """Also where the home takes it: then the caches go without."""
+    home = LocalStore(tmp_path / "home") if slow == "local" else SQLiteStore(tmp_path / "home.db")
+    store = LayeredStore(tmp_path / "fast", home)
+    for path in ("/".join(["y" * 50] * 100), "x/" + "0" * 32 + "." + "1" * 8 + "/y" * 3000):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if slow == "local":
+                for act in (
+                    store.get,
+                    store.exists,
+                    store.delete,
+                    lambda path: store.put(path, b"1"),
+                    lambda path: store.create(path, b"1"),
+                ):
+                    with pytest.raises(StoreError, match="too long"):
+                        act(path)
+            else:
+                store.put(path, b"1")
+                assert store.get(path) == b"1" and store.exists(path) and home.exists(path)
+            store.put("a/b", b"2")
+        assert home.get("a/b") == b"2"
+        assert LocalStore(tmp_path / "fast").get("a/b") == b"2"
+
+
 def test_only_a_layer_that_lasts_stands_in(switch: Switch, team: Store) -> None:
     switch.cut()
     with pytest.raises(StoreError):

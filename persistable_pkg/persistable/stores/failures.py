@@ -54,6 +54,11 @@ def facts(error: BaseException) -> Facts:
     return Facts(status, code, frozenset(names))
 
 
+def is_of_name(error: BaseException) -> bool:
+    """Tell whether it is about the name that was given, which the store cannot hold, and not about the store."""
+    return any(getattr(found, "errno", None) == errno.ENAMETOOLONG for found in _chain(error)) or facts(error).code == "KeyTooLongError"
+
+
 def kind_of(error: BaseException) -> Kind:
     """Which of the few cases a caller can act on this is."""
     found = facts(error)

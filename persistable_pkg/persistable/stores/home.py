@@ -25,6 +25,7 @@ from weakref import ReferenceType, ref
 
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreFull, StoreReadOnly
 from persistable.stores.base import HIDDEN, Store, stat_many
+from persistable.stores.failures import is_of_name
 from persistable.stores.layer import Layer
 from persistable.stores.paths import RECORD, claimed, files_of, is_apart, token_of
 from persistable.stores.placing import PLACED, beside, copy, move
@@ -67,6 +68,8 @@ class Home:
         with self._lock:
             if index in self.down:
                 return True
+            if is_of_name(error):
+                return False
             if index != self.index or not any(not in_memory(self._layers[each].store) for each in self.caches):
                 return False
             self.down[index] = error

@@ -44,6 +44,7 @@ from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, ch
 from persistable.stores.changing import Changing
 from persistable.stores.copies import Copies, LayeredWrite, entered
 from persistable.stores.difference import Difference, compare, damaged_in
+from persistable.stores.failures import is_of_name
 from persistable.stores.home import Home
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
@@ -697,7 +698,7 @@ class LayeredStore(BaseStore):
         """A layer could not be read: the error, if that matters."""
         if index == self._home:
             return None if self._at.give_up(index, error) else error
-        if index in self._at.down:
+        if index in self._at.down or is_of_name(error):
             return None
         self._rest(index)
         self._skipped(index, error, "read")
@@ -706,7 +707,7 @@ class LayeredStore(BaseStore):
     def _skipped(self, index: int, error: OSError, what: str) -> None:
         if isinstance(error, StoreUnavailable) and index != self._home:
             self._rest(index)
-        if (index, what) in self._reported:
+        if (index, what) in self._reported or is_of_name(error):  # what a layer cannot hold it does not have
             return
         self._reported.add((index, what))
         warnings.warn(

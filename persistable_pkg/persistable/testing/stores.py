@@ -24,6 +24,7 @@ from persistable.errors import InvalidName
 from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
 from persistable.testing.paths import BAD_PATHS, GOOD_PATHS
 from persistable.testing.races import in_processes, started
+from persistable.testing.store_commits import CommitContract
 from persistable.testing.store_races import contend, replace_and_read, values, visit, write_and_wait
 
 _SLOW = settings(
@@ -37,7 +38,7 @@ _SLOW = settings(
 )
 
 
-class StoreContract:
+class StoreContract(CommitContract):
     """The tests. Class attributes say what a store is, so that the same tests measure each by what it promises."""
 
     shared_between_processes: ClassVar[bool] = True
