@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from harness import MORE, OURS, PEER, Goal, Job, Line
+from harness import LIMIT, MORE, OURS, PEER, Goal, Job, Line
 
 _SIZES: dict[str, Any] = {
     "unit": "us",
@@ -36,7 +36,15 @@ MISS = Line(
     goals=(Goal("<= 30 us", 30.0),),
     **_SIZES,
 )
-LINES = [HIT, MISS]
+READ = Line(
+    name="family-read",
+    title="payloads of 20,000 members, in a table and as one node's list input, per member",
+    loop="from the family to the table, or to the payload made of all and committed, divided by their number; all members are stored",
+    rounds=5,
+    goals=(Goal("<= 2 x payloads()", 2.0, "limit"),),
+    **{**_SIZES, "sizes": (2_000, 20_000), "sizes_quick": (2_000,)},
+)
+LINES = [HIT, MISS, READ]
 
 
 def _anew(job: Job, act: Callable[[str], object]) -> Any:
@@ -123,3 +131,35 @@ def ours_miss(job: Job) -> Any:
     from persistable import run
 
     return _anew(job, lambda folder: run(_family(folder, job.size)))
+
+
+@READ.add("persistable, payloads", "list(family.payloads()): each verified", LIMIT)
+def read_payloads(job: Job) -> Any:
+    from persistable import run
+
+    run(_family(job.folder, job.size))
+    return lambda: list(_family(job.folder, job.size).payloads()), lambda: None
+
+
+@READ.add("persistable, to_frame", "family.to_frame(payload=True)", OURS)
+def read_frame(job: Job) -> Any:
+    from persistable import run
+
+    run(_family(job.folder, job.size))
+    return lambda: _family(job.folder, job.size).to_frame(payload=True), lambda: None
+
+
+@READ.add("persistable, list input", "summed.step(family, n).generate(): a node that takes all payloads as a list; made outside", MORE)
+def read_list(job: Job) -> Any:
+    from lines.steps import summed
+    from persistable import run
+
+    run(_family(job.folder, job.size))
+    numbers = count()
+    nodes: list[Any] = []
+
+    def before() -> None:
+        family = _family(job.folder, job.size)
+        nodes[:] = [summed.step(family, next(numbers)).bind(family.nodes[0].store)]
+
+    return lambda: nodes[0].generate(), before

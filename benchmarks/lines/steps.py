@@ -95,3 +95,9 @@ def sleeping(n: int, seconds: float) -> int:
     """Work that leaves the processor to others."""
     time.sleep(seconds)
     return n
+
+
+@step
+def summed(xs: list[float], n: int) -> float:
+    """Made from very many."""
+    return sum(xs) + n

@@ -31,7 +31,7 @@ from persistable.errors import (
     StoreError,
     UpstreamFailed,
 )
-from persistable.fetched import fetched
+from persistable.fetched import Inputs
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.holdings import (
     DAMAGED,
@@ -105,7 +105,6 @@ def default_store(remembered: Store | None = None) -> Store:
 
 
 _MANY_INPUTS = 32
-_FETCHED_AT_ONCE = 500
 
 
 def new_token() -> str:
@@ -160,7 +159,7 @@ class Generation:
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
-        self._fetched: dict[Key, Any] = {}
+        self._many: Inputs | None = None
         self.hooks = events.own_hooks()
         """Who hears of it, also of what threads do that its author starts."""
         self._lock = threading.RLock()
@@ -211,9 +210,8 @@ class Generation:
                 if type(found) is Original:
                     found = self._inputs[node.key] = found.copy(taker=self.node.place)
                 elif found is UNREAD:
-                    twin = node._twin(self._store_of(node))
                     with nullcontext() if current.get() is not None else events.heard_by(self.hooks):
-                        found = self._inputs[node.key] = load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
+                        found = self._inputs[node.key] = self._load(node)
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
@@ -222,21 +220,19 @@ class Generation:
         """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
         return key in self._inputs
 
-    def _store_of(self, node: Any) -> Any:
-        """Where to read a node upstream; of many, some hundreds of records and small payloads are fetched at once."""
-        if len(self.upstream_keys) < _MANY_INPUTS or not node._persisted or node._external:
-            return node._store or self.store
-        with self._lock:
-            if node.key not in self._fetched:
-                all_of_them = list(self.author._upstream.values())
-                keys = [upstream.key for upstream in all_of_them]
-                first = keys.index(node.key) if node.key in keys else 0
-                next_ones = all_of_them[first : first + _FETCHED_AT_ONCE]
-                some = [each for each in next_ones if each._persisted and not each._external and each.key not in self._inputs]
-                stores = fetched(some)
-                self._fetched = {each.key: store for each, store in zip(some, stores, strict=True)}
-            found = self._fetched.get(node.key)
-        return found if found is not None else node._store or self.store
+    def _load(self, node: Any) -> Any:
+        if len(self.upstream_keys) >= _MANY_INPUTS:
+            with self._lock:
+                if self._many is None:
+                    some = [each for each in self.author._upstream.values() if each._persisted and not each._external]
+                    self._many = Inputs([(each, each._store or self.store) for each in some])
+                many = self._many
+            loaded = many.load(node)
+            if loaded is not None:
+                self.used[node.key] = loaded[1]
+                return loaded[0]
+        twin = node._twin(node._store or self.store)
+        return load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
 
     def rng(self) -> Any:
         """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
@@ -326,7 +322,7 @@ class Generation:
         """Remove what is not needed any more."""
         self.over = True
         self._inputs = {}
-        self._fetched = {}
+        self._many = None
         if self._author is not None:  # else payloads would live until the garbage collector comes
             self._author._generation = None
             for upstream in self._author._upstream.values():

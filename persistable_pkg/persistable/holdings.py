@@ -14,7 +14,7 @@ from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
-from persistable.staleness import Judge, Verdict, judged
+from persistable.staleness import FRESH, Judge, Verdict, judged
 from persistable.stores.base import Store
 
 DAMAGED = "damaged"
@@ -231,12 +231,11 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
 
 def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
     """Warn of those of these nodes, which are about to be used, that are stored and stale; raise PayloadForeign as `check_code` does."""
-    records = origin.records_of(nodes)
-    stored = [(node, store, records[node.key]) for node, store in nodes if node.key in records]
-    for (node, _, _), verdict in zip(stored, Judge().judge(stored), strict=True):
-        refuse_foreign(node, verdict)
-        if verdict.causes:
-            warn_stale(node, verdict)
+    for (node, _), verdict in zip(nodes, Judge().stored(nodes), strict=True):
+        if verdict is not None and verdict is not FRESH:
+            refuse_foreign(node, verdict)
+            if verdict.causes:
+                warn_stale(node, verdict)
 
 
 def refuse_foreign(node: Any, verdict: Verdict) -> None:

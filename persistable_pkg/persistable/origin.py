@@ -65,6 +65,8 @@ class _Makers:
 
 
 _KEPT = "_makers"
+_NOBODY = _Makers({})
+"""Of all nodes with nothing upstream: one, so that what is known of it is found again."""
 
 
 def makers(node: Any) -> dict[Any, Any]:
@@ -77,6 +79,9 @@ def makers(node: Any) -> dict[Any, Any]:
         top = stack[-1]
         if _KEPT in top.__dict__:
             stack.pop()
+            continue
+        if not top._upstream:
+            top.__dict__[_KEPT] = _NOBODY
             continue
         waiting = [upstream for upstream in top._upstream.values() if _KEPT not in upstream.__dict__]
         if waiting:

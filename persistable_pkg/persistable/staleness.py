@@ -261,6 +261,12 @@ class Judge:
             for unit, (node, _, record) in zip(units, asked, strict=True)
         ]
 
+    def stored(self, nodes: Sequence[tuple[Any, Store]]) -> list[Verdict | None]:
+        """What is to be said of these nodes; None for one of which no sound record is stored. Their records are read here."""
+        units = [self._unit(node, store) for node, store in nodes]
+        self._verdicts(self._order(units))
+        return [unit.verdict for unit in units]
+
     def expected(self, node: Any, store: Store) -> tuple[str, list[Any] | None] | None:
         """What its record says of its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
         if not node._upstream:
