@@ -32,6 +32,10 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
             else:
                 raise roles.not_a_node(self.__class__, name, value)
             continue
+        node: Any = value
+        if declaration.admitted.get(name) is value.__class__ and not node._open:
+            self._upstream[name] = self.__dict__[name] = value
+            continue
         value = spread(value)  # noqa: PLW2901
         if _take_role(self, declaration, name, value, root):
             self.__dict__[name] = value
@@ -71,6 +75,8 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
     roles.check(kind, declaration, name, value)
     for place, node in found:
         self._upstream[name + place] = node
+    if isinstance(value, root) and roles.is_known_by_class(value):
+        declaration.admitted[name] = value.__class__
     return True
 
 

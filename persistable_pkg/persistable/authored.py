@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, KeysView
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from persistable.errors import NotGeneratable
 
@@ -54,7 +54,7 @@ class Authored(Generic[PayloadT]):
 
     def _validates(self) -> bool:
         """Tell whether there is anything to validate by."""
-        return type(self)._validate_payload is not cast("Any", Authored)._validate_payload
+        return type(self)._validate_payload is not Authored._validate_payload
 
     # inside _generate_payload
 

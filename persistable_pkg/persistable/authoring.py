@@ -3,71 +3,109 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import copyreg
+from collections.abc import Iterable, Mapping
 from functools import partial
+from operator import is_
 from typing import Any
 
 from persistable.beyond import asked_of, kept, root_of
 from persistable.lineage import swapped
-from persistable.originals import private
+from persistable.originals import ATOMS, private
 from persistable.params.watching import lasting
+from persistable.registry import ClassTable
 
 
 def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
-    """A twin of `node` for its own code to run on, and the facts about it where that code might change what they are read from."""
+    """A twin of `node` for its own code to run on, and the facts for its record where that code might change what they are read from.
+
+    One that is lent for just this runs itself, where nothing of it is changed for that.
+    """
+    arguments: dict[str, Any] | None = node.__dict__.get("_arguments")
+    private_already = arguments is not None and _is_private(arguments.values())
+    if private_already and node._lent:
+        return node, None
     author = node._twin(generation.store)
-    author._generation = generation
+    if private_already:
+        return author, None
     state: dict[str, Any] = author.__dict__
-    bound = _bound(node, generation)
-    if bound:
-        _bind_roles(state, node._upstream, bound, root_of(node))
+    bound = _bind_roles(state, node, generation) if node._upstream else {}
     if "_given_facts" in state:  # it came from another process, so nobody else has what is in it
         return author, None
-    arguments: dict[str, Any] | None = state.get("_arguments")
-    if arguments is not None:
-        if all(map(lasting, arguments.values())):
-            return author, None
-        facts: dict[str, Any] = node._facts()
-        state["_arguments"] = private(node._arguments, swapped=bound)
-        return author, facts
     if node.params is None:
         return author, None
-    if _is_flat(node.params) and not _has_inner_nodes(node):
+    if arguments is None and _is_flat(node.params) and not _has_inner_nodes(node):
         if not _is_frozen(type(node.params)):
-            author.params = copy.copy(node.params)
+            author.params = _duplicate(node.params)
         return author, None
-    facts = node._facts()
-    author.params = _copied(node.params, bound)
+    facts: dict[str, Any] | None = node._facts() if generation.claim is not None else None
+    if arguments is not None:
+        state["_arguments"] = private(arguments, swapped=bound)
+    else:
+        author.params = _copied(node.params, bound)
     return author, facts
 
 
-def taken_over(node: Any, author: Any) -> None:
-    """Let `node` have what its own code has kept on itself."""
-    state: dict[str, Any] = node.__dict__
-    if author is node:
-        return
-    for name, value in author.__dict__.items():
-        if name in _OWN or state.get(name, _MISSING) is value or any(role.partition(".")[0] == name for role in node._upstream):
+def _is_private(arguments: Iterable[Any]) -> bool:
+    """Tell whether nothing in the arguments of a step can change but lists and dicts, which each call of the function is given anew.
+
+    Nor does the function see nodes there: their payloads take their places.
+    """
+    for value in arguments:
+        kind: Any = value.__class__
+        if kind in ATOMS:
             continue
-        state[name] = value
+        if kind is dict or kind is list or kind is tuple:
+            if not _is_private(value.values() if kind is dict else value):
+                return False
+        elif not (getattr(kind, "_is_persistable_node", False) is True or lasting(value)):
+            return False
+    return True
+
+
+def taken_over(node: Any, author: Any, before: dict[str, Any]) -> None:
+    """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
+    state: dict[str, Any] = author.__dict__
+    if len(state) == len(before) and all(map(is_, state.values(), before.values())):
+        return
+    for name, value in state.items():
+        if name in _OWN or before.get(name, _MISSING) is value or any(role.partition(".")[0] == name for role in node._upstream):
+            continue
+        node.__dict__[name] = value
 
 
 _OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments", "params"})
 _MISSING = object()
 
 
-def _bound(node: Any, generation: Any) -> dict[int, Any]:
-    """By identity, a twin of each upstream that asks `generation` for its payload, whatever thread it is asked in."""
+def _bind_roles(state: dict[str, Any], node: Any, generation: Any) -> dict[int, Any]:
+    """Let what a node holds ask `generation` for payloads, in whatever thread; the value is these twins by identity."""
     bound: dict[int, Any] = {}
     for upstream in node._upstream.values():
         if id(upstream) not in bound:
             bound[id(upstream)] = twin = upstream._twin(upstream._store or generation.store)
             twin._reader = generation
+    state["_upstream"] = {role: bound[id(upstream)] for role, upstream in node._upstream.items()}
+    for name in {"_arguments", *(role.partition(".")[0] for role in node._upstream)} & state.keys():
+        state[name] = _rebound(state[name], bound)
     asked = asked_of(node)
     if asked:
         for twin in bound.values():
             _bind_beyond(twin, asked, root_of(node))
     return bound
+
+
+def _rebound(value: Any, bound: Mapping[int, Any]) -> Any:
+    """`value` with the twins of nodes in it, in lists, tuples and dicts too."""
+    twin = bound.get(id(value))
+    if twin is not None:
+        return twin
+    kind: Any = value.__class__
+    if kind is dict:
+        return {name: _rebound(item, bound) for name, item in value.items()}
+    if kind is list or kind is tuple:
+        return kind([_rebound(item, bound) for item in value])
+    return value
 
 
 def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
@@ -83,22 +121,9 @@ def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
         node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest), root)
 
 
-def _bind_roles(state: dict[str, Any], upstream: Mapping[str, Any], bound: Mapping[int, Any], root: type) -> None:
-
-    def twin_of(node: Any) -> Any:
-        return bound.get(id(node), node)
-
-    state["_upstream"] = {role: bound[id(node)] for role, node in upstream.items()}
-    for name in {role.partition(".")[0] for role in upstream}:
-        if name in state:
-            state[name] = swapped(state[name], twin_of, root)
-    if "_arguments" in state:
-        state["_arguments"] = swapped(state["_arguments"], twin_of, root)
-
-
 def _has_inner_nodes(node: Any) -> bool:
     """Tell whether there are nodes among the params themselves."""
-    return any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
+    return bool(node._upstream) and any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
 
 
 def _is_flat(params: Any) -> bool:
@@ -109,7 +134,35 @@ def _is_flat(params: Any) -> bool:
         if fields is None:
             return False
         values = {name: getattr(params, name, None) for name in fields}
-    return all(map(lasting, values.values())) and not isinstance(params, dict | list | set)
+    for value in values.values():
+        if value.__class__ not in ATOMS and not lasting(value):
+            return False
+    return not isinstance(params, dict | list | set)
+
+
+_COPIED = ClassTable()
+
+
+def _duplicate(params: Any) -> Any:
+    """A shallow copy."""
+    kind: Any = params.__class__
+    plain = _COPIED.found.get(id(kind))
+    if plain is None:
+        plain = _is_plain(kind)
+        _COPIED.set(kind, plain)
+    if not plain:
+        return copy.copy(params)
+    made = object.__new__(kind)
+    made.__dict__.update(params.__dict__)
+    return made
+
+
+def _is_plain(kind: Any) -> bool:
+    """Tell whether `copy.copy` would do nothing with a dataclass but copy its attributes."""
+    hooks = ("__copy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+    own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in hooks)
+    slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
+    return "__dataclass_params__" in kind.__dict__ and not own and not slots and copyreg.dispatch_table.get(kind) is None
 
 
 def _is_frozen(kind: Any) -> bool:

@@ -66,9 +66,10 @@ class Waiting:
 
     def close(self) -> None:
         """Remove the notes."""
-        with suppress(StoreError):
-            for base in self._held or ():
-                self._store.delete(base + SUFFIX)
+        if self._held:
+            with suppress(StoreError):
+                for base in self._held:
+                    self._store.delete(base + SUFFIX)
 
 
 def _name(base: str) -> str:

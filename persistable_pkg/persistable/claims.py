@@ -38,10 +38,25 @@ _GRACE = 1.0
 class Claim:
     """The right to generate one key. Held until `release`, or until nothing runs any more that could use it."""
 
-    __slots__ = ("_base", "_beat_at", "_beating", "_epoch", "_holder", "_over", "_since", "_store", "_tries", "beats", "held", "waited")
+    __slots__ = (
+        "_base",
+        "_beat_at",
+        "_beating",
+        "_epoch",
+        "_holder",
+        "_over",
+        "_since",
+        "_store",
+        "_tries",
+        "_ttl",
+        "beats",
+        "held",
+        "waited",
+    )
 
     def __init__(self, store: Store, base: str, holder: FrameType | None = None) -> None:
         self._store = store
+        self._ttl = ttl_of(store)
         self._base = base
         self._epoch = 1
         self._holder = holder
@@ -57,9 +72,9 @@ class Claim:
         _alive(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
 
     @property
-    def store(self) -> Store:
-        """Where it is."""
-        return self._store
+    def ttl(self) -> float:
+        """Seconds its heartbeat may stand still."""
+        return self._ttl
 
     @property
     def taken_over(self) -> bool:
@@ -76,7 +91,7 @@ class Claim:
 
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
-        if self.age() > ttl_of(self._store) / 4 and not self._mine():
+        if self.age() > self._ttl / 4 and not self._mine():
             raise lost_to_others(key)
 
     def _mine(self) -> bool:
@@ -94,7 +109,7 @@ class Claim:
 
     def is_due(self) -> bool:
         """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > ttl_of(self._store) / 6
+        return self.held and _now() - self._beat_at > self._ttl / 6
 
     def age(self) -> float:
         """Seconds held, by this process's clock."""
@@ -116,9 +131,9 @@ class Claim:
     def release(self) -> None:
         """Let go. Never raises an error: a claim left behind is given up later, or taken over."""
         self._over = True  # should an interrupt come: the heart finishes
-        beating_is_over = self._beating.acquire(timeout=ttl_of(self._store) / 4)  # or a beat under way would come after, and stay
+        beating_is_over = self._beating.acquire(timeout=self._ttl / 4)  # or a beat under way would come after, and stay
         try:
-            if self.held and (self.age() <= ttl_of(self._store) / 4 or self._mine()):
+            if self.held and (self.age() <= self._ttl / 4 or self._mine()):
                 self._clear()
         except OSError:
             return
@@ -159,6 +174,7 @@ class Claims:
     def __init__(self, store: Any, bases: Iterable[str], holder: FrameType | None = None) -> None:
         """Claim what nobody has claimed of `bases`."""
         self._store = store
+        self._ttl = ttl_of(store)
         self._beats: dict[str, int] = {}
         self._beating = threading.Lock()
         self._holder = holder
@@ -178,9 +194,9 @@ class Claims:
         self.held = True
 
     @property
-    def store(self) -> Any:
-        """Where they are."""
-        return self._store
+    def ttl(self) -> float:
+        """Seconds their heartbeat may stand still."""
+        return self._ttl
 
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over."""
@@ -189,7 +205,7 @@ class Claims:
 
     def lost(self, bases: set[str]) -> set[str]:
         """Those of `bases` that others have taken over. Cheap while claims are young: nobody may take over before the TTL."""
-        return set() if self.age() <= ttl_of(self._store) / 4 else self._not_mine(bases)
+        return set() if self.age() <= self._ttl / 4 else self._not_mine(bases)
 
     def _not_mine(self, bases: set[str]) -> set[str]:
         found = self._store.get_many([_path(base, epoch) for base in bases for epoch in (1, 2)])
@@ -208,7 +224,7 @@ class Claims:
 
     def is_due(self) -> bool:
         """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > ttl_of(self._store) / 6
+        return self.held and _now() - self._beat_at > self._ttl / 6
 
     def age(self) -> float:
         """Seconds held, by this process's clock."""
@@ -643,7 +659,7 @@ def _beat_on() -> None:
     global _heart
     idle = 0.0
     while True:
-        pause = min([_LOOK, TTL / 6, *[ttl_of(claim.store) / 6 for claim in list(_active)]])
+        pause = min([_LOOK, TTL / 6, *[claim.ttl / 6 for claim in list(_active)]])
         time.sleep(pause)
         idle = 0.0 if _active else idle + pause
         for claim in list(_active):

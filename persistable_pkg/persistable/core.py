@@ -94,6 +94,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _by_payload: ClassVar[bool] = False
     """Whether its class says nothing of what it is, but the type of its payload does, as with a step."""
     _is_persistable_node: ClassVar[bool] = True
+    _is_family: ClassVar[bool] = False
     __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
@@ -105,9 +106,12 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     params: ParamsT
     key: Key
     payload_name: str
-    _logger: Any
+    _logger: Any = None
     """What was given as `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
-    _payload: Any
+    _payload: Any = ABSENT
+    _generation: generation.Generation | None = None
+    _lent = False
+    """True for a twin that is there for one generation only."""
     _upstream: dict[str, Persistable[Any, Any]]
     _snapshot: Snapshot
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
@@ -147,9 +151,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         **declared: Any,
     ) -> None:
         declaration = declaration_of(type(self))
-        self._payload = ABSENT
-        self._generation = None
-        self._logger = logger if logger is not None or not verbose else True
+        if logger is not None or verbose:
+            self._logger = logger if logger is not None else True
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
         where = persist_data_dir if persist_data_dir is not None else data_dir
         if type(where) is declaration.params_type and where is not None:
@@ -604,13 +607,18 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def _hold(self, payload: Any) -> None:
         self._payload = payload
 
-    def _twin(self, store: Store | None) -> Self:
-        """The same node without a payload, bound to `store`."""
+    def _twin(self, store: Store | None, lent: bool = False) -> Self:
+        """The same node without a payload, bound to `store`. lent: for one generation, and seen by nobody afterwards."""
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._payload = ABSENT
-        twin._generation = None
-        twin._store = store
+        state = twin.__dict__
+        state.update(self.__dict__)
+        if "_payload" in state:
+            del state["_payload"]
+        if "_generation" in state:
+            del state["_generation"]
+        state["_store"] = store
+        if lent:
+            state["_lent"] = True
         return twin
 
     def _facts(self) -> dict[str, Any]:
@@ -663,13 +671,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         self._logger = logger
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_payload": ABSENT, "_generation": None}
-        if state["_logger"] is not None:
-            state["_logger"] = events.carried(state["_logger"])
-        state.pop("_makers", None)  # found again where it is needed
-        state.pop("_things", None)
-        state.pop("_reader", None)
-        state.pop("_remembered", None)
+        state = {name: value for name, value in self.__dict__.items() if name not in _HERE}
+        if "_logger" in state:
+            state["_logger"] = events.carried(self._logger)
         return state
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -688,6 +692,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         from persistable.display import node_html
 
         return node_html(self, self._use())
+
+
+_HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_reader", "_remembered"})
+"""Attributes that stay in this process."""
 
 
 def declaration_of(cls: type[Any]) -> Declaration:

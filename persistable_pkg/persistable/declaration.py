@@ -28,7 +28,8 @@ class Declaration:
     """
 
     __slots__ = (
-        "_accepts", "_checks", "_cls", "annotated", "many", "name", "params_arguments", "params_type", "payload_type", "required", "roles",
+        "_accepts", "_checks", "_cls", "admitted", "annotated", "many", "name", "params_arguments", "params_type", "payload_type",
+        "required", "roles",
     )  # fmt: skip
 
     def __init__(self, cls: type, root: type) -> None:
@@ -43,6 +44,8 @@ class Declaration:
         self.name = check_payload_name(named if isinstance(named, str) else snake_case(name_in_identity(cls)))
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
+        self.admitted: dict[str, type] = {}
+        """By role, the class of the last node that was found to be right there, where any other of that class is as well."""
 
     def check_of(self, role: str) -> Check:
         """What tells whether a node, or a collection of some, is fit for `role`."""
@@ -55,7 +58,7 @@ class Declaration:
         return found
 
     def __getstate__(self) -> Any:
-        return None, {name: {} if name in ("_accepts", "_checks") else getattr(self, name) for name in self.__slots__}
+        return None, {name: {} if name in ("_accepts", "_checks", "admitted") else getattr(self, name) for name in self.__slots__}
 
     def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
         """Those of the keyword arguments `given` that the signature of `hook` takes."""

@@ -198,9 +198,8 @@ def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
         _retold.reset(outer)
 
 
-def own_hooks() -> tuple[Hook, ...]:
-    """The hooks that hear what happens in this context, and nothing else."""
-    return _own.get()
+own_hooks = _own.get
+"""Gives the hooks that hear what happens in this context, and nothing else."""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,7 @@ from persistable import checkpoints, circles, claims, collected, commits, unseal
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.holdings import DAMAGED, files_of, peek
 from persistable.key import Key, Place, Placed
-from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
 from persistable.stores.base import HIDDEN, Store
 
 HANDED = f"{HIDDEN}/handed"
@@ -53,15 +54,16 @@ def replaced(store: Store, place: Place, found: Record | str | None) -> Record |
     return found
 
 
-def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, kept: set[str]) -> None:
+def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, kept: Iterable[FileFact]) -> None:
     """Remove what a new record, which names `kept`, makes void, as far as that can be done now: it is garbage that nobody reads."""
+    if failure is None and old is None:
+        return
     with suppress(StoreError):
         if failure is not None:
             store.delete(place.path + FAILED_SUFFIX)
         if old is not None:
-            for path in files_of(store, place, old):
-                if path not in kept:
-                    store.delete(path)
+            for path in set(files_of(store, place, old)).difference([file.path for file in kept]):
+                store.delete(path)
 
 
 def may_have_left(failure: Failure) -> bool:

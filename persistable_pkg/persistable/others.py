@@ -87,11 +87,11 @@ class Others:
     def ahead(self, unit: Unit) -> str:
         """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
 
-        Only asked where an answer costs less than an attempt, and where others were met already.
+        Only asked where an answer costs less than an attempt; nothing is to be expected before others were met.
         """
         store = unit.store
         self._idle = False
-        if not self.met or unit in self.abandoned or not unit.node._persisted:
+        if unit in self.abandoned or not unit.node._persisted:
             return ""
         if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):
             return ""

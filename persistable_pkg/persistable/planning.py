@@ -22,12 +22,14 @@ from persistable.stores.open import open_store
 class Unit:
     """One node in one store, as far as a run is concerned with it."""
 
-    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "waits")
+    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "there", "waits")
 
     def __init__(self, node: Any, store: Any) -> None:
         self.node = node
         self.store = store
         self.found: Found | None = None
+        self.there = False
+        """Whether it is stored, and stays as it is."""
         self.needed = False
         self.order = 0
         """Its place in an order that finishes one branch before it begins the next."""
@@ -40,10 +42,9 @@ class Unit:
         """Of what is stored, and not to be left as it is: that it is to be made again (`GENERATE`), or if what it is made from changes
         (`FOLLOW`), or that it is somebody else's (`REFUSE`)."""
 
-    @property
-    def there(self) -> bool:
-        """Tell whether it is stored, and stays as it is."""
-        return self.found is not None and self.found.stored and not self.again
+    def take(self, found: Found, again: str = "") -> None:
+        """Keep what is stored of it, and whether it is left as it is."""
+        self.found, self.again, self.there = found, again, found.stored and not again
 
     def __repr__(self) -> str:
         return f"<{self.node.key} {self.reason}>"
@@ -132,7 +133,7 @@ class _Graph:
         if found is None:
             found = known[1][node.place] = Unit(node, where)
             if node._external:
-                found.found = _GIVEN
+                found.take(_GIVEN)
         return found
 
     def upstream(self, unit: Unit) -> list[Unit]:
@@ -163,8 +164,7 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Gener
         if unknown:
             looked += len(unknown)
             for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
-                unit.found = found
-                unit.again = _again(found, stale)
+                unit.take(found, _again(found, stale))
         following: list[Unit] = []
         for unit in frontier:
             unit.reason = _reason(unit, failed)
@@ -227,6 +227,10 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
         if unit in entered or unit.there:
             continue
         entered.add(unit)
+        if not unit.sources:
+            unit.order = len(done)
+            done.append(unit)
+            continue
         stack.append((unit, True))
         for source in reversed(waited_for(unit)):
             unit.waits += 1
@@ -238,7 +242,7 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
 
 def waited_for(unit: Unit) -> list[Unit]:
     """What has to end before `unit` begins, or, where it follows others, before that can be decided."""
-    if unit.reason == _LEFT or unit.again == REFUSE:
+    if not unit.sources or unit.reason == _LEFT or unit.again == REFUSE:
         return []
     if unit.again != FOLLOW:
         return [source for source in unit.sources or () if not source.there]
@@ -279,16 +283,17 @@ class _Carrying:
             unit.waits = _CLOSED
         for unit in needed:
             if unit.waits == 0:
-                self._begin(unit)
+                unit.waits = _CLOSED
+                (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
         for unit in left:
             self._settle(unit, False)
-        kept, more = yield from self._decided()
+        kept, more = (yield from self._decided()) if self._undecided else ((), ())
         while self._remaining:
             start = Start(self._ready, self._skipped, kept, more)
             self._ready, self._skipped = [], []
             for unit, succeeded in (yield start):
                 self._settle(unit, succeeded)
-            kept, more = yield from self._decided()
+            kept, more = (yield from self._decided()) if self._undecided else ((), ())
         if self._skipped or kept:
             yield Start([], self._skipped, kept)
 
@@ -310,13 +315,14 @@ class _Carrying:
                 needs = "all" if fed.again == FOLLOW else fed.node._needs
                 begins, never = _verdict(needs, success, fed.waits == 0)
                 if begins:
-                    self._begin(fed)
+                    fed.waits = _CLOSED
+                    (self._undecided if fed.again == FOLLOW else self._ready).append(fed)
                 elif never:
                     fed.waits = _CLOSED
                     self._skipped.append((fed, unit))
                     stack.append((fed, False))
 
-    def _decided(self) -> Generator[Look, list[Found], tuple[list[Unit], list[Unit]]]:
+    def _decided(self) -> Generator[Look, list[Found], tuple[Sequence[Unit], Sequence[Unit]]]:
         """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
         kept: list[Unit] = []
         more: list[Unit] = []
@@ -324,7 +330,7 @@ class _Carrying:
             asked, self._undecided = self._undecided, []
             for unit, found in zip(asked, (yield Look(asked)), strict=True):
                 if found.stored and not found.verdict.causes:
-                    unit.found, unit.again = found, ""
+                    unit.take(found)
                     kept.append(unit)
                     self._settle(unit, True)
                 else:
@@ -333,7 +339,8 @@ class _Carrying:
 
     def _expanded(self, unit: Unit, found: Found) -> Generator[Look, list[Found], list[Unit]]:
         """Perform `unit` after all, and before it what it is made from and nobody else needed."""
-        unit.found, unit.again, unit.reason = found, GENERATE, found.why
+        unit.take(found, GENERATE)
+        unit.reason = found.why
         fresh = [source for source in self._graph.upstream(unit) if not source.there and source not in self._planned]
         for source in fresh:
             source.needed = True
@@ -398,34 +405,38 @@ def _remembered(target: Any) -> Store | None:
     return found
 
 
-def _families_and_nodes(targets: Iterable[Any]) -> Iterator[Any]:
-    """What `pairs` finds, families as they are."""
+def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
+    """The nodes that `pairs` finds, families as they are."""
+    found: list[Any] = []
     for target in targets:
         kind: Any = target.__class__
         if getattr(kind, "_is_persistable_node", False) or getattr(kind, "_is_family", False):
-            yield target
+            found.append(target)
         else:
             inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
-            yield from _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+            found += _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+    return found
 
 
 def remember(targets: Iterable[Any], store: Store) -> None:
     """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
     seen: set[int] = set()
-    stack: list[tuple[Any, Store]] = [(target, store) for target in _families_and_nodes(targets)]
+    stack: list[tuple[Iterable[Any], Store]] = [(_families_and_nodes(targets), store)]
     while stack:
-        target, where = stack.pop()
-        if id(target) in seen:
-            continue
-        seen.add(id(target))
-        if getattr(target.__class__, "_is_family", False):
-            stack.extend((upstream, where) for upstream in target.remember(where) if hasattr(target, "remember"))
-            continue
-        if target._store is None:
-            target._remembered = where
-        else:
-            where = target._store
-        stack.extend((upstream, where) for upstream in target._upstream.values())
+        some, store = stack.pop()
+        for target in some:
+            where = store
+            if target._is_family:
+                upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
+            else:
+                if target._store is None:
+                    target._remembered = where
+                else:
+                    where = target._store
+                upstream = target._upstream and target._upstream.values()
+            if upstream and id(target) not in seen:
+                seen.add(id(target))
+                stack.append((upstream, where))
 
 
 class Row(NamedTuple):

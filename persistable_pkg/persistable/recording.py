@@ -27,7 +27,7 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     if generation.notes:
         details["notes"] = generation.notes
     details.update(generation.facts())
-    made_from = origin.origin_of(node, generation.store, generation.used)
+    made_from = origin.origin_of(node, generation.store, generation.used) if node._upstream else None
     fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
     if made_from is not None:
         if generation.earlier is not None:

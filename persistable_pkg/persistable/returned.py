@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from persistable.errors import NothingReturned
+from persistable.registry import ClassTable
 
 UNKNOWN = typing.Any
 """What is not declared, or cannot be found out."""
@@ -43,32 +44,30 @@ def refuses_nothing(node: Any) -> str:
 
 
 def as_declared(node: Any, result: Any) -> Any:
-    """`result`, what the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` where a float is declared.
+    """`result`, an int or float that the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` for a float.
 
     By the rule for params: exactly as much, or left as it is.
     """
-    kind: object = result.__class__
-    if kind is not int and kind is not float:
-        return result
     cls: Any = node.__class__
-    convert = _numbers.get(cls)
-    if convert is None:
-        convert = _numbers[cls] = _number(node._declared_payloads())
-    return convert(result)
+    convert = _numbers.found.get(id(cls), UNKNOWN)
+    if convert is UNKNOWN:
+        convert = _number(node._declared_payloads())
+        _numbers.set(cls, convert)
+    return result if convert is None else convert(result)
 
 
-_numbers: WeakKeyDictionary[type, Callable[[Any], Any]] = WeakKeyDictionary()
+_numbers = ClassTable()
 
 
-def _number(kinds: Iterable[Any]) -> Callable[[Any], Any]:
-    """What makes the number that the first of `kinds` that says anything declares."""
+def _number(kinds: Iterable[Any]) -> Callable[[Any], Any] | None:
+    """A function that makes the number that the first of `kinds` that says anything declares; None where numbers stay as they are."""
     from persistable.params.checks import check_of
     from persistable.params.mismatch import Mismatch
 
     said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
     check = check_of(said, {}) if said is not None else None
     if check is None or not check.exact & {float, complex}:
-        return lambda result: result
+        return None
 
     def convert(result: Any) -> Any:
         if type(result) in check.exact:

@@ -72,6 +72,12 @@ def admitted(cls: Any, value: Any) -> Any:
     raise Mismatch(value, f"a node of {name}")
 
 
+def is_known_by_class(node: Any) -> bool:
+    """Tell whether all nodes of the class of `node` are taken where it is."""
+    kind: Any = node.__class__
+    return not (kind._by_payload or kind._external or node._stands_for())
+
+
 def _name(cls: Any) -> str:
     return str(cls.__qualname__).rpartition("<locals>.")[2]
 

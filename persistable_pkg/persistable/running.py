@@ -24,7 +24,7 @@ from persistable.executors.base import Executor
 from persistable.generation import FAILED
 from persistable.holdings import find_failure, refused
 from persistable.key import Key
-from persistable.originals import Original
+from persistable.originals import ATOMS, Original
 from persistable.others import Others, failure_since, is_stored
 from persistable.pace import Brief, expected_seconds
 from persistable.planning import GIVEN_UP, Decided, Look, Start, Unit, base_of, check_stale, look, makers, pairs, planning, remember
@@ -40,7 +40,7 @@ from persistable.staleness import Judge
 from persistable.status import Found
 from persistable.stores.base import enclosing_store
 from persistable.stores.reach import in_memory, is_shared
-from persistable.worker import Job, Outcome, Packer, failed, lines_of, outcome_of, perform_here, perform_packed, stub, taken
+from persistable.worker import Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_here, perform_packed, stub, taken
 
 if TYPE_CHECKING:
     import os
@@ -240,7 +240,8 @@ class _Loop:
             assert isinstance(request, Start)
             for unit in request.kept:
                 self._keep_as_it_is(unit)
-            self._expect(request.more)
+            if request.more:
+                self._expect(request.more)
             for unit in request.units:
                 self._room.queue(unit)
             for unit, cause in request.skipped:
@@ -285,11 +286,10 @@ class _Loop:
 
     def _expect(self, more: Sequence[Unit]) -> None:
         """Be ready for what is needed besides what was planned."""
-        if more:
-            self._check(list(more))
-            self._count_users(more)
-            if events.listened() and not self.quiet:
-                events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
+        self._check(list(more))
+        self._count_users(more)
+        if events.listened() and not self.quiet:
+            events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
     def _check(self, needed: list[Unit]) -> None:
         """Refuse, before anything begins, what this executor could not do."""
@@ -342,10 +342,11 @@ class _Loop:
     def _advance(self) -> list[tuple[Unit, bool]]:
         """Begin what there is room for, then wait until something has ended; nothing, when nothing is left to wait for."""
         while True:
-            self._wake()
+            if self._delayed or self._others.met:
+                self._wake()
             if self._inline:
                 unit = self._room.take(0)
-                if unit is not None and not self._is_elsewhere(unit) and not self._perform_together(unit):
+                if unit is not None and not (self._others.met and self._is_elsewhere(unit)) and not self._perform_together(unit):
                     self._perform_here(unit)
             else:
                 self._submit()
@@ -394,8 +395,9 @@ class _Loop:
     def _perform_here(self, unit: Unit) -> None:
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
-        node = unit.node._twin(unit.store)
-        outcome, payload = perform_here(node, unit.store, token, self._given(unit), number, unit in self._others.abandoned)
+        node = unit.node._twin(unit.store, lent=True)
+        given = self._given(unit) if unit.sources else {}
+        outcome, payload = perform(node, unit.store, token, given, number, unit in self._others.abandoned)
         self._batches.saw(1, outcome.seconds)
         self._room.release(unit)
         self._settle(unit, outcome, payload)
@@ -409,7 +411,7 @@ class _Loop:
         for unit in units[apart:]:
             self._room.queue(unit)
         units = units[:apart]
-        members = [(unit.node._twin(unit.store), self._given(unit)) for unit in units]
+        members = [(unit.node._twin(unit.store, lent=True), self._given(unit)) for unit in units]
 
         def perform_one(number: int, failed_before: bool) -> None:
             node, given = members[number]
@@ -474,7 +476,7 @@ class _Loop:
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
-            if self._is_elsewhere(unit):
+            if self._others.met and self._is_elsewhere(unit):
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
@@ -494,7 +496,16 @@ class _Loop:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
             waits = unit in self._others.abandoned
-            return _performed, (self._shelf, self._hooks, unit.node._twin(unit.store), unit.store, token, self._given(unit), number, waits)
+            return _performed, (
+                self._shelf,
+                self._hooks,
+                unit.node._twin(unit.store, lent=True),
+                unit.store,
+                token,
+                self._given(unit),
+                number,
+                waits,
+            )
         given: dict[Any, bytes | str | None] = {}
         for source in self._taken_by(unit):
             if self._will_not_come(source, unit):
@@ -653,10 +664,15 @@ class _Loop:
         self._room.queue(unit)
         return True
 
-    def _keep(self, unit: Unit, payload: Original | None) -> None:
-        if self._users.get(unit):
+    def _keep(self, unit: Unit, payload: Any) -> None:
+        used, wanted = self._users.get(unit), unit.node.key in self._targets
+        if not (used or wanted):
+            return
+        if payload.__class__ is not Original and (wanted or payload.__class__ not in ATOMS):
+            payload = Original(payload, unit.node.key)
+        if used:
             self._payloads[unit] = payload
-        if unit.node.key in self._targets and payload is not None:
+        if wanted:
             self._result.hold(unit.node, unit.store, payload)
 
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:

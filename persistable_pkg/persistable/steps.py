@@ -17,7 +17,7 @@ from persistable.code import CodeOf, code_of, main_name
 from persistable.code.normal import shape
 from persistable.composition import Open
 from persistable.connections import Connection
-from persistable.core import ABSENT, Persistable
+from persistable.core import Persistable
 from persistable.declaration import Declaration, is_collection
 from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.key import check_payload_name
@@ -246,12 +246,6 @@ class StepNode(Persistable[R, Any]):
         known = self._step.known
         return [return_type(self._step.__wrapped__) if known is None else known.result]
 
-    def _check_params(self) -> None:
-        super()._check_params()
-        before = self.params.__dict__.get(_CAPTURED) if self.params is not None else None
-        if before is not None:
-            self._step.maker.check_captured(before, self.key)
-
     def _payload_type(self) -> Any:
         return self._step.maker.result
 
@@ -277,6 +271,16 @@ class StepNode(Persistable[R, Any]):
             self._snapshot = snapshot(self.params)
 
 
+class _CapturingNode(StepNode[R]):
+    """A node of a step that has captured variables."""
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        before = self.params.__dict__.get(_CAPTURED) if self.params is not None else None
+        if before is not None:
+            self._step.maker.check_captured(before, self.key)
+
+
 class OpenNode(StepNode[Any]):
     """A step call that leaves required inputs open: no key and no payload before `>>`, or `fill`, has filled them."""
 
@@ -296,7 +300,7 @@ class OpenNode(StepNode[Any]):
     def replace(self, **changes: Any) -> Any:
         return self.fill(**changes)
 
-    def _twin(self, store: Any) -> Any:
+    def _twin(self, store: Any, lent: bool = False) -> Any:
         return self._maker.node(self._arguments, store)
 
     def _made_by(self) -> Any:
@@ -324,10 +328,10 @@ class _Maker:
         self.checks = self._all_checks() if step.known is None else {}
         """By parameter, where there is anything to check; arguments that come from another process were checked there."""
         self._params_classes: dict[frozenset[str], type] = {}
-        self.node_class = _node_class(step, options)
         self._function = cast("FunctionType", self.function)
         self._definition = definition(self._function) if options.get("name") is None else ""
         self._carries = bool(self._function.__closure__ or self.merge is not None or self._definition)
+        self.node_class = _node_class(step, _CapturingNode if self._carries else StepNode, options)
 
     def known(self) -> Known:
         """What another process has to know of the annotations."""
@@ -467,7 +471,7 @@ class _Maker:
         if missing:
             return self._open({name: arguments[name] for name in given}, missing, store)
         node: Any = object.__new__(self.node_class)
-        node.__dict__.update(_BLANK, payload_name=self.name, _arguments=arguments)
+        node.__dict__.update(payload_name=self.name, _arguments=arguments)
         node._store = store if store is not None else enclosing_store()
         node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
         node.params = self.params(arguments)
@@ -548,9 +552,7 @@ class _Maker:
 
     def _open(self, given: dict[str, Any], missing: list[str], store: Any) -> OpenNode:
         node = object.__new__(OpenNode)
-        node.__dict__.update(
-            _BLANK, payload_name=self.name, _arguments=given, _maker=self, _open=tuple(missing), _store=store, _upstream={}
-        )
+        node.__dict__.update(payload_name=self.name, _arguments=given, _maker=self, _open=tuple(missing), _store=store, _upstream={})
         return node
 
     def _params_class(self, plain: dict[str, Any]) -> type:
@@ -599,10 +601,7 @@ def _maker_of(step: Step[..., Any]) -> _Maker:
     return step.maker
 
 
-_BLANK: dict[str, Any] = {"_payload": ABSENT, "_generation": None, "_logger": None}
-
-
-def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[Any]]:
+def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[str, Any]) -> type[StepNode[Any]]:
     members: dict[str, Any] = {
         "__module__": step.__module__,
         "__qualname__": step.__qualname__,
@@ -615,7 +614,7 @@ def _node_class(step: Step[..., Any], options: dict[str, Any]) -> type[StepNode[
         "retry": options.get("retry"),
         "resources": options.get("resources"),
     }
-    made: Any = type(step.__name__, (StepNode,), members)
+    made: Any = type(step.__name__, (base,), members)
     made._declared = declaration = Declaration(made, Persistable)
     if made.io == "auto":
         declaration.payload_type = step.known.result if step.known is not None else _return_type(step.__wrapped__)

@@ -187,7 +187,7 @@ class Packer:
         return buffer.getvalue()
 
 
-_COMMON = ("_store", "_given_code", "_given_table", "_payload", "_generation", "_logger")
+_COMMON = ("_store", "_given_code", "_given_table", "_logger")
 
 
 def _unpacked(data: bytes) -> Job:

@@ -114,7 +114,8 @@ class Straight:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
             if result is None and not running.asked and returned.refuses_nothing(self._model):
                 returned.check_nothing(running.whole.node)
-            result = returned.as_declared(self._model, result)
+            if result.__class__ is int or result.__class__ is float:
+                result = returned.as_declared(self._model, result)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -70,6 +70,8 @@ class LocalStore(BaseStore):
         self.fsync = fsync
         self._prefix = place if place.endswith(os.sep) else place + "/"
         self._source = _Source(self._prefix)
+        path = place.replace(os.sep, "/")
+        self._url = "file://" + (path if path.startswith("/") else "/" + path)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> LocalStore:
@@ -82,8 +84,7 @@ class LocalStore(BaseStore):
 
     @property
     def url(self) -> str:
-        place = self.root.replace(os.sep, "/")
-        return "file://" + (place if place.startswith("/") else "/" + place)
+        return self._url
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self.root, self.fsync), self.said()
