@@ -28,11 +28,12 @@ class Waiting:
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
         self._place = place
-        self._since = time.monotonic()
+        self._since: float | None = None
         self._held: list[str] | None = None
 
     def look(self) -> None:
         """Raise LineageCycle if those that hold it wait for what is held here."""
+        self._since = self._since or time.monotonic()
         if time.monotonic() - self._since < _EVERY:
             return
         if self._held is None:

@@ -169,13 +169,8 @@ class Generation:
         self._inputs: dict[Key, Any] = dict(given or {})
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
-<<<<<<< HEAD
-        self.upstream_keys = frozenset(upstream.key for upstream in node.upstream.values())
-        self._many: Inputs | None = None
-=======
         self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
-        self._fetched: dict[Key, Any] = {}
->>>>>>> 37d3dd7 (A run inline costs as little per node as it did: one twin, no copies of what nobody can change, no second walk)
+        self._many: Inputs | None = None
         self.hooks = events.own_hooks()
         """Who hears of it, also of what threads do that its author starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
@@ -237,7 +232,6 @@ class Generation:
         """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
         return key in self._inputs
 
-<<<<<<< HEAD
     def _load(self, node: Any) -> Any:
         if len(self.upstream_keys) >= _MANY_INPUTS:
             with self._lock:
@@ -251,23 +245,6 @@ class Generation:
                 return loaded[0]
         twin = node._twin(node._store or self.store)
         return load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
-=======
-    def _store_of(self, node: Any) -> Any:
-        """Where to read a node upstream; of many, some hundreds of records and small payloads are fetched at once."""
-        if len(self.node._upstream) < _MANY_INPUTS or not node._persisted or node._external:
-            return node._store or self.store
-        with self._lock:
-            if node.key not in self._fetched:
-                all_of_them = list(self.author._upstream.values())
-                keys = [upstream.key for upstream in all_of_them]
-                first = keys.index(node.key) if node.key in keys else 0
-                next_ones = all_of_them[first : first + _FETCHED_AT_ONCE]
-                some = [each for each in next_ones if each._persisted and not each._external and each.key not in self._inputs]
-                stores = fetched(some)
-                self._fetched = {each.key: store for each, store in zip(some, stores, strict=True)}
-            found = self._fetched.get(node.key)
-        return found if found is not None else node._store or self.store
->>>>>>> 37d3dd7 (A run inline costs as little per node as it did: one twin, no copies of what nobody can change, no second walk)
 
     def rng(self) -> Any:
         """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
@@ -357,20 +334,12 @@ class Generation:
         """Remove what is not needed any more."""
         self.over = True
         self._inputs = {}
-<<<<<<< HEAD
         self._many = None
-        if self._author is not None:  # else payloads would live until the garbage collector comes
-            self._author._generation = None
-            for upstream in self._author._upstream.values():
-                upstream.__dict__.pop("_reader", None)
-=======
-        self._fetched = {}
         author, self._author = self._author, None  # else payloads would live until the garbage collector comes
         if author is not None:
             del author._generation
             if self._before is not None:
                 taken_over(self.node, author, self._before)
->>>>>>> 37d3dd7 (A run inline costs as little per node as it did: one twin, no copies of what nobody can change, no second walk)
         if self._attached is not None:
             self._attached.close()
         if self._allocated is not None:

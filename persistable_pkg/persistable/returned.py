@@ -7,7 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from persistable.errors import NothingReturned
@@ -49,36 +49,41 @@ def as_declared(node: Any, result: Any) -> Any:
     By the rule for params: exactly as much, or left as it is.
     """
     cls: Any = node.__class__
-    convert = _numbers.found.get(id(cls), UNKNOWN)
-    if convert is UNKNOWN:
-        convert = _number(node._declared_payloads())
-        _numbers.set(cls, convert)
-    return result if convert is None else convert(result)
+    number = _numbers.found.get(id(cls))
+    if number is None:
+        number = _number(node._declared_payloads())
+        _numbers.set(cls, number)
+    return result if result.__class__ in number.kept else number.of(result)
 
 
 _numbers = ClassTable()
 
 
-def _number(kinds: Iterable[Any]) -> Callable[[Any], Any] | None:
-    """A function that makes the number that the first of `kinds` that says anything declares; None where numbers stay as they are."""
+class _Number(NamedTuple):
+    """The number that is declared: ints and floats of the types `kept` stay as they are, `of` makes one of the others."""
+
+    kept: frozenset[type]
+    of: Callable[[Any], Any]
+
+
+def _number(kinds: Iterable[Any]) -> _Number:
+    """What the first of `kinds` that says anything declares."""
     from persistable.params.checks import check_of
     from persistable.params.mismatch import Mismatch
 
     said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
     check = check_of(said, {}) if said is not None else None
     if check is None or not check.exact & {float, complex}:
-        return None
+        return _Number(frozenset({int, float}), lambda result: result)
 
     def convert(result: Any) -> Any:
-        if type(result) in check.exact:
-            return result
         try:
             made = check.convert(result)
         except Mismatch:
             return result
         return made if type(made) is float or type(made) is complex else result
 
-    return convert
+    return _Number(check.exact, convert)
 
 
 def _refusing(kinds: Iterable[Any]) -> str:

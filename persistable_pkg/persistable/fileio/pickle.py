@@ -216,10 +216,10 @@ class PickleFileIO(FileIO[Any]):
 
 def _may_be_lazy(stream: bytes) -> bool:
     """Tell whether the names in a pickle are such that the careful way has to look."""
-    return any(name in stream for name in _LAZY)
-
-
-_LAZY = (b"builtins", b"itertools", b"polars", b"zarr", b"dask", b"pyarrow", b"xarray", b"torch")
+    return (
+        b"builtins" in stream or b"itertools" in stream or b"polars" in stream or b"zarr" in stream
+        or b"dask" in stream or b"pyarrow" in stream or b"xarray" in stream or b"torch" in stream
+    )  # fmt: skip
 
 
 @functools.lru_cache(1)
