@@ -39,7 +39,7 @@ def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
         for (node, store), found in zip(some, found_of(some, judge), strict=True):
             verdict = found.verdict
             follows = verdict.follows and keys.issuperset(cause.key for cause in verdict.causes)
-            if found.stored and verdict.untrusted is None and (verdict.foreign or (verdict.causes and not follows)):
+            if found.stored and verdict.barred is None and (verdict.foreign or (verdict.causes and not follows)):
                 holdings.accept_code(node, store, reason)
                 number += 1
     return number

@@ -13,6 +13,7 @@ from persistable.errors import FormatError
 from persistable.fileio.base import FileIO
 from persistable.fileio.journal import checked, sound
 from persistable.record import Record
+from persistable.rescued import rescue
 from persistable.resumption import going_on, made_from
 from persistable.stores.full import room_in
 
@@ -59,8 +60,14 @@ class Appender:
 
     def append(self, block: Any) -> None:
         """Add rows."""
-        with self._room():
-            self._growing.append(block)
+        try:
+            with self._room():
+                self._growing.append(block)
+        except Exception as error:
+            if self._token is not None:
+                rescue(self._store, self._key, block, error, f"rows-{self.rows}")
+                error.add_note(f"{int(self.rows)} rows before it are in {self._folder}, and are gone on with")
+            raise
         self.used = True
 
     def whole(self) -> AppendedFile:

@@ -12,10 +12,11 @@ from blake3 import blake3
 
 from persistable import code, holdings, payload, unsealed
 from persistable.collected import Collected, Entry, checked, folder_of, index_of, stem
-from persistable.errors import DuplicateItem, PayloadNotRepresentable
+from persistable.errors import DuplicateItem
 from persistable.fileio.base import FileIO
 from persistable.originals import Original
 from persistable.record import Record
+from persistable.rescued import rescue
 from persistable.resumption import going_on, made_from
 from persistable.stores.base import Store
 
@@ -167,8 +168,9 @@ class Gatherer:
         try:
             held = unsealed.Held(self._store)
             written = payload.write(cast("Any", held), path, io, value)
-        except PayloadNotRepresentable as error:
+        except Exception as error:
             error.add_note(f"it is the item {key!r:.60}")
+            rescue(self._store, self._place.key, value, error, f"{stem(key)}")
             raise
         entry = Entry(key, written.files, io.schema(value))
         unsealed.add(self._store, begun, self._number, entry, held.items)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from persistable import appending, claims, code, collected, commits, events, gathering, origin, payload, returned
+from persistable import appending, claims, code, collected, commits, events, fitting, gathering, origin, payload, returned
 from persistable.authoring import author_of, taken_over
 from persistable.beyond import Beyond, reached
 from persistable.checkpoints import scratch_folder
@@ -25,7 +25,6 @@ from persistable.circles import Waiting
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
-    FormatError,
     PayloadCorrupted,
     PayloadNotFound,
     StoreError,
@@ -162,7 +161,7 @@ class Generation:
         if claim is not None:
             self.token = new_token()
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
-            self.io.require()
+            fitting.check(node)
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
         self.started = time.time()
         self.clock = time.perf_counter()
@@ -529,6 +528,10 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
     if node._needs != "all":
         return _whatever_comes(node, store)
     missing = _missing(node, store)
+    if missing:  # before all that work
+        for each in (node, *[each for each, _ in missing]):
+            if each._persisted:
+                fitting.check(each)
     users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
     given: dict[Key, Any] = {}
     for each, where in missing:
@@ -673,8 +676,9 @@ def conclude(
             return result
         try:
             return _commit(generation, result, failure, writable, old)
-        except (FormatError, StoreError) as error:
-            if not generation.committed and not isinstance(result, gathering.Gathered):
+        except Exception as error:
+            kept = generation.committed or isinstance(result, gathering.Gathered) or isinstance(error, ClaimLost)
+            if not kept and "rescued" not in error.__dict__:
                 rescue(generation.store, node.key, result, error)
             raise
     except (KeyboardInterrupt, Beyond):
@@ -719,9 +723,11 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
             written = written._replace(files=commits.facts_in_place(written.files, place, generation.token))
             record = compose(generation, written, result)
         commit.put(record)
-    except BaseException:
+    except BaseException as error:
         if not commit.may_stand:
-            commits.remove(store, [file.path for file in written.files])
+            if isinstance(result, payload.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
+                rescue(store, place.key, result, error, files=() if result.kept else written.files)
+            commits.remove(generation.store, [file.path for file in written.files])  # what waits to be put is forgotten anyway
         raise
     generation.committed = True
     if isinstance(place, Placed):

@@ -194,7 +194,7 @@ def refusal(node: Any, record: Record) -> PayloadUntrusted | PayloadCorrupted | 
 
 def refused(node: Any, verdict: Verdict) -> PersistableError:
     """The error of a load, for what is not served."""
-    return verdict.untrusted if verdict.untrusted is not None else foreign(node, verdict)
+    return verdict.barred if verdict.barred is not None else foreign(node, verdict)
 
 
 def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from persistable import fitting
 from persistable.generation import default_store, nearest_store
 from persistable.key import Key, Place
 from persistable.stale import POLICIES
@@ -89,21 +90,22 @@ Planning = Generator[Look | Decided | Start, Any, None]
 GENERATE, FOLLOW, REFUSE = "generate", "follow", "refuse"
 
 
-def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry", stale: str = "reuse") -> Planning:
+def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry", stale: str = "reuse", packages: bool = True) -> Planning:
     """Plan the (node, store) pairs `targets`.
 
-    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale.
+    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale. packages:
+    whether formats need theirs here.
     """
     graph = _Graph()
     wanted = list(dict.fromkeys(graph.unit(node, store) for node, store in targets))
-    yield from _decide(graph, wanted, failed, stale)
+    yield from _decide(graph, wanted, failed, stale, packages)
     needed = _ordered(wanted)
     left = [unit for unit in needed if unit.reason == _LEFT]
     refused = [unit for unit in needed if unit.again == REFUSE]
     reused = [unit for unit in graph.units() if unit.there and unit.needed]
     follow = [unit for unit in needed if unit.again == FOLLOW]
     yield Decided([unit for unit in needed if unit.reason != _LEFT and unit.again != REFUSE], reused, left, follow, refused)
-    yield from _Carrying(graph, failed, stale).carry_out(needed, [*left, *refused])
+    yield from _Carrying(graph, failed, stale, packages).carry_out(needed, [*left, *refused])
 
 
 _LEFT = "its last attempt failed, and failures are left as they are"
@@ -149,7 +151,7 @@ class _Graph:
             yield from units.values()
 
 
-def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Generator[Look, list[Found], None]:
+def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str, packages: bool) -> Generator[Look, list[Found], None]:
     """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such.
 
     Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
@@ -164,7 +166,8 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Gener
         if unknown:
             looked += len(unknown)
             for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
-                unit.take(found, _again(found, stale))
+                known = found if found.stored or found is GIVEN_UP else _fit(unit.node, found, packages)
+                unit.take(known, _again(known, stale))
         following: list[Unit] = []
         for unit in frontier:
             unit.reason = _reason(unit, failed)
@@ -178,6 +181,12 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str) -> Gener
                     searched.add(source)
                     following.append(source)
         frontier = following
+
+
+def _fit(node: Any, found: Found, packages: bool) -> Found:
+    """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
+    error = fitting.refusal(node, packages) if not node._external else None
+    return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
 
 
 def _again(found: Found, stale: str) -> str:
@@ -264,10 +273,11 @@ def waited_for(unit: Unit) -> list[Unit]:
 class _Carrying:
     """What may begin, now that others have ended."""
 
-    def __init__(self, graph: _Graph, failed: str, stale: str) -> None:
+    def __init__(self, graph: _Graph, failed: str, stale: str, packages: bool) -> None:
         self._graph = graph
         self._failed = failed
         self._stale = stale
+        self._packages = packages
         self._ready: list[Unit] = []
         self._skipped: list[tuple[Unit, Unit]] = []
         self._undecided: list[Unit] = []
@@ -344,7 +354,7 @@ class _Carrying:
         fresh = [source for source in self._graph.upstream(unit) if not source.there and source not in self._planned]
         for source in fresh:
             source.needed = True
-        yield from _decide(self._graph, fresh, self._failed, self._stale)
+        yield from _decide(self._graph, fresh, self._failed, self._stale, self._packages)
         new: list[Unit] = []
         self._join(unit, new)
         return new

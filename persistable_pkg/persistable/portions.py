@@ -11,7 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from persistable import afar, claims, connections, events
+from persistable import afar, claims, connections, events, fitting
 from persistable.afar import Lot
 from persistable.batch import Batch, Pace
 from persistable.carrier import is_inline
@@ -98,7 +98,9 @@ class Portioned:
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
         if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
-            self._straights = {share: share.lots.straight(share.store) for share in self._shares if share.count("cancelled")}
+            missing_some = [share for share in self._shares if share.count("cancelled")]
+            fit = {share: fitting.refusal(share.lots.model) is None for share in missing_some}
+            self._straights = {share: share.lots.straight(share.store) if fit[share] else None for share in missing_some}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
         told = events.listened() and quiet

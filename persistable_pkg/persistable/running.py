@@ -188,7 +188,7 @@ class _Loop:
     def run(self, failed: str) -> RunResult:
         """Plan, carry out, clean up."""
         start = time.perf_counter()
-        steps = planning(self._wanted, failed=failed, stale=self._stale)
+        steps = planning(self._wanted, failed=failed, stale=self._stale, packages=not self._executor.places)
         decided = None
         try:
             request = next(steps)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from persistable import code
-from persistable.errors import PayloadCorrupted, PayloadUntrusted
+from persistable.errors import PayloadCorrupted, PersistableError
 from persistable.key import Key, Place
 from persistable.origin import Today, content_of, contents_digest, fingerprint_of, makers, parsed, text_digest, token_of
 from persistable.record import SUFFIX, Record
@@ -47,7 +47,8 @@ class Verdict(NamedTuple):
 
     own: what has changed in its own code, in words. follows: whether all of it is that something stored upstream is stale. foreign: the
     class that made it, where that is another one with other code. unknown: what could not be compared, and of what was put in by hand what
-    has changed upstream since, in words. untrusted: why its format is not read, if it is not.
+    has changed upstream since, in words. barred: why it is not read, or would not be stored,
+    by its format.
     """
 
     causes: tuple[Cause, ...] = ()
@@ -55,12 +56,12 @@ class Verdict(NamedTuple):
     follows: bool = False
     foreign: str = ""
     unknown: tuple[str, ...] = ()
-    untrusted: PayloadUntrusted | None = None
+    barred: PersistableError | None = None
 
     @property
     def refused(self) -> bool:
         """Tell whether it is not served at all."""
-        return bool(self.foreign) or self.untrusted is not None
+        return bool(self.foreign) or self.barred is not None
 
     @property
     def stale(self) -> bool:

@@ -130,7 +130,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
         if isinstance(wrong, PayloadCorrupted):
             found[index] = cast("Found", found[index])._replace(stored=False, why=str(wrong))
             continue
-        verdict = judged_alone if wrong is None else judged_alone._replace(untrusted=wrong)
+        verdict = judged_alone if wrong is None else judged_alone._replace(barred=wrong)
         if verdict is not FRESH:
             found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
     absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
@@ -141,7 +141,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
 def _judged(found: Found, node: Any, verdict: Verdict) -> Found:
     why = found.why
     if verdict.refused:
-        why = f"{'untrusted' if verdict.untrusted else 'foreign'}: {holdings.refused(node, verdict)}"
+        why = f"{'untrusted' if verdict.barred else 'foreign'}: {holdings.refused(node, verdict)}"
     elif verdict.causes:
         why = f"stored, stale: {verdict.describe()}"
     elif verdict.unknown:
@@ -305,7 +305,7 @@ class _Lookup:
             if isinstance(refusal, PayloadCorrupted):
                 self.known[each.id] = Seen(Status.CORRUPT)
                 continue
-            told = verdict if refusal is None else verdict._replace(untrusted=refusal)
+            told = verdict if refusal is None else verdict._replace(barred=refusal)
             self.known[each.id] = Seen(_status(told), record.size, None, told)
         places = [each.id[1] for each in absent]
         failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}

@@ -156,8 +156,8 @@ def _why(node: Any, store: Store, state: str, seen: Seen) -> str:
         return str(node._look())
     if seen.failure is not None:
         return f"attempt {seen.failure.attempt} raised {seen.failure.error}: {seen.failure.message}"
-    if seen.verdict.untrusted is not None:
-        return str(seen.verdict.untrusted)
+    if seen.verdict.barred is not None:
+        return str(seen.verdict.barred)
     if state == "running":
         return _by_whom(store, node.place.path)
     if seen.verdict.causes or seen.verdict.unknown:
