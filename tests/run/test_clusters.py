@@ -1,17 +1,20 @@
 """`run` on Ray and Dask: the same promises as on this machine's processes."""
 
 import os
+import threading
 import time
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from persistable import Persistable, Resources, Retry, Status, run, step
+from persistable import Persistable, Resources, Retry, Status, claims, run, step
 from persistable.errors import Infeasible, NotEnforceable, RemoteError, TimedOut, WorkerDied
-from persistable.events import Event, Persisted, Started
+from persistable.events import Event, Performed, Persisted, RunFinished, RunStarted, Started
 from persistable.executors import Executor
+from persistable.stores import Store
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -144,3 +147,45 @@ def test_what_the_cluster_never_has_is_refused_before_anything_begins(cluster: E
     with pytest.raises(Infeasible, match="memory"):
         run(greedy, executor=cluster)
     assert marks(tmp_path / "log") == []
+
+
+def test_a_hook_hears_its_own_run_and_no_other_on_the_same_cluster(cluster: Executor, store: Store) -> None:
+    heard: dict[str, list[Event]] = {"one": [], "two": []}
+    ready = threading.Barrier(2)
+
+    def perform(name: str, nodes: list[Any]) -> None:
+        ready.wait(60)
+        run(nodes, executor=cluster, store=store, hooks=[heard[name].append])
+
+    mine = {name: [add.step(number.step(first + n), 1) for n in range(20)] for name, first in (("one", 1000), ("two", 2000))}
+    threads = [threading.Thread(target=perform, args=(name, nodes)) for name, nodes in mine.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(200)
+    for name, nodes in mine.items():
+        keys = {node.key for node in nodes} | {node.upstream["parts.0"].key for node in nodes}
+        told = [event for event in heard[name] if isinstance(event, Started | Persisted | Performed)]
+        assert {event.key for event in told} == keys and len(told) == 3 * len(keys)
+        assert [type(event) for event in heard[name] if isinstance(event, RunStarted | RunFinished)] == [RunStarted, RunFinished]
+
+
+def test_a_claim_that_is_held_elsewhere_keeps_no_worker(cluster: Executor, store: Store) -> None:
+    held, free = [number.step(n) for n in range(100, 108)], [number.step(n) for n in range(200, 204)]
+    held_claims = [claims.acquire(store, node.place.path, lambda: False) for node in held]
+    left: list[int] = []
+
+    def release() -> None:
+        until = time.monotonic() + 100
+        while time.monotonic() < until and not all(node.exists() for node in free):
+            time.sleep(0.02)
+        left.append(sum(not node.exists() for node in free))
+        for claim in held_claims:
+            assert claim is not None
+            claim.release()
+
+    other = threading.Thread(target=copy_context().run, args=(release,))
+    other.start()
+    result = run(held, free, executor=cluster)
+    other.join()
+    assert left == [0] and result.counts["done"] == 12

@@ -7,10 +7,12 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.ray_cluster import ENVIRONMENT
 
 import persistable
 
@@ -95,7 +97,7 @@ if __name__ == "__main__":
 def performed(folder: Path, script: list[str], how: str, data: str) -> Any:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     done = subprocess.run(
-        [sys.executable, *script, how, data], cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, *script, how, data], cwd=folder, env=env, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -125,7 +127,11 @@ def test_every_executor_writes_the_same_record(folder: Path) -> None:
 
 
 @pytest.mark.xdist_group("ray")
-def test_ray_writes_the_same_record(folder: Path) -> None:
+def test_ray_writes_the_same_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)  # of the cluster that other tests share: this one starts its own
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_TMPDIR", tempfile.mkdtemp(prefix="ray-"))
     assert performed(folder, ["ann.py"], "ray", "ray") == performed(folder, ["ann.py"], "inline", "inline")
 
 
