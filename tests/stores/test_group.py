@@ -6,9 +6,17 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from persistable import allocate, append, step
+from persistable.fileio import NumpyFileIO
+from persistable.stores import LayeredStore, LocalStore, ObjectStore, SQLiteStore, Store, open_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act for two users")
 GROUP = 54321
@@ -135,3 +143,81 @@ def test_two_users_share_a_folder(tmp_path: Path) -> None:
         assert found.st_gid == GROUP, path
         assert mode & 0o070 == (0o070 if path.is_dir() else 0o060), (path, oct(mode))
         assert not path.is_dir() or mode & stat.S_ISGID, path
+
+
+def _of_fsspec(folder: Path) -> Store:
+    import fsspec
+
+    return ObjectStore(fsspec.filesystem("file"), str(folder))
+
+
+def _of_a_folder_of_fsspec(folder: Path) -> Store:
+    import fsspec
+
+    return ObjectStore(fsspec.filesystem("dir", path=str(folder), target_protocol="file"), "")
+
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "folder": LocalStore,
+    "fsspec": _of_fsspec,
+    "fsspec dir": _of_a_folder_of_fsspec,
+    "sqlite": lambda folder: SQLiteStore(folder / "x.db"),
+    "layers": lambda folder: LayeredStore(folder / "a", _of_fsspec(folder / "b")),
+    "layers by url": lambda folder: open_store(f"layered://?layer={folder}/a&layer=sqlite:///{folder}/x.db"),
+}
+
+
+@step(io=NumpyFileIO())
+def allocated(n: int) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = allocate((n,), "f8")
+    array[:] = 1.0
+    return array
+
+
+@step(io=NumpyFileIO())
+def appended() -> Any:
+    for _ in range(3):
+        append(np.arange(5.0))
+
+
+@step
+def items() -> Any:
+    yield from enumerate(range(3))
+
+
+@step
+def kept(n: int) -> bytes:
+    return bytes(n)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+@pytest.mark.parametrize("kind", STORES)
+def test_files_are_of_the_group_of_their_folder_and_as_open_as_the_umask_says(tmp_path: Path, kind: str, umask: int) -> None:
+    """While they are open, too: the log and the index of a database."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    os.chown(folder, 0, GROUP)
+    folder.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        store = STORES[kind](folder)
+        for node in (allocated.step(300_000), appended.step(), items.step(), kept.step(10), kept.step(3_000_000)):
+            node.bind(store).generate()
+            node.bind(store).load()
+        kept.over(n=list(range(20, 30))).run(store=store)
+        with store.write("w/written") as file:
+            file.write(bytes(3_000_000))
+        store.put("w/put", b"1")
+        store.create("w/created", b"1")
+        store.put_many({"w/many": b"1"})
+        found = {path.relative_to(folder): path.stat() for path in folder.rglob("*")}
+        assert kind != "sqlite" or {"x.db", "x.db-wal", "x.db-shm"} <= {path.name for path in found}
+        wrong = {
+            str(path): (oct(each.st_mode), each.st_gid)
+            for path, each in found.items()
+            if each.st_gid != GROUP or each.st_mode & 0o777 != (0o777 if stat.S_ISDIR(each.st_mode) else 0o666) & ~umask
+        }
+        assert wrong == {}
+        store.close()
+    finally:
+        os.umask(before)
