@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeVar
 from blake3 import blake3
 
 from persistable.errors import LayersDisagreeWarning
+from persistable.stores.answering import Answering
 from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
 from persistable.stores.copies import Copies
 from persistable.stores.layer import Layer
@@ -42,22 +43,18 @@ class Note(NamedTuple):
 
 
 class Changing:
-    """The files of layers that may change. `failed` and `skipped` report layers, `awake` says which are worth asking."""
+    """The files of layers that may change."""
 
     def __init__(
         self,
         layers: Sequence[Layer],
         home: int,
         caches: Sequence[int],
-        failed: Callable[[int, OSError], OSError | None],
-        skipped: Callable[[int, OSError, str], None],
-        awake: Callable[[], Iterable[int]],
+        answering: Answering,
     ) -> None:
         self._layers = layers
         self.place(home, caches)
-        self._failed = failed
-        self._skipped = skipped
-        self._awake = awake
+        self._failed, self._skipped, self._awake = answering.failed, answering.skipped, answering.awake
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
 
     def place(self, home: int, caches: Sequence[int]) -> None:

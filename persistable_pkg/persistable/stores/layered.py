@@ -32,19 +32,19 @@ from __future__ import annotations
 
 import errno
 import io
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
-from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreReadOnly, StoreUnavailable
+from persistable.errors import LayersDisagreeWarning, StoreReadOnly
+from persistable.stores.answering import Answering
 from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix
+from persistable.stores.cached import CachedRecords
 from persistable.stores.changing import Changing
 from persistable.stores.copies import Copies, LayeredWrite, entered
 from persistable.stores.difference import Difference, compare, damaged_in
-from persistable.stores.failures import is_of_name
 from persistable.stores.home import Home
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
@@ -52,18 +52,6 @@ from persistable.stores.placing import PLACING
 from persistable.stores.reach import in_memory
 
 Found = TypeVar("Found")
-REST = 15.0
-"""Seconds for which a layer that could not be read is passed over; the home never is."""
-_REMEMBERED = 4096
-
-
-class _Seen(NamedTuple):
-    """A record found in the layer `source`, and what is still to come before it may be in faster layers."""
-
-    path: str
-    data: bytes
-    source: int
-    absent: dict[int, set[str]]
 
 
 class LayeredStore(BaseStore):
@@ -83,11 +71,9 @@ class LayeredStore(BaseStore):
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
         self._at = Home(self.layers, self._moved)
         self._url = url_of(self.layers)
-        self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
-        self._reported: set[tuple[int, str]] = set()
-        self._resting: dict[int, float] = {}
-        self._rested: dict[int, float] = {}
-        self._changing = Changing(self.layers, self._home, self._caches, self._failed, self._skipped, self._awake)
+        self._answering = Answering(self.layers, self._at)
+        self._records = CachedRecords(self.layers, self._at, self._answering)
+        self._changing = Changing(self.layers, self._home, self._caches, self._answering)
 
     @property
     def _home(self) -> int:
@@ -165,7 +151,7 @@ class LayeredStore(BaseStore):
             self._nowhere(path)
         index, data = found
         if path.endswith(RECORD):
-            self._remember(index, path, data)
+            self._records.found(index, path, data, self._faster(index, 0))
         else:
             self._fill(index, path, data)
         return data
@@ -178,14 +164,14 @@ class LayeredStore(BaseStore):
         missing: list[str] = [path for path in wanted if not _is_checked(path)]
         found = self._changing.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
-        for index in self._awake() if missing else ():
+        for index in self._answering.awake() if missing else ():
             asked = [path for path in missing if index == self._home or not is_apart(path)]
             if not asked:
                 continue
             try:
                 answers = self.layers[index].store.get_many(asked)
             except OSError as error:
-                failed = self._failed(index, error) or failed
+                failed = self._answering.failed(index, error) or failed
                 continue
             found.update(answers)
             missing = [path for path in missing if path not in found]
@@ -195,7 +181,7 @@ class LayeredStore(BaseStore):
         if failed is not None:
             if missing:
                 raise failed
-            self._skipped(self._home, failed, "read")
+            self._answering.skipped(self._home, failed, "read")
         if missing and self._home != home:  # it failed meanwhile: what stands in for it is to be asked for all
             found.update(self.get_many(missing))
         return found
@@ -215,7 +201,7 @@ class LayeredStore(BaseStore):
             except FileNotFoundError:
                 raise  # deleted meanwhile
             except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
-                if self._failed(index, error) is not None:
+                if self._answering.failed(index, error) is not None:
                     raise
 
     def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
@@ -229,7 +215,7 @@ class LayeredStore(BaseStore):
                 return ask(self.layers[index].store)
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)  # a copy goes when somebody replaces what it is of
-                if index == self._home if gone else self._failed(index, error) is not None:
+                if index == self._home if gone else self._answering.failed(index, error) is not None:
                     raise
         found = self._changing.ask(path, ask)
         return self._nowhere(path) if found is None else found[1]
@@ -251,7 +237,7 @@ class LayeredStore(BaseStore):
         self._ready()
         seen: set[str] = set()
         apart = is_apart(prefix + "/")
-        for index in sorted(self._awake(), key=lambda index: index in self._caches):
+        for index in sorted(self._answering.awake(), key=lambda index: index in self._caches):
             if apart and index != self._home:
                 continue
             try:
@@ -263,7 +249,7 @@ class LayeredStore(BaseStore):
                     seen.add(path)
                     yield path
             except OSError as error:
-                failed = self._failed(index, error)
+                failed = self._answering.failed(index, error)
                 if failed is not None:
                     raise
 
@@ -297,7 +283,7 @@ class LayeredStore(BaseStore):
             return self._changing.ask(path, ask)
         apart, placing, home = is_apart(path), path.startswith(PLACING), self._home
         failed: OSError | None = None
-        for index in self._awake():
+        for index in self._answering.awake():
             if index != self._home and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
@@ -305,11 +291,11 @@ class LayeredStore(BaseStore):
             except FileNotFoundError:
                 continue
             except OSError as error:
-                failed = self._failed(index, error) or failed
+                failed = self._answering.failed(index, error) or failed
                 continue
             if found is not None:
                 if failed is not None:
-                    self._skipped(self._home, failed, "read")
+                    self._answering.skipped(self._home, failed, "read")
                 return index, found
         if failed is not None:
             raise failed
@@ -323,7 +309,7 @@ class LayeredStore(BaseStore):
         """A payload is nowhere: drop copied records that name it."""
         key = KEY.match(path)
         if key is not None and not may_change(path) and not is_apart(path) and not path.endswith(RECORD):
-            self._drop_outdated(key[0] + RECORD, naming=path)
+            self._records.drop_outdated(key[0] + RECORD, naming=path)
 
     # --- copies in faster layers
 
@@ -339,9 +325,9 @@ class LayeredStore(BaseStore):
             try:
                 self.layers[each].store.create(path, data)
             except OSError as error:
-                self._skipped(each, error, "written")
+                self._answering.skipped(each, error, "written")
             else:
-                self._arrived(each, path)
+                self._records.arrived(each, path)
 
     def _filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
         """The stream of `file`, or of a copy of it, made first."""
@@ -355,7 +341,7 @@ class LayeredStore(BaseStore):
             try:
                 return self.layers[each].store.read(path)
             except OSError as error:
-                self._skipped(each, error, "read")
+                self._answering.skipped(each, error, "read")
         return store.read(path)
 
     def _copied(self, index: int, path: str, targets: Sequence[int]) -> Sequence[int]:
@@ -372,67 +358,15 @@ class LayeredStore(BaseStore):
                 raise
             filled = copies.commit()
         for each in filled:
-            self._arrived(each, path)
+            self._records.arrived(each, path)
         return filled
 
     def _copies(self, path: str, targets: Sequence[int]) -> Copies:
-        targets = [each for each in targets if not self._rests(each)]
+        targets = [each for each in targets if not self._answering.rests(each)]
         limits = {each: None if each == self._home else self.layers[each].max_bytes for each in targets}
         return Copies(
-            path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._skipped(i, e, "written")
+            path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._answering.skipped(i, e, "written")
         )
-
-    def _remember(self, index: int, path: str, data: bytes) -> None:
-        """A record was found in a slow layer: put it where its files are, and keep it in mind for where they are going to be."""
-        files = files_of(data) if index else None
-        if files is None:
-            return
-        seen = _Seen(path, data, index, {})
-        for each in self._faster(index, 0):
-            absent = self._absent(each, files)
-            if absent:
-                seen.absent[each] = absent
-            elif absent is not None:
-                self._place(each, seen)
-        if len(self._arriving) > _REMEMBERED:
-            self._arriving.clear()
-        for name in {name for absent in seen.absent.values() for name in absent}:
-            self._arriving[name] = seen
-
-    def _absent(self, index: int, files: Iterable[tuple[str, int]]) -> set[str] | None:
-        """Those of the files of a record that a layer has not, or not in that size; None where it does not say."""
-        store = self.layers[index].store
-        try:
-            return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}
-        except OSError as error:
-            self._skipped(index, error, "read")
-            return None
-
-    def _arrived(self, index: int, path: str) -> None:
-        seen = self._arriving.get(path)
-        if seen is None or index not in seen.absent:
-            return
-        seen.absent[index].discard(path)
-        if not seen.absent[index]:
-            del seen.absent[index]
-            self._place(index, seen)
-        if not any(path in absent for absent in seen.absent.values()):
-            self._arriving.pop(path, None)
-
-    def _place(self, index: int, seen: _Seen) -> None:
-        """Copy a record into a layer that has its files."""
-        store = self.layers[index].store
-        try:
-            if store.create(seen.path, seen.data) and not self._still(seen):
-                store.delete(seen.path)
-        except OSError as error:
-            self._skipped(index, error, "written")
-
-    def _still(self, seen: _Seen) -> bool:
-        try:
-            return self.layers[seen.source].store.get(seen.path) == seen.data
-        except OSError:
-            return False
 
     # --- writing
 
@@ -481,12 +415,12 @@ class LayeredStore(BaseStore):
             for path, data in items.items():
                 self._copy(path, data)
             return
-        for index in self._up(self._caches):
+        for index in self._answering.up(self._caches):
             taken = {path: data for path, data in items.items() if not may_change(path) and self._takes(index, byte_view(data).nbytes)}
             try:
                 self.layers[index].store.put_many(taken)
             except OSError as error:
-                self._skipped(index, error, "written")
+                self._answering.skipped(index, error, "written")
                 taken = {}
             for path in items.keys() - taken.keys():
                 self._copy_into(index, path, items[path], None)
@@ -494,7 +428,7 @@ class LayeredStore(BaseStore):
     def _copy(self, path: str, data: Bytes) -> None:
         """Put into the caches what the home has just got."""
         files = files_of(data) if path.endswith(RECORD) else None
-        for index in self._up(self._caches):
+        for index in self._answering.up(self._caches):
             self._copy_into(index, path, data, files)
 
     def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
@@ -506,22 +440,22 @@ class LayeredStore(BaseStore):
                 self.layers[index].store.put(path, data)
                 return
         except OSError as error:
-            self._skipped(index, error, "written")
+            self._answering.skipped(index, error, "written")
         self._remove(index, path)
 
     def _may_have(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> bool:
         if path.endswith(RECORD):
-            return files is not None and self._absent(index, files) == set()
+            return files is not None and self._records.absent(index, files) == set()
         return self._takes(index, byte_view(data).nbytes)
 
     def _remove(self, index: int, path: str) -> bool:
         """Remove from a cache what is not what the home has."""
-        if self._rests(index):
+        if self._answering.rests(index):
             return False
         try:
             return self._changing.remove(index, path) if may_change(path) else self.layers[index].store.delete(path)
         except OSError as error:
-            self._skipped(index, error, "written")
+            self._answering.skipped(index, error, "written")
             return False
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
@@ -562,7 +496,7 @@ class LayeredStore(BaseStore):
         claim = claimed(path)
         if claim is not None:
             if not may_change(claim + RECORD):
-                self._drop_outdated(claim + RECORD)
+                self._records.drop_outdated(claim + RECORD)
         elif not is_apart(path):
             for index in self._caches:
                 self._remove(index, path)
@@ -572,7 +506,7 @@ class LayeredStore(BaseStore):
         try:
             return self.layers[index].store.exists(path)
         except OSError as error:
-            self._failed(index, error)
+            self._answering.failed(index, error)
             return False
 
     def delete(self, path: str) -> bool:
@@ -619,30 +553,6 @@ class LayeredStore(BaseStore):
         check_prefix(prefix)
         return compare(self.layers, self._home, prefix, is_apart, contents)
 
-    def _drop_outdated(self, path: str, naming: str | None = None) -> None:
-        """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
-        for index in self._up(self._caches):
-            store = self.layers[index].store
-            try:
-                cached = store.get(path)
-                if naming is not None and naming not in [name for name, _ in files_of(cached) or ()]:
-                    continue
-                true = self.layers[self._home].store.get_many([path]).get(path)
-                if true == cached or (true is None and naming is None):
-                    continue
-                store.delete(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._failed(index, error)
-                continue
-            warnings.warn(
-                f"{path} in {store.url} was not that of {self.layers[self._home].store.url}, where it has been "
-                f"{'deleted' if true is None else 'replaced'} since; the copy has been dropped, the other counts",
-                LayersDisagreeWarning,
-                stacklevel=4,
-            )
-
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
         """Remove what is at `path` and not `sound` where a slower layer has it sound, so that the next read is of that.
 
@@ -650,7 +560,7 @@ class LayeredStore(BaseStore):
         """
         if is_apart(check_path(path)):
             return False
-        source, damaged = damaged_in(self.layers, self._awake(), path, sound, self._failed)
+        source, damaged = damaged_in(self.layers, self._answering.awake(), path, sound, self._answering.failed)
         dropped = [each for each in damaged if source is not None and self._drop_damaged(each, path)]
         key = KEY.match(path)
         if dropped and key is not None and not may_change(path) and not path.endswith(RECORD):
@@ -674,47 +584,6 @@ class LayeredStore(BaseStore):
         if key is not None and index != self._home and not path.endswith(RECORD):  # its record would name what is not there
             self._remove(index, key[0] + RECORD)
         return self._remove(index, path)
-
-    # --- layers that fail
-
-    def _awake(self) -> Iterator[int]:
-        for index in range(len(self.layers)):
-            if not self._rests(index):
-                yield index
-
-    def _rests(self, index: int) -> bool:
-        until = self._resting.get(index) if index != self._home else None
-        return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
-
-    def _up(self, indexes: Iterable[int]) -> Sequence[int]:
-        return [index for index in indexes if not self._rests(index)]
-
-    def _rest(self, index: int) -> None:
-        """Pass a layer over for a while, for longer each time: finding out that it is down may take half a minute."""
-        self._rested[index] = min(2 * self._rested.get(index, REST / 2), 16 * REST)
-        self._resting[index] = time.monotonic() + self._rested[index]
-
-    def _failed(self, index: int, error: OSError) -> OSError | None:
-        """A layer could not be read: the error, if that matters."""
-        if index == self._home:
-            return None if self._at.give_up(index, error) else error
-        if index in self._at.down or is_of_name(error):
-            return None
-        self._rest(index)
-        self._skipped(index, error, "read")
-        return None
-
-    def _skipped(self, index: int, error: OSError, what: str) -> None:
-        if isinstance(error, StoreUnavailable) and index != self._home:
-            self._rest(index)
-        if (index, what) in self._reported or is_of_name(error):  # what a layer cannot hold it does not have
-            return
-        self._reported.add((index, what))
-        warnings.warn(
-            f"the layer {self.layers[index].store.url} could not be {what} and is passed over, the other layers go on without it: {error}",
-            LayerSkippedWarning,
-            stacklevel=4,
-        )
 
 
 def _is_checked(path: str) -> bool:
