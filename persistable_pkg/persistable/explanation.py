@@ -35,7 +35,7 @@ def _compared(node: Any, store: Store) -> list[Nearest]:
     """The stored relatives of `node`, each with what differs."""
     wanted = _facts(node)
     paths = [path for _, path in zip(range(SEARCHED), (path for path in store.list(node.key.name) if path.endswith(SUFFIX)), strict=False)]
-    return [Nearest(record, differences(wanted, _recorded(record))) for record in records(store, paths) if record.key != node.key]
+    return [Nearest(record, differences(wanted, _recorded(record))) for record in records(store, paths).values() if record.key != node.key]
 
 
 def _least(compared: list[Nearest]) -> Nearest | None:

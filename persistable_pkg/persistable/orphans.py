@@ -135,13 +135,14 @@ def _of_names(node: Any, store: Store) -> Iterator[str]:
         if rest.endswith(SUFFIX) and name != node.key.name and not name.startswith("."):
             stored.setdefault(name, []).append(path)
     names = list(stored)[:_NAMES]
-    first = {record.key.name: record for record in records(store, [stored[name][0] for name in names])}
+    first = records(store, [stored[name][0] for name in names])
     mine, wanted = code.class_reference(node.__class__), _shape(node._facts()["params"], node.upstream)
-    for name, record in first.items():
-        if not _was_mine(node, mine, record.class_reference):
+    for name in names:
+        record = first.get(stored[name][0])
+        if record is None or not _was_mine(node, mine, record.class_reference):
             continue
         some = records(store, stored[name][:_EACH])
-        if any(_shape(each.params, each.upstream) == wanted for each in some):
+        if any(_shape(each.params, each.upstream) == wanted for each in some.values()):
             number = len(stored[name])
             more = "at least " if len(paths) == LISTED else ""
             number_of = f"{more}{number} {'are' if number != 1 else 'is'}"
@@ -166,12 +167,12 @@ def _shape(params: Mapping[str, Any], upstream: Iterable[str]) -> tuple[frozense
     return frozenset(params), frozenset(upstream)
 
 
-def records(store: Store, paths: Iterable[str]) -> list[Record]:
-    """The records at `paths` that are sound."""
-    found: list[Record] = []
-    for data in store.get_many(list(paths)).values():
+def records(store: Store, paths: Iterable[str]) -> dict[str, Record]:
+    """The records at `paths` that are sound. What a folder is called and what the records in it say need not agree."""
+    found: dict[str, Record] = {}
+    for path, data in store.get_many(list(paths)).items():
         try:
-            found.append(Record.parse(data).checked())
+            found[path] = Record.parse(data).checked()
         except PayloadCorrupted:
             continue
     return found

@@ -367,3 +367,12 @@ def test_in_a_script(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(text.format(name="machine") + "print(plan(nodes))\nprint(nodes[1].explain())\n")
     done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.count("2 are stored under `svm`") == 2
+
+
+def test_a_folder_with_another_name_than_its_records_is_no_hindrance(versions: Load, tmp_path: Path) -> None:
+    """Somebody may have renamed it by hand, or removed what was listed a moment before."""
+    old = versions("@step\ndef fit(c: float) -> float:\n    return c\n")
+    run(old.fit.step(1.0), store=str(tmp_path / "data"))
+    (tmp_path / "data" / "fit").rename(tmp_path / "data" / "moved")
+    new = versions("@step\ndef train(c: float) -> float:\n    return c\n")
+    assert "1 is stored under `moved`" in str(new.train.step(1.0).bind(str(tmp_path / "data")).explain())
