@@ -175,6 +175,27 @@ def test_a_payload_at_a_readable_path_that_was_made_in_two_places_is_the_one_at_
     assert [loaded(AtPath(store)) for store in (slow, where, STORES["layered"](tmp_path))] == [2, 2, 2]
 
 
+@pytest.mark.parametrize("path", ["x/y.txt", f"x/{'0' * 32}.{'1' * 8}.txt"])
+@pytest.mark.parametrize("by", ["this process", "another"])
+def test_what_is_being_written_to_a_stand_in_while_the_home_comes_back_arrives_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, by: str
+) -> None:
+    monkeypatch.setattr("persistable.stores.home.FIRST_LOOK", 1000)
+    where, slow = STORES["layered"](tmp_path), Remote(tmp_path / "slow")
+    with failing("down", 0, only=Remote):
+        where.put("a/b", b"1")
+        block = where.write(path)
+        file = block.__enter__()
+        file.write(b"first, ")
+    (where if by == "this process" else STORES["layered"](tmp_path)).sync()
+    file.write(b"second")
+    block.__exit__(None, None, None)
+    assert where.get(path) == b"first, second"
+    STORES["layered"](tmp_path).sync()
+    assert slow.get(path) == b"first, second" and slow.get("a/b") == b"1"
+    assert STORES["layered"](tmp_path).get(path) == b"first, second"
+
+
 @pytest.mark.parametrize("path", ["x/y.txt", f"x/{'0' * 32}.record.json"])
 def test_layers_of_which_none_answers_say_so(tmp_path: Path, path: str) -> None:
     where = STORES["layered"](tmp_path)

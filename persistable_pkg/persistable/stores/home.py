@@ -171,6 +171,11 @@ class Home:
         new = path.endswith(RECORD) and not store.exists(path)
         store.put(f"{PENDING}/{path}", json.dumps({"gone": gone, "new": new}).encode())
 
+    def keep_marked(self, path: str) -> None:
+        """Note it again if the note is gone: others may have looked for what was still being written."""
+        if self.down and not self._layers[self.index].store.exists(f"{PENDING}/{path}"):
+            self.mark(path)
+
     def _is_pending(self) -> bool:
         for index in self._writable:
             if index != self.usual:

@@ -48,7 +48,7 @@ from persistable.stores.difference import Difference, compare, damaged_in
 from persistable.stores.home import Home
 from persistable.stores.layer import Layer, layers_of, url_of
 from persistable.stores.paths import KEY, RECORD, claimed, files_of, is_apart, may_change
-from persistable.stores.placing import PLACING
+from persistable.stores.placing import PLACING, copy
 from persistable.stores.reach import in_memory
 
 Found = TypeVar("Found")
@@ -478,11 +478,15 @@ class LayeredStore(BaseStore):
             stands_in = self._home
             return stands_in in (self._changing.commit(path, copies) if may_change(path) else copies.commit())
 
-        return LayeredWrite(begin, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies), rescued)
+        return LayeredWrite(begin, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies, index), rescued)
 
-    def _committed(self, path: str, copies: Copies) -> None:
-        """The home has it: make the copies visible, and remove what was there where there is none."""
-        done = self._changing.commit(path, copies) if may_change(path) else copies.commit()
+    def _committed(self, path: str, copies: Copies, written: int) -> None:
+        """The layer `written`, the home when that began, has it: make the copies visible, and remove what was there where there is none."""
+        done = [written, *(self._changing.commit(path, copies) if may_change(path) else copies.commit())]
+        if self._home not in done:  # another decides since, that was down when it began
+            copy(self.layers[written].store, path, self.layers[self._home].store, path)
+        else:
+            self._at.keep_marked(path)
         for index in set(self._caches).difference(done):
             self._remove(index, path)
 
