@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from persistable import code, collected, commits, events, origin, payload, unsealed
+from persistable.chunks import Chunks
 from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, PayloadUntrusted, PersistableError, StaleCodeWarning
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
@@ -155,13 +156,20 @@ def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | N
     while record is not None:
         check_code(node, store, record)
         try:
-            return payload.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns)
+            return payload.read_part(
+                store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record)
+            )
         except FileNotFoundError:
             again = find_record(store, node.place)
             if again is not None and again.attempt_token == record.attempt_token:
                 raise
             record = again  # replaced or deleted while we were reading
     raise PayloadNotFound(f"nothing is stored under {node.key} in {store.url}", key=node.key, nearest=None, differences={})
+
+
+def chunks_of(record: Record) -> Chunks | None:
+    """The digests of chunks of a large payload, where it was written to a store that keeps no local files."""
+    return Chunks.from_json(record.to_dict().get("chunks")) if record.size > payload.WHOLE else None
 
 
 def format_of(node: Any, record: Record) -> FileIO[Any]:

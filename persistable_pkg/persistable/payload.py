@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 from blake3 import blake3
 
+from persistable.chunks import Chunker, Chunks, checked
 from persistable.errors import FormatError, MalformedFile, PayloadCorrupted
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.fileio.lazy import check_content
@@ -22,7 +23,7 @@ from persistable.fileio.mapped import private_map, read_whole
 from persistable.hashing import max_threads
 from persistable.key import Key
 from persistable.record import FileFact
-from persistable.stores.base import FULL, Store
+from persistable.stores.base import FULL, Stat, Store
 from persistable.stores.full import room_in
 
 Result = TypeVar("Result")
@@ -39,6 +40,8 @@ class Written(NamedTuple):
 
     files: tuple[FileFact, ...]
     data: bytes | None
+    chunks: Chunks | None = None
+    """Of one file that is large and not on this machine."""
 
 
 def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
@@ -53,7 +56,7 @@ def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Al
         return Written(_write_parts(store, path, io, payload), None)
     with _Writer(store, path) as writer:
         io.dump(payload, cast(BinaryIO, writer))
-    return Written((FileFact("", path, writer.size, writer.hexdigest()),), writer.data)
+    return writer.written()
 
 
 def _write_parts(store: Store, folder: str, io: PartsFileIO[Any], payload: Any) -> tuple[FileFact, ...]:
@@ -80,6 +83,7 @@ class _Writer(streams.RawIOBase):
         self._file: BinaryIO | None = None
         self._exit: Any = None
         self._hasher: Any = None
+        self._chunker: Chunker | None = None
         self.size = 0
         self.data: bytes | None = None
 
@@ -92,6 +96,11 @@ class _Writer(streams.RawIOBase):
     def hexdigest(self) -> str:
         digest: str = self._hasher.hexdigest()
         return digest
+
+    def written(self) -> Written:
+        """What the record says of it."""
+        chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
+        return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks)
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
@@ -108,6 +117,8 @@ class _Writer(streams.RawIOBase):
 
     def _open(self) -> None:
         self._hasher = blake3()
+        if self._store.local_path(self._path) is None:
+            self._chunker = Chunker()
         self._exit = self._store.write(self._path)
         self._file = self._exit.__enter__()
         if self._kept:
@@ -115,18 +126,23 @@ class _Writer(streams.RawIOBase):
 
     def _stream(self, view: memoryview) -> None:
         if view.nbytes <= SMALL:
-            self._hasher.update(view)
+            self._hash(view)
             _write_all(self._file, view)
             return
         if view.nbytes >= _LARGE:
             _reserve(self._file, view.nbytes)
         # hashing and copying to the page cache keep a core busy each; together they take no longer than the slower one
-        hashing = threading.Thread(target=self._hasher.update, args=(view,), name="persistable-hash")
+        hashing = threading.Thread(target=self._hash, args=(view,), name="persistable-hash")
         hashing.start()
         try:
             _write_all(self._file, view)
         finally:
             hashing.join()
+
+    def _hash(self, view: memoryview) -> None:
+        self._hasher.update(view)
+        if self._chunker is not None:
+            self._chunker.update(view)
 
     def __enter__(self) -> _Writer:
         return self
@@ -270,7 +286,7 @@ def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Wri
     with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
         while piece := file.read(_SLICE):
             writer.write(piece)
-    return Written((FileFact("", path, writer.size, writer.hexdigest()),), None)
+    return writer.written()
 
 
 def _move(store: Any, source: Path, path: str) -> FileFact | None:
@@ -383,11 +399,12 @@ def read_part(
     rows: slice | None,
     columns: Sequence[str] | None,
     verify: bool = True,
+    chunks: Chunks | None = None,
 ) -> Any:
     """Some rows and columns of the payload in `files`. Raises as `read` does, and FormatError.
 
-    The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only those are read that are
-    needed, and its size is compared.
+    The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only the chunks are read and
+    compared that are needed; without digests of these, it is read and compared as a whole, once for a process.
     """
     if isinstance(io, PartsFileIO):
         return io.load_part(None, rows, columns)
@@ -399,10 +416,35 @@ def read_part(
     def attempt() -> Any:
         whole = verify and (fact.size <= WHOLE or store.local_path(fact.path) is not None)
         _expect(key, fact, found.size, None)
-        with _reading(key, io), _opened(store, key, fact) if whole else store.read(fact.path) as file:
+        by_chunks = not whole and verify and chunks is not None and chunks.are_of(fact.size)
+        if verify and not whole and not by_chunks:
+            _verify_afar(store, key, fact, found)
+        with _reading(key, io), ExitStack() as stack:
+            file: Any = stack.enter_context(_opened(store, key, fact) if whole else store.read(fact.path))
+            if by_chunks:
+                assert chunks is not None
+                file = stack.enter_context(checked(file, chunks, fact.size, partial(_damaged_chunk, key, fact)))
             return io.load_part(file, rows, columns)
 
     return _or_healed(store, files, attempt)
+
+
+def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
+    """Read and compare it as a whole, unless that was done."""
+    place = (store.url, fact.path, fact.digest)
+    if _verified.get(place) != found:
+        _fetch(store, key, fact, _Nowhere())
+        _verified[place] = found
+
+
+def _damaged_chunk(key: Key, fact: FileFact, at: int, expected: str, found: str) -> PayloadCorrupted:
+    return PayloadCorrupted(
+        f"the payload of {key} at {fact.path} is not what its record names: the digest of its bytes from {at} on is {found}, expected "
+        f"{expected}; delete it or generate it again, `load_generate` does so",
+        key=key,
+        expected=expected,
+        found=found,
+    )
 
 
 @contextmanager

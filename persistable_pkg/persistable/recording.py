@@ -24,6 +24,8 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     if isinstance(result, gathering.Gathered):
         head["items"] = result.head
     details = _details(generation.made, generation.started, generation.seconds(), generation.attempt)
+    if written.chunks is not None:
+        details["chunks"] = written.chunks.to_json()
     if generation.notes:
         details["notes"] = generation.notes
     details.update(generation.facts())

@@ -1,0 +1,142 @@
+"""Digests of the chunks of a large file, so that what is read of it in part is verified without the rest.
+
+A chunk is a megabyte, or where there were more than `MOST` of them twice as many, and so on: its digest is then that of the digests of
+its two halves.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from blake3 import blake3
+
+LEAF = 1 << 20
+MOST = 2048
+
+
+class Chunks(NamedTuple):
+    """size: of a chunk, in bytes. digests: of each, the last of which may be shorter."""
+
+    size: int
+    digests: list[str]
+
+    def are_of(self, size: int) -> bool:
+        """Tell whether there are as many as a file of `size` bytes has."""
+        return len(self.digests) == -(-size // self.size)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"size": self.size, "digests": self.digests}
+
+    @classmethod
+    def from_json(cls, found: Any) -> Chunks | None:
+        """What a record says of them; None where that means nothing."""
+        if not isinstance(found, dict):
+            return None
+        facts = cast("dict[str, Any]", found)
+        size, digests = facts.get("size"), facts.get("digests")
+        sound = type(size) is int and size >= LEAF and size % LEAF == 0 and isinstance(digests, list)
+        return cls(cast(int, size), cast("list[str]", digests)) if sound else None
+
+
+class Chunker:
+    """Takes the bytes of a file in order."""
+
+    def __init__(self) -> None:
+        self._leaf: Any = blake3()
+        self._room = LEAF
+        self._digests: list[str] = []
+
+    def update(self, data: memoryview) -> None:
+        """Take some more."""
+        while data.nbytes:
+            piece = data[: self._room]
+            self._leaf.update(piece)
+            self._room -= piece.nbytes
+            data = data[piece.nbytes :]
+            if not self._room:
+                self._end()
+
+    def _end(self) -> None:
+        self._digests.append(self._leaf.hexdigest(length=16))
+        self._leaf, self._room = blake3(), LEAF
+
+    def chunks(self) -> Chunks:
+        """The digests of all there was."""
+        if self._room < LEAF:
+            self._end()
+        size, digests = LEAF, self._digests
+        while len(digests) > MOST:
+            size, digests = 2 * size, _halved(digests)
+        return Chunks(size, digests)
+
+
+def _halved(digests: list[str]) -> list[str]:
+    """The digests of pairs; one that is left over stays as it is."""
+    return [
+        blake3(bytes.fromhex(digests[at] + digests[at + 1])).hexdigest(length=16) if at + 1 < len(digests) else digests[at]
+        for at in range(0, len(digests), 2)
+    ]
+
+
+def digest_of(chunk: bytes) -> str:
+    """The digest of one chunk."""
+    view = memoryview(chunk)
+    digests = [blake3(view[at : at + LEAF]).hexdigest(length=16) for at in range(0, len(chunk), LEAF)]
+    while len(digests) > 1:
+        digests = _halved(digests)
+    return digests[0] if digests else ""
+
+
+def checked(file: BinaryIO, chunks: Chunks, size: int, damaged: Callable[[int, str, str], Exception]) -> BinaryIO:
+    """`file`, of `size` bytes, for reading; each chunk is compared before any of it is given, else what `damaged` gives is raised."""
+    return cast(BinaryIO, io.BufferedReader(_Checked(file, chunks, size, damaged), 1 << 16))
+
+
+class _Checked(io.RawIOBase):
+    def __init__(self, file: BinaryIO, chunks: Chunks, size: int, damaged: Callable[[int, str, str], Exception]) -> None:
+        self._file, self._chunks, self._size, self._damaged = file, chunks, size, damaged
+        self._at = 0
+        self._held = -1
+        self._chunk = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
+        if self._at >= self._size or not target.nbytes:
+            return 0
+        number, start = divmod(self._at, self._chunks.size)
+        piece = memoryview(self._read(number))[start : start + target.nbytes]
+        target[: piece.nbytes] = piece
+        self._at += piece.nbytes
+        return piece.nbytes
+
+    def _read(self, number: int) -> bytes:
+        """A chunk, compared; the last one is kept, since much is read in small pieces."""
+        if number != self._held:
+            begin = number * self._chunks.size
+            self._file.seek(begin)
+            left = min(self._chunks.size, self._size - begin)
+            pieces: list[bytes] = []
+            while left and (piece := self._file.read(left)):
+                pieces.append(piece)
+                left -= len(piece)
+            chunk = b"".join(pieces)
+            expected, found = self._chunks.digests[number], digest_of(chunk)
+            if found != expected:
+                raise self._damaged(begin, expected, found)
+            self._held, self._chunk = number, chunk
+        return self._chunk
