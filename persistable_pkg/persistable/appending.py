@@ -51,7 +51,7 @@ class Appender:
         if self._token is not None:
             _go_on(generation, folder, growing.rows)
         self.used = growing.rows > 0
-        """Whether anything was appended, be it a block without rows."""
+        """True once anything was appended, be it a block without rows."""
 
     @property
     def rows(self) -> Appended:

@@ -1,4 +1,4 @@
-"""What a node is given when it is made, sorted into roles, params and what is still missing."""
+"""The arguments of a new node, sorted into roles, params and what is still missing."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
 
 
 def signature_of(init: Any) -> Any:
-    """What making a node takes: that of `__init__` without ``self``."""
+    """The signature of making a node: that of `__init__` without ``self``."""
     from inspect import signature
 
     found = signature(init)

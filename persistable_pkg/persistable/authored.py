@@ -1,4 +1,4 @@
-"""What the author of a node class writes, and what there is to work with meanwhile."""
+"""Hooks that the author of a node class writes, and tools for their code."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class _Notebook:
         self._handle.update(self._bundle(done, total, trouble, facts), raw=True)
 
     def close(self) -> None:
-        """What was shown last stays."""
+        """Leave the last line as it is."""
 
     def _bundle(self, done: int, total: int, trouble: str, facts: str) -> dict[str, str]:
         from html import escape

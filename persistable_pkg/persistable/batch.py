@@ -186,7 +186,7 @@ class Batch:
 
 
 class Changes:
-    """What is to be done in one call of the store: items to put, payloads first and records last, paths to delete, and what follows.
+    """Changes to be made in one call of the store: items to put, payloads first and records last, paths to delete, and what follows.
 
     after: the base that it is about, and what is done once all is in the store. size: bytes of all items.
     """
@@ -216,7 +216,7 @@ class Changes:
 
 
 def _base(path: str) -> str:
-    """What the paths of all that belongs to a key begin with."""
+    """The beginning of the paths of all that belongs to a key."""
     folder, slash, name = path.rpartition("/")
     return folder + slash + name.partition(".")[0]
 
@@ -245,7 +245,7 @@ class Pending:
         self._new = Changes()
 
     def keep(self) -> None:
-        """What was put, or deleted, since the last time is to be committed."""
+        """Keep what was put, or deleted, since the last time, to be committed."""
         kept, new = self.kept, self._new
         kept.payloads.update(new.payloads)
         kept.records.update(new.records)
@@ -257,7 +257,7 @@ class Pending:
         self.drop()
 
     def drop(self) -> None:
-        """What was put, or deleted, since the last time is not done."""
+        """Drop what was put, or deleted, since the last time."""
         new = self._new
         if new.gone or new.after:
             self._new = Changes()

@@ -1,4 +1,4 @@
-"""What a node's own code asks of nodes that are not its direct upstream, such as ``self.model.points.payload``."""
+"""Payloads that a node's own code asks of nodes that are not its direct upstream, such as ``self.model.points.payload``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function captured from the functions around it, as identity has it: values as they are, functions, classes and modules by name."""
+"""Variables that a function captured, as identity has them: values as they are, functions, classes and modules by name."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def _inside(held: FunctionType | type[Any]) -> dict[str, Any]:
-    """What a captured function, or class defined in a function, holds besides its code."""
+    """The values that a captured function, or class defined in a function, holds besides its code."""
     if not isinstance(held, type):
         values = closure_values(held)
         if "<locals>" in held.__code__.co_qualname:  # at module level they are part of the source

@@ -14,7 +14,7 @@ from persistable.planning import Unit
 
 @contextmanager
 def carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
-    """What carries the jobs: `executor`, or one made by that name, which is shut down at the end of the block."""
+    """The executor of the jobs: `executor`, or one made by that name, which is shut down at the end of the block."""
     if isinstance(executor, Executor):
         yield executor
         return

@@ -56,7 +56,7 @@ class Waiting:
                 raise turns.circle([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
 
     def _awaited(self, base: str) -> str | None:
-        """What the process that holds the claim on `base` waits for."""
+        """The key that the process that holds the claim on `base` waits for."""
         try:
             note: Any = json.loads(self._store.get(base + SUFFIX))
             token, awaited = note["token"], note["for"]

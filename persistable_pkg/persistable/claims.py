@@ -64,9 +64,9 @@ class Claim:
         self._over = False
         self._tries = 0
         self.held = False
-        """Whether it is known to be had; before, it is only being asked for."""
+        """True once it is known to be had; before, it is only being asked for."""
         self.waited = False
-        """Whether somebody else held it first."""
+        """True if somebody else held it first."""
         self.beats = 0
         self._beating = threading.Lock()
         _alive(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
@@ -497,7 +497,7 @@ _me_bytes = b""
 
 
 def token() -> str:
-    """What tells this process from all others."""
+    """The token that tells this process from all others."""
     name: str = _identity()["token"]
     return name
 
@@ -527,7 +527,7 @@ def _short(host: str) -> str:
 
 
 def _owner() -> bytes:
-    """What this process writes into its claims; the same bytes each time."""
+    """The bytes that this process writes into its claims; the same bytes each time."""
     global _me_bytes
     if not _me_bytes:
         _me.update(host=_host(), pid=os.getpid(), start=_process_start(os.getpid()), token=os.urandom(8).hex())
@@ -586,7 +586,7 @@ def _was_ours(content: bytes) -> bool:
 
 
 def _facts(content: bytes) -> dict[str, Any]:
-    """What a claim says of its owner; nothing where it is damaged."""
+    """The facts of a claim about its owner; nothing where it is damaged."""
     if len(content) > _LARGEST:
         return {}
     body, found, check = content.rpartition(_CHECK)

@@ -51,7 +51,7 @@ def checked(key: Any) -> Any:
 
 
 def stem(key: Any) -> str:
-    """What the files of an item are called: the key itself where it is a plain name, else what is plain of it and a digest.
+    """The names of an item's files: the key itself where it is a plain name, else what is plain of it and a digest.
 
     No two keys share one, on no file system: there are no capitals, and what is not plain differs in its digest.
     """
@@ -119,7 +119,7 @@ def checked_line(entry: Entry, folder: str) -> bytes:
 
 
 def entry_in(data: bytes, folder: str) -> Entry | None:
-    """What `checked_line` made `data` of; None where it is damaged."""
+    """The line that `checked_line` made `data` of; None where it is damaged."""
     line, _, check = data.partition(b"\n")
     if check != b"%08x\n" % crc32(line):
         return None
@@ -177,7 +177,7 @@ def item_files(store: Store, record: Record) -> list[FileFact]:
 
 
 def missing_item(store: Store, record: Record) -> str | None:
-    """What is wrong with the items that `record` is of, in words; None if nothing is, and for a record of one payload.
+    """The fault of the items that `record` is of, in words; None if nothing is, and for a record of one payload.
 
     One listing tells which are gone. Sizes are compared as well where they are at hand: in a database, or on this machine.
     """
@@ -234,7 +234,7 @@ class Source(NamedTuple):
 
 
 class Collected(Mapping[Any, T], Generic[T]):
-    """What a node that yields ``(key, payload)`` has as its payload: a mapping from key to payload, in the order in which they came.
+    """The payload of a node that yields ``(key, payload)``: a mapping from key to payload, in the order in which they came.
 
     Items are loaded when they are asked for, each time anew: hold what you use. Looking at keys, lengths and `sizes` loads nothing. Two of
     them are equal if they have equal keys, in the same order, with equal payloads. Asking for a key that is not there raises

@@ -72,7 +72,7 @@ class Commit:
 
 
 def _read_back(store: Any, path: str, looks: int) -> bytes | None:
-    """What is committed at `path`: of several layers, what the one says that decides."""
+    """The record committed at `path`: of several layers, what the one says that decides."""
     for look in range(looks):
         try:
             found: bytes = _deciding(store).get(path)
@@ -114,7 +114,7 @@ def beside(place: Placed, token: str) -> str:
 
 
 def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
-    """What the record says of files that were written `beside`: where they are going to be."""
+    """The facts for the record about files that were written `beside`: where they are going to be."""
     start = beside(place, token)
     return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
 
@@ -167,7 +167,7 @@ def complete_any(store: Store, place: Placed) -> None:
 
 
 def abandoned(store: Store, place: Placed) -> list[str]:
-    """What attempts at `place` have written `beside` and not moved."""
+    """The files that attempts at `place` have written `beside` and not moved."""
     folder, _, name = place.to.rpartition("/")
     listed = store.list(f"{PLACING}/{folder}".rstrip("/"))
     skip = len(PLACING) + 1 + (len(folder) + 1 if folder else 0)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Connection(Generic[T]):
-    """What `connection` returns: how to open something, not the thing itself. Pickles; is no part of any identity but that it is one."""
+    """The result of `connection`: how to open something, not the thing itself. Pickles; is no part of any identity but that it is one."""
 
     _is_shared: ClassVar[bool] = True
     _stands_in: ClassVar[bool] = True

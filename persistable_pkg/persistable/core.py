@@ -89,10 +89,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     resources: Resources | None = None
     _persisted: ClassVar[bool] = True
     _external: ClassVar[bool] = False
-    """Whether it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
+    """True if it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
     _needs: ClassVar[str] = "all"
     _by_payload: ClassVar[bool] = False
-    """Whether its class says nothing of what it is, but the type of its payload does, as with a step."""
+    """True if its class says nothing of what it is, but the type of its payload does, as with a step."""
     _is_persistable_node: ClassVar[bool] = True
     _is_family: ClassVar[bool] = False
     __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
@@ -107,7 +107,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     key: Key
     payload_name: str
     _logger: Any = None
-    """What was given as `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
+    """The argument `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
     _payload: Any = ABSENT
     _generation: generation.Generation | None = None
     _lent = False
@@ -477,7 +477,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     @property
     def status(self) -> Status:
-        """What the store says of this payload."""
+        """The status of this payload in its store."""
         from persistable.status import status_of
 
         return status_of(self, self._use())
@@ -497,13 +497,13 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return holdings.delete(store, self.place)
 
     def explain(self) -> Explanation:
-        """What `payload` would do and why: the status, what has changed by function and node, and on a miss the nearest stored payload."""
+        """The action of `payload` and its reasons: status, changes by function and node, and on a miss the nearest stored payload."""
         from persistable.explanation import explain
 
         return explain(self, self._use())
 
     def lineage(self, **options: Any) -> Graph:
-        """What it is made from, as a picture with ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.graph.lineage`."""
+        """The lineage as a picture with ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.graph.lineage`."""
         from persistable.graph import lineage
 
         return lineage(self, **options)
@@ -585,7 +585,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return kept
 
     def _generating_function(self) -> Any:
-        """What makes the payload."""
+        """The code that makes the payload."""
         return type(self)._generate_payload
 
     def _declared_payloads(self) -> list[Any]:
@@ -622,7 +622,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return twin
 
     def _facts(self) -> dict[str, Any]:
-        """What the record says of the node itself."""
+        """The facts for the record about the node itself."""
         given: dict[str, Any] | None = self.__dict__.get("_given_facts")
         if given is not None:
             return given
@@ -656,7 +656,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return ()
 
     def _made_by(self) -> Any:
-        """What to pickle in place of the class."""
+        """The object to pickle in place of the class."""
         return type(self)
 
     @property
@@ -699,7 +699,7 @@ _HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_r
 
 
 def declaration_of(cls: type[Any]) -> Declaration:
-    """What the node class `cls` declares, read once and kept on it (its bases have declarations of their own)."""
+    """The declaration of the node class `cls`, read once and kept on it (its bases have declarations of their own)."""
     try:
         declaration: Declaration = cls.__dict__["_declared"]
     except KeyError:

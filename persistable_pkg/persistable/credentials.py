@@ -1,4 +1,4 @@
-"""What gives a credential away: the name it is given under, its own look, or its place in a URL or a script.
+"""Signs of a credential: the name it is given under, its own look, or its place in a URL or a script.
 
 Names are judged word by word, so that `AWS_SECRET_ACCESS_KEY`, `apiKey` and `X-Amz-Signature` are found, and `tokenizer`, `max_tokens`,
 `KEYBOARD` and `sort_key` are not.
@@ -133,7 +133,7 @@ def opaque(value: str) -> bool:
 
 
 def of_url(url: str) -> str | None:
-    """What in `url` is a credential, in words, such as ``the parameter `token```; None where nothing is. A ``{place}`` is none."""
+    """The credential in `url`, in words, such as ``the parameter `token```; None where nothing is. A ``{place}`` is none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -158,7 +158,7 @@ _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|cookie|x-[\w-]*(?:key|tok
 
 
 def in_script(text: str) -> str | None:
-    """What in a script is a credential that is written out, in words; None where nothing is. `text`: the template."""
+    """The credential written out in a script, in words; None where nothing is. `text`: the template."""
     for name, given in _ASSIGNED.findall(text):
         value = given.strip("\"'")
         if "$" not in value and "`" not in value and _is_given(value) and given_under(name, value):

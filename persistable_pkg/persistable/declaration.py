@@ -1,4 +1,4 @@
-"""What a subclass of `Persistable` declares by its bases, annotations and attributes, read once per class."""
+"""Declarations of a subclass of `Persistable`, by its bases, annotations and attributes, read once per class."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Declaration:
         """By role, the class of the last node that was found to be right there, where any other of that class is as well."""
 
     def check_of(self, role: str) -> Check:
-        """What tells whether a node, or a collection of some, is fit for `role`."""
+        """The check of a node, or a collection of some, for `role`."""
         found: Check | None = self._checks.get(role)
         if found is None:
             from persistable.params.checks import check_of
@@ -85,7 +85,7 @@ def _keywords(function: Callable[..., Any]) -> frozenset[str] | None:
 
 
 def _type_arguments(cls: type, root: type) -> tuple[Any, Any]:
-    """What the two type variables of `root` are in `cls`, through any number of generic classes between."""
+    """The values of the two type variables of `root` in `cls`, through any number of generic classes between."""
     arguments = _arguments_of(cls, root)
     payload, params = arguments if arguments else (None, None)
     return _concrete(payload), _concrete(params)

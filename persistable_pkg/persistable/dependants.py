@@ -1,4 +1,4 @@
-"""What was made from a payload, and from what a payload was made: found from records alone, and removed."""
+"""Downstream and upstream of payloads: found from records alone, and removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Removal(NamedTuple):
 
 
 def dependants(store: Store, keys: Iterable[Key]) -> list[Entry]:
-    """What is stored and was made from `keys`, at any remove, the farthest first; `keys` themselves are not in it.
+    """The stored payloads made from `keys`, at any remove, the farthest first; `keys` themselves are not in it.
 
     Every record is read. Payloads on the way that are not stored, or not any more, are bridged by what records say of their lineage.
     """
@@ -40,7 +40,7 @@ def dependants(store: Store, keys: Iterable[Key]) -> list[Entry]:
 
 
 def lineage(store: Store, keys: Iterable[Key]) -> list[Entry]:
-    """What is stored and `keys` were made from, at any remove, the farthest first; `keys` themselves are not in it."""
+    """The stored payloads that `keys` were made from, at any remove, the farthest first; `keys` themselves are not in it."""
     held = _held(store)
     made_from: dict[Key, list[Key]] = {}
     for key, sources in _sources(held):
@@ -88,7 +88,7 @@ def _reached(starts: Iterable[Key], edges: Mapping[Key, list[Key]]) -> list[Key]
 
 
 def removals(store: Store, named: Iterable[Place], downstream: bool = False, groups: Iterable[Place] = ()) -> list[Removal]:
-    """What removing `named` would remove, in the order to do it; with `downstream`, also what was made from it. Nothing is touched.
+    """Removals that come with that of `named`, in the order to do it; with `downstream`, also what was made from it. Nothing is touched.
 
     `groups` are members of something that was named as a whole. Payloads put in by hand stay, unless they are `named` themselves; so does
     whatever is being generated.

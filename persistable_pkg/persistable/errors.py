@@ -279,7 +279,7 @@ class MissingExtra(FormatError, ImportError):
 
 
 class InputError(PersistableError):
-    """What a `Source` found outside is not there as it was. ``place`` is its path or URL."""
+    """An input that a `Source` found outside is not there as it was. ``place`` is its path or URL."""
 
     place: str
 

@@ -1,4 +1,4 @@
-"""What happened, as frozen values; whoever wants to know subscribes a hook.
+"""Events, as frozen values; whoever wants to know subscribes a hook.
 
 Nothing is printed and no log handler is installed. Where the application uses `logging`, every event is also logged: at INFO, progress at
 DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node was given another).

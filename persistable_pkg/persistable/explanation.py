@@ -43,7 +43,7 @@ def _least(compared: list[Nearest]) -> Nearest | None:
 
 
 def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
-    """What is stored that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
+    """Stored payloads that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
     said: dict[str, None] = {}
     looked: dict[tuple[str, str], int] = {}
     for node, store in nodes:
@@ -109,7 +109,7 @@ def _short(value: Any) -> str:
 
 
 class Explanation(str):
-    """What `payload` would do and why, in words: text with more.
+    """The action of `payload` and the reasons, in words: text with more.
 
     status: None for what is not kept. reasons: the lines after the first. nearest: the record of the stored payload of the same name that
     differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored).
@@ -139,7 +139,7 @@ class Explanation(str):
 
 
 def explain(node: Any, store: Store) -> Explanation:
-    """What asking for the payload would do, and why."""
+    """The action that asking for the payload would cause, and why."""
     if node._external:
         gone = node._look()
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")])
@@ -174,7 +174,7 @@ def explain(node: Any, store: Store) -> Explanation:
 
 
 def _of_code(node: Any, store: Store) -> list[str]:
-    """What has changed since it was made, by function and node, and what cannot be told."""
+    """The changes since it was made, by function and node, and what cannot be told."""
     record = holdings.find_record(store, node.place)
     if record is None:
         return []

@@ -1,4 +1,4 @@
-"""What very many nodes need to be loaded, fetched from their stores in a few calls."""
+"""Records and payloads of very many nodes, fetched from their stores in a few calls."""
 
 from __future__ import annotations
 

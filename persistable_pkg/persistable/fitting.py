@@ -1,4 +1,4 @@
-"""Whether what a node declares to make can be stored in its format: known before any work is done."""
+"""Fit of a node's declared payload and its format: known before any work is done."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TAKEN = {
     "TextFileIO": ("builtins.str",),
     "YamlFileIO": _JSON,
 }
-"""What formats of this library give back exactly; others are not judged."""
+"""Types that formats of this library give back exactly; others are not judged."""
 _known: dict[bool, WeakKeyDictionary[type, Any]] = {True: WeakKeyDictionary(), False: WeakKeyDictionary()}
 """By class, the format that was found to do; with the packages it needs, and without a look at them."""
 

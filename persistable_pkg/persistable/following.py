@@ -39,7 +39,7 @@ def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
 
 
 def follow(node: Any, store: Store, timeout: float | None) -> Iterator[tuple[Any, Any]]:
-    """What `Persistable.follow` gives."""
+    """The iterator of `Persistable.follow`."""
     return _Follower(node, store, timeout).items()
 
 

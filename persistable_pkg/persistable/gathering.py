@@ -58,7 +58,7 @@ class Gathered(payload.InFile):
 
     @property
     def head(self) -> list[Any]:
-        """What the record says of the items: folder, number, bytes, and a digest of their content."""
+        """The facts for the record about the items: folder, number, bytes, and a digest of their content."""
         hasher = blake3()
         for entry in self.entries.values():
             files = [(file.part, file.size, file.digest) for file in entry.files]

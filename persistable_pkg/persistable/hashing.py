@@ -13,7 +13,7 @@ _threads: int = blake3.AUTO
 
 
 def max_threads() -> int:
-    """What to give ``blake3(max_threads=...)`` for much data: as many as there are cores, or one in a forked process."""
+    """The argument for ``blake3(max_threads=...)`` for much data: as many as there are cores, or one in a forked process."""
     return _threads
 
 

@@ -1,4 +1,4 @@
-"""What a store holds of one node: its record and failure found, its payload judged, loaded, and removed."""
+"""Access to one node in a store: its record and failure found, its payload judged, loaded, and removed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def is_there(store: Store, place: Place) -> bool:
 
 
 def missing_file(store: Store, record: Record) -> str | None:
-    """What is wrong with the files `record` names, judged by their sizes; None if nothing is."""
+    """The fault of the files that `record` names, judged by their sizes; None if nothing is."""
     for file in record.files:
         found = store.stat(file.path)
         if found is not None and found.size != file.size and payload.healed(store, [file]):

@@ -1,4 +1,4 @@
-"""What a store holds, found from its records alone: no class, no payload and no index is needed."""
+"""The inventory of a store, found from its records alone: no class, no payload and no index is needed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class ItemParams:
 
 
 class _Lies(NamedTuple):
-    """What it takes to read an item where the node that makes it is not at hand. entry: as it was when the family was listed."""
+    """The means to read an item where the node that makes it is not at hand. entry: as it was when the family was listed."""
 
     place: Place
     io: FileIO[Any]

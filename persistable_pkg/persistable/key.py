@@ -71,7 +71,7 @@ class Placed(NamedTuple):
 
     @property
     def path(self) -> str:
-        """What the names of its record, failure and claim begin with."""
+        """The beginning of the names of its record, failure and claim."""
         return f"{PLACED}/{self.to}"
 
     def file(self, token: str, suffix: str) -> str:

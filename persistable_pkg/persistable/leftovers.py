@@ -1,4 +1,4 @@
-"""What a generation leaves that was killed, or that a commit makes void: files that no record names, and claims that nobody uses."""
+"""Remains of a killed generation, or that a commit makes void: files that no record names, and claims that nobody uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTLED = 3600.0
 
 
 def new_shelf() -> str:
-    """What the names of everything begin with that one run hands over through a store; they tell whose run it is."""
+    """The beginning of the names of everything that one run hands over through a store; they tell whose run it is."""
     return f"{HANDED}/{claims.process_name()}.{os.urandom(4).hex()}"
 
 
@@ -43,7 +43,7 @@ def clear_sources(store: Any) -> None:
 
 
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
-    """What a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
+    """The record that a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
     if found is None and isinstance(place, Placed):
         try:
             return Record.parse(store.get(place.path + SUFFIX))

@@ -1,4 +1,4 @@
-"""What a payload was made from, as its record keeps it: the code of everything upstream, and the bytes of what was read.
+"""The origin of a payload, as its record keeps it: the code of everything upstream, and the bytes of what was read.
 
 The first line of a record has two digests in ``made_from``: of the code of all that is upstream, and of the content of its direct stored
 upstream. The rest of it says the same at length, so that what differs can be named: ``upstream_code``, an entry for each class or function,
@@ -135,7 +135,7 @@ class Today:
         return found
 
     def token(self, node: Any) -> str:
-        """What stands for its code: the quick digest, or where there is none one over its parts."""
+        """The token of its code: the quick digest, or where there is none one over its parts."""
         state = node.__dict__
         if "_given_code" in state:
             return token_of(node._code())
@@ -178,7 +178,7 @@ _TABLES = 200
 
 
 def token_of(found: Any) -> str:
-    """What stands for code in a digest over several."""
+    """The token of code in a digest over several."""
     quick: str = found.quick
     return quick or "parts " + text_digest(code_text(dict(found.parts)))
 
@@ -242,7 +242,7 @@ def parsed(data: bytes | None, key: Key) -> Record | None:
 
 
 class Given(NamedTuple):
-    """What a process must be told of the upstream of a node that it has only stubs of.
+    """Facts for a process about the upstream of a node that it has only stubs of.
 
     behind: contents of what is stored behind upstream that is not persisted. today: a digest of the code upstream of each direct upstream.
     """
@@ -252,7 +252,7 @@ class Given(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What a record says of the upstream of its payload."""
+    """Facts of a record about the upstream of its payload."""
 
     head: list[Any]
     code: list[dict[str, Any]]
@@ -260,7 +260,7 @@ class Origin(NamedTuple):
 
 
 def given(node: Any, store: Store) -> tuple[UpstreamCode, Given]:
-    """What another process must be told to write the record of `node`."""
+    """Facts that another process needs to write the record of `node`."""
     today = Today()
     sources = direct(node, store)
     own = {upstream.key for upstream in node._upstream.values()}
@@ -270,7 +270,7 @@ def given(node: Any, store: Store) -> tuple[UpstreamCode, Given]:
 
 
 def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | None:
-    """What a payload of `node` made now is made from; None where nothing is upstream. used: the records of what was loaded for it."""
+    """The origin of a payload of `node` that is made now; None where nothing is upstream. used: the records of what was loaded for it."""
     if not node._upstream:
         return None
     today = Today()
@@ -295,7 +295,7 @@ def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | N
 
 
 def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
-    """What a payload is made from of which a part was made earlier, from what has changed since: both, as nothing else is.
+    """The origin of a payload of which a part was made earlier, from upstream that has changed since: both, as nothing else is.
 
     earlier: ``content``, of the direct stored upstream, and ``code``, entries of everything upstream, as they were then.
     """

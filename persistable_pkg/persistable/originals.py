@@ -26,7 +26,7 @@ _ANYBODY = object()
 
 
 class Original:
-    """What `thing` was when this was made. `copy` gives one that nobody else has; what cannot be copied is given to one only.
+    """A copy of `thing` as it was when this was made. `copy` gives one that nobody else has; what cannot be copied is given to one only.
 
     swapped: by identity, what a copy has in place of some objects inside.
     """
@@ -95,7 +95,7 @@ def refuse_iterator(payload: Any, name: object) -> None:
 
 
 def _maker(thing: Any, swapped: Mapping[int, Any], lasting: bool) -> Callable[[bool], Any] | None:
-    """What makes copies of `thing`; None where it cannot be copied. `lasting`: also of what it is now, once it has been changed."""
+    """The function that makes copies of `thing`; None where it cannot be copied. `lasting`: also as it is now, once it has been changed."""
     if type(thing) in ATOMS:
         return lambda _: thing
     try:

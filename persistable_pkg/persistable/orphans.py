@@ -29,7 +29,7 @@ Differences = Mapping[str, tuple[Any, Any]]
 
 
 def hints(node: Any, compared: Sequence[tuple[Record, Differences]], best: Differences | None, store: Store) -> list[str]:
-    """What keeps the stored payloads that `node` would have found, had nothing been renamed or added.
+    """The reason that keeps the stored payloads that `node` would have found, had nothing been renamed or added.
 
     compared: the records of its own name, each with its differences (asked for, stored); best: those of the nearest.
     """

@@ -163,7 +163,7 @@ class Outcomes:
         return None
 
     def put_first(self, earlier: Outcomes) -> None:
-        """What `earlier` holds as well, which counts where both hold something."""
+        """Add what `earlier` holds as well, which counts where both hold something."""
         for ending in earlier._own.values():
             shared = self._shared(ending.store.url, ending.node.place)
             if shared is None:

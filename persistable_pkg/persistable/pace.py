@@ -18,7 +18,7 @@ class Pace:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def expect(self, expected: dict[str, float]) -> None:
-        """What is known of more names."""
+        """Add the durations of more names."""
         self._expected.update(expected)
 
     def saw(self, name: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ _LARGE = 1 << 25
 
 
 class Written(NamedTuple):
-    """What was written: the facts for the record, and the bytes themselves where they were few enough to keep."""
+    """The result of a write: the facts for the record, and the bytes themselves where they were few enough to keep."""
 
     files: tuple[FileFact, ...]
     data: bytes | None
@@ -218,7 +218,7 @@ class Allocated:
         return True
 
     def fact(self, path: str) -> FileFact:
-        """What the record says of it."""
+        """The fact for the record."""
         return FileFact("", path, self._size, self._digest)
 
     def discard(self) -> None:
@@ -228,7 +228,7 @@ class Allocated:
 
 
 class InFile:
-    """What `_generate_payload` may return instead of the payload: the file it lies in already, as its format would have written it.
+    """A result of `_generate_payload` instead of the payload: the file it lies in already, as its format would have written it.
 
     For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
     streamed into others; no file is ever in memory whole. The payload is what the format then reads.
@@ -236,7 +236,7 @@ class InFile:
 
     __slots__ = ("path",)
     kept: ClassVar[bool] = False
-    """Whether the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
+    """True if the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -349,7 +349,7 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 
 
 def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
-    """What `attempt` gives, tried again where the store had a damaged copy of these files and a sound one."""
+    """The result of `attempt`, tried again where the store had a damaged copy of these files and a sound one."""
     try:
         return attempt()
     except PayloadCorrupted:

@@ -49,7 +49,7 @@ class Pipeline(Mapping[str, Any]):
 
     @property
     def targets(self) -> list[Any]:
-        """What is named: nodes, families and the like."""
+        """The named targets: nodes, families and the like."""
         return list(self._targets.values())
 
     @property

@@ -1,4 +1,4 @@
-"""What must be generated for some targets, in which order, and why: decided without touching anything.
+"""Plans: nodes to be generated for some targets, in which order, and why: decided without touching anything.
 
 `planning` is a generator that asks for what it needs to know and is told what happened. `plan` drives it with the real stores and stops
 before anything would begin; `run` drives it to the end; tests drive it with lists.
@@ -30,7 +30,7 @@ class Unit:
         self.store = store
         self.found: Found | None = None
         self.there = False
-        """Whether it is stored, and stays as it is."""
+        """True if it is stored, and stays as it is."""
         self.needed = False
         self.order = 0
         """Its place in an order that finishes one branch before it begins the next."""
@@ -250,7 +250,7 @@ def _ordered(wanted: list[Unit]) -> list[Unit]:
 
 
 def waited_for(unit: Unit) -> list[Unit]:
-    """What has to end before `unit` begins, or, where it follows others, before that can be decided."""
+    """The units that have to end before `unit` begins, or, where it follows others, before that can be decided."""
     if not unit.sources or unit.reason == _LEFT or unit.again == REFUSE:
         return []
     if unit.again != FOLLOW:
@@ -271,7 +271,7 @@ def waited_for(unit: Unit) -> list[Unit]:
 
 
 class _Carrying:
-    """What may begin, now that others have ended."""
+    """The units that may begin, now that others have ended."""
 
     def __init__(self, graph: _Graph, failed: str, stale: str, packages: bool) -> None:
         self._graph = graph
@@ -312,7 +312,7 @@ class _Carrying:
         (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
 
     def _settle(self, unit: Unit, succeeded: bool) -> None:
-        """What the end of `unit` means for those downstream of it."""
+        """Pass the end of `unit` on to those downstream of it."""
         stack = [(unit, succeeded)]
         while stack:
             ended, success = stack.pop()
@@ -464,7 +464,7 @@ class Row(NamedTuple):
 
 
 class Plan:
-    """What a run would do, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
+    """The actions of a run, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
 
     def __init__(self, rows: Sequence[Row], nodes: Sequence[Any], absent: Sequence[tuple[Any, Store]] = ()) -> None:
         self.rows = list(rows)
@@ -473,7 +473,7 @@ class Plan:
 
     @cached_property
     def hints(self) -> list[str]:
-        """What is stored, and not found since a name or the params changed, and what keeps it: looked for when it is first asked for."""
+        """Stored payloads that are not found since a name or the params changed, and why: looked for when it is first asked for."""
         from persistable.explanation import left_behind
 
         return left_behind(self._absent)
@@ -538,7 +538,7 @@ _SHOWN = 60
 
 
 def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "reuse") -> Plan:
-    """What `run` would do for these targets, and why; nothing is touched.
+    """The plan of `run` for these targets, with reasons; nothing is touched.
 
     `store` is for nodes that name none; `failed` and `stale` are as for `run`.
     """
@@ -575,7 +575,7 @@ def check_stale(stale: str) -> None:
 
 
 def look(units: list[Unit], judge: Judge | None = None) -> list[Found]:
-    """What the stores hold of `units`, in as few calls as each store allows. judge: that of earlier looks of the same plan."""
+    """The states of `units` in their stores, in as few calls as each store allows. judge: that of earlier looks of the same plan."""
     return found_of([(unit.node, unit.store) for unit in units], judge)
 
 

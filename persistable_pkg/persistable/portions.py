@@ -135,7 +135,7 @@ class Portioned:
             self._look_closer(share, [number for number, base in zip(numbers, bases, strict=True) if base in there and number not in known])
 
     def _made_by(self, share: Share) -> bytes | None:
-        """What the records of all members say where nothing has changed, if it is the same for all."""
+        """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
         return None if share.lots.recipe.relations else made_by(self._stale_judge.expected(share.lots.model, share.store))
 
     def _look_closer(self, share: Share, numbers: list[int]) -> None:
@@ -255,7 +255,7 @@ class Portioned:
             self._straights[share] = None
 
     def _drop(self, lot: Lot) -> None:
-        """What worked on these was stopped."""
+        """Forget the claims on these: their worker was stopped."""
         share, numbers, _ = lot
         with suppress(StoreError):  # they are taken over by whoever comes next
             claims.forget_dead(share.store, share.lots.bases(numbers))

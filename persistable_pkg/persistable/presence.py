@@ -1,4 +1,4 @@
-"""What of very many payloads is there: a call or two of the store for thousands, and next to nothing parsed."""
+"""Presence of very many payloads: a call or two of the store for thousands, and next to nothing parsed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD = re.compile(
 
 
 class Head(NamedTuple):
-    """What the record of one payload says first. io: how its format is named there. made_by: see the function."""
+    """The first facts in the record of one payload. io: how its format is named there. made_by: see the function."""
 
     io: bytes
     made_by: bytes
@@ -28,7 +28,7 @@ class Head(NamedTuple):
     size: int
     digest: str
     data: bytes | None
-    """What is at `path`, where it came with the record."""
+    """The bytes at `path`, where it came with the record."""
 
 
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
@@ -47,7 +47,7 @@ def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
 
 
 def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
-    """What a record says where nothing has changed since, as `heads` and `present` give it; None where that cannot be told for all."""
+    """The bytes of a record where nothing has changed since, as `heads` and `present` give it; None where that cannot be told for all."""
     if told is None or not told[0]:
         return None
     quick, made_from = told

@@ -95,11 +95,11 @@ class Record:
         return Record.compose(self.key, new_head, {**rest, **details})
 
     def to_bytes(self) -> bytes:
-        """What lies in the file."""
+        """The content of the file."""
         return self._bytes
 
     def unsealed(self) -> bytes:
-        """What `sealed` makes the file of."""
+        """The bytes that `sealed` makes the file of."""
         return self._bytes[:-SEAL_BYTES]
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Record:
 
     @property
     def schema(self) -> dict[str, Any] | None:
-        """What the format could not put into the bytes, such as the dtypes of a CSV."""
+        """Facts that the format could not put into the bytes, such as the dtypes of a CSV."""
         schema: dict[str, Any] | None = self.head.get("schema")
         return schema
 
@@ -228,7 +228,7 @@ class Record:
 
     @property
     def accepted_causes(self) -> list[str]:
-        """What had changed upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
+        """Changes upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
         causes: list[str] = self._facts().get("accepted_causes", [])
         return causes
 
@@ -270,7 +270,7 @@ class Record:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the generating code itself wanted kept, such as the exit status and output of a shell script."""
+        """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
         notes: dict[str, Any] = self._facts().get("notes", {})
         return notes
 
@@ -394,7 +394,7 @@ def encoded(fact: Any) -> bytes:
 
 
 class Failure(NamedTuple):
-    """What is kept of a generation that raised, in a file of its own that the next commit removes."""
+    """The failure of a generation that raised, in a file of its own that the next commit removes."""
 
     key: Key
     error: str
@@ -408,7 +408,7 @@ class Failure(NamedTuple):
     notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
 
     def to_bytes(self) -> bytes:
-        """What lies in the file."""
+        """The content of the file."""
         return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a record says of one generation."""
+"""Facts for the record of one generation."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ClassTable:
-    """What was worked out about a class, kept exactly as long as the class lives.
+    """Facts about a class, kept exactly as long as the class lives.
 
     A notebook cell that runs again makes a new class of the same name: it is another entry here, and the old one goes with the old class.
     Values must not refer to their class, or it never dies.
@@ -56,7 +56,7 @@ class TypeTable:
             raise ValueError(f"{cls!r} names no class: write it as 'module:Qualname'")
 
     def find(self, cls: type) -> Any | None:
-        """What was registered for `cls` or else for the nearest of its bases; None if nothing was."""
+        """The entry registered for `cls` or else for the nearest of its bases; None if nothing was."""
         if not self._by_class and not self._by_name:
             return None
         for base in cls.__mro__:

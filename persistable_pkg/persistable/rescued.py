@@ -1,4 +1,4 @@
-"""What was computed and cannot be written: kept as a pickle, or as the file that it is, so that the work is not lost."""
+"""Payloads that were computed and cannot be written: kept as a pickle, or as the file that it is, so that the work is not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node may ask of whoever runs it: `Retry` and `Resources`, plain values without behaviour."""
+"""Requests of a node to its run: `Retry` and `Resources`, plain values without behaviour."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Retry:
 
 
 class Resources:
-    """What one generation needs: `cpus`, `memory` (bytes), `gpus`, `time` (seconds, the only timeout), and counters such as ``db=1``."""
+    """Resources of one generation: `cpus`, `memory` (bytes), `gpus`, `time` (seconds, the only timeout), and counters such as ``db=1``."""
 
     __slots__ = ("counters", "cpus", "gpus", "memory", "time")
 

@@ -1,4 +1,4 @@
-"""What a run leaves: nodes bound to their stores, records, and failures as values."""
+"""The result of a run: nodes bound to their stores, records, and failures as values."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class RunResult(Mapping[Any, Any]):
         self._waits.update({spot: cause for spot, cause in part._waits.items() if spot not in told})
 
     def finished(self) -> RunFinished:
-        """What is announced at the end."""
+        """The event at the end."""
         failures = tuple([(failure.key, failure.text) for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 

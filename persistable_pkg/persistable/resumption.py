@@ -11,7 +11,7 @@ from persistable.errors import StaleCodeWarning
 
 
 def made_from(generation: Any) -> dict[str, Any] | None:
-    """What `generation` is made from, as it is kept beside what it has made so far; None where nothing is upstream."""
+    """The origin of `generation`, as it is kept beside what it has made so far; None where nothing is upstream."""
     found = origin.origin_of(generation.node, generation.store, generation.used)
     if found is None:
         return None

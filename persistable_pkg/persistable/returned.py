@@ -14,7 +14,7 @@ from persistable.errors import NothingReturned
 from persistable.registry import ClassTable
 
 UNKNOWN = typing.Any
-"""What is not declared, or cannot be found out."""
+"""The type that is not declared, or cannot be found out."""
 
 _refused: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
@@ -67,7 +67,7 @@ class _Number(NamedTuple):
 
 
 def _number(kinds: Iterable[Any]) -> _Number:
-    """What the first of `kinds` that says anything declares."""
+    """The declaration of the first of `kinds` that has one."""
     from persistable.params.checks import check_of
     from persistable.params.mismatch import Mismatch
 

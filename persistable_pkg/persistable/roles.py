@@ -115,7 +115,7 @@ def _again(mine: type, its: type) -> bool:
 
 
 def described(value: Any) -> str:
-    """What was given, as errors call it."""
+    """The words for a given value in errors."""
     kind: Any = value.__class__
     if getattr(kind, "_is_family", False):
         return f"a family, {value!r:.60}"

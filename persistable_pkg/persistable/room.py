@@ -17,7 +17,7 @@ from persistable.resources import Resources
 
 
 class Room:
-    """What there is of each resource, what is in use, and who waits for it.
+    """The amounts of each resource, what is in use, and who waits for it.
 
     Executors that place tasks by themselves see to processors and memory; here only the limits named by the caller are counted then.
     """

@@ -104,7 +104,7 @@ def _known(name: str) -> set[str]:
 
 @lru_cache(maxsize=16)
 def _pattern(values: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
-    """What finds all spellings of these values, and what to write for each."""
+    """The pattern of all spellings of these values, and the replacement of each."""
     names: dict[str, str] = {}
     for name, value in values:
         for spelling in _spellings(value):
@@ -158,7 +158,7 @@ def _pieces(value: str) -> set[str]:
 
 
 def _inside(value: str) -> set[str]:
-    """What is secret in a value of several parts: JSON, or a connection such as ``host=h;password=p``."""
+    """The secret parts of a value of several: JSON, or a connection such as ``host=h;password=p``."""
     import json
 
     if value.lstrip().startswith("{"):

@@ -57,7 +57,7 @@ class Staged:
         return result
 
     def _as_one(self, event: events.Event) -> events.Event | None:
-        """What is told of an event of a stage: that the second begins is more to do, and the end is told when all has ended."""
+        """The event to emit for an event of a stage: that the second begins is more to do, and the end is told when all has ended."""
         if isinstance(event, events.RunFinished):
             return None
         if not isinstance(event, events.RunStarted):

@@ -15,7 +15,7 @@ POLICIES = ("reuse", "generate", "raise")
 
 
 class Stale(Mapping[Key, str]):
-    """What was reused although it is stale: key to what has changed since, in words; also found by node."""
+    """Stale payloads that were reused: key to what has changed since, in words; also found by node."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, Place], tuple[Any, Verdict]] = {}
@@ -49,7 +49,7 @@ class Stale(Mapping[Key, str]):
         return f"<{self.describe() or 'nothing is stale'}>"
 
     def describe(self) -> str:
-        """What has changed, and how many are stale because of it: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
+        """The causes, and how many are stale because of it: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
         groups: dict[tuple[str, str], tuple[Cause, list[int]]] = {}
         for node, verdict in self._found.values():
             for cause in verdict.causes:

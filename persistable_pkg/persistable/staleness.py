@@ -1,4 +1,4 @@
-"""Whether stored payloads are what the code as it is now would make of what is stored now: judged for many at once.
+"""Staleness: stored payloads compared with the code and the upstream as they are now, judged for many at once.
 
 A payload is stale if its own code has changed; if the code of something upstream has, that is not stored itself (else its record and bytes
 tell); if something stored upstream has other bytes than it was made from; or if that is stale itself. All of it is learnt from the
@@ -33,7 +33,7 @@ class Cause(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What it is, as a record keeps what was accepted."""
+        """The cause as a record keeps what was accepted."""
         return f"{self.key} {self.now}"
 
     def describe(self) -> str:
@@ -43,7 +43,7 @@ class Cause(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is to be said of a stored payload; it is stale where there are causes.
+    """The verdict on a stored payload; it is stale where there are causes.
 
     own: what has changed in its own code, in words. follows: whether all of it is that something stored upstream is stale. foreign: the
     class that made it, where that is another one with other code. unknown: what could not be compared, and of what was put in by hand what
@@ -69,7 +69,7 @@ class Verdict(NamedTuple):
         return bool(self.causes) and not self.foreign
 
     def describe(self) -> str:
-        """What has changed, in words."""
+        """The changes, in words."""
         shown = [cause.describe() for cause in self.causes[:_SHOWN]]
         more = len(self.causes) - len(shown)
         if self.own:
@@ -86,7 +86,7 @@ BY_HAND = "put in by hand, so it stays as it is, although upstream has changed s
 
 
 def judged(node: Any, store: Store, record: Record) -> Verdict:
-    """What is to be said of one payload."""
+    """The verdict on one payload."""
     if not node._upstream:
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == node._code().quick):
@@ -107,7 +107,7 @@ def judged(node: Any, store: Store, record: Record) -> Verdict:
 
 
 class _Fresh:
-    """What was looked at when a payload was found fresh: it still is while all of that is as it was.
+    """The facts of a payload that was found fresh: it still is while all of that is as it was.
 
     The first line of a record tells one commit from any other, and holds all of what made from that is judged by.
     """
@@ -135,7 +135,7 @@ class _Fresh:
 
 
 def _tokens(node: Any) -> list[str]:
-    """What stands for the code of a node and of everything upstream, as it is now."""
+    """The tokens of the code of a node and of everything upstream, as it is now."""
     token = Today().token
     return [token(node), *map(token, makers(node).values())]
 
@@ -159,7 +159,7 @@ _MADE_FROM_BYTES = len(_MADE_FROM) + 2 * DIGEST + len(b'",""],')
 
 
 class _Head:
-    """What the first line of a record says of how its payload was made.
+    """The facts in the first line of a record about how its payload was made.
 
     In nearly every record it is found by its place in the line. Whether the record is sound is asked only of one that is not as expected:
     a flipped bit never makes it so.
@@ -240,10 +240,10 @@ class Judge:
         self._looked: set[_Unit] = set()
         self._digests: dict[str, bytes] = {}
         self.read: list[tuple[Store, list[str], dict[str, bytes]]] = []
-        """What was asked of each store, and what it gave."""
+        """Each request to a store, and its answer."""
 
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
-        """What is to be said of these payloads, given their records."""
+        """The verdicts on these payloads, given their records."""
         units: list[_Unit | None] = []
         deep: list[_Unit] = []
         for node, store, record in asked:
@@ -263,13 +263,13 @@ class Judge:
         ]
 
     def stored(self, nodes: Sequence[tuple[Any, Store]]) -> list[Verdict | None]:
-        """What is to be said of these nodes; None for one of which no sound record is stored. Their records are read here."""
+        """The verdicts on these nodes; None for one of which no sound record is stored. Their records are read here."""
         units = [self._unit(node, store) for node, store in nodes]
         self._verdicts(self._order(units))
         return [unit.verdict for unit in units]
 
     def expected(self, node: Any, store: Store) -> tuple[str, list[Any] | None] | None:
-        """What its record says of its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
+        """The facts of its record about its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
         if not node._upstream:
             return self._today.token(node), None
         unit = self._unit(node, store)
@@ -337,7 +337,7 @@ class Judge:
     # what is to be said
 
     def own(self, node: Any, record: Record) -> Verdict:
-        """What is to be said of the payload's own code alone."""
+        """The verdict on the payload's own code alone."""
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == self._today.token(node)):
             return FRESH
@@ -412,7 +412,7 @@ class Judge:
         return Verdict(causes, own.own, upstream.follows and not own.causes, "", (*own.unknown, *upstream.unknown))
 
     def _upstream(self, unit: _Unit, head: _Head) -> Verdict:
-        """What is to be said of what the payload was made from."""
+        """The verdict on the upstream of the payload."""
         stored, exposed = _frontier(unit)
         damaged = [source for source in stored if source.head is not None and not source.head.is_sound()]
         if damaged:
@@ -473,7 +473,7 @@ class Judge:
 
 
 def _head_of(data: bytes, node: Any) -> _Head | None:
-    """What `data` says, which was read where the record of `node` lies; None for a record that is damaged, or another's."""
+    """The head of the record in `data`, which was read where the record of `node` lies; None for a record that is damaged, or another's."""
     record = None
     if node._to is not None or not data.startswith(_BEGINNING):  # payloads may take turns there
         record = parsed(data, node.key)

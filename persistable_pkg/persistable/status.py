@@ -1,4 +1,4 @@
-"""What a store says of one payload."""
+"""The status of payloads in their stores."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def blocking(node: Any, store: Store) -> list[Key]:
 
 
 class Found(NamedTuple):
-    """What a store holds of one payload, as far as a plan needs to know.
+    """The state of one payload in a store, as far as a plan needs to know.
 
     stored: a committed record, and files of the sizes it names. failed: the last attempt is recorded as a failure. token: of the record,
     sound or not, None where there is none. why: in words. verdict: what is to be said of what is stored. attempts: those that failed.
@@ -104,7 +104,7 @@ PORTION = 5000
 
 
 def found_of(asked: Sequence[tuple[Any, Store]], judge: Judge | None = None) -> list[Found]:
-    """What the stores hold of these nodes, each store asked for the records of thousands at once."""
+    """The states of these nodes in their stores, each store asked for the records of thousands at once."""
     judge = judge if judge is not None else Judge()
     by_store: dict[str, tuple[Store, list[int]]] = {}
     urls: dict[int, str] = {}
@@ -195,7 +195,7 @@ class _Read:
         return all((stat := stats.get(path)) is not None and stat.size == size for _, path, size, *_ in record.head["files"])
 
     def found(self, place: Place) -> Found | None:
-        """What the record says of its payload; None where there is none."""
+        """The state of the payload of the record; None where there is none."""
         record, wrong = self.of(place)
         if record is None:
             return None
@@ -214,7 +214,7 @@ def _named(store: Store, place: Place, data: bytes) -> Record | str | None:
 
 
 class Seen(NamedTuple):
-    """What a store holds of one payload, for people.
+    """The state of one payload in a store, for people.
 
     size: of what is stored, in bytes. failure: of the last attempt, if it is recorded. verdict: on what is stored.
     """
@@ -250,7 +250,7 @@ class _Asked(NamedTuple):
 
 
 class _Lookup:
-    """What is known so far of payloads in stores, by URL of the store and place."""
+    """The states known so far of payloads in stores, by URL of the store and place."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, Place], Seen] = {}

@@ -120,7 +120,7 @@ class Step(Generic[P, R]):
 
     @property
     def maker(self) -> _Maker:
-        """What turns arguments into nodes; worked out at the first use."""
+        """The maker of nodes from arguments; worked out at the first use."""
         if self._made is None:
             self._made = _Maker(self, self._options)
         return self._made
@@ -161,7 +161,7 @@ def importable(thing: Any) -> bool:
 
 
 class Known(NamedTuple):
-    """What the annotations of a function mean; where it is copied to another process, the names in them are not there.
+    """The meaning of a function's annotations; where it is copied to another process, the names in them are not there.
 
     markers: by parameter, where there are any. result: the declared type of what it returns, None where it is not known.
     """
@@ -334,7 +334,7 @@ class _Maker:
         self.node_class = _node_class(step, _CapturingNode if self._carries else StepNode, options)
 
     def known(self) -> Known:
-        """What another process has to know of the annotations."""
+        """The facts about the annotations for another process."""
         result = self.result
         return Known(self.markers, None if type(result) is str else result)
 
@@ -423,7 +423,7 @@ class _Maker:
         return given
 
     def name_at(self, position: int) -> str:
-        """What the argument at `position` is called."""
+        """The name of the argument at `position`."""
         known = self._by_position
         return known[position] if position < len(known) else f"{self._starred}.{position - len(known)}"
 
@@ -440,7 +440,7 @@ class _Maker:
                 )
 
     def open_inputs(self, given: dict[str, Any]) -> list[Open]:
-        """What `>>` may fill, in the order of the signature."""
+        """The inputs that `>>` may fill, in the order of the signature."""
         missing = [name for name in self.ordinary if name not in given and name not in self._defaults]
         if self.merge is not None and missing:
             return [Open(missing[0], 1), *map(Open, missing[1:])]

@@ -1,4 +1,4 @@
-"""What is kept of items while they are being collected: which are there already, so that an attempt that was cut off can be gone on with.
+"""Notes of items while they are being collected: which are there already, so that an attempt that was cut off can be gone on with.
 
 Below ``.persistable/partial/<place>``: ``begun.json`` names the folder of the items and the code that makes them, and ``<token>/<n>.json``
 says that the item that came as number n is whole. All of it goes when the items are sealed.
@@ -40,14 +40,14 @@ class Unsealed(NamedTuple):
         return f"{self.base}/{self.token}/{number}.json"
 
     def to_bytes(self) -> bytes:
-        """What lies in ``begun.json``."""
+        """The content of ``begun.json``."""
         facts = self._asdict()
         del facts["base"]
         return _checked(facts)
 
     @classmethod
     def parse(cls, base: str, data: bytes) -> Unsealed | None:
-        """What `to_bytes` made `data` of; None where it is damaged."""
+        """The note that `to_bytes` made `data` of; None where it is damaged."""
         try:
             facts: Any = json.loads(data)
             return cls(base, **facts) if facts.pop("check") and _checked(facts) == data else None
@@ -75,7 +75,7 @@ def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str
 
 
 def find(store: Store, place: Place) -> Unsealed | None:
-    """What has been begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
+    """The note of items begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
     begun = _read(store, base_of(place))
     return begun if begun is not None and begun.key == str(place.key) else None
 

@@ -1,4 +1,4 @@
-"""What a word of the command line names: a target, a member of one, a node of a workspace, an object of a module, or a stored payload.
+"""Addresses on the command line: a target, a member of one, a node of a workspace, an object of a module, or a stored payload.
 
 Words are taken apart by their shape and looked up by their text. Nothing of them is evaluated.
 """

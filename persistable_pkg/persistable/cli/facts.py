@@ -246,7 +246,7 @@ def _write_value(value: Any, as_json: bool) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What stands in JSON for a value it does not have: of arrays lists, of tables rows, else what Python shows."""
+    """The JSON for a value that JSON does not have: of arrays lists, of tables rows, else what Python shows."""
     import dataclasses
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

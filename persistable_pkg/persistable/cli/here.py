@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What a word names: a target, or a payload that is known by its key alone and lies at `place`."""
+    """The thing that a word names: a target, or a payload that is known by its key alone and lies at `place`."""
 
     text: str
     target: Any
@@ -81,7 +81,7 @@ class Here:
     # what words name
 
     def find(self, text: str) -> Found:
-        """What `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
+        """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
         address = parse(text)
         if address.is_key:
             return Found(text, None, self._stored(address))

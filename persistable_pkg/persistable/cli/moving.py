@@ -60,7 +60,7 @@ def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Fl
 
 
 def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple[Store, Removal]]:
-    """What goes and what stays, in the order to do it."""
+    """The removals and what stays, in the order to do it."""
     named: dict[str, tuple[Store, list[Place], list[Place]]] = {}
     for text in words:
         members, itself = all_of(here, text)

@@ -37,7 +37,7 @@ class Common:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Wanted:
-    """What of a project is changed, and tried again.
+    """Options that change a project, and failures tried again.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def _names(context: CompletionContext) -> list[str]:
 
 
 Word = Annotated[str, Parameter(completer=_names)]
-"""What names targets, stages or payloads."""
+"""Words that name targets, stages or payloads."""
 
 COMMON = Common()
 WANTED = Wanted()

@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 def be_tolerant() -> None:
-    """What the terminal's encoding does not have is written as an escape, instead of ending the command."""
+    """Write characters that the terminal's encoding lacks as escapes, instead of ending the command."""
     for file in (sys.stdout, sys.stderr):
         if isinstance(file, TextIOWrapper):
             file.reconfigure(errors="backslashreplace")

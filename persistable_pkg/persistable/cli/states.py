@@ -183,7 +183,7 @@ def _by_whom(store: Store, base: str) -> str:
 
 
 def _of_record(found: One) -> dict[str, Any]:
-    """What records alone tell."""
+    """The states that records alone tell."""
     record = holdings.peek(found.store, found.place)
     upstream: list[dict[str, Any]] = []
     if isinstance(record, str):

@@ -1,4 +1,4 @@
-"""What is wrong with how the command was called, and what was probably meant."""
+"""Errors in how the command was called, and the nearest correct call."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 from persistable.code.plain import exact_dict
 
 LAZY = sys.version_info >= (3, 14)
-"""Whether annotations are made by a function of their own when they are first asked for."""
+"""True if annotations are made by a function of their own when they are first asked for."""
 MAKERS = ("__annotate_func__", "__annotate__")
 
 

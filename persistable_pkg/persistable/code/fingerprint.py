@@ -13,7 +13,7 @@ IMPORT = "import "  # so begins the part of a module that was read, not imported
 
 
 class Code(Protocol):
-    """What can be compared: a stored `Fingerprint`, or the live code of a class, whose parts are read only when needed."""
+    """Code that can be compared: a stored `Fingerprint`, or the live code of a class, whose parts are read only when needed."""
 
     @property
     def python(self) -> str: ...
@@ -39,7 +39,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What is reached and nothing can be told of."""
+        """Code that is reached and cannot be watched."""
         return unwatched(self.parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Given(NamedTuple):
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What is reached and nothing can be told of."""
+        """Code that is reached and cannot be watched."""
         return unwatched(self.parts)
 
 
@@ -72,7 +72,7 @@ def unwatched(parts: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class Comparison(NamedTuple):
-    """What changed between two fingerprints.
+    """The changes between two fingerprints.
 
     `same`: nothing did, as far as can be told. `comparable`: both were taken under one bytecode flavour; only then is a
     difference evidence enough to call a payload stale. `changed`, `added` and `removed` name parts, in reading order.
@@ -97,7 +97,7 @@ def python_tag() -> str:
 
 
 def compare(old: Code, new: Code) -> Comparison:
-    """What changed from `old` to `new`.
+    """The changes from `old` to `new`.
 
     Costs a string comparison when the quick digests agree; otherwise reads `parts`. Source is compared with source where
     both sides have it, bytecode with bytecode otherwise (under one flavour only).

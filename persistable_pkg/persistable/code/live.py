@@ -101,14 +101,14 @@ class CodeOf:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What the generating code reaches and nothing can be told of: compiled functions, objects without a source. Reads `parts`."""
+        """Code that the generating code reaches and that cannot be watched: compiled functions, objects without a source. Reads `parts`."""
         return unwatched(self.parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unknown, ()  # where a class goes that keeps it, the code is looked at anew
 
     def fingerprint(self) -> Fingerprint:
-        """What a record keeps."""
+        """The facts that a record keeps."""
         return Fingerprint(_PYTHON, self.quick, dict(self.parts))
 
     def is_current(self) -> bool:

@@ -18,7 +18,7 @@ class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 
 
 class Watch(NamedTuple):
-    """What has to stay as it was for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
+    """A fact that has to stay for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
 
     `weak` leads to the object where it can be held weakly, so that watching a class does not keep it alive; else it is `held`.
     A function must keep its `code` too: reloading tools replace it in place.
@@ -76,7 +76,7 @@ def fields_of(cls: type) -> Collection[str]:
 
 
 def contents_of(held: Any) -> tuple[int, ...]:
-    """What tells whether a container still holds the same objects; of a large one only how many."""
+    """The mark of the objects that a container holds; of a large one only how many."""
     if len(held) > 100:
         return (len(held),)
     return tuple(map(id, held.values() if hasattr(held, "values") else held))

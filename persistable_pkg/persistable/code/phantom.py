@@ -19,7 +19,7 @@ _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
 
 
 def namespace_of(project: Project, name: str) -> Namespace | None:
-    """What importing module `name` would define, as far as it can be read; None where no source file is found."""
+    """The names that importing module `name` would define, as far as it can be read; None where no source file is found."""
     file = _find(name, project)
     if file is None:
         return None

@@ -53,7 +53,7 @@ def plain_bytes(value: object, mutable: bool = False) -> bytes | None:
 
 
 def _spend(value: object, mutable: bool, budget: int, depth: int) -> int:
-    """What is left of the budget after looking at `value`; negative when it is spent or the value is not plain."""
+    """The rest of the budget after looking at `value`; negative when it is spent or the value is not plain."""
     kind = type(value)
     if kind in _SCALARS:
         if isinstance(value, (str, bytes)):

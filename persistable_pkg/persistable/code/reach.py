@@ -185,7 +185,7 @@ class Walk:
             self._take_names(found.names if found is not None else (), function.__globals__)
 
     def _uses_by_source(self, function: FunctionType) -> Uses:
-        """What a function uses where its instructions cannot be read."""
+        """The names that a function uses where its instructions cannot be read."""
         self.blind = True
         found = self.sources.uses(function) if self.sources is not None else None
         if found is None:
@@ -268,7 +268,7 @@ class Walk:
         return found
 
     def _imported_later(self, value: Any, place: Namespace) -> tuple[Any, Namespace]:
-        """What an import statement of a module that is not running would have bound."""
+        """The names that an import statement of a module that is not running would have bound."""
         for _ in range(20):
             if type(value) is not Deferred:
                 return value, place
@@ -382,7 +382,7 @@ class Walk:
             self.contents.append((held, contents_of(held)))
 
     def _parts(self, value: Any, kind: type[Any], origin: Origin | None) -> Iterator[Any]:
-        """What a wrapper wraps and a plain container holds, as far as it can be code."""
+        """The objects that a wrapper wraps and a plain container holds, as far as it can be code."""
         if issubclass(kind, functools.partial):
             yield partial_func(value)
             yield from partial_args(value)

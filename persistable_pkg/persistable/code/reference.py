@@ -55,7 +55,7 @@ def sent_main() -> Main | None:
 
 
 def main_name() -> str:
-    """What ``__main__`` is called in references: of the process that the work at hand was sent from, else of this one."""
+    """The name of ``__main__`` in references: of the process that the work at hand was sent from, else of this one."""
     sent = _sent.get()
     return sent.name if sent is not None else _own_main_name()
 

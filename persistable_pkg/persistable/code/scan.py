@@ -59,7 +59,7 @@ _opcodes: _Opcodes | None = None
 
 
 def uses(code: CodeType) -> Uses:
-    """What `code` and everything defined inside it uses. Raises UnknownInstructions."""
+    """The names that `code` and everything defined inside it uses. Raises UnknownInstructions."""
     global _opcodes
     found = Uses({}, {}, {}, {})
     if sys.version_info[:2] <= KNOWN:

@@ -189,7 +189,7 @@ def _parsed(text: str) -> SourceFile | None:
 
 
 def _remembered(filename: str, namespace: Namespace) -> list[SourceFile]:
-    """What `linecache` holds: cells of a notebook, inputs of a prompt, modules inside archives, earlier versions of files."""
+    """The sources that `linecache` holds: cells of a notebook, inputs of a prompt, modules inside archives, earlier versions of files."""
     import linecache
 
     entry = linecache.cache.get(filename)
@@ -237,7 +237,7 @@ def of_function(function: FunctionType) -> Found | None:
 
 
 def uses_of(function: FunctionType) -> Uses | None:
-    """What a function uses by its source, for where its instructions cannot be read; None where no source is found."""
+    """The names that a function uses by its source, for where its instructions cannot be read; None where no source is found."""
     for file in _texts(function.__code__.co_filename, function.__globals__):
         node = file.function(function.__code__) or file.only(function.__code__.co_qualname)
         if node is not None:

@@ -41,7 +41,7 @@ _OPEN = ("input", "inputs")
 
 @dataclass(frozen=True)
 class CommandParams:
-    """What a script is, which is identity, and how it is run, which is not. Made by `Command`, which says what each means."""
+    """The script, which is identity, and how it is run, which is not. Made by `Command`, which says what each means."""
 
     template: str
     values: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
@@ -228,7 +228,7 @@ def _absolute(folder: str | os.PathLike[str] | None) -> str | None:
 
 
 def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is given by keyword: nodes (also in lists and dicts), and values."""
+    """The arguments by keyword: nodes (also in lists and dicts), and values."""
     nodes: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -305,7 +305,7 @@ def _file_of(running: Any, folder: Path, node: Any) -> Path:
 
 
 def _stamps(given: Any) -> Any:
-    """What tells whether files were written to."""
+    """The state of files, to tell whether they were written to."""
     if isinstance(given, Path):
         files = sorted(given.rglob("*")) if given.is_dir() else [given]
         found = [(file, file.stat()) for file in files if file.is_file()]

@@ -1,4 +1,4 @@
-"""What a script is to make: one file, one folder, or several of either under names."""
+"""Outputs of a script: one file, one folder, or several of either under names."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Outputs:
             self.io = self.all[0].io
 
     def spec(self) -> Any:
-        """What identity keeps: file names and what reads them; None for one file of bytes."""
+        """The facts for identity: file names and what reads them; None for one file of bytes."""
         if not self.several and self.all[0] == Output("", "output", BytesFileIO()):
             return None
         specs = {output.name: [output.file, output.io.spec()] for output in self.all}
         return specs if self.several else specs[""]
 
     def paths(self, root: Path) -> Any:
-        """What the template knows as ``output``: a path, or paths by name."""
+        """The value of ``output`` in the template: a path, or paths by name."""
         if not self.several:
             return root / self.all[0].file
         return {output.name: root / output.file for output in self.all}

@@ -16,7 +16,7 @@ from persistable.errors import ParamsError
 
 _OWN = os.urandom(8).hex()  # so that no value can pass for the mark of another
 MARK = re.compile(f"\0{_OWN}:([0-9]+)\0")
-"""What stands in the text for the value of that number."""
+"""The mark in the text for the value of that number."""
 
 
 def mark(number: int) -> str:
@@ -343,7 +343,7 @@ class _Reading:
         return self._values[int(found[1])]
 
     def _evaluated(self) -> str:
-        """What the command makes of its arguments, if that is more than texts."""
+        """The use that the command makes of its arguments, if that is more than texts."""
         command = self._words[0] if self._words else ""
         if command in _EVALUATES:
             return f"behind `{command}`, which evaluates it"

@@ -42,7 +42,7 @@ class Script:
         except self._jinja.TemplateError as error:
             raise ParamsError(f"the template of Command is no Jinja2 template: {error}\n{_shown(template)}") from error
         self.names = names - set(self._environment.globals)
-        """What the template asks for."""
+        """The names that the template asks for."""
 
     def check(self, known: Iterable[str]) -> None:
         """Raise UnknownParam, naming it, for a name of the template that is not among `known`."""
@@ -71,7 +71,7 @@ class Script:
         return written(text, self._values)
 
     def _marked(self, value: Any) -> Any:
-        """What stands for `value` until all is there and it can be seen where it stands."""
+        """The mark of `value` until all is there and it can be seen where it stands."""
         if isinstance(value, Raw):
             return _without_zero(self._unmarked(str(value)))
         if isinstance(value, str | int | float | PurePath):

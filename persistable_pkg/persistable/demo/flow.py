@@ -47,7 +47,7 @@ class FeaturesParams(PersistableParams):
 
 
 class Features(Persistable[pd.DataFrame, FeaturesParams]):
-    """What a model may see: log-scaled, and of two columns that say the same only the first."""
+    """The columns that a model may see: log-scaled, and of two columns that say the same only the first."""
 
     table: Table
     io = ParquetFileIO()

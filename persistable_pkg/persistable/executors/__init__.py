@@ -1,4 +1,4 @@
-"""What carries the jobs of a run: this process, threads, processes, Ray, Dask, or any `concurrent.futures.Executor`.
+"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, or any `concurrent.futures.Executor`.
 
 Each is imported when first used.
 """

@@ -1,4 +1,4 @@
-"""What `run` needs of whatever carries its jobs, and how results and errors get from one process to another."""
+"""The protocol of executors as `run` needs it, and how results and errors get from one process to another."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def pack(value: Any) -> Parts:
 
 
 def unpack(parts: Parts) -> Any:
-    """What was packed. Raises whatever unpickling raises."""
+    """The object that was packed. Raises whatever unpickling raises."""
     return pickle.loads(parts[0], buffers=parts[1:])
 
 

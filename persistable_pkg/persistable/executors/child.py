@@ -1,4 +1,4 @@
-"""What a worker process does: take a task, do it, tell the answer; and die with the process that started it.
+"""The loop of a worker process: take a task, do it, tell the answer; and die with the process that started it.
 
 A task is taken by reading its number from the pipe of tokens. The pool holds that end too: a number which the pool reads first is a task
 taken back, whose message, if it came already, is passed over. So both sides know at any moment what was begun and what was not.
@@ -66,7 +66,7 @@ class _Server:
             return int(TOKEN.unpack(token)[0]) if token else None
 
     def _find(self, number: int) -> Parts:
-        """What the task with this number consists of; messages before it were taken back."""
+        """The messages of the task with this number; messages before it were taken back."""
         while True:
             while self._frames:
                 frame = self._frames.popleft()
@@ -91,7 +91,7 @@ def _timed(parts: Parts) -> tuple[int, bool, Parts]:
 
 
 def _flush() -> None:
-    """What the task printed is seen before its result, and is not lost if the next one takes the process down."""
+    """Flush what the task printed: it is seen before its result, and is not lost if the next one takes the process down."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -259,7 +259,7 @@ _SPELLINGS = {"cpus": ("cpu", "cpus"), "gpus": ("gpu", "gpus"), "memory": ("memo
 
 
 def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> dict[str, float]:
-    """What to ask of Dask, in the words that `workers` (as `Client.scheduler_info` tells of them) use.
+    """The request to Dask, in the words that `workers` (as `Client.scheduler_info` tells of them) use.
 
     Raises Infeasible where no worker has enough. Without any worker only GPUs are asked for, since they may still come.
     """

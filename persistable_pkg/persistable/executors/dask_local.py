@@ -140,7 +140,7 @@ def _earlier(entry: str) -> bytes:
 
 
 def died(exitcode: int | None = None) -> WorkerDied:
-    """What stands for a task that took its process down."""
+    """The error for a task that took its process down."""
     if exitcode is None:
         how = "is gone"
     elif exitcode < 0:

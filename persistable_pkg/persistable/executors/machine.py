@@ -1,4 +1,4 @@
-"""What this machine has, and whether a task can ever have what it asks for here."""
+"""Resources of this machine, and whether a task can ever have what it asks for here."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ class Pool:
             self._farewell()
 
     def _collapse(self, error: BaseException) -> None:
-        """What cannot happen has happened: nobody shall wait for ever."""
+        """End all tasks after an error of the pool's own, so that none waits for ever."""
         with self._lock:
             self._closing = True
             lost = [*self._give_up_waiting(), *(task for worker in self._workers for task in worker.given)]
@@ -390,7 +390,7 @@ class Pool:
 
 
 def _attend(worker: Worker, key: selectors.SelectorKey, mask: int) -> tuple[list[tuple[Task, Frame]], bool]:
-    """What a worker has to say, and whether it has ended."""
+    """The answers of a worker, and whether it has ended."""
     if key.fileobj is not worker.channel:
         return [], True
     if mask & selectors.EVENT_WRITE:

@@ -1,4 +1,4 @@
-"""What runs on Ray's workers, one call for a batch of tasks; and how tasks and outcomes travel."""
+"""Functions that run on Ray's workers, one call for a batch of tasks; and how tasks and outcomes travel."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Report(NamedTuple):
 
 
 def opened(parcel: Parcel, buffers: Sequence[Any]) -> Any:
-    """What is in a parcel."""
+    """The content of a parcel."""
     data, places = parcel
     return pickle.loads(buffers[data] if isinstance(data, int) else data, buffers=[buffers[place] for place in places])
 

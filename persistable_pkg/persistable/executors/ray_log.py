@@ -1,4 +1,4 @@
-"""What a batch of tasks leaves on the node it runs on, so that its process may die and nothing is lost or done twice.
+"""Traces that a batch of tasks leaves on the node it runs on, so that its process may die and nothing is lost or done twice.
 
 A batch begins by creating its log, which only one can do: either the worker, or whoever wants that it never begins. Each outcome is
 appended before the next task begins. The log outlives the process, not the node.
@@ -43,7 +43,7 @@ class Home(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is known of a batch. `state` is one of
+    """The known facts of a batch. `state` is one of
 
     absent     no log here: it never began, or began elsewhere
     void       no log, and now it can never begin here
@@ -148,7 +148,7 @@ def end(home: Home, name: str, position: int) -> Found:
 
 
 def bury(home: Home, name: str) -> Found:
-    """What a batch has done whose process died; nothing that it started lives when this returns."""
+    """The outcomes of a batch whose process died; nothing that it started lives when this returns."""
     path = os.path.join(home.here(), name)
     head = _head(path)
     if head is None:

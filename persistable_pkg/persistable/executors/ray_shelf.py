@@ -33,7 +33,7 @@ class _Bytes:
 
 
 class Shelf:
-    """What was put into the store, by content, for as long as the object it was put for is alive or a task needs it.
+    """Objects put into the store, by content, for as long as the object it was put for is alive or a task needs it.
 
     Buffers that cannot change are recognised by the object they belong to; the others are hashed each time, so that a change is seen.
     """

@@ -1,4 +1,4 @@
-"""What waits and what is on its way: a task, the tasks that ask for the same, and a batch of them."""
+"""Tasks that wait and those on their way: a task, the tasks that ask for the same, and a batch of them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger("persistable")
 
 
 class Task(futures.Future[Any]):
-    """What a pool's `submit` returns. Whoever changes more than its outcome holds the pool's lock."""
+    """The future that a pool's `submit` returns. Whoever changes more than its outcome holds the pool's lock."""
 
     def __init__(self, pool: Pool, number: int, name: str, parts: Parts) -> None:
         super().__init__()

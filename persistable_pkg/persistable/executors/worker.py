@@ -23,14 +23,14 @@ class Worker:
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         """Start it. Raises OSError where the system has no room for another process."""
         self.given: deque[Task] = deque()
-        """What it was sent and has not answered, in order: the first is running, or about to."""
+        """The tasks it was sent and has not answered, in order: the first is running, or about to."""
         self.ready = False
         self.slow = False
         """The task at hand takes long, so nothing more is sent ahead."""
         self.leaving = False
         """Somebody is ending it, and will see to its task."""
         self.watched = 0
-        """What the pool's selector looks out for."""
+        """The events for which the pool's selector watches it."""
         self.since = time.monotonic()
         self._inbox = Inbox()
         self._outbox: deque[memoryview] = deque()

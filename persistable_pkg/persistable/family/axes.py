@@ -32,7 +32,7 @@ class Axis:
     ) -> None:
         self.columns = dict(columns)
         self.found = found
-        """Whether the values are what was found outside and may be others another time: such axes are joined by name, not crossed."""
+        """True if the values are what was found outside and may be others another time: such axes are joined by name, not crossed."""
         self._born = born if born is not None else tuple(self.columns)
         self._places: dict[Any, int] | None = None
         lengths = {name: len(values) for name, values in self.columns.items()}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Root(Protocol):
-    """What is outside and may change, such as the files in a folder."""
+    """A source outside that may change, such as the files in a folder."""
 
     def version(self) -> int:
         """A number that is another one after each change that was noticed; the first call looks."""
@@ -45,7 +45,7 @@ class Following:
                 root.refresh()
 
     def changed(self, change: Callable[[Layout], Layout], *more: Root) -> Following:
-        """What follows the same roots, and `more`, and makes `change` to each layout of this."""
+        """A view that follows the same roots, and `more`, and makes `change` to each layout of this."""
         return Following(tuple(dict.fromkeys((*self.roots, *more))), _Changed(self, change))
 
     def __getstate__(self) -> dict[str, Any]:

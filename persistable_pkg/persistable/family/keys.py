@@ -29,7 +29,7 @@ Places = tuple[int, ...]
 
 
 def keys_of(layout: Layout) -> Keys | None:
-    """What makes the digests of the members of `layout`; None where only nodes can."""
+    """The maker of the digests of the members of `layout`; None where only nodes can."""
     recipe = layout.recipe
     if recipe.given or not isinstance(recipe.maker, type | Step):
         told: Keys | None = getattr(recipe.maker, "keys", None)  # what knows the keys of what it makes
@@ -159,7 +159,7 @@ def _is_plain(recipe: Recipe) -> bool:
 
 
 _OWN = frozenset({"__init__", "__new__", "_identify", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
-"""What a class may not define itself, or it decides what its nodes are."""
+"""Members that a class may not define itself, or it decides what its nodes are."""
 _OPTIONS = frozenset(OPTIONS)
 
 

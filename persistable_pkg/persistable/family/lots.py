@@ -58,7 +58,7 @@ class Lots:
         return [tuple([values[places[axis]] for axis, values in columns]) for places in map(self.places, numbers)]
 
     def straight(self, store: Any) -> Straight | None:
-        """What generates the members into `store` without their nodes; None where that cannot be."""
+        """The generator of the members into `store` without their nodes; None where that cannot be."""
         return straight_of(self, store)
 
     def _digests(self, numbers: Sequence[int]) -> list[str]:

@@ -99,7 +99,7 @@ class Matrix:
         return shade
 
     def _legend(self) -> list[tuple[str, str]]:
-        """What stands below, each with its colour."""
+        """The legend, each word with its colour."""
         total: Counter[Status] = Counter()
         for cell in itertools.chain.from_iterable(self.cells):
             total.update(cell)

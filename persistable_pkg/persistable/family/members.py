@@ -70,24 +70,24 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """What varies, in order."""
+        """The axes, in order."""
         return self.layout.axes
 
     @property
     def roots(self) -> tuple[Root, ...]:
-        """What lies outside and decides which members there are; nothing, for most families."""
+        """The sources outside that decide which members there are; nothing, for most families."""
         return self._following.roots if self._following is not None else ()
 
     # made
 
     @classmethod
     def grid(cls, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
-        """What ``maker.over(*args, **kwargs)`` is."""
+        """The family of ``maker.over(*args, **kwargs)``."""
         return Family(Blueprint(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
     def listed(cls, maker: Any, rows: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
-        """What ``maker.among(rows, *args, **kwargs)`` is."""
+        """The family of ``maker.among(rows, *args, **kwargs)``."""
         return Family(Blueprint(maker, args, kwargs, _columns_of(rows)), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
@@ -200,7 +200,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     @property
     def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
-        """What `run` and `plan` take it for."""
+        """The nodes that `run` and `plan` take it for."""
         return self.nodes
 
     @property

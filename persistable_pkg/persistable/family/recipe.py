@@ -36,7 +36,7 @@ OPTIONS = (
     "verbose",
     "logger",
 )
-"""What `Persistable` takes beside params and roles; the first three by position."""
+"""Arguments of `Persistable` beside params and roles; the first three by position."""
 
 Slot = int | str
 """An argument, by position or by name."""
@@ -68,7 +68,7 @@ class Relation(NamedTuple):
 
 
 class Recipe:
-    """What is called for each member, with what stays the same and what varies."""
+    """The call for each member, with what stays the same and what varies."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Recipe:
         return self.maker is itself
 
     def role(self, slot: Slot) -> str:
-        """What the argument `slot` is called."""
+        """The name of the argument `slot`."""
         return _name(self.maker, slot)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Recipe:
 
 
 def itself(node: Any) -> Any:
-    """What makes the nodes that were given."""
+    """Return the node that was given."""
     return node
 
 
@@ -168,7 +168,7 @@ class Blueprint:
 
     @property
     def roots(self) -> tuple[Root, ...]:
-        """What lies outside and decides which members there are."""
+        """The sources outside that decide which members there are."""
         return tuple(dict.fromkeys(root for family in self._families.values() for root in family.roots))
 
     def recipe(self) -> Recipe:
@@ -296,7 +296,7 @@ def _name(maker: Any, slot: Slot) -> str:
 
 
 def _parameter(maker: Any, slot: int) -> str:
-    """What an ``__init__`` of the user's own calls its argument at this place; the place where it has no name."""
+    """The name that an ``__init__`` of the user's own gives its argument at this place; the place where it has no name."""
     parameters = list(signature_of(maker.__init__).parameters.values())[1:]
     named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     if slot < len(named):

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from persistable.family.lots import Lots
 
 Row = tuple[Any, ...]
-"""What varies, of one member."""
+"""The varying arguments of one member."""
 
 
 def straight_of(lots: Lots, store: Any) -> Straight | None:
-    """What generates these members straight away into `store`; None where they take their nodes."""
+    """The generator of these members straight away into `store`; None where they take their nodes."""
     recipe, model = lots.recipe, lots.model
     kind: Any = model.__class__
     if recipe.maker.__class__ is not Step or recipe.relations or model._upstream or not getattr(store, "batches", False):
@@ -96,7 +96,7 @@ class Straight:
         return self._batch
 
     def order(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., Parcel], Any]:
-        """What another process is to call, and with what, to perform these members, for `run`."""
+        """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
         common = packer.common(self._sent, self._varying)
@@ -214,7 +214,7 @@ class Order(NamedTuple):
 
 
 class Parcel(NamedTuple):
-    """What came of an order. ended: place in it, error (None where it is committed), its traceback, seconds. left: places of the others."""
+    """Result of an order. ended: place in it, error (None where it is committed), its traceback, seconds. left: places of the others."""
 
     ended: list[tuple[int, Exception | None, str, float]]
     left: list[int]
@@ -222,7 +222,7 @@ class Parcel(NamedTuple):
 
 
 _known: tuple[bytes, tuple[Any, Sequence[str]]] = (b"", (None, ()))
-"""What the last order had in common with others, packed and unpacked."""
+"""The common part of the last order, packed and unpacked."""
 
 
 def perform_order(order: Order) -> Parcel:

@@ -1,4 +1,4 @@
-"""What the stores hold of all members of a family: counted, tabled, and searched for the best, many members at a time."""
+"""A survey of all members of a family: counted, tabled, and searched for the best, many members at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
 
 
 def made_by_all(lots: Lots, store: Any) -> bytes | None:
-    """What the record of every member says where nothing has changed; None where they differ, or something upstream has changed."""
+    """The bytes in the record of every member where nothing has changed; None where they differ, or something upstream has changed."""
     return None if lots.recipe.relations else made_by(Judge().expected(lots.model, store))
 
 
@@ -231,14 +231,14 @@ def _values(axis: Any) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """What a table shows of a value: of a node its key, of a family its description."""
+    """The cell for a value: of a node its key, of a family its description."""
     if getattr(value.__class__, "_is_persistable_node", False):
         return str(value.key)
     return repr(value) if getattr(value.__class__, "_is_family", False) else value
 
 
 def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
-    """What `Family.payloads` gives."""
+    """The pairs of `Family.payloads`."""
     lots = family.lots
     read = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
     members = zip(family, itertools.count())

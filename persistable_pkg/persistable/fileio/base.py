@@ -1,4 +1,4 @@
-"""What every format does: a payload becomes bytes, and the same bytes become an equal payload."""
+"""The protocol of formats: a payload becomes bytes, and the same bytes become an equal payload."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
@@ -27,7 +27,7 @@ MAP_FROM = 1 << 20
 """Files smaller than this are read, larger ones mapped: a map costs a descriptor and some page faults."""
 
 _UNREADABLE = (ValueError, EOFError, LookupError, OverflowError, struct.error)
-"""What parsers raise over bytes that are cut short or not theirs. Anything else says something else and passes through."""
+"""Errors that parsers raise over bytes that are cut short or not theirs. Anything else says something else and passes through."""
 
 
 class FileIO(ABC, Generic[P]):
@@ -86,7 +86,7 @@ class FileIO(ABC, Generic[P]):
         return None
 
     def appending(self, folder: Path) -> Appending | None:
-        """What takes a payload block by block, in files of its own in the local `folder`, for formats that can; None otherwise."""
+        """The writer of a payload block by block, in files of its own in the local `folder`, for formats that can; None otherwise."""
         return None
 
     def dumps(self, payload: P) -> bytes:
@@ -245,7 +245,7 @@ def _cannot_write(io_: FileIO[Any], payload: Any, error: Exception) -> NoReturn:
 
 
 def _class_name(cls: type) -> str:
-    """What specs, and so records and some keys, call a format: ours have names of their own, so that moving a module changes neither."""
+    """The name of a format in specs, so in records and some keys: ours have names of their own, and moving a module changes neither."""
     ours = cls.__module__.startswith("persistable.") and cls.__dict__.get("name")
     return ours or f"{cls.__module__}:{cls.__qualname__}"
 
@@ -401,7 +401,7 @@ def open_buffer(data: Buffer) -> BinaryIO:
 
 
 def read_all(file: Any) -> bytearray:
-    """What is left of an open binary file, in one writable buffer filled in place where the size can be known."""
+    """The rest of an open binary file, in one writable buffer filled in place where the size can be known."""
     try:
         start = file.tell()
         size = file.seek(0, io.SEEK_END) - start

@@ -73,7 +73,7 @@ class CompressedFileIO(FileIO[P]):
 
 
 class _Unpacked(io.RawIOBase):
-    """What a codec's object makes of a file. Raises MalformedFile where it is cut short, damaged, or followed by more."""
+    """The result of a codec's object over a file. Raises MalformedFile where it is cut short, damaged, or followed by more."""
 
     def __init__(self, file: Any, unpacker: Any, damaged: type[Exception], owner: FileIO[Any]) -> None:
         self._file = file

@@ -191,7 +191,7 @@ def _as_series(index: Any) -> Any:
 
 
 def _describe(column: Any) -> dict[str, Any]:
-    """What `_from_text` needs to make this column again."""
+    """The facts that `_from_text` needs to make this column again."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):

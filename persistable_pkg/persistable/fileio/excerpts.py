@@ -126,7 +126,7 @@ def _with_index(schema: Any, columns: Sequence[str] | None, user: str) -> list[s
 
 
 def _index(schema: Any) -> list[Any]:
-    """What pandas notes about the index: the names of columns, or a description of one that only counts."""
+    """The notes of pandas about the index: the names of columns, or a description of one that only counts."""
     found: list[Any] = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     return found
 

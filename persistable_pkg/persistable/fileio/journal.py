@@ -117,7 +117,7 @@ def checked(text: bytes) -> bytes:
 
 
 def sound(line: bytes) -> bytes | None:
-    """What `checked` made `line` of, without its end; None where it is damaged."""
+    """The text that `checked` made `line` of, without its end; None where it is damaged."""
     text, _, check = line.rpartition(b" ")
     return text if check == b"%08x" % crc32(text) else None
 

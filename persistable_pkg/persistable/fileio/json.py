@@ -81,7 +81,7 @@ def _pieces(value: Any) -> Iterator[str]:
 
 
 def why_not_json_like(value: Any, path: str = "", depth: int = 0) -> str:
-    """What in `value` JSON would not give back, and where; empty if nothing."""
+    """The part of `value` that JSON would not give back, and where; empty if nothing."""
     kind = type(value)
     if kind is str:
         return "" if value.isascii() or encodable(value) else f"{_at(path)} holds half a surrogate pair"

@@ -105,7 +105,7 @@ def refusal(value: Any, reason: str, format_: str, place: str = "something in it
 
 
 def why_lazy(value: Any) -> str:
-    """What is to be done instead of keeping `value`; empty where it can be kept."""
+    """The advice instead of keeping `value`; empty where it can be kept."""
     cls = type(value)
     for base in cls.__mro__:
         known = _NAMED.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")

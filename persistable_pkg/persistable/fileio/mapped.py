@@ -9,7 +9,7 @@ from typing import Any
 
 _NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 _TRACKS = sys.version_info < (3, 13)
-"""Whether a map always keeps a descriptor of its own."""
+"""True if a map always keeps a descriptor of its own."""
 
 
 def private_map(descriptor: int, size: int, writable: bool = True) -> mmap.mmap | None:

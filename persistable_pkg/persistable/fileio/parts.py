@@ -19,7 +19,7 @@ from persistable.fileio.base import Parts, Sink
 from persistable.fileio.place import LocalPlace, Place, RemotePlace, temporary_beside
 
 _DAMAGED = (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, EOFError, RuntimeError, OverflowError, struct.error)
-"""What zipfile raises over a damaged zip."""
+"""Errors that zipfile raises over a damaged zip."""
 
 Create = Callable[[str], AbstractContextManager[BinaryIO]]
 

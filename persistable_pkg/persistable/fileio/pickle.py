@@ -326,7 +326,7 @@ def _plain(stream: bytes) -> bytes:
 
 
 def _layout(stream: _Pieces, buffers: list[Any]) -> tuple[list[Any], list[int], int]:
-    """What comes before the buffers, where each of them starts, and the size of it all."""
+    """The bytes before the buffers, where each of them starts, and the size of it all."""
     start, length = _SIZE, stream.size
     end = table = start + length
     places: list[int] = []

@@ -23,7 +23,7 @@ _MAIN = ("__main__", "__mp_main__")
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
 """Where kinds of classes keep the names of what their instances hold."""
 sender: ContextVar[str | None] = ContextVar("sender", default=None)
-"""What the main module of another process is called where it is imported, while work goes on that this process was sent from there."""
+"""The name of the main module of another process where it is imported, while work goes on that this process was sent from there."""
 _MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
 
 
@@ -77,7 +77,7 @@ def _is_named(thing: Any) -> bool:
 
 
 def _home() -> str:
-    """What the main module is called where it is imported; that of the sender, for work that was sent."""
+    """The name of the main module where it is imported; that of the sender, for work that was sent."""
     sent = sender.get()
     if sent is not None:
         return sent
@@ -126,7 +126,7 @@ def _brought(qualname: str) -> Iterator[Any]:
 
 
 def _fits(today: Any, shape: tuple[Any, ...]) -> bool:
-    """Whether what was made by something of `shape` is as well one of `today`: it holds the same, and has at least the same methods."""
+    """Tell whether an object made by something of `shape` is one of `today`: it holds the same, and has at least the same methods."""
     if not isinstance(today, type) and type(today) is not FunctionType:
         return False
     try:

@@ -18,7 +18,7 @@ THREADS_FROM = 1 << 20
 short script ends."""
 _COLUMN = "values"
 _FLAWS = (ValueError, TypeError, NotImplementedError, AttributeError, KeyError, OverflowError)
-"""What pandas, polars and pyarrow raise over what Arrow has no type for (ArrowInvalid and ArrowTypeError are among them)."""
+"""Errors that pandas, polars and pyarrow raise over what Arrow has no type for (ArrowInvalid and ArrowTypeError are among them)."""
 
 
 def kind_of(payload: Any) -> str | None:
@@ -159,7 +159,7 @@ def _with_dictionary(table: Any, place: int, packed: str) -> Any:
 
 
 def _pandas_facts(frame: Any) -> dict[str, Any]:
-    """What pandas' own metadata in a table does not say."""
+    """Facts that pandas' own metadata in a table does not tell."""
     import pandas as pd
 
     facts: dict[str, Any] = {}

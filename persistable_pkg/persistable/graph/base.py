@@ -72,7 +72,7 @@ class Graph:
         return draw(self)
 
     def html(self) -> str:
-        """What a notebook shows: the picture, in the text colour of the page; without ``persistable[graph]``, `text` and how to get it."""
+        """The picture for a notebook, in the text colour of the page; without ``persistable[graph]``, `text` and how to get it."""
         drawing = self._drawing()
         try:
             picture = svg.write(drawing, inline=True)

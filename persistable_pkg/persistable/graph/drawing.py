@@ -1,4 +1,4 @@
-"""What of a graph is drawn: a box for each node, or for many like ones, and an arrow between two boxes at most."""
+"""Boxes and arrows of a graph's picture: a box for each node, or for many like ones, and an arrow between two boxes at most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stores say of the nodes of a picture, in a few round trips."""
+"""States of the nodes of a picture, read from their stores, in a few round trips."""
 
 from __future__ import annotations
 

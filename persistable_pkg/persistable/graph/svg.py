@@ -187,7 +187,7 @@ def _shares(drawing: Drawing, box: Box, left: float, top: float, across: float) 
 
 
 def _legend(drawing: Drawing, height: float) -> tuple[str, float]:
-    """What the colours mean, with how many nodes have each; and how wide that is."""
+    """The legend of the colours, with how many nodes have each; and how wide that is."""
     parts: list[str] = []
     left = 0.0
     for word, number in drawing.totals().most_common(8):

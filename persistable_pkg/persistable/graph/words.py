@@ -74,7 +74,7 @@ def _value(value: Any, columns: int) -> str:
 
 
 def roles_in_words(roles: Iterable[str]) -> str:
-    """What stands beside an arrow: the role, or what several roles have in common, and how many."""
+    """The label of an arrow: the role, or what several roles have in common, and how many."""
     roles = list(roles)
     if len(roles) <= 1:
         return "".join(line(role, 24) for role in roles)

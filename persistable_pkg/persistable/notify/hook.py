@@ -1,4 +1,4 @@
-"""What all notifying hooks have in common: which events they tell of, their couriers, and how they show themselves."""
+"""The base of notifying hooks: which events they tell of, their couriers, and how they show themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message says of an event: a title, a few lines for people, and data for programs. Without secrets."""
+"""The message about an event: a title, a few lines for people, and data for programs. Without secrets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def failed(event: Event) -> bool:
 
 
 def message_of(event: Event, when: datetime) -> Message:
-    """What there is to say of `event`, which happened at `when`."""
+    """The message about `event`, which happened at `when`."""
     host = socket.gethostname()
     about = {"event": type(event).__name__, "host": host, "time": when.isoformat(timespec="seconds")}
     if isinstance(event, RunFinished):

@@ -30,7 +30,7 @@ _GENERIC = "convert it to plain values, register_params its type, or mark the fi
 
 
 def find(cls: type) -> Reduce:
-    """What reduces values of `cls`. Raises Refused, with advice that fits, if nothing does."""
+    """The function that reduces values of `cls`. Raises Refused, with advice that fits, if nothing does."""
     from importlib import import_module
 
     from persistable.params import stdlib

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LAZY = sys.version_info >= (3, 14)
-"""Whether annotations are made when somebody asks for them, and may name what is not there yet."""
+"""True if annotations are made when somebody asks for them, and may name what is not there yet."""
 
 
 def own_annotations(cls: type) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def home_of(cls: type, attr: str) -> type:
 
 
 def names_for(cls: type) -> dict[str, Any]:
-    """What a string annotation in the body of `cls` may refer to: its module, its own names and itself."""
+    """Names that a string annotation in the body of `cls` may refer to: its module, its own names and itself."""
     module: Any = sys.modules.get(cls.__module__)
     if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
         return {**next((held.__globals__ for held in vars(cls).values() if hasattr(held, "__globals__")), {}), **vars(cls)}
@@ -77,7 +77,7 @@ def names_for(cls: type) -> dict[str, Any]:
 
 
 def names_of(function: Any) -> dict[str, Any]:
-    """What a string annotation of a function may refer to: its module, what it captured, its type parameters."""
+    """Names that a string annotation of a function may refer to: its module, what it captured, its type parameters."""
     names = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -99,7 +99,7 @@ class _Known(dict[str, "Any"]):
 
 
 def evaluated(text: str, names: dict[str, Any]) -> Any:
-    """What an annotation written as text says; `Any` for each name in it that is not known, or for all of it."""
+    """The type of an annotation written as text; `Any` for each name in it that is not known, or for all of it."""
     import typing
 
     try:

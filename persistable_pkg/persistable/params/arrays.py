@@ -25,7 +25,7 @@ _STRING = getattr(getattr(np, "dtypes", None), "StringDType", None)  # numpy 2
 
 
 def reducer(cls: type) -> Reduce | None:
-    """What reduces values of `cls`, a class of numpy's or derived from one; None if nothing does."""
+    """The function that reduces values of `cls`, a class of numpy's or derived from one; None if nothing does."""
     found = _EXACT.get(cls)
     if found is not None:
         return found
@@ -58,7 +58,7 @@ def _recarray(value: Any) -> Tagged:
 
 
 def parts(array: Any) -> Parts:
-    """What an array is: its dtype, its shape, and its items in C order."""
+    """The parts of an array: its dtype, its shape, and its items in C order."""
     return Parts(dtype=describe(array.dtype), shape=list(array.shape), items=_items(array))
 
 

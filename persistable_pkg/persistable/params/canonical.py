@@ -182,7 +182,7 @@ def is_node(cls: type) -> bool:
 
 
 def reducer_of(cls: type) -> Reduce:
-    """What turns a value of `cls` into another that can be encoded. Raises Refused if nothing does."""
+    """The function that turns a value of `cls` into another that can be encoded. Raises Refused if nothing does."""
     found: Reduce | None = _REDUCERS.found.get(id(cls))
     if found is None:
         registered = _REGISTERED.find(cls)

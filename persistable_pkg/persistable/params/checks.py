@@ -37,11 +37,11 @@ class Check(NamedTuple):
     convert: Converter
     words: str
     surely: bool = True
-    """Whether what it lets pass is of the type for sure; in a union, others go first."""
+    """True if what it lets pass is of the type for sure; in a union, others go first."""
 
 
 class Scope(NamedTuple):
-    """What names and type variables in an annotation mean."""
+    """The scope of names and type variables in an annotation."""
 
     names: Mapping[str, Any]
     bound: Mapping[Any, Any]

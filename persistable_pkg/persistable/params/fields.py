@@ -56,7 +56,7 @@ class Untracked:
 
 
 class OmitWhen:
-    """What `omit_when` returns."""
+    """The marker that `omit_when` returns."""
 
     __slots__ = ("value",)
 
@@ -68,7 +68,7 @@ class OmitWhen:
 
 
 class Formerly:
-    """What `formerly` returns: a marker of a field, and a decorator of classes and steps."""
+    """The object that `formerly` returns: a marker of a field, and a decorator of classes and steps."""
 
     __slots__ = ("name",)
 
@@ -132,7 +132,7 @@ NO_PIN: Any = _NoPin()
 
 
 class Markers:
-    """What an annotation says: `untracked`, the pinned value of `omit_when` (or NO_PIN), the old name of `formerly` (or None)."""
+    """The markers of an annotation: `untracked`, the pinned value of `omit_when` (or NO_PIN), the old name of `formerly` (or None)."""
 
     __slots__ = ("former", "pin", "untracked")
 
@@ -324,7 +324,7 @@ def _attrs(cls: Any) -> Spec:
 
 
 def _taken(cls: Any, fields: list[Field]) -> tuple[str, ...]:
-    """What an ``__init__`` or ``__attrs_pre_init__`` of the user's own takes beside the fields."""
+    """Arguments that an ``__init__`` or ``__attrs_pre_init__`` of the user's own takes beside the fields."""
     code = getattr(cls.__init__, "__code__", None)
     if code is None or code.co_filename == "<string>" or "attrs generated" in code.co_filename or "__pydantic_validator__" in cls.__dict__:
         return ()  # nobody wrote it

@@ -1,4 +1,4 @@
-"""What a value is reduced to before it becomes bytes or a tree.
+"""Forms that a value is reduced to before it becomes bytes or a tree.
 
 An adapter turns a value of its type into another value that can be encoded, usually a `Tagged` one. Nothing here is public.
 """

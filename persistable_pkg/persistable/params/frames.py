@@ -21,7 +21,7 @@ _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def reducer(cls: type) -> Reduce | None:
-    """What reduces values of `cls`, a class of pandas' or derived from one; None if nothing does."""
+    """The function that reduces values of `cls`, a class of pandas' or derived from one; None if nothing does."""
     found = _EXACT.get(cls)
     if found is not None:
         return found
@@ -59,7 +59,7 @@ def _index(value: Any) -> Tagged:
 
 
 def _labels(index: Any) -> Parts:
-    """What the labels are; that they count up, or follow a frequency, is how pandas keeps them."""
+    """The labels; that they count up, or follow a frequency, is how pandas keeps them."""
     if isinstance(index, pd.MultiIndex):
         levels = [_column(index.get_level_values(i).array) for i in range(index.nlevels)]
         return Parts(names=list(index.names), levels=levels, multi=True)

@@ -36,9 +36,9 @@ class Rows(NamedTuple):
     entrances: dict[str, Check]
     hidden: tuple[frozenset[str], str] | None
     plain: bool = False
-    """Whether it is a dataclass that keeps what it is called with as its fields, and has no code of the user's for that."""
+    """True if it is a dataclass that keeps what it is called with as its fields, and has no code of the user's for that."""
     hooked: bool = False
-    """Whether code of the user's sees the values while an object is made."""
+    """True if code of the user's sees the values while an object is made."""
     keywords: Mapping[str, str] = {}
     """The field that a keyword fills, where it has another name."""
     converted: frozenset[str] = frozenset()
@@ -122,7 +122,7 @@ def _defaults(cls: Any, spec: Spec) -> dict[str, Any]:
 
 
 def _bindings(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> dict[Any, Any]:
-    """What the type variables of `cls` and of its generic bases are."""
+    """The values of the type variables of `cls` and of its generic bases."""
     own = [around.get(each, each) if isinstance(each, typing.TypeVar) else each for each in arguments]
     bound: dict[Any, Any] = dict(zip(getattr(cls, "__parameters__", ()), own, strict=False))
     for base in _generic_bases(cls):

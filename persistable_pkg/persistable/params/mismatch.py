@@ -28,7 +28,7 @@ class Mismatch(Exception):
         return self
 
     def error(self, place: str) -> MistypedParam:
-        """What the user is told; `place` is how the outermost is called."""
+        """The error for the user; `place` is how the outermost is called."""
         path = place + "".join(map(_step, self.at))
         shown = f"{self.found!r:.80}" if type(self.found).__module__ == "builtins" else f"{self.found!r:.60}".replace("\n", " ")
         hint = f"; {self.hint}" if self.hint else ""
@@ -50,7 +50,7 @@ def wrong(value: Any, wanted: str, hint: str = "") -> Any:
 
 
 def stands_in(cls: Any) -> bool:
-    """Whether values of `cls` stand for others of any type: nodes, families and connections for payloads, OmegaConf for what it holds."""
+    """Tell whether values of `cls` stand for others of any type: nodes, families, connections for payloads, OmegaConf for its content."""
     if getattr(cls, "_is_persistable_node", False) is True or getattr(cls, "_is_family", False) or getattr(cls, "_stands_in", False):
         return True
     package: str = cls.__module__.partition(".")[0]

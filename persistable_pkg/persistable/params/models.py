@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """What reduces values of `cls`; None if nothing here does."""
+    """The function that reduces values of `cls`; None if nothing here does."""
     names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
     if "sklearn:BaseEstimator" in names:
         return _estimator
@@ -60,7 +60,7 @@ def _kernel(value: Any) -> Tagged:
 
 
 def _splitter(value: Any) -> Tagged:
-    """What makes folds: its class and what its ``__init__`` takes."""
+    """The parts of a splitter of folds: its class and what its ``__init__`` takes."""
     from persistable.params.annotations import signature_of
 
     held = vars(value)
@@ -77,7 +77,7 @@ def _splitter(value: Any) -> Tagged:
 
 
 def _scorer(value: Any) -> Tagged:
-    """What `make_scorer` made: the function, whether more is better, what of the estimator it is given, and its options."""
+    """The parts of a scorer by `make_scorer`: the function, whether more is better, what of the estimator it is given, and its options."""
     made = Parts(
         function=value._score_func,
         sign=value._sign,

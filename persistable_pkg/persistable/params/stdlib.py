@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """What reduces values of `cls`, if it comes with Python or is made by it (enums, named tuples); else None."""
+    """The function that reduces values of `cls`, if it comes with Python or is made by it (enums, named tuples); else None."""
     if any(base.__module__ == "enum" for base in cls.__mro__) and isinstance(cls, sys.modules["enum"].EnumMeta):
         return _flag if issubclass(cls, sys.modules["enum"].Flag) else _enum
     if tuple in cls.__mro__[1:] and isinstance(getattr(cls, "_fields", None), tuple) and hasattr(cls, "_make"):

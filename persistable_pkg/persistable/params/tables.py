@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reducer(cls: type) -> Reduce | None:
-    """What reduces values of `cls`, a class of polars' or pyarrow's; None if nothing does."""
+    """The function that reduces values of `cls`, a class of polars' or pyarrow's; None if nothing does."""
     package = cls.__module__.partition(".")[0]
     if package not in ("polars", "pyarrow"):
         return None

@@ -1,4 +1,4 @@
-"""Whether params are still what they were when their key was made."""
+"""Snapshots of params, to tell whether they have changed since their key was made."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -22,7 +22,7 @@ _UNSET = object()
 
 
 class Snapshot:
-    """What `capture` remembers: for each tracked field its value, and its bytes if a value of that kind can change in place.
+    """The result of `capture`: for each tracked field its value, and its bytes if a value of that kind can change in place.
 
     plain: whether all of them are numbers, text and the like, which cannot change and bring no code.
     """
@@ -42,7 +42,7 @@ def capture(params: Any, place: str = "", nodes: list[tuple[str, Any]] | None = 
 
 
 def snapshot(params: Any) -> Snapshot:
-    """What `params` are now. Raises UntrackableParam as `encode` does."""
+    """The bytes of `params` as they are now. Raises UntrackableParam as `encode` does."""
     return capture(params, nodes=[])[1]
 
 
@@ -73,7 +73,7 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
 
 
 def tracked_rows(cls: type) -> tuple[bytes, list[tuple[str, bytes, bytes | None]]] | None:
-    """What each value of a params class with a fixed set of fields begins with, and the fields in the order of their bytes."""
+    """The bytes that each value of a params class with a fixed set of fields begins with, and the fields in the order of their bytes."""
     found: Any = _ROWS.found.get(id(cls))
     if found is None:
         spec: Spec | None = None if cls in canonical.SCALARS or canonical.is_node(cls) else canonical.fields_of(cls)
@@ -182,7 +182,7 @@ _LASTING_NAMES = {
 
 
 def untracked_values(params: Any) -> dict[str, Any]:
-    """What the untracked fields of `params`, nested ones too, hold: dotted path to tree, or to ``{"$repr": …}``. Never raises."""
+    """The values of the untracked fields of `params`, nested ones too: dotted path to tree, or to ``{"$repr": …}``. Never raises."""
     found: dict[str, Any] = {}
     try:
         _untracked(params, "", found, 0)

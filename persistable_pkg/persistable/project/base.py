@@ -185,7 +185,7 @@ class Project(Mapping[str, Any]):
 
     @property
     def folder(self) -> Path:
-        """What relative paths count from, and where modules are imported from."""
+        """The folder that relative paths count from, and where modules are imported from."""
         return self._folder
 
     # used
@@ -198,7 +198,7 @@ class Project(Mapping[str, Any]):
         return list(dict.fromkeys(name for batch in self._batches(names) for name in batch))
 
     def _batches(self, wanted: Sequence[Any]) -> list[list[Any]]:
-        """What is run one after the other: each stage by itself, targets that stand side by side together."""
+        """Batches that are run one after the other: each stage by itself, targets that stand side by side together."""
         stages, targets = self._layout.stages, self._layout.targets
         batches: list[list[Any]] = []
         together = False
@@ -252,7 +252,7 @@ class Project(Mapping[str, Any]):
         return accepting.accept_code(*self._wanted(targets), reason=reason, store=self.store)
 
     def plan(self, *targets: Any, **options: Any) -> Plan:
-        """What `run` would do, and why; nothing is touched. `options` are those of `persistable.plan`."""
+        """The plan of `run`, with reasons; nothing is touched. `options` are those of `persistable.plan`."""
         own: dict[str, Any] = {"store": self.store}
         own.update({name: self._options[name] for name in ("failed", "stale") if name in self._options})
         return planning.plan(*self._wanted(targets), **{**own, **options})

@@ -19,7 +19,7 @@ from persistable.project.values import read
 
 _NO_KINDS = ("Executor", "FuturesExecutor")
 _WORKERS = ("max_workers", "num_cpus", "n_workers")
-"""What ``workers`` is called by the executors themselves."""
+"""The names that executors themselves have for ``workers``."""
 
 
 def kinds() -> dict[str, str]:

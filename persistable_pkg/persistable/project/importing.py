@@ -1,4 +1,4 @@
-"""What ``use = "module:name"`` refers to, imported from the project's own folder."""
+"""Objects that ``use = "module:name"`` refers to, imported from the project's own folder."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from persistable.params.fields import spec_of
 
 
 class Fields(NamedTuple):
-    """What may be given by name: each name with its type, the defaults there are, and whether any other name may be given too."""
+    """The names that may be given: each name with its type, the defaults there are, and whether any other name may be given too."""
 
     kinds: dict[str, Any]
     defaults: dict[str, Any]

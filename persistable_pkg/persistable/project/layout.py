@@ -1,4 +1,4 @@
-"""What a project consists of, as tables say it, checked as far as that goes without importing anything."""
+"""Parts of a project, as tables say it, checked as far as that goes without importing anything."""
 
 # Tables hold values of every type, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,7 +14,7 @@ from persistable.project.leaves import wrong
 from persistable.project.names import check_names, unknown
 
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
-"""What `run` takes that a project may say once and for all."""
+"""Options of `run` that a project may set once and for all."""
 KNOWN = ("store", "executor", "limits", *OPTIONS, "notify", "targets", "stages")
 TARGET = ("use", "params", "upstream", "over", "source", "keys", "io", "path", "retry", "resources")
 _OF_SOURCES = ("source", "keys", "io")
@@ -160,7 +160,7 @@ def _entry(key: str, value: Any, where: str) -> Any:
 
 
 def options_of(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What of the options of `run` is said, checked."""
+    """The given options of `run`, checked."""
     check_names(given, list(OPTIONS), where)
     for name, value in given.items():
         wanted = OPTIONS[name]

@@ -157,7 +157,7 @@ class _Call:
 
 
 def _nodes(given: Any, upstream: Upstream, where: str) -> Any:
-    """What one entry of ``upstream`` names: a node or family; of a list or table all nodes, families among them written out."""
+    """The nodes that one entry of ``upstream`` names: a node or family; of a list or table all nodes, families among them written out."""
     if isinstance(given, str):
         found = upstream(given)
         if isinstance(found, Persistable) or _is_family(found):
@@ -193,7 +193,7 @@ class _Without:
 
 
 def _fields_of_node(maker: Any, target: Target) -> Fields:
-    """What a class of nodes takes by name beside its roles."""
+    """The names that a class of nodes takes beside its roles."""
     if maker.__init__ is not cast("Any", Persistable).__init__:
         return parameters_of(maker, skip=1)
     kind = declaration_of(maker).params_type

@@ -78,7 +78,7 @@ def with_default(union: Union, default: Any) -> Union:
 
 
 def chosen(union: Union, table: Mapping[str, Any], where: str, default: Any, make: Callable[[Any, Mapping[str, Any], Any], Any]) -> Any:
-    """What `table` says, as an instance of the class of `union` that it is for.
+    """The value of `table`, as an instance of the class of `union` that it is for.
 
     make: a class, what is given for its fields, and the object to begin from, or None; raises ConfigError where they do not fit. A table
     that fits the class of `default` changes only what it names of it. Raises ConfigError, also where it fits several.
@@ -166,7 +166,7 @@ def _admits(cls: Any, table: Mapping[str, Any]) -> bool:
 
 
 def _tags(cls: Any) -> dict[str, tuple[Any, ...]]:
-    """What the fields of `cls` that are tags may be."""
+    """The values that the tags of `cls` may have."""
     literal = {name: bare(kind) for name, kind in fields_of(cls).kinds.items()}
     found = {name: typing.get_args(kind) for name, kind in literal.items() if typing.get_origin(kind) is typing.Literal}
     return {**found, **{name: (value,) for name, value in _fixed(cls).items()}}

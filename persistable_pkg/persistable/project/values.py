@@ -27,7 +27,7 @@ from persistable.project.unions import Member, Union, chosen, is_meant, union_of
 
 
 class Text(str):
-    """What somebody wrote into an environment variable or behind ``--set``: text whose type only the field knows."""
+    """Text from an environment variable or behind ``--set``: text whose type only the field knows."""
 
     __slots__ = ("source",)
     source: str
@@ -75,7 +75,7 @@ def read(kind: Any, raw: Any, where: str) -> Any:
 
 
 def literal(text: str) -> Any:
-    """What `text` is as a TOML, JSON or Python literal; itself, as plain text, where it is none."""
+    """The value of `text` as a TOML, JSON or Python literal; itself, as plain text, where it is none."""
     import ast
     import json
     import tomllib
@@ -125,7 +125,7 @@ def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
 
 
 def _of_union(kind: Any, union: Union, table: Mapping[str, Any], where: str, default: Any = None) -> Any:
-    """What a table says for the class of `union` that it is for; where it is for none, as the dict that `kind` may admit as well."""
+    """The value of a table for the class of `union` that it is for; where it is for none, as the dict that `kind` may admit as well."""
 
     def make(cls: Any, given: Mapping[str, Any], base: Any) -> Any:
         return read_fields(cls, given, where, base) if _is_params(cls) else _of_class(cls, cls, given, where)

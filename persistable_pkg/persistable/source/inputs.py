@@ -9,7 +9,7 @@ from persistable.errors import InputChanged, InputVanished
 from persistable.fileio.base import FileIO
 
 Values = tuple[Any, ...]
-"""What tells one input from the others: a value for each field."""
+"""The name of one input among the others: a value for each field."""
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class Inputs(Protocol):
         ...
 
     def content(self, values: Values, stamp: Any) -> str:
-        """What stands for the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
+        """The token of the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
         ...
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
@@ -45,7 +45,7 @@ class Inputs(Protocol):
         ...
 
     def only(self, values: Values) -> Inputs:
-        """What it takes to read this one: what goes to another process with a job. It may be all of it."""
+        """The means to read this one: what goes to another process with a job. It may be all of it."""
         ...
 
 

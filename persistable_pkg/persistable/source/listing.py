@@ -1,4 +1,4 @@
-"""What a source has seen: its listing, looked at when it is used, and the contents as far as anybody asked for them."""
+"""State of a source: its listing, looked at when it is used, and the contents as far as anybody asked for them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Seen:
         self._io = io
         self.stamps = stamps
         self.doubtful = False
-        """Whether a content was read that may be another than that of the listing."""
+        """True once a content was read that may be another than that of the listing."""
         self._contents: dict[Values, str] = {}
 
     def __call__(self, values: Values) -> Input[Any]:
@@ -53,7 +53,7 @@ class Seen:
 
     @property
     def keys(self) -> InputKeys:
-        """What tells the keys of the nodes."""
+        """The parts of the keys of the nodes."""
         return InputKeys(self)
 
     def digest(self, values: Values) -> str:

@@ -15,7 +15,7 @@ PayloadT = TypeVar("PayloadT")
 
 @dataclass(frozen=True)
 class InputParams:
-    """What an input is: its key by field, its content, and how it is read. Where it lies is no part of it."""
+    """The identity of an input: its key by field, its content, and how it is read. Where it lies is no part of it."""
 
     key: dict[str, Any]
     content: str
@@ -23,7 +23,7 @@ class InputParams:
 
 
 def params_of(inputs: Inputs, values: Values, content: str, io: FileIO[Any] | None) -> InputParams:
-    """What the input at `values` among `inputs` is."""
+    """The identity of the input at `values` among `inputs`."""
     return InputParams(dict(zip(inputs.fields, values, strict=True)), content, io.spec() if io is not None else {})
 
 

@@ -14,7 +14,7 @@ from persistable.source.inputs import Values, changed, vanished
 
 
 class Objects:
-    """What a mapping holds, each told by what it is: anything that can be a param."""
+    """The items of a mapping, each told by what it is: anything that can be a param."""
 
     at_once = 1
 

@@ -1,4 +1,4 @@
-"""What lies behind URLs as inputs."""
+"""Pages behind URLs as inputs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Pages:
             raise
 
     def _validator(self, facts: Mapping[str, Any], values: Values) -> str:
-        """What tells this content from others at this URL. Elsewhere the same tag may mean something else, so the URL is part of it."""
+        """The tag of this content among others at this URL. Elsewhere the same tag may mean something else, so the URL is part of it."""
         for name in ("etag", "last_modified"):
             if facts.get(name):
                 return f"{name.replace('_', '-')} {facts[name]} of {self.shown(values)}"

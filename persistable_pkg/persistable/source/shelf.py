@@ -62,7 +62,7 @@ class Shelf(ABC):
 
 
 def shelf_of(store: Store) -> Shelf:
-    """What lies in `store`."""
+    """The objects in `store`."""
     from persistable.stores.object import ObjectStore
 
     if isinstance(store, ReadOnlyStore):
@@ -216,7 +216,7 @@ def _first_visit(name: str, seen: set[tuple[int, int]]) -> bool:
 
 
 class _Remote(Shelf):
-    """What can only be listed from a folder downwards."""
+    """Inputs that can only be listed from a folder downwards."""
 
     at_once = 16
     """Contents on their way: each waits for an answer, and up to a block of each is in memory."""

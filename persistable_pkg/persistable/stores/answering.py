@@ -16,7 +16,7 @@ REST = 15.0
 
 
 class Answering:
-    """What is known of `layers`, of which `at` says which one decides."""
+    """Answers of `layers` so far, of which `at` says which one decides."""
 
     def __init__(self, layers: Sequence[Layer], at: Home) -> None:
         self._layers = layers

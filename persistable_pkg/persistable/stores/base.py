@@ -1,4 +1,4 @@
-"""What every store does: bytes at paths, nothing visible before it is whole.
+"""The protocol of stores: bytes at paths, nothing visible before it is whole.
 
 A path is relative, ``/``-separated and made of checked parts (see `check_path`). A store knows nothing of payloads, formats or keys.
 """
@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """What `get` would give for each path that exists, in as few round trips as the store can."""
+        """The bytes that `get` would give for each path that exists, in as few round trips as the store can."""
         ...
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
@@ -134,13 +134,13 @@ def enclosing_store() -> Store | None:
 
 
 class BaseStore:
-    """What stores share: equality by place, being the default inside ``with``, and the batch calls one by one."""
+    """The common base of stores: equality by place, being the default inside ``with``, and the batch calls one by one."""
 
     batches: ClassVar[bool] = False
-    """Whether many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
+    """True if many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
 
     definite: ClassVar[bool] = False
-    """Whether a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
+    """True if a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         if options:
@@ -185,7 +185,7 @@ class BaseStore:
             self.put(path, data)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """What `stat` would give for each path that exists, in as few round trips as the store can."""
+        """The facts that `stat` would give for each path that exists, in as few round trips as the store can."""
         return {path: found for path in paths if (found := self.stat(path)) is not None}
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
@@ -207,7 +207,7 @@ class BaseStore:
         return None
 
     def said(self) -> dict[str, Any] | None:
-        """What was said of this object and is not in what its class makes of it: for pickles."""
+        """Options of this object that are not in its URL: for pickles."""
         return {"claim_ttl": self.claim_ttl} if self.claim_ttl is not None else None
 
     def __enter__(self) -> Self:
@@ -235,7 +235,7 @@ class BaseStore:
 
 
 def stat_many(store: Any, paths: Iterable[str]) -> dict[str, Stat]:
-    """What `stat` gives for each path that exists, in one call where the store has one for that."""
+    """The facts that `stat` gives for each path that exists, in one call where the store has one for that."""
     many = getattr(store, "stat_many", None)
     if many is not None:
         found: dict[str, Stat] = many(paths)
@@ -252,7 +252,7 @@ def byte_view(data: Bytes) -> memoryview:
 
 
 def in_folder(path: str, prefix: str) -> bool:
-    """Whether a listing of the folder `prefix` shows `path`: never unfinished writes, nor the hidden folder unless it was asked for."""
+    """Tell whether a listing of the folder `prefix` shows `path`: no unfinished writes, nor the hidden folder unless asked for."""
     if not (path.startswith(prefix + "/") if prefix else not (path + "/").startswith(HIDDEN + "/")):
         return False
     return not is_temporary(path.rpartition("/")[2])

@@ -1,4 +1,4 @@
-"""What may change at its path, in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
+"""Mutable content in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
 
 A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as one of
 somebody's choice or an input, there may be something else tomorrow. There the slowest layer that may be written, the home, decides, and
@@ -73,7 +73,7 @@ class Changing:
         return None
 
     def many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """What is at these paths, each layer asked once. Leaves no copies."""
+        """The contents of these paths, each layer asked once. Leaves no copies."""
         wanted = list(paths)
         found: dict[str, bytes] = {}
 

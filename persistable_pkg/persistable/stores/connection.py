@@ -94,7 +94,7 @@ class Connection:
 
 
 def place_of(found: os.stat_result, mode: str) -> tuple[int, ...]:
-    """What tells a file from another of the same name; for one that is taken for unchanging, also from its earlier states."""
+    """The identity of a file among others of the same name; for one that is taken for unchanging, also from its earlier states."""
     if "immutable" in mode:
         return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
     return (found.st_dev, found.st_ino)

@@ -42,7 +42,7 @@ def compare(layers: Sequence[Layer], home: int, prefix: str, apart: Callable[[st
 
 
 def _looks(layer: Layer, paths: Sequence[str], contents: bool) -> dict[str, str]:
-    """What is to be compared, in words."""
+    """The look of each path in a layer, as text to be compared."""
     from blake3 import blake3
 
     records = layer.store.get_many([path for path in paths if path.endswith(_RECORD)])

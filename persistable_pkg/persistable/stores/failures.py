@@ -1,4 +1,4 @@
-"""What went wrong at the other side, whichever library says so."""
+"""Errors of the other side, whichever library raises them."""
 
 from __future__ import annotations
 

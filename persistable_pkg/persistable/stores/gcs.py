@@ -42,7 +42,7 @@ class GCS(Remote):
         return True
 
     def _created(self, place: str, mark: str) -> bool:
-        """Whether what is there is our own: where the answer to a request is lost, it is sent again, and then refused because of itself."""
+        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
         try:
             found = self._call("GET", "b/{}/o/{}", self.bucket, self._key(place))
         except FileNotFoundError:

@@ -51,7 +51,7 @@ class Home:
         """The faster ones that may be written."""
         self.down: dict[int, OSError] = {}
         self.restless = bool(self.caches)
-        """Whether `ready` has something to look at."""
+        """True if `ready` has something to look at."""
         self._looked = False
         self._probe: _Probe | None = None
         self._claims: dict[str, bytes] = {}
@@ -88,7 +88,7 @@ class Home:
         return True
 
     def told(self) -> dict[str, Any]:
-        """What another process of this host may take for granted: the layers that are down, and why."""
+        """Facts that another process of this host may take for granted: the layers that are down, and why."""
         return {"host": socket.gethostname(), "down": dict(self.down)} if self.down else {}
 
     def believe(self, told: dict[str, Any]) -> None:

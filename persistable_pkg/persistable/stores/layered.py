@@ -205,7 +205,7 @@ class LayeredStore(BaseStore):
                     raise
 
     def _current(self, path: str, ask: Callable[[Store], Found]) -> Found:
-        """What the fastest layer says that has `path` as it is now."""
+        """The answer of the fastest layer that has `path` as it is now."""
         self._ready()
         for _ in self.layers:
             index = self._changing.current(path)

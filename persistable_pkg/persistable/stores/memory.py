@@ -104,7 +104,7 @@ class _Write:
 
 
 class _Buffer(io.BytesIO):
-    """What is written, also after the writer closed it."""
+    """The bytes written, also after the writer closed it."""
 
     kept: bytes | None = None
 

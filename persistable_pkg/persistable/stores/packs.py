@@ -51,9 +51,9 @@ OBJECTS = {
         ("table", _GONE, _GONE, SCHEMA[4]),
     )
 }
-"""What SQLite says of them: kind, table and how they were made, by name."""
+"""Their description in SQLite's own tables: kind, table and how they were made, by name."""
 IN_SLOTS = f"SELECT 1 FROM {_SLOTS} WHERE hash ="
-"""Whether anything that belongs together with a path may be in a pack, completed by its `slot`."""
+"""True if anything that belongs together with a path may be in a pack, completed by its `slot`."""
 
 _WITHIN = "path = value OR (path >= value || '.' AND path < value || '/')"  # "/" follows "."
 _HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHERE {_WITHIN})"
@@ -106,7 +106,7 @@ def with_neighbours(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, b
 
 
 class _Pack:
-    """What a pack holds. items: path, size, and where its bytes end."""
+    """The content of a pack. items: path, size, and where its bytes end."""
 
     def __init__(self, db: Any, number: int, whole: bool, marked: bool) -> None:
         columns = "folder, paths, sizes, stamp, data" if whole else "folder, paths, sizes, stamp"
@@ -305,7 +305,7 @@ def in_prefix(db: sqlite3.Connection, prefix: str) -> list[int]:
 
 
 def listed(db: Any, number: int, prefix: str) -> list[str]:
-    """What a listing of the folder `prefix` shows of a pack; nothing where it has been dissolved."""
+    """The paths of a pack in a listing of the folder `prefix`; nothing where it has been dissolved."""
     if db.execute(f"SELECT 1 FROM {_PACKS} WHERE id = ?", (number,)).fetchone() is None:
         return []
     pack = _Pack(db, number, False, True)

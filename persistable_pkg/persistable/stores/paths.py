@@ -1,4 +1,4 @@
-"""What the path of a file says of it, and what a record says of its files: as much as layers need to know to keep good copies."""
+"""Facts that the path of a file, and a record of its files, tell: as much as layers need to know to keep good copies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def may_change(path: str) -> bool:
 
 
 def claimed(path: str) -> str | None:
-    """What `path` is the claim on; None where it is no claim."""
+    """The path that the claim at `path` is on; None where it is no claim."""
     found = _CLAIM.fullmatch(path)
     return None if found is None else found[1]
 

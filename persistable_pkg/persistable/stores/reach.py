@@ -1,4 +1,4 @@
-"""Whether other processes find in a store what this one writes there."""
+"""Reach of a store: which other processes find there what this one writes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Remote:
         self.fs.pipe_file(place, bytes(data))
 
     def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
-        """What went wrong, by place; everything else is stored."""
+        """Errors by place; everything else is stored."""
         if not self.asynchronous:
             for place, data in items.items():
                 self.put(place, data)

@@ -178,7 +178,7 @@ class S3(Remote):
         raise AssertionError("no try left")
 
     async def _created(self, key: str, mark: dict[str, str]) -> bool:
-        """Whether what is there is our own: where the answer to a request is lost, it is sent again, and then refused because of itself."""
+        """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
         try:
             found = await self.fs._call_s3("head_object", Bucket=self.bucket, Key=key)
         except (FileNotFoundError, PermissionError):

@@ -119,7 +119,7 @@ class SQLiteStore(BaseStore):
         return self._row(_STAT, path, False) is not None
 
     def _row(self, query: str, path: str, whole: bool) -> Any:
-        """What `query` finds of `path`, or what a pack has: its bytes, or size and stamp; None where nothing is."""
+        """The row that `query` finds of `path`, or that a pack has: its bytes, or size and stamp; None where nothing is."""
         check_path(path)
 
         def look(db: Database) -> Any:
@@ -134,7 +134,7 @@ class SQLiteStore(BaseStore):
         return None if row is None or row[0] is None else row  # only damage makes bytes to be none
 
     def _rows_of(self, columns: str, paths: Iterable[str], find: Callable[[Database, Sequence[str]], dict[str, Any]]) -> dict[str, Any]:
-        """What there is of `paths`, in one call however many there are; `find` looks in the packs, first."""
+        """The rows of `paths`, in one call however many there are; `find` looks in the packs, first."""
         wanted = check_paths(dict.fromkeys(paths))
 
         def look(db: Database) -> dict[str, Any]:
@@ -537,7 +537,7 @@ class _Write:
 
 
 class _Spool(SpooledTemporaryFile[bytes]):
-    """What is written, also after the writer closed it."""
+    """The bytes written, also after the writer closed it."""
 
     def close(self) -> None:
         self.flush()

@@ -1,4 +1,4 @@
-"""What the workers do in the tests of executors. Traces are left as files, which outlive a killed process."""
+"""Tasks of the workers in the tests of executors. Traces are left as files, which outlive a killed process."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def leave() -> None:
 
 
 def interrupt() -> None:
-    """What Ctrl-C would do, without Ctrl-C."""
+    """Interrupt as Ctrl-C would."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""What every executor promises, as tests. Subclass `ExecutorContract`, give it an `executor` fixture and a script, and run it with pytest.
+"""The contract of executors, as tests. Subclass `ExecutorContract`, give it an `executor` fixture and a script, and run it with pytest.
 
 class TestMyExecutor(ExecutorContract):
     script = "from mine import MyExecutor; executor = MyExecutor(2)"

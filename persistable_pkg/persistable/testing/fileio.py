@@ -1,4 +1,4 @@
-"""What every format promises, as tests. Subclass `FileIOContract` in a test module, say which format and which payloads.
+"""The contract of formats, as tests. Subclass `FileIOContract` in a test module, say which format and which payloads.
 
     class TestMine(FileIOContract):
         def io(self): return MyFileIO()

@@ -24,7 +24,7 @@ class Gate:
 
 
 def in_processes(workers: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What ``function(number, gate, *arguments)`` returns in each of so many fresh processes.
+    """The results of ``function(number, gate, *arguments)`` in each of so many fresh processes.
 
     Each must call ``gate.wait()`` equally often. An error in one is raised here as RuntimeError with its text.
     """
@@ -72,7 +72,7 @@ def started(workers: int, function: Callable[..., Any], *arguments: Any) -> Gene
 
 
 def child_main() -> None:
-    """What each of the processes runs: take a task from stdin, do it, and tell the answer."""
+    """The loop of each process: take a task from stdin, do it, and tell the answer."""
     number, task = sys.stdin.readline().split()
     try:
         function, arguments = pickle.loads(base64.b64decode(task))

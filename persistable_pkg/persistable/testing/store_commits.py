@@ -1,4 +1,4 @@
-"""What commits and claims need of a store, as tests: part of `StoreContract`."""
+"""The contract of commits and claims, as tests: part of `StoreContract`."""
 
 from __future__ import annotations
 

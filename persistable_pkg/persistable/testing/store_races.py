@@ -1,4 +1,4 @@
-"""What the processes of `StoreContract` do; apart from it, so that they start without pytest and Hypothesis."""
+"""Functions that the processes of `StoreContract` run; apart from it, so that they start without pytest and Hypothesis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
 
 
 def replace_and_read(number: int, gate: Gate, store: Store, rounds: int) -> list[str]:
-    """What was read that nobody wrote."""
+    """The contents read that nobody wrote."""
     wholes = values()
     gate.wait()
     problems: list[str] = []

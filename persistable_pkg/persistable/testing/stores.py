@@ -1,4 +1,4 @@
-"""What every store promises, as tests. Subclass `StoreContract`, give it a `store` fixture, and run it with pytest.
+"""The contract of stores, as tests. Subclass `StoreContract`, give it a `store` fixture, and run it with pytest.
 
 class TestMyStore(StoreContract):
     @pytest.fixture

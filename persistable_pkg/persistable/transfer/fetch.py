@@ -27,7 +27,7 @@ _ADVICE = {
 
 
 class Request(NamedTuple):
-    """What to ask for, secrets filled in: never shown, logged or kept. `shown` is the URL as anybody may see it."""
+    """The request, secrets filled in: never shown, logged or kept. `shown` is the URL as anybody may see it."""
 
     url: str
     shown: str
@@ -48,7 +48,7 @@ class Request(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What an earlier answer said of its content: by these the server tells whether it changed."""
+    """The tags of an earlier answer's content: by these the server tells whether it changed."""
 
     etag: str
     last_modified: str
@@ -158,7 +158,7 @@ class _Exchange:
         return self._spoken(self._look)
 
     def _spoken(self, speak: Callable[[], ResultT]) -> ResultT:
-        """What `speak` gives. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
+        """The result of `speak`. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:
@@ -226,7 +226,7 @@ class _Exchange:
     # what is in the folder
 
     def _unfinished(self) -> dict[str, Any] | None:
-        """What an attempt that was cut left behind, if the server can be asked to go on with it."""
+        """The rest of an attempt that was cut, if the server can be asked to go on with it."""
         try:
             state: dict[str, Any] = json.loads(self._state.read_bytes())
             return state if state["etag"] and self._body.stat().st_size else None

@@ -36,7 +36,7 @@ _REMEMBERED = 8
 
 @dataclass(frozen=True)
 class HttpGetParams:
-    """What is asked for, which is identity, and how, which is not. Made by `HttpGet`, which says what each means."""
+    """The request, which is identity, and how, which is not. Made by `HttpGet`, which says what each means."""
 
     url: str
     as_of: Any = None

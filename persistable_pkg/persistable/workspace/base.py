@@ -153,7 +153,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """What `run` and `plan` take it for: every node that is stored, of every id."""
+        """The nodes that `run` and `plan` take it for: every node that is stored, of every id."""
         return self._nodes((), None)
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:

@@ -38,7 +38,7 @@ class _OneFolder(_One, Folders):
 
 
 class SeedFiles:
-    """What lies where the template of a seed says. Picklable: workers read seeds by it.
+    """The files where the template of a seed says. Picklable: workers read seeds by it.
 
     io: what reads them. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is where the file lies.
     """

@@ -20,7 +20,7 @@ _GIVES: dict[str, tuple[str, ...]] = {
     "TextFileIO": ("builtins.str",),
     "YamlFileIO": ("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.dict", "builtins.list"),
 }
-"""What comes out of formats that give one kind of thing."""
+"""The results of formats that give one kind of thing."""
 
 
 def format_of_seed(template: Template, kind: Any) -> FileIO[Any]:

@@ -1,4 +1,4 @@
-"""What stands in place of a seed in an instance: the content of a file, or a value that was given."""
+"""Nodes in place of a seed in an instance: the content of a file, or a value that was given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from persistable.workspace.files import SeedFiles
 
 @dataclass(frozen=True)
 class FileSeedParams:
-    """What tells one seed from another: its name, its content, and how that is read."""
+    """The identity of a seed: its name, its content, and how that is read."""
 
     seed: str
     content: str

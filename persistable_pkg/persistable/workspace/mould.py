@@ -102,7 +102,7 @@ def _is_plain(model: Any) -> bool:
 
 
 _DECIDING = frozenset({"_identify", "_twin", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
-"""What a class that defines it may make of its nodes as it likes."""
+"""Hooks by which a class may change its nodes as it likes."""
 
 
 def _is_flat(value: Any) -> bool:

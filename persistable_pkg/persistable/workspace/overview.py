@@ -110,7 +110,7 @@ def badge(word: str) -> str:
 
 
 def overview(workspace: Workspace[Any]) -> Overview:
-    """What `Workspace.status` gives. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
+    """The result of `Workspace.status`. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
     layout = workspace.layout
     recipe = layout.workflow._recipe  # pyright: ignore[reportPrivateUsage]
     columns = tuple(name for name in recipe.members if name in layout.templates)

@@ -31,7 +31,7 @@ class _Place:
 
 
 class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
-    """What `seed` gives: it stands for an input in the steps of a workflow class, and has a value only in an instance.
+    """The object that `seed` gives: it stands for an input in the steps of a workflow class, and has a value only in an instance.
 
     kind: the declared type, None where nothing is. default: its value where nothing else is given.
     """

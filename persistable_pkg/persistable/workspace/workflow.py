@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Binding(ABC):
-    """What an instance is an instance for: it says what the seeds are, and where nodes lie."""
+    """The binding of an instance: it says what the seeds are, and where nodes lie."""
 
     @abstractmethod
     def seed(self, name: str, before: Any) -> Any:
@@ -38,7 +38,7 @@ class Binding(ABC):
 
     @abstractmethod
     def words(self) -> str:
-        """What tells this instance from others."""
+        """The identity of this instance."""
 
 
 class Given(Binding):
@@ -225,7 +225,7 @@ class Workflow:
 
     @property
     def targets(self) -> list[Persistable[Any, Any]]:
-        """What `run` and `plan` take it for: the nodes that are stored; where none is, all that are computed."""
+        """The nodes that `run` and `plan` take it for: the nodes that are stored; where none is, all that are computed."""
         steps = list(self.steps.values())
         return [node for node in steps if node._persisted] or steps  # pyright: ignore[reportPrivateUsage]
 
