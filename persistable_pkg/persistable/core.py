@@ -28,6 +28,7 @@ from persistable.params.declared import changed
 from persistable.params.fields import FORMER
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
+from persistable.sending import given_of, is_sending
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
 
@@ -571,7 +572,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         rows = kept.rows if kept is not None else ()
         return [value for _, value, _ in rows] if rows else list(getattr(self.params, "__dict__", {}).values())
 
-    def _own_code(self) -> CodeOf:
+    def _own_code(self) -> CodeOf | Given:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
         seen: Snapshot | None = self.__dict__.get("_snapshot")
@@ -581,8 +582,19 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
                 return code_of(cls, HOOKS, (Persistable, Authored), given)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
         if kept is None or not kept.is_current():
+            sent: Given | None = cls.__dict__.get("_sent_code")
+            if sent is not None:
+                return sent
             kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))
         return kept
+
+    @classmethod
+    def _sent_along(cls) -> dict[str, Any]:
+        """What goes to another process with the definition of the class: its code as it is here, since not all that it names goes there."""
+        if not is_sending() or cls._by_payload:
+            return {}
+        sent: Given | None = cls.__dict__.get("_sent_code")
+        return {"_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, (Persistable, Authored)), cls)}
 
     def _generating_function(self) -> Any:
         """The code that makes the payload."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import pickle
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from types import FunctionType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Na
 
 from persistable import roles
 from persistable.captured import Named, Unnamed, captured, definition
-from persistable.code import CodeOf, code_of, main_name
+from persistable.code import CodeOf, Given, code_of, main_name
 from persistable.code.normal import shape
 from persistable.composition import Open
 from persistable.connections import Connection
@@ -29,6 +28,7 @@ from persistable.params.declared import converted
 from persistable.params.fields import FORMER, NO_PIN, Markers, markers_of, text_markers
 from persistable.params.watching import snapshot, unchanged
 from persistable.returned import return_type
+from persistable.sending import given_of, is_sending, sending
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Step(Generic[P, R]):
         self.payload_name = check_payload_name(options.get("name") or function.__dict__.get(FORMER) or function.__name__)
         self._made: _Maker | None = None
         self.known: Known | None = None
+        self.sent_code: Given | None = None
+        """Its code as the process found it that sent it here, where not all that its source names is there."""
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
@@ -142,8 +144,8 @@ class Step(Generic[P, R]):
             name: str = self.__qualname__
             return name  # by reference, as functions are
         parts = (self.__wrapped__, self._options, self.known or self.maker.known())
-        if getattr(_by_value, "inside", False):
-            return _step_again, parts
+        if is_sending():
+            return _step_again, (*parts, self.sent_code or given_of(code_of(self.__wrapped__), self.node_class))
         return _step_of, (by_value(parts), self.__module__, self.__qualname__, main_name())
 
 
@@ -170,13 +172,10 @@ class Known(NamedTuple):
     result: Any
 
 
-def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Known) -> Step[..., Any]:
+def _step_again(function: Callable[..., Any], options: dict[str, Any], known: Known, sent_code: Given | None = None) -> Step[..., Any]:
     step = Step(function, **options)
-    step.known = known
+    step.known, step.sent_code = known, sent_code
     return step
-
-
-_by_value = threading.local()
 
 
 def by_value(thing: Any) -> bytes:
@@ -186,12 +185,8 @@ def by_value(thing: Any) -> bytes:
     """
     from persistable.fileio.scripted import by_value as dumped
 
-    before = getattr(_by_value, "inside", False)
-    _by_value.inside = True
-    try:
+    with sending():
         return dumped(thing)
-    finally:
-        _by_value.inside = before
 
 
 def _step_of(data: bytes, module: str, qualname: str, main: str) -> Step[..., Any]:
@@ -249,8 +244,9 @@ class StepNode(Persistable[R, Any]):
     def _payload_type(self) -> Any:
         return self._step.maker.result
 
-    def _own_code(self) -> CodeOf:
-        return code_of(self._step.__wrapped__, given=self._given_things())
+    def _own_code(self) -> CodeOf | Given:
+        given, sent = self._given_things(), self._step.sent_code
+        return code_of(self._step.__wrapped__, given=given) if given or sent is None else sent
 
     def _tracked(self) -> list[Any]:
         return [value for name, value, _ in self._snapshot.rows if name != _CAPTURED]  # that is followed from the function itself

@@ -28,6 +28,7 @@ from persistable.lineage import flattened, rebuilt, swapped
 from persistable.originals import Original
 from persistable.resources import Retry
 from persistable.secret import clean, redact
+from persistable.sending import given_of
 from persistable.steps import Step, by_value, importable
 
 
@@ -407,8 +408,8 @@ def _fingerprint(node: Any) -> Given:
     key = node._code_key()
     known = _fingerprints.get(key)
     if known is None or known[0] is not code:
-        taken_here = code.fingerprint()
-        given = Given(taken_here.python, taken_here.quick, taken_here.parts, recording.commit_of(node.__class__))
-        known = _fingerprints[key] = (code, given)
+        if isinstance(code, Given):  # its definition did
+            return code
+        known = _fingerprints[key] = (code, given_of(code, node.__class__))
         unwatched.warn(node, code)
     return known[1]

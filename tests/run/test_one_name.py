@@ -20,7 +20,7 @@ ROOT = Path(persistable.__path__[0]).parent
 SCRIPT = """
 import json, sys, warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from persistable import Persistable, run, step
 from persistable.stores import open_store
 
@@ -56,6 +56,37 @@ class Points(Persistable[int, P]):
     def _generate_payload(self, **_: Any) -> int:
         return self.params.n + self.helper()
 
+T = TypeVar("T")
+
+class Box(Generic[T]):
+    class Inner:
+        def __init__(self, v):
+            self.v = v
+
+    __slots__ = ("v",)
+    def __init__(self, v):
+        self.v = self.Inner(v)
+
+class Pair(NamedTuple):
+    x: int
+    y: int = FACTOR
+
+@step
+def boxed(n: int) -> int:
+    return Box[int](Pair(n)).v.v.x
+
+class Nested(Persistable[int, P]):
+    def _generate_payload(self, **_: Any) -> int:
+        return Box(Pair(self.params.n)).v.v.y
+
+@step
+def asks(n: int) -> int:
+    return boxed.step(n).payload
+
+@step
+def asks_a_class(n: int) -> int:
+    return Nested(n=n).payload
+
 def executor_of(name):
     if name == "loky":
         from loky import get_reusable_executor
@@ -80,12 +111,12 @@ def told(node):
 
 if __name__ == "__main__":
     how, data = sys.argv[1:]
-    nodes = [clean.step(3), model.step(clean.step(4), 2), outer.step(5), Points(n=1), *[many.step(n) for n in range(2)]]
+    nodes = [clean.step(3), model.step(clean.step(4), 2), outer.step(5), Points(n=1), asks.step(6), *[many.step(n) for n in range(2)]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = run(*nodes, many.over(n=[7, 8, 9]), store=data, executor=executor_of(how), errors="return")
+        result = run(*nodes, asks_a_class.step(6), many.over(n=[7, 8, 9]), store=data, executor=executor_of(how), errors="return")
     store = open_store(data)
-    every = [node.bind(store) for node in [*nodes, clean.step(4), clean.step(5), inner.step(5), many.step(8)]]
+    every = [node.bind(store) for node in [*nodes, clean.step(4), clean.step(5), inner.step(5), many.step(8), boxed.step(6), Nested(n=6)]]
     print(json.dumps([
         {str(node.key): told(node) for node in every},
         {str(node.key): node.status.name for node in every},

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from io import BytesIO, IOBase
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 from persistable.fileio.lazy import refusal, why_lazy
 
@@ -56,6 +56,8 @@ def _pickler_by_value() -> Any:
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:  # a definition
                 reduced[2][0]["__qualname__"] = obj.__qualname__
+                if any("_sent_along" in base.__dict__ for base in obj.__mro__):
+                    reduced[2][0].update(cast("Any", obj)._sent_along())
                 plain = reduced[0] is skeleton and type(obj) in (type, ABCMeta) and not issubclass(obj, tuple)
                 if plain and "__slots__" in obj.__dict__:
                     reduced[1][3]["__slots__"] = obj.__dict__["__slots__"]

@@ -1,0 +1,35 @@
+"""What goes to another process with a definition by value: its code as it is here, since not all that its source names goes there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from persistable import recording
+from persistable.code import Given
+
+_here = threading.local()
+
+
+@contextmanager
+def sending() -> Generator[None]:
+    """While this thread pickles what another process is to run."""
+    before = is_sending()
+    _here.sending = True
+    try:
+        yield
+    finally:
+        _here.sending = before
+
+
+def is_sending() -> bool:
+    """Tell whether this thread does."""
+    return bool(getattr(_here, "sending", False))
+
+
+def given_of(own: Any, cls: type) -> Given:
+    """The facts of some code, which is that of the nodes of `cls`."""
+    found = own.fingerprint()
+    return Given(found.python, found.quick, found.parts, recording.commit_of(cls))
