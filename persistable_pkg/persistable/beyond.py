@@ -46,7 +46,8 @@ def kept(upstream: Any, asked: Mapping[str, int], root: type) -> Iterator[tuple[
     """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
     for name in asked:
         attribute = "_upstream" if name == "upstream" else name
-        if any(True for _ in nodes_in(upstream.__dict__.get(attribute), root)):
+        value = upstream.__dict__.get(attribute)
+        if value is not None and any(True for _ in nodes_in(value, root)):
             left = {**asked, name: asked[name] - 1}
             yield attribute, left if left[name] else {other: count for other, count in left.items() if other != name}
 
