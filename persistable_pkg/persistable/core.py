@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, checkpoints, composition, events, generation, holdings, released, returned, roles
+from persistable import assembly, awaiting, checkpoints, composition, events, generation, holdings, released, returned, roles
 from persistable.authored import HOOKS, Authored
 from persistable.beyond import Beyond
 from persistable.code import CodeOf, Given, code_in, code_of
@@ -320,6 +320,14 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
                 self.__dict__["_raised"] = error  # Python would take it to mean that there is no attribute `payload`, and forget it
                 raise
         return self._payload  # type: ignore[no-any-return]
+
+    async def aload(self) -> PayloadT:
+        """The payload, as `payload` gives it, without blocking the event loop: it is loaded or generated in a thread.
+
+        Nothing is computed twice, however many ask for it at once. A cancelled task does not wait any longer, and what has begun to be
+        generated is stored all the same.
+        """
+        return await awaiting.in_thread(lambda: self.payload) if self._payload is ABSENT else self.payload
 
     def generate(self, persist: bool = True, **untracked_payload_params: Any) -> Self:
         """Generate the payload, whether or not one is stored, and persist it unless told otherwise.

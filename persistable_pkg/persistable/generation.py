@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from persistable import appending, claims, code, collected, commits, events, fitting, gathering, origin, payload, returned
 from persistable.authoring import author_of, taken_over
+from persistable.awaiting import enter_loop, leave_loop
 from persistable.beyond import Beyond, reached
 from persistable.checkpoints import scratch_folder
 from persistable.circles import Waiting
@@ -181,8 +182,10 @@ class Generation:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
         at_work.append(self)
+        self._loop = leave_loop()
 
     def __exit__(self, *_: object) -> None:
+        enter_loop(self._loop)
         at_work.remove(self)
         current.reset(self._outer)
 

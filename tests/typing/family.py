@@ -58,3 +58,8 @@ assert_type(Family.of({"a": Total(points=Points(n=1))}), Family[float])
 
 mapping: Mapping[Any, Persistable[list[float], Any]] = points
 nodes: Sequence[Persistable[list[float], Any]] = points.nodes
+
+
+async def awaited() -> None:
+    assert_type(await points.aload(), dict[Any, list[float]])
+    assert_type(await points[1].aload(), list[float])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from persistable import accepting, composition, graph, planning, running
+from persistable import accepting, awaiting, composition, graph, planning, running
 from persistable.core import Persistable
 from persistable.errors import UnknownMember
 from persistable.family import survey
@@ -247,6 +247,19 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         Raises PayloadNotFound for the first that is not stored, and what `load` raises.
         """
         return survey.payloads(self)
+
+    async def aload(self, **options: Any) -> dict[Any, PayloadT]:
+        """Key to payload of each member, without blocking the event loop: those that are not stored are generated first, as `run` does.
+
+        options: those of `run`, which goes on in a thread. Cancelled, it is not waited for any longer.
+        """
+        return await awaiting.in_thread(lambda: self._run_and_load(options))
+
+    def _run_and_load(self, options: Mapping[str, Any]) -> dict[Any, PayloadT]:
+        result = self.run(**options)
+        if all(node._persisted for node in self.nodes[:1]):  # pyright: ignore[reportPrivateUsage]
+            return dict(result[self].payloads())
+        return {key: result[node].payload for key, node in self.items()}
 
     def refresh(self) -> Family[PayloadT]:
         """Look again at what lies outside: members come and go with it. Does nothing where nothing does, as for most families.

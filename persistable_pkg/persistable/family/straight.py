@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from blake3 import blake3
 
 from persistable import connections, events, generation, holdings, returned
+from persistable.awaiting import enter_loop, leave_loop
 from persistable.batch import Batch, Ended
 from persistable.code import Main, sent_from
 from persistable.core import Persistable
@@ -110,6 +111,7 @@ class Straight:
             events.emit(events.Started(key=key, attempt=running.attempt))
         outer = generation.current.set(cast("Any", running))
         generation.at_work.append(running)
+        loop = leave_loop()
         try:
             result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
             if result is None and not running.asked and returned.refuses_nothing(self._model):
@@ -122,6 +124,7 @@ class Straight:
             generation.fail(running.whole, error)
             raise
         finally:
+            enter_loop(loop)
             generation.at_work.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
