@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
   || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 
-.PHONY: help demo test lint types layers docs tests servers versions older-pythons newer-pythons bench constraints logo clean
+.PHONY: help demo test lint types layers docs tests servers versions older-pythons newer-pythons package-versions bench constraints logo clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
@@ -63,9 +63,10 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 # The golden keys and VERSION_TESTS on every other supported Python, two at a time: those on PATH or under pyenv, and those of Debian's next
-# release. One that cannot be had is said; in CI it is a failure.
+# release; the golden keys under the oldest and newest supported pandas, scikit-learn and others. What cannot be had is said; in CI it is a
+# failure.
 versions: $(VENV)/.test
-	@$(MAKE) -j 2 --output-sync=target older-pythons newer-pythons
+	@$(MAKE) -j 2 --output-sync=target older-pythons newer-pythons package-versions
 	@echo "versions: all of it passed"
 
 older-pythons: $(VENV)/.test
@@ -85,6 +86,9 @@ newer-pythons:
 	  status=0; WORKERS=1 tests/newer_python $$wanted $(VERSION_TESTS) || status=$$?; \
 	  [ $$status = 0 ] || { [ $$status = 77 ] && [ -z "$${CI:-}" ]; } || exit 1; \
 	done
+
+package-versions: $(VENV)/.test
+	@tests/package_versions $(BIN)/python
 
 # Servers that the tests start and that no Python package brings: installed where that is allowed, asked for where it is not.
 servers:

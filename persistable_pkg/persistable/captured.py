@@ -14,6 +14,7 @@ from persistable.code.normal import shape
 from persistable.code.plain import kind_of
 from persistable.params.forms import Refused
 from persistable.params.references import reference
+from persistable.params.undeclared import SCALARS, is_scalar, rebuilt
 
 _MAINS = ("__main__", "__mp_main__")
 _WAY_OUT = (
@@ -78,7 +79,15 @@ def _collect(values: dict[str, Any], place: str, found: dict[str, Any], seen: se
                 seen.add(id(held))
                 _collect(_inside(cast("FunctionType", held)), f"{where}.", found, seen, judged)
         else:
-            found[where] = held
+            found[where] = _typed(held)
+
+
+def _typed(value: Any) -> Any:
+    """`value` with numpy scalars as arrays of no dimensions: the function goes on with the scalars, so their dtypes are identity."""
+    kind = kind_of(value)
+    if kind in SCALARS:
+        return value
+    return sys.modules["numpy"].asarray(value) if is_scalar(kind) else rebuilt(value, _typed)
 
 
 def unwrapped(value: Any) -> Any:

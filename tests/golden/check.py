@@ -15,6 +15,7 @@ import enum
 import fractions
 import functools
 import importlib.util
+import io
 import ipaddress
 import json
 import operator
@@ -35,7 +36,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "persistable_pkg"))
 from persistable.params import encode, formerly, omit_when, untracked
 
 VECTORS = Path(__file__).with_name("identity.json")
-PACKAGES = {"plain": None, "numpy": "numpy", "pandas": "pandas", "polars": "polars", "attrs": "attrs", "pydantic": "pydantic"}
+PACKAGES = {
+    "plain": (),
+    **{name: (name,) for name in ("numpy", "pandas", "polars", "pyarrow", "attrs", "pydantic", "sklearn")},
+    "pandas and pyarrow": ("pandas", "pyarrow"),
+}
 
 
 class Colour(enum.Enum):
@@ -99,11 +104,21 @@ def names(group: str) -> dict[str, object]:
         import numpy as np
 
         found["np"] = np
-    elif group == "pandas":
+    elif group in ("pandas", "pandas and pyarrow"):
         import numpy as np
         import pandas as pd
 
-        found.update(np=np, pd=pd)
+        found.update(np=np, pd=pd, csv=lambda text, **options: pd.read_csv(io.StringIO(text), **options))
+        if group != "pandas":
+            import pyarrow as pa
+
+            found.update(pa=pa)
+    elif group == "pyarrow":
+        import pyarrow as pa
+
+        found.update(pa=pa)
+    elif group == "sklearn":
+        found.update(estimators())
     elif group == "polars":
         import polars as pl
 
@@ -119,6 +134,15 @@ def names(group: str) -> dict[str, object]:
     return found
 
 
+def estimators() -> dict[str, object]:
+    """Those of scikit-learn."""
+    import numpy as np
+    from sklearn import cluster, ensemble, gaussian_process, linear_model, metrics, model_selection, pipeline, preprocessing, svm
+
+    modules = cluster, ensemble, gaussian_process, linear_model, metrics, model_selection, pipeline, preprocessing, svm
+    return {"np": np, **{module.__name__.rpartition(".")[2]: module for module in modules}}
+
+
 def digest(expression: str, known: dict[str, object]) -> str:
     """The BLAKE3 digest, 32 bytes, of the canonical bytes of a value."""
     return blake3.blake3(encode(eval(expression, dict(known)))).hexdigest()
@@ -132,8 +156,7 @@ def main() -> int:
     vectors: dict[str, dict[str, str | None]] = json.loads(VECTORS.read_text(encoding="utf-8"))
     checked = wrong = 0
     for group, expected in vectors.items():
-        package = PACKAGES[group]
-        if package is not None and importlib.util.find_spec(package) is None:
+        if any(importlib.util.find_spec(package) is None for package in PACKAGES[group]):
             continue
         known = names(group)
         for expression, wanted in expected.items():

@@ -1,5 +1,7 @@
 """Frames: equal ones have equal digests, however their blocks and chunks lie; what differs in names, dtypes or cells differs."""
 
+import datetime as dt
+import io
 from typing import Any
 
 import numpy as np
@@ -267,3 +269,84 @@ def test_a_change_in_one_cell_of_arrow_is_another_table(column: str) -> None:
     i = arrow().column_names.index(column)
     changed = arrow().set_column(i, column, arrow()[column].take([1, 0, 2]))
     assert encode(changed) != encode(arrow())
+
+
+TEXT = "who,n\na,1\n,2\n"
+
+
+def test_text_is_text_however_pandas_keeps_it() -> None:
+    kept = [pd.Series(["a", np.nan], dtype=dtype) for dtype in ("str", "object", pd.StringDtype("python", na_value=np.nan))]
+    kept += [pd.Series(["a", None], dtype=object), pd.read_csv(io.StringIO(TEXT))["who"].rename(None)]
+    assert len({encode(each) for each in kept}) == 1
+    assert len({encode(pd.Index(["a", "b"], dtype=dtype)) for dtype in ("str", "object")}) == 1
+    assert len({encode(pd.Series(["a", "b"], dtype=dtype).astype("category")) for dtype in ("str", "object")}) == 1
+    others = [
+        kept[0],
+        *(pd.Series(values, dtype=object) for values in (["a", 1], ["a", "nan"], [None, None], [np.nan, np.nan], ["a", ""], ["a", pd.NA])),
+    ]
+    others += [pd.Series(["a", None], dtype=dtype) for dtype in ("string", pd.ArrowDtype(pa.string()))]
+    assert len({encode(each) for each in others}) == len(others)
+    assert encode(pd.Series(["a", None], dtype="string[pyarrow]")) == encode(pd.Series(["a", None], dtype="string[python]"))
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.datetimes(dt.datetime.fromisoformat("1800-01-01"), dt.datetime.fromisoformat("2200-01-01"))),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_moments_are_moments_in_whichever_unit_they_are_counted(moments: list[Any]) -> None:
+    moments = [moment and moment.replace(microsecond=0) for moment in moments]
+    made = [pd.Series(np.array(moments, f"M8[{unit}]")) for unit in ("s", "ms", "us", "ns")]
+    assert len({encode(each) for each in made}) == 1
+    zoned = [each.dt.tz_localize("UTC") for each in made]
+    assert len({encode(each) for each in zoned}) == 1
+    assert encode(zoned[0]) != encode(made[0])
+    assert len({encode(pd.Series(each - pd.Timestamp(2000, 1, 1))) for each in made}) == 1
+
+
+def test_moments_beyond_nanoseconds_are_moments_too() -> None:
+    far = [pd.Series(np.array(["9999-01-01", "NaT"], f"M8[{unit}]")) for unit in ("s", "ms", "us")]
+    assert len({encode(each) for each in far}) == 1
+    assert encode(far[0]) != encode(pd.Series(np.array(["9998-01-01", "NaT"], "M8[s]")))
+    assert encode(pd.Series(np.array(["9999-01-01T00:00:00.000001"], "M8[us]"))) != encode(pd.Series(np.array(["9999-01-01"], "M8[us]")))
+
+
+def test_the_names_of_items_in_arrow_lists_are_no_part_of_a_column() -> None:
+    one, other = (pa.array([[1], None], pa.list_(pa.field(name, pa.int64()))) for name in ("item", "element"))
+    assert encode(one) == encode(other)
+    assert encode(one) != encode(pa.array([[1], None], pa.list_(pa.field("item", pa.int32()))))
+
+
+ARROW_TYPES = st.recursive(
+    st.sampled_from(
+        [
+            pa.int8(),
+            pa.int64(),
+            pa.float32(),
+            pa.string(),
+            pa.large_string(),
+            pa.binary(),
+            pa.bool_(),
+            pa.date32(),
+            pa.timestamp("us"),
+            pa.timestamp("us", "UTC"),
+            pa.duration("s"),
+        ]
+    ),
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(pa.large_list),
+        st.tuples(inner, inner).map(lambda pair: pa.struct([("a", pair[0]), pa.field("b", pair[1], nullable=False)])),
+        inner.map(lambda kind: pa.map_(pa.string(), kind)),
+        inner.map(lambda kind: pa.list_(kind, 2)),
+    ),
+    max_leaves=4,
+)
+
+
+@given(ARROW_TYPES, ARROW_TYPES)
+def test_arrow_types_are_told_apart(one: Any, other: Any) -> None:
+    assert (encode(one) == encode(other)) == (one == other)
+    assert encode(pa.array([None], one)) == encode(pa.chunked_array([pa.array([None], one)]))

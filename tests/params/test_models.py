@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from upath import UPath
 
 from persistable.errors import UntrackableParam
-from persistable.params import encode, tree
+from persistable.params import encode, from_tree, tree
 
 
 class Own(BaseEstimator):  # type: ignore[misc]
@@ -28,6 +30,35 @@ def test_an_unfitted_estimator_is_its_class_and_parameters() -> None:
     assert encode(Ridge(alpha=2.0)) == encode(Ridge(alpha=2.0)) == encode(clone(Ridge(alpha=2.0)))
     values = [Ridge(), Ridge(alpha=2.0), LogisticRegression(), Own(), Own(2), Ridge, {"alpha": 1.0}]
     assert len({encode(value) for value in values}) == len(values)
+
+
+def test_a_parameter_at_its_default_and_one_that_changes_no_result_are_not_identity() -> None:
+    assert encode(Ridge(alpha=1.0, solver="auto")) == encode(Ridge())
+    assert encode(RandomForestClassifier(n_jobs=4, verbose=2)) == encode(RandomForestClassifier())
+    assert encode(RandomForestClassifier(random_state=0)) != encode(RandomForestClassifier())
+    assert encode(Ridge(alpha=1)) != encode(Ridge(alpha=1.0))
+    assert encode(KFold()) == encode(KFold(5, shuffle=False)) != encode(KFold(shuffle=True))
+    assert encode(GridSearchCV(Ridge(), {"alpha": [1]}, n_jobs=2, pre_dispatch=4)) == encode(GridSearchCV(Ridge(), {"alpha": [1]}))
+    assert encode(make_pipeline(Ridge(), memory="somewhere")) == encode(make_pipeline(Ridge()))
+    assert encode(from_tree(tree(Ridge(alpha=2.0)))) == encode(Ridge(alpha=2.0))
+
+
+def test_what_another_package_calls_memory_is_identity() -> None:
+    class Recurrent(BaseEstimator):  # type: ignore[misc]
+        def __init__(self, memory: int = 1, n_jobs: int = 1) -> None:
+            self.memory, self.n_jobs = memory, n_jobs
+
+    assert describe(Recurrent(2)) != describe(Recurrent())
+    assert describe(Recurrent(n_jobs=2)) == describe(Recurrent())
+
+
+def describe(estimator: Any) -> Any:
+    """The parameters that are identity; the class is defined in a function and has none."""
+    from persistable.params.models import reducer
+
+    reduce = reducer(type(estimator))
+    assert reduce is not None
+    return reduce(estimator).content["params"]
 
 
 def test_estimators_inside_estimators() -> None:

@@ -23,6 +23,7 @@ _PACKAGES = {
     "pyarrow": "tables",
     "sklearn": "models",
     "omegaconf": "models",
+    "pytz": "models",
     "torch": "models",
     "upath": "models",
 }
@@ -65,6 +66,8 @@ def _by_name(value: Any) -> Tagged:
 
 def _why(value: Any) -> tuple[str, str]:
     cls = type(value)
+    if any(base.__name__ == "tzinfo" for base in cls.__mro__):
+        return f"nothing tells the time zone {value} from others on every machine", "use zoneinfo.ZoneInfo, or a fixed datetime.timezone"
     name = f"{cls.__module__}.{cls.__qualname__}" if cls.__module__ != "builtins" else cls.__qualname__
     if hasattr(cls, "__next__"):
         return f"a {name} would be used up by looking at it", "convert it to a list or a tuple"

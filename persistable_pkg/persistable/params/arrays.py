@@ -13,6 +13,7 @@ import numpy as np
 
 from persistable.params.forms import Bulk, Parts, Refused, Tagged, blob
 from persistable.params.references import reference
+from persistable.params.undeclared import rebuilt
 
 if TYPE_CHECKING:
     from persistable.params.forms import Reduce
@@ -81,12 +82,26 @@ def _items(array: Any) -> Any:
     if dtype.names is not None:
         return [_items(array[name]) for name in dtype.names]
     if dtype.kind == "O":
-        return Bulk(array.ravel(order="C").tolist() if array.ndim else [array.item()])
+        return Bulk(objects(array.ravel(order="C").tolist() if array.ndim else [array.item()]))
     if _STRING is not None and isinstance(dtype, _STRING):
         return Bulk(array.ravel(order="C").tolist())
     if not dtype.isnative and dtype.char in "gG":
         raise Refused("extended precision in foreign byte order has no portable bytes", "convert it with astype")
     return blob(_chunks(array), array.nbytes)
+
+
+def objects(items: list[Any]) -> list[Any]:
+    """Items of an array or column of objects: numpy scalars among them stay what they are for who takes them out, so their dtypes count."""
+    if not any(issubclass(kind, np.generic) for kind in {*map(type, items)}):
+        return items
+    return list(map(typed, items))
+
+
+def typed(value: Any) -> Any:
+    """`value` with each numpy scalar in it as one that has its dtype in identity, where its holder hands it on as it is."""
+    if isinstance(value, np.generic):
+        return Tagged("scalar", parts(np.asarray(value)))
+    return rebuilt(value, typed)
 
 
 def _chunks(array: Any) -> Iterator[Any]:

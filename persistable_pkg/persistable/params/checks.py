@@ -23,9 +23,10 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from persistable.params.annotations import aliased, evaluated, names_for
-from persistable.params.exact import EXACT, instance_of, number_of, path_of
+from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
 from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.params.undeclared import is_concrete, is_scalar
 
 Converter = Callable[[Any], Any]
 
@@ -128,11 +129,11 @@ def _words(kind: Any) -> str:
     return str(kind).replace("typing.", "").replace("collections.abc.", "")
 
 
-def _unjudged(kind: Any, fits: Callable[[Any], bool] = lambda value: type(value) not in _SCALARS) -> Check:
-    """A check that lets everything pass; in a union it is asked last, and takes what `fits`."""
+def _unjudged(kind: Any, fits: Callable[[Any], bool] = lambda value: type(value) not in _SCALARS, made: Converter = anything) -> Check:
+    """A check that lets pass whatever `made` does; in a union it is asked last, and takes what `fits`."""
 
     def convert(value: Any) -> Any:
-        return anything(value)
+        return made(value)
 
     convert.fits = fits  # type: ignore[attr-defined]
     return Check(frozenset(), convert, _words(kind), surely=False)
@@ -391,6 +392,8 @@ _GENERIC: dict[Any, Callable[[Any, tuple[Any, ...], Callable[[Any], Check]], Che
 def _of_class(cls: Any, arguments: tuple[Any, ...], kind: Any, scope: Scope) -> Check:
     if getattr(cls, "_is_persistable_node", False) is True:
         return Check(frozenset({cls}), cls.checked_role, _words(cls))
+    if is_scalar(cls) and is_concrete(cls):
+        return _unjudged(kind, partial(is_of, cls), scalar_of(cls))
     if cls.__module__.partition(".")[0] in _ARRAYS or getattr(cls, "_is_protocol", False):
         return _unjudged(kind, _protocol(cls) if getattr(cls, "_is_protocol", False) else lambda value: type(value) not in _SCALARS)
     if typing.is_typeddict(cls):

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from persistable.params.mismatch import as_python, said_as, stands_in, wrong
+from persistable.params.undeclared import is_scalar, python_value
 
 
 def to_int(value: Any) -> Any:
@@ -101,6 +102,31 @@ def number_of(cls: Any) -> Callable[[Any], Any]:
         return made if isinstance(made, cls) and not isinstance(made, bool) else wrong(value, f"numbers.{cls.__name__}")
 
     return check
+
+
+def scalar_of(cls: Any) -> Callable[[Any], Any]:
+    """A check for one of numpy's scalar types: what is exactly of it becomes it, as it shares its key; the rest stays plain."""
+
+    def check(value: Any) -> Any:
+        kind = type(value)
+        if kind is cls:
+            return value
+        plain = python_value(value) if is_scalar(kind) else value
+        if not isinstance(plain, str | bytes | bool | int | float | complex):
+            return plain
+        try:
+            made = cls(plain)
+        except (TypeError, ValueError, OverflowError):
+            return plain
+        again = python_value(made)
+        return made if type(again) is type(plain) and (again == plain or again != again) else plain
+
+    return check
+
+
+def is_of(cls: Any, value: Any) -> bool:
+    """Tell whether `value` is exactly a scalar of numpy's type `cls`."""
+    return type(scalar_of(cls)(value)) is cls
 
 
 EXACT: dict[Any, Callable[[Any], Any]] = {

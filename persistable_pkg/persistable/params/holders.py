@@ -16,12 +16,13 @@ from persistable.params.annotations import home_of, names_for, own_annotations
 from persistable.params.fields import Spec, spec_of
 from persistable.params.forms import Refused
 from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.params.undeclared import SCALARS as _SCALARS
+from persistable.params.undeclared import is_scalar, python_value, rebuilt
 from persistable.registry import ClassTable
 
 if TYPE_CHECKING:
     from persistable.params.checks import Check
 
-_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _UNSET = object()
 
 
@@ -70,7 +71,7 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
         return None
     hidden = spec.hidden
     if spec.kind == "pydantic" or "__pydantic_validator__" in cls.__dict__:  # pydantic has judged, by its own rules
-        return Rows((), {}, hidden) if hidden is not None else None
+        return _judged(cls, spec)
     from persistable.params.checks import check_of
 
     bound = _bindings(cls, arguments, around)
@@ -100,6 +101,17 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
         keywords={name: field.attr for field in spec.fields for name in field.names if name != field.attr},
         converted=frozenset(each.name for each in attributes if each.converter is not None),
     )
+
+
+def _judged(cls: Any, spec: Spec) -> Rows:
+    """The rows of a pydantic model: what pydantic made of the values stays, but for numpy scalars in them."""
+    rows = []
+    for field in spec.fields:
+        annotation = getattr(cls, "model_fields", {}).get(field.attr)
+        declared = getattr(annotation, "annotation", None)
+        if not (isinstance(declared, type) and is_scalar(declared)):
+            rows.append((field.attr, _SCALARS, anything))
+    return Rows(tuple(rows), {}, spec.hidden)
 
 
 def _declared(cls: Any, attr: str) -> Any:
@@ -142,33 +154,13 @@ def _generic_bases(cls: Any) -> Iterator[Any]:
 
 
 def anything(value: Any) -> Any:
-    """`value`, of which nothing is declared; params in it are checked by their own class."""
+    """`value`, of which nothing is declared: numpy scalars in it become Python values, params in it are checked by their own class."""
     kind = type(value)
     if kind in _SCALARS:
         return value
-    if kind is list or kind is tuple:
-        if {*map(type, value)} <= _SCALARS:
-            return value
-        changed = None
-        for place, each in enumerate(value):
-            made = _inside(each, place)
-            if made is not each:
-                changed = list(value) if changed is None else changed
-                changed[place] = made
-        return value if changed is None else kind(changed)
-    if kind is dict:
-        changes = {name: made for name, each in value.items() if (made := _inside(each, (name,))) is not each}
-        return {**value, **changes} if changes else value
-    return checked(value) if rows_of(kind) is not None else value
-
-
-def _inside(value: Any, step: Any) -> Any:
-    try:
-        return anything(value)
-    except RecursionError:
-        return value  # it contains itself, which is said where it is encoded
-    except Mismatch as mismatch:
-        raise mismatch.under(step) from None
+    if is_scalar(kind):
+        return python_value(value)
+    return checked(value) if rows_of(kind) is not None else rebuilt(value, anything)
 
 
 def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
@@ -178,7 +170,7 @@ def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
     """
     rows = rows or rows_of(type(value))
     if rows is None:
-        return value
+        return rebuilt(value, anything)
     changes: list[tuple[str, Any]] = []
     for attr, exact, convert in rows.fields:
         item = getattr(value, attr, _UNSET)

@@ -1,4 +1,4 @@
-"""Values that describe models and settings: scikit-learn estimators, OmegaConf nodes, torch dtypes and devices, universal paths.
+"""Values that describe models and settings: scikit-learn estimators, OmegaConf nodes, torch dtypes and devices, paths, pytz zones.
 
 No package is imported here: a value of its type has been met, so it is loaded.
 """
@@ -32,6 +32,8 @@ def reducer(cls: type) -> Reduce | None:
         return _splitter
     if names & {"omegaconf:DictConfig", "omegaconf:ListConfig"}:
         return _omegaconf
+    if "pytz:BaseTzInfo" in names:
+        return _pytz
     if "torch:Tensor" in names:
         return _tensor
     if "torch:Module" in names:
@@ -52,11 +54,41 @@ def _estimator(value: Any) -> Tagged:
             f"this {type(value).__qualname__} is fitted (it has {fitted})",
             "pass sklearn.base.clone(…) of it, or make the fitted model a payload and take it as an upstream",
         )
-    return Tagged("estimator", Parts({"class": type(value), "params": dict(value.get_params(deep=False))}))
+    return _described(value, value.get_params(deep=False))
 
 
 def _kernel(value: Any) -> Tagged:
-    return Tagged("estimator", Parts({"class": type(value), "params": dict(value.get_params(deep=False))}))
+    return _described(value, value.get_params(deep=False))
+
+
+NO_RESULT = ("n_jobs", "verbose")
+"""Parameters of estimators that decide how they work and not what comes of it."""
+NO_RESULT_IN_SKLEARN = ("memory", "pre_dispatch")
+"""More of these, by names that mean other things in other packages."""
+
+
+def _described(value: Any, held: dict[str, Any]) -> Tagged:
+    """The class, and of the parameters those that change what comes of it and are not at their default.
+
+    Which parameters there are, and how defaults that mean nothing are written, differs from version to version.
+    """
+    from persistable.params.annotations import signature_of
+    from persistable.params.canonical import encode
+
+    cls = type(value)
+    known = signature_of(cls).parameters
+    passed_over = NO_RESULT + NO_RESULT_IN_SKLEARN if cls.__module__.startswith("sklearn.") else NO_RESULT
+    params = {}
+    for name, given in held.items():
+        default = known[name].default if name in known else _NO_DEFAULT
+        if name in passed_over or given is default:
+            continue
+        if default is _NO_DEFAULT or type(given) is not type(default) or encode(given, name, []) != encode(default, name, []):
+            params[name] = given
+    return Tagged("estimator", Parts({"class": cls, "params": params}))
+
+
+_NO_DEFAULT = object()
 
 
 def _splitter(value: Any) -> Tagged:
@@ -71,9 +103,7 @@ def _splitter(value: Any) -> Tagged:
     absent = next((name for name in names if name not in held and name not in more), None)
     if absent is not None:
         raise Refused(f"this {type(value).__qualname__} does not keep what its __init__ took as {absent}", "register_params its type")
-    return Tagged(
-        "estimator", Parts({"class": type(value), "params": {name: held[name] if name in held else more[name] for name in names}})
-    )
+    return _described(value, {name: held[name] if name in held else more[name] for name in names})
 
 
 def _scorer(value: Any) -> Tagged:
@@ -105,6 +135,11 @@ def _omegaconf(value: Any) -> Any:
         return config.to_container(value, resolve=True, throw_on_missing=True)
     except Exception as error:
         raise Refused(f"OmegaConf cannot resolve it: {error}".splitlines()[0], "give every value it refers to") from error
+
+
+def _pytz(value: Any) -> Tagged:
+    # a zone of pytz's stays at one offset of it whatever is added to a time
+    return Tagged("pytz", (value.zone, getattr(value, "_utcoffset", None)))
 
 
 def _tensor(_: Any) -> Any:

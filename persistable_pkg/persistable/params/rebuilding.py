@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ARRAYS = ("array", "matrix", "recarray", "masked", "scalar", "dtype", "numpy.ma.masked")
-_PANDAS = ("pandas.Timestamp", "pandas.Timedelta", "pandas.Period", "pandas.Interval", "pandas.NaT", "pandas.NA")
+_PANDAS = ("pandas.Timestamp", "pandas.Timedelta", "pandas.Period", "pandas.Interval", "pandas.offset", "pandas.NaT", "pandas.NA")
 
 
 def rebuild(tag: str, content: Any, where: str = "") -> Any:

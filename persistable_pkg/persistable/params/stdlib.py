@@ -69,12 +69,23 @@ def _namedtuple(value: Any) -> Tagged:
 
 
 def _datetime(value: Any) -> Tagged:
-    offset = value.utcoffset()
-    if offset is None:
-        if value.tzinfo is not None:
-            return Tagged("datetime", (value.replace(tzinfo=None).isoformat(), value.fold, value.tzinfo))
+    zone = value.tzinfo
+    if zone is None:
         return Tagged("datetime", (value.isoformat(), value.fold))
-    return Tagged("datetime", (value.replace(tzinfo=None).isoformat(), 0, _duration(offset)))
+    text = value.replace(tzinfo=None).isoformat()
+    offset = fixed_offset(zone)
+    return Tagged("datetime", (text, value.fold, zone) if offset is None else (text, 0, _duration(offset)))
+
+
+def fixed_offset(zone: Any) -> Any:
+    """The offset of a zone that has one for all times, on every machine; None for any other, whose name is identity."""
+    kind = type(zone).__name__
+    if kind in ("ZoneInfo", "tzlocal", "tzfile"):  # the others of these are dateutil's, which has no names
+        return None
+    try:
+        return zone.utcoffset(None)
+    except Exception:  # noqa: BLE001 - a zone of somebody's own
+        return None
 
 
 def _duration(value: Any) -> Tagged:
@@ -82,11 +93,12 @@ def _duration(value: Any) -> Tagged:
 
 
 def _time(value: Any) -> Tagged:
-    if value.tzinfo is None:
+    zone = value.tzinfo
+    if zone is None:
         return Tagged("time", (value.isoformat(), value.fold))
-    offset = value.utcoffset()
-    zone = value.tzinfo if offset is None else _duration(offset)
-    return Tagged("time", (value.replace(tzinfo=None).isoformat(), value.fold if offset is None else 0, zone))
+    text = value.replace(tzinfo=None).isoformat()
+    offset = fixed_offset(zone)
+    return Tagged("time", (text, value.fold, zone) if offset is None else (text, 0, _duration(offset)))
 
 
 def _zone(value: Any) -> Tagged:
