@@ -16,7 +16,6 @@ from persistable.params.declared import made, whole
 from persistable.params.holders import is_again, taken_over
 from persistable.params.trees import tree
 
-_RESERVED = frozenset({"key", "logger", "params", "payload_name"})
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 
@@ -55,11 +54,11 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
             raise roles.not_a_node(kind, name, value)
         return True
     if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is cast("Any", root).__init__:
-        known = roles.fields_of(declaration)
+        known = declaration.fields()
         if name in known:
             return False
         raise roles.unknown(kind, declaration, name, found[0][1], known)
-    if name in _RESERVED or hasattr(root, name):
+    if name in root.__annotations__ or hasattr(root, name):
         raise RoleClash(
             f"{kind.__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
             role=name,
@@ -111,6 +110,13 @@ def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterabl
 def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[str, Any]) -> Any:
     """The params object: the one given, or one made from its fields."""
     kind = declaration.params_type
+    if isinstance(params, dict) and isinstance(kind, type) and not issubclass(kind, dict):
+        twice = sorted(fields.keys() & params.keys())
+        if twice:
+            raise UnknownParam(
+                f"{type(self).__name__} was given {', '.join(twice)} in params= and as a keyword", name=twice[0], accepted=[]
+            )
+        params, fields = None, {**params, **fields}
     if params is not None:
         if fields:
             raise UnknownParam(

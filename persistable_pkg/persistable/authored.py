@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 
-HOOKS = ("_generate_payload", "_validate_payload", "_post_generate", "_post_load")
-
 
 class Authored(Generic[PayloadT]):
     """The hooks that a subclass of `Persistable` overrides, and what its `_generate_payload` may use."""

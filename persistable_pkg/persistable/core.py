@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import assembly, awaiting, checkpoints, composition, events, generation, holdings, released, returned, roles
-from persistable.authored import HOOKS, Authored
+from persistable import assembly, awaiting, checkpoints, composition, events, generation, holdings, released, reserved, returned, roles
+from persistable.authored import Authored
 from persistable.beyond import Beyond
 from persistable.code import CodeOf, Given, code_in, code_of
 from persistable.declaration import Declaration, format_for
@@ -28,6 +28,7 @@ from persistable.params.declared import changed
 from persistable.params.fields import FORMER
 from persistable.params.watching import capture, first_change, untracked_values
 from persistable.record import Record
+from persistable.reserved import HOOKS
 from persistable.sending import given_of, is_sending
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
@@ -126,6 +127,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         assembly.remember_names(cls)
+        reserved.check(cls, Persistable)
         if "__init__" in cls.__dict__:  # the record keeps the call, since only the class knows what it means
             setattr(cls, "__new__", assembly.remember_call)  # noqa: B010 - a plain assignment makes pyright forget the parameters of __init__
             setattr(cls, "__signature__", assembly.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
@@ -139,6 +141,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     def __init__(
         self,
+        /,
         persist_data_dir: str | os.PathLike[str] | Store | None = None,
         params: ParamsT | None = None,
         tracked_persistable_dependencies: Iterable[Persistable[Any, Any]] | None = None,
@@ -147,11 +150,13 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         payload_name: str | None = None,
         payload_io: FileIO[Any] | Literal["auto"] | None = None,
         payload_file_suffix: str | None = None,
-        verbose: bool = False,
+        verbose: bool | None = None,
         logger: Any = None,
         **declared: Any,
     ) -> None:
         declaration = declaration_of(type(self))
+        if declaration.settings:
+            reserved.ambiguous(declaration, type(self).__name__, locals())
         if logger is not None or verbose:
             self._logger = logger if logger is not None else True
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
@@ -216,7 +221,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             trees[node.key] = own
         return trees[self.key]
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """A new node with some params or upstream nodes changed; this one stays as it is.
 
         A role takes what it takes when a node is made: where it holds several nodes, a family is the list of its members. Raises TypeError
@@ -411,14 +416,14 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return persistable.run(self, **options)
 
     @classmethod
-    def over(cls, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
+    def over(cls, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
         """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
         import persistable
 
         return persistable.Family.grid(cls, args, axes)
 
     @classmethod
-    def among(cls, rows: Any, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
+    def among(cls, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
         """As `over`, with one more axis: params that go together, as a list of dicts, or as a dict of lists."""
         import persistable
 

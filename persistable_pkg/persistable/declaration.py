@@ -17,6 +17,12 @@ from persistable.params.fields import name_in_identity
 if TYPE_CHECKING:
     from persistable.params.checks import Check
 
+SETTINGS = frozenset(
+    {"data_dir", "logger", "payload_file_suffix", "payload_io", "payload_name", "params", "persist_data_dir"}
+    | {"tracked_persistable_dependencies", "verbose"}
+)
+"""Keywords of the constructor: a param of such a name is given in ``params=``."""
+
 
 class Declaration:
     """The facts of one class.
@@ -24,12 +30,13 @@ class Declaration:
     payload_type, params_type: the arguments of ``Persistable[...]``; None where not given. params_arguments: those of a generic
         params class.
     roles: role name to whether a node must be given. required: the names of those where it must. many: those that hold several nodes.
+    settings: the fields of the params that have the name of a keyword of the constructor.
     annotated: all names that the class annotates; what an annotation means that only a type checker can read is decided by the value given.
     """
 
     __slots__ = (
         "_accepts", "_checks", "_cls", "admitted", "annotated", "many", "name", "params_arguments", "params_type", "payload_type",
-        "required", "roles",
+        "required", "roles", "settings",
     )  # fmt: skip
 
     def __init__(self, cls: type, root: type) -> None:
@@ -42,10 +49,21 @@ class Declaration:
         self.many = frozenset(role for role in self.required if is_collection(_annotation(cls, role)))
         named = getattr(cls, "payload_name", None)
         self.name = check_payload_name(named if isinstance(named, str) else snake_case(name_in_identity(cls)))
+        self.settings = SETTINGS.intersection(self.fields())
         self._accepts: dict[str, frozenset[str] | None] = {}
         self._checks: dict[str, Any] = {}
         self.admitted: dict[str, type] = {}
         """By role, the class of the last node that was found to be right there, where any other of that class is as well."""
+
+    def fields(self) -> list[str]:
+        """The keywords that the params class takes; none where there is no such class."""
+        from persistable.params.building import accepts
+
+        kind = self.params_type
+        try:
+            return accepts(kind) if isinstance(kind, type) and kind is not type(None) else []
+        except Exception:  # noqa: BLE001 - what is wrong with it is said where it is used
+            return []
 
     def check_of(self, role: str) -> Check:
         """The check of a node, or a collection of some, for `role`."""
@@ -165,6 +183,11 @@ def _annotation(cls: type, name: str) -> Any:
         if name in own:
             return own[name]
     return None
+
+
+def is_role(cls: type, name: str, root: type) -> bool:
+    """Tell whether `cls` annotates that name with a node class."""
+    return _role_kind(own_annotations(cls).get(name), names_for(cls), root) is not None
 
 
 _COLLECTIONS = re.compile(r"(typing\.|collections\.abc\.)?(list|tuple|List|Tuple|Sequence|Iterable|Collection)(\[.*\])?", re.DOTALL)

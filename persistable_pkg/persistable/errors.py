@@ -13,6 +13,7 @@
     │   ├── WrongUpstream              a role was given another node than it takes (also a TypeError)
     │   ├── RoleClash                  two upstream nodes would share one role (also a ValueError)
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
+    ├── ReservedName                   a class uses a name that every node has (also a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
     ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
     ├── WorkflowError                  a workflow or workspace class that cannot be meant so (also a ValueError and a TypeError)
@@ -145,6 +146,13 @@ class WrongUpstream(LineageError, TypeError):
     role: str
     found: str
     wanted: str
+
+
+class ReservedName(PersistableError, TypeError):
+    """A class uses a name that every node has. ``name`` is the name, ``owner`` the class."""
+
+    name: str
+    owner: str
 
 
 class RoleClash(LineageError, ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from persistable.declaration import Declaration
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
-from persistable.params.building import accepts, nearest
+from persistable.params.building import nearest
 from persistable.params.mismatch import Mismatch
 
 
@@ -150,15 +150,6 @@ def unknown(kind: type, declaration: Declaration, name: str, value: Any, fields:
         name=name,
         accepted=accepted,
     )
-
-
-def fields_of(declaration: Declaration) -> list[str]:
-    """The keywords that the params class of a node class takes; none where it has no such class."""
-    kind = declaration.params_type
-    try:
-        return accepts(kind) if isinstance(kind, type) and kind is not type(None) else []
-    except Exception:  # noqa: BLE001 - what is wrong with it is said where it is used
-        return []
 
 
 def refuse_open(taker: str, role: str, nodes: Iterable[tuple[str, Any]]) -> None:

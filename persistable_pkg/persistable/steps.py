@@ -92,14 +92,14 @@ class Step(Generic[P, R]):
         )
 
     @overload  # a function without a return annotation, of which nothing is known
-    def step(self: Step[P, NoReturn], *args: Any, **kwargs: Any) -> StepNode[Any]: ...
+    def step(self: Step[P, NoReturn], /, *args: Any, **kwargs: Any) -> StepNode[Any]: ...
     @overload  # what yields items has all of them as its payload
-    def step(self: Step[P, Iterator[tuple[Any, T]]], *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
+    def step(self: Step[P, Iterator[tuple[Any, T]]], /, *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
     @overload
-    def step(self: Step[P, Generator[tuple[Any, T], Any, Any]], *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
+    def step(self: Step[P, Generator[tuple[Any, T], Any, Any]], /, *args: Any, **kwargs: Any) -> StepNode[Collected[T]]: ...
     @overload
-    def step(self, *args: Any, **kwargs: Any) -> StepNode[R]: ...
-    def step(self, *args: Any, **kwargs: Any) -> StepNode[Any]:
+    def step(self, /, *args: Any, **kwargs: Any) -> StepNode[R]: ...
+    def step(self, /, *args: Any, **kwargs: Any) -> StepNode[Any]:
         """The node of this call: nodes among the arguments, also inside lists, tuples and dicts, are upstream, the rest is params.
 
         Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, listing what
@@ -108,13 +108,13 @@ class Step(Generic[P, R]):
         node: StepNode[Any] = self.maker.node(self.maker.bind(args, kwargs))
         return node
 
-    def over(self, *args: Any, **axes: Any) -> persistable.Family[R]:
+    def over(self, /, *args: Any, **axes: Any) -> persistable.Family[R]:
         """The `Family` of such nodes over all combinations of the axes: lists, ranges, arrays and families among the arguments."""
         import persistable
 
         return persistable.Family.grid(self, args, axes)
 
-    def among(self, rows: Any, *args: Any, **axes: Any) -> persistable.Family[R]:
+    def among(self, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[R]:
         """As `over`, with one more axis: arguments that go together, as a list of dicts, or as a dict of lists."""
         import persistable
 
@@ -209,7 +209,7 @@ class StepNode(Persistable[R, Any]):
     def __init__(self, *_: Any, **__: Any) -> None:
         raise TypeError(f"make nodes of {self._step!r} by its step(...), not by the class")
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """A new node with some arguments changed; this one stays as it is."""
         maker = self._step.maker
         maker.check_names(changes)
@@ -282,7 +282,7 @@ class OpenNode(StepNode[Any]):
 
     _maker: _Maker
 
-    def fill(self, **inputs: Any) -> Any:
+    def fill(self, /, **inputs: Any) -> Any:
         """The node with these arguments filled in; still an `OpenNode` where others remain."""
         self._maker.check_names(inputs)
         return self._fill(inputs)
@@ -293,7 +293,7 @@ class OpenNode(StepNode[Any]):
     def _fill(self, given: dict[str, Any]) -> Any:
         return self._maker.node({**self._arguments, **given}, self._store)
 
-    def replace(self, **changes: Any) -> Any:
+    def replace(self, /, **changes: Any) -> Any:
         return self.fill(**changes)
 
     def _twin(self, store: Any, lent: bool = False) -> Any:
