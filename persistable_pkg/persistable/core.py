@@ -341,6 +341,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         turn, that is taken.
         """
         self._check_params()
+        if untracked_payload_params:
+            self._check_untracked(untracked_payload_params, "_generate_payload", "_post_generate")
         payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
         if not (persist and self._persisted):
             payload = private(payload)
@@ -374,6 +376,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         Raises PayloadNotFound, PayloadCorrupted, PayloadForeign.
         """
         self._check_params()
+        if untracked_payload_params:
+            self._check_untracked(untracked_payload_params, "_post_load")
         store = self._use()
         loaded = holdings.load(self, store, verify=verify)
         if loaded is None:
@@ -387,6 +391,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def load_generate(self, **untracked_payload_params: Any) -> Self:
         """Load the stored payload, or generate it if there is none or it is corrupt."""
         self._check_params()
+        if untracked_payload_params:
+            self._check_untracked(untracked_payload_params, "_generate_payload", "_post_generate", "_post_load")
         store = self._use()
         payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
         if loaded:
@@ -553,6 +559,24 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
             warnings.warn(f"the loaded payload of {self.key} is not valid: {error!r}", InvalidPayloadWarning, stacklevel=3)
         self._payload = payload
+
+    def _check_untracked(self, given: dict[str, Any], *hooks: str) -> None:
+        """Raise UnknownParam for keywords that none of these hooks takes: they would vanish."""
+        accepted: set[str] = set()
+        for hook in hooks:
+            if getattr(type(self), hook) is getattr(Authored, hook):
+                continue
+            names = self._hook_names(hook)
+            if names is None:
+                return
+            accepted |= names - {"self"}
+        unknown = sorted(given.keys() - accepted)
+        if unknown:
+            raise roles.vanishing(type(self), unknown[0], sorted(accepted), hooks)
+
+    def _hook_names(self, hook: str) -> frozenset[str] | None:
+        """The keywords that a hook takes; None for any."""
+        return declaration_of(type(self)).keywords(hook)
 
     def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
         if getattr(type(self), name) is getattr(Authored, name) and name != "_generate_payload":

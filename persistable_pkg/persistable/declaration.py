@@ -78,11 +78,15 @@ class Declaration:
     def __getstate__(self) -> Any:
         return None, {name: {} if name in ("_accepts", "_checks", "admitted") else getattr(self, name) for name in self.__slots__}
 
-    def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of the keyword arguments `given` that the signature of `hook` takes."""
+    def keywords(self, hook: str) -> frozenset[str] | None:
+        """The keywords that the signature of `hook` takes; None for any."""
         if hook not in self._accepts:
             self._accepts[hook] = _keywords(getattr(self._cls, hook))
-        names = self._accepts[hook]
+        return self._accepts[hook]
+
+    def accepted(self, hook: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Those of the keyword arguments `given` that the signature of `hook` takes."""
+        names = self.keywords(hook)
         return given if names is None else {name: value for name, value in given.items() if name in names}
 
 

@@ -234,6 +234,9 @@ class StepNode(Persistable[R, Any]):
         result: R = maker.call(arguments)
         return result
 
+    def _hook_names(self, hook: str) -> frozenset[str] | None:
+        return self._step.maker.untracked if hook == "_generate_payload" else super()._hook_names(hook)
+
     def _generating_function(self) -> Any:
         return self._step.__wrapped__
 
