@@ -728,6 +728,18 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return rebuilt, (flattened(self, Persistable),)
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
+        if self is other:
+            return True
+        if not isinstance(other, Persistable):
+            return NotImplemented
+        same: Any = other
+        return not self._open and not same._open and self.key == same.key and self._to == same._to
+
+    def __hash__(self) -> int:
+        return object.__hash__(self) if self._open else hash(self.key)
+
     def __repr__(self) -> str:
         if self._open:
             return f"<{self.payload_name}, open: {', '.join(self._open)}>"

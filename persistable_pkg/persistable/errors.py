@@ -57,6 +57,7 @@
     PersistableWarning (a UserWarning)
     ├── StaleCodeWarning               the stored payload was made by code that has changed since
     ├── UnwatchedCodeWarning           the generating code uses what no fingerprint can be made of, such as compiled functions
+    ├── UnwatchedFileWarning           a param is the path of a file, whose content is not part of the key
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
     ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
     ├── UndeliveredWarning             a notification could not be delivered
@@ -426,6 +427,10 @@ class StaleCodeWarning(PersistableWarning):
 
 class UnwatchedCodeWarning(PersistableWarning):
     """The generating code uses what no fingerprint can be made of, such as compiled functions: changes of it are not noticed."""
+
+
+class UnwatchedFileWarning(PersistableWarning):
+    """A param is the path of a file: the path is part of the key, and what the file holds is not. A `Source` has its content in the key."""
 
 
 class CorruptPayloadWarning(PersistableWarning):

@@ -17,6 +17,8 @@ from persistable.record import FORMAT, FileFact, Record, git_commit, members, pa
 def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     """The record of a payload that `generation` has made and `written`."""
     node = generation.node
+    if not node._snapshot.plain:
+        unwatched.warn_of_files(node)
     head = _head(node, generation.io, generation.code, generation.token, written.files)
     schema = None if isinstance(result, payload.InFile) else generation.io.schema(result)
     if schema is not None:

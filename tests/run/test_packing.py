@@ -40,7 +40,6 @@ class Own(Persistable[int, P]):
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()
-        del state["_payload"], state["_generation"]
         return {**state, "params": f"number {self.params.n}"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
