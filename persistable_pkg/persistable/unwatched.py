@@ -39,8 +39,8 @@ def warn_of_files(node: Any) -> None:
                 _said.add(once)
                 warnings.warn(
                     f"{field} of {node.key.name} names a file, {value}: the key has its path, and not what is in it, so changes of the "
-                    "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only written to, or "
-                    "never changes, ignore this warning",
+                    "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only "
+                    "written to, or never changes, ignore this warning",
                     UnwatchedFileWarning,
                     stacklevel=depth_of_user(),
                 )
