@@ -24,6 +24,7 @@ from zlib import crc32
 
 from blake3 import blake3
 
+from persistable import store_format
 from persistable.errors import ClaimLost
 from persistable.key import Key
 from persistable.stores.base import Bytes, Store, stat_many
@@ -55,6 +56,7 @@ class Claim:
     )
 
     def __init__(self, store: Store, base: str, holder: FrameType | None = None) -> None:
+        store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
         self._base = base
@@ -173,6 +175,7 @@ class Claims:
 
     def __init__(self, store: Any, bases: Iterable[str], holder: FrameType | None = None) -> None:
         """Claim what nobody has claimed of `bases`."""
+        store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
         self._beats: dict[str, int] = {}

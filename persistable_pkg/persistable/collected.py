@@ -108,8 +108,9 @@ class Entry(NamedTuple):
     @classmethod
     def of(cls, facts: list[Any], folder: str) -> Entry:
         """The entry of a parsed line."""
-        key, files, schema = facts
-        return cls(_from_json(key), tuple([FileFact(part, f"{folder}/{path}", size, digest) for part, path, size, digest in files]), schema)
+        key, files, schema, *_ = facts  # and what later versions say more
+        named = [FileFact(part, f"{folder}/{path}", size, digest) for part, path, size, digest, *_ in files]
+        return cls(_from_json(key), tuple(named), schema)
 
 
 def checked_line(entry: Entry, folder: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from persistable import claims, collected, commits, holdings
+from persistable import claims, collected, commits, holdings, store_format
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.inventory import Entry
 from persistable.key import Key, Placed
@@ -43,6 +43,7 @@ def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copie
     bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
     at the same readable path of `target` at this moment.
     """
+    store_format.before_writing(target)
     for entry in found:
         record = entry.record
         if record is None:

@@ -38,6 +38,7 @@
     ├── StoreError                     bytes at paths (also an OSError)
     │   ├── StoreFull                  no space or quota left
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
+    │   ├── StoreTooNew                a later version of this library has written what is there, in a format not known here
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
     ├── ClaimLost                      another process took over this generation; nothing was committed
     ├── SecretMissing                  the environment variable of a `Secret` is not set (also a LookupError)
@@ -314,6 +315,22 @@ class StoreFull(StoreError):
 
 class StoreReadOnly(StoreError, PermissionError):
     """Writing is not permitted here."""
+
+
+class StoreTooNew(StoreError):
+    """A later version of this library has written what is there: upgrade. ``found`` is its format, ``known`` the latest known here."""
+
+    found: Any
+    known: int
+
+    @classmethod
+    def of(cls, what: str, found: Any, known: int, *, url: str = "", path: str = "") -> StoreTooNew:
+        """The error that says `what` is too new, which versions are at work, and the next step."""
+        import sys
+
+        version = sys.modules[__name__.partition(".")[0]].__version__
+        message = f"{what}; this is persistable {version}, which knows {known}. Upgrade persistable here, or use another store"
+        return cls(message, found=found, known=known, url=url, path=path)
 
 
 class StoreUnavailable(StoreError, ConnectionError):

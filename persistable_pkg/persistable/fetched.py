@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from persistable import events, holdings
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.key import Key
 from persistable.payload import SMALL
 from persistable.record import SUFFIX, Record
@@ -96,7 +96,7 @@ def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[Fetched, dict[str, Record]
     for path, data in found.items():
         try:
             record = records[path] = Record.parse(data, keys[path])
-        except PayloadCorrupted:
+        except (PayloadCorrupted, StoreTooNew):
             continue  # whoever loads it is told
         wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
     return Fetched(store, {**found, **store.get_many(wanted)}), records

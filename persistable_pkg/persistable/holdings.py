@@ -9,9 +9,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from persistable import code, collected, commits, events, origin, payload, unsealed
+from persistable import code, collected, commits, events, origin, payload, store_format, unsealed
 from persistable.chunks import Chunks
-from persistable.errors import PayloadCorrupted, PayloadForeign, PayloadNotFound, PayloadUntrusted, PersistableError, StaleCodeWarning
+from persistable.errors import (
+    PayloadCorrupted,
+    PayloadForeign,
+    PayloadNotFound,
+    PayloadUntrusted,
+    PersistableError,
+    StaleCodeWarning,
+    StoreTooNew,
+)
 from persistable.fileio.base import FileIO
 from persistable.key import Key, Place, Placed
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
@@ -22,13 +30,14 @@ DAMAGED = "damaged"
 
 
 def find_record(store: Store, place: Place) -> Record | None:
-    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged.
+    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged, StoreTooNew where nothing here can be read.
 
     Where several payloads take turns at one path, None while it is another's, or the file there is not the one that was written.
     """
     try:
         data = store.get(place.path + SUFFIX)
     except FileNotFoundError:
+        store_format.before_reading(store)
         return None
     return parsed(store, place, data)
 
@@ -48,6 +57,9 @@ def named(store: Store, place: Place, data: bytes) -> Record | None:
     own = key if place.__class__ is Key or data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()) else None
     try:
         record = Record.parse(data, own)
+    except StoreTooNew as error:
+        error.url = store.url
+        raise
     except PayloadCorrupted:
         own = key if place.__class__ is Key else None
         heal: Any = getattr(store, "heal", None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from persistable import store_format
 from persistable.errors import InvalidName, PayloadCorrupted
 from persistable.key import Key, Place, Placed, check_payload_name
 from persistable.record import FAILED_SUFFIX, SUFFIX, Failure, Record
@@ -31,8 +32,9 @@ class Entry(NamedTuple):
 def entries(store: Store, name: str = "") -> Iterator[Entry]:
     """Every record in `store`, or every one of payloads called `name`, in no promised order, and a batch at a time.
 
-    Raises InvalidName for a name that no payload can have.
+    Raises InvalidName for a name that no payload can have, StoreTooNew where this version cannot read what is there.
     """
+    store_format.before_reading(store)
     paths = store.list(check_payload_name(name) if name else "")
     yield from _read(store, (path for path in paths if path.endswith(SUFFIX)))
     for entry in _read(store, (path for path in store.list(PLACED) if path.endswith(SUFFIX))):
@@ -42,6 +44,7 @@ def entries(store: Store, name: str = "") -> Iterator[Entry]:
 
 def failures(store: Store) -> Iterator[tuple[Place, Failure]]:
     """Every recorded failure in `store`: of those payloads the last attempt raised."""
+    store_format.before_reading(store)
     for folder in ("", PLACED):
         paths = (path for path in store.list(folder) if path.endswith(FAILED_SUFFIX))
         while batch := list(islice(paths, BATCH)):
@@ -53,6 +56,7 @@ def failures(store: Store) -> Iterator[tuple[Place, Failure]]:
 
 def matching(store: Store, text: str) -> list[Place]:
     """Where payloads and failures lie whose key begins with `text`: ``name/digest`` or the digest alone, whole or cut short."""
+    store_format.before_reading(store)
     name, _, digest = text.rpartition("/")
     found: dict[Place, None] = {}
     for path in store.list(check_payload_name(name) if name else ""):

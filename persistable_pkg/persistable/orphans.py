@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from persistable import code
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.params import absent
 from persistable.params.defaults import default_of
 from persistable.record import SUFFIX, Record
@@ -173,6 +173,6 @@ def records(store: Store, paths: Iterable[str]) -> dict[str, Record]:
     for path, data in store.get_many(list(paths)).items():
         try:
             found[path] = Record.parse(data).checked()
-        except PayloadCorrupted:
+        except (PayloadCorrupted, StoreTooNew):
             continue
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.record import SUFFIX, Record
 
 
@@ -77,7 +77,7 @@ def expected_seconds(stores: Mapping[str, Any]) -> dict[str, float]:
         for data in store.get_many(paths).values():
             try:
                 seconds.append(Record.parse(data).seconds)
-            except PayloadCorrupted:
+            except (PayloadCorrupted, StoreTooNew):
                 continue
         if seconds:
             found[name] = median(seconds)

@@ -7,15 +7,18 @@ byte before it, so that a flipped or missing byte anywhere is noticed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from persistable.errors import PayloadCorrupted
-from persistable.key import Key
+from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.key import SCHEME, Key
 
 FORMAT = 1
+"""The format of records that are written here, and the latest that is understood. In every later one the first member of the file is
+``record``, the number of its format, and the last the checksum, as they are here."""
 SUFFIX = ".record.json"
 FAILED_SUFFIX = ".failed.json"
 _SEAL = b',\n"checksum":"'
@@ -57,7 +60,10 @@ class Record:
 
     @classmethod
     def parse(cls, data: bytes, key: Key | None = None) -> Record:
-        """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`."""
+        """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`.
+
+        Raises StoreTooNew for a record of a later format.
+        """
         body = data[:-SEAL_BYTES]
         if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
             shown = data[-SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
@@ -69,10 +75,16 @@ class Record:
             )
         try:  # the checksum tells of accidents; whoever makes one on purpose can write anything
             head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
-            _check_head(head)
+            if head["record"] != FORMAT:
+                raise _of_another_format(key or head.get("key"), head["record"])
+            try:
+                _check_head(head)
+            except ValueError:
+                _leave_out_unknown(head)
             record = cls(data, head, key if key is not None else Key.parse(head["key"]))
         except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
-            raise _meaningless(key, error) from error
+            later = _later_format(body)
+            raise _meaningless(key, error) if later is None else _of_another_format(key, later) from error
         if head["key"] != record.key.path:
             # a filesystem that folds case or unicode, or a file moved by hand
             raise PayloadCorrupted(
@@ -307,6 +319,12 @@ def _check_head(head: Any) -> None:
         raise TypeError("its items are none")
 
 
+def _leave_out_unknown(head: Any) -> None:
+    """Take from what is said of each file what this version does not know, and check again."""
+    head["files"] = [file[:4] for file in head["files"]]
+    _check_head(head)
+
+
 _TYPES: dict[str, tuple[type, ...]] = {
     "made": (str,),
     "params": (dict,),
@@ -366,6 +384,23 @@ def _check_depth(facts: Any) -> None:
         if not level:
             return
     raise ValueError("it is nested too deeply")
+
+
+_FIRST = re.compile(rb'\{"record":([0-9]{1,9})[,}]')
+
+
+def _later_format(data: bytes) -> int | None:
+    """The format of a record that begins as every record does, where it is a later one; None for all else."""
+    found = _FIRST.match(data)
+    return int(found[1]) if found is not None and int(found[1]) > FORMAT else None
+
+
+def _of_another_format(key: Any, found: Any) -> StoreTooNew | PayloadCorrupted:
+    """The error for a record that says another format than is known here."""
+    if found.__class__ is not int or found < FORMAT:
+        return _meaningless(None if key is None else cast("Key", key), ValueError(f"its format is {found!r:.40}"))
+    path = f"{key}{SUFFIX}" if key else ""
+    return StoreTooNew.of(f"the record of {key or 'a payload'} has format {found}", found, FORMAT, path=path)
 
 
 def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
@@ -454,7 +489,7 @@ def surroundings() -> bytes:
     import os
 
     system = os.uname() if hasattr(os, "uname") else None
-    return members({"host": host_name(), "platform": f"{system.sysname}-{system.machine}" if system else os.name})
+    return members({"scheme": SCHEME, "host": host_name(), "platform": f"{system.sysname}-{system.machine}" if system else os.name})
 
 
 _packages: tuple[int, bytes] = (0, b"")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
-from persistable import claims, commits, holdings
+from persistable import claims, commits, holdings, store_format
 from persistable.collected import missing_item
 from persistable.errors import PayloadCorrupted
 from persistable.key import Key, Place, Placed
@@ -165,6 +165,8 @@ class _Read:
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
         paths = [place.path + SUFFIX for place in places]
         data = store.get_many(paths)
+        if len(data) < len(paths):
+            store_format.before_reading(store)
         self._store = store
         self._records = {place: _named(store, place, data[path]) for place, path in zip(places, paths, strict=True) if path in data}
         files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]

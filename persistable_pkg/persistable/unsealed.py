@@ -50,7 +50,9 @@ class Unsealed(NamedTuple):
         """The note that `to_bytes` made `data` of; None where it is damaged."""
         try:
             facts: Any = json.loads(data)
-            return cls(base, **facts) if facts.pop("check") and _checked(facts) == data else None
+            if not facts.pop("check") or _checked(facts) != data:
+                return None
+            return cls(base, **{name: fact for name, fact in facts.items() if name in cls._fields and name != "base"})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from persistable.params.canonical import Nodes, Path
 
-_BIG = 1 << 63
+_BIG = 1 << 53
+_DECIMAL_BITS = 2048
 
 
 def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> Any:
@@ -68,8 +69,10 @@ def _tree(value: Any, path: Path, nodes: Nodes) -> Any:
 
 
 def _int(value: int) -> Any:
-    # other JSON readers keep 64 bits, and Python refuses to write thousands of digits
-    return value if -_BIG <= value < _BIG else {"$int": f"{value:x}"}
+    # other JSON readers make a float of it, and Python refuses to write thousands of digits
+    if -_BIG < value < _BIG:
+        return value
+    return {"$int": str(value) if value.bit_length() <= _DECIMAL_BITS else hex(value)}
 
 
 def _float(value: float) -> Any:
@@ -254,7 +257,7 @@ def _untag(tag: str, content: Any, where: str) -> Any:
 
 
 _UNTAG: dict[str, Any] = {
-    "int": lambda content: int(content, 16),
+    "int": lambda content: int(content, 0),
     "float": float,
     "str": lambda content: bytes.fromhex(content).decode("utf-8", "surrogatepass"),
     "tuple": lambda content: tuple(map(from_tree, content)),

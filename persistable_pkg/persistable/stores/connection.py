@@ -37,6 +37,14 @@ class Foreign(sqlite3.DatabaseError):
     """Tables of our names that are not as they are made here."""
 
 
+class TooNew(sqlite3.DatabaseError):
+    """Tables of a layout that only later versions know, the number of which is `layout`."""
+
+    def __init__(self, layout: int) -> None:
+        super().__init__(f"layout {layout}")
+        self.layout = layout
+
+
 class Database(sqlite3.Connection):
     """An SQLite connection that knows which packs were found damaged."""
 
@@ -108,7 +116,12 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
     try:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
+        application, layout = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version"))
+        if application == packs.APPLICATION and layout > packs.LAYOUT:
+            raise TooNew(layout)
         found = _tables(db)
+        if found and not application and layout > packs.LAYOUT:
+            raise TooNew(layout)
         if mode[:2] == "rw":
             db.execute(f"PRAGMA page_size = {PAGE}")  # of a new file; others keep theirs
             db.execute("PRAGMA journal_mode = WAL")
@@ -119,13 +132,23 @@ def _opened(file: str, mode: str, timeout: float) -> Database:
                 db.execute("BEGIN IMMEDIATE")  # who opens it meanwhile sees all tables or none
                 for statement in packs.SCHEMA:
                     db.execute(statement)
+                _say_layout(db, application, layout)
                 db.execute("COMMIT")
+            elif found:
+                _say_layout(db, application, layout)
             db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             _share(file)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _say_layout(db: Database, application: int, layout: int) -> None:
+    """Write the layout into the file, unless it is there, or the file was made by another program, whose version that is."""
+    if not application and not layout:
+        db.execute(f"PRAGMA application_id = {packs.APPLICATION}")
+        db.execute(f"PRAGMA user_version = {packs.LAYOUT}")
 
 
 def _tables(db: Database) -> set[str]:

@@ -41,6 +41,10 @@ SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {_SLOTS} (hash INTEGER NOT NULL, pack INTEGER NOT NULL, PRIMARY KEY (hash, pack)) WITHOUT ROWID",
     f"CREATE TABLE IF NOT EXISTS {_GONE} (pack INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (pack, place)) WITHOUT ROWID",
 )
+LAYOUT = 1
+"""Of these tables and of what is in them; the ``user_version`` of the file."""
+APPLICATION = int.from_bytes(b"pers", "big")
+"""The ``application_id`` of a file that has been made here: then its version is that of the layout."""
 OBJECTS = {
     name: (kind, table, statement.replace("IF NOT EXISTS ", ""))
     for kind, name, table, statement in (

@@ -22,10 +22,10 @@ from tempfile import SpooledTemporaryFile, TemporaryFile, gettempdir
 from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
 
-from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnavailable
 from persistable.stores import packs
 from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
-from persistable.stores.connection import Connection, Database, Foreign, Snapshot, Transaction, place_of, size_of
+from persistable.stores.connection import Connection, Database, Foreign, Snapshot, TooNew, Transaction, place_of, size_of
 from persistable.stores.packs import IN_SLOTS, ITEMS
 
 _T = TypeVar("_T")
@@ -453,6 +453,8 @@ class SQLiteStore(BaseStore):
     def _fail(self, error: sqlite3.Error, path: str, make: bool) -> NoReturn:
         about = {"url": self.url, "path": path}
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, TooNew):
+            raise StoreTooNew.of(f"{self.file} has layout {error.layout}", error.layout, packs.LAYOUT, **about) from error
         if isinstance(error, Foreign):
             raise StoreError(
                 f"{self.file} is damaged, or was not made by this library: {error}. Restore a copy, or move the file away: "
