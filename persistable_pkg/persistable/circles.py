@@ -12,13 +12,13 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from persistable import claims, turns
+from persistable import claims, owners, turns
 from persistable.errors import StoreError
 from persistable.key import Key, Place
 from persistable.stores.base import Store
 
 SUFFIX = ".claim.waits"
-_EVERY = 1.0
+_SOONEST, _LATEST = 1.0, 8.0
 _LONGEST = 1000
 
 
@@ -28,20 +28,21 @@ class Waiting:
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
         self._place = place
-        self._since: float | None = None
+        self._next = time.monotonic() + _SOONEST
+        self._pause = _SOONEST
         self._held: list[str] | None = None
 
     def look(self) -> None:
         """Raise LineageCycle if those that hold it wait for what is held here."""
-        self._since = self._since or time.monotonic()
-        if time.monotonic() - self._since < _EVERY:
+        if time.monotonic() < self._next:
             return
         if self._held is None:
             self._held = [place.path for url, place in turns.above()[:-1] if url == self._store.url]
-            note = json.dumps({"token": claims.token(), "for": self._place.path}).encode()
+            note = json.dumps({"token": owners.token(), "for": self._place.path}).encode()
             for base in self._held:
                 self._store.put(base + SUFFIX, note)
-        self._since = time.monotonic()
+        self._pause = min(2 * self._pause, _LATEST)
+        self._next = time.monotonic() + self._pause
         if self._held:
             self._follow(self._held)
 

@@ -12,26 +12,23 @@ are never compared.
 
 from __future__ import annotations
 
-import json
 import os
+import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any, cast
-from zlib import crc32
+from typing import Any, Literal
 
-from blake3 import blake3
-
-from persistable import store_format
+from persistable import owners, store_format
 from persistable.errors import ClaimLost
 from persistable.key import Key
 from persistable.stores.base import Bytes, Store, stat_many
 
 TTL = 60.0
 """Seconds a heartbeat may stand still before others take over."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.25
+_MOMENT, _LONGEST_WAIT = 0.05, 0.25
 _GRACE = 1.0
 """Seconds for which a claim that nobody seems to have is left alone."""
 
@@ -50,6 +47,7 @@ class Claim:
         "_store",
         "_tries",
         "_ttl",
+        "beat_every",
         "beats",
         "held",
         "waited",
@@ -59,6 +57,7 @@ class Claim:
         store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
+        self.beat_every = beat_of(store)
         self._base = base
         self._epoch = 1
         self._holder = holder
@@ -98,7 +97,7 @@ class Claim:
 
     def _mine(self) -> bool:
         found = _get(self._store, _path(self._base, self._epoch))
-        mine = found == _owner() or (found is not None and self.held and _was_ours(found))
+        mine = found == owners.mine() or (found is not None and self.held and owners.was_mine(found))
         return mine and not self._store.exists(_path(self._base, self._epoch + 1))
 
     def beat(self) -> None:
@@ -111,7 +110,7 @@ class Claim:
 
     def is_due(self) -> bool:
         """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > self._ttl / 6
+        return self.held and _now() - self._beat_at > self.beat_every
 
     def age(self) -> float:
         """Seconds held, by this process's clock."""
@@ -178,6 +177,7 @@ class Claims:
         store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
+        self.beat_every = beat_of(store)
         self._beats: dict[str, int] = {}
         self._beating = threading.Lock()
         self._holder = holder
@@ -187,7 +187,7 @@ class Claims:
         self.held = False
         self.bases = set(bases)
         _alive(self)
-        claims = {_path(base, 1): _owner() for base in self.bases}
+        claims = {_path(base, 1): owners.mine() for base in self.bases}
         created, bare = store.create_bare(claims) if hasattr(store, "create_bare") else (store.create_many(claims), set[str]())
         # a later epoch there was left by an owner killed while letting go: it decides
         doubtful = created - bare
@@ -215,7 +215,7 @@ class Claims:
         return {base for base in bases if not self._is_mine(found.get(_path(base, 1))) or _path(base, 2) in found}
 
     def _is_mine(self, content: bytes | None) -> bool:
-        return content == _owner() or (content is not None and self.held and _was_ours(content))
+        return content == owners.mine() or (content is not None and self.held and owners.was_mine(content))
 
     def beat(self) -> None:
         """Show that the owner lives."""
@@ -227,7 +227,7 @@ class Claims:
 
     def is_due(self) -> bool:
         """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > self._ttl / 6
+        return self.held and _now() - self._beat_at > self.beat_every
 
     def age(self) -> float:
         """Seconds held, by this process's clock."""
@@ -301,6 +301,20 @@ def ttl_of(store: Any) -> float:
     return own or (TTL if home is None else ttl_of(home.store))
 
 
+def beat_of(store: Any) -> float:
+    """Seconds between two beats of a claim in this store."""
+    own: float | None = getattr(store, "claim_beat", None)
+    home = getattr(store, "home", None) if own is None else None
+    return own or (ttl_of(store) / 6 if home is None else beat_of(home.store))
+
+
+def poll_of(store: Any) -> float:
+    """Seconds between two looks at what somebody else does in this store, for one who has waited long."""
+    home = getattr(store, "home", None)
+    found: float = getattr(store if home is None else home.store, "poll", _LONGEST_WAIT)
+    return found
+
+
 class Elsewhere(Exception):
     """Somebody else generates it now, or has `stored` it already, and whoever wanted to does not wait for that."""
 
@@ -323,48 +337,128 @@ def acquire(
     `here`; what an interrupt leaves of the claim is given up when that is over. `waits`: False to raise Elsewhere while somebody else holds
     it. `meanwhile` is called between two looks at it.
     """
-    epoch, wait = 1, _FIRST_WAIT
-    watch = _Watch()
     claim = Claim(store, base, holder)
     try:
-        while not claim.try_epoch(epoch, watch.seen):
-            claim.waited = True
-            found, epoch = _holder(store, base)
-            if found is None:
-                if done():
-                    claim.drop()
-                    return None
-                watch = _Watch()
-            elif watch.gone(store, base, epoch, found):
-                epoch += 1
-            elif not waits:
-                claim.drop()
-                raise Elsewhere(False)
-            else:
-                time.sleep(wait)
-                if meanwhile is not None:
-                    meanwhile()
-                wait = min(wait * 1.5, _LONGEST_WAIT)
+        return _acquire(claim, Vigil(store, base), done, waits, meanwhile)
     except Elsewhere:
+        claim.drop()
         raise
     except BaseException:
         claim._over = True  # the heart sees to what there may be of it  # pyright: ignore[reportPrivateUsage]
         raise
+
+
+def _acquire(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, meanwhile: Callable[[], object] | None) -> Claim | None:
+    pauses = vigil.pauses()
+    epoch, predecessor = 1, None
+    while not claim.try_epoch(epoch, predecessor):
+        claim.waited, seen = True, False
+        while (sight := vigil.look()) == "held":
+            if not waits:
+                raise Elsewhere(False)
+            seen = True
+            pauses.sleep()
+            if meanwhile is not None:
+                meanwhile()
+        if sight == "gone":
+            epoch, predecessor = vigil.epoch + 1, vigil.holder
+            continue
+        if done():
+            claim.drop()
+            return None
+        if not seen:  # refused, and yet nobody is seen to hold it: some file systems show late what others have done
+            pauses.sleep()
+        epoch, predecessor = 1, None
     return claim
 
 
+Sight = Literal["free", "held", "gone"]
+
+
 class Vigil:
-    """Tells, for somebody who looks now and then, whether who holds the claim on `base` is gone without having let go."""
+    """Watches the claim on `base` for somebody who waits: while its holder is the same, one request a look.
+
+    holder: the highest claim that was seen, epoch: which that is.
+    """
 
     def __init__(self, store: Store, base: str) -> None:
         self._store = store
         self._base = base
-        self._watch = _Watch()
+        self._ttl = ttl_of(store)
+        self.holder: bytes | None = None
+        self.epoch = 1
+        self._beat: bytes | None = None
+        self._since = self._asked = 0.0
+        self._just_asked = False
 
-    def gone(self) -> bool:
-        """Tell whether it can be taken over, as far as what was seen by now tells."""
-        holder, epoch = _holder(self._store, self._base)
-        return holder is not None and self._watch.gone(self._store, self._base, epoch, holder)
+    def pauses(self) -> Pauses:
+        """The pauses between two looks at it."""
+        return Pauses(poll_of(self._store), self._ttl)
+
+    @property
+    def path(self) -> str:
+        """The claim that `look` would read next."""
+        return _path(self._base, self.epoch)
+
+    def look(self, found: bytes | None = None) -> Sight:
+        """Tell whether somebody holds it who is not gone, as far as what was seen by now tells. `found`: what is at `path`, if known."""
+        if self.holder is None or not self._is_same(found):
+            self.holder, self.epoch = _holder(self._store, self._base)
+            if self.holder is None:
+                return "free"
+            self._since = _now()
+            if self._by_beat():
+                self._hear()
+        return "gone" if self._is_gone(self.holder) else "held"
+
+    def _is_same(self, found: bytes | None) -> bool:
+        if self._by_beat() and not self._just_asked and _now() - self._asked > self._ttl / 12:
+            self._hear()
+            if found is None:
+                return True
+        self._just_asked = False
+        return (_get(self._store, self.path) if found is None else found) == self.holder
+
+    def _hear(self) -> None:
+        """Ask for the beat: what moves lives."""
+        beat = _get(self._store, self._base + ".beat")
+        self._asked, self._just_asked = _now(), True
+        if beat != self._beat:
+            self._beat, self._since = beat, _now()
+
+    def _by_beat(self) -> bool:
+        facts = owners.facts_of(self.holder or b"")
+        return bool(facts) and self.holder != owners.mine() and owners.state_of(facts) == "unknown"
+
+    def _is_gone(self, holder: bytes) -> bool:
+        still = _now() - self._since
+        if owners.is_damaged(holder):  # or, where a file is seen before its bytes are in it, only just made
+            return still > min(_GRACE, self._ttl)
+        if holder == owners.mine():  # left behind by this very process, unless it has only just been made
+            return still > _GRACE and _is_left(self._store, self._base, holder)
+        if not self._by_beat():
+            self._since = _now()
+            return owners.is_dead(holder)
+        if still > self._ttl:
+            self._hear()
+        return _now() - self._since > self._ttl
+
+
+class Pauses:
+    """Pauses between looks at what somebody else does: longer and longer, and by chance, so that those who wait do not ask all at once."""
+
+    def __init__(self, longest: float, ttl: float = TTL) -> None:
+        self._longest = min(longest, ttl / 8)
+        self._next = self._longest / 50
+
+    def sleep(self) -> None:
+        time.sleep(self.next())
+
+    def next(self) -> float:
+        """Seconds of the next."""
+        pause = self._next
+        self._next = min(pause * 1.5, self._longest)
+        return pause * random.uniform(0.75, 1.25)
 
 
 def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim | None:
@@ -374,7 +468,7 @@ def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim
         if claim.try_epoch(1, None):
             return claim
         found, epoch = _holder(store, base)
-        if found is not None and (is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)):
+        if found is not None and (owners.is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)):
             claim.waited = True
             if claim.try_epoch(epoch + 1, found):
                 return claim
@@ -388,7 +482,7 @@ def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim
 def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     """Facts about whoever holds the claim on `base`; None if nobody does, or its owner is known to be dead."""
     holder, _ = _holder(store, base)
-    return None if holder is None or is_dead(holder) or is_damaged(holder) else _facts(holder)
+    return None if holder is None or owners.is_dead(holder) or owners.is_damaged(holder) else owners.facts_of(holder)
 
 
 def forget_dead(store: Any, bases: Iterable[str]) -> None:
@@ -396,27 +490,21 @@ def forget_dead(store: Any, bases: Iterable[str]) -> None:
     paths = {_path(base, 1): _path(base, 2) for base in bases}
     held = store.get_many(paths)
     taken_over = stat_many(store, [paths[path] for path in held])
-    dead = [path for path, owner in held.items() if paths[path] not in taken_over and (is_dead(owner) or is_damaged(owner))]
+    dead = [path for path, owner in held.items() if paths[path] not in taken_over and (owners.is_dead(owner) or owners.is_damaged(owner))]
     if dead:
         store.change_many(delete=dead)
 
 
-def is_dead(owner: bytes) -> bool:
-    """Tell whether an owner is known to be gone. A claim that cannot be read is not known to be anybody's."""
-    facts = _facts(owner)
-    return _same_host(facts) and not _lives(facts)
-
-
 def _is_left(store: Store, base: str, owner: bytes) -> bool:
     """Tell whether it was left behind by this very process."""
-    return owner == _owner() and not any(claim.is_on(store, base) for claim in list(_active))
+    return owner == owners.mine() and not any(claim.is_on(store, base) for claim in list(_active))
 
 
 def _stays_damaged(store: Store, base: str, epoch: int, owner: bytes) -> bool:
     """Tell whether it can be read now or in a moment: some file systems show a file before its bytes are in it."""
-    if not is_damaged(owner):
+    if not owners.is_damaged(owner):
         return False
-    time.sleep(_FIRST_WAIT * 10)
+    time.sleep(_MOMENT)
     return _get(store, _path(base, epoch)) == owner
 
 
@@ -428,7 +516,7 @@ def claimed_among(store: Store, bases: Iterable[str]) -> set[str]:
 
 def _create(store: Store, base: str, epoch: int, predecessor: bytes | None) -> bool:
     path = _path(base, epoch)
-    if not store.create(path, _owner()):
+    if not store.create(path, owners.mine()):
         return False
     if store.exists(_path(base, epoch + 1)):  # left by an owner killed while letting go: it decides
         return False
@@ -444,30 +532,6 @@ def _holder(store: Store, base: str) -> tuple[bytes | None, int]:
     while (above := _get(store, _path(base, epoch + 1))) is not None:
         content, epoch = above, epoch + 1
     return content, epoch
-
-
-class _Watch:
-    """Tells a holder that is gone from one that takes long."""
-
-    def __init__(self) -> None:
-        self.seen: bytes | None = None
-        self._sign: object = None
-        self._since = _now()
-
-    def gone(self, store: Store, base: str, epoch: int, holder: bytes) -> bool:
-        self.seen = holder
-        sign = (epoch, holder, _get(store, base + ".beat"))
-        if sign != self._sign:
-            self._sign, self._since = sign, _now()
-        still = _now() - self._since
-        facts = _facts(holder)
-        if not facts:  # damaged; or, where a file is seen before its bytes are in it, only just made
-            return still > min(_GRACE, ttl_of(store))
-        if not _same_host(facts) or _stopped(facts):
-            return still > ttl_of(store)
-        if holder == _owner():  # left behind by this very process, unless it has only just been made
-            return still > _GRACE and _is_left(store, base, holder)
-        return not _lives(facts)
 
 
 def _get(store: Store, path: str) -> bytes | None:
@@ -491,144 +555,6 @@ def lost_to_others(key: Key) -> ClaimLost:
         "nothing was committed here, load its payload",
         key=key,
     )
-
-
-# who we are
-
-_me: dict[str, Any] = {}
-_me_bytes = b""
-
-
-def token() -> str:
-    """The token that tells this process from all others."""
-    name: str = _identity()["token"]
-    return name
-
-
-def _identity() -> dict[str, Any]:
-    _owner()
-    return _me
-
-
-def process_name() -> str:
-    """Host, number and start of this process, as part of a file's name."""
-    me = _identity()
-    return f"{_short(me['host'])}-{me['pid']}-{me['start'] or 0}"
-
-
-def is_dead_name(name: str) -> bool:
-    """Tell whether the process of that `process_name` is known to be gone; False of what is no such name."""
-    host, _, rest = name.partition("-")
-    pid, _, start = rest.partition("-")
-    if host != _short(_identity()["host"]) or not (pid.isdecimal() and start.isdecimal()):
-        return False
-    return not _lives({"pid": int(pid), "start": None if start == "0" else start})
-
-
-def _short(host: str) -> str:
-    return blake3(host.encode()).hexdigest(length=8)
-
-
-def _owner() -> bytes:
-    """The bytes that this process writes into its claims; the same bytes each time."""
-    global _me_bytes
-    if not _me_bytes:
-        _me.update(host=_host(), pid=os.getpid(), start=_process_start(os.getpid()), token=os.urandom(8).hex())
-        _me_bytes = _checked(json.dumps(_me).encode())
-    return _me_bytes
-
-
-def _host() -> str:
-    """Host, boot and process namespace: two containers may share a host name but not their process ids."""
-    import socket
-
-    parts = [socket.gethostname()]
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            parts.append(file.read().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    except OSError:
-        pass  # not Linux: the name has to do
-    return " ".join(parts)
-
-
-def _process_start(pid: int) -> str | None:
-    """When the process began, to tell it from a later one of the same number; None where the platform does not say."""
-    fields = _process_fields(pid)
-    return fields[19] if fields else None
-
-
-def _process_fields(pid: int) -> list[str]:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].decode().split()
-    except OSError:
-        return []
-
-
-_CHECK = b', "check": "'
-_LARGEST = 4096
-
-
-def _checked(facts: bytes) -> bytes:
-    """A claim of these facts, with a checksum of them at its end."""
-    return b'%b%b%08x"}' % (facts[:-1], _CHECK, crc32(facts[:-1]))
-
-
-def is_damaged(content: bytes) -> bool:
-    """Tell whether it is the content of no claim."""
-    return not _facts(content)
-
-
-def _was_ours(content: bytes) -> bool:
-    """Tell whether it is a claim of this process that has been damaged: a few bytes of it, or its end."""
-    ours = _owner()
-    if not is_damaged(content):
-        return False
-    return ours.startswith(content) or (len(ours) == len(content) and sum(map(int.__ne__, ours, content)) <= 8)
-
-
-def _facts(content: bytes) -> dict[str, Any]:
-    """The facts of a claim about its owner; nothing where it is damaged."""
-    if len(content) > _LARGEST:
-        return {}
-    body, found, check = content.rpartition(_CHECK)
-    if found and check != b'%08x"}' % crc32(body):
-        return {}
-    try:
-        facts: Any = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(facts, dict):
-        return {}
-    known = cast("dict[str, Any]", facts)
-    host, pid, start, token = (known.get(name) for name in ("host", "pid", "start", "token"))
-    sound = isinstance(host, str) and type(pid) is int and 0 < pid < 1 << 32 and isinstance(start, str | None) and isinstance(token, str)
-    return known if sound else {}
-
-
-def _same_host(facts: dict[str, Any]) -> bool:
-    return bool(facts.get("host") == _identity()["host"])
-
-
-def _lives(facts: dict[str, Any]) -> bool:
-    pid = facts.get("pid")
-    if not isinstance(pid, int):
-        return False
-    fields = _process_fields(pid)
-    if fields:
-        return fields[0] not in ("Z", "X") and facts.get("start") in (None, fields[19])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return not os.path.exists("/proc/self/stat")
-
-
-def _stopped(facts: dict[str, Any]) -> bool:
-    return _process_fields(facts["pid"])[:1] in (["T"], ["t"])
 
 
 def _now() -> float:
@@ -662,7 +588,7 @@ def _beat_on() -> None:
     global _heart
     idle = 0.0
     while True:
-        pause = min([_LOOK, TTL / 6, *[claim.ttl / 6 for claim in list(_active)]])
+        pause = min([_LOOK, TTL / 6, *[claim.beat_every for claim in list(_active)]])
         time.sleep(pause)
         idle = 0.0 if _active else idle + pause
         for claim in list(_active):
@@ -681,8 +607,8 @@ def _beat_on() -> None:
 
 
 def _after_fork() -> None:
-    global _me_bytes, _heart, _guard
-    _me_bytes, _heart, _guard = b"", None, threading.Lock()
+    global _heart, _guard
+    _heart, _guard = None, threading.Lock()
     _active.clear()
 
 

@@ -83,7 +83,7 @@ class _Follower:
                     seconds=self._timeout,
                 )
             time.sleep(wait)
-            wait = min(wait * 1.5, _LONGEST_WAIT)
+            wait = min(wait * 1.5, claims.poll_of(self._store))
 
     def _sealed(self, record: Record) -> Iterator[tuple[Any, Any]]:
         folder = collected.folder_of(record)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from persistable import checkpoints, circles, claims, collected, commits, unsealed
+from persistable import checkpoints, circles, claims, collected, commits, owners, unsealed
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.holdings import DAMAGED, files_of, peek
 from persistable.key import Key, Place, Placed
@@ -24,14 +24,14 @@ _SETTLED = 3600.0
 
 def new_shelf() -> str:
     """The beginning of the names of everything that one run hands over through a store; they tell whose run it is."""
-    return f"{HANDED}/{claims.process_name()}.{os.urandom(4).hex()}"
+    return f"{HANDED}/{owners.process_name()}.{os.urandom(4).hex()}"
 
 
 def clear_shelves(store: Store, own: str = "") -> None:
     """Remove from a store what runs of killed processes were handing over, and what is on the shelf `own`."""
     with suppress(StoreError):
         for path in list(store.list(HANDED)):
-            if (own and path.startswith(f"{own}.")) or claims.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):
+            if (own and path.startswith(f"{own}.")) or owners.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):
                 store.delete(path)
 
 
@@ -39,7 +39,7 @@ def clear_sources(store: Any) -> None:
     """Remove the small files that killed processes kept to make claims of, where a store has such."""
     clear = getattr(store, "clear_sources", None)
     if clear is not None:
-        clear(claims.is_dead)
+        clear(owners.is_dead)
 
 
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from persistable import claims
@@ -68,21 +69,21 @@ class Others:
         """See what has become of them, if it is time to; those that are stored or free are here no longer."""
         if not self._units or time.monotonic() < self._next:
             return Seen([], [], [], [])
-        seen = _seen(self._units)
-        free = [*seen.free]
-        for unit in seen.held:
-            if self._units[unit].gone():
-                self.abandoned.add(unit)
-                free.append(unit)
+        sights = _sights(self._units)
+        seen = _seen([unit for unit, sight in sights.items() if sight == "free"])
+        gone = [unit for unit, sight in sights.items() if sight == "gone"]
+        self.abandoned.update(gone)
+        free = [*seen.free, *gone]
         ended = [*seen.stored, *seen.failed, *free]
         for unit in ended:
             del self._units[unit]
         if ended:
             self._wait = _SOON if self._idle else _FIRST_WAIT
         else:
-            self._wait = min((1.25 if self._idle else 1.5) * self._wait, _LONGEST_WAIT)
-        self._next = time.monotonic() + self._wait
-        return seen._replace(free=free)
+            longest = max(_LONGEST_WAIT, *[claims.poll_of(unit.store) for unit in self._units])
+            self._wait = min((1.25 if self._idle else 1.5) * self._wait, longest)
+        self._next = time.monotonic() + self._wait * random.uniform(0.75, 1.25)
+        return seen._replace(free=free, held=[*seen.held, *[unit for unit, sight in sights.items() if sight == "held"]])
 
     def ahead(self, unit: Unit) -> str:
         """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
@@ -114,6 +115,18 @@ def failure_since(unit: Unit) -> Failure | None:
     before = unit.found.attempts if unit.found is not None else 0
     allowed = unit.node.retry.attempts if unit.node.retry is not None else 1
     return failure if failure is not None and failure.attempt - before >= allowed else None
+
+
+def _sights(vigils: Mapping[Unit, claims.Vigil]) -> dict[Unit, claims.Sight]:
+    """What there is to be seen of the claims on some units; those that were seen before are asked for together."""
+    by_store: dict[str, tuple[Any, list[Unit]]] = {}
+    for unit, vigil in vigils.items():
+        if vigil.holder is not None:
+            by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
+    found: dict[str, dict[str, bytes]] = {}
+    for url, (store, some) in by_store.items():
+        found[url] = store.get_many([vigils[unit].path for unit in some])
+    return {unit: vigil.look(found.get(unit.store.url, {}).get(vigil.path)) for unit, vigil in vigils.items()}
 
 
 def _seen(units: Iterable[Unit]) -> Seen:

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from persistable import claims, open_store
+from persistable import claims, open_store, owners
 from persistable.errors import ClaimLost
 from persistable.key import Key
 from persistable.stores import LocalStore, Store
@@ -27,7 +27,7 @@ KEY = Key("x", "0" * 32)
 
 
 def owner(host: str | None = None, pid: int | None = None, start: str | None = None, token: str = "other") -> bytes:
-    mine = json.loads(claims._owner())
+    mine = json.loads(owners.mine())
     return json.dumps({"host": host or mine["host"], "pid": pid or mine["pid"], "start": start or mine["start"], "token": token}).encode()
 
 
@@ -151,7 +151,7 @@ def test_waiting_ends_when_the_work_is_done(store: Store) -> None:
 def test_a_long_generation_keeps_its_heart_beating_and_an_idle_process_has_no_heart(tmp_path: Path) -> None:
     code = f"""
 import threading, time
-from persistable import claims, open_store
+from persistable import claims, open_store, owners
 claims.TTL = 1.2
 store = open_store({str(tmp_path)!r})
 hearts = lambda: [t for t in threading.enumerate() if t.name == "persistable-heartbeat"]
@@ -205,11 +205,11 @@ def test_a_claim_that_was_let_go_beats_no_more(store: Store) -> None:
 
 
 def test_after_a_fork_the_child_is_somebody_else(store: Store) -> None:
-    mine = claims._owner()
+    mine = owners.mine()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(write, claims._owner())
+        os.write(write, owners.mine())
         os._exit(0)
     os.waitpid(pid, 0)
     child = json.loads(os.read(read, 1000))
@@ -227,8 +227,8 @@ class Row(RuleBasedStateMachine):
         self.owners: dict[str, int] = {}
 
     def _as(self, name: str) -> None:
-        claims._me_bytes = json.dumps({"host": f"host-{name}", "pid": 1, "start": "1", "token": name}).encode()
-        claims._me.update(host=f"host-{name}", pid=1, start="1", token=name)
+        owners._mine = json.dumps({"host": f"host-{name}", "pid": 1, "start": "1", "token": name}).encode()
+        owners._me.update(host=f"host-{name}", pid=1, start="1", token=name)
 
     @rule()
     def try_to_acquire(self) -> None:
@@ -267,7 +267,7 @@ class Row(RuleBasedStateMachine):
 
     def _believes(self, name: str) -> bool:
         self._as(name)
-        mine = claims._get(self.store, claims._path("a/b", self.owners[name])) == claims._owner()
+        mine = claims._get(self.store, claims._path("a/b", self.owners[name])) == owners.mine()
         return mine and not self.store.exists(claims._path("a/b", self.owners[name] + 1))
 
     def _check(self) -> None:
@@ -275,7 +275,7 @@ class Row(RuleBasedStateMachine):
         assert len(believing) <= 1, believing
 
     def teardown(self) -> None:
-        claims._me_bytes = b""
+        owners._mine = b""
         for path in list(self.store.list()):
             self.store.delete(path)
 

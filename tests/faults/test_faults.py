@@ -62,7 +62,7 @@ def test_a_killed_run_over_a_family_leaves_whole_members_and_repeats_only_what_w
 
 SLOW = """
 import sys, time, os
-from persistable import Persistable, claims
+from persistable import Persistable, claims, owners
 claims.TTL = float(os.environ.get("TTL", "60"))
 class Slow(Persistable[str, None]):
     def _generate_payload(self, **_):
@@ -159,7 +159,7 @@ ELSEWHERE = """
 import time
 real = time.time
 time.time = lambda: real() + 3 * 3600
-claims._host = lambda: "another host"
+owners._host = lambda: "another host"
 print(Slow(sys.argv[1]).payload)
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from persistable import Status, append, appended, claims, inventory, run, step
+from persistable import Status, append, appended, claims, inventory, owners, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
 from persistable.record import Failure
@@ -66,7 +66,7 @@ def damaged(content: bytes, every: int = 1) -> Iterator[bytes]:
 
 def dead_claim(path: str) -> bytes:
     """What a process that was killed has left."""
-    code = "from persistable import claims; import sys; sys.stdout.buffer.write(claims._owner())"
+    code = "from persistable import owners; import sys; sys.stdout.buffer.write(owners.mine())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
 
 
@@ -136,11 +136,11 @@ def test_whatever_is_in_a_small_file_its_key_is_not_blocked(tmp_path: Path, monk
 
 
 def test_no_flipped_bit_of_a_claim_passes_for_another_owner() -> None:
-    content = claims._owner()
+    content = owners.mine()
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        facts = claims._facts(bytes(flipped))
+        facts = owners.facts_of(bytes(flipped))
         assert not facts or {name: facts.get(name) for name in ("host", "pid", "start", "token")} == {
             name: json.loads(content)[name] for name in ("host", "pid", "start", "token")
         }

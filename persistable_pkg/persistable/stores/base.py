@@ -31,6 +31,10 @@ _DEVICE_NAME = re.compile(_DEVICE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
 
+COMMON_OPTIONS = ("claim_ttl", "claim_beat")
+"""The options that every store takes."""
+
+
 class Stat(NamedTuple):
     """Size in bytes, and a stamp that changes whenever the bytes do (None where the store cannot tell cheaply)."""
 
@@ -152,6 +156,12 @@ class BaseStore:
     claim_ttl: float | None = None
     """Seconds a heartbeat in it may stand still before others take over; None for the usual. All that share a store give the same."""
 
+    claim_beat: float | None = None
+    """Seconds between two beats of one's own; None for a sixth of that."""
+
+    poll: ClassVar[float] = 0.25
+    """Seconds after which whoever has waited long looks again at what others do in it: more where a look is a request that costs."""
+
     @property
     def url(self) -> str:
         raise NotImplementedError(f"{type(self).__name__}.url")
@@ -208,7 +218,7 @@ class BaseStore:
 
     def said(self) -> dict[str, Any] | None:
         """Options of this object that are not in its URL: for pickles."""
-        return {"claim_ttl": self.claim_ttl} if self.claim_ttl is not None else None
+        return {name: self.__dict__[name] for name in COMMON_OPTIONS if name in self.__dict__} or None
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), (self, _generation())))

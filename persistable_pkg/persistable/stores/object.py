@@ -57,6 +57,8 @@ class ObjectStore(BaseStore):
     invisible; let a lifecycle rule of the bucket remove them.
     """
 
+    poll = 3.0
+
     def __init__(self, url_or_fs: str | Any, root: str = "", **options: Any) -> None:
         fsspec = foreign("fsspec")
         self._args: tuple[Any, ...] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from persistable.errors import MissingExtra, StoreError
 from persistable.masked import masked
-from persistable.stores.base import BaseStore, Store
+from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store
 from persistable.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def open_store(
     may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
     (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write, and
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
-    given): say the same wherever that store is opened.
+    given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
-    if options.get("claim_ttl") is not None:
-        return _with_ttl(open_store, where, options)
+    if options and not options.keys().isdisjoint(COMMON_OPTIONS):
+        return _with_common(open_store, where, options)
     if not options and isinstance(where, str):
         cached = _opened.get(where if where[:1] == "/" else (where, os.getcwd()))
         if cached is not None:
@@ -91,14 +91,22 @@ def open_store(
     return _remote(scheme, where, options)
 
 
-def _with_ttl(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
-    rest = {name: option for name, option in options.items() if name != "claim_ttl"}
-    seconds = options["claim_ttl"]
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-        raise ValueError(f"claim_ttl is {seconds!r}; give a number of seconds, such as 60")
-    made: Any = copy.copy(opened(where, **rest))  # others that open it share the one that is kept
-    made.claim_ttl = float(seconds)
+def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
+    """The store with the options that every store takes."""
+    made: Any = opened(where, **{name: option for name, option in options.items() if name not in COMMON_OPTIONS})
+    common = {name: _seconds(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
+    made = copy.copy(made) if common else made  # others that open it share the one that is kept
+    for name, option in common.items():
+        setattr(made, name, option)
+    if made.claim_ttl and made.claim_beat and made.claim_beat > made.claim_ttl / 2:
+        raise ValueError(f"claim_beat is {made.claim_beat}, with claim_ttl={made.claim_ttl}; give half of that at most")
     return cast(Store, made)
+
+
+def _seconds(name: str, seconds: Any) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ValueError(f"{name} is {seconds!r}; give a number of seconds, such as 60")
+    return float(seconds)
 
 
 def register_store(scheme: str, factory: str) -> None:
