@@ -35,7 +35,7 @@ PATHS = {  # name: (line, contender, size, what it is)
     "miss, the limit": ("miss", "one temp file + rename", 100, "open, write, os.replace"),
     "key of a ladder of 6 diamonds": ("key-ladder", "persistable", 6, "19 nodes made, the last one's key"),
     "key of a 5 MiB array": ("key-array", "persistable", 5 << 20, "Node(folder, array=array).key"),
-    "import": ("", "import persistable", 0, "import persistable"),
+    "first use": ("", "first use", 0, "from persistable import Persistable, PersistableParams"),
 }
 CODE = """
 import sys
@@ -80,7 +80,7 @@ def _of_path(line: str, contender: str, size: int) -> int:
 
 
 def _importing() -> int:
-    return _instructions("import persistable") - _instructions("pass")
+    return _instructions("from persistable import Persistable, PersistableParams") - _instructions("pass")
 
 
 def _instructions(code: str) -> int:

@@ -1,4 +1,4 @@
-"""`import persistable`, as a process of its own each time: start, import, exit."""
+"""The first use: what it takes to import the names that a program begins with, as a process of its own each time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from harness import LIMIT, MORE, OURS, RELEASED_ROLE, Goal, Job, Line
 
 LINE = Line(
     name="import",
-    title="import",
-    loop="a whole process: start, import, exit; the bare interpreter's time of the same round is taken off",
+    title="first use",
+    loop="a whole process: start, import what a class or function is declared with, exit; the bare interpreter's time of the same round is taken off",
     unit="ms",
     rounds=25,
     rounds_quick=5,
@@ -34,8 +34,11 @@ LINE.add("bare interpreter", "python -c pass", LIMIT)(_process("pass"))
 for _name in ("diskcache", "labtech", "joblib", "exca", "pipefunc"):
     LINE.add(_name, f"python -c 'import {_name}'")(_process(f"import {_name}"))
 LINE.add("released persistable", "python -c 'import persistable', 1.3.1", RELEASED_ROLE)(_process("import persistable"))
-LINE.add("persistable", "python -c 'import persistable'", OURS)(_process("import persistable"))
-LINE.add("persistable, first use", "python -c 'from persistable import Persistable, PersistableParams'", MORE)(
+LINE.add("persistable", "python -c 'from persistable import Persistable, PersistableParams'", OURS)(
     _process("from persistable import Persistable, PersistableParams")
+)
+LINE.add("persistable, a function", "python -c 'from persistable import step'", MORE)(_process("from persistable import step"))
+LINE.add("persistable, the name alone", "python -c 'import persistable', which imports nothing else yet", MORE)(
+    _process("import persistable")
 )
 LINE.add("numpy", "python -c 'import numpy', to compare with", MORE)(_process("import numpy"))

@@ -110,7 +110,7 @@ def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterabl
 def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[str, Any]) -> Any:
     """The params object: the one given, or one made from its fields."""
     kind = declaration.params_type
-    if isinstance(params, dict) and isinstance(kind, type) and not issubclass(kind, dict):
+    if params.__class__ is dict and isinstance(kind, type) and not issubclass(kind, dict):
         twice = sorted(fields.keys() & params.keys())
         if twice:
             raise UnknownParam(

@@ -52,7 +52,9 @@ class Authored(Generic[PayloadT]):
 
     def _validates(self) -> bool:
         """Tell whether there is anything to validate by."""
-        return type(self)._validate_payload is not Authored._validate_payload
+        own: Any = type(self)
+        usual: Any = Authored
+        return own._validate_payload is not usual._validate_payload
 
     # inside _generate_payload
 

@@ -104,7 +104,8 @@ def _rebound(value: Any, bound: Mapping[int, Any]) -> Any:
     if kind is dict:
         return {name: _rebound(item, bound) for name, item in value.items()}
     if kind is list or kind is tuple:
-        return kind([_rebound(item, bound) for item in value])
+        made: list[Any] = [_rebound(item, bound) for item in value]
+        return made if kind is list else tuple(made)
     return value
 
 

@@ -732,9 +732,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
         if self is other:
             return True
+        same = cast("Any", other)
         if not isinstance(other, Persistable):
             return NotImplemented
-        same: Any = other
         return not self._open and not same._open and self.key == same.key and self._to == same._to
 
     def __hash__(self) -> int:

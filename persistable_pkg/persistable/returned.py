@@ -66,6 +66,9 @@ class _Number(NamedTuple):
     of: Callable[[Any], Any]
 
 
+_AS_IT_IS = _Number(frozenset({int, float}), float)  # of any other there is none: it is asked of these two types only
+
+
 def _number(kinds: Iterable[Any]) -> _Number:
     """The declaration of the first of `kinds` that has one."""
     from persistable.params.checks import check_of
@@ -74,7 +77,7 @@ def _number(kinds: Iterable[Any]) -> _Number:
     said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
     check = check_of(said, {}) if said is not None else None
     if check is None or not check.exact & {float, complex}:
-        return _Number(frozenset({int, float}), lambda result: result)
+        return _AS_IT_IS
 
     def convert(result: Any) -> Any:
         try:

@@ -34,12 +34,21 @@ def test_every_python_block_of_a_page_runs_and_shows_the_real_result(page: Path,
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_link_to_a_file_or_heading_of_this_project_leads_there(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    targets = (
+        re.findall(r"\]\(([^)\s]+)\)", text)
+        + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+        + re.findall(r'(?:src|href)="([^"]+)"', text)
+    )
     broken = [target for target in targets if not _leads_somewhere(page, target)]
     assert broken == []
 
 
+HOME = "https://github.com/aloosley/persistable/blob/main/"
+
+
 def _leads_somewhere(page: Path, target: str) -> bool:
+    if target.startswith(HOME):
+        page, target = ROOT / "README.md", target.removeprefix(HOME)
     if re.match(r"[a-z]+:", target):
         return True
     path, _, anchor = target.partition("#")
@@ -51,6 +60,15 @@ def _leads_somewhere(page: Path, target: str) -> bool:
 
 def _slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def test_the_readme_reads_the_same_on_a_package_index() -> None:
+    """Where nothing of the repository lies beside it: links and the picture say where they lead, and each reference is defined."""
+    text = re.sub(r"^```.*?^```$|`[^`]*`", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    used, defined = set(re.findall(r"\]\[([^\]]+)\]", text)), set(re.findall(r"^\[([^\]]+)\]:", text, re.MULTILINE))
+    assert used == defined
 
 
 def test_the_runner_notices_a_result_that_is_not_the_real_one(tmp_path: Path) -> None:
