@@ -88,6 +88,14 @@ def test_a_store_of_an_earlier_version_is_read(unpacked: Any, url: str) -> None:
             for member in (*unpacked.plus.over(a=[1, 2, 3]).nodes, *unpacked.plus.over(unpacked.squares.step(3).members).nodes):
                 assert member.load().payload.endswith("+1")
         assert len(list(entries(open_store(url)))) >= len(nodes) + 8
+        if open_store(url).exists(".persistable/store.json"):  # else from before there was one, and less was written
+            put = unpacked.given.step(1 << 60).bind(url).load()
+            assert (put.payload, put.record.made) == ({"put": "in"}, "put")
+            assert put.record.params == {"n": {"$int": str(1 << 60)}}
+            rows = unpacked.appended.step(3).bind(url).load().payload
+            assert rows.to_dict("list") == {"n": [0, 10, 1, 11, 2, 12], "who": ["a", "b"] * 3}
+            assert list(unpacked.appended.step(3).bind(url).part(rows=slice(2, 4))["n"]) == [1, 11]
+            assert unpacked.fails.step(1).bind(url).status.name == "FAILED"
     failing = unpacked.fails.step(1).bind("folder")
     assert failing.status.name == "FAILED"
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from persistable import Command, HttpGet, Item, Secret, Source, Upload, Workflow, Workspace, any_of, optional, seed, step, stored
+import persistable
+from persistable import Command, HttpGet, Item, Secret, Source, Upload, Workflow, Workspace, any_of, append, optional, seed, step, stored
 from persistable.fileio import (
     ArrowFileIO,
     BundleFileIO,
@@ -122,6 +123,20 @@ def plus(a: Any, b: Any = 1) -> Any:
 def total(values: list[Any]) -> int:
     """Depends on many."""
     return len(values)
+
+
+@step(io=ParquetFileIO())
+def appended(n: int) -> Any:
+    """Rows, block by block."""
+    for i in range(n):
+        append(pd.DataFrame({"n": [i, i + 10], "who": ["a", "b"]}))
+    return persistable.appended()
+
+
+@step(io=JsonFileIO())
+def given(n: int) -> Any:
+    """What is put in by hand."""
+    raise AssertionError("it was put in")
 
 
 @step
