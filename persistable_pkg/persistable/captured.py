@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
-from persistable.code import closure_values
+from persistable.code import closure_values, mark_of
 from persistable.code.normal import shape
 from persistable.code.plain import kind_of
 from persistable.params.forms import Refused
@@ -143,12 +143,17 @@ def _named(held: Any, judged: bool) -> Any:
     code = held.__code__ if isinstance(held, FunctionType) else None
     place = code.co_qualname if code is not None else qualname
     if "<locals>" in place:
-        return Named(f"{module}:{_local(code, module, place, held)}")
+        return _named_as(f"{module}:{_local(code, module, place, held)}", held)
     if "<lambda>" in qualname:
         raise Refused("it is a lambda, which has no name that tells it from others", "")
     if _leads_to(module, qualname, held) is False:
         raise Refused(f"{qualname} of {module} has been defined anew since it was captured, so its name does not tell which is meant", "")
-    return Named(f"{module}:{qualname}")
+    return _named_as(f"{module}:{qualname}", held)
+
+
+def _named_as(name: str, held: Any) -> Named:
+    """`held` by its name; where that is of the main script, which others have too, with its source."""
+    return Named(f"{name}#{mark_of(held)}" if name.startswith("__main__:") else name)
 
 
 def _leads_to(module: str, qualname: str, held: Any) -> bool | None:

@@ -3,10 +3,15 @@
 from persistable.code.fingerprint import Comparison, Fingerprint, Given, compare, is_same_code, mixed
 from persistable.code.given import ATOMS, code_in
 from persistable.code.live import CodeOf, code_of
+from persistable.code.mains import MARK, mark_of
 from persistable.code.reference import Main, class_reference, closure_values, main_name, sent_from, sent_main
+from persistable.params import references
+
+references.mark_of = mark_of  # params lie below, and know no sources
 
 __all__ = [
     "ATOMS",
+    "MARK",
     "CodeOf",
     "Comparison",
     "Fingerprint",
@@ -19,6 +24,7 @@ __all__ = [
     "compare",
     "is_same_code",
     "main_name",
+    "mark_of",
     "mixed",
     "sent_from",
     "sent_main",

@@ -13,6 +13,7 @@ from typing import Any, cast
 from persistable.code import annotated
 from persistable.code.fingerprint import IMPORT, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.code.given import Thing
+from persistable.code.mains import MARK
 from persistable.code.objects import (
     MISSING,
     Watch,
@@ -295,6 +296,7 @@ _SKIPPED = frozenset(
         "__hash__",
         "__classcell__",
         "__classdictcell__",
+        MARK,
     ]
 )
 

@@ -300,6 +300,11 @@ def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
     return _joined([part for part in node.body if name in set(_targets(part))], namespace)
 
 
+def class_node(cls: type, namespace: Namespace) -> ast.ClassDef | None:
+    """The definition of a class, with its methods, in a source that is as it was when the module ran."""
+    return _class_node(cls, namespace)[0]
+
+
 def _class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
     for file in _of_namespace(namespace):
         node = file.class_(type.__getattribute__(cls, "__qualname__"))

@@ -9,8 +9,18 @@ from persistable.params.forms import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+_MAINS = ("__main__", "__mp_main__")
+
+
+def _unmarked(_: Any) -> str:
+    return ""
+
+
+mark_of: Callable[[Any], str] = _unmarked
+"""Return a digest of the source of something in the main script. The package that reads sources puts its own here: it lies above."""
 _BY_NAME = "name a function or class at the top level of a module, or register_params its type, or mark the field untracked"
 # types that say they live in builtins but do not
 _TYPES_MODULE = {type(None): "types:NoneType", type(...): "types:EllipsisType", type(NotImplemented): "types:NotImplementedType"}
@@ -25,7 +35,7 @@ def reference(value: Any) -> str:
         return _method(value, owner)
     found = getattr(value, "__objclass__", None)
     if found is not None:  # str.upper and its like know their class, not their module
-        return f"{reference(found)}.{value.__name__}"
+        return _member(reference(found), value.__name__)
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         raise Refused("it has no name to import it by", _BY_NAME)
@@ -33,12 +43,13 @@ def reference(value: Any) -> str:
         raise Refused("it is a lambda, which has no name that tells it from others", _BY_NAME)
     if "<locals>" in name:
         raise Refused(f"{name} is defined inside a function and cannot be imported", _BY_NAME)
-    if module == "__main__":
+    if module in _MAINS:
         # a worker holds a copy of what the main script defined, so it need not be the same object, only the same kind of one
         found = _lookup(module, name)
         if found is not None and type(found) is not type(value):
             raise Refused(f"{name} in the main script is a {type(found).__name__}, this is a {type(value).__name__}", _BY_NAME)
-        return f"__main__:{name}"
+        mark = mark_of(value)
+        return f"__main__:{name}#{mark}" if mark else f"__main__:{name}"
     module = _public(module, name, value)
     if _lookup(module, name) is not value:
         raise Refused(f"importing {name} from {module} gives another object", _BY_NAME)
@@ -47,8 +58,14 @@ def reference(value: Any) -> str:
 
 def _method(value: Any, owner: Any) -> str:
     if isinstance(owner, type):
-        return f"{reference(owner)}.{value.__name__}"
+        return _member(reference(owner), value.__name__)
     raise Refused(f"it is a method bound to an instance of {type(owner).__qualname__}, whose state has no name", _BY_NAME)
+
+
+def _member(owner: str, name: str) -> str:
+    """The reference of what a class has under `name`."""
+    place, sign, mark = owner.partition("#")
+    return f"{place}.{name}{sign}{mark}"
 
 
 def _public(module: str, name: str, value: Any) -> str:
@@ -86,7 +103,10 @@ def _renamed(module: str, name: str) -> Any:
 def dereference(text: str) -> Any:
     """The class or function that `reference` gave `text` for. Raises ParamsError if it cannot be imported any more."""
     module, _, name = text.partition(":")
+    name, _, mark = name.partition("#")
     found = _lookup(module, name)
+    if found is not None and mark and reference(found) != text:
+        raise ParamsError(f"{module}:{name} is defined otherwise in this script or notebook than in the one that the record is from")
     if found is None:
         found = _renamed(module, name)
     if found is None:
