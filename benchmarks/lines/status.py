@@ -48,8 +48,8 @@ def wide(job: Job) -> Any:
     return lambda: node.status
 
 
-@LINE.add("persistable, first look", "node.bind(store).status: a node of which nothing is remembered", MORE)
-def first(job: Job) -> Any:
+@LINE.add("persistable, another object", "node.bind(store).status: what was found out about one object of a node serves others", MORE)
+def another(job: Job) -> Any:
     node = _stored(job, "diamonds")
     store = node.store
     return lambda: node.bind(store).status

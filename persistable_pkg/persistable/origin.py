@@ -56,12 +56,16 @@ def contents_digest(contents: Mapping[str, str]) -> str:
 
 
 class _Makers:
-    """Kept on a node: what made everything upstream of it. Not a dict itself, in which nodes would be looked for."""
+    """Kept on a node: what made everything upstream of it. Not a dict itself, in which nodes would be looked for.
 
-    __slots__ = ("rows",)
+    stores: those that nodes upstream name, by identity.
+    """
 
-    def __init__(self, rows: dict[Any, Any]) -> None:
+    __slots__ = ("rows", "stores")
+
+    def __init__(self, rows: dict[Any, Any], stores: frozenset[int] = frozenset()) -> None:
         self.rows = rows
+        self.stores = stores
 
 
 _KEPT = "_makers"
@@ -87,9 +91,18 @@ def makers(node: Any) -> dict[Any, Any]:
         if waiting:
             stack.extend(waiting)
         else:
-            top.__dict__[_KEPT] = _Makers(_merged(top._upstream.values()))
+            named = [frozenset((id(each._store),)) for each in top._upstream.values() if each._store is not None]
+            stores = frozenset[int]().union(*named, *[each.__dict__[_KEPT].stores for each in top._upstream.values()])
+            top.__dict__[_KEPT] = _Makers(_merged(top._upstream.values()), stores)
     rows: dict[Any, Any] = node.__dict__[_KEPT].rows
     return rows
+
+
+def is_all_in(node: Any, store: Store) -> bool:
+    """Tell whether nothing upstream of `node` names another store than `store`."""
+    makers(node)
+    stores: frozenset[int] = node.__dict__[_KEPT].stores
+    return stores <= {id(store)}
 
 
 def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:

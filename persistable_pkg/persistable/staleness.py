@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from weakref import ref
 
 from persistable import code
 from persistable.errors import PayloadCorrupted, PersistableError
 from persistable.key import Key, Place
-from persistable.origin import Today, content_of, contents_digest, fingerprint_of, makers, parsed, text_digest, token_of
+from persistable.origin import Today, content_of, contents_digest, fingerprint_of, is_all_in, makers, parsed, text_digest, token_of
 from persistable.record import SUFFIX, Record
 from persistable.stores.base import Store
 
@@ -92,30 +91,32 @@ def judged(node: Any, store: Store, record: Record) -> Verdict:
         if made_by is None or (made_by["quick"] and made_by["quick"] == node._code().quick):
             return FRESH
         return Judge().own(node, record)
-    known = _found_fresh.get(id(node))
+    which = (node.key, node._to) if is_all_in(node, store) else None  # else another object of it may have its upstream elsewhere
+    known = _found_fresh.get(which) if which is not None else None
     if known is not None and known.is_unchanged(node, store, record):
         return FRESH
     judge = Judge()
     verdict = judge.judge([(node, store, record)])[0]
+    if which is None:
+        return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
         if len(_found_fresh) >= _MOST_FRESH:
             _found_fresh.clear()
-        _found_fresh[id(node)] = _Fresh(node, store, record, judge)
+        _found_fresh[which] = _Fresh(node, store, record, judge)
     elif known is not None:
-        _found_fresh.pop(id(node), None)
+        _found_fresh.pop(which, None)
     return verdict
 
 
 class _Fresh:
-    """The facts of a payload that was found fresh: it still is while all of that is as it was.
+    """The facts of a payload that was found fresh, for any object that describes it: it still is while all of that is as it was.
 
     The first line of a record tells one commit from any other, and holds all of what made from that is judged by.
     """
 
-    __slots__ = ("_lines", "_node", "_own", "_store", "_tokens")
+    __slots__ = ("_lines", "_own", "_store", "_tokens")
 
     def __init__(self, node: Any, store: Store, record: Record, judge: Judge) -> None:
-        self._node = ref(node)
         self._store = store
         self._own = first_line(record.to_bytes())
         self._tokens = _tokens(node)
@@ -123,7 +124,7 @@ class _Fresh:
 
     def is_unchanged(self, node: Any, store: Store, record: Record) -> bool:
         """Tell whether it is all as it was."""
-        if self._node() is not node or self._store is not store or not record.to_bytes().startswith(self._own):
+        if self._store is not store or not record.to_bytes().startswith(self._own):
             return False
         if self._tokens != _tokens(node):
             return False
@@ -145,8 +146,8 @@ def first_line(data: bytes) -> bytes:
     return data[: data.find(b"\n") + 1]
 
 
-_found_fresh: dict[int, _Fresh] = {}
-"""By the id of the node."""
+_found_fresh: dict[tuple[Key, str | None], _Fresh] = {}
+"""By key, and path of its own."""
 _MOST_FRESH = 32
 _MOST_LINES = 1000
 

@@ -243,3 +243,19 @@ def test_explain_is_text_with_more(store: Any) -> None:
     stale = chain(clean=2)[2].explain()
     assert stale.status is Status.STALE and any("clean" in reason for reason in stale.reasons)
     assert "clean" in chain(clean=2)[2]._repr_html_()
+
+
+def test_what_was_found_out_about_one_object_of_a_node_is_not_said_of_one_with_upstream_elsewhere(store: Any, tmp_path: Path) -> None:
+    """Objects of one key share what was found fresh, where all of them read the same stores."""
+    other = open_store(tmp_path / "other")
+    here = chain()
+    run(here[2])
+    assert [each.status.value for each in (here[2], chain()[2], here[2].bind(store))] == ["done"] * 3
+    elsewhere = edited(FLOW.format(clean=1, half=0, middle=""))
+    points = elsewhere.points.step(3)
+    half = elsewhere.half.step(points.bind(other)).bind(other)
+    half.put(70)
+    assert elsewhere.total.step(half).status.value == "stale"
+    assert [each.status.value for each in (here[2], chain()[2])] == ["done"] * 2
+    half.bind(store).put(80)
+    assert [each.status.value for each in (here[2], chain()[2], elsewhere.total.step(half))] == ["stale"] * 3
