@@ -33,7 +33,7 @@ def carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Gen
 
 
 def _made(name: str, max_workers: int | None) -> Executor:
-    from persistable import executors
+    from persistable import executors, extensions
 
     if name == "inline":
         return executors.InlineExecutor()
@@ -41,9 +41,12 @@ def _made(name: str, max_workers: int | None) -> Executor:
         return executors.ThreadExecutor(max_workers)
     if name == "processes":
         return executors.ProcessExecutor(max_workers)
-    raise ValueError(
-        f'executor is {name!r}; give "inline", "threads", "processes", one of persistable.executors, or any concurrent.futures.Executor'
-    )
+    brought = extensions.load("executors", name)
+    if brought is not None:
+        made: Any = brought() if max_workers is None else brought(max_workers=max_workers)
+        return made if isinstance(made, Executor) else executors.FuturesExecutor(made)
+    names = "".join(f'"{each}", ' for each in ("inline", "threads", "processes", *extensions.entries("executors")))
+    raise ValueError(f"executor is {name!r}; give {names}one of persistable.executors, or any concurrent.futures.Executor")
 
 
 def is_inline(executor: Executor) -> bool:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from persistable import generation
-from persistable.params.canonical import register_params
+from persistable.params.canonical import register_reduce
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def connection(factory: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> 
     return Connection(factory, args, kwargs)
 
 
-register_params(Connection, lambda _: None)
+register_reduce(Connection, lambda _: None)
 
 
 class _Scope:

@@ -15,6 +15,7 @@
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── ReservedName                   a class uses a name that every node has (also a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
+    ├── RegistrationError              something else is registered already, or a package brings what does not load (also a ValueError)
     ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
     ├── WorkflowError                  a workflow or workspace class that cannot be meant so (also a ValueError and a TypeError)
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
@@ -183,6 +184,16 @@ class UnknownMember(PersistableError, KeyError):
     nearest: Any
 
     __str__ = Exception.__str__  # that of KeyError shows the text in quotes
+
+
+class RegistrationError(PersistableError, ValueError):
+    """Something else is registered under that name already, or what an installed package brings under it cannot be had.
+
+    ``kind`` is one of ``stores``, ``formats``, ``params``, ``executors``.
+    """
+
+    kind: str
+    name: str
 
 
 class ConfigError(PersistableError, ValueError):

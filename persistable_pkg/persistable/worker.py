@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation, origin, recording, unwatched
+from persistable import connections, events, extensions, generation, origin, recording, unwatched
 from persistable.batch import Ended
 from persistable.beyond import Beyond, asked_of, kept
 from persistable.claims import Elsewhere
@@ -26,6 +26,7 @@ from persistable.generation import FAILED
 from persistable.key import Key
 from persistable.lineage import flattened, rebuilt, swapped
 from persistable.originals import Original
+from persistable.registrations import Registrations
 from persistable.resources import Retry
 from persistable.secret import clean, redact
 from persistable.sending import given_of
@@ -141,17 +142,14 @@ class Packer:
         self._definitions: dict[int, tuple[Any, Any]] = {}
         self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
         self.main = recording.main_program()
+        self.registered = Registrations(self._bytes) if extensions.registered else None
 
     def pack(self, job: Job) -> bytes:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            common = self.common(job.store, job.shelf, job.run, job.events, self.main)
-            parts = (states, common, job.token, job.attempt, job.given, job.hand_over, job.waits)
-            try:
-                return self._pickled(parts)
-            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-                return by_value(parts)
+            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main)
+            return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits))
         except Exception as error:
             raise PersistableError(
                 f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
@@ -175,16 +173,15 @@ class Packer:
         if known is None:
             if len(self._shared) > _DEFINITIONS:
                 self._shared.clear()
-            try:
-                data = self._pickled(things)
-            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-                data = by_value(things)
-            known = self._shared[place] = (things, data)
+            known = self._shared[place] = (things, self._bytes(things))
         return known[1]
 
-    def _pickled(self, thing: Any) -> bytes:
+    def _bytes(self, thing: Any) -> bytes:
         buffer = io.BytesIO()
-        _Pickler(buffer, self._definitions).dump(thing)
+        try:
+            _Pickler(buffer, self._definitions).dump(thing)
+        except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+            return by_value(thing)
         return buffer.getvalue()
 
 
@@ -197,7 +194,7 @@ def _unpacked(data: bytes) -> Job:
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
-    _, (store, shelf, run, listened, main), shared = _known
+    _, (_, store, shelf, run, listened, main), shared = _known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
         if lot not in shared:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from persistable import extensions
 from persistable.errors import UnknownFormat
 from persistable.fileio import (
     ArrowFileIO,
@@ -100,16 +101,17 @@ class ShapeFileIO(FileIO[Shape]):
 
 @pytest.fixture(autouse=True)
 def _unregister(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extensions, "registered", {})
     monkeypatch.setattr(choose, "_registered", dict(choose._registered))
     monkeypatch.setattr(choose, "_suffixes", dict(choose._suffixes))
 
 
-def test_users_register_types_and_suffixes_and_the_later_wins() -> None:
+def test_users_register_types_and_suffixes_which_win_over_the_built_in_choice() -> None:
     register_fileio(ShapeFileIO, types=[Shape, dict[str, Shape]], suffixes=[".shape", ".csv"])
     assert fileio_for(Shape) == fileio_for(dict[str, Shape]) == fileio_for("x.shape") == fileio_for(".csv") == ShapeFileIO()
     assert fileio_for("x.shape.gz") == CompressedFileIO(ShapeFileIO(), "gzip")
     assert fileio_for(Square) == PickleFileIO(), "a class stands for itself"
-    register_fileio(lambda: CsvFileIO(index=False), types=[Shape, pd.DataFrame], suffixes=[".csv"])
+    register_fileio(lambda: CsvFileIO(index=False), types=[Shape, pd.DataFrame], suffixes=[".csv"], replace=True)
     assert fileio_for(Shape) == fileio_for(pd.DataFrame) == fileio_for(".csv") == CsvFileIO(index=False)
     with pytest.raises(ValueError, match="dot"):
         register_fileio(ShapeFileIO, suffixes=["shape"])

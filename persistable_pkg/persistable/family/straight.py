@@ -100,7 +100,7 @@ class Straight:
         """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
-        common = packer.common(self._sent, self._varying)
+        common = packer.common(packer.registered, self._sent, self._varying)
         return perform_order, Order(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
 
     def _generate(self, place: int, failed_before: bool) -> None:
@@ -233,7 +233,7 @@ def perform_order(order: Order) -> Parcel:
     global _known
     common, parts = _known
     if common != order.common:
-        parts = unpacked(order.common)
+        parts = unpacked(order.common)[1:]
         _known = (order.common, parts)
     cores.limit(None)
     straight = Straight(*parts)

@@ -8,8 +8,10 @@ import importlib
 import os
 import typing
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
+from persistable import extensions
 from persistable.errors import UnknownFormat
 from persistable.fileio.base import FileIO
 
@@ -90,16 +92,21 @@ def fileio_for(type_or_suffix: Any) -> FileIO[Any]:
     return _by_type(type_or_suffix)
 
 
-def register_fileio(factory: Factory, *, types: Iterable[type | str] = (), suffixes: Iterable[str] = ()) -> None:
+def register_fileio(factory: Factory, *, types: Iterable[type | str] = (), suffixes: Iterable[str] = (), replace: bool = False) -> None:
     """Let `fileio_for` give `factory()` for these types (classes, or ``"module:Qualname"`` to import nothing) and suffixes.
 
-    A later registration wins over an earlier one and over the built-in choice. A class stands for itself, not for subclasses.
+    It wins over the built-in choice. A class stands for itself, not for subclasses. Processes that work for this one are told. An
+    installed package can do it by entry points of the group ``persistable.formats``, whose names are suffixes or types.
+
+    Raises RegistrationError where another factory is registered, unless it is to `replace` that.
     """
     for kind in types:
+        extensions.register("formats", kind, factory, replace)
         _registered[kind] = factory
     for suffix in suffixes:
         if not suffix.startswith(".") or "/" in suffix:
             raise ValueError(f"a suffix starts with a dot and has no '/', unlike {suffix!r}")
+        extensions.register("formats", suffix.lower(), factory, replace)
         _suffixes[suffix.lower()] = factory
 
 
@@ -146,17 +153,25 @@ def _option(value: Any) -> Any:
 
 def _by_suffix(name: str) -> FileIO[Any]:
     base = name.replace("\\", "/").rpartition("/")[2].lower()
+    found = _ending(base, _suffixes.get) or _ending(base, partial(extensions.load, "formats"))
+    if found is not None:
+        return found
+    known = ", ".join(sorted({*_suffixes, *[name for name in extensions.entries("formats") if name.startswith(".")]}))
+    raise UnknownFormat(f"no format is known for {name!r}; known are {known}, each also with .zst or .gz", format=name)
+
+
+def _ending(base: str, known: Callable[[str], Any]) -> FileIO[Any] | None:
+    """The format of the longest suffix of a file name that is `known`, ".csv.zst" before ".zst"; None where none is."""
     for start in (index for index, character in enumerate(base) if character == "."):
-        suffix = base[start:]  # the longest first: ".csv.zst" before ".zst"
-        if suffix in _suffixes:
-            return _made(_suffixes[suffix], suffix)
+        suffix = base[start:]
+        if (choice := known(suffix)) is not None:
+            return _made(choice, suffix)
         inner, dot, last = suffix.rpartition(".")
-        if dot + last in _CODECS and inner in _suffixes:
+        if dot + last in _CODECS and (choice := known(inner)) is not None:
             from persistable.fileio.compressed import CompressedFileIO
 
-            return CompressedFileIO(_made(_suffixes[inner], inner), "zstd" if last == "zst" else "gzip")
-    known = ", ".join(sorted(_suffixes))
-    raise UnknownFormat(f"no format is known for {name!r}; known are {known}, each also with .zst or .gz", format=name)
+            return CompressedFileIO(_made(choice, inner), "zstd" if last == "zst" else "gzip")
+    return None
 
 
 def _made(choice: str | Factory, suffix: str = "") -> FileIO[Any]:
@@ -185,7 +200,20 @@ def _by_type(kind: Any) -> FileIO[Any]:
             known = None
         if known is not None:
             return _made(known)
-    return _made("JsonFileIO" if _json_like(kind) else "PickleFileIO")
+    if _json_like(kind):
+        return _made("JsonFileIO")
+    return _brought(origin) or _made("PickleFileIO")
+
+
+def _brought(kind: Any) -> FileIO[Any] | None:
+    """The format that an installed package brings for a class."""
+    if not isinstance(kind, type) or kind.__module__ == "builtins":
+        return None
+    for name in (f"{kind.__module__}:{kind.__qualname__}", f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}"):
+        factory = extensions.load("formats", name)
+        if factory is not None:
+            return _made(factory)
+    return None
 
 
 def _plain(kind: Any) -> Any:

@@ -30,8 +30,8 @@ _PACKAGES = {
 _GENERIC = "convert it to plain values, register_params its type, or mark the field untracked"
 
 
-def find(cls: type) -> Reduce:
-    """The function that reduces values of `cls`. Raises Refused, with advice that fits, if nothing does."""
+def find(cls: type) -> Reduce | None:
+    """The function that reduces values of `cls`; None if nothing is known about it. Raises Refused, with advice that fits."""
     from importlib import import_module
 
     from persistable.params import stdlib
@@ -46,11 +46,12 @@ def find(cls: type) -> Reduce:
         if module is not None and package not in seen and package in sys.modules:
             seen.add(package)
             found = import_module(f"persistable.params.{module}").reducer(cls)
-    if found is not None:
-        return found
-    if issubclass(cls, type):
-        return _reference
-    return _by_name
+    return found
+
+
+def unknown(cls: type) -> Reduce:
+    """The function for values of a class that nothing is known about: it takes what can be named, and refuses all else."""
+    return _reference if issubclass(cls, type) else _by_name
 
 
 def _reference(value: Any) -> Tagged:

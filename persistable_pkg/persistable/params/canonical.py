@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from _struct import Struct
 
+from persistable import extensions
 from persistable.errors import UntrackableParam
 from persistable.params.fields import NO_PIN, Spec, name_in_identity, spec_of
 from persistable.params.forms import Blob, Bulk, Parts, Refused, Tagged
@@ -161,15 +162,27 @@ _WRITERS = ClassTable()
 _REDUCERS = ClassTable()
 _FIELDS = ClassTable()
 _REGISTERED = TypeTable()
+_BROUGHT: list[TypeTable] = []
+"""The names under which installed packages bring functions, once they have been looked at."""
 
 
-def register_params(cls: type | str, reduce: Callable[[Any], Any]) -> None:
+def register_params(cls: type | str, reduce: Callable[[Any], Any], *, replace: bool = False) -> None:
     """Make values of `cls`, and of subclasses that have no registration of their own, usable as params.
 
     `cls` may be named as ``"module:Qualname"``, so that its package need not be imported. `reduce` maps such a value to
     one that can be encoded: all that tells it from others, and nothing else. The name of the value's class is part of
-    identity, its module is not.
+    identity, its module is not. Processes that work for this one are told. An installed package can do it by an entry point
+    of the group ``persistable.params``, whose name is ``module:Qualname``.
+
+    Raises RegistrationError where another function is registered for `cls`, unless it is to `replace` that: keys would move.
     """
+    if isinstance(cls, type) or cls.count(":") == 1:
+        extensions.register("params", cls, reduce, replace)
+    register_reduce(cls, reduce)
+
+
+def register_reduce(cls: type | str, reduce: Callable[[Any], Any]) -> None:
+    """As `register_params`, without a look at what is registered, and for this process only."""
     _REGISTERED.register(cls, reduce)
     _WRITERS.clear()
     _REDUCERS.clear()
@@ -191,7 +204,7 @@ def reducer_of(cls: type) -> Reduce:
         else:
             from persistable.params.adapters import find
 
-            found = find(cls)
+            found = find(cls) or _brought(cls)
         _REDUCERS.set(cls, found)
     return found
 
@@ -203,11 +216,25 @@ def _registered(name: str, reduce: Callable[[Any], Any]) -> Reduce:
         except Refused:
             raise
         except Exception as error:
-            raise Refused(
-                f"what register_params was given for it raised {type(error).__name__}: {error}", "correct that function"
-            ) from error
+            raise Refused(f"what is registered for it raised {type(error).__name__}: {error}", "correct that function") from error
 
     return reduced
+
+
+def _brought(cls: type) -> Reduce:
+    """The function that an installed package brings for `cls`, or else what is known of any object."""
+    from persistable.params.adapters import unknown
+
+    if cls.__module__ != "builtins":
+        if not _BROUGHT:
+            table = TypeTable()
+            for name in extensions.entries("params"):
+                table.register(name, name)
+            _BROUGHT.append(table)
+        found = _BROUGHT[0].find(cls)
+        if found is not None:
+            return _registered(name_in_identity(cls), extensions.load("params", found))
+    return unknown(cls)
 
 
 def fields_of(cls: type) -> Spec | None:

@@ -10,7 +10,7 @@ from concurrent import futures
 from contextlib import contextmanager
 from typing import Any, cast
 
-from persistable import executors
+from persistable import executors, extensions
 from persistable.errors import ConfigError
 from persistable.project.kinds import parameters_of
 from persistable.project.leaves import wrong
@@ -23,8 +23,9 @@ _WORKERS = ("max_workers", "num_cpus", "n_workers")
 
 
 def kinds() -> dict[str, str]:
-    """The name that files use, ``processes``, to that of the class, ``ProcessExecutor``."""
-    found = {name.removesuffix("Executor").lower(): name for name in executors.__all__ if name not in _NO_KINDS}
+    """The name that files use, ``processes``, to that of the class, ``ProcessExecutor``; what packages bring has the same for both."""
+    found = {name: name for name in extensions.entries("executors")}
+    found |= {name.removesuffix("Executor").lower(): name for name in executors.__all__ if name not in _NO_KINDS}
     usual = {"threads": found.pop("thread"), "processes": found.pop("process")}
     return {**found, **usual}
 
@@ -70,8 +71,9 @@ def carrier(given: Any, max_workers: int | None, where: str) -> Generator[Any]:
 def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -> tuple[Any, dict[str, Any]]:
     """The class and the arguments that make the executor."""
     table: dict[str, Any] = {"kind": given} if isinstance(given, str) else dict(given)
-    cls: Any = getattr(executors, kinds()[table.pop("kind")])
-    fields = parameters_of(cls, skip=1)
+    name = kinds()[table.pop("kind")]
+    cls: Any = getattr(executors, name) if name in executors.__all__ else extensions.load("executors", name)
+    fields = parameters_of(cls, skip=int(isinstance(cls, type)))
     workers = next((name for name in _WORKERS if name in fields.kinds), None)
     if max_workers is not None and workers is not None:
         table.pop("workers", None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from persistable import extensions
 from persistable.errors import MissingExtra, StoreError
 from persistable.masked import masked
 from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store
@@ -85,7 +86,9 @@ def open_store(
     if found is None:
         return _local(where, options)
     scheme = found[1].lower() if "::" not in found[0] else ""
-    factory = _FACTORIES.get(scheme)
+    factory: Any = _FACTORIES.get(scheme)
+    if factory is None and scheme and scheme not in _PACKAGES:
+        factory = extensions.load("stores", scheme)
     if factory is not None:
         return _made_by(factory, where, options)
     return _remote(scheme, where, options)
@@ -109,15 +112,19 @@ def _seconds(name: str, seconds: Any) -> float:
     return float(seconds)
 
 
-def register_store(scheme: str, factory: str) -> None:
+def register_store(scheme: str, factory: str, *, replace: bool = False) -> None:
     """Let `open_store` make stores of URLs that start with ``scheme://``.
 
     ``factory`` is where a callable ``(url, **options) -> Store`` lies, such as
-    ``"package.module:Class.from_url"``; it is imported at its first use.
+    ``"package.module:Class.from_url"``; it is imported at its first use. Processes that work for this one are told. An installed
+    package can do it by an entry point of the group ``persistable.stores``, whose name is the scheme.
+
+    Raises RegistrationError where another factory is registered, unless it is to `replace` that.
     """
     module, _, name = factory.partition(":")
     if not module or not name or len(scheme) < 2 or not _SCHEME.fullmatch(f"{scheme}://"):
         raise ValueError(f"cannot register {scheme!r} -> {factory!r}: expected a scheme of two letters or more and 'module:callable'")
+    extensions.register("stores", scheme.lower(), factory, replace)
     _FACTORIES[scheme.lower()] = factory
 
 
@@ -172,11 +179,13 @@ def _keep(name: object, store: Store) -> None:
     _opened[name] = store
 
 
-def _made_by(factory: str, url: str, options: dict[str, Any]) -> Store:
-    module, _, name = factory.partition(":")
-    made: Any = import_module(module)
-    for part in name.split("."):
-        made = getattr(made, part)
+def _made_by(factory: Any, url: str, options: dict[str, Any]) -> Store:
+    made: Any = factory
+    if isinstance(factory, str):
+        module, _, name = factory.partition(":")
+        made = import_module(module)
+        for part in name.split("."):
+            made = getattr(made, part)
     if options:
         from persistable.stores.options import check_options
 
@@ -215,10 +224,10 @@ def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:
     from difflib import get_close_matches
 
     url = masked(url)
-    names = sorted(known | set(_FACTORIES))
+    names = sorted({*known, *_FACTORIES, *extensions.entries("stores")})
     near = get_close_matches(scheme, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}://? " if near else ""
-    usual = sorted({*_FACTORIES, *_PACKAGES})
+    usual = sorted({*_FACTORIES, *_PACKAGES, *extensions.entries("stores")})
     return StoreError(
         f"{url}: no store is known for {scheme}://; {hint}The usual ones are {', '.join(usual)}; register_store adds more",
         url=url,
