@@ -41,10 +41,9 @@ def leave_loop() -> tuple[Any, Any] | None:
     return loop, task
 
 
-def enter_loop(left: tuple[Any, Any] | None) -> None:
+def enter_loop(left: tuple[Any, Any]) -> None:
     """Let this thread have the running event loop again that `leave_loop` found."""
-    if left is not None:
-        loop, task = left
-        sys.modules["asyncio.events"]._set_running_loop(loop)
-        if sys.version_info >= (3, 14):
-            sys.modules["asyncio.tasks"]._swap_current_task(loop, task)
+    loop, task = left
+    sys.modules["asyncio.events"]._set_running_loop(loop)
+    if sys.version_info >= (3, 14):
+        sys.modules["asyncio.tasks"]._swap_current_task(loop, task)

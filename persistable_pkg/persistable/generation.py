@@ -185,7 +185,8 @@ class Generation:
         self._loop = leave_loop()
 
     def __exit__(self, *_: object) -> None:
-        enter_loop(self._loop)
+        if self._loop is not None:
+            enter_loop(self._loop)
         at_work.remove(self)
         current.reset(self._outer)
 

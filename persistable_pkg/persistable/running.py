@@ -455,7 +455,9 @@ class _Loop:
 
     def _taken_by(self, unit: Unit) -> Sequence[Unit]:
         """Those whose payloads are handed to it where they are not persisted: its sources, and what its code asks of theirs."""
-        sources = unit.sources or []
+        sources = unit.sources
+        if not sources or unit.node._by_payload:
+            return sources or ()
         names = {node.key for node in reached(unit.node) if not node._persisted}
         if not names:
             return sources

@@ -124,7 +124,8 @@ class Straight:
             generation.fail(running.whole, error)
             raise
         finally:
-            enter_loop(loop)
+            if loop is not None:
+                enter_loop(loop)
             generation.at_work.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
