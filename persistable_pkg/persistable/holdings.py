@@ -267,6 +267,8 @@ def refuse_foreign(node: Any, verdict: Verdict) -> None:
 def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
     """The error for what another class with other code has made."""
     reference = code.class_reference(node.__class__)
+    if verdict.foreign.startswith(f"{reference} of "):
+        reference = f"{reference} of {code.project_of(node.__class__)}"
     return PayloadForeign(
         f"{node.key} was made by {verdict.foreign}, which is not the code of {reference} ({verdict.own}); if it is the same all the same, "
         "take it over with accept_code(reason); else give one of them another payload_name or version, or generate() it anew",
@@ -306,7 +308,9 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
     verdict = judged(node, store, record)
     accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": verdict.describe()}
     head: dict[str, Any] = {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}}
-    details = {"code_parts": dict(own.parts), "accepted": [*record.to_dict().get("accepted", []), accepted]}
+    given = node.__dict__.get("_given_code")
+    project = given.project if given is not None else code.project_of(node.__class__)
+    details = {"code_parts": dict(own.parts), "project": project, "accepted": [*record.to_dict().get("accepted", []), accepted]}
     found = origin.origin_now(node, store, record)
     if found is not None:
         head["made_from"] = [*found.head, True]

@@ -257,6 +257,12 @@ class Record:
         return commit
 
     @property
+    def project(self) -> str | None:
+        """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
+        project: str | None = self._facts().get("project")
+        return project
+
+    @property
     def host(self) -> str:
         """Name of the machine."""
         host: str = self._facts()["host"]
@@ -335,6 +341,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "code_parts": (dict,),
     "versions": (dict,),
     "git_commit": (str, type(None)),
+    "project": (str, type(None)),
     "host": (str,),
     "started": (int, float),
     "seconds": (int, float),

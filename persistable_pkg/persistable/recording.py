@@ -97,7 +97,9 @@ def _of_class(node: Any, own: code.CodeOf | code.Given) -> bytes:
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
         unwatched.warn(node, own)
-        known = members({"git_commit": own.commit if isinstance(own, code.Given) else commit_of(cls), "code_parts": dict(own.parts)})
+        commit, project = (own.commit, own.project) if isinstance(own, code.Given) else (commit_of(cls), code.project_of(cls))
+        facts = {"git_commit": commit, "project": project}
+        known = members({**facts, "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known
 
@@ -113,7 +115,7 @@ def commit_of(cls: type) -> str | None:
 
 def main_program() -> code.Main:
     """The main program that work is sent from."""
-    return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"))
+    return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"), code.project_at("__main__"))
 
 
 def _commit_in(module: str) -> str | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from persistable import recording
-from persistable.code import Given
+from persistable.code import Given, project_of
 
 _here = threading.local()
 
@@ -32,4 +32,4 @@ def is_sending() -> bool:
 def given_of(own: Any, cls: type) -> Given:
     """The facts of some code, which is that of the nodes of `cls`."""
     found = own.fingerprint()
-    return Given(found.python, found.quick, found.parts, recording.commit_of(cls))
+    return Given(found.python, found.quick, found.parts, recording.commit_of(cls), project_of(cls))

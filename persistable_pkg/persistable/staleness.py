@@ -231,6 +231,15 @@ class _Unit:
 _NONE: list[_Unit] = []
 
 
+def _stranger(node: Any, record: Record) -> str:
+    """The maker of a record, where that is another class, or one of that name in another project; else ""."""
+    if record.class_reference != code.class_reference(node.__class__):
+        return record.class_reference
+    given = node.__dict__.get("_given_code")
+    theirs, mine = record.project, given.project if given is not None else code.project_of(node.__class__)
+    return f"{record.class_reference} of {theirs}" if theirs and mine and theirs != mine else ""
+
+
 class Judge:
     """Judges payloads, a few or many at a time; what was read, of code and of records, is not read again."""
 
@@ -352,8 +361,8 @@ class Judge:
             return FRESH
         reference = code.class_reference(node.__class__)
         cause = Cause(node.key, reference, change.describe(), self._today.token(node))
-        if not change.same and record.class_reference != reference and not code.is_same_code(before, own):
-            return Verdict((cause,), cause.change, foreign=record.class_reference)
+        if not change.same and (stranger := _stranger(node, record)) and not code.is_same_code(before, own):
+            return Verdict((cause,), cause.change, foreign=stranger)
         if not change.comparable:
             return Verdict(unknown=(_other_python(before.python, own.python),))
         if record.made == "put":
@@ -410,7 +419,16 @@ class Judge:
         if upstream.causes and head.record.made == "put":  # not from what is upstream, so it is not stale
             return own._replace(unknown=(*own.unknown, f"{BY_HAND} {upstream.describe()}"))
         causes = tuple(dict.fromkeys((*own.causes, *upstream.causes)))
-        return Verdict(causes, own.own, upstream.follows and not own.causes, "", (*own.unknown, *upstream.unknown))
+        # another project's, of other code upstream, is not this one's of earlier times
+        stranger = _stranger(node, head.record) if any(cause.change for cause in causes) else ""
+        foreign = stranger if stranger != head.record.class_reference else ""
+        return Verdict(
+            causes,
+            own.own or (upstream.describe() if foreign else ""),
+            upstream.follows and not own.causes,
+            foreign,
+            (*own.unknown, *upstream.unknown),
+        )
 
     def _upstream(self, unit: _Unit, head: _Head) -> Verdict:
         """The verdict on the upstream of the payload."""

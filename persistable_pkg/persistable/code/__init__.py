@@ -2,6 +2,7 @@
 
 from persistable.code.fingerprint import Comparison, Fingerprint, Given, compare, is_same_code, mixed
 from persistable.code.given import ATOMS, code_in
+from persistable.code.home import project_at, project_of
 from persistable.code.live import CodeOf, code_of
 from persistable.code.mains import MARK, mark_of
 from persistable.code.reference import Main, class_reference, closure_values, main_name, sent_from, sent_main
@@ -26,6 +27,8 @@ __all__ = [
     "main_name",
     "mark_of",
     "mixed",
+    "project_at",
+    "project_of",
     "sent_from",
     "sent_main",
 ]

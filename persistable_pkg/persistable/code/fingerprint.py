@@ -53,12 +53,13 @@ class Fingerprint(NamedTuple):
 
 
 class Given(NamedTuple):
-    """The fingerprint of a node's code as the process found it that sent the node, and the git commit that the code is of."""
+    """The fingerprint of a node's code as the process found it that sent the node, and the git commit and project of the code."""
 
     python: str
     quick: str
     parts: Mapping[str, str]
     commit: str | None
+    project: str | None = None
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -26,10 +26,11 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
 
 
 class Main(NamedTuple):
-    """The main program: what ``__main__`` is called in references, and the git commit it is of."""
+    """The main program: what ``__main__`` is called in references, and the git commit and project it is of."""
 
     name: str
     commit: str | None
+    project: str | None = None
 
 
 _sent: ContextVar[Main | None] = ContextVar("sent", default=None)
