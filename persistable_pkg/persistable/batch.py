@@ -146,7 +146,7 @@ class Batch:
             bases = {paths[number] for number, _ in finished}
             lost = self.claims.lost(bases)
             if lost:
-                kept.forget(lost)
+                lost -= self._commit_first(kept.take(lost))
             try:
                 self.claims.give_back(bases, kept.payloads, kept.records, delete=kept.gone)
             except StoreError:  # what stands in the way is told by each of them, alone
@@ -156,11 +156,23 @@ class Batch:
                 self._finished[:0] = finished
                 self.pending.kept = kept.joined(self.pending.kept)
                 raise
-            self.left.extend([number for number, _ in finished if paths[number] in lost])  # whoever took over commits them
+            self.left.extend([number for number, _ in finished if paths[number] in lost])  # they have been committed by others
             self.ended.extend([Ended(number, None, seconds) for number, seconds in finished if paths[number] not in lost])
             for base, act in kept.after:
                 if base not in lost:
                     act()
+
+    def _commit_first(self, changes: Changes) -> set[str]:
+        """Commit those whose claims others have taken over, as far as these have not been first; the bases of those that were committed."""
+        try:
+            self._store.put_many(changes.payloads)
+            created = self._store.create_many(changes.records)
+            done = {_base(path) for path in created}
+            self._store.change_many(delete=[path for path in changes.payloads if _base(path) not in done])
+            self._store.change_many(delete=[path for path in changes.gone if _base(path) in done])
+        except StoreError:  # then each of them is looked at alone
+            return set()
+        return done
 
     def _give_back_waiting(self) -> None:
         waiting = set(self._waiting)
@@ -207,12 +219,15 @@ class Changes:
         self.size += later.size
         return self
 
-    def forget(self, bases: set[str]) -> None:
-        """Leave what belongs to these as it is."""
-        for items in (self.payloads, self.records):
+    def take(self, bases: set[str]) -> Changes:
+        """Take out what belongs to these."""
+        taken = Changes()
+        for items, into in ((self.payloads, taken.payloads), (self.records, taken.records)):
             for path in [path for path in items if _base(path) in bases]:
-                del items[path]
+                into[path] = items.pop(path)
+        taken.gone = [path for path in self.gone if _base(path) in bases]
         self.gone = [path for path in self.gone if _base(path) not in bases]
+        return taken
 
 
 def _base(path: str) -> str:

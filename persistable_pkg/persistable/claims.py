@@ -91,9 +91,13 @@ class Claim:
         return self.held
 
     def confirm(self, key: Key) -> None:
-        """Raise ClaimLost if another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
-        if self.age() > self._ttl / 4 and not self._mine():
+        """Raise ClaimLost if another process has taken over."""
+        if self.is_lost():
             raise lost_to_others(key)
+
+    def is_lost(self) -> bool:
+        """Tell whether another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
+        return self.age() > self._ttl / 4 and not self._mine()
 
     def _mine(self) -> bool:
         found = _get(self._store, _path(self._base, self._epoch))

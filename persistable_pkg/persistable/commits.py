@@ -42,12 +42,15 @@ class Commit:
         self.stands = False
         self.interrupt: BaseException | None = None
 
-    def put(self, record: Record) -> None:
-        """Put it. Raises where it does not stand, or nobody can tell."""
+    def put(self, record: Record, *, first: bool = False) -> None:
+        """Put it. Raises where it does not stand, or nobody can tell. `first`: ClaimLost where another is there by then."""
         path, data = self._place.path + SUFFIX, record.to_bytes()
-        self.may_stand = True
+        self.may_stand, refused = True, False
         try:
-            self._store.put(path, data)
+            if first:
+                refused = not self._store.create(path, data)
+            else:
+                self._store.put(path, data)
         except BaseException as error:
             if self._is_there(path, data, error):
                 self.interrupt = None if isinstance(error, OSError) else error  # an OSError: its answer was lost, and nothing else
@@ -57,6 +60,9 @@ class Commit:
                 if self.may_stand:
                     doubtful.add(record.attempt_token)
                 raise
+        if refused and _read_back(self._store, path, _LOOKS) != data:
+            self.may_stand = False
+            raise claims.lost_to_others(self._place.key)
         self.stands = True
 
     def _is_there(self, path: str, data: bytes, error: BaseException) -> bool:

@@ -490,6 +490,8 @@ def _generate_alone(
                 sweep(store, place, scratch=True)
         return result
     except ClaimLost:
+        if isinstance(place, Placed):
+            commits.complete_any(store, place)  # whoever was first may still be moving it
         found = peek(store, place)
         if not waits and _token(found) not in (before, None, DAMAGED):
             raise claims.Elsewhere(True) from None
@@ -690,6 +692,8 @@ def conclude(
     except BaseException as error:
         told = clean(error)
         if not generation.committed and not isinstance(error, ClaimLost):
+            if claim is not None and _is_overtaken(generation, old):
+                raise claims.lost_to_others(node.key) from told
             _fail(generation, told, claim is not None)
         if told is error:
             raise
@@ -722,11 +726,11 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         if in_file and not unread and node._validates():
             with generation:
                 generation.author._validate_payload(again)
-        generation.claim.confirm(place.key)
+        first = _is_contested(generation, old)
         if isinstance(place, Placed):
             written = written._replace(files=commits.facts_in_place(written.files, place, generation.token))
             record = compose(generation, written, result)
-        commit.put(record)
+        commit.put(record, first=first)
     except BaseException as error:
         if not commit.may_stand:
             if isinstance(result, payload.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
@@ -751,6 +755,28 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     else:
         node._hold(again)
     return again
+
+
+def _is_contested(generation: Generation, old: Record | str | None) -> bool:
+    """Tell whether another process may be generating the same, of which whoever is first commits. Raises ClaimLost where one has been."""
+    claim, store, place = generation.claim, generation.store, generation.node.place
+    if not isinstance(claim, claims.Claim) or not (claim.taken_over or claim.is_lost()):
+        return False
+    found = replaced(store, place, peek(store, place))
+    if _token(found) not in (_token(old), None, DAMAGED):
+        raise claims.lost_to_others(place.key)
+    return found is None
+
+
+def _is_overtaken(generation: Generation, old: Record | str | None) -> bool:
+    """Tell whether another process has committed the same since this began."""
+    try:
+        _is_contested(generation, old)
+    except ClaimLost:
+        return True
+    except StoreError:
+        pass
+    return False
 
 
 def _read_back(node: Any, store: Store, record: Record, written: payload.Written, writable: bool) -> Any:
