@@ -233,7 +233,7 @@ _NONE: list[_Unit] = []
 
 def _stranger(node: Any, record: Record) -> str:
     """The maker of a record, where that is another class, or one of that name in another project; else ""."""
-    if record.class_reference != code.class_reference(node.__class__):
+    if not code.is_same_place(record.class_reference, code.class_reference(node.__class__)):
         return record.class_reference
     given = node.__dict__.get("_given_code")
     theirs, mine = record.project, given.project if given is not None else code.project_of(node.__class__)

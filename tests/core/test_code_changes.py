@@ -156,6 +156,24 @@ except PayloadForeign: print("foreign")
     assert all(not done.stderr for done in printed)
 
 
+def test_a_script_that_is_edited_and_then_imported_is_the_same_code_changed_and_no_stranger(tmp_path: Path) -> None:
+    script = "from persistable import step\n@step\ndef mean(n: int) -> int:\n    return n + PLUS\nif __name__ == '__main__':\n"
+    script += "    print(mean.step(1).bind('data').payload)\n"
+    ask = "import flow; node = flow.mean.step(1).bind('data'); print(node.status.name, node.payload)"
+
+    def printed(*arguments: str) -> str:
+        command = [sys.executable, "-W", "ignore", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    (tmp_path / "flow.py").write_text(script.replace("PLUS", "1"))
+    assert printed("flow.py") == "2"
+    assert printed("-c", ask) == "DONE 2"
+    (tmp_path / "flow.py").write_text(script.replace("PLUS", "100"))
+    assert printed("-c", ask) == "STALE 2"
+    (tmp_path / "other.py").write_text(script.replace("PLUS", "100"))
+    assert printed("-c", ask.replace("flow", "other").replace("node.payload", "''")) == "FOREIGN"
+
+
 def test_code_is_not_judged_across_python_versions(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.run("node.generate()")

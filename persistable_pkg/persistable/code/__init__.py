@@ -5,7 +5,7 @@ from persistable.code.given import ATOMS, code_in
 from persistable.code.home import project_at, project_of
 from persistable.code.live import CodeOf, code_of
 from persistable.code.mains import MARK, mark_of
-from persistable.code.reference import Main, class_reference, closure_values, main_name, sent_from, sent_main
+from persistable.code.reference import Main, class_reference, closure_values, is_same_place, main_name, sent_from, sent_main
 from persistable.params import references
 
 references.mark_of = mark_of  # params lie below, and know no sources
@@ -24,6 +24,7 @@ __all__ = [
     "code_of",
     "compare",
     "is_same_code",
+    "is_same_place",
     "main_name",
     "mark_of",
     "mixed",

@@ -25,6 +25,15 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
     return f"{main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
 
 
+def is_same_place(one: str, other: str) -> bool:
+    """Tell whether two references name one place: the same, or once in a file that ran as a script and once as it was imported."""
+    (first, _, name), (second, _, others) = one.partition(":"), other.partition(":")
+    if name != others:
+        return False
+    script, module = (first, second) if first.endswith(".py") else (second, first)
+    return first == second or (script.endswith(".py") and module.rpartition(".")[2] == script.removesuffix(".py"))
+
+
 class Main(NamedTuple):
     """The main program: what ``__main__`` is called in references, and the git commit and project it is of."""
 
