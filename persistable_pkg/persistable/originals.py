@@ -21,10 +21,6 @@ ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)}
 _BY_REFERENCE = (type, FunctionType, BuiltinFunctionType, ModuleType)
 
 
-_ANYBODY = object()
-"""In place of the only one who can be given something: nobody can change it."""
-
-
 class Original:
     """A copy of `thing` as it was when this was made. `copy` gives one that nobody else has; what cannot be copied is given to one only.
 
@@ -36,9 +32,6 @@ class Original:
     def __init__(self, thing: Any, name: object = "it", swapped: Mapping[int, Any] | None = None) -> None:
         self._name = name
         self._taker: object = None
-        if type(thing) in ATOMS:
-            self._make, self._itself, self._taker = None, thing, _ANYBODY
-            return
         self._make = _maker(thing, swapped or {}, lasting=True)
         self._itself = thing if self._make is None else None
 
@@ -49,8 +42,6 @@ class Original:
         """
         if self._make is not None:
             return self._make(writable)
-        if self._taker is _ANYBODY:
-            return self._itself
         if taker is not None and self._taker not in (None, taker):
             raise PayloadNotRepresentable(
                 f"the payload of {self._name} is not stored and cannot be copied ({type(self._itself).__name__}), so only one node can be "

@@ -112,7 +112,7 @@ class RunResult(Mapping[Any, Any]):
     def __init__(self, store: Any) -> None:
         self._store = store
         self._nodes = Outcomes()
-        self._held: dict[Spot, Original] = {}
+        self._held: dict[Spot, Any] = {}
         self._waits: dict[Spot, Key] = {}
         self.failures = Failures()
         self.stale = Stale()
@@ -165,8 +165,8 @@ class RunResult(Mapping[Any, Any]):
         failures = tuple([(failure.key, failure.text) for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
-    def hold(self, node: Any, store: Any, payload: Original) -> None:
-        """Keep the payload of a target that is not persisted; each who asks for it has a copy."""
+    def hold(self, node: Any, store: Any, payload: Any) -> None:
+        """Keep the payload of a target that is not persisted, as an `Original` if it can change; each who asks for it has a copy."""
         self._held[store.url, node.place] = payload
 
     def _ending(self, target: Any) -> Ending | None:
@@ -195,7 +195,8 @@ class RunResult(Mapping[Any, Any]):
     def _bound(self, ending: Ending, node: Any) -> Any:
         bound = node._twin(ending.store)
         if ending.spot in self._held:
-            bound._hold(self._held[ending.spot].copy(writable=True))
+            held = self._held[ending.spot]
+            bound._hold(held.copy(writable=True) if held.__class__ is Original else held)
         return bound
 
     def __iter__(self) -> Iterator[Key]:

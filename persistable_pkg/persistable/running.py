@@ -670,7 +670,7 @@ class _Loop:
         used, wanted = self._users.get(unit), unit.node.key in self._targets
         if not (used or wanted):
             return
-        if payload.__class__ is not Original and (wanted or payload.__class__ not in ATOMS):
+        if payload.__class__ is not Original and payload.__class__ not in ATOMS:
             payload = Original(payload, unit.node.key)
         if used:
             self._payloads[unit] = payload
