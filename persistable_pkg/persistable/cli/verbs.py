@@ -27,6 +27,7 @@ VERBS = (
     Verb("accept", "persistable.cli.accepting:accept", "Record that code changed in nothing that matters."),
     Verb("rm", "persistable.cli.moving:rm", "Remove payloads, and what was made from them."),
     Verb("cp", "persistable.cli.moving:cp", "Copy payloads to another store."),
+    Verb("keys", "persistable.cli.keys:keys", "Write down the keys of targets, or check that none moved."),
     Verb("graph", "persistable.cli.drawing:graph", "Draw what targets are made from."),
     Verb("completion", "persistable.cli.start:completion", "Write a script that completes commands in a shell."),
 )
