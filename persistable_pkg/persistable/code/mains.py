@@ -43,7 +43,7 @@ def _mark(thing: Any, seen: set[int]) -> str:
 def _kept(thing: Any, code: CodeType | None, make: Callable[[], str]) -> str:
     """The mark that `thing` has by itself, not one that it was given with the attributes of what it wraps; else a new one."""
     known: Any = cast("dict[str, Any]", vars(thing)).get(MARK)
-    if type(known) is tuple and known[0] == code:
+    if known.__class__ is tuple and known[0] == code:
         return str(known[1])
     mark = make()
     try:
