@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from persistable import appending, claims, code, collected, commits, events, fitting, gathering, origin, payload, returned
+from persistable import appending, claims, code, collected, commits, events, fitting, gathering, origin, payload, returned, usage
 from persistable.authoring import author_of, taken_over
 from persistable.awaiting import enter_loop, leave_loop
 from persistable.beyond import Beyond, reached
@@ -164,6 +164,7 @@ class Generation:
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
             fitting.check(node)
             self.code = node._code()  # as it is before it runs: what it changes then is not its source
+        self.begun = usage.begin(not at_work) if claim is not None else None
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(given or {})
@@ -511,7 +512,7 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
         claim = claims.acquire(store, place.path, lambda: False, claims.here())
         assert claim is not None
         generation = Generation(node, store, claim, 1)
-        generation.made = made
+        generation.made, generation.begun = made, None
         try:
             if isinstance(result, collected.Collected):
                 result = generation.gatherer().gather_held(cast("Any", result))

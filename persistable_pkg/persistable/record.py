@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.installed import imported_versions
 from persistable.key import SCHEME, Key
 
 FORMAT = 1
@@ -263,6 +264,41 @@ class Record:
         return project
 
     @property
+    def git_dirty(self) -> bool | None:
+        """Whether tracked files there differed from the commit when the process first asked; None where that is not known."""
+        dirty: bool | None = self._facts().get("git_dirty")
+        return dirty
+
+    @property
+    def git_diff(self) -> str | None:
+        """A digest of these differences: equal for equal ones."""
+        diff: str | None = self._facts().get("git_diff")
+        return diff
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """What the generation needed of the machine, up to the writing of the payload. Empty where it was not measured: it took less than a
+        millisecond, or the payload was in memory already.
+
+        ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended
+        children, where nothing else was generated there meanwhile, else ``"thread"``, its own thread alone. ``peak_memory``: the most
+        bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: by how much
+        it has raised that; 0 where the process had needed as much before.
+        """
+        usage: dict[str, Any] = self._facts().get("usage", {})
+        return usage
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Seconds of processors that the generation took, see `usage`."""
+        return self.usage.get("cpu_seconds")
+
+    @property
+    def peak_memory(self) -> int | None:
+        """The most bytes ever resident in the process by its end, see `usage`."""
+        return self.usage.get("peak_memory")
+
+    @property
     def host(self) -> str:
         """Name of the machine."""
         host: str = self._facts()["host"]
@@ -342,6 +378,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "versions": (dict,),
     "git_commit": (str, type(None)),
     "project": (str, type(None)),
+    "git_dirty": (bool, type(None)),
+    "git_diff": (str, type(None)),
+    "usage": (dict,),
     "host": (str,),
     "started": (int, float),
     "seconds": (int, float),
@@ -503,57 +542,12 @@ _packages: tuple[int, bytes] = (0, b"")
 
 
 def package_versions() -> bytes:
-    """The member that names the versions of Python and of the top-level packages imported so far that state one in ``__version__``."""
+    """The member that names the versions of Python and of all installed packages imported so far."""
     import sys
 
     global _packages
     seen, encoded = _packages
     if seen != len(sys.modules):
-        versions = {"python": sys.version.split()[0]}
-        for name, module in list(sys.modules.items()):
-            version = getattr(module, "__dict__", {}).get("__version__")
-            if isinstance(version, str) and "." not in name and not name.startswith("_") and name not in sys.stdlib_module_names:
-                versions[name] = version
-        encoded = members({"versions": versions})
+        encoded = members({"versions": {"python": sys.version.split()[0], **imported_versions()}})
         _packages = (len(sys.modules), encoded)
     return encoded
-
-
-def git_commit(folder: str) -> str | None:
-    """The commit checked out in the work tree that holds `folder`, read from its files; None outside one."""
-    import os
-
-    while True:
-        git = os.path.join(folder, ".git")
-        if os.path.exists(git):
-            return _head_commit(git)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
-
-
-def _head_commit(git: str) -> str | None:
-    import os
-
-    try:
-        if os.path.isfile(git):  # a linked work tree or submodule names its folder in a file
-            git = os.path.join(os.path.dirname(git), _text(git).removeprefix("gitdir:").strip())
-        head = _text(os.path.join(git, "HEAD"))
-        if not head.startswith("ref:"):
-            return head
-        ref = head.removeprefix("ref:").strip()
-        common = os.path.join(git, "commondir")
-        shared = os.path.join(git, _text(common)) if os.path.exists(common) else git
-        for base in (git, shared):
-            if os.path.exists(os.path.join(base, ref)):
-                return _text(os.path.join(base, ref))
-        packed = _text(os.path.join(shared, "packed-refs"))
-        return next((line.split()[0] for line in packed.splitlines() if line.endswith(" " + ref)), None)
-    except OSError:
-        return None
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()

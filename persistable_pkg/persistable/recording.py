@@ -10,8 +10,9 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from persistable import code, gathering, origin, payload, unwatched
-from persistable.record import FORMAT, FileFact, Record, git_commit, members, package_versions, sealed, surroundings
+from persistable import code, gathering, origin, payload, unwatched, usage
+from persistable.checkout import Checkout, checkout_of
+from persistable.record import FORMAT, FileFact, Record, members, package_versions, sealed, surroundings
 
 
 def compose(generation: Any, written: payload.Written, result: Any) -> Record:
@@ -25,7 +26,10 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
         head["schema"] = schema
     if isinstance(result, gathering.Gathered):
         head["items"] = result.head
-    details = _details(generation.made, generation.started, generation.seconds(), generation.attempt)
+    seconds = generation.seconds()
+    details = _details(generation.made, generation.started, seconds, generation.attempt)
+    if seconds >= usage.SHORTEST and generation.begun is not None:
+        details["usage"] = usage.since(generation.begun)
     if written.chunks is not None:
         details["chunks"] = written.chunks.to_json()
     if generation.notes:
@@ -66,6 +70,7 @@ class Form:
 
     def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
         digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
+        used = os.urandom(12).hex()
         numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
         marks = {name: os.urandom(12).hex() for name in varying}
         facts: dict[str, Any] = model._facts()
@@ -73,16 +78,16 @@ class Form:
         file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
         head = _head(model, io, own, token, [file])
         self.modules = len(sys.modules)
-        details = {**_details("generated", numbers[1], numbers[2], 1), **facts}
+        details = {**_details("generated", numbers[1], numbers[2], 1), "usage": used, **facts}
         record = Record.compose(model.key, head, details, _of_class(model, own), package_versions(), surroundings())
-        fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]]]
+        fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
         fields += [f'"{mark}"' for mark in marks.values()]
         text = record.unsealed().decode("utf-8", "surrogatepass")
         self._pieces = re.split("(" + "|".join(map(re.escape, fields)) + ")", text)
         self._order = itemgetter(*[fields.index(mark) for mark in self._pieces[1::2]])
 
     def fill(self, *facts: str) -> bytes:
-        """A record. facts: digest and token of the node, size and digest of its one file, started, seconds, and each param, as JSON."""
+        """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
         return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
@@ -97,18 +102,21 @@ def _of_class(node: Any, own: code.CodeOf | code.Given) -> bytes:
     quick, known = _class_members.get(cls, ("", b""))
     if not quick or quick != own.quick:
         unwatched.warn(node, own)
-        commit, project = (own.commit, own.project) if isinstance(own, code.Given) else (commit_of(cls), code.project_of(cls))
-        facts = {"git_commit": commit, "project": project}
+        where, project = (own.commit, own.project) if isinstance(own, code.Given) else (commit_of(cls), code.project_of(cls))
+        facts: dict[str, Any] = {"git_commit": None, "git_dirty": None, "git_diff": None, "project": project}
+        if where is not None:
+            dirty = None if where.diff is None else where.diff != ""
+            facts.update(git_commit=where.commit, git_dirty=dirty, git_diff=where.diff or None)
         known = members({**facts, "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known
 
 
-_commits: dict[str, str | None] = {}
+_commits: dict[str, Checkout | None] = {}
 
 
-def commit_of(cls: type) -> str | None:
-    """The git commit of the code that a class is in."""
+def commit_of(cls: type) -> Checkout | None:
+    """The git work tree of the code that a class is in."""
     sent = code.sent_main()
     return sent.commit if sent is not None and cls.__module__ in ("__main__", "__mp_main__") else _commit_in(cls.__module__)
 
@@ -118,9 +126,9 @@ def main_program() -> code.Main:
     return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"), code.project_at("__main__"))
 
 
-def _commit_in(module: str) -> str | None:
+def _commit_in(module: str) -> Checkout | None:
     file = getattr(sys.modules.get(module), "__file__", None)
     folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
     if folder not in _commits:
-        _commits[folder] = git_commit(folder)
+        _commits[folder] = checkout_of(folder)
     return _commits[folder]

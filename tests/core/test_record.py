@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
+import sys
+import threading
+import time
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import persistable
 from core.test_persistable import OutlierParams, Outliers, Points
-from persistable import Key, Record
+from persistable import Command, Key, Persistable, Record, checkout, run, step
+from persistable.checkout import checkout_of, git_commit
 from persistable.errors import PayloadCorrupted
-from persistable.record import Failure, git_commit
+from persistable.record import Failure
 
 KEY = Key("x", "0" * 32)
 HEAD = {"record": 1, "key": str(KEY), "token": "t", "io": {"io": "PickleFileIO"}, "class": "m:C", "code": None, "files": []}
@@ -129,3 +137,149 @@ def test_a_failure_file_of_any_content_is_still_a_failure(data: bytes) -> None:
 def test_a_failure_comes_back_whole() -> None:
     failure = Failure(KEY, "builtins.ValueError", "no", "Traceback", 3, {"n": 1}, "here", 1.0, 2.0)
     assert Failure.parse(failure.to_bytes(), KEY) == failure
+
+
+PROGRAM = """
+import json, sys
+from persistable import run, step
+@step
+def double(n: int) -> int:
+    return 2 * n
+if __name__ == "__main__":
+    nodes = [double.step(n) for n in range(2)]
+    run(*nodes, store=sys.argv[1], executor=sys.argv[2])
+    found = {(node.record.git_commit, node.record.git_dirty, node.record.git_diff) for node in nodes}
+    assert len(found) == 1
+    print(json.dumps([*found.pop(), nodes[0].explain()]))
+"""
+
+
+def git_in(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def ran(folder: Path, store: str, executor: str) -> Any:
+    command = [sys.executable, str(folder / "deep" / "main.py"), store, executor]
+    environment = {**os.environ, "PYTHONPATH": str(Path(persistable.__file__).parents[1])}
+    return json.loads(subprocess.run(command, cwd=folder.parent, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_a_record_says_whether_the_work_tree_was_dirty_and_how(executor: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "main.py").write_text(PROGRAM)
+    (tree / "other.bin").write_bytes(b"\0one")
+    git_in(tree, "init", "-q")
+    git_in(tree, "add", ".")
+    git_in(tree, "commit", "-q", "-m", "one")
+    commit, dirty, diff, explained = ran(tree, "clean", executor)
+    assert (commit, dirty, diff) == (git_in(tree, "rev-parse", "HEAD"), False, None) and f"commit {commit}" in explained
+    (tree / "untracked").write_text("x")
+    assert ran(tree, "untracked", executor)[1:3] == [False, None]
+    (tree / "other.bin").write_bytes(b"\0two")
+    git_in(tree, "config", "diff.noprefix", "true")
+    commit, dirty, first, explained = ran(tree, "dirty", executor)
+    assert dirty is True and first and f"dirty: uncommitted changes of digest {first}" in explained
+    git_in(tree, "config", "diff.noprefix", "false")
+    git_in(tree, "add", "other.bin")
+    assert ran(tree, "staged", executor)[1:3] == [True, first]
+    (tree / "other.bin").write_bytes(b"\0six")
+    assert ran(tree, "otherwise", executor)[2] not in (first, None)
+
+
+def test_git_is_asked_once_for_a_repository_and_its_absence_is_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b/c"):
+        (tmp_path / folder).mkdir(parents=True)
+    git_in(tmp_path, "init", "-q")
+    git_in(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
+    asked = []
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: asked.append(args) or real(*args, **kwargs))
+    found = [checkout_of(str(tmp_path / folder)) for folder in ("a", "b/c", "a")]
+    assert len(asked) == 1 and found == [(git_commit(str(tmp_path)), "")] * 3
+    monkeypatch.setattr(checkout, "_found", {})
+    monkeypatch.setenv("PATH", "")
+    assert checkout_of(str(tmp_path)) == (git_commit(str(tmp_path)), None)
+
+
+def test_versions_name_every_distribution_that_is_imported(tmp_path: Path) -> None:
+    import sklearn  # noqa: F401 - a module that is not called like its distribution
+    import yaml  # noqa: F401
+
+    versions = Leaf(tmp_path).generate().record.versions  # type: ignore[union-attr]
+    brought = packages_distributions()
+    imported = [name for name in sys.modules if name in brought and getattr(sys.modules[name], "__file__", None)]
+    plain = {re.sub(r"[-_.]+", "-", name).lower(): stated for name, stated in versions.items()}
+    names = {name for module in imported if not module.startswith("__") for name in brought[module][:1] if len(brought[module]) == 1}
+    assert len(names) > 15 and {"scikit-learn", "pyyaml", "numpy"} <= plain.keys()
+    assert {name: plain.get(re.sub(r"[-_.]+", "-", name).lower()) for name in names} == {name: version(name) for name in names}
+
+
+class Leaf(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        return 1
+
+
+class Busy(Persistable[int, None]):
+    def _generate_payload(self, **_: Any) -> int:
+        end = time.process_time() + 0.15
+        held = np.ones(30_000_000)
+        threads = [threading.Thread(target=spin, args=(end,)) for _ in range(2)]
+        [thread.start() for thread in threads]  # type: ignore[func-returns-value]
+        [thread.join() for thread in threads]  # type: ignore[func-returns-value]
+        return int(held[0])
+
+
+def spin(end: float) -> None:
+    while time.process_time() < end:
+        pass
+
+
+def test_a_record_says_what_the_generation_needed_of_the_machine(tmp_path: Path) -> None:
+    node = Busy(tmp_path).generate()
+    record = node.record
+    assert record is not None and record.usage["of"] == "process"
+    assert record.cpu_seconds is not None and 0.1 < record.cpu_seconds < 60
+    assert record.peak_memory is not None and record.peak_memory > 240_000_000 and record.usage["memory_rise"] >= 0
+    assert "of CPU, at most" in node.explain()
+    put = Leaf(tmp_path).put(3).record
+    assert put is not None and put.usage == {} and put.cpu_seconds is None
+
+
+def test_two_at_work_at_once_are_measured_by_their_threads(tmp_path: Path) -> None:
+    @step
+    def spinning(n: int) -> int:
+        both.wait(20)
+        end = time.thread_time() + 0.05 * (n + 1)
+        while time.thread_time() < end:
+            pass
+        both.wait(20)
+        return n
+
+    nodes = [spinning.step(n) for n in range(2)]
+    result = run(*nodes, store=tmp_path, executor="threads", max_workers=2)
+    usages = [result.records[node].usage for node in nodes]
+    assert [usage["of"] for usage in usages] == ["thread", "thread"]
+    assert 0.04 < usages[0]["cpu_seconds"] < usages[1]["cpu_seconds"]
+
+
+both = threading.Barrier(2)
+
+
+def test_a_script_s_processes_count_and_short_members_are_not_measured(tmp_path: Path) -> None:
+    script = "python3 -c 'import time\nwhile time.process_time() < 0.2: pass' > {{ output }}"
+    record = Command(script, persist_data_dir=tmp_path).generate().record
+    assert record is not None and record.cpu_seconds is not None and record.cpu_seconds > 0.15
+
+    @step
+    def napping(n: int) -> int:
+        time.sleep(0.003 if n == 90 else 0)
+        return n
+
+    family = napping.over(n=list(range(600))).bind(f"sqlite:///{tmp_path}/family.db")
+    family.run()
+    records = [node.record for node in family.nodes]
+    measured = [n for n, record in enumerate(records) if record is not None and record.usage]
+    assert 90 in measured and len(measured) < 300

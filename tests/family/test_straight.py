@@ -75,7 +75,7 @@ def anything(n: Any, kind: str = "", m: int = 1) -> Any:
 
 
 def lasting(record: Any) -> dict[str, Any]:
-    passing = ("token", "files", "started", "seconds", "checksum", "versions", "items")
+    passing = ("token", "files", "started", "seconds", "checksum", "versions", "items", "usage")
     return {name: fact for name, fact in record.to_dict().items() if name not in passing}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from persistable import holdings
+from persistable import circumstances, holdings
 from persistable import payload as payloads
 from persistable.amounts import duration_in_words, size_in_words
 from persistable.cli.here import Here, One, one
@@ -83,6 +83,9 @@ def _facts(found: One, record: Record) -> dict[str, Any]:
         "host": record.host,
         "platform": all_facts.get("platform"),
         "git_commit": record.git_commit,
+        "git_dirty": record.git_dirty,
+        "git_diff": record.git_diff,
+        "usage": record.usage,
         "versions": record.versions,
         "notes": record.notes,
     }
@@ -96,11 +99,13 @@ def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:
     yield from _pair("key", facts["key"])
     yield from _pair("store", facts["store"])
     yield from _pair("stored", f"{at}, {age} ago; took {duration_in_words(facts['seconds'])}{attempts}")
+    if facts["usage"]:
+        yield from _pair("used", circumstances.used(facts["usage"]))
     yield from _pair("made", f"{made}, on {facts['host']}" + (f" ({facts['platform']})" if facts["platform"] else ""))
     yield from _pair("format", facts["format"]["io"])
     yield from _pair("version", facts["version"])
     if facts["git_commit"]:
-        yield from _pair("commit", facts["git_commit"])
+        yield from _pair("commit", circumstances.commit(facts["git_commit"], facts["git_diff"]))
     yield from _block("params", facts["params"])
     yield from _block("untracked", facts["untracked"])
     yield from _block(

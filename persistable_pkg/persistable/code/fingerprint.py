@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from persistable.checkout import Checkout
+
 UNKNOWN = "?"
 UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
 REGISTERED = "r:"  # before the module that put a function into a container of another: it is there once that module is imported
@@ -53,12 +55,12 @@ class Fingerprint(NamedTuple):
 
 
 class Given(NamedTuple):
-    """The fingerprint of a node's code as the process found it that sent the node, and the git commit and project of the code."""
+    """The fingerprint of a node's code as the process found it that sent the node, and the git work tree and project of the code."""
 
     python: str
     quick: str
     parts: Mapping[str, str]
-    commit: str | None
+    commit: Checkout | None
     project: str | None = None
 
     @property

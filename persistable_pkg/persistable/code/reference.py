@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from persistable.checkout import Checkout
+
 
 def class_reference(thing: type | Callable[..., Any]) -> str:
     """``module:qualified.name`` of a class or function, such as ``mypkg.flows:Points``.
@@ -35,10 +37,10 @@ def is_same_place(one: str, other: str) -> bool:
 
 
 class Main(NamedTuple):
-    """The main program: what ``__main__`` is called in references, and the git commit and project it is of."""
+    """The main program: what ``__main__`` is called in references, and the git work tree and project it is of."""
 
     name: str
-    commit: str | None
+    commit: Checkout | None
     project: str | None = None
 
 

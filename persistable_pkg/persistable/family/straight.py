@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from blake3 import blake3
 
-from persistable import connections, events, generation, holdings, returned
+from persistable import connections, events, generation, holdings, returned, usage
 from persistable.awaiting import enter_loop, leave_loop
 from persistable.batch import Batch, Ended
 from persistable.code import Main, sent_from
@@ -153,11 +153,12 @@ class Straight:
         token = next(self._tokens)
         file = f"{name}/{digest}.{token}{io.suffix}"
         seconds = time.perf_counter() - running.clock
+        used = "{}" if seconds < usage.SHORTEST else encoded(usage.since(usage.of_thread(running.cpu))).decode()
         size, started = str(len(data)), f"{running.started:.6f}"
         pending = self._batch.pending
         pending.put(file, data)
         pending.put(
-            f"{name}/{digest}{SUFFIX}", form.fill(digest, token, size, blake3(data).hexdigest(), started, f"{seconds:.9f}", *params)
+            f"{name}/{digest}{SUFFIX}", form.fill(digest, token, size, blake3(data).hexdigest(), started, f"{seconds:.9f}", used, *params)
         )
         if self._heard:
             pending.afterwards(partial(events.emit, events.Persisted(key=key, size=len(data), seconds=seconds)))
@@ -175,7 +176,7 @@ class Straight:
         if "_given_code" in self._model.__dict__ and node._code_key() == self._model._code_key():  # its source may not be readable here
             node._given_code = self._code
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
-        made.started, made.clock = running.started, running.clock
+        made.started, made.clock, made.begun = running.started, running.clock, usage.of_thread(running.cpu)
         return made
 
 
@@ -189,6 +190,7 @@ class _Running:
         self.attempt = attempt
         self.started = time.time()
         self.clock = time.perf_counter()
+        self.cpu = time.thread_time()
 
     @property
     def asked(self) -> bool:
