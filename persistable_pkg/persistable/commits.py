@@ -10,6 +10,7 @@ too. Dying in between costs nothing, for whoever looks for the payload next move
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ from persistable import claims
 from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.key import Place, Placed
 from persistable.record import SUFFIX, FileFact, Record
-from persistable.stores.base import Store
+from persistable.stores.base import Store, stat_many
 from persistable.stores.placing import PLACING, move
 from persistable.stores.placing import beside as written_at
 
@@ -105,10 +106,25 @@ def _deciding(store: Any) -> Any:
 
 
 def remove(store: Store, paths: Iterable[str]) -> None:
-    """Delete what no record names, as far as that can be done: what is left is garbage that nobody reads."""
-    with suppress(StoreError):
-        for path in paths:
+    """Delete what no record names, as far as that can be done: what is left is garbage that nobody reads.
+
+    Files of payloads that are in use (Windows) are tried again when the next is removed from that store.
+    """
+    refused = _refused.pop(store.url, set())
+    for path in {*refused, *paths}:
+        try:
             store.delete(path)
+        except StoreReadOnly:
+            if _OF_ATTEMPT.search(path) and len(refused) < _MOST_REFUSED:
+                _refused.setdefault(store.url, set()).add(path)
+        except StoreError:
+            pass
+
+
+_refused: dict[str, set[str]] = {}
+_MOST_REFUSED = 1000
+_OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
+"""In paths that no later attempt writes."""
 
 
 # payloads at paths of somebody's choice
@@ -169,7 +185,17 @@ def complete_any(store: Store, place: Placed) -> None:
         record = Record.parse(store.get(place.path + SUFFIX))
     except (FileNotFoundError, PayloadCorrupted):
         return
-    complete(store, place, record, claimed=True)
+    with suppress(StoreError):  # what may not be replaced now is read where it was written
+        complete(store, place, record, claimed=True)
+
+
+def as_written(store: Store, place: Placed, record: Record) -> Record:
+    """The record, naming the files that could not be moved where they are: what they would replace is in use, or may not be replaced."""
+    start = beside(place, record.attempt_token)
+    files = [file._replace(path=start + file.path.removeprefix(place.to)) for file in record.files]
+    there = stat_many(store, [file.path for file in files])
+    named = [new if new.path in there else old for new, old in zip(files, record.files, strict=True)]
+    return record.revise({"files": [list(file) for file in named]}, {}) if there else record
 
 
 def abandoned(store: Store, place: Placed) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -103,11 +102,8 @@ def _copy_one(entry: Entry, record: Record, source: Store, target: Store, claim:
     if isinstance(place, Placed) and not commits.move_in_place(target, place, record):
         raise claims.lost_to_others(record.key)
     kept = {file.path for file in files}
-    with suppress(StoreError):
-        target.delete(place.path + FAILED_SUFFIX)
-        for path in holdings.files_of(target, place, old) if isinstance(old, Record) else ():
-            if path not in kept:
-                target.delete(path)
+    void = holdings.files_of(target, place, old) if isinstance(old, Record) else ()
+    commits.remove(target, [place.path + FAILED_SUFFIX, *[path for path in void if path not in kept]])
     if commit.interrupt is not None:
         raise commit.interrupt
 

@@ -61,6 +61,7 @@
     ├── UnwatchedCodeWarning           the generating code uses what no fingerprint can be made of, such as compiled functions
     ├── UnwatchedFileWarning           a param is the path of a file, whose content is not part of the key
     ├── CorruptPayloadWarning          a corrupt payload is being generated again
+    ├── FileInUseWarning               a payload could not be moved to its path yet; it is stored, and moved when it is next loaded
     ├── InvalidPayloadWarning          a loaded payload did not pass ``_validate_payload``
     ├── UndeliveredWarning             a notification could not be delivered
     ├── LayerSkippedWarning            a layer of a store could not be read or written; the others go on without it
@@ -463,6 +464,10 @@ class UnwatchedFileWarning(PersistableWarning):
 
 class CorruptPayloadWarning(PersistableWarning):
     """A stored payload is corrupt and is generated again."""
+
+
+class FileInUseWarning(PersistableWarning):
+    """The file at a path of somebody's choice could not be replaced: the payload is stored, and moved there when it is next looked for."""
 
 
 class InvalidPayloadWarning(PersistableWarning):

@@ -26,6 +26,7 @@ from persistable.circles import Waiting
 from persistable.errors import (
     ClaimLost,
     CorruptPayloadWarning,
+    FileInUseWarning,
     PayloadCorrupted,
     PayloadNotFound,
     StoreError,
@@ -740,9 +741,8 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         raise
     generation.committed = True
     if isinstance(place, Placed):
-        if not commits.move_in_place(store, place, record):
-            raise claims.lost_to_others(place.key)
-        if isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
+        moved = _move_in_place(store, place, record)
+        if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
             again = payload.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
     clear(store, place, failure, old, written.files)
     generation.afterwards(generation.seal)
@@ -756,6 +756,19 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     else:
         node._hold(again)
     return again
+
+
+def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
+    """Move what was committed to its path; False, after a warning, where it stays where it was written for now."""
+    try:
+        moved = commits.move_in_place(store, place, record)
+    except StoreError as error:
+        later = f"the payload of {place.key} is stored, and will be moved to {place.to} when it is next loaded"
+        warnings.warn(f"{later}: {error}", FileInUseWarning, stacklevel=depth_of_user())
+        return False
+    if not moved:
+        raise claims.lost_to_others(place.key)
+    return True
 
 
 def _is_contested(generation: Generation, old: Record | str | None) -> bool:

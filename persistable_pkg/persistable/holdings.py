@@ -18,6 +18,7 @@ from persistable.errors import (
     PayloadUntrusted,
     PersistableError,
     StaleCodeWarning,
+    StoreError,
     StoreTooNew,
 )
 from persistable.fileio.base import FileIO
@@ -47,7 +48,10 @@ def parsed(store: Store, place: Place, data: bytes) -> Record | None:
     record = named(store, place, data)
     if record is None or isinstance(place, Key):
         return record
-    commits.complete(store, place, record)
+    try:
+        commits.complete(store, place, record)
+    except StoreError:
+        record = commits.as_written(store, place, record)
     return record if missing_file(store, record) is None else None
 
 

@@ -58,12 +58,11 @@ def clear(store: Store, place: Place, failure: Failure | None, old: Record | str
     """Remove what a new record, which names `kept`, makes void, as far as that can be done now: it is garbage that nobody reads."""
     if failure is None and old is None:
         return
-    with suppress(StoreError):
-        if failure is not None:
-            store.delete(place.path + FAILED_SUFFIX)
-        if old is not None:
-            for path in set(files_of(store, place, old)).difference([file.path for file in kept]):
-                store.delete(path)
+    if failure is not None:
+        commits.remove(store, [place.path + FAILED_SUFFIX])
+    if old is not None:
+        with suppress(StoreError):
+            commits.remove(store, set(files_of(store, place, old)).difference([file.path for file in kept]))
 
 
 def may_have_left(failure: Failure) -> bool:
@@ -89,8 +88,10 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     """Remove the files at `place` that no record names, for whoever has the claim. `scratch`: the scratch folder as well."""
     if isinstance(place, Placed):
         commits.complete_any(store, place)
-        commits.remove(store, commits.abandoned(store, place))
     found = peek(store, place)
+    if isinstance(place, Placed):
+        named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
+        commits.remove(store, set(commits.abandoned(store, place)) - named)
     if found != DAMAGED:
         commits.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
     commits.remove(store, [place.path + circles.SUFFIX])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import io as streams
-import mmap
 import os
 import stat
 import threading
@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 from blake3 import blake3
 
 from persistable.chunks import Chunker, Chunks, checked
-from persistable.errors import FormatError, MalformedFile, PayloadCorrupted
+from persistable.errors import FormatError, MalformedFile, PayloadCorrupted, StoreError
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.fileio.lazy import check_content
-from persistable.fileio.mapped import private_map, read_whole
+from persistable.fileio.mapped import is_on_network, private_map, read_whole
 from persistable.hashing import max_threads
 from persistable.key import Key
 from persistable.record import FileFact
@@ -507,14 +507,31 @@ def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], 
 
 
 def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
+    try:
+        return _read_file(store, key, fact, io, verify, writable)
+    except OSError as error:
+        if error.errno != errno.ESTALE or isinstance(error, StoreError):
+            raise
+        return _read_file(store, key, fact, io, verify, writable)  # replaced on another host meanwhile, so opened anew
+
+
+def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
     with _local_file(store, key, fact, verify) as file:
         if not io.maps or not getattr(io, "mmap", True):
             return io.load(file)
-        mapped = private_map(file.fileno(), fact.size, writable)
+        mapped = private_map(file.fileno(), fact.size, writable) if _may_map(store, file.fileno()) else None
         if mapped is not None:
             return io.loads(memoryview(mapped))
         whole = memoryview(read_whole(file.fileno(), fact.size))
         return io.loads(whole if writable else whole.toreadonly())
+
+
+def _may_map(store: Any, descriptor: int) -> bool:
+    """Tell whether a payload may be mapped: the store says so, or the file is on a disk of this machine."""
+    said = [getattr(each, "mmap", None) for each in (store, *[layer.store for layer in getattr(store, "layers", ())])]
+    if False in said:
+        return False
+    return True in said or not is_on_network(descriptor)
 
 
 @contextmanager
@@ -546,9 +563,13 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
     place = (store.url, fact.path, fact.digest)
     if _verified.get(place) == stamp:
         return
-    with mmap.mmap(raw.fileno(), status.st_size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as whole, memoryview(whole) as view:
-        found = blake3(max_threads=max_threads()).update(view).hexdigest()
-    _expect(key, fact, status.st_size, found)
+    hasher, size = blake3(max_threads=max_threads()), 0
+    room = memoryview(bytearray(min(_SLICE, status.st_size)))
+    while count := raw.readinto(room):  # not mapped: a file that is cut meanwhile would end the process
+        hasher.update(room[:count])
+        size += count
+    raw.seek(0)
+    _expect(key, fact, size, hasher.hexdigest())
     if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
         _verified[place] = stamp
 

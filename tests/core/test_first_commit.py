@@ -38,7 +38,7 @@ class Plain(Persistable[str, None]):
 
 class AtPath(Plain):
     payload_name = "at"
-    payload_io = JsonFileIO()
+    io = JsonFileIO()
 
 
 AtPath.place = property(lambda self: Placed(*self.key, "out/x.json"))  # type: ignore[assignment,method-assign]

@@ -30,6 +30,43 @@ def private_map(descriptor: int, size: int, writable: bool = True) -> mmap.mmap 
         return None
 
 
+_NETWORK = frozenset(
+    ["9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "pvfs2", "smb3", "smbfs"]
+)
+_LOCAL_FUSE = frozenset(["fuseblk", "fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.ntfs-3g", "fuse.bindfs", "fuse.mergerfs"])
+_on_network: dict[int, bool] = {}
+
+
+def is_on_network(descriptor: int) -> bool:
+    """Tell whether an open file lies on a network file system, as far as Linux says.
+
+    There another host may cut a file that is mapped here, or the server may go: whoever looks at the map then is ended by a signal.
+    """
+    device = os.fstat(descriptor).st_dev
+    found = _on_network.get(device)
+    if found is None:
+        found = _on_network[device] = _is_network(_kind_of(device))
+    return found
+
+
+def _is_network(kind: str) -> bool:
+    return kind in _NETWORK or (kind.startswith("fuse") and kind not in _LOCAL_FUSE)
+
+
+def _kind_of(device: int) -> str:
+    """The kind of the file system mounted as `device`; nothing where that is not told."""
+    try:
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.split()
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1]
+    except (OSError, AttributeError, LookupError, ValueError):
+        pass
+    return ""
+
+
 def _next(descriptor: int) -> int:
     """The number that the map's descriptor would get: the lowest that is free."""
     try:

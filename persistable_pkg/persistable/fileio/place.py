@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from persistable.errors import MalformedFile, PersistableError, StoreError
 from persistable.fileio.base import Buffer, read_all
-from persistable.fileio.mapped import private_map
+from persistable.fileio.mapped import is_on_network, private_map
 from persistable.masked import check_user, masked, unmasked
 
 _LOCAL = ("file://", "local://")
@@ -132,7 +132,7 @@ class LocalPlace(Place):
             size = os.fstat(file.fileno()).st_size
             if map_from is None or size < map_from:
                 return read_all(file)
-            mapped = private_map(file.fileno(), size)
+            mapped = None if is_on_network(file.fileno()) else private_map(file.fileno(), size)
             return read_all(file) if mapped is None else memoryview(mapped)
 
     @contextmanager

@@ -31,7 +31,7 @@ _DEVICE_NAME = re.compile(_DEVICE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
 
-COMMON_OPTIONS = ("claim_ttl", "claim_beat")
+COMMON_OPTIONS = ("claim_ttl", "claim_beat", "mmap")
 """The options that every store takes."""
 
 
@@ -158,6 +158,9 @@ class BaseStore:
 
     claim_beat: float | None = None
     """Seconds between two beats of one's own; None for a sixth of that."""
+
+    mmap: bool | None = None
+    """Whether large payloads in files are mapped; None for where that is safe, which it is not on network file systems."""
 
     poll: ClassVar[float] = 0.25
     """Seconds after which whoever has waited long looks again at what others do in it: more where a look is a request that costs."""

@@ -21,7 +21,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_name, check_path, check_prefix, is_temporary
@@ -34,6 +34,11 @@ _KEPT_SOURCE_LIMIT = 65536
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.EINVAL})
 _GONE = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT})
+
+_WINDOWS = os.name == "nt"
+_PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
+
+Result = TypeVar("Result")
 
 _kept: dict[str, str] = {}  # source files of exclusive creates, and the process they belong to
 
@@ -92,30 +97,30 @@ class LocalStore(BaseStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
-        check_path(path)
+        place = self._prefix + check_path(path)
         try:
-            fd = os.open(self._prefix + path, _READ)
+            return _read_all(place)
         except OSError as error:
-            self._no_read(error, path)
-        try:
-            data = os.read(fd, _CHUNK)
-            # a short read is the end on every local file system, but not on every mounted one: ask
-            if data and os.read(fd, 1):
-                os.lseek(fd, 0, os.SEEK_SET)
-                with io.FileIO(fd, "rb", closefd=False) as file:
-                    data = file.readall()  # sized by fstat: one allocation, whatever the length
-            return data
-        except OSError as error:
-            self._no_read(error, path)
-        finally:
-            os.close(fd)
+            return self._once_more(_read_all, place, error, path)
 
     def read(self, path: str) -> BinaryIO:
-        check_path(path)
+        place = self._prefix + check_path(path)
         try:
-            return open(self._prefix + path, "rb", buffering=_CHUNK)
+            return _opened(place)
         except OSError as error:
-            self._no_read(error, path)
+            return self._once_more(_opened, place, error, path)
+
+    def _once_more(self, act: Callable[[str], Result], place: str, error: OSError, path: str) -> Result:
+        """What `act` of `place` gives, after an error, as long as that is one that passes. Raises as `_no_read` does."""
+        for pause in _PAUSES:
+            if not _passes(error):
+                break
+            time.sleep(pause)
+            try:
+                return act(place)
+            except OSError as another:
+                error = another
+        return self._no_read(error, path)
 
     def exists(self, path: str) -> bool:
         # asked far more often of what is absent: access(2) says so without an exception, but also of what lies in a closed folder
@@ -164,12 +169,16 @@ class LocalStore(BaseStore):
 
     def _lookup(self, path: str) -> os.stat_result | None:
         check_path(path)
+        place = self._prefix + path
         try:
-            found = os.stat(self._prefix + path)
+            found = os.stat(place)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self._no_read(error, path)
+            try:
+                found = self._once_more(os.stat, place, error, path)
+            except FileNotFoundError:
+                return None
         return found if _stat.S_ISREG(found.st_mode) else None
 
     # --- writing
@@ -179,7 +188,7 @@ class LocalStore(BaseStore):
         temporary = _beside(target)
         try:
             self._fill(temporary, data)
-            os.replace(temporary, target)
+            _replace(temporary, target)
         except OSError as error:
             _discard(temporary)
             self.no_write(error, path)
@@ -206,7 +215,7 @@ class LocalStore(BaseStore):
         source = self._source.holding(data) if not self.fsync else None
         if source is not None:
             try:
-                os.link(source, target)
+                _link(source, target)
                 return True
             except FileExistsError:
                 return False
@@ -218,7 +227,7 @@ class LocalStore(BaseStore):
         try:
             self._fill(temporary, data)
             try:
-                os.link(temporary, target)
+                _link(temporary, target)
                 return True
             except FileExistsError:
                 return False
@@ -275,11 +284,11 @@ class LocalStore(BaseStore):
             if self.fsync:
                 _sync_file(source)
             try:
-                os.replace(source, target)
+                _replace(source, target)
             except FileNotFoundError:
                 os.stat(source)
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.replace(source, target)
+                _replace(source, target)
         except OSError as error:
             self.no_write(error, path)
         if self.fsync:
@@ -410,7 +419,7 @@ class _Write:
                 self._file.close()
             elif self._store.fsync:
                 _sync_file(self._temporary)
-            os.replace(self._temporary, self._target)
+            _replace(self._temporary, self._target)
         except OSError as failure:
             self._abort()
             self._store.no_write(failure, self._path)
@@ -506,6 +515,46 @@ def _drop_kept() -> None:
 
 def _reopen(kind: type[LocalStore], root: str, fsync: bool) -> LocalStore:
     return kind(root, fsync=fsync)
+
+
+def _read_all(place: str) -> bytes:
+    fd = os.open(place, _READ)
+    try:
+        data = os.read(fd, _CHUNK)
+        # a short read is the end on every local file system, but not on every mounted one: ask
+        if data and os.read(fd, 1):
+            os.lseek(fd, 0, os.SEEK_SET)
+            with io.FileIO(fd, "rb", closefd=False) as file:
+                data = file.readall()  # sized by fstat: one allocation, whatever the length
+        return data
+    finally:
+        os.close(fd)
+
+
+def _opened(place: str) -> BinaryIO:
+    return open(place, "rb", buffering=_CHUNK)
+
+
+def _replace(source: str | os.PathLike[str], target: str) -> None:
+    """Move a file to `target`. Windows refuses that for as long as anybody, a virus scanner perhaps, reads what is there."""
+    for pause in _PAUSES if _WINDOWS else ():
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(source, target)
+
+
+def _link(source: str, target: str) -> None:
+    if not hasattr(os, "link"):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), target)
+    os.link(source, target)
+
+
+def _passes(error: OSError) -> bool:
+    """Tell whether the same call may well succeed in a moment: the file was replaced on another host (NFS), or is in use (Windows)."""
+    return error.errno == errno.ESTALE or (_WINDOWS and isinstance(error, PermissionError))
 
 
 def _beside(target: str) -> str:

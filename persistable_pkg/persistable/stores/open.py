@@ -56,6 +56,7 @@ def open_store(
     (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write, and
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
     given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
+    ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
@@ -97,7 +98,7 @@ def open_store(
 def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
     """The store with the options that every store takes."""
     made: Any = opened(where, **{name: option for name, option in options.items() if name not in COMMON_OPTIONS})
-    common = {name: _seconds(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
+    common = {name: _checked(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
     made = copy.copy(made) if common else made  # others that open it share the one that is kept
     for name, option in common.items():
         setattr(made, name, option)
@@ -106,7 +107,12 @@ def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, An
     return cast(Store, made)
 
 
-def _seconds(name: str, seconds: Any) -> float:
+def _checked(name: str, option: Any) -> float | bool:
+    if name == "mmap":
+        if not isinstance(option, bool):
+            raise ValueError(f"mmap is {option!r}; give True or False")
+        return option
+    seconds = option
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise ValueError(f"{name} is {seconds!r}; give a number of seconds, such as 60")
     return float(seconds)

@@ -17,6 +17,8 @@ class ReadOnlyStore(BaseStore):
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+        if getattr(inner, "mmap", None) is not None:
+            self.mmap = inner.mmap  # type: ignore[attr-defined]
 
     @property
     def url(self) -> str:
@@ -28,7 +30,7 @@ class ReadOnlyStore(BaseStore):
         return in_memory(self.inner)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.inner,)
+        return type(self), (self.inner,), self.said()
 
     def read(self, path: str) -> BinaryIO:
         return self.inner.read(path)
