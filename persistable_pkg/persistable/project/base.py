@@ -24,7 +24,7 @@ from persistable.project.making import made
 from persistable.project.names import check_names
 from persistable.result import RunResult
 from persistable.status import Status
-from persistable.stores.default import FOLDER, VARIABLE, beside
+from persistable.stores.default import FOLDER, VARIABLE, beside, in_namespace
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Project(Mapping[str, Any]):
 
     targets: name to node, family, pipeline, workspace or source, or to a table as in ``persistable.toml``. stages: name to the names of
     its targets, in the order in which stages are run. store: a path, URL, `Store` or list of layers, for targets that name none; the
-    default store if it is None. executor: a name, an executor, or a table such as ``{"kind": "processes", "workers": 4}``. limits,
+    default store if it is None. namespace: that
+    of `open_store`, for this store. executor: a name, an executor, or a table such as ``{"kind": "processes", "workers": 4}``. limits,
     fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in ``persistable.toml``. folder: what relative paths
     count from, and where modules are imported from; the current folder if it is None. set: params, as for `load`.
 
@@ -55,6 +56,7 @@ class Project(Mapping[str, Any]):
         stages: Mapping[str, Sequence[str]] | None = None,
         *,
         store: str | os.PathLike[str] | Store | Sequence[Any] | None = None,
+        namespace: str | None = None,
         executor: str | Mapping[str, Any] | futures.Executor | None = None,
         limits: Mapping[str, float] | None = None,
         hooks: Sequence[events.Hook] = (),
@@ -70,7 +72,9 @@ class Project(Mapping[str, Any]):
             "executor": executor,
             "limits": limits,
             "notify": notify,
-            "store": store if store is None else _store(base, store),
+            "store": store
+            if store is None and namespace is None
+            else _store(base, FOLDER if store is None else store, namespace=namespace),
         }
         self._begin({name: value for name, value in {**tables, **options}.items() if value is not None}, base, "Project: ", hooks)
         settings.apply(self._layout, settings.of_settings(set))
@@ -114,7 +118,7 @@ class Project(Mapping[str, Any]):
         if store is not None or environ.get(VARIABLE):
             tables["store"] = store if store is not None else environ[VARIABLE]
         else:
-            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{file.shown(found)}: store")
+            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{file.shown(found)}: store", tables.get("namespace"))
         project = cls.__new__(cls)
         project._file = found
         project._begin(tables, found.parent, f"{file.shown(found)}: ", ())
@@ -317,8 +321,18 @@ def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
-def _store(folder: Path, given: Any, where: str = "Project: store") -> Any:
-    """A store as a file in `folder` names it: relative paths count from there."""
+def _store(folder: Path, given: Any, where: str = "Project: store", namespace: Any = None) -> Any:
+    """A store as a file in `folder` names it, in its namespace: relative paths count from there."""
+    try:
+        return in_namespace(_named_store(folder, given, where), namespace)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        place = where.removesuffix("store") + "namespace"
+        raise ConfigError(f"{place}: {error}", where=place, accepted=[]) from error
+
+
+def _named_store(folder: Path, given: Any, where: str) -> Any:
     if isinstance(given, str | list | tuple):
         layers: Any = list(given) if not isinstance(given, str) else given  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if isinstance(layers, list) and not layers:

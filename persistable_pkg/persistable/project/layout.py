@@ -15,7 +15,7 @@ from persistable.project.names import check_names, unknown
 
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
 """Options of `run` that a project may set once and for all."""
-KNOWN = ("store", "executor", "limits", *OPTIONS, "notify", "targets", "stages")
+KNOWN = ("store", "namespace", "executor", "limits", *OPTIONS, "notify", "targets", "stages")
 TARGET = ("use", "params", "upstream", "over", "source", "keys", "io", "path", "retry", "resources")
 _OF_SOURCES = ("source", "keys", "io")
 

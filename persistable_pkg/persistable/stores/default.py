@@ -15,8 +15,8 @@ _RELATIVE = "sqlite:///"
 def default_url() -> str | list[Any]:
     """``$PERSISTABLE_STORE``, else the ``store`` of the nearest ``persistable.toml`` upward, else ``./persistable-data``.
 
-    In the file it is one URL or path, or a list of layers, fast to slow, each a URL, a path or a table. A relative path in the file is
-    relative to the file. Raises ValueError for a file that cannot be read as TOML.
+    In the file it is one URL or path, or a list of layers, fast to slow, each a URL, a path or a table; ``namespace`` beside it is that of
+    `open_store`. A relative path in the file is relative to the file. Raises ValueError for a file that cannot be read as TOML.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -64,12 +64,22 @@ def _store_in(file: str) -> str | list[Any] | None:
 
     with open(file, "rb") as toml:
         try:
-            store: Any = tomllib.load(toml).get("store")
+            facts = tomllib.load(toml)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{file} is not valid TOML: {error}") from error
+    store, namespace = facts.get("store"), facts.get("namespace")
     if store is None or isinstance(store, str) or _are_layers(store):
-        return cast("str | list[Any] | None", store)
+        return cast("str | list[Any] | None", in_namespace(store, namespace))
     raise ValueError(f"`store` in {file} is {store!r}; give one URL or path as a string, or a list of layers")
+
+
+def in_namespace(store: Any, namespace: Any) -> Any:
+    """A store as a file names it, in the namespace that the file names, if it does. Raises ValueError for what is no namespace."""
+    if namespace is None:
+        return store
+    from persistable.stores.namespace import namespaced
+
+    return namespaced(store if store is not None else FOLDER, namespace)
 
 
 def _are_layers(store: Any) -> bool:

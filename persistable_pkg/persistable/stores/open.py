@@ -40,6 +40,7 @@ _PACKAGES: dict[str, tuple[str, str | None]] = {
     "smb": ("smbprotocol", None),
     "webdav": ("webdav4", None),
 }
+_EVERYWHERE = (*COMMON_OPTIONS, "namespace")
 _CACHE_LIMIT = 1024
 _opened: dict[object, Store] = {}
 
@@ -57,10 +58,11 @@ def open_store(
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
     given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
+    ``namespace="ann"`` opens a store of that name beside this one (``data.ann``), in which another project's payloads are not found.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
-    if options and not options.keys().isdisjoint(COMMON_OPTIONS):
+    if options and not options.keys().isdisjoint(_EVERYWHERE):
         return _with_common(open_store, where, options)
     if not options and isinstance(where, str):
         cached = _opened.get(where if where[:1] == "/" else (where, os.getcwd()))
@@ -97,7 +99,11 @@ def open_store(
 
 def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
     """The store with the options that every store takes."""
-    made: Any = opened(where, **{name: option for name, option in options.items() if name not in COMMON_OPTIONS})
+    if options.get("namespace") is not None:
+        from persistable.stores.namespace import namespaced
+
+        where = namespaced(where, options["namespace"])
+    made: Any = opened(where, **{name: option for name, option in options.items() if name not in _EVERYWHERE})
     common = {name: _checked(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
     made = copy.copy(made) if common else made  # others that open it share the one that is kept
     for name, option in common.items():

@@ -1,0 +1,38 @@
+"""A namespace: the part of a store that is one project's or one person's, beside those of others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}", re.ASCII)
+
+
+def namespaced(where: Any, namespace: Any) -> Any:
+    """The path, URL or layers of a namespace of the store at `where`.
+
+    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``; in a bucket that is a
+    store as a whole, the folder ``ann``. Raises ValueError for a name that is no word, TypeError for a store that is open.
+    """
+    if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
+        raise ValueError(f"namespace is {namespace!r}; give a word of letters, digits, _ and -, such as {'ann'!r}")
+    if isinstance(where, list | tuple):
+        return [namespaced(each, namespace) for each in cast("Sequence[Any]", where)]
+    if isinstance(where, dict):
+        layer = cast("dict[str, Any]", where)
+        return {**layer, "url": namespaced(layer.get("url"), namespace)}
+    if hasattr(where, "__fspath__") and not hasattr(where, "storage_options"):
+        where = os.fspath(cast("os.PathLike[str]", where))
+    if not isinstance(where, str) or where.startswith("layered://"):
+        raise TypeError(f"a namespace is of a path or URL, and was given {where!r:.80}; open the store in its namespace by its path or URL")
+    scheme, sign, rest = where.partition("://")
+    if not sign:
+        path = os.path.expanduser(where)
+        return f"{os.path.abspath(path) if os.path.basename(path.rstrip(os.sep)) in ('', '.', '..') else path.rstrip(os.sep)}.{namespace}"
+    if scheme == "sqlite":
+        stem, ending = os.path.splitext(rest)
+        return f"{scheme}://{stem}.{namespace}{ending}"
+    rest = rest.rstrip("/")
+    return f"{scheme}://{rest}{'/' if rest and '/' not in rest and scheme != 'memory' else '.' if rest else ''}{namespace}"
