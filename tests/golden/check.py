@@ -38,7 +38,7 @@ from persistable.params import encode, formerly, omit_when, untracked
 VECTORS = Path(__file__).with_name("identity.json")
 PACKAGES = {
     "plain": (),
-    **{name: (name,) for name in ("numpy", "pandas", "polars", "pyarrow", "attrs", "pydantic", "sklearn")},
+    **{name: (name,) for name in ("numpy", "pandas", "polars", "pyarrow", "attrs", "pydantic", "sklearn", "scipy", "xarray")},
     "pandas and pyarrow": ("pandas", "pyarrow"),
 }
 
@@ -92,6 +92,7 @@ def names(group: str) -> dict[str, object]:
             pathlib,
             re,
             types,
+            argparse,
             typing,
             uuid,
             zoneinfo,
@@ -117,6 +118,16 @@ def names(group: str) -> dict[str, object]:
         import pyarrow as pa
 
         found.update(pa=pa)
+    elif group == "scipy":
+        import numpy as np
+        from scipy import sparse
+
+        found.update(np=np, sparse=sparse)
+    elif group == "xarray":
+        import numpy as np
+        import xarray as xr
+
+        found.update(np=np, xr=xr)
     elif group == "sklearn":
         found.update(estimators())
     elif group == "polars":
@@ -131,6 +142,7 @@ def names(group: str) -> dict[str, object]:
         import pydantic
 
         found["Optimizer"] = pydantic.create_model("Optimizer", lr=(float, 0.1), betas=(tuple[float, float], (0.9, 0.999)))
+        found["url"] = pydantic.TypeAdapter(pydantic.HttpUrl).validate_python
     return found
 
 

@@ -23,9 +23,13 @@ _PACKAGES = {
     "pyarrow": "tables",
     "sklearn": "models",
     "omegaconf": "models",
+    "pydantic": "models",
+    "pydantic_core": "models",
     "pytz": "models",
+    "scipy": "scientific",
     "torch": "models",
     "upath": "models",
+    "xarray": "scientific",
 }
 _GENERIC = "convert it to plain values, register_params its type, or mark the field untracked"
 

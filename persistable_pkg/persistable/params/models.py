@@ -1,4 +1,4 @@
-"""Values that describe models and settings: scikit-learn estimators, OmegaConf nodes, torch dtypes and devices, paths, pytz zones.
+"""Models and settings: scikit-learn estimators, OmegaConf nodes, torch tensors and dtypes, URLs of pydantic, paths, pytz zones.
 
 No package is imported here: a value of its type has been met, so it is loaded.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from persistable.params.forms import Parts, Refused, Tagged
+from persistable.params.forms import Parts, Refused, Tagged, blob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def reducer(cls: type) -> Reduce | None:
         return _pytz
     if "torch:Tensor" in names:
         return _tensor
+    if names & {"pydantic:_SecretBase", "pydantic:_SecretField", "pydantic:SecretStr", "pydantic:SecretBytes"}:
+        return _secret
+    if names & {"pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"}:
+        return _url
     if "torch:Module" in names:
         return _module
     found = _EXACT.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
@@ -142,8 +146,35 @@ def _pytz(value: Any) -> Tagged:
     return Tagged("pytz", (value.zone, getattr(value, "_utcoffset", None)))
 
 
-def _tensor(_: Any) -> Any:
-    raise Refused("a torch tensor has a device and a history that are not identity", "pass tensor.numpy(force=True)")
+def _tensor(value: Any) -> Tagged:
+    """Type, shape and bytes, wherever they are: on which device, and in which order in memory, changes no number."""
+    name = type(value).__name__
+    if name not in ("Tensor", "Parameter"):
+        raise Refused(f"a {name} is a tensor with something more, and that would not be tracked", "register_params its type")
+    if str(value.layout) != "torch.strided" or value.is_quantized or value.is_meta:
+        raise Refused(f"this tensor is no plain one (it is {value.layout} on {value.device})", "pass a dense tensor, such as .to_dense()")
+    if value.grad_fn is not None:
+        raise Refused("this tensor has a history of what it was computed from, which is not tracked", "pass tensor.detach()")
+    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    raw = memoryview(plain.view(sys.modules["torch"].uint8).numpy())
+    parts = Parts(dtype=str(value.dtype), shape=list(value.shape), data=blob([raw], len(raw)))
+    if value.requires_grad:
+        parts["requires_grad"] = True
+    if name != "Tensor":
+        parts["kind"] = name
+    return Tagged("torch.Tensor", parts)
+
+
+def _secret(value: Any) -> Any:
+    raise Refused(
+        f"a {type(value).__name__} would be written into records, and its digest into every key",
+        'name the environment variable that holds it: Secret("TOKEN") is read where it is used, and is no part of a key',
+    )
+
+
+def _url(value: Any) -> Tagged:
+    """The text, whatever pydantic calls the class: that differs between its versions."""
+    return Tagged("pydantic.url", str(value))
 
 
 def _module(_: Any) -> Any:

@@ -53,6 +53,12 @@ def _datetime(content: Any) -> Any:
     return made.replace(tzinfo=timezone(content[2]) if isinstance(content[2], timedelta) else content[2])
 
 
+def _namespace(content: Any) -> Any:
+    from argparse import Namespace
+
+    return Namespace(**content)
+
+
 def _time(content: Any) -> Any:
     from datetime import time, timedelta, timezone
 
@@ -189,6 +195,7 @@ _REBUILD: dict[str, Any] = {
     "NotImplemented": lambda _: NotImplemented,
     "OrderedDict": lambda content: _collection("OrderedDict", content),
     "alias": _alias,
+    "argparse.Namespace": _namespace,
     "array.array": _array,
     "bytearray": bytearray,
     "complex": lambda content: complex(*content),

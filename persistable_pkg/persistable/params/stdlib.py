@@ -160,6 +160,7 @@ _PATHS = ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "
 
 _EXACT: dict[str, Reduce] = {
     **{f"{module}:{name}": _PATH for module in ("pathlib", "pathlib._local") for name in _PATHS},
+    "argparse:Namespace": _content("argparse.Namespace", lambda n: dict(vars(n))),
     "array:array": _content("array.array", lambda a: (a.typecode, a.tolist())),
     "builtins:NotImplementedType": _singleton("NotImplemented"),
     "builtins:bytearray": _content("bytearray", bytes),
