@@ -47,7 +47,6 @@ class Claim:
         "_store",
         "_tries",
         "_ttl",
-        "beat_every",
         "beats",
         "held",
         "waited",
@@ -57,7 +56,6 @@ class Claim:
         store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
-        self.beat_every = beat_of(store)
         self._base = base
         self._epoch = 1
         self._holder = holder
@@ -76,6 +74,11 @@ class Claim:
     def ttl(self) -> float:
         """Seconds its heartbeat may stand still."""
         return self._ttl
+
+    @property
+    def beat_every(self) -> float:
+        """Seconds between two of its beats."""
+        return beat_of(self._store)
 
     @property
     def taken_over(self) -> bool:
@@ -181,7 +184,6 @@ class Claims:
         store_format.before_writing(store)
         self._store = store
         self._ttl = ttl_of(store)
-        self.beat_every = beat_of(store)
         self._beats: dict[str, int] = {}
         self._beating = threading.Lock()
         self._holder = holder
@@ -204,6 +206,11 @@ class Claims:
     def ttl(self) -> float:
         """Seconds their heartbeat may stand still."""
         return self._ttl
+
+    @property
+    def beat_every(self) -> float:
+        """Seconds between two of its beats."""
+        return beat_of(self._store)
 
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over."""
@@ -343,7 +350,10 @@ def acquire(
     """
     claim = Claim(store, base, holder)
     try:
-        return _acquire(claim, Vigil(store, base), done, waits, meanwhile)
+        if claim.try_epoch(1, None):
+            return claim
+        claim.waited = True
+        return _wait_for(claim, Vigil(store, base), done, waits, meanwhile)
     except Elsewhere:
         claim.drop()
         raise
@@ -352,11 +362,10 @@ def acquire(
         raise
 
 
-def _acquire(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, meanwhile: Callable[[], object] | None) -> Claim | None:
+def _wait_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, meanwhile: Callable[[], object] | None) -> Claim | None:
     pauses = vigil.pauses()
-    epoch, predecessor = 1, None
-    while not claim.try_epoch(epoch, predecessor):
-        claim.waited, seen = True, False
+    while True:
+        seen = False
         while (sight := vigil.look()) == "held":
             if not waits:
                 raise Elsewhere(False)
@@ -365,15 +374,16 @@ def _acquire(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, 
             if meanwhile is not None:
                 meanwhile()
         if sight == "gone":
-            epoch, predecessor = vigil.epoch + 1, vigil.holder
+            if claim.try_epoch(vigil.epoch + 1, vigil.holder):
+                return claim
             continue
         if done():
             claim.drop()
             return None
         if not seen:  # refused, and yet nobody is seen to hold it: some file systems show late what others have done
             pauses.sleep()
-        epoch, predecessor = 1, None
-    return claim
+        if claim.try_epoch(1, None):
+            return claim
 
 
 Sight = Literal["free", "held", "gone"]
