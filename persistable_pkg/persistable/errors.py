@@ -22,6 +22,7 @@
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
     │   ├── PayloadCorrupted           the bytes are not those the record names
+    │   │   └── PayloadOfOtherPython   code that is kept in the payload is of another minor version of Python; it is generated again
     │   ├── PayloadForeign             the record was made by another class with other code
     │   ├── PayloadUntrusted           the record is not signed by anyone the store trusts, or would have code run that is not declared
     │   ├── PayloadNotHeld             an operation needs a payload in memory and there is none (also a ValueError)
@@ -31,6 +32,7 @@
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
     │   ├── MalformedFile              the bytes are not of this format, or cut short (also a ValueError)
+    │   ├── CodeOfOtherPython          code that is kept in the file is of another minor version of Python
     │   ├── UnknownFormat              no FileIO is registered for this type or suffix (also a LookupError)
     │   └── MissingExtra               a package is absent; names the extra that installs it (also an ImportError)
     ├── InputError                     what a source found outside is not there as it was
@@ -239,6 +241,10 @@ class PayloadCorrupted(PayloadError):
     found: Any
 
 
+class PayloadOfOtherPython(PayloadCorrupted):
+    """Code that is kept in the payload is of another minor version of Python: ``expected`` is this one's tag, ``found`` the other's."""
+
+
 class PayloadForeign(PayloadError):
     """The record of this key was made by another class (``made_by``) with other code than ``asked_by``."""
 
@@ -287,6 +293,13 @@ class PayloadNotRepresentable(FormatError, TypeError):
 
 class MalformedFile(FormatError, ValueError):
     """The bytes are not of this format, or were cut short."""
+
+
+class CodeOfOtherPython(FormatError):
+    """Code that is kept in the file is of another minor version of Python: ``expected`` is this one's tag, ``found`` the other's."""
+
+    expected: str
+    found: str
 
 
 class UnknownFormat(FormatError, LookupError):

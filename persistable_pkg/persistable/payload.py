@@ -16,7 +16,14 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 from blake3 import blake3
 
 from persistable.chunks import Chunker, Chunks, checked
-from persistable.errors import FormatError, MalformedFile, PayloadCorrupted, StoreError
+from persistable.errors import (
+    CodeOfOtherPython,
+    FormatError,
+    MalformedFile,
+    PayloadCorrupted,
+    PayloadOfOtherPython,
+    StoreError,
+)
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.fileio.lazy import check_content
 from persistable.fileio.mapped import is_on_network, private_map, read_whole
@@ -458,10 +465,17 @@ def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
 
 
 def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
-    """Let what a parser says tell of the payload of `key`. Raises PayloadCorrupted for malformed bytes."""
+    """Let what a parser says tell of the payload of `key`. Raises PayloadCorrupted for bytes that mean nothing here."""
     if isinstance(error, MalformedFile):
         raise PayloadCorrupted(
             f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
+        ) from error
+    if isinstance(error, CodeOfOtherPython):
+        raise PayloadOfOtherPython(
+            f"the payload of {key}: {error}; generate it again, `load_generate` does so",
+            key=key,
+            expected=error.expected,
+            found=error.found,
         ) from error
     error.__dict__.setdefault("key", key)
     if str(key) not in str(error):

@@ -56,10 +56,10 @@ _CHOOSE = ("fileio_for", "fileio_from_spec", "register_fileio")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "scripted":  # named by pickles
-        from persistable.fileio.scripted import scripted
+    if name in ("code_of", "of_script"):  # named by pickles
+        from persistable.fileio import scripted
 
-        return scripted
+        return getattr(scripted, name)
     if name in ("memory_of", "tensor_of", "arrow_of"):
         from persistable.fileio import views
 

@@ -14,9 +14,10 @@ from abc import ABCMeta
 from collections.abc import Iterator
 from contextvars import ContextVar
 from io import BytesIO, IOBase
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, cast
 
+from persistable.errors import CodeOfOtherPython
 from persistable.fileio.lazy import refusal, why_lazy
 
 _MAIN = ("__main__", "__mp_main__")
@@ -36,12 +37,33 @@ def pickler_class() -> Any:
             if (isinstance(obj, type) or type(obj) is FunctionType) and _is_named(obj):
                 if obj.__module__ == "__mp_main__":
                     sys.modules["cloudpickle"].register_pickle_by_value(sys.modules["__mp_main__"])
-                return scripted, (_home(), obj.__qualname__, shape_of(obj), by_value(obj))
+                _say(
+                    obj, "the class or function of that name counts where there is one that fits, else the definition kept with the payload"
+                )
+                return of_script, (_home(), obj.__qualname__, shape_of(obj), by_value(obj))
             if isinstance(obj, IOBase) and (reason := why_lazy(obj)):  # cloudpickle would keep the text of an open file
                 raise refusal(obj, reason, "PickleFileIO")
-            return super().reducer_override(obj)
+            reduced: Any = super().reducer_override(obj)
+            if (isinstance(obj, type) or type(obj) is FunctionType) and type(reduced) is tuple:
+                _say(obj, "what is loaded keeps the code that it has now, whatever becomes of it")
+            return reduced
 
     return Pickler
+
+
+_said: set[str] = set()
+
+
+def _say(thing: Any, what: str) -> None:
+    """Log, once for each class or function, that its definition goes into a payload."""
+    name = f"{thing.__module__}:{thing.__qualname__}"
+    if name not in _said and name.rpartition(".")[0] not in _said:  # a method goes with its class
+        import logging
+
+        _said.add(name)
+        limit = "Under another minor version of Python its code cannot be used; define it in a module to have it by name"
+        message = f"%s is stored by value in a payload: %s. {limit}"
+        logging.getLogger("persistable").info(message, name, what)
 
 
 @functools.cache
@@ -53,6 +75,8 @@ def _pickler_by_value() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is CodeType:
+                return code_of, (sys.implementation.cache_tag, *self.dispatch_table[CodeType](obj)[1])
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:  # a definition
                 reduced[2][0]["__qualname__"] = obj.__qualname__
@@ -64,6 +88,26 @@ def _pickler_by_value() -> Any:
             return reduced
 
     return Pickler
+
+
+def code_of(tag: str, *parts: Any) -> CodeType:
+    """Code that was kept under the Python that `tag` names. Raises CodeOfOtherPython: its bytecode means another thing here."""
+    own = sys.implementation.cache_tag
+    if tag != own:
+        name = parts[_NAME] if len(parts) > _NAME else "a function"
+        raise CodeOfOtherPython(
+            f"it holds code by value ({name}, of a script, a notebook or another function) that was kept under {tag}, and this is {own}; "
+            "a class or function of a module is kept by name and has no such limit",
+            format="PickleFileIO",
+            expected=own,
+            found=tag,
+        )
+    return CodeType(*parts)
+
+
+code_of.__module__ = "persistable.fileio"  # in pickles for ever
+_NAME = 12
+"""Where the qualified name stands among the parts of code, as cloudpickle has them under Python 3.11 and later."""
 
 
 def by_value(thing: Any) -> bytes:
@@ -92,7 +136,7 @@ def _home() -> str:
     return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
 
 
-def scripted(home: str, qualname: str, shape: tuple[Any, ...], definition: bytes) -> Any:
+def of_script(home: str, qualname: str, shape: tuple[Any, ...], definition: bytes) -> Any:
     """Today's class or function of that name, if there is one of that shape; else the one that was kept."""
     for found in _candidates(home, qualname):
         if _fits(found, shape):
@@ -102,7 +146,8 @@ def scripted(home: str, qualname: str, shape: tuple[Any, ...], definition: bytes
     return pickle.loads(definition)
 
 
-scripted.__module__ = "persistable.fileio"  # in pickles for ever, wherever it is defined
+# in pickles for ever, wherever it is defined; pickle keeps a function by value that is not found under its name
+of_script.__module__ = "persistable.fileio"
 
 
 def _candidates(home: str, qualname: str) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, cast, runtime_checkable
 
 from persistable.errors import InvalidName
 
@@ -152,6 +152,17 @@ class BaseStore:
 
             check_options(cls.__name__, cls.__init__, options)
         return super().__new__(cls)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether at most one of several simultaneous `create` calls can return True; else a payload may be generated twice at a time."""
+        return True
+
+    def info(self) -> dict[str, Any]:
+        """What is to be known of it before it is relied on, for people and programs: never a secret."""
+        from persistable.stores.reach import in_memory
+
+        return {"store": type(self).__name__, "url": self.url, "exclusive": self.exclusive, "in_memory": in_memory(cast(Store, self))}
 
     claim_ttl: float | None = None
     """Seconds a heartbeat in it may stand still before others take over; None for the usual. All that share a store give the same."""

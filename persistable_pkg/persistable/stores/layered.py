@@ -118,6 +118,16 @@ class LayeredStore(BaseStore):
         return self._at.sync()
 
     @property
+    def exclusive(self) -> bool:
+        """That of the home, where claims are."""
+        return bool(getattr(self.home.store, "exclusive", True)) if self.home is not None else True
+
+    def info(self) -> dict[str, Any]:
+        """As of every store, and of each layer."""
+        told = [{**_told(layer.store), "readonly": layer.readonly} for layer in self.layers]
+        return {**super().info(), "layers": told}
+
+    @property
     def in_memory(self) -> bool:
         """Tell whether what is written counts in the memory of this process only: the home decides."""
         return self.home is not None and in_memory(self.home.store)
@@ -588,6 +598,10 @@ class LayeredStore(BaseStore):
         if key is not None and index != self._home and not path.endswith(RECORD):  # its record would name what is not there
             self._remove(index, key[0] + RECORD)
         return self._remove(index, path)
+
+
+def _told(store: Any) -> dict[str, Any]:
+    return dict(store.info()) if hasattr(store, "info") else {"store": type(store).__name__, "url": store.url}
 
 
 def _is_checked(path: str) -> bool:

@@ -25,6 +25,11 @@ class ReadOnlyStore(BaseStore):
         return self.inner.url
 
     @property
+    def exclusive(self) -> bool:
+        """Of the store itself."""
+        return bool(getattr(self.inner, "exclusive", True))
+
+    @property
     def in_memory(self) -> bool:
         """Tell whether it is in the memory of this process only."""
         return in_memory(self.inner)

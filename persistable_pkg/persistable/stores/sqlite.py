@@ -1,7 +1,7 @@
 """Bytes at paths in one SQLite file: for very many small payloads, where a file each would cost more than its content.
 
 The file is in WAL mode: readers never wait for the writer, and what was committed survives a killed process. It must lie on a local disk,
-because WAL needs memory shared by all who have it open; on a network file system use another store.
+because WAL needs memory shared by all who have it open; on a network file system it is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, Sto
 from persistable.stores import packs
 from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
 from persistable.stores.connection import Connection, Database, Foreign, Snapshot, TooNew, Transaction, place_of, size_of
+from persistable.stores.mounts import network_of
 from persistable.stores.packs import IN_SLOTS, ITEMS
 
 _T = TypeVar("_T")
@@ -54,19 +55,21 @@ _OFTEN = 64  # writes of a connection between two looks at the length of the log
 class SQLiteStore(BaseStore):
     """One file. It and its folder are made at the first write; each thread has a connection of its own.
 
-    ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB.
+    ``timeout``: seconds to wait for another writer before StoreUnavailable. A payload is limited to about 1 GB. On a network file system
+    it is not opened, by a StoreError: two machines would damage it. Where only one machine has it mounted, give ``network=True``.
     """
 
     batches = True
     in_memory = False
     definite = True
 
-    def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
+    def __init__(self, file: str | os.PathLike[str], *, timeout: float = 30.0, network: bool = False) -> None:
         place = os.fsdecode(file)
         if place.startswith("~"):
             place = os.path.expanduser(place)
         self.file = os.path.abspath(place)
         self.timeout = timeout
+        self.network = network
         self._reset()
 
     @classmethod
@@ -82,13 +85,14 @@ class SQLiteStore(BaseStore):
         return "sqlite:///" + self.file.replace(os.sep, "/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"file": self.file, "timeout": self.timeout, **(self.said() or {})}
+        return {"file": self.file, "timeout": self.timeout, "network": self.network, **(self.said() or {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._reset()
 
     def _reset(self) -> None:
+        self._is_local = False
         self._mine = threading.local()
         self._open: list[Connection] = []
 
@@ -399,6 +403,8 @@ class SQLiteStore(BaseStore):
         return held
 
     def _connect(self, make: bool) -> Connection:
+        if not self.network and not self._is_local:
+            self._check_local()
         if make:
             try:
                 os.makedirs(os.path.dirname(self.file), exist_ok=True)
@@ -415,6 +421,19 @@ class SQLiteStore(BaseStore):
             except OSError as error:
                 self._unreachable(error, make)
         raise AssertionError("no mode left")
+
+    def _check_local(self) -> None:
+        """Raise StoreError where the file is on a network file system; asked once."""
+        kind = network_of(os.path.dirname(self.file))
+        if kind is not None:
+            raise StoreError(
+                f"{self.file} is on a network file system ({kind}), where SQLite's log is not safe: it needs memory that all who have the "
+                "file open share. Use a folder there, or a file on a local disk; if no other machine ever opens it, give network=True",
+                url=self.url,
+                path="",
+                filesystem=kind,
+            )
+        self._is_local = True
 
     def _modes_to_read(self) -> Sequence[str]:
         # who may not write the file must not leave a log or an index of it that the others cannot write: then nothing is made.

@@ -1,0 +1,81 @@
+"""The kind of file system that a path is on, and whether it lies on another machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_FUSE = ("ceph", "ceph-fuse", "davfs2", "gcsfuse", "glusterfs", "juicefs", "rclone", "s3fs", "smbnetfs", "sshfs")
+_KINDS = (
+    "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2",
+    "orangefs", "smb2", "smb3", "smbfs", "webdav",
+)  # fmt: skip
+NETWORK = frozenset({*_KINDS, *[f"fuse.{name}" for name in _FUSE]})
+"""Kinds of file systems whose files several machines may have open, as ``/proc/mounts`` calls them, and macOS."""
+
+
+def network_of(path: str) -> str | None:
+    """The kind of network file system that `path`, or the nearest folder above that is there, is on.
+
+    None for a local one, and where it cannot be told.
+    """
+    if sys.platform == "win32":
+        return _windows(path)
+    place = os.path.realpath(path)
+    kind = _mac(place) if sys.platform == "darwin" else _linux(place)
+    return kind if kind in NETWORK else None
+
+
+def _linux(place: str) -> str | None:
+    """The kind of the mount whose point is the longest beginning of `place`; of several at one point the last counts."""
+    found, longest = None, -1
+    for line in _mounts().splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = _unescaped(fields[1]).rstrip("/")
+        if len(point) >= longest and (place == point or place.startswith(point + "/")):
+            found, longest = fields[2], len(point)
+    return found
+
+
+def _mounts() -> str:
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _unescaped(point: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        point = point.replace(code, character)
+    return point
+
+
+def _mac(place: str) -> str | None:
+    """As ``statfs`` says: the name stands behind six numbers and some bytes of ``struct statfs``."""
+    import ctypes
+
+    while not os.path.exists(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        buffer = ctypes.create_string_buffer(4096)
+        if libc.statfs(os.fsencode(place), buffer) != 0:
+            return None
+    except (OSError, AttributeError):
+        return None
+    return buffer.raw[72:88].split(b"\0")[0].decode("ascii", "replace")
+
+
+def _windows(path: str) -> str | None:
+    """``smbfs`` for a share, by its name or the letter that stands for it."""
+    drive = os.path.splitdrive(os.path.abspath(path))[0]
+    if drive.startswith(("\\\\", "//")):
+        return "smbfs"
+    import ctypes
+
+    remote = 4
+    windll = getattr(ctypes, "windll", None)
+    return "smbfs" if windll is not None and windll.kernel32.GetDriveTypeW(drive + "\\") == remote else None
