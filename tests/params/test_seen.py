@@ -111,6 +111,11 @@ class Model(pydantic.BaseModel):
     exact: np.float32 = np.float32(1)
 
 
+class Open(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    inner: Any = None
+
+
 @attrs.define
 class Converted:
     x: float = attrs.field(converter=np.float64)
@@ -122,6 +127,8 @@ def test_models_of_pydantic_and_attrs_too() -> None:
     assert types_in([model.anything, model.number]) == types_in([[2.0], 2.0])
     assert type(model.exact) is np.float32
     assert types_in(whole(Model(anything=(f,))).anything) == types_in((2.0,))
+    more = made(Open, {"inner": [Model(anything=f)], "more": [f], "one": g})
+    assert types_in([more.inner[0].anything, more.more, more.one]) == types_in([2.0, [2.0], 0.5])  # type: ignore[attr-defined]
     converted = made(Converted, {"x": 1.0, "y": f})
     assert (type(converted.x), type(converted.y)) == (float, float)
 

@@ -111,6 +111,8 @@ def _judged(cls: Any, spec: Spec) -> Rows:
         declared = getattr(annotation, "annotation", None)
         if not (isinstance(declared, type) and is_scalar(declared)):
             rows.append((field.attr, _SCALARS, anything))
+    if spec.extras:
+        rows.append(("__pydantic_extra__", _SCALARS, anything))
     return Rows(tuple(rows), {}, spec.hidden)
 
 
