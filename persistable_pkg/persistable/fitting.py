@@ -13,7 +13,7 @@ from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentabl
 from persistable.fileio.base import FileIO
 
 _JSON = ("builtins.dict", "builtins.list", "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType")
-_FRAMES = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.Table")
+_FRAMES = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
 _TAKEN = {
     "ArrowFileIO": _FRAMES,
     "BundleFileIO": ("builtins.dict",),

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from persistable import extensions
+from persistable import extensions, step
 from persistable.errors import UnknownFormat
 from persistable.fileio import (
     ArrowFileIO,
@@ -49,7 +49,7 @@ Name = NewType("Name", str)
         (Path, FolderFileIO()), (type(Path()), FolderFileIO()),
         (int, JsonFileIO()), (float, JsonFileIO()), (bool, JsonFileIO()), (None, JsonFileIO()), (type(None), JsonFileIO()),
         (dict, JsonFileIO()), (list, JsonFileIO()), (dict[str, int], JsonFileIO()), (list[dict[str, list[float]]], JsonFileIO()),
-        (dict[int, str], PickleFileIO()), (dict[str, np.ndarray], PickleFileIO()), (list[tuple[int, ...]], PickleFileIO()), (tuple, PickleFileIO()),  # noqa: E501
+        (dict[int, str], PickleFileIO()), (dict[int, np.ndarray], PickleFileIO()), (list[tuple[int, ...]], PickleFileIO()), (tuple, PickleFileIO()),  # noqa: E501
         (set[int], PickleFileIO()), (bytearray, PickleFileIO()), (Any, PickleFileIO()), (int | None, PickleFileIO()), (Optional[str], PickleFileIO()),  # noqa: E501, UP045
         (Union[str, bytes], PickleFileIO()), (object, PickleFileIO()), (FileIO, PickleFileIO()), (list[int | str], PickleFileIO()),  # noqa: UP007
         (Annotated[pd.DataFrame, "note"], ParquetFileIO()), (Name, TextFileIO()), (complex, PickleFileIO()), ("", None),
@@ -147,3 +147,31 @@ def test_every_public_name_is_there() -> None:
         assert getattr(fileio, name).__name__ == name
     with pytest.raises(AttributeError):
         _ = fileio.NoSuchThing
+
+
+def test_dicts_of_arrays_and_record_batches_have_formats_that_others_read(tmp_path: Path) -> None:
+    for kind in (dict[str, np.ndarray], dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[Any]]):
+        assert type(fileio_for(kind)).__name__ == "SafetensorsFileIO", kind
+    for kind in (
+        dict[str, npt.NDArray[np.object_]],
+        dict[str, npt.NDArray[np.datetime64]],
+        dict[int, np.ndarray],
+        dict[str, list[np.ndarray]],
+    ):
+        assert type(fileio_for(kind)).__name__ == "PickleFileIO", kind
+    batch = pa.RecordBatch.from_pydict({"a": [1, None], "b": ["x", "y"]})
+    batch = batch.replace_schema_metadata({"made": "here"})
+    assert type(fileio_for(pa.RecordBatch)).__name__ == "ArrowFileIO"
+    for io in (fileio_for(".arrow"), fileio_for(".parquet")):
+        for given in (batch, batch[:0], batch[1:]):
+            file = tmp_path / f"x{io.suffix}"
+            io.save(given, file)
+            loaded = io.load(file)
+            assert type(loaded) is pa.RecordBatch and loaded.equals(given, check_metadata=True), io
+
+    @step(io="auto")
+    def weights(n: int) -> dict[str, npt.NDArray[np.float64]]:
+        return {"w": np.arange(float(n))}
+
+    node = weights.step(3).bind(tmp_path / "store")
+    assert node.payload["w"].tolist() == [0.0, 1.0, 2.0] and next((tmp_path / "store").rglob("*.safetensors"))

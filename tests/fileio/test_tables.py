@@ -124,7 +124,7 @@ def refused() -> list[Any]:
         pd.DataFrame({"a": pd.Series(["x", None, float("nan")], dtype=object)}), pd.DataFrame({"a": [1j]}), pd.DataFrame({"a": [{"k": 1}]}),
         pd.DataFrame({"a": pd.Series([True, 1], dtype=object)}), duplicates, unique, strange, _Frame({"a": [1]}), {"a": [1]}, None, [1],
         pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}), pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}),
-        pl.DataFrame({"a": [1]}).lazy(), pd.DataFrame(index=[0, 1]), pa.record_batch({"a": [1]}), np.zeros(3),
+        pl.DataFrame({"a": [1]}).lazy(), pd.DataFrame(index=[0, 1]), np.zeros(3),
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ _BATCH = 1 << 20
 
 
 class ArrowFileIO(FileIO[Any]):
-    """DataFrames and Series of pandas and polars, and pyarrow Tables; the kind that was written comes back.
+    """DataFrames and Series of pandas and polars, pyarrow Tables and RecordBatches; the kind that was written comes back.
 
     Maps: pyarrow and polars use the file's bytes in place and never write them; pandas columns are copied, and so writable.
     Exact and refusing as ParquetFileIO; takes more types, files are larger. `mmap=False` reads instead of mapping. Extra: arrow.

@@ -45,6 +45,7 @@ _types: dict[str, str | Factory] = {
     "pandas:Series": "ParquetFileIO",
     "polars:DataFrame": "ParquetFileIO",
     "polars:Series": "ParquetFileIO",
+    "pyarrow:RecordBatch": "ArrowFileIO",
     "pyarrow:Table": "ArrowFileIO",
     "builtins:str": "TextFileIO",
     "builtins:bytes": "BytesFileIO",
@@ -202,7 +203,27 @@ def _by_type(kind: Any) -> FileIO[Any]:
             return _made(known)
     if _json_like(kind):
         return _made("JsonFileIO")
+    if _named_arrays(kind):
+        return _made("SafetensorsFileIO")
     return _brought(origin) or _made("PickleFileIO")
+
+
+def _named_arrays(kind: Any) -> bool:
+    """Tell whether a type is that of a dict of text to arrays, of numbers as far as it says."""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is not dict or len(arguments) != 2 or _plain(arguments[0]) is not str:
+        return False
+    array = _plain(arguments[1])
+    origin: Any = typing.get_origin(array) or array
+    if f"{getattr(origin, '__module__', '')}:{getattr(origin, '__qualname__', '')}" != "numpy:ndarray":
+        return False
+    inner = typing.get_args(array)
+    scalar = typing.get_args(inner[1]) if len(inner) == 2 else ()
+    return not (scalar and getattr(scalar[0], "__name__", "") in _NO_NUMBERS)
+
+
+_NO_NUMBERS = ("object_", "str_", "bytes_", "datetime64", "timedelta64", "void", "longdouble", "clongdouble", "complex128")
+"""Scalar types that safetensors does not take."""
 
 
 def _brought(kind: Any) -> FileIO[Any] | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ParquetFileIO(FileIO[Any]):
-    """DataFrames and Series of pandas and polars, and pyarrow Tables; the kind that was written comes back.
+    """DataFrames and Series of pandas and polars, and pyarrow Tables and RecordBatches; the kind that was written comes back.
 
     Exact: index, dtypes, names, attrs and freq. Refuses what would not be: columns of mixed objects, duplicate names, subclasses.
     `compression` is "zstd", "snappy", "gzip", "lz4" or "none". A file made elsewhere loads as a pandas frame. Extra: arrow.
@@ -33,7 +33,9 @@ class ParquetFileIO(FileIO[Any]):
 
     def check(self, payload: Any) -> None:
         pa = need("pyarrow", "pyarrow", "arrow", "ParquetFileIO")
-        if kind_of(payload) == "pyarrow.Table" and any(_has_dictionary(pa, field.type) for field in payload.schema):
+        if kind_of(payload) in ("pyarrow.RecordBatch", "pyarrow.Table") and any(
+            _has_dictionary(pa, field.type) for field in payload.schema
+        ):
             self._refuse("it has dictionary columns, whose dictionaries Parquet makes anew; use ArrowFileIO")
         if reason := why_not(payload, lambda piece: self.load(self._file(piece))):
             self._refuse(reason)

@@ -12,7 +12,7 @@ from persistable.fileio.base import need
 from persistable.fileio.exactness import difference
 
 KEY = b"persistable"
-KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.Table")
+KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
 THREADS_FROM = 1 << 20
 """Bytes from which pyarrow's thread pool is worth waking: below, it costs more than it gives, and its threads may still be starting when a
 short script ends."""
@@ -35,6 +35,8 @@ def to_table(payload: Any, user: str) -> Any:
     facts: dict[str, Any] = {"kind": kind}
     if kind == "pyarrow.Table":
         table = payload
+    elif kind == "pyarrow.RecordBatch":
+        table = pa.Table.from_batches([payload])
     elif kind == "polars.DataFrame":
         table = payload.to_arrow()
     elif kind == "polars.Series":
@@ -59,6 +61,9 @@ def from_table(table: Any, user: str) -> Any:
     table = table.replace_schema_metadata(metadata or None)
     if kind == "pyarrow.Table":
         return table
+    if kind == "pyarrow.RecordBatch":
+        pa = need("pyarrow", "pyarrow", "arrow", user)
+        return pa.RecordBatch.from_arrays([_one(pa, column) for column in table.columns], schema=table.schema)
     if kind in ("polars.DataFrame", "polars.Series"):
         frame = _as_polars(need("polars", "polars", "polars", user), table)
         return frame.to_series() if kind == "polars.Series" else frame
@@ -71,6 +76,10 @@ def from_table(table: Any, user: str) -> Any:
         series.attrs = dict(frame.attrs)
         return series.rename(facts.get("name")) if facts["unnamed"] else series
     return frame
+
+
+def _one(pa: Any, column: Any) -> Any:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _as_polars(pl: Any, table: Any) -> Any:
@@ -91,7 +100,7 @@ def why_not(payload: Any, through: Any) -> str:
     if kind is None:
         return f"it is a {type(payload).__module__}.{type(payload).__qualname__}; known are {', '.join(KINDS)}"
     try:
-        if kind == "pyarrow.Table":
+        if kind.startswith("pyarrow"):
             if payload.num_rows and not payload.num_columns:
                 return "it has rows but no columns"
             empty = payload.slice(0, 0)
