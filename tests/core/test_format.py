@@ -18,7 +18,7 @@ import pytest
 import reader
 
 import persistable
-from persistable import claims, step
+from persistable import claims, owners, step
 from persistable.circles import SUFFIX as WAITS
 from persistable.fileio import JsonFileIO, NumpyFileIO, ParquetFileIO
 from persistable.stores import open_store
@@ -80,7 +80,7 @@ def fill(url: str) -> None:
         warnings.simplefilter("ignore")
         above.step(first).bind(url).accept_code("only renamed")
     claims.Claim(store, "number/held").try_epoch(1, None)
-    store.put("number/held" + WAITS, json.dumps({"token": claims.token(), "for": "number/other"}).encode())
+    store.put("number/held" + WAITS, json.dumps({"token": owners.token(), "for": "number/other"}).encode())
 
 
 @pytest.fixture(params=["folder", "sqlite"])
