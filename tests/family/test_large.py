@@ -190,7 +190,7 @@ def test_together_is_as_one_by_one(bad: set[int], seen: set[int], tmp_path_facto
 
 
 def _lasting(record: Any) -> dict[str, Any]:
-    passing = ("token", "files", "started", "seconds", "checksum", "untracked")
+    passing = ("token", "files", "started", "seconds", "usage", "checksum", "untracked")
     return {name: fact for name, fact in record.to_dict().items() if name not in passing}
 
 
