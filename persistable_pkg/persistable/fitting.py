@@ -7,10 +7,10 @@ import types
 import typing
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
+from persistable.registry import ClassTable
 
 _JSON = ("builtins.dict", "builtins.list", "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType")
 _FRAMES = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
@@ -27,7 +27,7 @@ _TAKEN = {
     "YamlFileIO": _JSON,
 }
 """Types that formats of this library give back exactly; others are not judged."""
-_known: dict[bool, WeakKeyDictionary[type, Any]] = {True: WeakKeyDictionary(), False: WeakKeyDictionary()}
+_known = {True: ClassTable(), False: ClassTable()}
 """By class, the format that was found to do; with the packages it needs, and without a look at them."""
 
 
@@ -42,7 +42,7 @@ def refusal(node: Any, packages: bool = True) -> FormatError | None:
     """The error of `check`, None where there is none. packages: whether those that the format needs are to be here."""
     kind: type = node.__class__
     known = _known[packages]
-    if known.get(kind, known) is node.io:
+    if known.found.get(id(kind), known) is node.io:
         return None
     io: FileIO[Any] = node._format()
     if packages:
@@ -58,7 +58,7 @@ def refusal(node: Any, packages: bool = True) -> FormatError | None:
             return PayloadNotRepresentable(
                 f"{text}declare another format (io=) or another type; nothing was computed", format=name, reason=reason
             )
-    known[kind] = node.io
+    known.set(kind, node.io)
     return None
 
 

@@ -269,7 +269,7 @@ both = threading.Barrier(2)
 
 
 def test_a_script_s_processes_count_and_short_members_are_not_measured(tmp_path: Path) -> None:
-    script = "python3 -c 'import time\nwhile time.process_time() < 0.2: pass' > {{ output }}"
+    script = f"{sys.executable} -c 'import time\nwhile time.process_time() < 0.2: pass' > {{{{ output }}}}"
     record = Command(script, persist_data_dir=tmp_path).generate().record
     assert record is not None and record.cpu_seconds is not None and record.cpu_seconds > 0.15
 

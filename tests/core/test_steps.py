@@ -215,8 +215,10 @@ def test_untracked_keywords_reach_untracked_parameters_only() -> None:
         seen.append(jobs)
         return n
 
-    parallel.step(1).generate(jobs=4, n=7)
+    parallel.step(1).generate(jobs=4)
     assert seen == [4] and parallel.step(1).payload == 1
+    with pytest.raises(UnknownParam, match="'n' means nothing to parallel"):
+        parallel.step(1).generate(jobs=4, n=7)
 
 
 def test_what_a_method_finds_on_self_a_function_imports() -> None:

@@ -5,6 +5,7 @@ import datetime as dt
 import functools
 import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -155,7 +156,8 @@ def doubled(x: Any) -> str:
     return type(x).__name__
 
 
-def test_steps_and_families_hand_on_python_values() -> None:
+def test_steps_and_families_hand_on_python_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert doubled.step(np.float64(2)).key == doubled.step(2.0).key
     assert doubled.step(np.float64(2)).payload == doubled.step(2.0).payload == "float"
     family = doubled.over(x=np.array([1.0, 2.0]))

@@ -42,6 +42,7 @@ Result = TypeVar("Result")
 
 _kept: dict[str, str] = {}  # source files of exclusive creates, and the process they belong to
 
+_OPEN_FOR = 1.0
 _counter = count()
 _process = os.urandom(6).hex()
 
@@ -75,6 +76,8 @@ class LocalStore(BaseStore):
         self.fsync = fsync
         self._prefix = place if place.endswith(os.sep) else place + "/"
         self._source = _Source(self._prefix)
+        self._open = ("", 0.0)
+        """A folder in which something has just been made, and until when that tells that it is open to this process."""
         path = place.replace(os.sep, "/")
         self._url = "file://" + (path if path.startswith("/") else "/" + path)
 
@@ -125,8 +128,10 @@ class LocalStore(BaseStore):
     def exists(self, path: str) -> bool:
         # asked far more often of what is absent: access(2) says so without an exception, but also of what lies in a closed folder
         place = self._prefix + check_path(path)
-        if not os.access(place, os.F_OK) and os.access(place.rpartition("/")[0], os.X_OK):
-            return False
+        if not os.access(place, os.F_OK):
+            folder = place.rpartition("/")[0]
+            if (folder == self._open[0] and time.monotonic() < self._open[1]) or os.access(folder, os.X_OK):
+                return False
         return self._lookup(path) is not None
 
     def stat(self, path: str) -> Stat | None:
@@ -216,6 +221,7 @@ class LocalStore(BaseStore):
         if source is not None:
             try:
                 _link(source, target)
+                self._open = target.rpartition("/")[0], time.monotonic() + _OPEN_FOR
                 return True
             except FileExistsError:
                 return False
