@@ -21,12 +21,3 @@ def used(usage: Mapping[str, Any]) -> str:
 def commit(name: str, diff: str | None) -> str:
     """``1a2b…``, and whether there were changes that it has not."""
     return f"{name}, dirty: uncommitted changes of digest {diff}" if diff else name
-
-
-def circumstances(record: Any) -> list[str]:
-    """One line, or none where nothing is known."""
-    usage = record.usage
-    said = [f"took {duration_in_words(record.seconds)}, {used(usage)}"] if usage else []
-    if record.git_commit:
-        said.append(f"commit {commit(record.git_commit, record.git_diff)}")
-    return [f"when it was made: {'; '.join(said)}"] if said else []

@@ -342,7 +342,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """
         self._check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params, "_generate_payload", "_post_generate")
+            self._check_untracked(untracked_payload_params)
         payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
         if not (persist and self._persisted):
             payload = private(payload)
@@ -377,7 +377,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """
         self._check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params, "_post_load")
+            self._check_untracked(untracked_payload_params)
         store = self._use()
         loaded = holdings.load(self, store, verify=verify)
         if loaded is None:
@@ -392,7 +392,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """Load the stored payload, or generate it if there is none or it is corrupt."""
         self._check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params, "_generate_payload", "_post_generate", "_post_load")
+            self._check_untracked(untracked_payload_params)
         store = self._use()
         payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
         if loaded:
@@ -560,10 +560,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             warnings.warn(f"the loaded payload of {self.key} is not valid: {error!r}", InvalidPayloadWarning, stacklevel=3)
         self._payload = payload
 
-    def _check_untracked(self, given: dict[str, Any], *hooks: str) -> None:
-        """Raise UnknownParam for keywords that none of these hooks takes: they would vanish."""
+    def _check_untracked(self, given: dict[str, Any]) -> None:
+        """Raise UnknownParam for keywords that no hook takes: they would vanish. Each hook gets those that it takes."""
         accepted: set[str] = set()
-        for hook in hooks:
+        for hook in ("_generate_payload", "_post_generate", "_post_load"):
             if getattr(type(self), hook) is getattr(Authored, hook):
                 continue
             names = self._hook_names(hook)
@@ -572,7 +572,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             accepted |= names - {"self"}
         unknown = sorted(given.keys() - accepted)
         if unknown:
-            raise roles.vanishing(type(self), unknown[0], sorted(accepted), hooks)
+            raise roles.vanishing(type(self), unknown[0], sorted(accepted))
 
     def _hook_names(self, hook: str) -> frozenset[str] | None:
         """The keywords that a hook takes; None for any."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from persistable import holdings, unsealed
-from persistable.circumstances import circumstances
 from persistable.errors import PayloadNotFound
 from persistable.orphans import hints, records
 from persistable.params import differences
@@ -192,7 +191,6 @@ def _of_code(node: Any, store: Store) -> list[str]:
         if cause.key == node.key:
             continue
         lines.append(f"{cause.describe()} ({cause.by})" if not cause.change else f"upstream {cause.key} ({cause.by}): {cause.change}")
-    lines += circumstances(record)
     unwatched = node._code().unknown
     if unwatched:
         lines.append(f"not watched: {', '.join(unwatched)} (compiled, or without a source)")

@@ -152,13 +152,13 @@ def unknown(kind: type, declaration: Declaration, name: str, value: Any, fields:
     )
 
 
-def vanishing(kind: type, name: str, accepted: list[str], hooks: Iterable[str]) -> UnknownParam:
+def vanishing(kind: type, name: str, accepted: list[str]) -> UnknownParam:
     """The error for an untracked keyword that no hook takes."""
     near = nearest(name, accepted)
     hint = f"; did you mean {near!r}?" if near else ""
     takes = f"they take {', '.join(accepted)}" if accepted else "they take none"
     return UnknownParam(
-        f"{name!r} means nothing to {kind.__name__}{hint}: none of {', '.join(hooks)} takes it ({takes}); what is identity is a param",
+        f"{name!r} means nothing to {kind.__name__}{hint}: none of its hooks takes it ({takes}); what is identity is a param",
         name=name,
         accepted=accepted,
     )

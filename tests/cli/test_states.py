@@ -28,7 +28,7 @@ def test_changed_code_and_damage_are_states_too(project: Shell) -> None:
     (file,) = (project.folder / "data/points").glob("*.pickle")
     file.write_bytes(b"")
     flows = project.folder / "flows.py"
-    flows.write_text(flows.read_text().replace("sum(points) * scale", "scale * sum(points)"))
+    flows.write_text(flows.read_text().replace("sum(points) * scale", "1 * scale * sum(points)"))
     rows = {row["name"]: row for row in project("status", "total", "--json").json}
     assert rows["points"]["corrupt"] == 1 and rows["total"]["stale"] == 1
     assert "damaged" in project("explain", "total").out
