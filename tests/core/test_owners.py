@@ -32,6 +32,7 @@ def no_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(builtins, "open", guarded)
     monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc/") and real_exists(path))
     monkeypatch.setattr(owners, "_mine", b"")
+    monkeypatch.setattr(owners, "_me", {})
     yield
     owners._mine = b""
 

@@ -105,7 +105,7 @@ def _lives(pid: int) -> bool:
 
 def leftovers(script: Path) -> list[str]:
     """What lies in the store beside payloads and their records."""
-    files = [path for path in (script.parent / "store").rglob("*") if path.is_file()]
+    files = [path for path in (script.parent / "store").rglob("*") if path.is_file() and path.name != "store.json"]
     records = {path.name.partition(".")[0] for path in files if path.name.endswith(".record.json")}
     return [
         path.name for path in files if path.name.partition(".")[0] not in records or ".claim" in path.name or path.name.endswith(".tmp")
