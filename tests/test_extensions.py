@@ -31,7 +31,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(code: list[str], *paths: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*paths, PACKAGE]))}
+    own = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}  # that is of the cluster that other tests share
+    environment = {**own, "PYTHONPATH": os.pathsep.join(map(str, [*paths, PACKAGE]))}
     return subprocess.run([sys.executable, *code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
 
 

@@ -162,7 +162,8 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(steps: int, tmp_path: Path
     assert 2 <= done < len(ids)
     assert before - 1 <= done - 2 <= before, "what was computed is there, but for the one that was under way"
     assert ws.run().counts["done"] == len(ids) - done
-    assert calls().count("multiply") == len(ids) - done
+    committed = before - (done - 2)  # killed between its record and its file's move to its place, it is moved there and not computed again
+    assert calls().count("multiply") in (len(ids) - done, len(ids) - done - committed)
     values = [24 * number for number in range(1, 7)] + [21, 24]
     assert [workflow.scaled["x"].tolist() for workflow in ws.values()] == [[value, value] for value in values]
     assert sorted(ws.store.list("computed")) == [f"computed/scaled-{name}.csv" for name in ids]
