@@ -31,7 +31,7 @@ class Chunks(NamedTuple):
 
     @classmethod
     def from_json(cls, found: Any) -> Chunks | None:
-        """What a record says of them; None where that means nothing."""
+        """The chunk digests in a record; None where they are malformed."""
         if not isinstance(found, dict):
             return None
         facts = cast("dict[str, Any]", found)

@@ -627,7 +627,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     @classmethod
     def _sent_along(cls) -> dict[str, Any]:
-        """What goes to another process with the definition of the class: its code as it is here, since not all that it names goes there."""
+        """The fingerprint of the class's code, to be sent along with its definition: not all that the code uses is sent."""
         if not is_sending() or cls._by_payload:
             return {}
         sent: Given | None = cls.__dict__.get("_sent_code")

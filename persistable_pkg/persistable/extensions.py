@@ -1,4 +1,4 @@
-"""What extends the library: registrations that a program makes, and entry points of installed packages, read when a name is not known.
+"""Extensions of the library: registrations that a program makes, and entry points of installed packages, read when a name is not known.
 
 Kinds are ``stores`` (by URL scheme), ``formats`` (by suffix or type), ``params`` (by type) and ``executors`` (by name); the groups of entry
 points are called ``persistable.stores`` and so on.
@@ -79,7 +79,7 @@ def entries(kind: str) -> dict[str, dict[str, EntryPoint]]:
 
 
 def load(kind: str, name: str) -> Any:
-    """What the entry point of that name stands for, imported; None where no package has one.
+    """The object that the entry point of that name refers to, imported; None where no package has one.
 
     Raises RegistrationError where it cannot be imported, or two packages have it.
     """

@@ -87,16 +87,9 @@ def _of_items(declared: Any) -> Any:
 
 
 def _plain(kind: Any) -> Any:
-    """`kind` without what only type checkers read."""
-    while True:
-        if typing.get_origin(kind) is typing.Annotated:
-            kind = typing.get_args(kind)[0]
-        elif isinstance(kind, typing.NewType):
-            kind = kind.__supertype__
-        elif type(kind).__name__ == "TypeAliasType":
-            kind = kind.__value__
-        else:
-            return kind
+    from persistable.fileio.choose import plain  # asked once for a class, and not needed to import it
+
+    return plain(kind)
 
 
 def _refused(kind: Any, taken: tuple[str, ...], deep: bool) -> str:

@@ -129,11 +129,11 @@ class Generation:
     io: FileIO[Any]
     code: code.CodeOf | code.Fingerprint
     over = False
-    """Whether it has ended: nothing that its author kept finds anything here then."""
+    """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
     made = "generated"
     committed = False
     earlier: dict[str, Any] | None = None
-    """What an attempt was made from whose rows or items are gone on with, where that has changed since."""
+    """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
     # what few generations have is set when it is first there
     _author: Any = None
     _facts: dict[str, Any] | None = None
@@ -157,7 +157,7 @@ class Generation:
         self.node = node
         self.store = store
         self.into: Any = store if into is None else into
-        """What is written to: the store, or what keeps changes to it for a moment, see `perform_into`."""
+        """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
         self.attempt = attempt
         if claim is not None:
@@ -178,7 +178,7 @@ class Generation:
         self._loading: dict[Key | None, threading.RLock] = {}
         """For each payload that is being read, and under None for all else that only one thread may do."""
         self.notes: dict[str, Any] = {}
-        """What the node's own code wants kept in the record, or in that of its failure: JSON-like facts by name."""
+        """JSON-like facts by name that the node's own code adds to the record, or to that of its failure."""
 
     def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
@@ -209,7 +209,7 @@ class Generation:
         return self._loading.setdefault(None, threading.RLock())
 
     def facts(self) -> dict[str, Any]:
-        """What a record says of the node itself: as it was when this began, should anything of it change while its own code runs."""
+        """Facts about the node itself for its record: as it was when this began, should its own code change it."""
         facts: dict[str, Any] = self.node._facts() if self._facts is None else self._facts
         self._facts = facts
         return facts
@@ -290,14 +290,14 @@ class Generation:
         events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
 
     def gatherer(self) -> gathering.Gatherer:
-        """What collects the items of a function that yields them."""
+        """The collector of the items of a function that yields them."""
         with self._lock:
             if self._gatherer is None:
                 self._gatherer = gathering.Gatherer(self)
         return self._gatherer
 
     def appender(self) -> appending.Appender:
-        """What the payload is appended to."""
+        """The appender that takes the payload's rows."""
         with self._lock:
             if self._appender is None:
                 io = self.io if self.claim is not None else self.node._format()
@@ -580,7 +580,7 @@ def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]
 
 
 def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
-    """What must be generated before `node` is, each with its store, in an order in which that can be done."""
+    """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
     found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
     stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
@@ -705,7 +705,7 @@ def conclude(
 
 
 def fail(generation: Generation, error: BaseException) -> None:
-    """What comes of an attempt whose own code has raised `error`; that goes on to the caller."""
+    """End an attempt whose own code has raised `error`, and record the failure; the caller raises it."""
     try:
         _fail(generation, clean(error), generation.claim is not None)
     finally:

@@ -118,7 +118,7 @@ def failure_since(unit: Unit) -> Failure | None:
 
 
 def _sights(vigils: Mapping[Unit, claims.Vigil]) -> dict[Unit, claims.Sight]:
-    """What there is to be seen of the claims on some units; those that were seen before are asked for together."""
+    """Look at the claims on some units; those that were seen before are asked for together."""
     by_store: dict[str, tuple[Any, list[Unit]]] = {}
     for unit, vigil in vigils.items():
         if vigil.holder is not None:

@@ -62,7 +62,7 @@ def is_dead(owner: bytes) -> bool:
 
 
 def state_of(facts: dict[str, Any]) -> State:
-    """What can be seen of an owner from here: unknown on another host, while it is stopped, and where it may be another by now."""
+    """The state of an owner, as seen from here: unknown on another host, while it is stopped, and where it may be another by now."""
     return _state_here(facts) if facts.get("host") == _identity()["host"] else "unknown"
 
 

@@ -105,7 +105,7 @@ class _Writer(streams.RawIOBase):
         return digest
 
     def written(self) -> Written:
-        """What the record says of it."""
+        """Its entry in the record."""
         chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
         return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks)
 

@@ -265,7 +265,7 @@ class Record:
 
     @property
     def git_dirty(self) -> bool | None:
-        """Whether tracked files there differed from the commit when the process first asked; None where that is not known."""
+        """True if tracked files differed from the commit when the process first asked; None where that is not known."""
         dirty: bool | None = self._facts().get("git_dirty")
         return dirty
 
@@ -277,7 +277,7 @@ class Record:
 
     @property
     def usage(self) -> dict[str, Any]:
-        """What the generation needed of the machine, up to the writing of the payload. Empty where it was not measured: it took less than a
+        """CPU time and memory of the generation, up to the writing of the payload. Empty where it was not measured: it took less than a
         millisecond, or the payload was in memory already.
 
         ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended

@@ -444,7 +444,7 @@ class _Loop:
         return bool(getattr(store, "batches", False)) and node.resources is None and isinstance(node.place, Key)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
-        """What is upstream of it and not persisted, by key."""
+        """The payloads upstream of it that are not persisted, by key."""
         given: dict[Any, Any] = {}
         for source in self._taken_by(unit):
             if self._will_not_come(source, unit):
@@ -725,7 +725,7 @@ class _Loop:
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node._logger)
 
     def _refuse(self, unit: Unit) -> None:
-        """What is stored under its key and is not served, such as what another class with other code has made, is not replaced either."""
+        """Fail a node whose stored payload is not served, such as one that another class with other code has made: nor is it replaced."""
         assert unit.found is not None
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)

@@ -1,4 +1,4 @@
-"""What goes to another process with a definition by value: its code as it is here, since not all that its source names goes there."""
+"""Fingerprints that go to another process with a definition by value: its code as it is here, for not all that it uses goes there."""
 
 from __future__ import annotations
 

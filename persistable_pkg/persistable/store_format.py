@@ -23,8 +23,10 @@ _NUMBERS = ("format", "scheme", "min_reader", "min_writer")
 
 
 class Format(NamedTuple):
-    """What a store says of itself. scheme: of the keys; min_reader, min_writer: the least format that a version has to understand to read
-    or write there; made_by: the version that has made the file.
+    """The format that a store declares.
+
+    scheme: of the keys. min_reader, min_writer: the least format that a version has to know to read or write there. made_by: the version
+    that made the file.
     """
 
     format: int = FORMAT
@@ -35,7 +37,7 @@ class Format(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What is known of a store: its format, None where it says none, and whether it may be written."""
+    """A store's format as it was read, None where it declares none, and whether it was found fit for writing."""
 
     format: Format | None
     damaged: bool = False
@@ -73,13 +75,13 @@ def format_of(store: Any) -> Format | None:
 
 
 def to_bytes(told: Format) -> bytes:
-    """What lies in the file: one JSON object, whose last member is the CRC-32 of all before it."""
+    """The content of the file: one JSON object, whose last member is the CRC-32 of all before it."""
     text = json.dumps(told._asdict(), separators=(",", ":")).encode()[:-1]
     return b'%b%b%08x"}\n' % (text, _CHECK, crc32(text))
 
 
 def _look(store: Any) -> _Seen | None:
-    """What `store` says, to be remembered; None where it cannot be asked now, which whoever goes on is told."""
+    """Read the declared format of `store` and remember it; None where the store cannot be asked now: the next call tells why."""
     try:
         data: bytes | None = store.get_many([PATH]).get(PATH)
     except StoreTooNew:
@@ -116,7 +118,7 @@ def _remember(store: Any, seen: _Seen) -> _Seen:
 
 
 def _parsed(store: Any, data: bytes) -> Format | None:
-    """What the file says; None where it is damaged. Raises StoreTooNew for what this version cannot read."""
+    """The format in the file; None where it is damaged. Raises StoreTooNew for one that this version cannot read."""
     try:
         facts: Any = json.loads(_repaired(data))
     except (ValueError, RecursionError):

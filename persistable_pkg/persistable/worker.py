@@ -34,7 +34,7 @@ from persistable.steps import Step, by_value, importable
 
 
 class Job(NamedTuple):
-    """What another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
+    """All that another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
 
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
@@ -103,7 +103,7 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
 
 
 def outcome_of(ended: Ended, node: Any, attempt: int) -> Outcome:
-    """What `Ended` of a batch means for a run."""
+    """The outcome, in a run, of a member of a batch that has ended."""
     if ended.error is None:
         return Outcome(True, ended.seconds, attempt=attempt)
     return failed(ended.error, node.retry, attempt, ended.seconds)
@@ -209,7 +209,7 @@ def _unpacked(data: bytes) -> Job:
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
-"""What the jobs of the run that sent the last one have in common, as bytes and as it is, and what some of its nodes have."""
+"""Facts that the jobs of the run that sent the last one share, as bytes and unpacked, and those that some of its nodes share."""
 
 
 class _Pickler(pickle.Pickler):
@@ -242,7 +242,7 @@ _defined: dict[str, Any] = {}
 
 
 def _definition(digest: str, data: bytes) -> Any:
-    """What `data` defines, made once in this process."""
+    """The class or function that `data` defines, made once in this process."""
     if digest not in _defined:
         if len(_defined) > _DEFINITIONS:
             _defined.clear()
@@ -254,7 +254,7 @@ _DEFINITIONS = 1000
 
 
 def unpacked(data: bytes) -> Any:
-    """What `Packer.common` packed."""
+    """The things that `Packer.common` packed."""
     return pickle.loads(data)
 
 

@@ -66,7 +66,7 @@ def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, co
 
 
 def locked(here: Here, targets: tuple[str, ...]) -> dict[str, Any]:
-    """What a lock file holds."""
+    """The content of a lock file of these targets: the keys of all members, and facts about the first of them."""
     members: dict[str, dict[str, str]] = {}
     nodes: dict[str, dict[str, Any]] = {}
     for name in targets:

@@ -184,7 +184,7 @@ def _made(choice: str | Factory, suffix: str = "") -> FileIO[Any]:
 
 
 def _by_type(kind: Any) -> FileIO[Any]:
-    kind = _plain(kind)
+    kind = plain(kind)
     origin = typing.get_origin(kind) or kind
     for asked in (kind, origin):
         try:
@@ -211,9 +211,9 @@ def _by_type(kind: Any) -> FileIO[Any]:
 def _named_arrays(kind: Any) -> bool:
     """Tell whether a type is that of a dict of text to arrays, of numbers as far as it says."""
     arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is not dict or len(arguments) != 2 or _plain(arguments[0]) is not str:
+    if typing.get_origin(kind) is not dict or len(arguments) != 2 or plain(arguments[0]) is not str:
         return False
-    array = _plain(arguments[1])
+    array = plain(arguments[1])
     origin: Any = typing.get_origin(array) or array
     if f"{getattr(origin, '__module__', '')}:{getattr(origin, '__qualname__', '')}" != "numpy:ndarray":
         return False
@@ -237,7 +237,7 @@ def _brought(kind: Any) -> FileIO[Any] | None:
     return None
 
 
-def _plain(kind: Any) -> Any:
+def plain(kind: Any) -> Any:
     """`kind` without Annotated, NewType and type aliases; None as its type."""
     while True:
         if typing.get_origin(kind) is typing.Annotated:
@@ -261,7 +261,7 @@ def _of_objects(kind: Any) -> bool:
 
 def _json_like(kind: Any) -> bool:
     """Tell whether every value of this type is one JSON gives back: scalars, and lists and dicts of such."""
-    kind = _plain(kind)
+    kind = plain(kind)
     if any(kind is known for known in (*_SCALARS, str, list, dict)):
         return True
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

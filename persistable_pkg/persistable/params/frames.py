@@ -72,7 +72,7 @@ def _index(value: Any) -> Tagged:
 
 
 def _labels(index: Any) -> Parts:
-    """What the labels are, and the frequency they are known to follow; that they count up is how pandas keeps them."""
+    """The labels and their known frequency; a range of integers counts as its labels, however pandas keeps them."""
     if isinstance(index, pd.MultiIndex):
         levels = [_column(index.get_level_values(i).array) for i in range(index.nlevels)]
         return Parts(names=list(index.names), levels=levels, multi=True)

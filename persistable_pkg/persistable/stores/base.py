@@ -155,11 +155,11 @@ class BaseStore:
 
     @property
     def exclusive(self) -> bool:
-        """Whether at most one of several simultaneous `create` calls can return True; else a payload may be generated twice at a time."""
+        """True where at most one of several simultaneous `create` calls succeeds; else a payload may be generated twice at a time."""
         return True
 
     def info(self) -> dict[str, Any]:
-        """What is to be known of it before it is relied on, for people and programs: never a secret."""
+        """Facts to be known of it before it is relied on, for people and programs: never a secret."""
         from persistable.stores.reach import in_memory
 
         return {"store": type(self).__name__, "url": self.url, "exclusive": self.exclusive, "in_memory": in_memory(cast(Store, self))}
@@ -171,7 +171,7 @@ class BaseStore:
     """Seconds between two beats of one's own; None for a sixth of that."""
 
     mmap: bool | None = None
-    """Whether large payloads in files are mapped; None for where that is safe, which it is not on network file systems."""
+    """True to map large payloads in files, False to read them; None to map them where that is safe: not on network file systems."""
 
     poll: ClassVar[float] = 0.25
     """Seconds after which whoever has waited long looks again at what others do in it: more where a look is a request that costs."""

@@ -114,7 +114,7 @@ class LocalStore(BaseStore):
             return self._once_more(_opened, place, error, path)
 
     def _once_more(self, act: Callable[[str], Result], place: str, error: OSError, path: str) -> Result:
-        """What `act` of `place` gives, after an error, as long as that is one that passes. Raises as `_no_read` does."""
+        """Call `act` with `place` again, after an error, as long as that is one that passes. Raises as `_no_read` does."""
         for pause in _PAUSES:
             if not _passes(error):
                 break
