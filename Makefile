@@ -34,7 +34,7 @@ help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m persistable.demo $(DEMO_DATA)
+	@$(BIN)/python -m persistable.cli.demo $(DEMO_DATA)
 
 # the tests come last, so that their closing line does too
 test: lint types layers docs versions tests

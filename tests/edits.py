@@ -9,7 +9,7 @@ from typing import Any
 
 import cloudpickle as _cloudpickle  # type: ignore[import-untyped]
 
-from persistable import holdings
+from persistable.nodes import loading
 
 _COUNT = [0]
 cloudpickle: Any = _cloudpickle
@@ -17,7 +17,7 @@ cloudpickle: Any = _cloudpickle
 
 def edited(source: str, name: str = "edited_flow") -> Any:
     """The module `name` with this source, as a new process would import it; what was warned of before is warned of again."""
-    holdings._warned.clear()  # pyright: ignore[reportPrivateUsage]
+    loading._warned.clear()  # pyright: ignore[reportPrivateUsage]
     _COUNT[0] += 1
     file = f"<{name} {_COUNT[0]}>"
     module = types.ModuleType(name)

@@ -61,7 +61,7 @@ def payload(record, found, schema=None):
     if kind == "NumpyFileIO" and not schema:
         return __import__("numpy").load(io.BytesIO(found[""]), allow_pickle=False)
     if kind == "ParquetFileIO":
-        return __import__("pyarrow.parquet").parquet.read_table(io.BytesIO(found[""]))
+        return __import__("pyarrow.parquet").parquet.read_table(io.BytesIO(found[""]), use_threads=False)
     return json.loads(found[""]) if kind == "JsonFileIO" else found
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from persistable import extensions, open_store, register_fileio, register_params, run, step
+from persistable import open_store, register_fileio, register_params, run, step
 from persistable.errors import RegistrationError, StoreError, UnknownFormat
 from persistable.fileio import TextFileIO, fileio_for
+from persistable.params import extensions
 from persistable.stores import register_store
 
 HERE = Path(__file__).parent / "extension"
@@ -50,7 +51,7 @@ from persistable.fileio import fileio_for
 def f(x: np.ndarray, n: int = 1) -> np.ndarray: return x
 run(f.step(np.arange(3)), store="data", executor="threads")
 open_store("memory://x"), fileio_for("x.csv"), fileio_for(dict[str, int])
-from persistable import extensions
+from persistable.params import extensions
 assert not extensions._listed and "persistable_thermo" not in sys.modules
 """
     done = python(["-c", code], installed, cwd=tmp_path)

@@ -24,7 +24,7 @@ LINE = Line(
 @LINE.add("one bulk read", "store.get_many(paths): the records of the node and of all that is upstream of it, not parsed", LIMIT)
 def bare(job: Job) -> Any:
     node = _stored(job, "diamonds")
-    from persistable.lineage import walk
+    from persistable.nodes.lineage import walk
 
     store, paths = node.store, [f"{each.key}.record.json" for each in walk(node)]
     return lambda: store.get_many(paths)

@@ -9,63 +9,35 @@ TYPE_CHECKING = False  # type checkers read it as True; importing `typing` for t
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable import errors as errors
-    from persistable import events as events
-    from persistable import executors as executors
-    from persistable import fileio as fileio
-    from persistable import graph as graph
-    from persistable import notify as notify
-    from persistable import params as params
-    from persistable import stores as stores
-    from persistable.accepting import accept_code as accept_code
-    from persistable.collected import Collected as Collected
-    from persistable.command import Command as Command
-    from persistable.connections import connection as connection
-    from persistable.core import Persistable as Persistable
-    from persistable.current import allocate as allocate
-    from persistable.current import append as append
-    from persistable.current import appended as appended
-    from persistable.current import committed as committed
-    from persistable.current import progress as progress
-    from persistable.current import rng as rng
-    from persistable.current import scratch as scratch
-    from persistable.errors import PersistableError as PersistableError
-    from persistable.family import Family as Family
-    from persistable.fileio import FileIO as FileIO
-    from persistable.fileio import fileio_for as fileio_for
-    from persistable.fileio import register_fileio as register_fileio
-    from persistable.gathering import by_content as by_content
-    from persistable.items import Item as Item
-    from persistable.key import Key as Key
-    from persistable.params import PersistableParams as PersistableParams
-    from persistable.params import formerly as formerly
-    from persistable.params import omit_when as omit_when
-    from persistable.params import register_params as register_params
-    from persistable.params import untracked as untracked
-    from persistable.pipeline import Pipeline as Pipeline
-    from persistable.planning import Plan as Plan
-    from persistable.planning import plan as plan
-    from persistable.project import Project as Project
-    from persistable.record import Record as Record
-    from persistable.resources import Resources as Resources
-    from persistable.resources import Retry as Retry
-    from persistable.result import NodeFailure as NodeFailure
-    from persistable.result import RunResult as RunResult
-    from persistable.running import run as run
-    from persistable.secret import Secret as Secret
-    from persistable.source import Source as Source
-    from persistable.status import Status as Status
-    from persistable.steps import OpenNode as OpenNode
-    from persistable.steps import step as step
-    from persistable.stores import open_store as open_store
-    from persistable.tolerant import any_of as any_of
-    from persistable.tolerant import optional as optional
-    from persistable.transfer import HttpGet as HttpGet
-    from persistable.transfer import Upload as Upload
-    from persistable.workspace import Workflow as Workflow
-    from persistable.workspace import Workspace as Workspace
-    from persistable.workspace import seed as seed
-    from persistable.workspace import stored as stored
+    from persistable import errors, events, executors, fileio, graph, notify, params, stores
+    from persistable.errors import PersistableError
+    from persistable.executors.resources import Resources, Retry
+    from persistable.families import Family
+    from persistable.families.items import Item
+    from persistable.families.sources import Source
+    from persistable.families.workspaces import Workflow, Workspace, seed, stored
+    from persistable.fileio import FileIO, fileio_for, register_fileio
+    from persistable.nodes.command import Command
+    from persistable.nodes.connections import connection
+    from persistable.nodes.context import allocate, append, appended, committed, progress, rng, scratch
+    from persistable.nodes.node import Persistable
+    from persistable.nodes.optional import any_of, optional
+    from persistable.nodes.status import Status
+    from persistable.nodes.step import OpenNode, step
+    from persistable.nodes.streams import by_content
+    from persistable.nodes.transfer import HttpGet, Upload
+    from persistable.params import PersistableParams, formerly, omit_when, register_params, untracked
+    from persistable.params.secret import Secret
+    from persistable.project import Project
+    from persistable.records.items import Collected
+    from persistable.records.key import Key
+    from persistable.records.record import Record
+    from persistable.runs.accept import accept_code
+    from persistable.runs.pipeline import Pipeline
+    from persistable.runs.plan import Plan, plan
+    from persistable.runs.result import NodeFailure, RunResult
+    from persistable.runs.run import run
+    from persistable.stores import open_store
 
 __all__ = [
     "Collected",
@@ -129,63 +101,63 @@ __all__ = [
 
 _MODULES = ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing")
 _HOME = {
-    "Collected": "collected",
-    "Command": "command",
-    "Family": "family",
+    "Collected": "records.items",
+    "Command": "nodes.command",
+    "Family": "families",
     "FileIO": "fileio",
-    "HttpGet": "transfer",
-    "Item": "items",
-    "Key": "key",
-    "NodeFailure": "result",
-    "OpenNode": "steps",
-    "Persistable": "core",
+    "HttpGet": "nodes.transfer",
+    "Item": "families.items",
+    "Key": "records.key",
+    "NodeFailure": "runs.result",
+    "OpenNode": "nodes.step",
+    "Persistable": "nodes.node",
     "PersistableError": "errors",
     "PersistableParams": "params",
-    "Pipeline": "pipeline",
-    "Plan": "planning",
+    "Pipeline": "runs.pipeline",
+    "Plan": "runs.plan",
     "Project": "project",
-    "Record": "record",
-    "Resources": "resources",
-    "Retry": "resources",
-    "Secret": "secret",
-    "Source": "source",
-    "Status": "status",
-    "Upload": "transfer",
-    "Workflow": "workspace",
-    "Workspace": "workspace",
-    "RunResult": "result",
-    "allocate": "current",
-    "any_of": "tolerant",
-    "append": "current",
-    "appended": "current",
-    "by_content": "gathering",
-    "committed": "current",
-    "connection": "connections",
+    "Record": "records.record",
+    "Resources": "executors.resources",
+    "Retry": "executors.resources",
+    "Secret": "params.secret",
+    "Source": "families.sources",
+    "Status": "nodes.status",
+    "Upload": "nodes.transfer",
+    "Workflow": "families.workspaces",
+    "Workspace": "families.workspaces",
+    "RunResult": "runs.result",
+    "allocate": "nodes.context",
+    "any_of": "nodes.optional",
+    "append": "nodes.context",
+    "appended": "nodes.context",
+    "by_content": "nodes.streams",
+    "committed": "nodes.context",
+    "connection": "nodes.connections",
     "fileio_for": "fileio",
     "formerly": "params",
     "omit_when": "params",
     "open_store": "stores",
-    "optional": "tolerant",
-    "plan": "planning",
-    "progress": "current",
+    "optional": "nodes.optional",
+    "plan": "runs.plan",
+    "progress": "nodes.context",
     "register_fileio": "fileio",
     "register_params": "params",
-    "rng": "current",
-    "accept_code": "accepting",
-    "run": "running",
-    "scratch": "current",
-    "seed": "workspace",
-    "stored": "workspace",
-    "step": "steps",
+    "rng": "nodes.context",
+    "accept_code": "runs.accept",
+    "run": "runs.run",
+    "scratch": "nodes.context",
+    "seed": "families.workspaces",
+    "stored": "families.workspaces",
+    "step": "nodes.step",
     "untracked": "params",
 }
 
 _HIDDEN = {
-    "FileSeed": "workspace.inputs",
-    "GivenSeed": "workspace.inputs",
-    "Input": "source.member",
-    "_AnyOf": "tolerant",
-    "_Optional": "tolerant",
+    "FileSeed": "families.workspaces.seeds",
+    "GivenSeed": "families.workspaces.seeds",
+    "Input": "families.sources.listing",
+    "_AnyOf": "nodes.optional",
+    "_Optional": "nodes.optional",
 }
 """Classes that records and pickles name as if they were defined here, though they are no public names."""
 

@@ -13,10 +13,10 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from persistable.secret import redact, said_without_secrets
+from persistable.params.secret import redact, said_without_secrets
 
 if TYPE_CHECKING:
-    from persistable.key import Key
+    from persistable.records.key import Key
 
 
 class Event:

@@ -139,7 +139,7 @@ def test_listing_imports_nothing_heavy(shell: Shell) -> None:
     environment = {**shell.environment, "PYTHONPATH": str(PACKAGE)}
     done = subprocess.run([sys.executable, "-c", program], cwd=shell.folder, env=environment, capture_output=True, text=True, timeout=100)
     loaded = done.stderr
-    for heavy in ("numpy", "rich", "fsspec", "persistable.project", "persistable.running", "persistable.core", "persistable.graph"):
+    for heavy in ("numpy", "rich", "fsspec", "persistable.project", "persistable.runs.run", "persistable.nodes.node", "persistable.graph"):
         assert f"'{heavy}'" not in loaded, heavy
 
 

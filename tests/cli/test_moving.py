@@ -12,11 +12,12 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.cli.test_running import in_terminal
 
-from persistable import claims, open_store, run, step
-from persistable.copying import copy
-from persistable.dependants import dependants, lineage, removals, remove
+from persistable import open_store, run, step
 from persistable.errors import PayloadCorrupted, StoreError
-from persistable.inventory import Entry, entries
+from persistable.records import claims
+from persistable.records.copy import copy
+from persistable.records.downstream import dependants, lineage, removals, remove
+from persistable.records.listing import Entry, entries
 from persistable.stores import LayeredStore, LocalStore
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 import persistable
-from persistable.code import Fingerprint
+from persistable.nodes.code import Fingerprint
 
 ROOT = Path(persistable.__path__[0]).parent
 SITE = Path(pytest.importorskip("blake3").__file__).parents[1]
 
 SHOW = """
 import importlib, json, sys
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 module, _, name = sys.argv[1].partition(":")
 target = importlib.import_module(module)
 for part in name.split("."):

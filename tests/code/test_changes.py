@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from persistable.code import compare, is_same_code
+from persistable.nodes.code import compare, is_same_code
 
 FILES = {
     "pk/__init__.py": "",

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistable.code import Fingerprint, class_reference, closure_values, code_of, compare, is_same_code
-from persistable.code.plain import plain_bytes
+from persistable.nodes.code import Fingerprint, class_reference, closure_values, code_of, compare, is_same_code
+from persistable.nodes.code.constants import plain_bytes
 
 SCALARS = (
     st.none()
@@ -122,11 +122,10 @@ def test_json_round_trip() -> None:
 
 def test_class_references(project: Any) -> None:
     """``module:Qualname``; the script's file name, never its path, for what runs as ``__main__``."""
-    assert class_reference(Fingerprint) == "persistable.code.fingerprint:Fingerprint"
+    assert class_reference(Fingerprint) == "persistable.nodes.code.fingerprint:Fingerprint"
     assert class_reference(test_class_references) == f"{__name__}:test_class_references"
-    script = (
-        "import json; from persistable.code import class_reference\nclass A:\n    class B: pass\nprint(json.dumps(class_reference(A.B)))\n"
-    )
+    script = "import json\nfrom persistable.nodes.code import class_reference\n"
+    script += "class A:\n    class B: pass\nprint(json.dumps(class_reference(A.B)))\n"
     project.write({"pk/__init__.py": "", "pk/train.py": script})
     assert project.last("pk/train.py") == "train.py:A.B"
     assert project.last(str(project.folder / "pk" / "train.py")) == "train.py:A.B"
@@ -280,7 +279,7 @@ def test_tracing_does_not_change_code(tracing: bool) -> None:
     try:
         for _ in range(100):
             traced(3)
-        from persistable.code import live
+        from persistable.nodes.code import live
 
         live._kept.clear()
         assert code_of(traced).quick == before
@@ -290,7 +289,7 @@ def test_tracing_does_not_change_code(tracing: bool) -> None:
 
 def test_looking_again_is_nearly_free() -> None:
     """Checking that nothing was redefined costs a small part of looking for the first time."""
-    from persistable.code import live
+    from persistable.nodes.code import live
 
     def once() -> Any:
         live._kept.clear()

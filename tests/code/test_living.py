@@ -6,11 +6,11 @@ import json
 import textwrap
 from typing import Any
 
-from persistable.code import Fingerprint, compare, is_same_code
+from persistable.nodes.code import Fingerprint, compare, is_same_code
 
 HELPER = "OFFSET = 3\n\ndef helper(x):\n    return x + OFFSET\n"
 LOOK = "code_of(Points, ('_generate_payload',)).fingerprint().to_json()"
-SHOW = "import json; from persistable.code import code_of; print(json.dumps(" + LOOK + "))\n"
+SHOW = "import json; from persistable.nodes.code import code_of; print(json.dumps(" + LOOK + "))\n"
 SCRIPT = (
     "from helpers import helper\n\nclass Points:\n    def _generate_payload(self):\n        return helper(1)\n\n"
     "if __name__ == '__main__':\n    " + SHOW
@@ -95,7 +95,7 @@ def cell(text):
 def show():
     cell("""
 import json
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 _seen = json.dumps(code_of(Points, ("_generate_payload",)).fingerprint().to_json())
 """)
     shown.append(json.loads(shell.user_ns["_seen"]))
@@ -187,7 +187,7 @@ def test_a_real_kernel_is_a_notebook(project: Any) -> None:
         out = []
         client.execute_interactive(text, timeout=240, output_hook=lambda m: out.append(m["content"].get("text", "")))
         return "".join(out)
-    show = '''import json; from persistable.code import code_of; print(json.dumps(
+    show = '''import json; from persistable.nodes.code import code_of; print(json.dumps(
     code_of(Points, ("_generate_payload",)).fingerprint().to_json()))'''
     cell("def helper(x):\\n    return x + 1")
     cell("class Points:\\n    def _generate_payload(self):\\n        return helper(1)")
@@ -229,7 +229,7 @@ class Points:
         return helper(2)
 
 def test_show():
-    from persistable.code import code_of
+    from persistable.nodes.code import code_of
     open("out.json", "w").write(json.dumps(code_of(Points, ("_generate_payload",)).fingerprint().to_json()))
 """
 
@@ -256,7 +256,7 @@ class _Pair(typing.NamedTuple):  # from Python 3.14 on, that imports ast
     a: int
 _before = set(sys.modules)
 import importlib, json, os, pathlib
-from persistable.code import code_of, compare
+from persistable.nodes.code import code_of, compare
 import pk.flows, pk.helpers
 
 def take():
@@ -302,7 +302,7 @@ def test_a_file_edited_after_import_is_not_the_running_code(project: Any) -> Non
     early = take()
     edit("pk/helpers.py", "x + OFFSET", "x - OFFSET")
     edit("pk/helpers.py", "OFFSET = 3", "OFFSET = 4")
-    from persistable.code import live
+    from persistable.nodes.code import live
     live._kept.clear()
     print(json.dumps([early.to_json(), take().to_json()]))
     """
@@ -335,7 +335,7 @@ def test_what_a_run_changes_in_memory_is_no_change_of_code(project: Any) -> None
     first = take()
     for _ in range(3):
         pk.flows.Points()._generate_payload()
-    from persistable.code import live
+    from persistable.nodes.code import live
     live._kept.clear()
     ran = take()
     pk.flows.OFFSET = 99
@@ -363,7 +363,7 @@ def test_looking_reads_no_source(project: Any) -> None:
     code = code_of(pk.flows.Points, ("_generate_payload",))
     assert code.quick
     same = compare(code, code_of(pk.flows.Points, ("_generate_payload",))).same
-    readers = {"ast", "dis", "inspect", "tokenize", "linecache", "persistable.code.source"}
+    readers = {"ast", "dis", "inspect", "tokenize", "linecache", "persistable.nodes.code.source"}
     print(json.dumps([same, *sorted(readers & (set(sys.modules) - _before))]))
     """
     assert living(project, steps) == [True]
@@ -387,7 +387,7 @@ def test_imports_inside_functions_are_followed_without_importing(project: Any) -
     script = """
 import json, sys
 import pk.flows
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 if sys.argv[1:]: pk.flows.Points()._generate_payload()
 out = code_of(pk.flows.Points, ("_generate_payload",)).fingerprint().to_json()
 print(json.dumps([out, "pk.heavy" in sys.modules]))

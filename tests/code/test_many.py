@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from persistable.code import code_of, compare, scan
-from persistable.code.fingerprint import UNKNOWN, UNREADABLE
+from persistable.nodes.code import bytecode, code_of, compare
+from persistable.nodes.code.fingerprint import UNKNOWN, UNREADABLE
 
 SECONDS = 6.0
 PACKAGES = ("numpy", "pandas", "sklearn")
@@ -45,7 +45,7 @@ def long_arguments(code: CodeType) -> bool:
     return dis.opmap["EXTENDED_ARG"] in code.co_code[::2]
 
 
-def spelled(found: scan.Uses) -> list[list[Any]]:
+def spelled(found: bytecode.Uses) -> list[list[Any]]:
     return [list(group) for group in found]
 
 
@@ -60,9 +60,9 @@ def test_what_is_read_quickly_is_what_dis_reads() -> None:
         except (SyntaxError, ValueError):  # examples of what is none
             continue
         for code in [constant for constant in module.co_consts if isinstance(constant, CodeType)]:
-            quick, slow = scan.Uses({}, {}, {}, {}), scan.Uses({}, {}, {}, {})
-            scan._scan(code, quick, scan._Opcodes())
-            scan._disassemble(code, slow)
+            quick, slow = bytecode.Uses({}, {}, {}, {}), bytecode.Uses({}, {}, {}, {})
+            bytecode._scan(code, quick, bytecode._Opcodes())
+            bytecode._disassemble(code, slow)
             assert spelled(quick) == spelled(slow), f"{path}:{code.co_firstlineno} {code.co_qualname}"
             many = list(codes(code))
             seen, long = seen + len(many), long + sum(map(long_arguments, many))
@@ -132,8 +132,8 @@ def test_instructions_nobody_knows_leave_the_source(tmp_path: Path, monkeypatch:
         "import math\nK = 2\ndef helper(x):\n    return x * K\ndef entry(x):\n    y = helper(x)\n    return math.sqrt(y)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(scan, "KNOWN", (3, 0))
-    monkeypatch.setattr(scan, "_NEEDED", ("LOAD_WHATEVER",))
+    monkeypatch.setattr(bytecode, "KNOWN", (3, 0))
+    monkeypatch.setattr(bytecode, "_NEEDED", ("LOAD_WHATEVER",))
     from unknown_python import entry  # type: ignore[import-not-found]
 
     code = code_of(entry)
@@ -145,7 +145,7 @@ def test_instructions_nobody_knows_leave_the_source(tmp_path: Path, monkeypatch:
 def test_a_later_python_is_read_by_dis(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version newer than those that were tried is not guessed at."""
     code = functions("argparse")[0].__code__
-    usual = spelled(scan.uses(code))
-    monkeypatch.setattr(scan, "KNOWN", (3, 0))
-    monkeypatch.delattr(scan, "_scan")
-    assert spelled(scan.uses(code)) == usual
+    usual = spelled(bytecode.uses(code))
+    monkeypatch.setattr(bytecode, "KNOWN", (3, 0))
+    monkeypatch.delattr(bytecode, "_scan")
+    assert spelled(bytecode.uses(code)) == usual

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from persistable.code import code_of, compare
+from persistable.nodes.code import code_of, compare
 
 FILES = {
     "base.py": """
@@ -109,14 +109,14 @@ EDITS = {
 }
 SHOW = """
 import importlib, json, sys
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 module = importlib.import_module("flow")
 print(json.dumps({name: code_of(thing).fingerprint().to_json() for name, thing in vars(module).items() if name.startswith("by_")}))
 """
 
 
 def taken(project: Any) -> dict[str, Any]:
-    from persistable.code import Fingerprint
+    from persistable.nodes.code import Fingerprint
 
     return {name: Fingerprint.from_json(data) for name, data in project.last("-c", SHOW).items()}
 

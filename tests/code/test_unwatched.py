@@ -8,7 +8,7 @@ SCRIPT = """
 import json, sys, warnings
 from _bisect import bisect_left
 from persistable import step
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 
 @step
 def place(n: int) -> int:

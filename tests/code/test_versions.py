@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from persistable.code import Fingerprint, compare
+from persistable.nodes.code import Fingerprint, compare
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.json"
@@ -19,7 +19,7 @@ GOLDEN = HERE / "golden.json"
 SHOW = """
 import json, sys
 import flows
-from persistable.code import code_of
+from persistable.nodes.code import code_of
 print(json.dumps(code_of(flows.Points, ("_generate_payload",)).fingerprint().to_json()))
 """
 
@@ -60,7 +60,7 @@ def test_the_standard_library_reads_the_same_everywhere(project: Any) -> None:
     """Some hundred real modules, one text each: their normal forms do not depend on the version that parses them."""
     script = """
 import ast, hashlib, json, pathlib, sys
-from persistable.code.normal import source_text
+from persistable.nodes.code.normal import source_text
 out = {}
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
     tree = ast.parse(path.read_bytes())
@@ -78,7 +78,7 @@ def test_writing_the_source_anew_changes_nothing(project: Any) -> None:
     """`ast.unparse` drops all layout and comments of the standard library's own modules; their normal forms stay."""
     import ast
 
-    from persistable.code.normal import source_text
+    from persistable.nodes.code.normal import source_text
 
     for name in ("argparse", "dataclasses", "asyncio/base_events", "typing", "tarfile", "enum"):
         tree = ast.parse((Path(os.__file__).parent / f"{name}.py").read_bytes())

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from servers.fixtures import Bucket
 from tests.collected.flows import Words, letters, made
 
-from persistable import Collected, Status, by_content, claims, committed, gathering, open_store, plan, run, step
-from persistable.collected import checked, stem
+from persistable import Collected, Status, by_content, committed, open_store, plan, run, step
 from persistable.errors import (
     DuplicateItem,
     InvalidName,
@@ -28,7 +27,10 @@ from persistable.errors import (
     UnknownMember,
 )
 from persistable.fileio import CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO
-from persistable.status import seen_of, status_of
+from persistable.nodes import streams
+from persistable.nodes.status import seen_of, status_of
+from persistable.records import claims
+from persistable.records.items import checked, stem
 from persistable.stores import Store
 
 
@@ -347,7 +349,7 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
     (more, looks, seconds), (fewer, *_) = calls(60), calls(20)
     needed = 1 if getattr(store, "batches", False) else 2  # an item with its note, and where it must be the note's removal
     assert (more - fewer) / 40 < needed + 0.5  # a slow bucket has some looks at the claim more
-    assert looks <= 12 + 2 * seconds / gathering._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
+    assert looks <= 12 + 2 * seconds / streams._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
 
 
 def test_changed_code_is_told_when_an_attempt_is_gone_on_with(tmp_path: Path) -> None:
@@ -443,10 +445,10 @@ def test_explain_tells_how_many_are_there(tmp_path: Path) -> None:
 
 
 def test_copied_to_another_store_it_takes_its_items_along(tmp_path: Path) -> None:
-    from persistable import copying, inventory
+    from persistable.records import copy, listing
 
     with open_store(tmp_path / "data") as source, open_store(f"sqlite:///{tmp_path}/other.db") as target:
         node = letters.step("abc").bind(source)
         node.generate()
-        (copied,) = copying.copy(inventory.entries(source), source, target)
+        (copied,) = copy.copy(listing.entries(source), source, target)
         assert copied.size > 0 and dict(node.bind(target).load().payload) == dict(node.payload)

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 from tests.collected.flows import length, letters, made
 
-from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step, unsealed
-from persistable.bars import Bar
+from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step
 from persistable.errors import NotEnforceable, PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
+from persistable.records import partial
+from persistable.runs.progress import Bar
 
 BOUND = 60.0
 
@@ -308,7 +309,7 @@ def test_an_item_that_a_kill_has_left_without_its_number_holds_nobody_up(kind: s
     ENOUGH.clear()
     with pytest.raises(ValueError, match="as if killed"):
         node.generate()
-    begun = unsealed.find(store, node.place)
+    begun = partial.find(store, node.place)
     assert begun is not None and store.delete(begun.path_of(2))
     GOING_ON.set()
     thread = threading.Thread(target=node._twin(store).generate)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persistable import Record, append, appended, chunks, payload, step
+from persistable import Record, append, appended, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import ArrowFileIO, NumpyFileIO, ParquetFileIO
+from persistable.records import chunks, files
 from persistable.stores import open_store
 
 ROWS = 600_000  # of eight bytes: some chunks of a megabyte
@@ -45,7 +46,7 @@ MADE = [array, arrow, parquet, blocks]
 
 @pytest.fixture
 def _large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "WHOLE", 1 << 21)
+    monkeypatch.setattr(files, "WHOLE", 1 << 21)
 
 
 def stored(function: Any, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -71,14 +72,14 @@ def flip(node: Any, at: float) -> None:
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
 def test_what_is_read_is_compared_and_no_more(function: Any, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = stored(function, where, tmp_path, monkeypatch)
-    assert node.record.size > payload.WHOLE
+    assert node.record.size > files.WHOLE
     whole = values(node.payload)
     node.reset_payload()
 
     def fetched(*_: Any) -> None:
         raise AssertionError("all of it was read")
 
-    monkeypatch.setattr(payload, "_fetch", fetched)
+    monkeypatch.setattr(files, "_fetch", fetched)
     assert np.array_equal(values(node.part(slice(10, 20))), whole[10:20])
     assert np.array_equal(values(node.part(slice(ROWS - 20, ROWS))), whole[-20:])
     if function in (array, blocks):
@@ -111,13 +112,13 @@ def test_without_digests_of_chunks_it_is_compared_once_as_a_whole(
     record = node.record
     node.store.put(record.key.path + ".record.json", record.revise({}, {"chunks": told}).to_bytes())
     calls: list[int] = []
-    fetch: Any = payload._fetch  # pyright: ignore[reportPrivateUsage]
+    fetch: Any = files._fetch  # pyright: ignore[reportPrivateUsage]
 
     def counted(*given: Any) -> None:
         calls.append(1)
         fetch(*given)
 
-    monkeypatch.setattr(payload, "_fetch", counted)
+    monkeypatch.setattr(files, "_fetch", counted)
     for _ in range(2):
         assert np.array_equal(values(node.part(slice(10, 20))), whole[10:20])
     assert len(calls) == 1
@@ -165,7 +166,7 @@ def test_digests_are_those_of_what_is_read(most: int, size: int, monkeypatch: py
 
 
 def test_a_record_with_digests_is_read_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "WHOLE", 1 << 21)
+    monkeypatch.setattr(files, "WHOLE", 1 << 21)
     node = stored(array, "memory", tmp_path, monkeypatch)
     told = Record.parse(node.store.get(node.key.path + ".record.json")).to_dict()["chunks"]
     assert told["size"] == 1 << 20

@@ -17,9 +17,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from persistable import claims, open_store, owners
+from persistable import open_store
 from persistable.errors import ClaimLost
-from persistable.key import Key
+from persistable.records import claims, owners
+from persistable.records.key import Key
 from persistable.stores import LocalStore, Store
 from persistable.stores.base import Bytes
 
@@ -151,7 +152,8 @@ def test_waiting_ends_when_the_work_is_done(store: Store) -> None:
 def test_a_long_generation_keeps_its_heart_beating_and_an_idle_process_has_no_heart(tmp_path: Path) -> None:
     code = f"""
 import threading, time
-from persistable import claims, open_store, owners
+from persistable import open_store
+from persistable.records import claims, owners
 claims.TTL = 1.2
 store = open_store({str(tmp_path)!r})
 hearts = lambda: [t for t in threading.enumerate() if t.name == "persistable-heartbeat"]

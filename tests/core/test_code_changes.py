@@ -178,8 +178,8 @@ def test_code_is_not_judged_across_python_versions(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.run("node.generate()")
     edit = """
-from persistable.record import Record
-from persistable.holdings import find_record
+from persistable.records.record import Record
+from persistable.nodes.loading import find_record
 record = find_record(node.store, node.key)
 node.store.put(node.key.path + ".record.json", record.revise({"code": {"python": "cpython-310", "quick": "0"}}, {}).to_bytes())
 """

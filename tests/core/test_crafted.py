@@ -13,8 +13,8 @@ import pytest
 from persistable import Record, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
-from persistable.inventory import entries
-from persistable.record import sealed
+from persistable.records.listing import entries
+from persistable.records.record import sealed
 from persistable.stores import open_store
 
 DEEP = "[" * 100_000 + "]" * 100_000

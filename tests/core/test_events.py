@@ -12,7 +12,7 @@ import pytest
 from core.test_persistable import Points
 from persistable import events
 from persistable.errors import PersistableWarning
-from persistable.key import Key
+from persistable.records.key import Key
 
 KEY = Key("points", "0" * 32)
 

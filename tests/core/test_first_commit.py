@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from servers.fixtures import Bucket
 
-from persistable import Persistable, claims, open_store, owners, run, step
+from persistable import Persistable, open_store, run, step
 from persistable.errors import ClaimLost
 from persistable.fileio import JsonFileIO
-from persistable.key import Placed
+from persistable.records import claims, owners
+from persistable.records.key import Placed
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, Store
 from persistable.stores.base import Bytes
 
@@ -215,8 +216,9 @@ def test_members_of_a_batch_whose_claims_were_lost_are_committed(store: Store, m
 
 PROCESS = """
 import os, sys, time
-from persistable import Persistable, claims
-from persistable.key import Placed
+from persistable import Persistable
+from persistable.records import claims
+from persistable.records.key import Placed
 claims.TTL = 1.5
 class At(Persistable[str, None]):
     def _generate_payload(self, **_):

@@ -18,9 +18,10 @@ import pytest
 import reader
 
 import persistable
-from persistable import claims, owners, step
-from persistable.circles import SUFFIX as WAITS
+from persistable import step
 from persistable.fileio import JsonFileIO, NumpyFileIO, ParquetFileIO
+from persistable.records import claims, owners
+from persistable.records.deadlock import SUFFIX as WAITS
 from persistable.stores import open_store
 
 ROOT = Path(__file__).parents[2]

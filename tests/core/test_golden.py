@@ -18,10 +18,10 @@ import pytest
 
 import persistable
 from persistable import HttpGet, Upload
-from persistable.code import class_reference
 from persistable.errors import StaleCodeWarning
 from persistable.fileio import FileIO, fileio_from_spec
-from persistable.inventory import entries
+from persistable.nodes.code import class_reference
+from persistable.records.listing import entries
 from persistable.stores import open_store
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from persistable import Key
 from persistable.errors import InvalidName
-from persistable.key import check_payload_name, digest_of
 from persistable.params import encode
+from persistable.records.key import check_payload_name, digest_of
 
 GOLDEN = [
     # name, version, params, upstream, digest

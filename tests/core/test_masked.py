@@ -14,7 +14,7 @@ import pytest
 from persistable import HttpGet, Source, Upload, run, step
 from persistable.errors import PersistableError
 from persistable.fileio import FolderFileIO, JsonFileIO, NumpyFileIO
-from persistable.masked import masked, unmasked
+from persistable.params.masking import masked, unmasked
 from persistable.stores import LayeredStore, open_store
 
 

@@ -210,7 +210,7 @@ class Rich(dict, metaclass=type):
 def test_marks_are_the_same_on_every_python_and_bring_back_only_what_they_are_of(tmp_path: Path) -> None:
     code = """
 from persistable.errors import ParamsError
-from persistable.params.references import dereference, reference
+from persistable.params.reduce import dereference, reference
 for thing in (rich, Rich):
     text = reference(thing)
     print(text)
@@ -220,7 +220,7 @@ for thing in (rich, Rich):
     except ParamsError as error:
         print("defined otherwise" in str(error))
 """
-    (tmp_path / "rich.py").write_text(RICH + "import persistable.core\n" + code)
+    (tmp_path / "rich.py").write_text(RICH + "import persistable.nodes.node\n" + code)
     done = subprocess.run([sys.executable, "rich.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["__main__:rich#69040dd6ac428dbf", "True", "__main__:Rich#f191704174caaded", "True"]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from persistable import claims, open_store, owners
+from persistable import open_store
+from persistable.records import claims, owners
 from persistable.stores import Store
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from persistable import Persistable, open_store
 from persistable.errors import PayloadNotRepresentable, StoreFull, StoreReadOnly
 from persistable.fileio import BytesFileIO, FolderFileIO, NumpyFileIO, PickleFileIO
-from persistable.key import Key
-from persistable.payload import SMALL, read, write
+from persistable.records.files import SMALL, read, write
+from persistable.records.key import Key
 
 KEY = Key("x", "0" * 32)
 sizes = st.one_of(st.integers(0, 100), st.integers(SMALL - 2, SMALL + 2), st.just(3 * SMALL + 7))

@@ -752,7 +752,7 @@ def test_rng_is_seeded_by_the_digest_and_scratch_goes_with_the_commit(tmp_path: 
 def test_processes_share_no_scratch_folder_of_stores_in_memory() -> None:
     """They are other stores, whatever their names."""
     code = (
-        "from persistable import open_store; from persistable.checkpoints import scratch_folder; from persistable.key import Key; "
+        "from persistable import Key, open_store; from persistable.records.scratch import scratch_folder; "
         "print(scratch_folder(open_store('memory://same'), Key('a', 32 * '0')))"
     )
     folders = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout for _ in "ab"}

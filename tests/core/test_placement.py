@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from persistable import Persistable, Status, claims, run, step
+from persistable import Persistable, Status, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
-from persistable.record import Record
+from persistable.records import claims
+from persistable.records.record import Record
 from persistable.stores import Store, open_store
 
 COUNTED: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from persistable.code.home import project_at
+from persistable.nodes.code.home import project_at
 
 STEPS = """
 from persistable import step

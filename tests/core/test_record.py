@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 import persistable
 from core.test_persistable import OutlierParams, Outliers, Points
-from persistable import Command, Key, Persistable, Record, checkout, run, step
-from persistable.checkout import checkout_of, git_commit
-from persistable.circumstances import used
+from persistable import Command, Key, Persistable, Record, run, step
 from persistable.errors import PayloadCorrupted
-from persistable.record import Failure
+from persistable.nodes.code import checkout
+from persistable.nodes.code.checkout import checkout_of, git_commit
+from persistable.records.circumstances import used
+from persistable.records.record import Failure
 
 KEY = Key("x", "0" * 32)
 HEAD = {"record": 1, "key": str(KEY), "token": "t", "io": {"io": "PickleFileIO"}, "class": "m:C", "code": None, "files": []}

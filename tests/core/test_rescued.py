@@ -25,7 +25,7 @@ from persistable.fileio import (
     ParquetFileIO,
     PickleFileIO,
 )
-from persistable.payload import InFile
+from persistable.records.files import InFile
 from persistable.stores import open_store
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from persistable.resources import Resources, Retry
+from persistable.executors.resources import Resources, Retry
 
 
 def test_values_are_compared_and_shown_by_content() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NewType, Optional
 import pytest
 
 from persistable import Persistable, run, step
-from persistable.workspace import Workflow, Workspace, seed, stored
+from persistable.families.workspaces import Workflow, Workspace, seed, stored
 
 Weight = NewType("Weight", float)
 

@@ -18,7 +18,7 @@ import pytest
 from persistable import Retry, open_store, run, step
 from persistable.errors import RemoteError, RunFailed
 from persistable.events import Failed, Retried, RunFinished, Skipped, subscribe
-from persistable.secret import Secret, clean, redact
+from persistable.params.secret import Secret, clean, redact
 
 VALUE = 's3cr3t/väl\'ue+"x" 42'
 SECRET = Secret("TEST_OF_SECRETS")

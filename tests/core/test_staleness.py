@@ -12,7 +12,7 @@ from tests.edits import edited
 
 from persistable import Status, open_store, plan, run
 from persistable.errors import PayloadForeign, StaleCodeWarning
-from persistable.holdings import find_record
+from persistable.records.access import find_record
 
 FLOW = """
 from persistable import step
@@ -185,7 +185,7 @@ def test_another_python_is_not_compared(store: Any, monkeypatch: pytest.MonkeyPa
         record = find_record(store, node.place)
         assert record is not None
         text = record.unsealed().replace(b'"cpython-3', b'"cpython-4').replace(b'"quick":"', b'"quick":"00')
-        from persistable.record import sealed
+        from persistable.records.record import sealed
 
         store.put(f"{node.key.path}.record.json", sealed(text))
     nodes = chain(clean=2)

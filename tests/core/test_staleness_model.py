@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.edits import edited
 
 from persistable import open_store, run
-from persistable.status import seen_of
+from persistable.nodes.status import seen_of
 
 SIZE = 5
 _NUMBERS = count()

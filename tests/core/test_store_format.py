@@ -12,16 +12,17 @@ from zlib import crc32
 import pytest
 
 import persistable
-from persistable import Persistable, step, store_format
-from persistable.collected import Entry, checked_line, entry_in, parsed_index
-from persistable.copying import copy
+from persistable import Persistable, step
 from persistable.errors import PayloadCorrupted, StoreReadOnly, StoreTooNew
 from persistable.fileio import JsonFileIO
-from persistable.inventory import entries, failures, matching
-from persistable.record import FORMAT, SUFFIX, Failure, Record
-from persistable.store_format import PATH, Format
+from persistable.records import store_format
+from persistable.records.copy import copy
+from persistable.records.items import Entry, checked_line, entry_in, parsed_index
+from persistable.records.listing import entries, failures, matching
+from persistable.records.partial import Unsealed
+from persistable.records.record import FORMAT, SUFFIX, Failure, Record
+from persistable.records.store_format import PATH, Format
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, ObjectStore, SQLiteStore, open_store
-from persistable.unsealed import Unsealed
 
 
 @step(io=JsonFileIO())
@@ -340,7 +341,7 @@ def test_what_a_failure_says_more_is_ignored(tmp_path: Path) -> None:
 
 
 def test_what_a_claim_says_more_is_ignored(tmp_path: Path) -> None:
-    from persistable import claims
+    from persistable.records import claims
 
     store = LocalStore(tmp_path)
     facts = {"host": "elsewhere", "pid": 1, "start": None, "token": "x", "purpose": ["more"]}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from persistable import Persistable, Project, Workflow, Workspace, open_store, run, seed, step, stored
-from persistable.generation import default_store
+from persistable.nodes.generation import default_store
 from persistable.stores import enclosing_store
 
 

@@ -17,7 +17,7 @@ SURFACE = {
     "persistable.testing": ["StoreContract", "FileIOContract", "strategies"],
     "persistable.errors": ["PersistableError", "PayloadNotFound", "PayloadCorrupted", "PayloadUntrusted", "PayloadForeign"],
     "persistable.events": ["Started", "Progressed", "Persisted", "Loaded", "Retried", "Failed", "Skipped", "Hook", "subscribe"],
-    "persistable.resources": ["Retry", "Resources"],
+    "persistable.executors.resources": ["Retry", "Resources"],
 }
 
 

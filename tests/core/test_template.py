@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistable.errors import InvalidName
-from persistable.template import Template
+from persistable.records.template import Template
 
 LITERALS = st.text("ab-./_", max_size=4)
 VALUES = st.text("ab-._", min_size=1, max_size=4)

@@ -12,7 +12,8 @@ import pytest
 from servers.fixtures import Bucket
 from servers.lossy import lossy
 
-from persistable import claims, open_store, owners, run, step
+from persistable import open_store, run, step
+from persistable.records import claims, owners
 from persistable.stores import LocalStore, MemoryStore, ObjectStore
 from persistable.stores.base import Bytes
 

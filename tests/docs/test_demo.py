@@ -13,7 +13,7 @@ import pytest
 def demo(folder: Path) -> list[list[str]]:
     """The words of the lines that tell of a payload, each pass after the other."""
     done = subprocess.run(
-        [sys.executable, "-m", "persistable.demo", str(folder)], capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"}
+        [sys.executable, "-m", "persistable.cli.demo", str(folder)], capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"}
     )
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines() if " loaded " in line or " generated " in line]

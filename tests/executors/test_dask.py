@@ -18,7 +18,7 @@ from persistable import run, step
 from persistable.errors import Infeasible, WorkerDied
 from persistable.executors import DaskExecutor
 from persistable.executors.base import Executor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import ExecutorContract
 from persistable.testing import executor_tasks as tasks
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from persistable.errors import RemoteError
 from persistable.executors import calls
-from persistable.executors.frames import Frame, Inbox, encoded
+from persistable.executors.processes.frames import Frame, Inbox, encoded
 from persistable.testing import executor_tasks as tasks
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([65_535, 65_536, (1 << 18) - 29, (1 << 18) - 28, 1 << 18, 700_001]))

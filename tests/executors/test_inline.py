@@ -8,7 +8,7 @@ from threading import get_ident
 import pytest
 
 from persistable.executors import InlineExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import ExecutorContract
 from persistable.testing import executor_tasks as tasks
 

@@ -18,7 +18,7 @@ import pytest
 
 from persistable.errors import RemoteError, WorkerDied
 from persistable.executors import ProcessExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import ExecutorContract
 from persistable.testing import executor_tasks as tasks
 

@@ -8,7 +8,7 @@ import pytest
 
 from persistable.errors import Infeasible
 from persistable.executors import ThreadExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import ExecutorContract
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from persistable import Status, open_store, run, step
 from persistable.executors import Executor
-from persistable.family import straight
+from persistable.families import direct
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
 
@@ -34,8 +34,8 @@ def halved(n: int) -> float:
 
 def test_members_are_sent_many_to_a_task(cluster: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = straight.Straight.order
-    monkeypatch.setattr(straight.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    order = direct.Straight.order
+    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/data.db"):
         family = halved.over(n=range(1500))
         result = run(family, executor=cluster, errors="return")

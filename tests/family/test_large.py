@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from tests.family.flows import Outliers, Points, add, joined, made_of, number, scaled, total
 
 from persistable import Family, Persistable, Retry, Status, events, formerly, omit_when, open_store, run, step, untracked
-from persistable.batch import PERIOD
 from persistable.errors import PayloadNotFound, RunFailed
-from persistable.portions import PORTION, SMALLEST
+from persistable.runs.batch import PERIOD
+from persistable.runs.chunks import PORTION, SMALLEST
 from persistable.stores import SQLiteStore
 
 
@@ -423,9 +423,9 @@ def after(source: int, n: int) -> int:
 
 @pytest.mark.parametrize("bad", [0, 1])
 def test_what_portions_share_is_performed_once_also_if_it_fails(bad: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable import portions
+    from persistable.runs import chunks
 
-    monkeypatch.setattr(portions, "PORTION", 200)
+    monkeypatch.setattr(chunks, "PORTION", 200)
     assert PORTION > 200
     heard: list[Any] = []
     family = after.over(once.step(bad, str(tmp_path / "log")), n=range(SMALLEST + 100))

@@ -11,7 +11,7 @@ import pytest
 from persistable import Persistable, open_store, run, step
 from persistable.errors import CorruptPayloadWarning
 from persistable.events import Event, Loaded, subscribe
-from persistable.record import Record
+from persistable.records.record import Record
 from persistable.stores import SQLiteStore
 
 NUMBER = 1100

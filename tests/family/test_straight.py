@@ -17,30 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import persistable
-from persistable import (
-    Persistable,
-    Resources,
-    Retry,
-    Status,
-    connection,
-    events,
-    formerly,
-    omit_when,
-    open_store,
-    portions,
-    run,
-    step,
-    untracked,
-)
-from persistable.family import straight
-from persistable.holdings import find_failure
+from persistable import Persistable, Resources, Retry, Status, connection, events, formerly, omit_when, open_store, run, step, untracked
+from persistable.families import direct
+from persistable.records.access import find_failure
+from persistable.runs import chunks
 
 RUNS = 0
 
 
 @pytest.fixture(autouse=True)
 def small_families_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portions, "SMALLEST", 1)
+    monkeypatch.setattr(chunks, "SMALLEST", 1)
 
 
 @step
@@ -89,7 +76,7 @@ def told(folder: Path, url: str, family: Any, nodes: bool, **options: Any) -> di
     heard: list[Any] = []
     with open_store(url.format(folder)) as store, pytest.MonkeyPatch.context() as patch:
         if nodes:
-            patch.setattr(portions, "SMALLEST", 1 << 40)
+            patch.setattr(chunks, "SMALLEST", 1 << 40)
         members = list(family.bind(store).nodes)
         with events.subscribe(heard.append):
             result = run(family.bind(store), errors="return", **options)
@@ -138,8 +125,8 @@ def test_all_that_is_left_is_as_of_nodes(values: list[Any], kinds: list[str], tm
 
 def test_it_is_what_plain_families_of_functions_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
-    write = straight.Straight._write
-    monkeypatch.setattr(straight.Straight, "_write", lambda self, *given: written.append(write(self, *given)) or written[-1])
+    write = direct.Straight._write
+    monkeypatch.setattr(direct.Straight, "_write", lambda self, *given: written.append(write(self, *given)) or written[-1])
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         assert run(anything.over(range(50), m=[1, 2])).counts["done"] == 100
         assert written == [True] * 100
@@ -294,8 +281,8 @@ def test_other_processes_leave_the_same(tmp_path: Path) -> None:
 
 def test_a_family_on_processes_is_sent_many_to_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = straight.Straight.order
-    monkeypatch.setattr(straight.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    order = direct.Straight.order
+    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         family = anything.over(range(3000))
         assert run(family, executor="processes", max_workers=2).counts["done"] == 3000
@@ -315,8 +302,8 @@ def cold(n: int) -> int:
 
 def test_a_slow_start_of_workers_is_not_taken_for_members_that_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = straight.Straight.order
-    monkeypatch.setattr(straight.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    order = direct.Straight.order
+    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         assert run(cold.over(n=range(2000)), executor="processes", max_workers=2).counts["done"] == 2000
     assert max(sent) > 16

@@ -19,8 +19,8 @@ from tests.family import flows
 from tests.family.flows import Outliers, Points, add, made_of, number, scaled
 
 from persistable import Family, Status, open_store, plan, run, step
-from persistable.claims import acquire
 from persistable.errors import PayloadNotFound, RunFailed, StoreUnavailable, UnknownParam
+from persistable.records.claims import acquire
 from persistable.stores import SQLiteStore, Store
 
 

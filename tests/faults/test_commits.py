@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from faults.faulty import FAULTS, FaultyLocal, FaultySQLite, Remote, failing
-from persistable import Persistable, claims, commits, leftovers
-from persistable.checkpoints import own_folder
+from persistable import Persistable
 from persistable.errors import LineageCycle, PayloadNotFound, StoreError
 from persistable.fileio import BundleFileIO, JsonFileIO
-from persistable.key import Placed
+from persistable.records import claims, commit, leftovers
+from persistable.records.key import Placed
+from persistable.records.scratch import own_folder
 from persistable.stores import LayeredStore, open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -87,7 +88,7 @@ def loaded(node: Any) -> Any:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("persistable.commits._PAUSE", 0.001)
+    monkeypatch.setattr("persistable.records.commit._PAUSE", 0.001)
 
 
 @pytest.mark.usefixtures("quick")
@@ -132,7 +133,7 @@ def test_whichever_call_fails_what_is_there_is_the_old_payload_or_the_new(tmp_pa
 def test_whichever_call_fails_while_a_stand_in_s_payloads_are_brought_home_they_are_whole_there(
     tmp_path: Path, kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("persistable.stores.home.FIRST_LOOK", 1000)  # by `sync` alone
+    monkeypatch.setattr("persistable.stores.layered.primary.FIRST_LOOK", 1000)  # by `sync` alone
     for fault in FAULTS:
         for at in range(200):
             folder = tmp_path / f"{fault}-{at}"
@@ -161,7 +162,7 @@ def test_whichever_call_fails_while_a_stand_in_s_payloads_are_brought_home_they_
 def test_a_payload_at_a_readable_path_that_was_made_in_two_places_is_the_one_at_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("persistable.stores.home.FIRST_LOOK", 1000)
+    monkeypatch.setattr("persistable.stores.layered.primary.FIRST_LOOK", 1000)
     where, slow = STORES["layered"](tmp_path), Remote(tmp_path / "slow")
     made["value"] = 1
     with failing("down", 0, only=Remote):
@@ -177,7 +178,7 @@ def test_a_payload_at_a_readable_path_that_was_made_in_two_places_is_the_one_at_
 def test_what_is_being_written_to_a_stand_in_while_the_home_comes_back_arrives_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, by: str
 ) -> None:
-    monkeypatch.setattr("persistable.stores.home.FIRST_LOOK", 1000)
+    monkeypatch.setattr("persistable.stores.layered.primary.FIRST_LOOK", 1000)
     where, slow = STORES["layered"](tmp_path), Remote(tmp_path / "slow")
     with failing("down", 0, only=Remote):
         where.put("a/b", b"1")
@@ -259,9 +260,10 @@ def test_a_claim_whose_call_is_over_is_given_up_while_its_process_lives_on(tmp_p
 
 PAUSED = """
 import os, sys, time
-from persistable import Persistable, claims, commits, leftovers
+from persistable import Persistable
+from persistable.records import claims, commit as commits, leftovers
 from persistable.fileio import BundleFileIO, JsonFileIO
-from persistable.key import Placed
+from persistable.records.key import Placed
 claims.TTL = 1.5
 class At(Persistable[str, None]):
     def _generate_payload(self, **_):
@@ -403,7 +405,8 @@ def test_two_processes_whose_nodes_ask_for_each_other_are_told_so(tmp_path: Path
 def test_what_a_killed_generation_left_goes_with_the_next_commit_of_its_key(tmp_path: Path) -> None:
     code = """
 import os, sys
-from persistable import Persistable, claims, commits, leftovers
+from persistable import Persistable
+from persistable.records import claims, commit as commits, leftovers
 class Left(Persistable[object, None]):
     def _generate_payload(self, **_):
         (self.scratch / "x").write_text("x")
@@ -436,7 +439,7 @@ def test_what_an_attempt_left_in_doubt_goes_with_the_first_commit_long_after_it(
         left += 1
         facts = json.loads(failure.read_bytes())
         failure.write_text(json.dumps({**facts, "started": facts["started"] - 5000}))
-        commits.doubtful.clear()  # as another process
+        commit.doubtful.clear()  # as another process
         Plain(store).generate()
         assert (
             len(
@@ -470,7 +473,7 @@ def size(data):
 store = open_store(sys.argv[1])
 if len(sys.argv) > 2:
     for name in "ab":  # what they have in common is kept in a file of its own
-        from persistable import claims
+        from persistable.records import claims
         claims.acquire(store, name, lambda: False).release()
 driver = os.getpid() if len(sys.argv) > 2 else 0
 run(size.step(next_one.step(large.step(), driver)), executor="processes", max_workers=2, store=store)

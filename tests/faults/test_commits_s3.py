@@ -84,7 +84,7 @@ def test_whatever_the_connection_does_what_is_there_is_the_old_payload_or_the_ne
     s3_bucket: Bucket, act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
-    monkeypatch.setattr("persistable.commits._PAUSE", 0.01)
+    monkeypatch.setattr("persistable.records.commit._PAUSE", 0.01)
     kind, do = ACTS[act]
     made["value"] = 0
     kind(open_store(s3_bucket.url, **s3_bucket.options)).generate()

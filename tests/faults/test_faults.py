@@ -62,7 +62,8 @@ def test_a_killed_run_over_a_family_leaves_whole_members_and_repeats_only_what_w
 
 SLOW = """
 import sys, time, os
-from persistable import Persistable, claims, owners
+from persistable import Persistable
+from persistable.records import claims, owners
 claims.TTL = float(os.environ.get("TTL", "60"))
 class Slow(Persistable[str, None]):
     def _generate_payload(self, **_):

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from persistable import Status, append, appended, claims, inventory, owners, run, step
+from persistable import Status, append, appended, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
-from persistable.record import Failure
+from persistable.records import claims, listing, owners
+from persistable.records.partial import Unsealed, base_of
+from persistable.records.record import Failure
 from persistable.stores import LocalStore
-from persistable.unsealed import Unsealed, base_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 GARBAGE = [
@@ -66,7 +67,7 @@ def damaged(content: bytes, every: int = 1) -> Iterator[bytes]:
 
 def dead_claim(path: str) -> bytes:
     """What a process that was killed has left."""
-    code = "from persistable import owners; import sys; sys.stdout.buffer.write(owners.mine())"
+    code = "from persistable.records import owners; import sys; sys.stdout.buffer.write(owners.mine())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
 
 
@@ -119,8 +120,8 @@ def test_whatever_is_in_a_small_file_its_key_is_not_blocked(tmp_path: Path, monk
         if number % 101 and bad not in GARBAGE:
             continue
         again = node.bind(LocalStore(tmp_path))
-        list(inventory.entries(LocalStore(tmp_path)))
-        list(inventory.failures(LocalStore(tmp_path)))
+        list(listing.entries(LocalStore(tmp_path)))
+        list(listing.failures(LocalStore(tmp_path)))
         act = number % 3
         if act == 0:
             assert expected(again.load_generate().payload)
@@ -155,7 +156,7 @@ def test_no_flipped_bit_of_what_was_begun_passes(tmp_path: Path) -> None:
 
 
 def test_any_damage_to_a_failure_gives_a_failure(tmp_path: Path) -> None:
-    from persistable.key import Key
+    from persistable.records.key import Key
 
     key = Key("x", "0" * 32)
     content = Failure(key, "E", "m", "t", 3, {"a": 1}, "h", 1.0, 2.0, {"n": 1}).to_bytes()

@@ -18,7 +18,7 @@ from upath import UPath
 
 from persistable.errors import FormatError, MalformedFile, MissingExtra, PayloadNotRepresentable
 from persistable.fileio import CompressedFileIO, CsvFileIO, FileIO, JsonFileIO, Parts, PartsFileIO, TextFileIO
-from persistable.fileio.choose import fileio_from_spec
+from persistable.fileio.registry import fileio_from_spec
 from persistable.testing.fileio import FileIOContract
 
 

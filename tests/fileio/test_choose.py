@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from persistable import extensions, step
+from persistable import step
 from persistable.errors import UnknownFormat
 from persistable.fileio import (
     ArrowFileIO,
@@ -30,11 +30,12 @@ from persistable.fileio import (
     PickleFileIO,
     TextFileIO,
     YamlFileIO,
-    choose,
     fileio_for,
     fileio_from_spec,
     register_fileio,
+    registry,
 )
+from persistable.params import extensions
 
 Name = NewType("Name", str)
 
@@ -102,8 +103,8 @@ class ShapeFileIO(FileIO[Shape]):
 @pytest.fixture(autouse=True)
 def _unregister(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extensions, "registered", {})
-    monkeypatch.setattr(choose, "_registered", dict(choose._registered))
-    monkeypatch.setattr(choose, "_suffixes", dict(choose._suffixes))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "_suffixes", dict(registry._suffixes))
 
 
 def test_users_register_types_and_suffixes_which_win_over_the_built_in_choice() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from persistable import step
 from persistable.errors import CodeOfOtherPython, CorruptPayloadWarning, FormatError, PayloadCorrupted, PayloadOfOtherPython
-from persistable.fileio import BundleFileIO, CompressedFileIO, JsonFileIO, PickleFileIO, scripted
+from persistable.fileio import BundleFileIO, CompressedFileIO, JsonFileIO, PickleFileIO, pickle_scripts
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore
 
 
@@ -176,7 +176,7 @@ def test_the_class_of_todays_script_needs_no_code_of_another_python(tmp_path: Pa
 
 
 def test_what_is_stored_by_value_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripted, "_said", set())
+    monkeypatch.setattr(pickle_scripts, "_said", set())
     with caplog.at_level(logging.INFO, "persistable"):
         for _ in range(2):
             PickleFileIO().dumps([counting(), local_class()])

@@ -295,7 +295,7 @@ def test_a_cell_that_is_run_again(tmp_path: Path) -> None:
     ],
 )
 def test_what_fits(then: str, now: str, fits: bool) -> None:
-    from persistable.fileio.scripted import _fits, shape_of  # pyright: ignore[reportPrivateUsage]
+    from persistable.fileio.pickle_scripts import _fits, shape_of  # pyright: ignore[reportPrivateUsage]
 
     before: dict[str, object] = {"__name__": "__main__"}
     after: dict[str, object] = {"__name__": "__main__"}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.graph.shapes import Node, Passing, diamond, node
 
-from persistable import claims
 from persistable.graph import lineage
-from persistable.record import SUFFIX
-from persistable.status import Status
+from persistable.nodes.status import Status
+from persistable.records import claims
+from persistable.records.record import SUFFIX
 from persistable.stores import LocalStore, MemoryStore
 
 

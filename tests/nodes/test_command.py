@@ -20,11 +20,11 @@ from servers.needs import need, need_program
 from nodes.test_in_file import LARGE
 from nodes.test_upload import given
 from persistable import open_store
-from persistable.command import Command
 from persistable.errors import CommandFailed, InputMissing, MalformedFile, ParamsError, PayloadNotRepresentable, SecretMissing, UnknownParam
 from persistable.fileio import BundleFileIO, BytesFileIO, CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO, TextFileIO
-from persistable.record import Failure
-from persistable.secret import Secret
+from persistable.nodes.command import Command
+from persistable.params.secret import Secret
+from persistable.records.record import Failure
 
 
 @pytest.fixture(autouse=True)
@@ -432,7 +432,7 @@ ENDS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 RUNNER = textwrap.dedent(
     """
     import sys, threading
-    from persistable.command import Command
+    from persistable.nodes.command import Command
     from test_command_template import FAMILY
 
     node = Command(FAMILY, folder=sys.argv[1], data_dir="data")
@@ -483,7 +483,7 @@ def test_no_watcher_stays_behind() -> None:
 FORKING = textwrap.dedent(
     """
     import multiprocessing, os, sys, threading, time
-    from persistable.command import Command
+    from persistable.nodes.command import Command
     from test_command_template import FAMILY
 
     thread = threading.Thread(target=lambda: Command(FAMILY, folder=sys.argv[1], data_dir="data").payload)
@@ -522,7 +522,7 @@ def test_a_forked_child_does_not_pass_for_its_parent(tmp_path: Path) -> None:
 
 def test_two_processes_run_it_once() -> None:
     code = (
-        "from persistable.command import Command; import sys;"
+        "from persistable.nodes.command import Command; import sys;"
         "Command('echo x >> {{ c }}; sleep 0.3; echo > {{ output }}', c=sys.argv[1], data_dir='data').payload"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, str(Path("count").absolute())]) for _ in range(2)]
@@ -543,6 +543,6 @@ def test_where_the_store_is_no_folder_inputs_are_fetched(tmp_path: Path) -> None
 
 
 def test_importing_it_is_cheap() -> None:
-    code = "import sys, persistable.command; print([m for m in ('jinja2', 'fsspec', 'numpy') if m in sys.modules])"
+    code = "import sys, persistable.nodes.command; print([m for m in ('jinja2', 'fsspec', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

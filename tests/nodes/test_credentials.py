@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from persistable import Project, Source
-from persistable.command import Command
-from persistable.credentials import named
 from persistable.errors import ConfigError, ParamsError
-from persistable.secret import Secret
-from persistable.transfer import HttpGet, Upload
+from persistable.nodes.command import Command
+from persistable.nodes.transfer import HttpGet, Upload
+from persistable.params.credentials import named
+from persistable.params.secret import Secret
 
 PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----"
 

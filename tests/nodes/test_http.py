@@ -21,9 +21,9 @@ from servers.needs import free_port, need
 from nodes.site import Site, answer, conditional, one_after_the_other, page
 from persistable.errors import HttpFailed, MalformedFile, ParamsError, SecretMissing, UnknownFormat, UnknownParam
 from persistable.fileio import BytesFileIO, FolderFileIO, JsonFileIO, TextFileIO
-from persistable.record import Failure
-from persistable.secret import Secret
-from persistable.transfer import HttpGet
+from persistable.nodes.transfer import HttpGet
+from persistable.params.secret import Secret
+from persistable.records.record import Failure
 
 BODY = bytes(range(256)) * 2000
 
@@ -370,7 +370,7 @@ LARGE = textwrap.dedent(
     """
     import sys, tracemalloc
     from persistable.fileio import FileIO
-    from persistable.transfer import HttpGet
+    from persistable.nodes.transfer import HttpGet
 
     class Length(FileIO[int]):
         suffix = ".bin"
@@ -540,7 +540,7 @@ def test_a_secret_that_is_not_set_is_an_error_that_names_it(site: Site, monkeypa
 
 def test_making_nodes_imports_no_http_library() -> None:
     code = (
-        "import sys; from persistable.transfer import HttpGet, Upload; HttpGet('https://h/x').key; Upload('s3://b/x');"
+        "import sys; from persistable.nodes.transfer import HttpGet, Upload; HttpGet('https://h/x').key; Upload('s3://b/x');"
         "print([m for m in ('httpx', 'stamina', 'fsspec', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ))

@@ -13,7 +13,7 @@ from servers.needs import absent
 from persistable import Persistable
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio import BundleFileIO, BytesFileIO, FileIO, FolderFileIO, JsonFileIO, NumpyFileIO, TextFileIO
-from persistable.payload import SMALL, InFile
+from persistable.records.files import SMALL, InFile
 
 LARGE = b"0123456789abcdef" * (SMALL // 8)
 

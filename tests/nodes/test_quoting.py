@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from persistable.command import Command
-from persistable.command.template import Script
 from persistable.errors import ParamsError
+from persistable.nodes.command import Command
+from persistable.nodes.command.template import Script
 
 EVIL = "a'; touch hit; '$(touch hit)`touch hit`\"; touch hit; \"\ntouch hit\nEOF\n}touch hit # $HOME \\ a[$(touch hit)]"
 

@@ -17,14 +17,14 @@ from servers.needs import need, need_program
 from nodes.site import Site, page
 from nodes.test_command import FAMILY, NAMES, alive, family, wait_until
 from persistable import open_store
-from persistable.command import Command
 from persistable.errors import CommandFailed, HttpFailed, TimedOut
 from persistable.executors import ProcessExecutor
+from persistable.executors.resources import Resources
 from persistable.fileio import TextFileIO
-from persistable.resources import Resources
-from persistable.running import run
-from persistable.secret import Secret
-from persistable.transfer import HttpGet, Upload
+from persistable.nodes.command import Command
+from persistable.nodes.transfer import HttpGet, Upload
+from persistable.params.secret import Secret
+from persistable.runs.run import run
 
 
 @pytest.fixture(autouse=True)

@@ -15,19 +15,9 @@ from servers.fixtures import Bucket
 from nodes.test_in_file import LARGE
 from persistable import Persistable, open_store
 from persistable.errors import InputMissing, InvalidName, ParamsError, PayloadNotRepresentable, StoreError
-from persistable.fileio import (
-    BundleFileIO,
-    BytesFileIO,
-    CsvFileIO,
-    FileIO,
-    FolderFileIO,
-    JsonFileIO,
-    NumpyFileIO,
-    PickleFileIO,
-    TextFileIO,
-)
-from persistable.secret import Secret
-from persistable.transfer import Upload
+from persistable.fileio import BundleFileIO, BytesFileIO, CsvFileIO, FileIO, FolderFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, TextFileIO
+from persistable.nodes.transfer import Upload
+from persistable.params.secret import Secret
 
 
 class Given(Persistable[Any, None]):

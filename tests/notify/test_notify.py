@@ -24,9 +24,9 @@ from notify.sinks import Answer, Sink, black_hole, mailbox
 from persistable import run, step
 from persistable.errors import UndeliveredWarning
 from persistable.events import Event, Failed, RunFinished, Started, emit, subscribe
-from persistable.key import Key
+from persistable.executors.resources import Retry
 from persistable.notify import Apprise, Secret, Slack, Webhook
-from persistable.resources import Retry
+from persistable.records.key import Key
 
 SOON = Retry(attempts=4, delay=0.02, backoff=2.0, jitter=0.5)
 PATIENCE = 60.0
@@ -286,9 +286,9 @@ def script(folder: Path, text: str, **environment: str) -> subprocess.CompletedP
     file.write_text(
         "import sys, os\n"
         "from persistable.events import RunFinished\n"
-        "from persistable.key import Key\n"
+        "from persistable.records.key import Key\n"
         "from persistable.notify import *\n"
-        "from persistable.resources import Retry\n"
+        "from persistable.executors.resources import Retry\n"
         "def finished(error):\n"
         "    return RunFinished(counts={'failed': 1}, failures=((Key('n', '0' * 32), error),), seconds=1.0)\n" + text
     )

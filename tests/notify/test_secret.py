@@ -20,7 +20,7 @@ import persistable
 from persistable import Persistable
 from persistable.errors import SecretMissing
 from persistable.notify import Secret
-from persistable.secret import redact, redacted_logs
+from persistable.params.secret import redact, redacted_logs
 
 VALUE = "s3cr3t/value+with spaces&'quotes'"
 

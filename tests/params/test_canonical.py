@@ -261,10 +261,10 @@ def test_a_class_defined_again_is_looked_at_again() -> None:
 def test_classes_that_are_gone_are_forgotten() -> None:
     import gc
 
-    from persistable.params import canonical
+    from persistable.params import encoding
 
-    before = len(canonical._WRITERS.found)
+    before = len(encoding._WRITERS.found)
     for i in range(50):
         encode(make_dataclass(f"Cell{i}", ["a"])(1))
     gc.collect()
-    assert len(canonical._WRITERS.found) <= before + 2
+    assert len(encoding._WRITERS.found) <= before + 2

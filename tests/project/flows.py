@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from persistable import Persistable, Pipeline, step, untracked
-from persistable.workspace import Workflow, Workspace, seed, stored
+from persistable.families.workspaces import Workflow, Workspace, seed, stored
 
 if TYPE_CHECKING:
     from decimal import Decimal as NeverImported

@@ -16,7 +16,7 @@ from tests.project.flows import Model, Points, family, scaled, together
 
 from persistable import Family, Pipeline, Project, open_store, plan, run
 from persistable.errors import ConfigError, LineageCycle, RunFailed, UnknownMember
-from persistable.status import Status
+from persistable.nodes.status import Status
 from persistable.stores import LocalStore
 
 Load = Callable[..., Project]

@@ -16,7 +16,7 @@ from tests.project.flows import Points, scaled
 import persistable
 from persistable import Project, step
 from persistable.errors import RunFailed, StoreReadOnly
-from persistable.status import Status
+from persistable.nodes.status import Status
 
 Load = Callable[..., Project]
 Made = Callable[[], Counter[str]]

@@ -17,7 +17,7 @@ import pytest
 
 from persistable import Persistable, Project, step
 from persistable.errors import ConfigError
-from persistable.project.values import Text, read, read_field
+from persistable.project.coerce import Text, read, read_field
 
 Load = Callable[..., Project]
 HERE = __name__

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from persistable import run, step
-from persistable.bars import Bar, in_words
 from persistable.events import Event, RunStarted
-from persistable.key import Key
-from persistable.pace import Pace
+from persistable.records.key import Key
+from persistable.runs.estimate import Pace
+from persistable.runs.progress import Bar, in_words
 
 
 @step

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persistable import Persistable, Resources, Retry, Status, claims, run, step
+from persistable import Persistable, Resources, Retry, Status, run, step
 from persistable.errors import Infeasible, NotEnforceable, RemoteError, TimedOut, WorkerDied
 from persistable.events import Event, Performed, Persisted, RunFinished, RunStarted, Started
 from persistable.executors import Executor
+from persistable.records import claims
 from persistable.stores import Store
 
 pytestmark = pytest.mark.xdist_group("ray")

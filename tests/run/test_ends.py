@@ -96,7 +96,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_channel_that_is_closed_says_nothing() -> None:
     code = """
 import os, socket
-from persistable.executors.child import main
+from persistable.executors.processes.child import main
 ours, theirs = socket.socketpair()
 tokens, numbers = os.pipe()
 life, held = os.pipe()

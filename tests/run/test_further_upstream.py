@@ -231,7 +231,7 @@ class Linked(Persistable[int, None]):
 
 def test_a_chain_sends_no_more_than_it_did(tmp_path: Path) -> None:
     """Names that are asked of the node itself are its own upstream."""
-    from persistable.beyond import asked_of, reached
+    from persistable.nodes.indirect import asked_of, reached
 
     @step
     def start() -> int:

@@ -12,8 +12,8 @@ from tests.run.test_running import add, fails, number, passing
 from persistable import Project, Workflow, Workspace, events, open_store, run, seed, step, stored
 from persistable.errors import RunFailed
 from persistable.fileio import JsonFileIO
-from persistable.key import Key
-from persistable.portions import SMALLEST
+from persistable.records.key import Key
+from persistable.runs.chunks import SMALLEST
 from persistable.stores import Store
 
 

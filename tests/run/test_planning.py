@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from persistable import open_store, plan, step
 from persistable.errors import InputMissing
-from persistable.planning import Decided, Look, Start, planning
-from persistable.status import Found
+from persistable.nodes.status import Found
+from persistable.runs.plan import Decided, Look, Start, planning
 from persistable.stores import MemoryStore
 
 ABSENT = Found(False, False, None, "nothing is stored")

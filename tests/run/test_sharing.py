@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from persistable import Key, Retry, claims, open_store, run, step
-from persistable.batch import PERIOD, Batch
+from persistable import Key, Retry, open_store, run, step
 from persistable.errors import RemoteError
 from persistable.events import Event
+from persistable.records import claims
+from persistable.runs.batch import PERIOD, Batch
 from persistable.stores import Store
 
 RUNNER = Path(__file__).with_name("sharing_runner.py")

@@ -15,7 +15,7 @@ from tests.source.seeing import done
 
 from persistable import Source, Status, open_store, plan, run
 from persistable.errors import HttpFailed, InputChanged, InputVanished, InvalidName, ParamsError, StoreError
-from persistable.secret import Secret
+from persistable.params.secret import Secret
 from persistable.stores import Store
 
 
@@ -196,7 +196,7 @@ def test_workers_read_from_the_bucket_themselves(s3_bucket: Bucket, tmp_path: Pa
 
 
 def test_a_large_object_is_parsed_in_a_local_copy(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable.source import content
+    from persistable.families.sources import content
 
     need("pandas")
     monkeypatch.setattr(content, "IN_MEMORY", 1000)

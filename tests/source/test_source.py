@@ -631,7 +631,7 @@ def test_a_hundred_thousand_inputs_cost_their_keys() -> None:
 
 
 def test_large_files_are_parsed_where_they_lie_and_checked_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable.source import content
+    from persistable.families.sources import content
 
     monkeypatch.setattr(content, "IN_MEMORY", 1000)
     need("pandas")

@@ -12,7 +12,7 @@ from servers.fixtures import Bucket, SSHServer
 from servers.needs import need
 
 from persistable.stores import ObjectStore, open_store
-from persistable.testing.paths import GOOD_PATHS, everything_below
+from persistable.testing.races import GOOD_PATHS, everything_below
 from persistable.testing.stores import StoreContract
 
 pytestmark = pytest.mark.timeout(900)  # thousands of requests to servers that share a busy machine with their clients

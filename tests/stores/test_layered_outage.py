@@ -19,7 +19,8 @@ from servers.switched import Switch, switched
 from persistable import Status, run, step
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreError
 from persistable.fileio import NumpyFileIO
-from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, home, open_store
+from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
+from persistable.stores.layered import primary
 
 NOW: dict[str, Callable[[], Any]] = {}
 made: list[int] = []
@@ -35,7 +36,7 @@ def numbers(n: int) -> NDArray[np.int64]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(home, "FIRST_LOOK", 0.1)
+    monkeypatch.setattr(primary, "FIRST_LOOK", 0.1)
     made.clear()
     yield
     NOW.clear()

@@ -7,8 +7,8 @@ import pytest
 
 from persistable import Project, open_store, step
 from persistable.errors import ConfigError
-from persistable.stores.default import default_url
 from persistable.stores.namespace import namespaced
+from persistable.stores.open import default_url
 
 
 @step

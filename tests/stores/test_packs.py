@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from persistable.stores import SQLiteStore
-from persistable.stores.packs import FEWEST, LARGEST, SIZE
+from persistable.stores.sqlite_packs import FEWEST, LARGEST, SIZE
 
 
 def packs(store: SQLiteStore) -> int:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persistable import Persistable, Status, claims, open_store, owners, run, step
+from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
-from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO
-from persistable.fileio import mapped as maps
-from persistable.key import Placed
-from persistable.record import Failure
+from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
+from persistable.records import claims, owners
+from persistable.records.key import Placed
+from persistable.records.record import Failure
 from persistable.stores import LayeredStore, LocalStore, local
 from persistable.testing.stores import StoreContract
 
@@ -264,7 +264,7 @@ def test_bytes_changed_within_one_tick_of_a_coarse_clock_are_noticed(tmp_path: P
 
             return Status
 
-    monkeypatch.setattr("persistable.payload.os", Coarse())
+    monkeypatch.setattr("persistable.records.files.os", Coarse())
 
     @step(io=NumpyFileIO())
     def many() -> Any:
@@ -418,7 +418,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         sizes.append(size)
         return real(descriptor, size, writable)
 
-    monkeypatch.setattr("persistable.payload.private_map", counted)
+    monkeypatch.setattr("persistable.records.files.private_map", counted)
     maps._on_network.clear()
     yield sizes
     maps._on_network.clear()

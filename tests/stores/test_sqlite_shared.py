@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly
-from persistable.stores import SQLiteStore, packs
-from persistable.stores.connection import WAL_LIMIT
+from persistable.stores import SQLiteStore, sqlite_packs
+from persistable.stores.sqlite_connection import WAL_LIMIT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -273,7 +273,7 @@ def test_who_opens_a_file_that_is_just_being_made_sees_all_tables_or_none(tmp_pa
                 with closing(sqlite3.connect(file)) as db:
                     seen.append(len(db.execute("SELECT name FROM sqlite_master").fetchall()))
 
-    monkeypatch.setattr(packs, "SCHEMA", Watched(packs.SCHEMA))
+    monkeypatch.setattr(sqlite_packs, "SCHEMA", Watched(sqlite_packs.SCHEMA))
     with SQLiteStore(str(file)) as store:
         store.put("a/b", b"x")
         assert store.get("a/b") == b"x" and len(seen) == 5 and set(seen) == {0}

@@ -41,10 +41,10 @@ from persistable import (
 )
 from persistable.events import Event, RunFinished
 from persistable.executors import DaskExecutor, ProcessExecutor, RayExecutor, ThreadExecutor
-from persistable.explanation import Explanation
 from persistable.fileio import FileIO, JsonFileIO, NumpyFileIO, PickleFileIO
+from persistable.nodes.explain import Explanation
+from persistable.nodes.step import StepNode
 from persistable.notify import Slack, Webhook
-from persistable.steps import StepNode
 from persistable.stores import LocalStore, Store
 
 

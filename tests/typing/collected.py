@@ -4,8 +4,8 @@ from collections.abc import Generator, Iterator
 from typing import Any, assert_type
 
 from persistable import Collected, Persistable, PersistableParams, step
-from persistable.core import Persistable as Node
-from persistable.family import Family
+from persistable.families import Family
+from persistable.nodes.node import Persistable as Node
 
 
 @step

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, assert_type
 
 from persistable import Family, Persistable, Plan, RunResult, Status, plan, run, step
-from persistable.family import Matrix
+from persistable.families import Matrix
 
 
 @dataclass

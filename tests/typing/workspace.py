@@ -8,9 +8,9 @@ from typing import Any, assert_type
 import pandas as pd
 
 from persistable import Persistable, Plan, RunResult, Status, Workflow, Workspace, plan, run, seed, step, stored
+from persistable.families.workspaces import Overview, Seed
 from persistable.fileio import CsvFileIO
-from persistable.steps import StepNode
-from persistable.workspace import Overview, Seed
+from persistable.nodes.step import StepNode
 
 
 @step

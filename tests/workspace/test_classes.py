@@ -13,8 +13,8 @@ from tests.workspace.flows import Files, Scaling, Times, calls, first_cell, mult
 
 from persistable import Persistable, Status, open_store, plan, run, step
 from persistable.errors import InputMissing, LineageCycle, NotGeneratable, PersistableError, UnknownParam, WorkflowError
+from persistable.families.workspaces import Workflow, Workspace, seed, stored
 from persistable.fileio import CsvFileIO, JsonFileIO
-from persistable.workspace import Workflow, Workspace, seed, stored
 
 
 def test_on_the_class_a_name_is_a_node_and_has_no_value() -> None:

@@ -15,9 +15,9 @@ from tests.workspace.flows import calls, plus
 
 from persistable import step
 from persistable.errors import InvalidName, MalformedFile, PayloadNotRepresentable, UnknownMember, WorkflowError
+from persistable.families.workspaces import ScalarFileIO, Workflow, Workspace, seed, stored
 from persistable.stores import Store, open_store
 from persistable.testing import FileIOContract
-from persistable.workspace import ScalarFileIO, Workflow, Workspace, seed, stored
 
 
 class Point:

@@ -14,12 +14,12 @@ from servers.fixtures import Bucket
 from tests.workspace.flows import Numbers, Times, called, calls, plus, total
 
 from persistable import Status, Workflow, Workspace, run, seed, step, stored
-from persistable.core import Persistable
+from persistable.families.workspaces import overview
+from persistable.families.workspaces.recipe import made
 from persistable.fileio import JsonFileIO
-from persistable.steps import StepNode
+from persistable.nodes.node import Persistable
+from persistable.nodes.step import StepNode
 from persistable.stores import LocalStore, ObjectStore
-from persistable.workspace import overview
-from persistable.workspace.recipe import made
 
 CALLS = frozenset(
     [

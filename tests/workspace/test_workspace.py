@@ -12,9 +12,9 @@ from tests.workspace.flows import Files, NumberFiles, Numbers, Scaling, calls
 
 from persistable import Persistable, Pipeline, Status, plan, run, seed, step, stored
 from persistable.errors import InputVanished, InvalidName, PayloadCorrupted, UnknownMember, UnknownParam
+from persistable.families.workspaces import Workflow, Workspace
 from persistable.fileio import CsvFileIO
 from persistable.stores import Store, open_store
-from persistable.workspace import Workflow, Workspace
 
 
 def test_computed_when_missing_and_stored_where_the_template_says(ws: Files) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from persistable.cli.here import Here
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
-from persistable.code import class_reference
-from persistable.key import SCHEME
-from persistable.lineage import shown_params, walk
+from persistable.nodes.code import class_reference
+from persistable.nodes.lineage import shown_params, walk
 from persistable.params import absent, differences
 from persistable.params.fields import name_in_identity
-from persistable.record import package_versions
+from persistable.records.key import SCHEME
+from persistable.records.record import package_versions
 
 FORMAT = 1
 TOLD = 200

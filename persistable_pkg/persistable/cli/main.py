@@ -1,12 +1,18 @@
-"""`persistable`: from the words of a command line to an exit status."""
+"""The verbs of the command line, and the way from its words to an exit status."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.cli import output
+from persistable.cli.usage import BadUsage, near
+from persistable.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -34,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
-        from persistable.cli.verbs import overview
+        from persistable.cli.main import overview
 
         sys.stdout.write(overview() + "\n")
         return DONE if words else MISUSED
@@ -43,7 +49,7 @@ def _dispatch(words: list[str]) -> int:
 
         sys.stdout.write(f"persistable {persistable.__version__}\n")
         return DONE
-    from persistable.cli.app import call
+    from persistable.cli.main import call
 
     return call(words)
 
@@ -57,7 +63,7 @@ def _say(text: str) -> None:
 
 def _message(error: BaseException) -> str:
     from persistable.errors import PersistableError
-    from persistable.secret import redact
+    from persistable.params.secret import redact
 
     text = " ".join(str(error).split("\n")) if _is_usage(error) else str(error)
     if not isinstance(error, PersistableError | OSError) and not _is_usage(error):
@@ -85,3 +91,87 @@ def _is_usage(error: BaseException) -> bool:
     """By name: neither cyclopts nor the project is imported to ask."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"BadUsage", "CycloptsError", "ConfigError"})
+
+
+class Verb(NamedTuple):
+    """A verb: its name, where its function lies, and what it does."""
+
+    name: str
+    function: str
+    does: str
+
+
+VERBS = (
+    Verb("init", "persistable.cli.init:init", "Write a persistable.toml to begin with."),
+    Verb("demo", "persistable.cli.init:demo", "Run a small flow on a real data set."),
+    Verb("run", "persistable.cli.run:run", "Generate what is missing of targets and stages."),
+    Verb("plan", "persistable.cli.run:plan", "Show what run would do, and why."),
+    Verb("status", "persistable.cli.status:status", "Count payloads by name and state."),
+    Verb("explain", "persistable.cli.status:explain", "Say why a payload is or is not there, upstream included."),
+    Verb("ls", "persistable.cli.ls:ls", "List what is stored."),
+    Verb("show", "persistable.cli.show:show", "Show what is known of a stored payload."),
+    Verb("cat", "persistable.cli.show:cat", "Write a payload to standard output."),
+    Verb("put", "persistable.cli.put:put", "Store a file as the payload of a target."),
+    Verb("accept", "persistable.cli.accept:accept", "Record that code changed in nothing that matters."),
+    Verb("rm", "persistable.cli.move:rm", "Remove payloads, and what was made from them."),
+    Verb("cp", "persistable.cli.move:cp", "Copy payloads to another store."),
+    Verb("keys", "persistable.cli.keys:keys", "Write down the keys of targets, or check that none moved."),
+    Verb("graph", "persistable.cli.graph:graph", "Draw what targets are made from."),
+    Verb("completion", "persistable.cli.init:completion", "Write a script that completes commands in a shell."),
+)
+
+
+def overview() -> str:
+    """The help of the command itself."""
+    width = max(len(verb.name) for verb in VERBS)
+    lines = [
+        "Usage: persistable VERB [ARGUMENTS] [OPTIONS]",
+        "",
+        "Name a result by what it came from; compute it once, load it ever after.",
+        "",
+        *(f"  {verb.name:<{width}}  {verb.does}" for verb in VERBS),
+        "",
+        "Targets and stages are those of the nearest persistable.toml. TARGET[label] is a member of a family or workspace,",
+        "WORKSPACE[id].node a node in it, module:object something outside a project, and name/digest, or the beginning of a",
+        "digest, a stored payload.",
+        "",
+        "persistable VERB --help tells more. Exit status: 0 done, 1 something failed, 2 the command makes no sense.",
+    ]
+    return "\n".join(lines)
+
+
+def call(words: list[str]) -> int:
+    """Parse `words` and call their verb; returns the exit status. Raises BadUsage and cyclopts' errors for what makes no sense."""
+    names = [verb.name for verb in VERBS]
+    if words[0] not in names and words[0] != "__complete":
+        raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)} `persistable --help` lists all")
+    done = application()(words)
+    return done if isinstance(done, int) else 0
+
+
+def application() -> App:
+    """All verbs, none of them imported yet. Raises MissingExtra where cyclopts is not installed."""
+    try:
+        from cyclopts import App
+    except ImportError as error:
+        raise MissingExtra(
+            f"the command line needs {error.name or 'cyclopts'}: {sys.executable} -m pip install 'persistable[cli]'",
+            format="",
+            package=error.name or "cyclopts",
+            extra="cli",
+        ) from error
+    from persistable import __version__
+
+    app = App(
+        name="persistable",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter="plain",
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for verb in VERBS:
+        app.command(verb.function, name=verb.name, help=verb.does)
+    return app

@@ -7,21 +7,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable.executors.base import Executor as Executor
-    from persistable.executors.dask import DaskExecutor as DaskExecutor
-    from persistable.executors.futures import FuturesExecutor as FuturesExecutor
-    from persistable.executors.inline import InlineExecutor as InlineExecutor
-    from persistable.executors.processes import ProcessExecutor as ProcessExecutor
-    from persistable.executors.ray import RayExecutor as RayExecutor
-    from persistable.executors.threads import ThreadExecutor as ThreadExecutor
+    from persistable.executors.base import Executor
+    from persistable.executors.dask.executor import DaskExecutor
+    from persistable.executors.futures import FuturesExecutor
+    from persistable.executors.inline import InlineExecutor
+    from persistable.executors.processes.executor import ProcessExecutor
+    from persistable.executors.ray.executor import RayExecutor
+    from persistable.executors.threads import ThreadExecutor
 
 _HOME = {
-    "DaskExecutor": "dask",
+    "DaskExecutor": "dask.executor",
     "Executor": "base",
     "FuturesExecutor": "futures",
     "InlineExecutor": "inline",
-    "ProcessExecutor": "processes",
-    "RayExecutor": "ray",
+    "ProcessExecutor": "processes.executor",
+    "RayExecutor": "ray.executor",
     "ThreadExecutor": "threads",
 }
 __all__ = ["DaskExecutor", "Executor", "FuturesExecutor", "InlineExecutor", "ProcessExecutor", "RayExecutor", "ThreadExecutor"]

@@ -10,7 +10,7 @@ from concurrent import futures
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import PersistableError, RemoteError
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from persistable.errors import WorkerDied
 from persistable.executors.base import Executor
 from persistable.executors.calls import Parts, answer, name_of, pack, perform
 from persistable.executors.inline import contained
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.executors import machine
 from persistable.executors.base import Executor, remote
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from persistable.errors import Infeasible
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 
 def cpus() -> int:

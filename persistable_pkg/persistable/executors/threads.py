@@ -9,7 +9,7 @@ from typing import ClassVar, ParamSpec, TypeVar
 from persistable.executors import machine
 from persistable.executors.base import Executor
 from persistable.executors.inline import contained
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,9 +8,7 @@ from persistable.fileio.base import Allocation, FileIO, Parts, PartsFileIO
 
 if TYPE_CHECKING:
     from persistable.fileio.arrow import ArrowFileIO
-    from persistable.fileio.binary import BytesFileIO
     from persistable.fileio.bundle import BundleFileIO
-    from persistable.fileio.choose import fileio_for, fileio_from_spec, register_fileio
     from persistable.fileio.compressed import CompressedFileIO
     from persistable.fileio.csv import CsvFileIO
     from persistable.fileio.figure import FigureFileIO, SavedFigure
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
     from persistable.fileio.numpy import NumpyFileIO
     from persistable.fileio.parquet import ParquetFileIO
     from persistable.fileio.pickle import PickleFileIO
+    from persistable.fileio.plain import BytesFileIO, ScalarFileIO, TextFileIO
+    from persistable.fileio.registry import fileio_for, fileio_from_spec, register_fileio
     from persistable.fileio.safetensors import SafetensorsFileIO
-    from persistable.fileio.scalar import ScalarFileIO
-    from persistable.fileio.text import TextFileIO
     from persistable.fileio.yaml import YamlFileIO
     from persistable.fileio.zarr import ZarrFileIO
 
@@ -57,18 +55,18 @@ _CHOOSE = ("fileio_for", "fileio_from_spec", "register_fileio")
 
 def __getattr__(name: str) -> Any:
     if name in ("code_of", "of_script"):  # named by pickles
-        from persistable.fileio import scripted
+        from persistable.fileio import pickle_scripts
 
-        return getattr(scripted, name)
+        return getattr(pickle_scripts, name)
     if name in ("memory_of", "tensor_of", "arrow_of"):
-        from persistable.fileio import views
+        from persistable.fileio import pickle_views
 
-        return getattr(views, name)
+        return getattr(pickle_views, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from persistable.fileio import choose, figure
+    from persistable.fileio import figure, registry
 
-    value = getattr(choose, name) if name in _CHOOSE else figure.SavedFigure if name == "SavedFigure" else choose.format_class(name)
+    value = getattr(registry, name) if name in _CHOOSE else figure.SavedFigure if name == "SavedFigure" else registry.format_class(name)
     globals()[name] = value
     return value
 

@@ -46,12 +46,12 @@ class ArrowFileIO(FileIO[Any]):
             writer.write_table(table.unify_dictionaries(), max_chunksize=_BATCH)
 
     def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-        from persistable.fileio.excerpts import of_arrow
+        from persistable.fileio.partial import of_arrow
 
         return of_arrow(file, rows, columns)
 
     def appending(self, folder: Path) -> Appending | None:
-        from persistable.fileio.appended import AppendedTable
+        from persistable.fileio.append import AppendedTable
 
         return AppendedTable(self, folder)
 
@@ -65,5 +65,15 @@ class ArrowFileIO(FileIO[Any]):
             table = ipc.open_file(pa.py_buffer(data)).read_all()
             table.validate(full=True)  # Arrow has no checksums; a wrong offset would be read out of bounds later. Numbers cost nothing
             return from_table(table, "ArrowFileIO")
-        except (OSError, MemoryError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError, RuntimeError) as error:
+        except (
+            pa.ArrowException,
+            OSError,
+            MemoryError,
+            ValueError,
+            LookupError,
+            NotImplementedError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             raise self._malformed(f"{type(error).__name__}: {error}") from error

@@ -105,7 +105,7 @@ class FileIO(ABC, Generic[P]):
 
         What the bytes cannot hold (`schema`) goes beside it into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
         """
-        from persistable.fileio.place import place, without_passwords
+        from persistable.fileio.location import place, without_passwords
 
         self.check(payload)
         schema = self.schema(payload)
@@ -158,7 +158,7 @@ class FileIO(ABC, Generic[P]):
 
     def _load_at(self, target: Any) -> P:
         """The payload at a path or URL."""
-        from persistable.fileio.place import place
+        from persistable.fileio.location import place
 
         at = place(target)
         schema = at.read_schema() if self._keeps_schema() else None
@@ -186,7 +186,7 @@ def _opening(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     @functools.wraps(load)
     def load_anything(self: FileIO[Any], file: Any) -> Any:
         if not hasattr(file, "read") or isinstance(file, os.PathLike):
-            from persistable.fileio.place import without_passwords
+            from persistable.fileio.location import without_passwords
 
             with without_passwords():
                 return self._load_at(file)  # pyright: ignore[reportPrivateUsage]
@@ -316,13 +316,13 @@ class PartsFileIO(FileIO[P]):
         """The payload in `parts`. Raises MalformedFile."""
 
     def dump(self, payload: P, file: BinaryIO) -> None:
-        from persistable.fileio.parts import ZipWriter
+        from persistable.fileio.folders import ZipWriter
 
         with ZipWriter(file) as archive:
             self.dump_parts(payload, archive.create)
 
     def load(self, file: Any) -> P:
-        from persistable.fileio.parts import ZipParts
+        from persistable.fileio.folders import ZipParts
 
         return self.load_parts(ZipParts(file, type(self).__name__))
 
@@ -331,8 +331,8 @@ class PartsFileIO(FileIO[P]):
 
         On a local path the folder appears whole; elsewhere all parts are made first, then copied one by one.
         """
-        from persistable.fileio.parts import replacing_folder
-        from persistable.fileio.place import place, without_passwords
+        from persistable.fileio.folders import replacing_folder
+        from persistable.fileio.location import place, without_passwords
 
         self.check(payload)
         schema = self.schema(payload)
@@ -344,8 +344,8 @@ class PartsFileIO(FileIO[P]):
                 at.write_schema(schema)
 
     def _load_at(self, target: Any) -> P:
-        from persistable.fileio.parts import folder_parts
-        from persistable.fileio.place import place
+        from persistable.fileio.folders import folder_parts
+        from persistable.fileio.location import place
 
         at = place(target)
         schema = at.read_schema() if self._keeps_schema() else None

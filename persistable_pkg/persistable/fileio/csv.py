@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from persistable.fileio.base import FileIO, Sink, need
-from persistable.fileio.exactness import difference
+from persistable.fileio.compare import difference
 
 if TYPE_CHECKING:
     import pandas as pd

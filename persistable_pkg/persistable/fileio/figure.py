@@ -31,7 +31,7 @@ class SavedFigure:
 
     def save(self, path: str | Path) -> None:
         """Write the figure's file to `path`."""
-        from persistable.fileio.binary import BytesFileIO
+        from persistable.fileio.plain import BytesFileIO
 
         BytesFileIO().save(self.data, path)
 

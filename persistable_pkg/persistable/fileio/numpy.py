@@ -74,7 +74,7 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
         return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
     def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-        from persistable.fileio.excerpts import of_array
+        from persistable.fileio.partial import of_array
 
         return of_array(file, rows, columns)
 
@@ -82,7 +82,7 @@ class NumpyFileIO(FileIO["NDArray[Any]"]):
         return _NumpyAllocation(path) if hasattr(os, "pwrite") else None
 
     def appending(self, folder: Path) -> Appending | None:
-        from persistable.fileio.appended import AppendedArray
+        from persistable.fileio.append import AppendedArray
 
         return AppendedArray(self, folder)
 
@@ -155,7 +155,7 @@ class _NumpyAllocation:
     """The first array lies in the file, after its header; further ones are ordinary memory, as an npy file holds one."""
 
     def __init__(self, path: str) -> None:
-        from persistable.fileio.allocate import GrowingFile
+        from persistable.fileio.allocation import GrowingFile
 
         self._file = GrowingFile(path, 0)
         self._array: Any = None
@@ -163,7 +163,7 @@ class _NumpyAllocation:
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         import numpy as np
 
-        from persistable.fileio.allocate import check_plain
+        from persistable.fileio.allocation import check_plain
 
         kind = np.dtype(dtype)
         check_plain(kind)

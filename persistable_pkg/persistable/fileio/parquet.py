@@ -46,12 +46,12 @@ class ParquetFileIO(FileIO[Any]):
         parquet.write_table(table, Sink(file), compression=self.compression, write_page_checksum=True)
 
     def load_part(self, file: Any, rows: slice | None, columns: Sequence[str] | None) -> Any:
-        from persistable.fileio.excerpts import of_parquet
+        from persistable.fileio.partial import of_parquet
 
         return of_parquet(file, rows, columns)
 
     def appending(self, folder: Path) -> Appending | None:
-        from persistable.fileio.appended import AppendedParquet
+        from persistable.fileio.append import AppendedParquet
 
         return AppendedParquet(self, folder, self.compression)
 

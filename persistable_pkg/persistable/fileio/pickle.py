@@ -41,7 +41,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
 from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
-from persistable.fileio import views
+from persistable.fileio import pickle_views
 from persistable.fileio.base import Allocation, Buffer, FileIO, check_installed, need, read_all
 
 _MAGIC = b"\x93PERSIST"
@@ -159,7 +159,7 @@ class PickleFileIO(FileIO[Any]):
             raise
         except Exception:  # noqa: BLE001 - cloudpickle takes more, and names what it cannot take
             pass
-        from persistable.fileio.scripted import pickler_class
+        from persistable.fileio.pickle_scripts import pickler_class
 
         try:
             return _pickle(payload, pickler_class())
@@ -262,8 +262,8 @@ def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
     tensor: Any = getattr(torch, "Tensor", None)
     try:
         _dump(payload, pickler_class(stream, protocol=5, buffer_callback=keep), {} if tensor is None else {tensor: _found})
-    except views.TensorFound:
-        tensors = views.Tensors(torch)
+    except pickle_views.TensorFound:
+        tensors = pickle_views.Tensors(torch)
         _dump(payload, pickler_class(_Nowhere(), protocol=5, buffer_callback=lambda _: None), {tensor: tensors.survey})
         tensors.merge()
         stream.clear()
@@ -273,7 +273,7 @@ def _pickle(payload: Any, pickler_class: Any) -> tuple[_Pieces, list[Any]]:
 
 
 def _found(_: Any) -> Any:
-    raise views.TensorFound
+    raise pickle_views.TensorFound
 
 
 class _Nowhere:
@@ -285,7 +285,13 @@ def _dump(payload: Any, pickler: Any, more: dict[Any, Any]) -> None:
     numpy = sys.modules.get("numpy")
     usual = copyreg.dispatch_table if type(pickler) is pickle.Pickler else type(pickler).dispatch_table
     arrays = _array_reducers(numpy) if numpy is not None and hasattr(numpy, "recarray") else {}  # none where nobody imported numpy
-    pickler.dispatch_table = {**usual, **_lazy_reducers(len(sys.modules)), **views.arrow_reducers(len(sys.modules)), **arrays, **more}
+    pickler.dispatch_table = {
+        **usual,
+        **_lazy_reducers(len(sys.modules)),
+        **pickle_views.arrow_reducers(len(sys.modules)),
+        **arrays,
+        **more,
+    }
     pickler.dump(payload)
 
 
@@ -398,7 +404,7 @@ class _PickleAllocation:
     """Arrays first, stream and table last, the header once all is known."""
 
     def __init__(self, io: PickleFileIO, path: str) -> None:
-        from persistable.fileio.allocate import PAGE, GrowingFile
+        from persistable.fileio.allocation import PAGE, GrowingFile
 
         self._io = io
         self._file = GrowingFile(path, PAGE)
@@ -406,7 +412,7 @@ class _PickleAllocation:
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         import numpy as np
 
-        from persistable.fileio.allocate import check_plain
+        from persistable.fileio.allocation import check_plain
 
         kind = np.dtype(dtype)
         check_plain(kind)

@@ -9,7 +9,7 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from persistable.fileio.base import need
-from persistable.fileio.exactness import difference
+from persistable.fileio.compare import difference
 
 KEY = b"persistable"
 KINDS = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, cast
 
 from persistable.errors import FormatError, PayloadCorrupted, PayloadUntrusted
 from persistable.fileio.base import FileIO
-from persistable.fileio.choose import fileio_from_spec, plain_name
+from persistable.fileio.registry import fileio_from_spec, plain_name
 
 SAFE = frozenset(
     {

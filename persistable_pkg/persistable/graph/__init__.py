@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from persistable.graph.base import Edge, Graph, lineage
+from persistable.graph.graph import Edge, Graph, lineage
+from persistable.graph.notebook import node_html
 
-__all__ = ["Edge", "Graph", "lineage"]
+__all__ = ["Edge", "Graph", "lineage", "node_html"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from persistable.graph.drawing import Box, Drawing
+from persistable.graph.layout import Box, Drawing
 
 
 def write(drawing: Drawing) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from persistable.graph.drawing import Box, Drawing
+from persistable.graph.layout import Box, Drawing
 
 # Written as #number;, since even inside quotes it means something to Mermaid: quotes, brackets, `%%{`, backticks, HTML; and what Markdown
 # would take for emphasis or, at the start of a line, for a list.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persistable.graph.drawing import Box, Drawing
+from persistable.graph.layout import Box, Drawing
 
 _DEEPEST = 20
 """So many levels are indented; what lies deeper stays at that depth."""

@@ -9,8 +9,8 @@ from html import escape
 from typing import Any
 
 from persistable.fileio.base import need
-from persistable.graph.drawing import Box, Drawing
-from persistable.graph.words import line, width
+from persistable.graph.labels import line, width
+from persistable.graph.layout import Box, Drawing
 
 _ALONE = "<style>.persistable{color:#1f2328}@media(prefers-color-scheme:dark){.persistable{color:#e6edf3}}</style>"
 _MARGIN = 6

@@ -9,15 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable.notify.apprise import Apprise as Apprise
-    from persistable.notify.slack import Slack as Slack
-    from persistable.notify.webhook import Webhook as Webhook
-    from persistable.secret import Secret as Secret
+    from persistable.notify.apprise import Apprise
+    from persistable.notify.webhook import Slack, Webhook
+    from persistable.params.secret import Secret
 
 _HOME = {
     "Apprise": "persistable.notify.apprise",
-    "Secret": "persistable.secret",
-    "Slack": "persistable.notify.slack",
+    "Secret": "persistable.params.secret",
+    "Slack": "persistable.notify.webhook",
     "Webhook": "persistable.notify.webhook",
 }
 __all__ = ["Apprise", "Secret", "Slack", "Webhook"]

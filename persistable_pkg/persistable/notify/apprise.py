@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistable.executors.resources import Retry
 from persistable.notify.delivery import Letter, NotSent
 from persistable.notify.hook import RETRY, Notifier, On, require
 from persistable.notify.message import message_of
-from persistable.resources import Retry
-from persistable.secret import Secret, redacted_logs, revealed
+from persistable.params.secret import Secret, redacted_logs, revealed
 
 _LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 

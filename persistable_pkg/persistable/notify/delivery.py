@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from persistable.errors import PersistableError, UndeliveredWarning
 from persistable.events import Event
-from persistable.resources import Retry
-from persistable.secret import redact
+from persistable.executors.resources import Retry
+from persistable.params.secret import redact
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most; a receiver that asks for more gets none."""

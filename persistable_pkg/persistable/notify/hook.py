@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from persistable.errors import MissingExtra
 from persistable.events import Event
+from persistable.executors.resources import Retry
 from persistable.notify.delivery import Courier, Letter
 from persistable.notify.message import failed
-from persistable.resources import Retry
-from persistable.secret import Secret
+from persistable.params.secret import Secret
 
 On = Literal["failure", "always"] | Callable[[Event], object]
 """``"failure"``: a run in which something failed; ``"always"``: any run; or a predicate on events, which must be quick."""

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from persistable.events import Event, RunFinished
-from persistable.key import Key
-from persistable.secret import redact
+from persistable.params.secret import redact
+from persistable.records.key import Key
 
 FIRST = 10
 """Failures that a message tells of; of the others it gives the number."""

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from persistable.params.canonical import encode, register_params
+from persistable.params.encoding import encode, register_params
 from persistable.params.fields import PersistableParams, formerly, markers_of, omit_when, untracked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable.params.building import accepts as accepts
-    from persistable.params.building import build as build
-    from persistable.params.building import nearest as nearest
-    from persistable.params.building import replaced as replaced
-    from persistable.params.building import restore as restore
-    from persistable.params.trees import absent as absent
-    from persistable.params.trees import differences as differences
-    from persistable.params.trees import from_tree as from_tree
-    from persistable.params.trees import tree as tree
-    from persistable.params.watching import Snapshot as Snapshot
-    from persistable.params.watching import capture as capture
-    from persistable.params.watching import first_change as first_change
-    from persistable.params.watching import snapshot as snapshot
-    from persistable.params.watching import untracked_values as untracked_values
+    from persistable.params.building import accepts, build, nearest, replaced, restore
+    from persistable.params.snapshots import Snapshot, capture, first_change, snapshot, untracked_values
+    from persistable.params.trees import absent, differences, from_tree, tree
 
 _HOME = {
     **dict.fromkeys(("accepts", "build", "nearest", "replaced", "restore"), "building"),
     **dict.fromkeys(("absent", "differences", "from_tree", "tree"), "trees"),
-    **dict.fromkeys(("Snapshot", "capture", "first_change", "snapshot", "untracked_values"), "watching"),
+    **dict.fromkeys(("Snapshot", "capture", "first_change", "snapshot", "untracked_values"), "snapshots"),
 }
 
 __all__ = [

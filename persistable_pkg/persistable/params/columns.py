@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from persistable.params.arrays import CHUNK_BYTES
-from persistable.params.forms import Blob, Bulk, blob
+from persistable.params.numpy import CHUNK_BYTES
+from persistable.params.reduced import Blob, Bulk, blob
 
 
 def numbers(array: Any) -> Blob:

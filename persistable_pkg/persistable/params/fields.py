@@ -9,8 +9,8 @@ import sys
 
 from persistable.errors import ParamsError
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
-from persistable.params.forms import Refused
-from persistable.registry import ClassTable
+from persistable.params.reduced import Refused
+from persistable.params.registry import ClassTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

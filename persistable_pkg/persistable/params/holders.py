@@ -14,11 +14,11 @@ from weakref import ref
 
 from persistable.params.annotations import home_of, names_for, own_annotations
 from persistable.params.fields import Spec, spec_of
-from persistable.params.forms import Refused
 from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.params.reduced import Refused
+from persistable.params.registry import ClassTable
 from persistable.params.undeclared import SCALARS as _SCALARS
 from persistable.params.undeclared import is_scalar, python_value, rebuilt
-from persistable.registry import ClassTable
 
 if TYPE_CHECKING:
     from persistable.params.checks import Check

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 
 from persistable.params.fields import name_in_identity
-from persistable.params.forms import Parts, Refused, Tagged
-from persistable.params.references import reference
+from persistable.params.reduce import reference
+from persistable.params.reduced import Parts, Refused, Tagged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from persistable.params.forms import Reduce
+    from persistable.params.reduced import Reduce
 
 
 def reducer(cls: type) -> Reduce | None:
@@ -43,7 +43,7 @@ _ELSEWHERE = ("types",)
 def _enum(value: Any) -> Tagged:
     content = Parts({"class": name_in_identity(type(value)), "member": value.name})
     from persistable.errors import UntrackableParam
-    from persistable.params.canonical import encode
+    from persistable.params.encoding import encode
 
     try:
         encode(value._value_)

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from persistable.errors import ParamsError
-from persistable.params import canonical
-from persistable.params.canonical import encode, encode_with
+from persistable.params import encoding
+from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
-from persistable.params.forms import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
+from persistable.params.reduced import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from persistable.params.canonical import Nodes, Path
+    from persistable.params.encoding import Nodes, Path
 
 _BIG = 1 << 53
 _DECIMAL_BITS = 2048
@@ -33,8 +33,8 @@ def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None
 
 def _root(value: Any, path: Path, nodes: Nodes) -> Any:
     cls = type(value)
-    if cls not in _PLAIN and not canonical.is_node(cls):
-        spec = canonical.fields_of(cls)
+    if cls not in _PLAIN and not encoding.is_node(cls):
+        spec = encoding.fields_of(cls)
         if spec is not None:
             fields = _fields(value, spec, path, nodes)
             if any(name.startswith("$") for name in fields):  # undeclared fields of a pydantic model have any name
@@ -48,19 +48,19 @@ def _tree(value: Any, path: Path, nodes: Nodes) -> Any:
     plain = _PLAIN.get(cls)
     if plain is not None:
         return plain(value)
-    canonical.check_depth(path)
+    encoding.check_depth(path)
     container = _CONTAINERS.get(cls)
     if container is not None:
         return container(value, path, nodes)
-    if canonical.is_node(cls):
+    if encoding.is_node(cls):
         if nodes is not None:
-            nodes.append((canonical.role_at(path), value))
+            nodes.append((encoding.role_at(path), value))
         return {"$node": str(value.key)}
-    spec = canonical.fields_of(cls)
+    spec = encoding.fields_of(cls)
     if spec is not None:
         return _object(value, spec, path, nodes)
     path.append(None)
-    found = _tree(canonical.reducer_of(cls)(value), path, nodes)
+    found = _tree(encoding.reducer_of(cls)(value), path, nodes)
     path.pop()
     return found
 
@@ -91,7 +91,7 @@ def _str(value: str) -> Any:
 
 def _bytes(value: bytes) -> Any:
     if len(value) > INLINE_BYTES:
-        return {"$bytes": {"size": len(value), "blake3": canonical.blake3_hex(value)}}
+        return {"$bytes": {"size": len(value), "blake3": encoding.blake3_hex(value)}}
     return {"$bytes": _base64(value)}
 
 
@@ -117,7 +117,7 @@ def _items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
 
 def _sorted_items(value: Any, path: Path, nodes: Nodes) -> list[Any]:
     # in the order of their bytes, so that the tree of a set does not depend on the hash seed; nodes were found by then
-    rows = sorted(((canonical.item_bytes(item, path, []), item) for item in value), key=lambda row: row[0])
+    rows = sorted(((encoding.item_bytes(item, path, []), item) for item in value), key=lambda row: row[0])
     return _items([item for _, item in rows], path, nodes)
 
 
@@ -130,7 +130,7 @@ def _dict(value: Any, path: Path, nodes: Nodes) -> Any:
         path.pop()
     if plain:
         return dict(pairs)
-    order = sorted(range(len(pairs)), key=[canonical.item_bytes(key, path, []) for key in value].__getitem__)
+    order = sorted(range(len(pairs)), key=[encoding.item_bytes(key, path, []) for key in value].__getitem__)
     return {"$dict": [list(pairs[i]) for i in order]}
 
 
@@ -158,7 +158,7 @@ def _blob(value: Blob, _path: Path, _nodes: Nodes) -> Any:
 
 def _bulk(value: Bulk, path: Path, nodes: Nodes) -> Any:
     if len(value) > INLINE_ITEMS:
-        return {"$bulk": {"length": len(value), "blake3": canonical.blake3_hex(canonical.item_bytes(value, path, []))}}
+        return {"$bulk": {"length": len(value), "blake3": encoding.blake3_hex(encoding.item_bytes(value, path, []))}}
     return _items(value, path, nodes)
 
 
@@ -183,7 +183,7 @@ def _fields(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
         markers = field.markers
         if markers.untracked:
             continue
-        if markers.pin is not NO_PIN and canonical.field_bytes(value, field.attr, path, []) == encode(markers.pin):
+        if markers.pin is not NO_PIN and encoding.field_bytes(value, field.attr, path, []) == encode(markers.pin):
             continue
         out[field.name] = _attribute(value, field.attr, path, nodes)
     if spec.extras:
@@ -196,7 +196,7 @@ def _attribute(value: Any, attr: str, path: Path, nodes: Nodes) -> Any:
     try:
         item = getattr(value, attr)
     except AttributeError:
-        raise canonical.unset(attr, path) from None
+        raise encoding.unset(attr, path) from None
     path.append(attr)
     found = _tree(item, path, nodes)
     path.pop()
@@ -251,7 +251,7 @@ def _untag(tag: str, content: Any, where: str) -> Any:
     simple = _UNTAG.get(tag)
     if simple is not None:
         return simple(content)
-    from persistable.params.rebuilding import rebuild
+    from persistable.params.building import rebuild
 
     return rebuild(tag, from_tree(content), where)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from persistable.params.mismatch import Mismatch
-from persistable.registry import ClassTable
+from persistable.params.registry import ClassTable
 
 Convert = Callable[[Any], Any]
 SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})

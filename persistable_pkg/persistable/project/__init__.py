@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from persistable.project.base import Project
+from persistable.project.project import Project
 
 __all__ = ["Project"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from persistable.errors import ConfigError
-from persistable.stores.default import PROJECT_FILE, nearest_file
+from persistable.stores.open import PROJECT_FILE, nearest_file
 
 
 def find(path: str | os.PathLike[str] | None) -> Path:

@@ -8,9 +8,9 @@ from html import escape
 from typing import Any
 
 from persistable.errors import PersistableError
-from persistable.graph.words import COLOURS
-from persistable.planning import pairs
-from persistable.status import Status, seen_of
+from persistable.graph.labels import COLOURS
+from persistable.nodes.status import Status, seen_of
+from persistable.runs.plan import pairs
 from persistable.stores.base import Store
 
 BATCH = 1000

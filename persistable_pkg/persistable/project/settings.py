@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from persistable.errors import ConfigError
-from persistable.project.layout import Layout, Target
-from persistable.project.leaves import wrong
-from persistable.project.names import unknown
-from persistable.project.values import Text, literal
+from persistable.project.coerce import Text, literal
+from persistable.project.scalars import unknown, wrong
+from persistable.project.schema import Layout, Target
 
 PREFIX = "PERSISTABLE_PARAMS__"
 """An environment variable sets a param: this, the target, ``__``, and the field; more ``__`` lead into nested params."""

@@ -18,9 +18,9 @@ from persistable.errors import ConfigError, ParamsError
 from persistable.params.building import nearest
 from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
-from persistable.params.references import dereference
-from persistable.project.kinds import bare, fields_of, hints_of
-from persistable.project.leaves import wrong
+from persistable.params.reduce import dereference
+from persistable.project.annotations import bare, fields_of, hints_of
+from persistable.project.scalars import wrong
 
 USE = "use"
 """The key of a table that names the class it is for, where the classes have no field of this name."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
-    from persistable.stores.difference import Difference
-    from persistable.stores.layer import Layer
-    from persistable.stores.layered import LayeredStore
+    from persistable.stores.layered.compare import Difference
+    from persistable.stores.layered.layer import Layer
+    from persistable.stores.layered.store import LayeredStore
     from persistable.stores.local import LocalStore
     from persistable.stores.memory import MemoryStore
     from persistable.stores.object import ObjectStore
@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Difference": "difference",
-    "Layer": "layer",
-    "LayeredStore": "layered",
+    "Difference": "layered.compare",
+    "Layer": "layered.layer",
+    "LayeredStore": "layered.store",
     "LocalStore": "local",
     "MemoryStore": "memory",
     "ObjectStore": "object",

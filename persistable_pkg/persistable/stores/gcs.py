@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from persistable.stores.base import Bytes, Stat
-from persistable.stores.failures import kind_of
-from persistable.stores.remote import BLOCK, Ranges, Remote, Upload
+from persistable.stores.filesystem import BLOCK, Ranges, Remote, Upload
+from persistable.stores.remote_errors import kind_of
 
 _PIECE = 16 << 20
 _CREATION = "persistable-creation"  # metadata that tells one creation from every other

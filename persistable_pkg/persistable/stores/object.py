@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.masked import check_user, masked, unmasked
+from persistable.params.masking import check_user, masked, unmasked
 from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
-from persistable.stores.exact import check_exact
-from persistable.stores.failures import kind_of
+from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
 from persistable.stores.options import check_filesystem_options
-from persistable.stores.remote import Ranges, Remote, Upload, foreign
+from persistable.stores.remote_errors import kind_of
+from persistable.stores.url import check_exact
 
 _S3 = {"s3", "s3a"}
 _GCS = {"gs", "gcs"}
@@ -375,7 +375,7 @@ def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
         from persistable.stores.gcs import GCS
 
         return GCS(fs, root)
-    from persistable.stores.remote import Files, Memory
+    from persistable.stores.filesystem import Files, Memory
 
     if scheme == "memory":
         return Memory(fs, root)

@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from persistable.stores.base import Bytes, Stat, byte_view
-from persistable.stores.failures import facts, is_transient, kind_of
-from persistable.stores.remote import BLOCK, Ranges, Remote, Upload, foreign
+from persistable.stores.filesystem import BLOCK, Ranges, Remote, Upload, foreign
+from persistable.stores.remote_errors import facts, is_transient, kind_of
 
 PART = 16 << 20  # bytes of one part of an upload
 _PARTS_AT_ONCE = 6  # also bounds the memory of an upload: six parts

@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar, cast
 
 from persistable.errors import CorruptPayloadWarning, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnavailable
-from persistable.stores import packs
+from persistable.stores import sqlite_packs
 from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
-from persistable.stores.connection import Connection, Database, Foreign, Snapshot, TooNew, Transaction, place_of, size_of
 from persistable.stores.mounts import network_of
-from persistable.stores.packs import IN_SLOTS, ITEMS
+from persistable.stores.sqlite_connection import Connection, Database, Foreign, Snapshot, TooNew, Transaction, place_of, size_of
+from persistable.stores.sqlite_packs import IN_SLOTS, ITEMS
 
 _T = TypeVar("_T")
 
@@ -105,18 +105,18 @@ class SQLiteStore(BaseStore):
         return row[0] if type(row[0]) is bytes else _as_bytes(row[0])
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        return self._rows_of("path, data", paths, partial(packs.find, whole=True))
+        return self._rows_of("path, data", paths, partial(sqlite_packs.find, whole=True))
 
     def get_with_neighbours(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As `get_many`, and small items that were put together with any of these: what reading them has read as well."""
-        return self._rows_of("path, data", paths, packs.with_neighbours)
+        return self._rows_of("path, data", paths, sqlite_packs.with_neighbours)
 
     def stat(self, path: str) -> Stat | None:
         row = self._row(_STAT, path, False)
         return None if row is None else Stat(*row)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        found = self._rows_of("path, length(data), stamp", paths, partial(packs.find, whole=False))
+        found = self._rows_of("path, length(data), stamp", paths, partial(sqlite_packs.find, whole=False))
         return {path: Stat(*row) for path, row in found.items()}
 
     def exists(self, path: str) -> bool:
@@ -130,7 +130,7 @@ class SQLiteStore(BaseStore):
             if not _packed(db, path):
                 return db.execute(query, (path,)).fetchone()
             with Snapshot(db):
-                found = packs.find(db, [path], whole).get(path)
+                found = sqlite_packs.find(db, [path], whole).get(path)
                 row = db.execute(query, (path,)).fetchone() if found is None else None
             return row if found is None else (found,) if whole else found
 
@@ -145,7 +145,7 @@ class SQLiteStore(BaseStore):
             with Snapshot(db):
                 found = find(db, wanted)
                 rest = [path for path in wanted if path not in found] if found else wanted
-                rows = packs.among(db, f"SELECT {columns} FROM {ITEMS} WHERE path IN", rest)
+                rows = sqlite_packs.among(db, f"SELECT {columns} FROM {ITEMS} WHERE path IN", rest)
                 if columns == "path, data":
                     found.update((path, data if type(data) is bytes else _as_bytes(data)) for path, data in rows)
                 else:
@@ -161,15 +161,15 @@ class SQLiteStore(BaseStore):
         return self._walk(check_prefix(prefix))
 
     def _walk(self, prefix: str) -> Iterator[str]:
-        for pack in self._do(lambda db: packs.in_prefix(db, prefix), prefix) or ():  # first: what leaves a pack goes into a row
-            yield from self._do(partial(packs.listed, number=pack, prefix=prefix), prefix) or ()
+        for pack in self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ():  # first: what leaves a pack goes into a row
+            yield from self._do(partial(sqlite_packs.listed, number=pack, prefix=prefix), prefix) or ()
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
             start: str | None = first
             while start is not None:  # by pages: no query stays open while the caller works
                 page = self._page(start, last)
-                yield from page if _are_paths(page) else filter(packs.is_path, page)
+                yield from page if _are_paths(page) else filter(sqlite_packs.is_path, page)
                 start = max(page) + "\0" if page and max(page) >= start else None  # damaged, they may not be in order
 
     def _page(self, first: str, last: str) -> tuple[str, ...]:
@@ -182,9 +182,9 @@ class SQLiteStore(BaseStore):
         row = self._rows({path: data})[0]
 
         def store(db: Database) -> None:
-            if db.execute(_PUT_ALONE, (*row, packs.slot(path))).rowcount != 1:
+            if db.execute(_PUT_ALONE, (*row, sqlite_packs.slot(path))).rowcount != 1:
                 with Transaction(db):
-                    packs.remove(db, [path])
+                    sqlite_packs.remove(db, [path])
                     db.execute(_PUT, row)
 
         self._do(store, path, make=True)
@@ -206,9 +206,9 @@ class SQLiteStore(BaseStore):
             with Transaction(db):
                 if apart:  # first what goes: then there is less to look at
                     _delete(db, gone)
-                alone = packs.add(db, rows)
+                alone = sqlite_packs.add(db, rows)
                 if alone:
-                    packs.remove(db, [row[0] for row in alone])
+                    sqlite_packs.remove(db, [row[0] for row in alone])
                     db.executemany(_PUT, alone)
                 if not apart:
                     _delete(db, gone)
@@ -229,11 +229,13 @@ class SQLiteStore(BaseStore):
 
         def store(db: Database) -> tuple[set[str], set[str]]:
             with Transaction(db):
-                bare = set(packs.bare(db, paths)) if told else set[str]()
+                bare = set(sqlite_packs.bare(db, paths)) if told else set[str]()
                 doubtful = [path for path in paths if path not in bare]
-                there = packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()
+                there = (
+                    sqlite_packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()
+                )
                 new = [row for row in rows if row[0] not in there] if there else rows
-                if len(new) >= packs.FEWEST and all(row[1] is new[0][1] for row in new):
+                if len(new) >= sqlite_packs.FEWEST and all(row[1] is new[0][1] for row in new):
                     db.execute(_CREATE_SAME, (*new[0][1:], json.dumps([row[0] for row in new])))
                 else:
                     db.executemany(_CREATE, new)
@@ -241,10 +243,10 @@ class SQLiteStore(BaseStore):
 
         return (self._do(store, paths[0], make=True) if rows else None) or (set(), set())
 
-    def _rows(self, items: Mapping[str, Bytes]) -> Sequence[packs.Row]:
+    def _rows(self, items: Mapping[str, Bytes]) -> Sequence[sqlite_packs.Row]:
         stamp = _stamp()
         check_paths(items)
-        rows: list[packs.Row] = [(path, data if type(data) is bytes else byte_view(data), stamp) for path, data in items.items()]
+        rows: list[sqlite_packs.Row] = [(path, data if type(data) is bytes else byte_view(data), stamp) for path, data in items.items()]
         if max(map(len, map(itemgetter(1), rows)), default=0) > _DOUBTFUL:
             for path, data, _ in rows:
                 self._check_size(path, len(data))
@@ -254,10 +256,10 @@ class SQLiteStore(BaseStore):
         row = self._rows({path: data})[0]
 
         def store(db: Database) -> bool:
-            if db.execute(_CREATE_ALONE, (*row, packs.slot(path))).rowcount == 1:
+            if db.execute(_CREATE_ALONE, (*row, sqlite_packs.slot(path))).rowcount == 1:
                 return True
             with Transaction(db):
-                return not packs.find(db, [path], False) and db.execute(_CREATE, row).rowcount == 1
+                return not sqlite_packs.find(db, [path], False) and db.execute(_CREATE, row).rowcount == 1
 
         return bool(self._do(store, path, make=True))
 
@@ -270,7 +272,7 @@ class SQLiteStore(BaseStore):
 
         def store(db: Database) -> None:
             with Transaction(db):
-                packs.remove(db, [path])
+                sqlite_packs.remove(db, [path])
                 db.execute(_PUT.replace("(?, ?, ?)", "(?, zeroblob(?), ?)"), (path, size, _stamp()))
                 row = db.execute(f"SELECT rowid FROM {ITEMS} WHERE path = ?", (path,)).fetchone()
                 if row is None:
@@ -357,7 +359,7 @@ class SQLiteStore(BaseStore):
         try:
             with Transaction(db):
                 for number in numbers:
-                    found = packs.mend(db, number)
+                    found = sqlite_packs.mend(db, number)
                     if found is not None:
                         dropped.append(found)
         except sqlite3.Error:
@@ -379,7 +381,7 @@ class SQLiteStore(BaseStore):
             if held is not None:
                 with held.lock:
                     if held.db is not None:
-                        for table in packs.TABLES:
+                        for table in sqlite_packs.TABLES:
                             held.db.execute(f"REINDEX {table}")
 
     def _connection(self, make: bool) -> Connection | None:
@@ -473,7 +475,7 @@ class SQLiteStore(BaseStore):
         about = {"url": self.url, "path": path}
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if isinstance(error, TooNew):
-            raise StoreTooNew.of(f"{self.file} has layout {error.layout}", error.layout, packs.LAYOUT, **about) from error
+            raise StoreTooNew.of(f"{self.file} has layout {error.layout}", error.layout, sqlite_packs.LAYOUT, **about) from error
         if isinstance(error, Foreign):
             raise StoreError(
                 f"{self.file} is damaged, or was not made by this library: {error}. Restore a copy, or move the file away: "
@@ -569,17 +571,17 @@ class _Spool(SpooledTemporaryFile[bytes]):
 
 def _packed(db: sqlite3.Connection, path: str) -> bool:
     """Tell whether `path` may be in a pack. Asked first: what is in none now will never be, and needs one more statement only."""
-    return db.execute(f"{IN_SLOTS} ?", (packs.slot(path),)).fetchone() is not None
+    return db.execute(f"{IN_SLOTS} ?", (sqlite_packs.slot(path),)).fetchone() is not None
 
 
 def _there(db: sqlite3.Connection, paths: Sequence[str]) -> Iterator[tuple[str]]:
-    return packs.among(db, f"SELECT path FROM {ITEMS} WHERE path IN", paths)
+    return sqlite_packs.among(db, f"SELECT path FROM {ITEMS} WHERE path IN", paths)
 
 
 def _delete(db: sqlite3.Connection, paths: Sequence[str]) -> bool:
     """Delete these paths, wherever they are; whether there was anything."""
     rows = db.executemany(_DELETE, [(path,) for path in paths]).rowcount
-    return rows == len(paths) or packs.remove(db, paths) + rows > 0
+    return rows == len(paths) or sqlite_packs.remove(db, paths) + rows > 0
 
 
 def _as_bytes(damaged: Any) -> bytes:

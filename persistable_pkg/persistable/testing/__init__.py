@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persistable.testing import strategies as strategies
-    from persistable.testing.executors import ExecutorContract as ExecutorContract
-    from persistable.testing.fileio import FileIOContract as FileIOContract
-    from persistable.testing.stores import StoreContract as StoreContract
+    from persistable.testing import strategies
+    from persistable.testing.executors import ExecutorContract
+    from persistable.testing.fileio import FileIOContract
+    from persistable.testing.stores import StoreContract
 
 __all__ = ["ExecutorContract", "FileIOContract", "StoreContract", "strategies"]
 

@@ -26,7 +26,7 @@ import pytest
 
 from persistable.errors import Infeasible, PersistableError, RemoteError, WorkerDied
 from persistable.executors.base import Executor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import executor_tasks as tasks
 
 _SCRIPT = """

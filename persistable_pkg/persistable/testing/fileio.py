@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 from persistable.errors import MalformedFile, PayloadNotRepresentable
 from persistable.fileio.base import FileIO, PartsFileIO
-from persistable.fileio.choose import fileio_from_spec
+from persistable.fileio.registry import fileio_from_spec
 
 # one test serves many formats: what hypothesis takes for a mistake is meant
 _few = settings(max_examples=15, deadline=None, phases=[Phase.reuse, Phase.generate, Phase.shrink], suppress_health_check=[*HealthCheck])  # pyright: ignore[reportArgumentType]

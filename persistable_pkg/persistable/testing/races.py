@@ -1,4 +1,4 @@
-"""Running the same function in several fresh processes at the same moment, for tests of what they share."""
+"""Several fresh processes that run the same function at the same moment, and paths for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from persistable.stores.base import Store
 
 _PROGRAM = "from persistable.testing.races import child_main; child_main()"
 
@@ -83,3 +86,62 @@ def child_main() -> None:
         word, answer = "failed", "".join(traceback.format_exception(error))
     sys.stdout.write(f"{word} {base64.b64encode(pickle.dumps(answer)).decode()}\n")
     sys.stdout.flush()
+
+
+BAD_PATHS = [
+    "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", "a/./b", "a\\b", "C:\\a", "a\0b", "a\nb", "a\x7fb", "a.", "a./b",
+    "a ",     "a:b", "a*", "a?b", 'a"b', "a<b", "a|b", "x" * 300, "é" * 130, "\ud800", ".a.tmp", "b/.c.0.tmp", "con", "a/NUL.txt", "lpt1",
+]  # fmt: skip
+GOOD_PATHS = [
+    "a", "f/b", "deep/b/c/d/e/f", "a.b", ".a", "..a", "a..b", "two words", "ünïcødé", "日本語/データ.pkl", "🙂", "A", "x" * 200,
+    "a+b", "a=b", "a@b", "a&b",     "a%20b", "a%2Fb", "a#1", "a#b", "a[1]", "a{b}", "~", "-x", "a'b", "a;b", "a,b", "$HOME",
+    "name/0123456789abcdef.record.json", "auxiliary",
+]  # fmt: skip
+
+
+def everything_below(folder: Path) -> list[str]:
+    """Every file below a local folder, temporary ones too: what `leftovers` of a store on a disk should give."""
+    return sorted(str(place.relative_to(folder)) for place in folder.rglob("*") if place.is_file())
+
+
+def values() -> list[bytes]:
+    """Contents that are told apart by their bytes and their sizes."""
+    return [bytes([65 + number]) * size for number, size in enumerate((10, 70_000, 300_000, 1))]
+
+
+def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
+    """Which of the claims this process got."""
+    store.exists("warm")  # connect before the race
+    won: list[bool] = []
+    for turn in range(rounds):
+        gate.wait()
+        won.append(store.create(f"claims/{turn}", b"owner %d" % number))
+    return won
+
+
+def replace_and_read(number: int, gate: Gate, store: Store, rounds: int) -> list[str]:
+    """The contents read that nobody wrote."""
+    wholes = values()
+    gate.wait()
+    problems: list[str] = []
+    for _ in range(rounds):
+        store.put("x", wholes[number])
+        found = store.get("x")
+        if found not in wholes:
+            problems.append(f"{len(found)} bytes, {found[:3]!r}...{found[-3:]!r}")
+    return problems
+
+
+def visit(_number: int, _gate: Gate | None, store: Store) -> tuple[bytes, list[str], bool]:
+    """Read, list, write and create as another process."""
+    found, listed = store.get("a/x"), list(store.list("a"))
+    store.put("a/y", b"there")
+    return found, listed, not store.create("a/y", b"there")
+
+
+def write_and_wait(_number: int, gate: Gate, store: Store, path: str) -> None:
+    """Write a part, and wait to be killed."""
+    with store.write(path) as file:
+        file.write(b"n" * 3_000_000)
+        file.flush()
+        gate.wait()

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from persistable.core import Persistable
+from persistable import Persistable
 from persistable.errors import PersistableError, StoreUnavailable
-from persistable.record import SUFFIX
+from persistable.records.partial import base_of
+from persistable.records.record import SUFFIX
 from persistable.stores.base import Store
 from persistable.stores.reach import in_memory, is_shared
-from persistable.unsealed import base_of
 
 _DAMAGED = (b"", b"{", b"[]", b"\xff\xfe" * 40, b'{"pid": "x"}', b"x" * 300_000)
 _LONG = ("/".join(["x" * 250] * 5), "/".join(["\u00e9" * 100] * 6), "/".join(["y" * 50] * 100))
@@ -62,7 +62,7 @@ class CommitContract:
 
     @pytest.mark.parametrize("suffix", [".claim", ".beat", ".failed.json"])
     def test_a_damaged_small_file_blocks_no_key(self, store: Store, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("persistable.claims._GRACE", 0.01)
+        monkeypatch.setattr("persistable.records.claims._GRACE", 0.01)
         node = _Bytes(store)
         for damaged in _DAMAGED:
             store.put(node.key.path + suffix, damaged)

@@ -22,10 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from persistable.errors import InvalidName
 from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
-from persistable.testing.paths import BAD_PATHS, GOOD_PATHS
-from persistable.testing.races import in_processes, started
+from persistable.testing.races import BAD_PATHS, GOOD_PATHS, contend, in_processes, replace_and_read, started, values, visit, write_and_wait
 from persistable.testing.store_commits import CommitContract
-from persistable.testing.store_races import contend, replace_and_read, values, visit, write_and_wait
 
 _SLOW = settings(
     deadline=None,

@@ -9,7 +9,7 @@ import pytest
 from servers.ray_cluster import RayCluster
 
 from persistable.executors import RayExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import ExecutorContract
 
 

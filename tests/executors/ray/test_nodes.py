@@ -13,7 +13,7 @@ from servers.needs import free_port, need
 from servers.ray_cluster import RayCluster
 
 from persistable.executors import RayExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 
 pytestmark = pytest.mark.xdist_group("ray")
 PATIENCE = 120.0

@@ -20,7 +20,7 @@ from servers.ray_cluster import RayCluster
 
 from persistable.errors import Infeasible, WorkerDied
 from persistable.executors import RayExecutor
-from persistable.resources import Resources
+from persistable.executors.resources import Resources
 from persistable.testing import executor_tasks as tasks
 
 pytestmark = pytest.mark.xdist_group("ray")

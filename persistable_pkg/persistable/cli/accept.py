@@ -1,0 +1,54 @@
+"""`persistable accept`: nothing that matters has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import write, write_json
+from persistable.cli.target import Here, all_of
+from persistable.cli.usage import BadUsage
+from persistable.stores.base import Store
+
+
+def accept(*payloads: Word, reason: str, common: Common = COMMON) -> int:
+    """Record that the code changed in nothing that matters: what is stale is so no longer, nor is what was made from it.
+
+    Of a target or stage, all that it is made from is accepted as well; of a key, it alone. What another class with other code has made
+    is taken over.
+
+    Parameters
+    ----------
+    payloads
+        Targets, members of targets, stages, or keys.
+    reason
+        Why; it is kept in each record.
+    """
+    from persistable.runs.accept import accept_all, accept_code
+
+    if not payloads:
+        raise BadUsage("accept takes the payloads to accept: targets, members of targets, stages, or keys")
+    here = Here(common)
+    number = 0
+    for text in payloads:
+        found = here.find(text)
+        if found.place is None:
+            number += accept_code([pair[0] for pair in here.pairs(found.target)], reason=reason, store=here.store)
+        else:
+            number += accept_all(_by_key(here, text), reason)
+    if common.json:
+        write_json({"accepted": number})
+    else:
+        write(f"{number} accepted" if number else "nothing was stale")
+    return 0
+
+
+def _by_key(here: Here, text: str) -> list[tuple[Any, Store]]:
+    members, _ = all_of(here, text)
+    nodes: list[tuple[Any, Store]] = []
+    for member in members:
+        node = member.node if member.node is not None else here.node_of(member.place.key)
+        if node is None:
+            raise BadUsage(f"{text} is the key of a payload that no target of the project is; accept needs its code, as module:object")
+        nodes.append((node, member.store))
+    return nodes

@@ -1,0 +1,211 @@
+"""`persistable rm` and `persistable cp`: payloads removed, and copied to another store."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, cast
+
+from cyclopts import Parameter
+
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.target import Here, One, all_of
+from persistable.cli.usage import BadUsage
+from persistable.records import access
+from persistable.records.amounts import size_in_words
+from persistable.records.copy import copy, in_the_way
+from persistable.records.downstream import Removal, lineage, removals, remove
+from persistable.records.key import Place, Placed
+from persistable.records.listing import Entry
+from persistable.records.record import Record
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
+    """Remove payloads. What goes is shown first; inputs that lie elsewhere never do, payloads put in by hand only if they are named.
+
+    Parameters
+    ----------
+    payloads
+        Targets, members of targets, stages, or keys.
+    downstream
+        Also whatever was made from them, as records tell.
+    dry_run
+        Show what would go, and stop.
+    yes
+        Do not ask.
+    """
+    if not payloads:
+        raise BadUsage("rm takes the payloads to remove: targets, members of targets, or keys")
+    here = Here(common)
+    found = _decided(here, payloads, downstream)
+    going = [removal for _, removal in found if not removal.kept]
+    if not common.json:
+        _show(found)
+    if dry_run or not going:
+        _answer(common, found, done=False)
+        return 0
+    if not (yes or _agreed(going)):
+        note("nothing was removed")
+        return 1
+    done = [(store, remove(store, removal)) for store, removal in found]
+    _answer(common, done, done=True)
+    late = [after for (_, before), (_, after) in zip(found, done, strict=True) if after.kept and not before.kept]
+    for removal in late:
+        note(f"not removed: {removal.place}: {removal.kept} by now")
+    return 1 if late else 0
+
+
+def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple[Store, Removal]]:
+    """The removals and what stays, in the order to do it."""
+    named: dict[str, tuple[Store, list[Place], list[Place]]] = {}
+    for text in words:
+        members, itself = all_of(here, text)
+        for member in members:
+            if member.node is not None and not member.node._persisted:
+                _refuse_input(text, member, itself)
+                continue
+            _, own, group = named.setdefault(member.store.url, (member.store, [], []))
+            (own if itself else group).append(member.place)
+    return [(store, removal) for store, own, group in named.values() for removal in removals(store, own, downstream, group)]
+
+
+def _refuse_input(text: str, member: One, itself: bool) -> None:
+    if member.node._external and itself:
+        raise BadUsage(f"{text} is an input that lies elsewhere; rm never removes those")
+    if itself:
+        note(f"{text} is not persisted, so there is nothing to remove")
+
+
+def _show(found: list[tuple[Store, Removal]]) -> None:
+    if not found:
+        note("none of it is stored")
+        return
+    rows = [
+        (
+            "keep" if removal.kept else "remove",
+            f"{removal.place.name}/{removal.place.digest[:12]}",
+            size_in_words(removal.size),
+            removal.kept or ("" if removal.named else "made from it"),
+        )
+        for _, removal in found
+    ]
+    table([Column("action"), Column("payload"), Column("size", right=True), Column("why", long=True)], rows)
+
+
+def _agreed(going: list[Removal]) -> bool:
+    """Tell whether a person says yes. Raises BadUsage where there is nobody to ask."""
+    count = f"{len(going)} payload{'s' if len(going) > 1 else ''} ({size_in_words(sum(removal.size for removal in going))})"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise BadUsage(f"{count} would be removed, and there is no terminal to ask in; say --yes, or --dry-run to only look")
+    sys.stderr.write(f"Remove {count}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _answer(common: Common, found: list[tuple[Store, Removal]], done: bool) -> None:
+    going = [removal for _, removal in found if not removal.kept]
+    if common.json:
+        kept = [{**_named(removal.place), "why": removal.kept} for _, removal in found if removal.kept]
+        gone = [{**_named(removal.place), "size": removal.size} for removal in going]
+        write_json({"removed": gone if done else [], "would_remove": [] if done else gone, "kept": kept})
+    elif found:
+        size = size_in_words(sum(removal.size for removal in going))
+        write(f"{'removed' if done else 'would remove'} {len(going)} ({size})")
+
+
+def _named(place: Place) -> dict[str, Any]:
+    return {"key": str(place.key), "at": place.to if isinstance(place, Placed) else None}
+
+
+# copied
+
+
+def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False, force: Flag = False, common: Common = COMMON) -> int:
+    """Copy payloads and their records to another store. What is there already is not copied again; bytes are verified on the way.
+
+    Parameters
+    ----------
+    payloads
+        Targets, members of targets, stages, or keys.
+    to
+        The path or URL of the other store.
+    sync
+        Instead: bring to the slowest layer of the store what was written while it was down.
+    upstream
+        Also whatever they were made from, as far as it is stored.
+    force
+        Write over files at the same readable path that are not theirs.
+    """
+    if sync:
+        if payloads or to:
+            raise BadUsage("cp --sync takes neither payloads nor --to: it is about the layers of the store itself")
+        return _sync(Here(common).store, common)
+    if not to:
+        raise BadUsage("cp takes --to, the path or URL of the other store, or --sync")
+    if not payloads:
+        raise BadUsage("cp takes the payloads to copy: targets, members of targets, or keys")
+    here = Here(common)
+    target = open_store(to)
+    sources, missing = _to_copy(here, payloads)
+    copies: list[tuple[Store, list[Entry]]] = []
+    for source, entries in sources.values():
+        if source.url == target.url:
+            raise BadUsage(f"--to {to}: that is the store they lie in")
+        copies.append((source, [*(lineage(source, [entry.key for entry in entries]) if upstream else ()), *entries]))
+    if not force:
+        _check_free([entry for _, entries in copies for entry in entries], target, to)
+    done: dict[str, list[dict[str, Any]]] = {"copied": [], "there": [], "missing": [_named(each.place) for each in missing]}
+    size = 0
+    for source, entries in copies:
+        for copied in copy(entries, source, target):
+            done["there" if copied.there else "copied"].append({"key": str(copied.key), "size": copied.size})
+            size += copied.size
+    if common.json:
+        write_json(done)
+    else:
+        write(f"copied {len(done['copied'])} ({size_in_words(size)}), {len(done['there'])} there already")
+    for each in missing:
+        note(f"not stored, so not copied: {each.key}")
+    return 1 if missing else 0
+
+
+def _sync(store: Store, common: Common) -> int:
+    """Bring to the slowest layer what is kept for it."""
+    bring: Any = getattr(store, "sync", None)
+    if bring is None:
+        raise BadUsage(f"{store.url} has no layers, so there is nothing to bring from one to the other")
+    paths = list(bring())
+    if common.json:
+        write_json({"synced": paths})
+    else:
+        write(f"brought {len(paths)} files")
+    return 0
+
+
+def _check_free(entries: list[Entry], target: Store, to: str) -> None:
+    """Raise BadUsage where a copy would write over a file that is not the same payload."""
+    others = [cast("Placed", entry.place).to for entry in in_the_way(entries, target)]
+    if others:
+        some = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        raise BadUsage(f"--to {to} has other files at {some}; nothing was copied. --force writes over them")
+
+
+def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Entry]]], list[One]]:
+    """By URL of their store, the payloads to copy; and those that are not stored."""
+    found: dict[str, tuple[Store, dict[Place, Entry]]] = {}
+    missing: list[One] = []
+    for text in words:
+        for each in all_of(here, text)[0]:
+            if each.node is not None and not each.node._persisted:
+                continue
+            record = access.peek(each.store, each.place)
+            if record is None:
+                missing.append(each)
+            else:
+                entry = Entry(each.place, record if isinstance(record, Record) else None)
+                found.setdefault(each.store.url, (each.store, {}))[1][each.place] = entry
+    return {url: (store, list(entries.values())) for url, (store, entries) in found.items()}, missing

@@ -1,0 +1,56 @@
+"""`persistable put`: a file becomes the payload of a target, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import write, write_json
+from persistable.cli.target import Here
+from persistable.cli.usage import BadUsage
+from persistable.fileio.base import PartsFileIO
+from persistable.fileio.registry import fileio_for
+from persistable.records.amounts import size_in_words
+
+
+def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
+    """Store a file as the payload of a target; its record says that it was put in by hand, and nothing generates it again by itself.
+
+    Parameters
+    ----------
+    target
+        A target, or a member of one.
+    file
+        The file; its suffix tells the format, unless it is one of the target's own.
+    """
+    here = Here(common)
+    found = here.find(target)
+    if not found.is_node:
+        raise BadUsage(f"{target} is no single target; name one, such as {target.partition('[')[0]}[label]")
+    node: Any = found.target
+    if node._external or not node._persisted:
+        raise BadUsage(f"{target} is {'an input that lies elsewhere' if node._external else 'not persisted'}, so nothing can be put there")
+    if not file.exists():
+        raise BadUsage(f"there is no file {file}")
+    payload = _format(node, file).load(file)
+    project = here.project
+    held = (
+        project.put(target, payload)
+        if project is not None and target in project.targets
+        else node._twin(node._store or here.store).put(payload)
+    )
+    record = held.record
+    if common.json:
+        write_json({"key": str(held.key), "size": record.size, "made": record.made})
+    else:
+        write(f"put {held.key} ({size_in_words(record.size)})")
+    return 0
+
+
+def _format(node: Any, file: Path) -> Any:
+    """The target's own where it writes such files, so that its options count; else that of the suffix. Raises UnknownFormat."""
+    own: Any = node._format()
+    if file.name.lower().endswith(own.suffix) or (file.is_dir() and issubclass(own.__class__, PartsFileIO)):
+        return own
+    return fileio_for(file)

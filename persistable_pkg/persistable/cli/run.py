@@ -1,0 +1,168 @@
+"""`persistable run` and `persistable plan`: what is missing is generated, or shown."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from persistable.cli.options import COMMON, WANTED, Common, Wanted, Word
+from persistable.cli.output import Column, note, printable, table, write, write_json
+from persistable.cli.target import Here
+from persistable.cli.usage import BadUsage
+from persistable.records.amounts import duration_in_words
+
+if TYPE_CHECKING:
+    from persistable.project import Project
+    from persistable.runs.result import RunResult
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def run(
+    *targets: Word,
+    wanted: Wanted = WANTED,
+    executor: str | None = None,
+    workers: int | None = None,
+    fail_fast: Flag = False,
+    watch: float | None = None,
+    no_progress: Flag = False,
+    common: Common = COMMON,
+) -> int:
+    """Generate what is missing of targets and stages, and only that. Without any, all stages in order, or all targets.
+
+    Parameters
+    ----------
+    targets
+        Targets, stages, members of targets, or module:object.
+    executor
+        inline, threads, processes, ray or dask, in place of the project's.
+    workers
+        So many payloads at once.
+    fail_fast
+        Stop everything at the first failure.
+    watch
+        Go on for ever: look for new and changed inputs, so many seconds apart.
+    no_progress
+        Show no bar.
+    """
+    here = Here(common, wanted.changes)
+    _check(executor, workers, watch)
+    given = {"fail_fast": fail_fast or None, "watch": watch, "max_workers": workers, "executor": executor}
+    options = {name: value for name, value in given.items() if value is not None}
+    project, words = _project_of(here, targets), _targets(here, targets)
+    with _bars(no_progress) as hooks:
+        result = project.run(*words, errors="return", hooks=hooks, **options, **wanted.options)
+    status = 1 if result.failures or result.counts["skipped"] else 0
+    with contextlib.suppress(BrokenPipeError):  # how it went is told by the exit status, whoever reads the rest
+        _tell(result, common.json)
+    return status
+
+
+def _check(executor: str | None, workers: int | None, watch: float | None) -> None:
+    from persistable.project.services import check
+
+    if executor is not None:
+        check(executor, "--executor")
+    if workers is not None and workers < 1:
+        raise BadUsage(f"--workers {workers}: give 1 or more")
+    if watch is not None and not watch > 0:
+        raise BadUsage(f"--watch {watch:g}: give seconds, more than 0")
+
+
+@contextlib.contextmanager
+def _bars(no_progress: bool) -> Any:
+    """A bar on standard error, where that is a terminal."""
+    if no_progress or not sys.stderr.isatty():
+        yield []
+        return
+    from rich.console import Console
+
+    from persistable.runs.progress import Bar
+
+    yield [Bar(Console(stderr=True))]
+
+
+def _project_of(here: Here, words: Sequence[str]) -> Project:
+    """The project; for what lies outside of any, one without targets."""
+    from persistable.project import Project
+
+    found = here.project if words else here.needed_project()
+    return Project({}, store=here.store) if found is None else found
+
+
+def _targets(here: Here, words: Sequence[str]) -> list[Any]:
+    """Names of the project as they are, and whatever else the words name."""
+    return [word if here.is_name(word) else _target(here, word) for word in words]
+
+
+def _target(here: Here, word: str) -> Any:
+    found = here.find(word)
+    if found.place is None:
+        here.pairs(found.target)
+        return found.target
+    node = here.node_of(found.place.key)
+    if node is None:
+        raise BadUsage(f"{word} is the key of a payload that no target of the project is; run takes targets")
+    return node
+
+
+def _tell(result: RunResult, as_json: bool) -> None:
+    counts = {name: number for name, number in result.counts.items() if number}
+    failures: list[dict[str, Any]] = [
+        {
+            "key": str(failure.key),
+            "name": failure.key.name,
+            "error": type(failure.error).__name__,
+            "message": str(failure.error),
+            "attempts": failure.attempts,
+            "params": failure.node._facts()["params"],
+        }
+        for failure in result.failures
+    ]
+    if as_json:
+        skipped = {str(key): str(cause) for key, cause in result.skipped.items()}
+        stale = {str(key): result.stale[key] for key in result.stale}
+        write_json({"counts": result.counts, "seconds": result.seconds, "failures": failures, "skipped": skipped, "stale": stale})
+        return
+    from persistable.cli.output import shown_params
+
+    for failure in failures:
+        times = f" after {failure['attempts']} attempts" if failure["attempts"] > 1 else ""
+        note(f"failed: {failure['key']} ({shown_params(failure['params'])}){times}: {failure['error']}: {failure['message']}")
+    if result.stale:
+        note(printable(f"stale: {result.stale.describe()}"))
+    words = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing to do"
+    write(printable(f"{words}, in {duration_in_words(result.seconds)}"))
+
+
+# what would be done
+
+
+def plan(
+    *targets: Word,
+    wanted: Wanted = WANTED,
+    common: Common = COMMON,
+) -> int:
+    """Show what run would do for these targets and stages, and why. Nothing is touched.
+
+    Parameters
+    ----------
+    targets
+        Targets, stages, members of targets, or module:object.
+    """
+    here = Here(common, wanted.changes)
+    rows = _project_of(here, targets).plan(*_targets(here, targets), **wanted.options)
+    if common.json:
+        write_json([{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows])
+        return 0
+    shown = [row for row in rows if row.action != "reuse" or row.reason.startswith("stored, stale")]
+    if shown:
+        columns = [Column("action"), Column("name"), Column("key"), Column("after", right=True), Column("why", long=True)]
+        table(columns, [(row.action, row.key.name, row.key.digest[:8], len(row.after), row.reason) for row in shown])
+    counts = ", ".join(f"{number} to {action}" for action, number in rows.counts.items() if number)
+    write(counts or "nothing to do")
+    return 0

@@ -1,0 +1,270 @@
+"""`persistable show` and `persistable cat`: what is known of a stored payload, and the payload itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
+from persistable.cli.target import Here, One, one
+from persistable.cli.usage import BadUsage
+from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
+from persistable.fileio.base import FileIO
+from persistable.fileio.registry import fileio_from_spec
+from persistable.fileio.trust import declared_format, with_schema
+from persistable.nodes import loading
+from persistable.nodes.declaration import format_for
+from persistable.nodes.node import declaration_of
+from persistable.project.targets import referred
+from persistable.records import access, circumstances
+from persistable.records import files as payloads
+from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.key import Key, Placed
+from persistable.records.record import FileFact, Record
+
+
+def show(payload: Word, /, *, common: Common = COMMON) -> int:
+    """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
+
+    Parameters
+    ----------
+    payload
+        A target or member of one, or a key or the beginning of one.
+    """
+    here = Here(common)
+    found = one(here, payload)
+    record = record_of(found)
+    facts = _facts(found, record)
+    if common.json:
+        write_json(facts)
+        return 0
+    for line in _lines(facts, found):
+        write(printable(line))
+    return 0
+
+
+def record_of(found: One) -> Record:
+    """The record of a payload. Raises PayloadNotFound, PayloadCorrupted."""
+    record = access.find_record(found.store, found.place)
+    if record is not None:
+        return record
+    if found.node is not None and found.node._external:
+        raise PayloadNotFound(f"{found.key} is an input that lies elsewhere; nothing is recorded of it", key=found.key)
+    if found.node is not None and not found.node._persisted:
+        raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
+    failure = access.find_failure(found.store, found.place)
+    why = "" if failure is None else f"; its last attempt raised {failure.error}: {failure.message}"
+    raise PayloadNotFound(f"nothing is stored under {found.key} in {found.store.url}{why}; `persistable explain` tells more", key=found.key)
+
+
+def _facts(found: One, record: Record) -> dict[str, Any]:
+    all_facts = record.to_dict()
+    return {
+        "key": str(record.key),
+        "name": record.key.name,
+        "store": found.store.url,
+        "at": found.place.to if isinstance(found.place, Placed) else None,
+        "size": record.size,
+        "stored": record.started + record.seconds,
+        "seconds": record.seconds,
+        "attempts": record.attempts,
+        "made": record.made,
+        "class": record.class_reference,
+        "format": record.fileio,
+        "version": record.version,
+        "params": record.params,
+        "untracked": record.untracked,
+        "upstream": {role: str(key) for role, key in record.upstream.items()},
+        "files": [file._asdict() for file in record.files],
+        "host": record.host,
+        "platform": all_facts.get("platform"),
+        "git_commit": record.git_commit,
+        "git_dirty": record.git_dirty,
+        "git_diff": record.git_diff,
+        "usage": record.usage,
+        "versions": record.versions,
+        "notes": record.notes,
+    }
+
+
+def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:
+    age = duration_in_words(max(0.0, time.time() - facts["stored"]))
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["stored"]))
+    made = "put in by hand" if facts["made"] == "put" else f"by {facts['class']}"
+    attempts = f", attempt {facts['attempts']}" if facts["attempts"] > 1 else ""
+    yield from _pair("key", facts["key"])
+    yield from _pair("store", facts["store"])
+    yield from _pair("stored", f"{at}, {age} ago; took {duration_in_words(facts['seconds'])}{attempts}")
+    if facts["usage"]:
+        yield from _pair("used", circumstances.used(facts["usage"]))
+    yield from _pair("made", f"{made}, on {facts['host']}" + (f" ({facts['platform']})" if facts["platform"] else ""))
+    yield from _pair("format", facts["format"]["io"])
+    yield from _pair("version", facts["version"])
+    if facts["git_commit"]:
+        yield from _pair("commit", circumstances.commit(facts["git_commit"], facts["git_diff"]))
+    yield from _block("params", facts["params"])
+    yield from _block("untracked", facts["untracked"])
+    yield from _block(
+        "upstream", {role: key + ("" if _is_there(found, key) else "  (not stored)") for role, key in facts["upstream"].items()}
+    )
+    yield from _block("files", {file["path"]: f"{size_in_words(file['size'])}  {file['digest']}" for file in facts["files"]})
+    yield from _block("versions", facts["versions"])
+    yield from _block("notes", facts["notes"])
+
+
+def _pair(name: str, value: Any) -> Iterator[str]:
+    yield f"{name:<9} {value}"
+
+
+def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
+    if facts:
+        width = max(map(len, facts))
+        yield name
+        yield from (f"  {each:<{width}}  {value if isinstance(value, str) else value_in_words(value)}" for each, value in facts.items())
+
+
+def _is_there(found: One, key: str) -> bool:
+    """Tell whether an upstream is stored, as far as its key tells: one that lies at a place of its own is not looked for."""
+    if found.node is not None:
+        for source in found.node.upstream.values():
+            if str(source.key) == key:
+                return source._external or access.is_there(source._store or found.store, source.place)
+    return access.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
+
+
+# the payload itself
+
+_AS_THEY_ARE = (".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".svg", ".bin")
+
+
+def cat(
+    payload: Word,
+    /,
+    *,
+    raw: Annotated[bool, Parameter(negative="")] = False,
+    part: str | None = None,
+    trust: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.
+
+    Parameters
+    ----------
+    payload
+        A target or member of one, or a key or the beginning of one.
+    raw
+        Write the bytes of its file, whatever they are.
+    part
+        Of a payload of several files, the name of one.
+    trust
+        Read it by the format its record names, even if that is one that can run code.
+    """
+    here = Here(common)
+    found = one(here, payload)
+    if found.node is not None and found.node._external:
+        _write_value(found.node.payload, common.json)
+        return 0
+    record = record_of(found)
+    as_it_is = record.files[0].path.endswith(_AS_THEY_ARE) and len(record.files) == 1 and not common.json if record.files else False
+    if raw or part is not None or as_it_is:
+        _write_file(found, _file(record, part))
+    else:
+        _write_value(_load(found, record, _folder(here), trust), common.json)
+    return 0
+
+
+def _file(record: Record, part: str | None) -> FileFact:
+    parts = {file.part: file for file in record.files}
+    if part is None and len(parts) == 1:
+        return record.files[0]
+    if part not in parts:
+        names = ", ".join(name or "(the whole)" for name in parts)
+        raise BadUsage(
+            f"{record.key} is {len(parts)} files: {names}; name one with --part"
+            if part is None
+            else f"{record.key} has no part {part!r}; there are {names}"
+        )
+    return parts[part]
+
+
+def _write_file(found: One, file: FileFact) -> None:
+    with payloads.opened(found.store, found.key, file) as opened:
+        write_bytes(iter(lambda: opened.read(1 << 20), b""))
+
+
+def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
+    """The payload, by the format its record names, if that is safe, or declared by the node or class, or `trusted`."""
+    try:
+        if trusted:
+            io = fileio_from_spec(record.fileio)
+        elif found.node is not None:
+            return payloads.read(found.store, found.key, record.files, loading.format_of(found.node, record))
+        else:
+            io = _safe_format(record, folder)
+    except PayloadUntrusted as error:
+        more = "--trust reads it as its record says: use it only if you trust everybody who can write to the store"
+        raise PayloadUntrusted(f"{error}. {more}", key=error.key, format=error.format) from None
+    if record.schema is not None:
+        io = with_schema(io, record.schema, found.key)
+    return payloads.read(found.store, found.key, record.files, io)
+
+
+def _folder(here: Here) -> Path:
+    return here.project.folder if here.project is not None else Path.cwd()
+
+
+def _safe_format(record: Record, folder: Path) -> FileIO[Any]:
+    try:
+        return declared_format(record.fileio, None, record.key)
+    except PayloadUntrusted:
+        declared = _declared(record.class_reference, folder)
+        if declared is None:
+            raise
+    return declared_format(record.fileio, declared, record.key)
+
+
+def _declared(reference: str, folder: Path) -> FileIO[Any] | None:
+    """The format that a class or step declares, if it can be imported."""
+    try:
+        found = referred(reference, folder, "class")
+    except (ConfigError, ImportError):
+        return None
+    cls: Any = getattr(found, "node_class", found)
+    if not getattr(cls, "_is_persistable_node", False) or not hasattr(cls, "__mro__"):
+        return None
+    return format_for(cls.io, declaration_of(cls).payload_type)
+
+
+def _write_value(value: Any, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        write(json.dumps(value, default=_plain, ensure_ascii=False))
+    elif isinstance(value, bytes | bytearray | memoryview):
+        write_bytes([value])
+    else:
+        write(value if isinstance(value, str) else repr(value))
+
+
+def _plain(value: Any) -> Any:
+    """The JSON for a value that JSON does not have: of arrays lists, of tables rows, else what Python shows."""
+    import dataclasses
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    for method, arguments in (("to_dict", ("records",)), ("to_dicts", ()), ("tolist", ()), ("model_dump", ()), ("isoformat", ())):
+        convert = getattr(value, method, None)
+        if callable(convert):
+            try:
+                return convert(*arguments)
+            except (TypeError, ValueError):
+                continue
+    if isinstance(value, set | frozenset):
+        items: list[Any] = sorted(value, key=repr)  # pyright: ignore[reportUnknownArgumentType]
+        return items
+    return repr(value)

@@ -1,0 +1,351 @@
+"""Targets on the command line: the project and the store a command works in, and what its words name there."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from persistable.cli.output import reserve
+from persistable.cli.usage import BadUsage, near
+from persistable.stores.base import Store
+from persistable.stores.open import PROJECT_FILE, default_url, open_store
+
+if TYPE_CHECKING:
+    from persistable.cli.options import Common
+    from persistable.project import Project
+    from persistable.records.key import Key, Place
+
+
+SHORTEST_DIGEST = 4
+_SHAPE = re.compile(r"(?P<base>[^\[\]]+)(?:\[(?P<labels>.*)\](?:\.(?P<node>\w+))?)?", re.DOTALL)
+_OBJECT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_DIGEST = re.compile(r"[0-9a-f]{%d,32}" % SHORTEST_DIGEST)
+
+
+class Address(NamedTuple):
+    """A word, taken apart. labels: the text between the brackets, None without any. node: the name after them, or empty."""
+
+    text: str
+    base: str
+    labels: str | None = None
+    node: str = ""
+
+    @property
+    def is_object(self) -> bool:
+        """Tell whether it is ``module:object``."""
+        return ":" in self.base
+
+    @property
+    def is_key(self) -> bool:
+        """Tell whether it can only be ``name/digest``, whole or cut short."""
+        return "/" in self.base and self.labels is None
+
+    @property
+    def is_digest(self) -> bool:
+        """Tell whether it may be a digest, whole or cut short."""
+        return self.labels is None and _DIGEST.fullmatch(self.base) is not None
+
+
+def parse(text: str) -> Address:
+    """`text` taken apart. Raises BadUsage for what has no such shape, or would leave its folder."""
+    found = _SHAPE.fullmatch(text)
+    if found is None or not text.isprintable():
+        raise BadUsage(
+            f"{text!r} names nothing: write TARGET, TARGET[label], WORKSPACE[id].node, module:object, or name/digest of a payload"
+        )
+    address = Address(text, found["base"].strip(), found["labels"], found["node"] or "")
+    if address.is_object and not _OBJECT.fullmatch(address.base):
+        raise BadUsage(f"{address.base!r} is no module:object: both are names, with dots between them")
+    if address.is_key:
+        _check_key(address.base)
+    elif "/" in address.base:
+        raise BadUsage(f"{text!r} names nothing: a target's name has no '/', and a key has no labels")
+    return address
+
+
+def _check_key(text: str) -> None:
+    from persistable.errors import InvalidName
+    from persistable.records.key import check_payload_name
+
+    name, _, digest = text.rpartition("/")
+    try:
+        check_payload_name(name)
+    except InvalidName as error:
+        raise BadUsage(f"{text!r} is no key: no payload can be called {name!r}") from error
+    if not _DIGEST.fullmatch(digest):
+        raise BadUsage(f"{text!r} is no key: after {name}/ come {SHORTEST_DIGEST} to 32 hexadecimal digits")
+
+
+def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -> tuple[Any, ...]:
+    """The labels, one for each axis (its name, its labels), whose texts, joined by commas, are `text`.
+
+    Raises BadUsage, which suggests the nearest, where there are none; `whole` is what the user wrote.
+    """
+    known = [(name, {each: label for label in labels for each in _texts(label)}) for name, labels in axes]
+    found = _match(text, known) or _match(re.sub(r"\s*,\s*", ",", text.strip()), known)
+    if found is not None:
+        return found
+    if len(known) == 1:
+        name, labels = known[0]
+        raise BadUsage(f"{whole}: nothing on the axis {name} is called {text!r}; {near(text, labels)}")
+    parts = text.split(",")
+    if len(parts) == len(known):
+        for part, (name, labels) in zip(parts, known, strict=True):
+            if part.strip() not in labels:
+                raise BadUsage(f"{whole}: nothing on the axis {name} is called {part.strip()!r}; {near(part.strip(), labels)}")
+    raise BadUsage(f"{whole}: give a label for each of {', '.join(name for name, _ in known)}, with commas between them")
+
+
+def _texts(label: Any) -> Iterator[str]:
+    """How a label may be written: as Python shows it, and a tuple also without quotes and parentheses."""
+    if isinstance(label, tuple):
+        yield ",".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
+    yield str(label)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, ...] | None:
+    """A label may hold commas itself, so that every way of parting the text is tried."""
+    (_, labels), others = axes[0], axes[1:]
+    if not others:
+        return (labels[text],) if text in labels else None
+    place = text.find(",")
+    while place >= 0:
+        if text[:place] in labels:
+            rest = _match(text[place + 1 :], others)
+            if rest is not None:
+                return (labels[text[:place]], *rest)
+        place = text.find(",", place + 1)
+    return None
+
+
+class Found(NamedTuple):
+    """The thing that a word names: a target, or a payload that is known by its key alone and lies at `place`."""
+
+    text: str
+    target: Any
+    place: Place | None
+
+    @property
+    def is_node(self) -> bool:
+        """Tell whether it is one node."""
+        return getattr(self.target.__class__, "_is_persistable_node", False)
+
+
+class Here:
+    """The project and the store of one command. Neither is looked for before it is needed."""
+
+    def __init__(self, common: Common, changes: Sequence[str] = ()) -> None:
+        self.common = common
+        self._changes = changes
+        reserve()
+
+    @cached_property
+    def project(self) -> Project | None:
+        """The project, None where there is none. Raises BadUsage where one was named that is not there."""
+        from persistable.project import Project
+
+        named = self.common.project
+        if named is None and not _has_project_above(os.getcwd()):
+            if self._changes:
+                raise BadUsage(
+                    f"--set changes params of a project, and there is no {PROJECT_FILE} here or above; `persistable init` writes one"
+                )
+            return None
+        try:
+            return Project.load(named, set=self._changes, store=self.common.store)
+        except FileNotFoundError as error:
+            raise BadUsage(f"--project {named}: {error.strerror or error}; name a {PROJECT_FILE} or its folder") from error
+
+    def needed_project(self) -> Project:
+        """The project. Raises BadUsage where there is none."""
+        if self.project is None:
+            raise BadUsage(
+                f"there is no {PROJECT_FILE} in {os.getcwd()} or above; `persistable init` writes one, --project names one, "
+                "and module:object is something outside a project"
+            )
+        return self.project
+
+    @cached_property
+    def store(self) -> Store:
+        """The store: that of ``--store``, else that of the project, else the default one."""
+        if self.common.store is not None:
+            return open_store(self.common.store)
+        if self.common.project is not None:
+            return self.needed_project().store
+        return open_store(default_url())
+
+    # what words name
+
+    def find(self, text: str) -> Found:
+        """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
+        address = parse(text)
+        if address.is_key:
+            return Found(text, None, self._stored(address))
+        if address.is_object or address.labels is not None or not address.is_digest or self.is_name(address.base):
+            return Found(text, self.target(address), None)
+        return Found(text, None, self._stored(address))
+
+    def target(self, address: Address) -> Any:
+        """The target that `address` names."""
+        found = self._object(address) if address.is_object else self._named(address)
+        if address.labels is not None:
+            found = _member(found, address)
+        return self._bound(found) if address.is_object and self.common.store is not None else found
+
+    def pairs(self, *targets: Any) -> list[tuple[Any, Store]]:
+        """Every node of `targets` and the store it is kept in."""
+        from persistable.runs.plan import pairs
+
+        try:
+            return pairs(targets, self.store)
+        except TypeError as error:
+            raise BadUsage(str(error)) from error
+
+    def node_of(self, key: Key) -> Any | None:
+        """The node of this key among the targets of the project and all upstream of them. No more of them are made than it takes."""
+        from persistable.nodes.lineage import walk
+
+        project = self.project
+        if project is None:
+            return None
+        for name in sorted(project, key=lambda name: key.name.casefold() not in name.casefold()):  # a target is mostly called like it
+            for node in walk(*(node for node, _ in self.pairs(project[name]))):
+                if node.key == key:
+                    return node
+        return None
+
+    def is_name(self, name: str) -> bool:
+        """Tell whether it is a target or stage of the project."""
+        return self.project is not None and (name in self.project.targets or name in self.project.stages)
+
+    def _named(self, address: Address) -> Any:
+        project = self.needed_project()
+        name = address.base
+        if name in project.targets:
+            return project[name]
+        if name in project.stages:
+            if address.labels is not None:
+                raise BadUsage(f"{address.text}: {name} is a stage, which has no members; name one of its targets")
+            return [project[each] for each in project.stages[name]]
+        raise BadUsage(f"the project has no target or stage {name!r}; {near(name, [*project.targets, *project.stages])}")
+
+    def _object(self, address: Address) -> Any:
+        module, _, path = address.base.partition(":")
+        folder = str(self.project.folder) if self.project is not None else os.getcwd()
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            found: Any = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (module + ".").startswith(error.name + "."):
+                raise  # something that the module itself needs
+            raise BadUsage(f"there is no module {module!r} in {folder} or on Python's path") from error
+        for name in path.split("."):
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                known = [each for each in dir(found) if not each.startswith("_")]
+                raise BadUsage(f"{address.base}: there is no {name!r} in it; {near(name, known)}") from None
+        return found
+
+    def _bound(self, target: Any) -> Any:
+        if getattr(target.__class__, "_is_persistable_node", False):
+            return target._twin(self.store)
+        return target.bind(self.store) if getattr(target.__class__, "_is_family", False) else target
+
+    def _stored(self, address: Address) -> Place:
+        from persistable.records.listing import matching
+
+        found = matching(self.store, address.base)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join(f"{place.name}/{place.digest[:12]}" for place in found[:5])
+            raise BadUsage(
+                f"{address.base!r} is the beginning of {len(found)} keys: {some}{' ...' if len(found) > 5 else ''}; write more of it"
+            )
+        if "/" in address.base:
+            wanted = address.base.rpartition("/")[0]
+            names = stored_names(self.store)
+            if wanted not in names:
+                raise BadUsage(f"nothing called {wanted!r} is stored in {self.store.url}; {near(wanted, names)}")
+        raise BadUsage(f"no key in {self.store.url} begins with {address.base!r}; `persistable ls` lists them")
+
+
+def stored_names(store: Store) -> list[str]:
+    """The names of all payloads in `store`."""
+    from persistable.records.listing import entries
+
+    return sorted({entry.key.name for entry in entries(store)})
+
+
+def _has_project_above(folder: str) -> bool:
+    while not os.path.isfile(os.path.join(folder, PROJECT_FILE)):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return False
+        folder = parent
+    return True
+
+
+def _member(whole: Any, address: Address) -> Any:
+    """The member of a family, workspace or other mapping that the labels name."""
+    labels = cast("str", address.labels)
+    kind: type = whole.__class__
+    if getattr(kind, "_is_family", False):
+        found = label_in(labels, [(axis.name, axis.labels) for axis in whole.axes], address.text) if whole.axes else ()
+        member = whole[found[0] if len(found) == 1 else found]
+    elif issubclass(kind, Mapping):
+        member = whole[label_in(labels, [("id", whole)], address.text)[0]]
+    else:
+        raise BadUsage(f"{address.text}: {address.base} has no members; it is {whole!r:.60}")
+    return _node_in(member, address) if address.node else member
+
+
+def _node_in(member: Any, address: Address) -> Any:
+    """The node of that name in one workflow."""
+    find = getattr(member, "node", None)
+    if find is None:
+        raise BadUsage(f"{address.text}: {address.base}[{address.labels}] is a node itself; write it without .{address.node}")
+    try:
+        return find(address.node)
+    except (AttributeError, KeyError) as error:
+        raise BadUsage(f"{address.text}: {error.args[0] if error.args else error}") from error
+
+
+class One(NamedTuple):
+    """One payload: where it lies, in which store, and its node, where it was named as a target."""
+
+    place: Place
+    store: Store
+    node: Any
+
+    @property
+    def key(self) -> Key:
+        """Its key."""
+        return self.place.key
+
+
+def one(here: Here, text: str) -> One:
+    """The one payload that `text` names. Raises BadUsage for a family, a stage, or anything else of several."""
+    found = here.find(text)
+    if found.place is not None:
+        return One(found.place, here.store, None)
+    several = here.pairs(found.target)
+    if len(several) != 1:
+        raise BadUsage(f"{text} stands for {len(several)} payloads; name one of them, such as {text.partition('[')[0]}[label]")
+    ((node, store),) = several
+    return One(node.place, store, node)
+
+
+def all_of(here: Here, text: str) -> tuple[list[One], bool]:
+    """The payloads that `text` names, and whether it names each by itself instead of something that they are members of."""
+    found = here.find(text)
+    if found.place is not None:
+        return [One(found.place, here.store, None)], True
+    return [One(node.place, store, node) for node, store in here.pairs(found.target)], found.is_node

@@ -1,0 +1,181 @@
+"""A Dask cluster on this machine, and the begin-once rule that makes the death of one of its processes harm one task only."""
+
+# distributed is only partly typed, so pyright may find what it does not know.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+from distributed import Worker
+from distributed.deploy.spec import ProcessInterface, SpecCluster
+
+from persistable.errors import WorkerDied
+from persistable.executors.base import portable, remote
+
+_NEVER = 1_000_000
+
+
+def start(workers: int) -> Any:
+    """A scheduler in this process and `workers` processes of one thread each, all on 127.0.0.1 and on ports of their own.
+
+    Workers are started as programs, not as copies of this one: a script needs no ``if __name__ == "__main__"``. They are in sessions of
+    their own, so that Ctrl-C reaches only us; they leave by themselves when this process is gone.
+    """
+    scheduler = {
+        "cls": "distributed.Scheduler",
+        # a dashboard address of None would mean port 8787, one without a host all interfaces
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0", "allowed_failures": _NEVER},
+    }
+    spec = {number: {"cls": _Process, "options": {}} for number in range(workers)}
+    cluster: Any = SpecCluster
+    return cluster(workers=spec, scheduler=scheduler, name="persistable", silence_logs=logging.CRITICAL)
+
+
+class _Process(ProcessInterface):
+    """One worker after another: when it dies, the next is started. `close` kills it and what its tasks have started.
+
+    Dask's own nanny gives up on a worker that dies while it registers, which a task waiting for it can bring about.
+    """
+
+    def __init__(self, scheduler: str, name: object) -> None:
+        super().__init__(scheduler=scheduler, name=name)  # type: ignore[no-untyped-call]
+        # -P: a dask.py in the current folder is not the one that is meant
+        self._command = [sys.executable, "-P", "-m", "persistable.executors.dask.cluster", scheduler]
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+        await super().start()  # type: ignore[no-untyped-call]
+
+    async def _keep(self) -> None:
+        path = os.pathsep.join(part for part in sys.path if part)
+        environment = {**os.environ, "PYTHONPATH": path, "DASK_LOGGING__DISTRIBUTED": "critical"}
+        while True:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+            exits[process.pid] = await process.wait()
+            _kill(process.pid)
+            await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._process is not None:
+            _kill(self._process.pid)
+            await self._process.wait()
+        await super().close()  # type: ignore[no-untyped-call]
+
+
+exits: dict[int, int] = {}
+"""How the worker processes ended, by their ids."""
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def exit_status(entry: str) -> int | None:
+    """How the worker ended that began this entry, see `perform`; None where it is not known."""
+    try:
+        pid = int(Path(entry).read_text())
+    except (OSError, ValueError):
+        return None
+    deadline = time.monotonic() + 2  # the task may be found begun by the next worker before the end of the last has been noticed
+    while pid not in exits and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return exits.get(pid)
+
+
+async def _serve(scheduler: str) -> None:
+    worker: Any = Worker
+    options = {"host": "127.0.0.1", "nthreads": 1, "memory_limit": 0, "death_timeout": 60, "dashboard": False}
+    async with worker(scheduler, **options) as served:
+        await served.finished()
+
+
+# ------------------------------------------------------------------ what runs in a worker
+
+
+def perform(work: bytes | str, entry: str | None) -> bytes:
+    """Call what was pickled into `work` (or into the file of that name); the outcome comes back pickled, errors included.
+
+    Dask runs a task again when its worker is gone before the outcome was fetched. With `entry`, a path on this machine, it is begun only
+    once: the second time the outcome of the first is returned, or WorkerDied where there is none.
+    """
+    if entry is None:
+        return _carry_out(work)
+    try:
+        with open(entry, "x", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return _earlier(entry)
+    outcome = _carry_out(work)
+    half = Path(f"{entry}.half")
+    half.write_bytes(outcome)
+    half.replace(f"{entry}.done")
+    return outcome
+
+
+def _earlier(entry: str) -> bytes:
+    try:
+        return Path(f"{entry}.done").read_bytes()
+    except FileNotFoundError:
+        return pickle.dumps((False, died()))
+
+
+def died(exitcode: int | None = None) -> WorkerDied:
+    """The error for a task that took its process down."""
+    if exitcode is None:
+        how = "is gone"
+    elif exitcode < 0:
+        how = f"was killed by {signal.Signals(-exitcode).name}"
+    else:
+        how = f"ended with exit status {exitcode}"
+    return WorkerDied(f"the Dask worker process that did the work {how}; what it wrote to standard error may say why", exitcode=exitcode)
+
+
+def _carry_out(work: bytes | str) -> bytes:
+    try:
+        fn, args, kwargs = pickle.loads(Path(work).read_bytes() if isinstance(work, str) else work)
+        return bytes(cloudpickle.dumps((True, fn(*args, **kwargs))))
+    except BaseException as error:  # noqa: BLE001 - SystemExit would end the worker, and with it the tasks that wait there
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps((False, portable(error))))
+    except Exception:  # noqa: BLE001 - an error may change its mind about being pickled
+        return pickle.dumps((False, remote(error)))
+
+
+def outcome_of(raw: bytes) -> tuple[bool, Any]:
+    """Tell whether the task gave a value, and that value or the error."""
+    try:
+        good, found = pickle.loads(raw)
+    except Exception as error:  # noqa: BLE001 - whatever somebody's result does when it is unpickled
+        return False, portable(error)
+    return bool(good), found
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve(sys.argv[1]))
+    finally:
+        os._exit(0)  # not to wait for a task that is still running when the scheduler is gone

@@ -1,0 +1,299 @@
+"""Dask: on processes of this machine, or on a cluster that is already there."""
+
+# distributed is only partly typed, so pyright may find what it does not know.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from persistable.errors import Infeasible, MissingExtra, RunError, WorkerDied
+from persistable.executors import machine
+from persistable.executors.base import Executor, portable
+from persistable.executors.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BIG = 1_000_000
+_FRESH = 1.0
+_PATIENCE = 120.0
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    future: futures.Future[Any]
+    name: str
+    work: bytes
+    needs: dict[str, float]
+
+
+class DaskExecutor(Executor):
+    """Tasks on a Dask cluster. Needs the extra ``dask``.
+
+    client_or_address: a `distributed.Client`, the address of a scheduler, or None for a cluster of its own: worker processes of one thread
+    each on 127.0.0.1, made when first used. n_workers: how many of those, by default as many as there are CPUs; on another's cluster, how
+    many tasks to have under way even while fewer threads are there, which lets an adaptive cluster grow. `shutdown` closes only what was
+    made here.
+
+    A running task cannot be stopped, so no timeout can be enforced. On its own cluster a task that takes its process down fails by itself
+    with WorkerDied, and every other is performed exactly once (`isolates`). On another's cluster Dask performs the tasks of a dead worker
+    again, those that had ended but were not fetched yet included, and gives up on one after ``distributed.scheduler.allowed-failures``.
+
+    Resources are mapped to those that workers of another's cluster declare: ``GPU``, ``MEMORY`` and ``CPU`` in any spelling, counters by
+    their names. `cpus` and counters that nobody declares are ignored there; memory is compared to the workers' limits.
+    """
+
+    name: ClassVar[str] = "dask"
+    places: ClassVar[bool] = True
+
+    def __init__(self, client_or_address: Any = None, *, n_workers: int | None = None) -> None:
+        if n_workers is not None and n_workers < 1:
+            raise ValueError(f"n_workers is {n_workers}; give 1 or more, or nothing for as many as there are CPUs")
+        self._given = client_or_address
+        self._n_workers = n_workers
+        # what is true of one executor of this class and not of another; the class says what is true of all
+        vars(self)["isolates"] = client_or_address is None
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._waiting: deque[_Task] = deque()
+        self._running: dict[str, Any] = {}
+        self._closing = False
+        self._unattended = False
+        self._cluster: Any = None
+        self._client: Any = None
+        self._folder: Path | None = None
+        self._seen: dict[str, Mapping[str, Any]] = {}
+        self._seen_at = -_FRESH
+
+    def check(self, resources: Resources) -> None:
+        self._connect()
+        self._needs(resources)
+
+    @property
+    def workers(self) -> int:
+        own = self._n_workers or machine.cpus()
+        if self._given is None:
+            return own
+        threads = sum(int(worker["nthreads"]) for worker in self._look().values())
+        return max(threads, self._n_workers or 1)
+
+    def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+        needs = self._needs(resources)
+        future: futures.Future[T] = futures.Future()
+        try:
+            work = cloudpickle.dumps((fn, args, kwargs))
+        except Exception as error:  # noqa: BLE001 - as in the standard library, what cannot be sent fails by itself
+            future.set_exception(portable(error))
+            return future
+        with self._lock:
+            if self._closing:
+                raise RuntimeError("this DaskExecutor is shut down; make another")
+            self._connect()
+            self._waiting.append(_Task(future, f"persistable-{uuid.uuid4().hex}", work, needs))
+        self._fill()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._lock:
+            self._closing = True
+            self._unattended = not wait
+            dropped = list(self._waiting) if cancel_futures else []
+            for task in dropped:
+                self._waiting.remove(task)
+        for task in dropped:
+            task.future.cancel()
+        if wait:
+            with self._idle:
+                self._idle.wait_for(lambda: not self._waiting and not self._running)
+        self._close_when_idle()
+
+    def __repr__(self) -> str:
+        return f"DaskExecutor(n_workers={self.workers})" if self._given is None else f"DaskExecutor({self._given!r})"
+
+    # --- the cluster
+
+    def _connect(self) -> None:
+        if self._client is not None:
+            return
+        try:
+            import distributed
+        except ImportError as error:
+            raise MissingExtra(
+                "DaskExecutor needs the package distributed: pip install persistable[dask]", package="distributed", extra="dask"
+            ) from error
+        connect: Any = distributed.Client
+        if isinstance(self._given, connect):
+            self._client = self._given
+        elif self._given is not None:
+            self._client = connect(self._given, set_as_default=False)
+        else:
+            from persistable.executors.dask.cluster import start
+
+            self._folder = Path(tempfile.mkdtemp(prefix="persistable-dask-"))
+            self._cluster = start(self.workers)
+            self._client = connect(self._cluster, set_as_default=False)
+            self._await_a_worker()
+
+    def _await_a_worker(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError:
+            self._close()
+            raise RunError(
+                f"no Dask worker came up on this machine within {_PATIENCE:g} s; what their processes wrote to standard error says why",
+                key=None,
+            ) from None
+
+    def _close_when_idle(self) -> None:
+        with self._lock:
+            if not self._closing or self._waiting or self._running:
+                return
+        self._close()
+
+    def _close(self) -> None:
+        with self._lock:
+            client, cluster, folder = self._client, self._cluster, self._folder
+            self._client = self._cluster = self._folder = None
+        if client is not None and client is not self._given:
+            client.close()
+        if cluster is not None:
+            cluster.close()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _look(self) -> dict[str, Mapping[str, Any]]:
+        """The workers of another's cluster as they were at most a second ago."""
+        with self._lock:
+            if time.monotonic() - self._seen_at >= _FRESH and not self._closing:
+                self._connect()
+                self._seen = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+                self._seen_at = time.monotonic()
+            return self._seen
+
+    def _needs(self, resources: Resources | None) -> dict[str, float]:
+        if self._given is None:
+            machine.check(resources)
+            return {}
+        return needs_of(resources, list(self._look().values()))
+
+    # --- the window: what is at the cluster cannot be cancelled any more, the rest waits here
+
+    def _fill(self) -> None:
+        room = self.workers
+        while True:
+            with self._lock:
+                if not self._waiting or len(self._running) >= room:
+                    break
+                task = self._waiting.popleft()
+                if not task.future.set_running_or_notify_cancel():
+                    continue
+                self._running[task.name] = None
+            try:
+                self._launch(task)
+            except Exception as error:  # noqa: BLE001 - the connection may be gone
+                self._settle(task, False, portable(error))
+        with self._idle:
+            self._idle.notify_all()
+
+    def _launch(self, task: _Task) -> None:
+        from persistable.executors.dask.cluster import perform
+
+        entry = str(self._folder / task.name) if self._folder is not None else None
+        work: bytes | str = task.work
+        if entry is not None and len(task.work) > _BIG:
+            work = f"{entry}.work"  # the scheduler is no place for large arguments
+            Path(work).write_bytes(task.work)
+        task.work = b""
+        there = self._client.submit(perform, work, entry, key=task.name, pure=False, retries=0, resources=task.needs or None)
+        with self._lock:
+            self._running[task.name] = there  # a task lives as long as its future is held
+
+        def collect(done: Any) -> None:
+            self._collect(task, done)
+
+        there.add_done_callback(collect)
+
+    def _collect(self, task: _Task, done: Any) -> None:
+        from persistable.executors.dask.cluster import died, exit_status, outcome_of
+
+        try:
+            good, found = outcome_of(done.result())
+        except BaseException as error:  # noqa: BLE001 - Dask's own: a worker that is gone, a lost connection, a cancelled future
+            good, found = False, died() if type(error).__name__ == "KilledWorker" else portable(error)
+        if isinstance(found, WorkerDied) and self._folder is not None:
+            found = died(exit_status(str(self._folder / task.name)))
+        self._settle(task, good, found)
+        self._fill()
+        if self._unattended:
+            # not in this thread, which calls back for all clients and which closing would wait for
+            threading.Thread(target=self._close_when_idle, name="persistable-dask-close").start()
+
+    def _settle(self, task: _Task, good: bool, found: Any) -> None:
+        if self._folder is not None:
+            for leftover in (task.name, f"{task.name}.done", f"{task.name}.work"):
+                (self._folder / leftover).unlink(missing_ok=True)
+        if good:
+            task.future.set_result(found)
+        else:
+            task.future.set_exception(found)
+        with self._lock:
+            self._running.pop(task.name, None)
+
+
+# ------------------------------------------------------------------ resources
+
+_SPELLINGS = {"cpus": ("cpu", "cpus"), "gpus": ("gpu", "gpus"), "memory": ("memory", "mem")}
+
+
+def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> dict[str, float]:
+    """The request to Dask, in the words that `workers` (as `Client.scheduler_info` tells of them) use.
+
+    Raises Infeasible where no worker has enough. Without any worker only GPUs are asked for, since they may still come.
+    """
+    if resources is None:
+        return {}
+    if not workers:
+        return {"GPU": resources.gpus} if resources.gpus else {}
+    wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0, **resources.counters}
+    offers = [_offer(wanted, worker) for worker in workers]
+    best = {name: max((offer[name][1] for offer in offers if name in offer), default=0.0) for name in wanted}
+    declared = {name for offer in offers for name, (word, _) in offer.items() if word}
+    binding = {name: amount for name, amount in wanted.items() if amount and (name in declared or name in ("gpus", "memory"))}
+    if not any(all(offer.get(name, ("", 0.0))[1] >= amount for name, amount in binding.items()) for offer in offers):
+        told = ", ".join(f"{name}={amount:g}" for name, amount in binding.items())
+        most = ", ".join(f"{name}={best[name]:g}" for name in binding)
+        raise Infeasible(
+            f"a task asks for {told}, and no worker of this Dask cluster has that (the most that any one declares: {most}); lower its "
+            "Resources, or start workers with more (dask worker --resources)",
+            wanted=binding,
+            available={name: best[name] for name in binding},
+        )
+    words = {name: word for offer in offers for name, (word, _) in offer.items() if word}
+    return {words[name]: float(amount) for name, amount in binding.items() if name in words}
+
+
+def _offer(wanted: Mapping[str, float], worker: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
+    """For each wanted name that this worker knows: its own word, empty where that is no declared resource, and the amount."""
+    declared: Mapping[str, float] = worker.get("resources") or {}
+    found: dict[str, tuple[str, float]] = {}
+    for name in wanted:
+        spellings = _SPELLINGS.get(name, (name,))
+        word = next((word for word in declared if word == name or word.lower() in spellings), None)
+        if word is not None:
+            found[name] = (word, float(declared[word]))
+        elif name == "memory":
+            found[name] = ("", float(worker.get("memory_limit") or float("inf")))
+    return found

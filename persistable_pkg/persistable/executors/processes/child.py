@@ -1,0 +1,115 @@
+"""The loop of a worker process: take a task, do it, tell the answer; and die with the process that started it.
+
+A task is taken by reading its number from the pipe of tokens. The pool holds that end too: a number which the pool reads first is a task
+taken back, whose message, if it came already, is passed over. So both sides know at any moment what was begun and what was not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from types import FrameType
+
+from persistable.executors.calls import Parts, perform
+from persistable.executors.processes.frames import CALL, ERROR, HELLO, RESULT, TOKEN, Frame, Inbox, encoded, readable
+
+
+def main(channel: int, tokens: int, life: int) -> None:
+    """Serve until the pipe of tokens ends. The arguments are descriptors."""
+    for descriptor in (channel, tokens, life):
+        os.set_inheritable(descriptor, False)
+    _die_with_parent(life)
+    try:
+        _Server(socket.socket(fileno=channel), tokens).serve()
+    except (BrokenPipeError, ConnectionResetError, EOFError):  # whoever started this process is gone, or wants it no more
+        sys.exit(1)
+    except KeyboardInterrupt:  # stopped, or interrupted by somebody, between two tasks: nobody wants a traceback
+        sys.exit(128 + signal.SIGTERM)
+
+
+class _Server:
+    def __init__(self, channel: socket.socket, tokens: int) -> None:
+        self._channel = channel
+        self._channel.setblocking(True)
+        self._tokens = tokens
+        self._inbox = Inbox()
+        self._frames: deque[Frame] = deque()
+        self._stopped = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def serve(self) -> None:
+        process = os.getpid()
+        self._send(Frame(0, 0, HELLO, [b""]))
+        while (number := self._take()) is not None:
+            elapsed, went_well, parts = _timed(self._find(number))
+            if os.getpid() != process:
+                os._exit(0)  # the task forked, and this copy of it came back here
+            if self._stopped:
+                sys.exit(128 + signal.SIGTERM)
+            _flush()
+            self._send(Frame(number, elapsed, RESULT if went_well else ERROR, parts))
+            del parts
+
+    def _take(self) -> int | None:
+        """The number of the next task, which thereby has begun; None when there will be no more."""
+        while True:
+            try:
+                token = os.read(self._tokens, TOKEN.size)
+            except BlockingIOError:
+                readable(self._tokens, None)
+                continue
+            return int(TOKEN.unpack(token)[0]) if token else None
+
+    def _find(self, number: int) -> Parts:
+        """The messages of the task with this number; messages before it were taken back."""
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                if frame.kind == CALL and frame.number == number:
+                    return frame.parts
+            self._frames.extend(self._inbox.receive(self._channel))
+
+    def _send(self, frame: Frame) -> None:
+        for piece in encoded(frame):
+            self._channel.sendall(piece)
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        """Let the task's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
+        self._stopped = True
+        raise KeyboardInterrupt
+
+
+def _timed(parts: Parts) -> tuple[int, bool, Parts]:
+    begun = time.perf_counter_ns()
+    went_well, answer = perform(parts)
+    return time.perf_counter_ns() - begun, went_well, answer
+
+
+def _flush() -> None:
+    """Flush what the task printed: it is seen before its result, and is not lost if the next one takes the process down."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # none, its reader is gone, or a task closed it
+            pass
+
+
+def _die_with_parent(life: int) -> None:
+    """Kill this process and all it started when the other end of `life` closes: by the kernel where it can, and by a thread."""
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):  # Linux; works even while a task holds the interpreter's lock
+        fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=_watch, args=(life,), name="persistable-life", daemon=True).start()
+
+
+def _watch(life: int) -> None:
+    os.read(life, 1)
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,0 +1,68 @@
+"""A future that knows what is to be done, and by whom."""
+
+from __future__ import annotations
+
+import logging
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+from persistable.executors.calls import Parts
+
+if TYPE_CHECKING:
+    from persistable.executors.processes.pool import Pool
+    from persistable.executors.processes.worker import Worker
+
+_SMALL = 1 << 16  # bytes
+_LOGGER = logging.getLogger("persistable")
+
+
+class Task(futures.Future[Any]):
+    """The future that a pool's `submit` returns. Whoever changes more than its outcome holds the pool's lock."""
+
+    def __init__(self, pool: Pool, number: int, name: str, parts: Parts) -> None:
+        super().__init__()
+        self._pool = pool
+        self.begun = False
+        self.number = number
+        self.name = name
+        self.parts = parts
+        self.worker: Worker | None = None
+        """Who has it; None while it waits, and after it was answered."""
+        self.withdrawn = False
+        """Not to be given to a worker any more."""
+        self.settled = False
+        """Its outcome is here, if not yet handed over."""
+
+    @property
+    def small(self) -> bool:
+        """Tell whether it may be sent ahead of its time."""
+        return len(self.parts) == 1 and len(self.parts[0]) < _SMALL
+
+    def begin(self) -> None:
+        """From now on it is running, and `cancel` comes too late."""
+        if not self.begun:
+            self.begun = True
+            self.set_running_or_notify_cancel()
+
+    def cancel(self) -> bool:
+        if self.done() or not self._pool.withdraw(self):
+            return super().cancel()
+        self.discard()
+        return self.cancelled()
+
+    def discard(self) -> None:
+        """Cancel what was withdrawn; what was thought to be running, and had not begun, fails with CancelledError."""
+        if super().cancel():
+            self.set_running_or_notify_cancel()
+        else:
+            self.finish(None, futures.CancelledError(f"{self.name} was stopped before it began"))
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """Give it its outcome. Never raises, whatever the callbacks do."""
+        try:
+            if error is None:
+                self.set_result(result)
+            else:
+                self.set_exception(error)
+        except BaseException:
+            _LOGGER.exception("while the outcome of %s was handed over", self.name)

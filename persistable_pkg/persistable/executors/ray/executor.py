@@ -1,0 +1,134 @@
+"""Ray: a local instance or a cluster."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
+
+from persistable.executors.base import Executor
+from persistable.executors.ray import cluster
+from persistable.executors.ray.driver import Driver
+from persistable.executors.ray.tasks import Group, Task
+from persistable.executors.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+_watching = False
+
+
+class RayExecutor(Executor):
+    """A `concurrent.futures.Executor` whose tasks run on Ray. Needs the extra ``ray``, here and on the nodes.
+
+    address: where the cluster is, as for ``ray.init``: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"`` to start one on
+    this machine. None: the cluster this process is already connected to, else ``$RAY_ADDRESS``, else a local one. num_cpus and `init`:
+    passed to ``ray.init``. Nothing happens before the first task; what was started or connected here is left again by `shutdown`.
+
+    max_pending: so many batches are at Ray at a time, the others wait here, where they can be cancelled. Default: as many as the cluster
+    can run at once, twice that for short tasks. Give more on a cluster that grows with what waits in its queue.
+
+    `cpus`, `memory` and `gpus` of a task's `Resources` become Ray's ``num_cpus``, ``memory`` and ``num_gpus`` (1 CPU by default); more than
+    one GPU is rounded up. A counter such as ``db=1`` becomes a resource of Ray only where a node declares one of that name: it then limits
+    all who use the cluster; otherwise it is for `run` to count. `time` is the caller's business; tasks that have one go to Ray one by one
+    and only when there is room, so that "running" means running.
+
+    Short tasks travel in batches, whose size follows from how long the last ones took. Functions and arguments are pickled when their
+    task goes to Ray, not when it is submitted: leave what you hand over as it is until then. Arrays and bytes of 1 MB and more are put
+    into Ray's object store once; arrays arrive as read-only maps of it, as do those in results.
+
+    A task whose process dies fails with WorkerDied and is not repeated; no other task is lost or runs twice. When a whole node is lost,
+    what ran there and had not reported its result is performed again elsewhere, up to three times.
+    """
+
+    name: ClassVar[str] = "ray"
+    places: ClassVar[bool] = True
+    stops: ClassVar[bool] = True
+    isolates: ClassVar[bool] = True
+
+    def __init__(self, address: str | None = None, *, num_cpus: float | None = None, max_pending: int | None = None, **init: Any) -> None:
+        if max_pending is not None and max_pending < 1:
+            raise ValueError(f"max_pending is {max_pending}; give 1 or more, or nothing for what the cluster can run")
+        self._address = address
+        self._init = init if num_cpus is None else {"num_cpus": num_cpus, **init}
+        self._max_pending = max_pending
+        self._lock = threading.Lock()
+        self._closed = False
+        self._driver: Driver | None = None
+        self._groups: dict[Resources | None, Group] = {}
+
+    def check(self, resources: Resources) -> None:
+        self._connected().cluster.options(resources)
+
+    @property
+    def workers(self) -> int:
+        """The CPUs of the cluster, looked at every few seconds."""
+        return max(1, int(self._connected().cluster.total("CPU")))
+
+    def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        driver = self._driver or self._connected()
+        group = self._groups.get(resources)
+        if group is None:
+            options = driver.cluster.options(resources)
+            group = self._groups[resources] = driver.group(options, resources is not None and resources.time is not None)
+        task = Task(group, fn, args, kwargs)
+        driver.submit(task)
+        return cast("futures.Future[T]", task)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        return self.submit_for(None, fn, *args, **kwargs)
+
+    def stop(self, future: futures.Future[Any]) -> bool:
+        if future.done():
+            return False
+        if future.cancel():
+            return True
+        if not isinstance(future, Task) or self._driver is None:
+            return False
+        return self._driver.stop(future)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._lock:
+            self._closed = True
+            driver = self._driver
+        if driver is not None:
+            driver.close(cancel_futures)
+            if wait:
+                driver.join()
+
+    def _connected(self) -> Driver:
+        with self._lock:
+            if self._driver is None:
+                if self._closed:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+                self._driver = driver = Driver(cluster.join(self._address, self._init), self._max_pending)
+                weakref.finalize(self, driver.close).atexit = False
+                _watch(driver)
+            return self._driver
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a RayExecutor belongs to its process and cannot be pickled; make one where it is needed")
+
+    def __repr__(self) -> str:
+        return f"RayExecutor({self._address!r})" if self._address else "RayExecutor()"
+
+
+def _watch(driver: Driver) -> None:
+    """Have the program end after its tasks, as with the executors of the standard library, and before Ray's own farewell."""
+    global _watching
+    _drivers.add(driver)
+    if not _watching:
+        _watching = True
+        atexit.register(_finish)  # later than ray's own, hence called before it
+
+
+def _finish() -> None:
+    drivers = list(_drivers)
+    for driver in drivers:
+        driver.close()
+    for driver in drivers:
+        driver.join()

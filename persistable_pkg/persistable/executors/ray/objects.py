@@ -1,0 +1,170 @@
+"""Large buffers in Ray's object store: put there once, passed by reference ever after."""
+
+from __future__ import annotations
+
+import pickle
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from persistable.executors.ray.batch import LARGE, Order, Parcel, are_plain, dumps
+from persistable.executors.ray.journal import Home
+from persistable.params.hashing import max_threads
+
+_MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
+_BYTES = 4 << 20  # pickled calls of one batch, beyond its first
+
+
+class Held:
+    """One buffer in the store; freed there when nobody holds this."""
+
+    def __init__(self, ref: Any) -> None:
+        self.ref = ref
+
+
+class _Bytes:
+    """Large bytes among the arguments: pickled as a buffer, bytes again when they arrive."""
+
+    def __init__(self, value: bytes | bytearray) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self._value), (pickle.PickleBuffer(self._value),)
+
+
+class Shelf:
+    """Objects put into the store, by content, for as long as the object it was put for is alive or a task needs it.
+
+    Buffers that cannot change are recognised by the object they belong to; the others are hashed each time, so that a change is seen.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._by_content: weakref.WeakValueDictionary[bytes, Held] = weakref.WeakValueDictionary()
+        self._by_owner: dict[tuple[int, int, int], tuple[weakref.ref[Any], Held]] = {}
+
+    def put(self, buffer: pickle.PickleBuffer) -> Held:
+        view = buffer.raw()
+        owner, frozen = _owner(view)
+        key = (id(owner), _address(view), view.nbytes)
+        known = self._by_owner.get(key)
+        if frozen and known is not None and known[0]() is owner:
+            return known[1]
+        digest = _digest(view)
+        held = self._by_content.get(digest)
+        if held is None:
+            held = self._by_content[digest] = Held(self._ray.put(_array(view)))
+        try:
+            self._by_owner[key] = weakref.ref(owner, lambda _: self._by_owner.pop(key, None)), held
+        except TypeError:  # bytes cannot be watched: held by the tasks alone
+            pass
+        return held
+
+
+class Package:
+    """A batch being packed: functions once each, arguments each for itself, so that tasks share nothing that one of them may change."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._functions: dict[int, int] = {}
+        self._parcels: list[Parcel] = []
+        self._calls: list[tuple[int, Parcel]] = []
+        self._held: dict[int, int] = {}
+        self._size = 0
+        self.holds: list[Held] = []
+
+    @property
+    def full(self) -> bool:
+        return self._size > _BYTES
+
+    def add(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raises what pickling raises; the package is then as before."""
+        place = self._functions.get(id(fn))
+        if place is None:
+            parcel = self._parcel(fn)
+            self._parcels.append(parcel)
+            place = self._functions[id(fn)] = len(self._parcels) - 1
+        self._calls.append((place, self._plain(args, kwargs) or self._parcel(_wrapped(args, kwargs))))
+
+    def order(self, home: Home, name: str, budget: float) -> bytes:
+        return pickle.dumps(Order(home, name, budget, self._parcels, self._calls), 5)
+
+    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Parcel | None:
+        """The short way, which most tiny tasks can take."""
+        if not (are_plain(args) and are_plain(kwargs.values())):
+            return None
+        data = pickle.dumps((args, kwargs), 5)
+        if len(data) >= LARGE:
+            return None
+        self._size += len(data)
+        return data, ()
+
+    def _parcel(self, value: Any) -> Parcel:
+        data, buffers = dumps(value, LARGE)
+        places = tuple(self._hold(buffer) for buffer in buffers)
+        if len(data) >= LARGE:
+            return self._hold(pickle.PickleBuffer(data)), places
+        self._size += len(data)
+        return data, places
+
+    def _hold(self, buffer: pickle.PickleBuffer) -> int:
+        held = self._shelf.put(buffer)
+        place = self._held.get(id(held))
+        if place is None:
+            self.holds.append(held)
+            place = self._held[id(held)] = len(self.holds) - 1
+        return place
+
+
+def _wrapped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with large bytes, also those directly in a list, tuple or dict, made buffers."""
+    return tuple(map(_buffered, args)), {key: _buffered(value) for key, value in kwargs.items()}
+
+
+def _buffered(value: Any) -> Any:
+    again = _CONTAINERS.get(value.__class__)
+    return again(value) if again is not None and len(value) <= _MANY else _apart(value)
+
+
+def _apart(value: Any) -> Any:
+    return _Bytes(value) if _is_large(value) else value
+
+
+def _is_large(value: Any) -> bool:
+    return type(value) in (bytes, bytearray) and len(value) >= LARGE
+
+
+_CONTAINERS: dict[type, Callable[[Any], Any]] = {
+    list: lambda parts: list(map(_apart, parts)),
+    tuple: lambda parts: tuple(map(_apart, parts)),
+    dict: lambda parts: {key: _apart(part) for key, part in parts.items()},
+}
+
+
+def _owner(view: memoryview) -> tuple[Any, bool]:
+    """The object whose memory this is, and whether it can never change."""
+    owner: Any = view.obj
+    frozen = view.readonly
+    while type(owner).__module__ == "numpy" and getattr(owner, "base", None) is not None:
+        frozen = frozen and not owner.flags.writeable
+        owner = owner.base
+    if hasattr(owner, "flags"):
+        frozen = frozen and not owner.flags.writeable
+    return owner, frozen and (isinstance(owner, bytes) or hasattr(owner, "flags"))
+
+
+def _array(view: memoryview) -> Any:
+    import numpy as np
+
+    return np.frombuffer(view, dtype=np.uint8)
+
+
+def _address(view: memoryview) -> int:
+    address: int = _array(view).ctypes.data
+    return address
+
+
+def _digest(view: memoryview) -> bytes:
+    from blake3 import blake3
+
+    return blake3(view, max_threads=max_threads()).digest()

@@ -1,0 +1,104 @@
+"""Tasks that wait and those on their way: a task, the tasks that ask for the same, and a batch of them."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from typing import Any
+
+from persistable.executors.base import portable
+from persistable.executors.ray.batch import Report
+from persistable.executors.ray.objects import Held
+
+_WORK = 0.075  # seconds of work that a batch aims at
+_LEAST = 0.004  # seconds of work that are not worth two batches
+_MOST = 10_000  # tasks of a batch
+_SHORT = 0.1  # tasks shorter than this are worth having more batches at Ray than can run, so that no worker waits for the next
+OVERDUE = 0.5
+"""Seconds after which a batch is asked for what it has so far."""
+
+
+class Task(futures.Future[Any]):
+    """A future, and what has to be done for it."""
+
+    # as attributes of the class they cost nothing to those of which nothing special becomes
+    batch: Batch | None = None
+    begun = False
+    stopped = False
+    tries = 0
+
+    def __init__(self, group: Group, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.group = group
+        self.call: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = (fn, args, kwargs)
+
+    def settle(self, outcome: bytes, buffers: Sequence[Any] = ()) -> None:
+        self.call = self.batch = None
+        try:
+            ok, value = pickle.loads(outcome, buffers=buffers)
+        except BaseException as error:  # noqa: BLE001 - whatever somebody's class does when it is unpickled
+            ok, value = False, portable(error)
+        if ok:
+            self.set_result(value)
+        else:
+            self.set_exception(value)
+
+    def fail(self, error: BaseException) -> None:
+        self.call = self.batch = None
+        self.set_exception(error)
+
+
+class Group:
+    """Tasks that ask for the same: they share batches, and a guess at how long they take."""
+
+    def __init__(self, remote: Any, options: Mapping[str, Any], alone: bool) -> None:
+        self.remote = remote
+        self.options = options
+        self.alone = alone
+        self.waiting: deque[Task] = deque()
+        self.seconds: float | None = None
+        self.at_ray = 0
+        self.slots = 1
+        self.window = 1
+
+    def learn(self, report: Report) -> None:
+        found = max(report.seconds / len(report.outcomes), 1e-6)
+        # up at once, down by halves: a batch too small costs a round trip, one too large holds results up
+        self.seconds = found if self.seconds is None else max(found, (self.seconds + found) / 2)
+
+    def measure(self, slots: float, asked: int | None, most: int) -> None:
+        """How many batches may be at Ray: by default those that can run, so that whatever waits can still be cancelled."""
+        self.slots = max(1, int(min(slots, most)))
+        extra = self.slots if self.seconds is not None and self.seconds < _SHORT else 0
+        self.window = self.slots if self.alone else asked or self.slots + extra
+
+    def size(self) -> int:
+        """How many tasks the next batch takes: enough to be worth it, few enough that every worker gets some."""
+        if self.seconds is None or self.alone:
+            return 1
+        share = math.ceil(len(self.waiting) / (2 * self.slots))
+        return int(max(1, min(_WORK / self.seconds, max(share, _LEAST / self.seconds), _MOST)))
+
+
+class Batch:
+    """Tasks on their way: one task of Ray's."""
+
+    def __init__(self, name: str, group: Group, tasks: list[Task]) -> None:
+        self.name = name
+        self.group = group
+        self.tasks = tasks
+        self.sent = threading.Event()
+        self.ref: Any = None
+        self.holds: list[Held] = []
+        self.pause = OVERDUE
+        self.look_at = math.inf
+        self.void = False
+        self.unwanted = False
+
+    def own(self, start: int = 0) -> list[Task]:
+        """The tasks from a position on that were not taken from it again."""
+        return [task for task in self.tasks[start:] if task.batch is self]

@@ -1,0 +1,7 @@
+"""Families: the same node over many params or keys."""
+
+from persistable.families.axis import Axis
+from persistable.families.family import Family
+from persistable.families.matrix import Matrix
+
+__all__ = ["Axis", "Family", "Matrix"]

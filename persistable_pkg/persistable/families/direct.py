@@ -1,0 +1,311 @@
+"""`Straight`: members of a family generated one after the other without their nodes, where a node would decide nothing.
+
+Of a tiny payload most of the time would go into objects: a node, its params, a generation, a record composed from facts. Where members are
+calls of one function with plain values, and nothing is upstream of them, all that differs between two of them is these values and what
+comes of the call. Whatever turns out to be more than that (a function that asks for its generation, fails, or returns what is not plain) is
+handed, with what has been made so far, to the general way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from blake3 import blake3
+
+from persistable import events
+from persistable.executors import cores
+from persistable.executors.base import portable
+from persistable.nodes import connections, generation, returned, usage
+from persistable.nodes.code import Main, sent_from
+from persistable.nodes.event_loop import enter_loop, leave_loop
+from persistable.nodes.node import Persistable
+from persistable.nodes.provenance import Form
+from persistable.nodes.step import Step
+from persistable.params.encoding import SCALARS
+from persistable.params.secret import clean
+from persistable.params.snapshots import tracked_rows, untracked_values
+from persistable.params.trees import tree
+from persistable.records import access
+from persistable.records.files import SMALL
+from persistable.records.key import Key
+from persistable.records.record import SUFFIX, encoded
+from persistable.runs.batch import Batch, Ended
+from persistable.runs.worker import Packer, lines_of, stub, unpacked
+
+if TYPE_CHECKING:
+    from persistable.families.keys import Lots
+
+Row = tuple[Any, ...]
+"""The varying arguments of one member."""
+
+
+def straight_of(lots: Lots, store: Any) -> Straight | None:
+    """The generator of these members straight away into `store`; None where they take their nodes."""
+    recipe, model = lots.recipe, lots.model
+    kind: Any = model.__class__
+    if recipe.maker.__class__ is not Step or recipe.relations or model._upstream or not getattr(store, "batches", False):
+        return None
+    hooked = model._validates() or kind.retry is not None or kind.resources is not None or model._logger is not None
+    if hooked or not kind._persisted or kind._needs != "all" or recipe.maker.maker.merge is not None:
+        return None
+    varying = [recipe.role(column.slot) for column in recipe.columns]
+    fixed = [value for name, value in model._arguments.items() if name not in varying]
+    if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in recipe.columns) or untracked_values(model.params):
+        return None
+    return Straight(model._twin(store), varying) if _as_they_are(model, varying) else None
+
+
+def _are_scalars(values: Sequence[Any]) -> bool:
+    return values.__class__ is range or {value.__class__ for value in values} <= SCALARS.keys()
+
+
+def _as_they_are(model: Any, varying: Sequence[str]) -> bool:
+    """Tell whether these params always are in a record, under their own names."""
+    rows = tracked_rows(model.params.__class__)
+    kept = {name for name, _, pin in rows[1] if pin is None} if rows is not None else set[str]()
+    return bool(varying) and kept.issuperset(varying) and model._facts()["params"].keys() >= set(varying)
+
+
+class Straight:
+    """Generates members, each given by its key and its row: the values of what varies.
+
+    model: one of them, bound to the store of all. varying: the names of the arguments that differ.
+    """
+
+    def __init__(self, model: Any, varying: Sequence[str]) -> None:
+        self._model = model
+        self._store = model._store
+        self._varying = varying
+        self._maker = model.step.maker
+        self._fixed: dict[str, Any] = model._arguments
+        self._io = model._format()
+        self._tokens = _tokens()
+        self._sent: Any = None
+
+    def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
+        """These members, to be performed."""
+        self._keys = keys
+        self._rows = rows
+        self._heard = events.listened()
+        self._code = self._model._code()
+        self._form = Form(self._model, self._io, self._code, self._varying)
+        self._batch = Batch(self._store, keys, self._generate)
+        return self._batch
+
+    def order(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., Parcel], Any]:
+        """The function and argument for another process to perform these members, for `run`."""
+        if self._sent is None:
+            self._sent = stub(self._model, lambda _: self._store, Persistable)
+        common = packer.common(packer.registered, self._sent, self._varying)
+        return perform_order, Order(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
+
+    def _generate(self, place: int, failed_before: bool) -> None:
+        """Generate the member at that place of the batch."""
+        key, row = self._keys[place], self._rows[place]
+        running = _Running(self, row, self._attempt(key) if failed_before else 1)
+        if self._heard:
+            events.emit(events.Started(key=key, attempt=running.attempt))
+        outer = generation.current.set(cast("Any", running))
+        generation.at_work.append(running)
+        loop = leave_loop()
+        try:
+            result = self._maker.call({**self._fixed, **dict(zip(self._varying, row, strict=True))})
+            if result is None and not running.asked and returned.refuses_nothing(self._model):
+                returned.check_nothing(running.whole.node)
+            if result.__class__ is int or result.__class__ is float:
+                result = returned.as_declared(self._model, result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            generation.fail(running.whole, error)
+            raise
+        finally:
+            if loop is not None:
+                enter_loop(loop)
+            generation.at_work.remove(running)
+            generation.current.reset(outer)
+        if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
+            failure = access.find_failure(self._store, key) if failed_before else None
+            generation.conclude(running.whole, partial(_given, result), failure)
+
+    def _attempt(self, key: Key) -> int:
+        failure = access.find_failure(self._store, key)
+        return failure.attempt + 1 if failure is not None else 1
+
+    def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
+        """Write payload and record, as a commit of the general way would; False where there is something about them."""
+        io, form = self._io, self._form
+        try:
+            data = io.dumps(result)
+            if len(data) > SMALL or io.schema(result) is not None:
+                return False
+            io.loads(data)  # so that one that cannot be read again is noticed before it is committed
+            params = [_JSON[value.__class__](value) for value in row]
+        except Exception:  # noqa: BLE001 - it is said in full where that is known
+            return False
+        if form.modules != len(sys.modules):
+            form = self._form = Form(self._model, io, self._code, self._varying)
+        name, digest = key
+        token = next(self._tokens)
+        file = f"{name}/{digest}.{token}{io.suffix}"
+        seconds = time.perf_counter() - running.clock
+        used = "{}" if seconds < usage.SHORTEST else encoded(usage.since(usage.of_thread(running.cpu))).decode()
+        size, started = str(len(data)), f"{running.started:.6f}"
+        pending = self._batch.pending
+        pending.put(file, data)
+        pending.put(
+            f"{name}/{digest}{SUFFIX}", form.fill(digest, token, size, blake3(data).hexdigest(), started, f"{seconds:.9f}", used, *params)
+        )
+        if self._heard:
+            pending.afterwards(partial(events.emit, events.Persisted(key=key, size=len(data), seconds=seconds)))
+        return True
+
+    @property
+    def payload_name(self) -> str:
+        """That of the members."""
+        name: str = self._model.payload_name
+        return name
+
+    def make(self, running: _Running) -> generation.Generation:
+        """The generation that `running` stands for."""
+        node = self._maker.node({**self._fixed, **dict(zip(self._varying, running.row, strict=True))}, self._store)
+        if "_given_code" in self._model.__dict__ and node._code_key() == self._model._code_key():  # its source may not be readable here
+            node._given_code = self._code
+        made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
+        made.started, made.clock, made.begun = running.started, running.clock, usage.of_thread(running.cpu)
+        return made
+
+
+class _Running:
+    """Stands for the generation of a member, which is made if anybody asks for it."""
+
+    def __init__(self, straight: Straight, row: Row, attempt: int) -> None:
+        self._straight = straight
+        self._whole: generation.Generation | None = None
+        self.row = row
+        self.attempt = attempt
+        self.started = time.time()
+        self.clock = time.perf_counter()
+        self.cpu = time.thread_time()
+
+    @property
+    def asked(self) -> bool:
+        """Tell whether it was made."""
+        return self._whole is not None
+
+    @property
+    def whole(self) -> generation.Generation:
+        """The generation itself."""
+        if self._whole is None:
+            self._whole = self._straight.make(self)
+        return self._whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+
+class Order(NamedTuple):
+    """Members that another process is to perform. common: model and names of a `Straight`, packed, the same for all orders of a family."""
+
+    common: bytes
+    digests: list[str]
+    rows: Sequence[Row]
+    heard: bool
+    run: str
+    main: Main
+
+
+class Parcel(NamedTuple):
+    """Result of an order. ended: place in it, error (None where it is committed), its traceback, seconds. left: places of the others."""
+
+    ended: list[tuple[int, Exception | None, str, float]]
+    left: list[int]
+    told: tuple[events.Event, ...]
+
+
+_known: tuple[bytes, tuple[Any, Sequence[str]]] = (b"", (None, ()))
+"""The common part of the last order, packed and unpacked."""
+
+
+def perform_order(order: Order) -> Parcel:
+    """Perform it in this process, in whose threads others may be performed at the same time."""
+    global _known
+    common, parts = _known
+    if common != order.common:
+        parts = unpacked(order.common)[1:]
+        _known = (order.common, parts)
+    cores.limit(None)
+    straight = Straight(*parts)
+    heard: list[events.Event] = []
+    with ExitStack() as stack:
+        if order.heard:
+            stack.enter_context(events.heard_by((heard.append,)))
+        stack.enter_context(connections.within(order.run))
+        stack.enter_context(sent_from(order.main))
+        name = straight.payload_name
+        batch = straight.batch([Key(name, digest) for digest in order.digests], order.rows)
+        batch.perform(lambda: True)
+    keys = set(order.digests)
+    told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
+    ended = [_carried(each) for each in batch.ended]
+    return Parcel(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
+
+
+perform_order.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
+
+
+def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:
+    if ended.error is None:
+        return ended.number, None, "", ended.seconds
+    told = clean(ended.error)
+    return ended.number, portable(told), lines_of(told), ended.seconds
+
+
+def _tokens() -> Iterator[str]:
+    """Names that no other attempts have."""
+    while True:
+        drawn = os.urandom(4 * 500).hex()
+        for start in range(0, len(drawn), 8):
+            yield drawn[start : start + 8]
+
+
+def _given(result: Any) -> Any:
+    return result
+
+
+def _is_plain(value: Any, depth: int = 3) -> bool:
+    """Tell whether it surely is small, and nothing that stands for a payload."""
+    kind = value.__class__
+    if kind in _NUMBERS:
+        return True
+    if kind is str or kind is bytes:
+        return len(value) <= _LONG
+    if kind is dict:
+        return depth > 0 and len(value) <= _MANY and all(_is_plain(each, depth - 1) for item in value.items() for each in item)
+    if kind is list or kind is tuple:
+        return depth > 0 and len(value) <= _MANY and all(_is_plain(each, depth - 1) for each in value)
+    return kind.__module__ == "numpy" and getattr(value, "nbytes", _LONG + 1) <= _LONG
+
+
+_NUMBERS = frozenset({type(None), bool, int, float, complex})
+_LONG = 1 << 14
+_MANY = 50
+
+
+def _encoded(value: Any) -> str:
+    return encoded(tree(value)).decode("utf-8", "surrogatepass")
+
+
+def _int(value: int) -> str:
+    return str(value) if -_BIG < value < _BIG else _encoded(value)
+
+
+_BIG = 1 << 53
+_JSON: dict[type, Callable[[Any], str]] = {**dict.fromkeys(SCALARS, _encoded), int: _int}
+"""How params of each plain type stand in a record."""

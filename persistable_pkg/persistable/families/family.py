@@ -1,0 +1,425 @@
+"""`Family`: the same node over many params, made when asked for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from persistable import graph
+from persistable.errors import UnknownMember
+from persistable.families import table
+from persistable.families.axis import Axis, values_of
+from persistable.families.grid import Blueprint, Recipe, names_store, of_nodes
+from persistable.families.keys import Lots, lots_of
+from persistable.families.view import Following, Layout, Renamed, Root, Selected, Sliced, layout_of
+from persistable.graph.labels import TIMES
+from persistable.nodes import compose, event_loop
+from persistable.nodes.node import Persistable
+from persistable.nodes.status import Status
+from persistable.runs import accept
+from persistable.runs import plan as planning
+from persistable.runs import run as run_
+from persistable.runs.result import RunResult
+from persistable.stores.base import Store, enclosing_store
+from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    from persistable.families.matrix import Matrix
+
+PayloadT = TypeVar("PayloadT")
+OtherT = TypeVar("OtherT")
+
+
+class Family(Mapping[Any, Persistable[PayloadT, Any]]):
+    """The same node over many params, keys or upstream nodes: a mapping from key to node.
+
+    A key is the value on the one axis, or a tuple of values where there are several; members come in the order of their axes, the last
+    varying fastest. Nothing is made before it is asked for: a family of a million costs what its axes cost. A node lives as long as
+    somebody holds it, and is made again after that; its key and its store are the same.
+
+    Families are made by ``Points.over(...)``, ``fn.over(...)``, ``Points.among(...)``, ``fn.among(...)`` and `Family.of`.
+
+    name: the payload name of its members. axes: what varies, in order.
+    """
+
+    _is_family: ClassVar[bool] = True
+    _remembered: Store | None = None
+    __array_ufunc__ = None
+
+    def __init__(self, recipe: Recipe | Blueprint, store: Store | None = None) -> None:
+        self.name = recipe.name
+        self._store = store
+        self._remembered = None
+        self._following: Following | None = None
+        if isinstance(recipe, Recipe):
+            self._fixed: Layout | None = layout_of(recipe)
+        elif recipe.roots:
+            self._following, self._fixed = Following(recipe.roots, recipe.layout), None
+        else:
+            self._fixed = recipe.layout()
+
+    @property
+    def layout(self) -> Layout:
+        """Its members as they were seen last, in one object that stays as it is."""
+        if self._fixed is not None:
+            return self._fixed
+        assert self._following is not None
+        return self._following.layout()
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes, in order."""
+        return self.layout.axes
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """The sources outside that decide which members there are; nothing, for most families."""
+        return self._following.roots if self._following is not None else ()
+
+    # made
+
+    @classmethod
+    def grid(cls, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
+        """The family of ``maker.over(*args, **kwargs)``."""
+        return Family(Blueprint(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
+
+    @classmethod
+    def listed(cls, maker: Any, rows: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
+        """The family of ``maker.among(rows, *args, **kwargs)``."""
+        return Family(Blueprint(maker, args, kwargs, _columns_of(rows)), None if names_store(maker, args, kwargs) else enclosing_store())
+
+    @classmethod
+    def of(cls, nodes: Mapping[Any, Persistable[OtherT, Any]], axis: str = "name") -> Family[OtherT]:
+        """The family of nodes that exist, under keys of your choice: ``Family.of({"ridge": a, "lasso": b}, axis="model")``."""
+        members = list(nodes.values())
+        for node in members:
+            if not isinstance(node, Persistable):  # pyright: ignore[reportUnnecessaryIsInstance] - who has no type checker learns it here
+                raise TypeError(f"Family.of takes a mapping from key to node; it was given {node!r:.60}")
+            node.key  # noqa: B018 - an open node says here what it needs
+        names = {node.payload_name for node in members}
+        recipe = of_nodes(names.pop() if len(names) == 1 else "family", Axis({axis: list(nodes)}), members)
+        return Family(recipe)
+
+    # the mapping
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of values on each axis."""
+        return self.layout.shape
+
+    def __iter__(self) -> Iterator[Any]:
+        axes = self.axes
+        if len(axes) == 1:
+            return iter(axes[0].labels)
+        if not axes:
+            return iter([()])
+        first, *others = [axis.labels for axis in axes]
+        return ((head, *rest) for head in first for rest in itertools.product(*others))
+
+    @overload
+    def __getitem__(self, key: slice) -> Family[PayloadT]: ...  # pyright: ignore[reportOverlappingOverload] - a slice is no key
+    @overload
+    def __getitem__(self, key: Any) -> Persistable[PayloadT, Any]: ...
+    def __getitem__(self, key: Any) -> Any:
+        """The node of `key`; for a slice the family of so many places on the first axis. Raises UnknownMember, a KeyError."""
+        if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
+            return self._derived(Sliced(key))  # pyright: ignore[reportUnknownArgumentType]
+        layout = self.layout
+        return self.at(self._places(key, layout.axes), layout)
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self._places(key, self.axes)
+        except UnknownMember:
+            return False
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # that of Mapping would make all nodes
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_remembered": None}
+
+    def _places(self, key: Any, axes: Sequence[Axis]) -> list[int]:
+        if len(axes) == 1:
+            return [axes[0].place(key)]
+        if not issubclass(key.__class__, tuple) or len(key) != len(axes):
+            names = ", ".join(axis.name for axis in axes)
+            raise UnknownMember(
+                f"a key of {self!r} is a tuple ({names}), not {key!r:.60}; sel({names.partition(',')[0]}=...) selects by some of them",
+                axis=names,
+                label=key,
+                nearest=None,
+            )
+        return [axis.place(label) for axis, label in zip(axes, key, strict=True)]
+
+    def at(self, places: Sequence[int], layout: Layout | None = None) -> Any:
+        """The node at these places, one for each axis; in an earlier `layout`, if one is given."""
+        layout = layout or self.layout
+        full = layout.full(places)
+        known = layout.live.get(full)
+        if known is None:
+            known = layout.recipe.make(full)
+            if self._store is not None and known._store is not self._store:
+                if layout.recipe.given:
+                    known = known._twin(self._store)
+                else:
+                    known._store = self._store
+            elif known._store is None and (remembered := self._remembered or layout.recipe.remembered) is not None:
+                known._remembered = remembered
+            known = layout.live.setdefault(full, known)
+        return known
+
+    def remember(self, store: Store) -> list[Any]:
+        """Let its members find what a run puts into `store`, unless they name one; the value is what they are made from."""
+        layout = self.layout
+        self._remembered = layout.recipe.remembered = store
+        for node in [] if self._store is not None else list(layout.live.values()):
+            node._remembered = store
+        return [*layout.recipe.upstream().values(), *layout.recipe.nodes()]
+
+    def prepare(self, layout: Layout, members: Iterable[Sequence[int]]) -> None:
+        """Find out what it takes to make these members, for all of them at once where that is quicker."""
+        full = [layout.full(places) for places in members]
+        for relation in layout.recipe.relations:
+            if relation.family.roots:
+                relation.family.prepare(relation.layout, dict.fromkeys(map(relation.of, full)))
+
+    @property
+    def nodes(self) -> Sequence[Persistable[PayloadT, Any]]:
+        """The nodes by place: ``family.nodes[3]``, ``family.nodes[2:5]``; each made when asked for."""
+        return Members(self, self.layout)
+
+    @property
+    def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
+        """The nodes that `run` and `plan` take it for."""
+        return self.nodes
+
+    @property
+    def lots(self) -> Lots | None:
+        """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
+        found = lots_of(self.layout, self.nodes, self._store)
+        if found is not None and found.store is None:
+            found.model._remembered = self._remembered or self.layout.recipe.remembered
+        return found
+
+    # parts
+
+    def sel(self, **labels: Any) -> Any:
+        """The part at these labels: a node where one is given for each axis, else a smaller family.
+
+        A list selects several, in its order; ``slice(low, high)`` those from `low` to `high`, both included; any other value is one label,
+        and its axis is gone from what is left. Names that are no Python words go as ``**{"points.n": 100}``. Raises UnknownMember,
+        UnknownParam.
+        """
+        part = self._derived(Selected(labels, self))
+        return part if part.axes else part.at(())
+
+    def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
+        """The family of these places on each axis, which it keeps; one place instead of several takes the axis away."""
+        return self._with(self.layout.part(chosen))
+
+    def rename(self, **names: str) -> Family[PayloadT]:
+        """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
+        return self._derived(Renamed(names, self))
+
+    def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
+        """The same family in `store`."""
+        bound = self._derived(Layout.elsewhere)
+        bound._store = open_store(store)
+        return bound
+
+    def kept_in(self, store: Store) -> Family[PayloadT]:
+        """The same family, in `store` unless it has one of its own."""
+        return self if self._store is not None else self.bind(store)
+
+    def payloads(self) -> Iterator[tuple[Any, PayloadT]]:
+        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated.
+
+        Raises PayloadNotFound for the first that is not stored, and what `load` raises.
+        """
+        return table.payloads(self)
+
+    async def aload(self, **options: Any) -> dict[Any, PayloadT]:
+        """Key to payload of each member, without blocking the event loop: those that are not stored are generated first, as `run` does.
+
+        options: those of `run`, which goes on in a thread. Cancelled, it is not waited for any longer.
+        """
+        return await event_loop.in_thread(lambda: self._run_and_load(options))
+
+    def _run_and_load(self, options: Mapping[str, Any]) -> dict[Any, PayloadT]:
+        result = self.run(**options)
+        if all(node._persisted for node in self.nodes[:1]):  # pyright: ignore[reportPrivateUsage]
+            return dict(result[self].payloads())
+        return {key: result[node].payload for key, node in self.items()}
+
+    def refresh(self) -> Family[PayloadT]:
+        """Look again at what lies outside: members come and go with it. Does nothing where nothing does, as for most families.
+
+        `run`, `plan`, `status`, `best`, `matrix` and `to_frame` do it by themselves. The value is the family itself.
+        """
+        self.refresh_once(set())
+        return self
+
+    def refresh_once(self, done: set[int]) -> None:
+        """As `refresh`, but for what is among `done`, to which the rest is added."""
+        if self._following is not None:
+            self._following.refresh(done)
+
+    def _derived(self, change: Callable[[Layout], Layout], *more: Root) -> Family[PayloadT]:
+        """The family that is this one with a change; where this one follows something, it does too."""
+        if self._following is None and not more:
+            return self._with(change(self.layout))
+        twin = self._with(None)
+        twin._following = (self._following or Following((), partial(_itself, self.layout))).changed(change, *more)
+        return twin
+
+    def _with(self, layout: Layout | None) -> Family[PayloadT]:
+        twin: Family[PayloadT] = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._fixed, twin._following = layout, None
+        return twin
+
+    # used
+
+    def __rshift__(self, target: Any) -> Any:
+        """All members, as a list, for an input of `target`."""
+        return compose.feed(list(self.nodes), target)
+
+    def run(self, **options: Any) -> RunResult:
+        """`persistable.run` of all members."""
+        return run_.run(self, **options)
+
+    def accept_code(self, reason: str) -> int:
+        """Record of each stored member that is stale that the code changed in nothing that matters; how many these were."""
+        return accept.accept_code(self, reason=reason, store=self._store, upstream=False)
+
+    def plan(self, **options: Any) -> planning.Plan:
+        """`persistable.plan` of all members."""
+        return planning.plan(self, **options)
+
+    def lineage(self, **options: Any) -> graph.Graph:
+        """All members and what is upstream of them as a picture, like ones in one box; see `persistable.graph.lineage`."""
+        return graph.lineage(*self.nodes, **options)
+
+    def status(self) -> Counter[Status]:
+        """How many members are in which status; the stores are asked for many at once."""
+        self.refresh()
+        return table.counts(self)
+
+    def best(self, max: bool = True, by: str | Callable[[PayloadT], Any] | None = None) -> Persistable[PayloadT, Any]:  # noqa: A002
+        """The member with the largest payload, or smallest with ``max=False``; the first of several.
+
+        `by`: the entry of dict payloads to go by, or a function of the payload. Payloads are loaded, none is generated: raises
+        PayloadNotFound unless all are stored. NaN is never best.
+        """
+        self.refresh()
+        node: Persistable[PayloadT, Any] = table.best(self, max, by)
+        return node
+
+    def to_frame(self, payload: bool | None = None) -> Any:
+        """A pandas DataFrame, one row a member: ``key``, a column for each axis, ``status``, ``error``, and payloads.
+
+        Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
+        out, unless `payload` is True: then every stored payload is loaded and stands in ``payload`` as it is. False loads none.
+        """
+        return table.frame(self.refresh(), payload)
+
+    def matrix(self, x: str | None = None, y: str | None = None, by: bool | str | Callable[[PayloadT], Any] | None = None) -> Matrix:
+        """A picture of two axes, by default the last across and the one before it downwards.
+
+        Colours tell the status; with `by` (True for scalar payloads, the name of an entry, or a function of the payload) the value, which
+        is the mean where other axes are behind a cell.
+        """
+        from persistable.families.matrix import matrix
+
+        return matrix(self.refresh(), x, y, by)
+
+    def __repr__(self) -> str:
+        sizes = f" {TIMES} ".join(f"{axis.name} ({len(axis)})" for axis in self.axes)
+        return f"<Family {self.name}: {sizes or 'one member'}>"
+
+    def _repr_html_(self) -> str:
+        from persistable.families.matrix import family_html
+
+        return family_html(self)
+
+
+class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
+    """The nodes of a family by place, without being there. They stay the same ones, whatever the family looks at."""
+
+    def __init__(self, family: Family[PayloadT], layout: Layout) -> None:
+        self._family = family
+        self._layout = layout
+
+    def __len__(self) -> int:
+        return math.prod(self._layout.shape)
+
+    @overload
+    def __getitem__(self, index: int) -> Persistable[PayloadT, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Persistable[PayloadT, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return list(self._made(map(self._places, range(len(self))[index])))
+        return self._family.at(self._places(range(len(self))[index]), self._layout)
+
+    def _places(self, rest: int) -> tuple[int, ...]:
+        places: list[int] = []
+        for length in reversed(self._layout.shape):
+            rest, place = divmod(rest, length)
+            places.append(place)
+        return tuple(places[::-1])
+
+    def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:
+        return self._made(itertools.product(*map(range, self._layout.shape)))
+
+    def _made(self, members: Iterator[tuple[int, ...]]) -> Iterator[Persistable[PayloadT, Any]]:
+        family, layout = self._family, self._layout
+        if not family.roots:
+            yield from (family.at(places, layout) for places in members)
+            return
+        while batch := list(itertools.islice(members, table.BATCH)):
+            family.prepare(layout, batch)
+            yield from (family.at(places, layout) for places in batch)
+
+
+def _itself(layout: Layout) -> Layout:
+    return layout
+
+
+def _columns_of(rows: Any) -> dict[str, list[Any]]:
+    """Param name to values, of a list of dicts, or of a dict of lists."""
+    kind: type = rows.__class__
+    if issubclass(kind, Mapping):
+        found = {str(name): values_of(values) for name, values in rows.items()}
+        if found and all(values is not None for values in found.values()):
+            return {name: list(values or ()) for name, values in found.items()}
+    elif issubclass(kind, Iterable) and kind is not str:
+        listed: list[Any] = list(rows)
+        if listed and all(isinstance(row, Mapping) for row in listed):
+            return _turned(listed)
+    raise TypeError(
+        f"among takes a list of dicts, or a dict of lists of one length, each with at least one param; it was given {rows!r:.60}"
+    )
+
+
+def _turned(rows: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = list(rows[0])
+    for place, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            raise ValueError(
+                f"row {place} has {', '.join(row) or 'nothing'} where the first has {', '.join(names)}; give each row the same params"
+            )
+    return {name: [row[name] for row in rows] for name in names}

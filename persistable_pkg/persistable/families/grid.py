@@ -1,0 +1,410 @@
+"""How the members of a family are made: which argument comes from which axis, and which axes are one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+
+from persistable.errors import MissingParam, WrongUpstream
+from persistable.families.axis import Axis, values_of
+from persistable.families.view import Layout, layout_of
+from persistable.nodes.declaration import is_collection
+from persistable.nodes.lineage import nodes_in
+from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.roles import fits, refuse_open
+from persistable.nodes.step import Step
+from persistable.params.annotations import names_of, signature_of
+from persistable.params.checks import Scope, bare
+from persistable.params.declared import column, field_check, made
+from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    from persistable.families.family import Family
+    from persistable.families.view import Root
+    from persistable.params.checks import Check
+    from persistable.stores.base import Store
+
+OPTIONS = (
+    "persist_data_dir",
+    "params",
+    "tracked_persistable_dependencies",
+    "data_dir",
+    "payload_name",
+    "payload_io",
+    "payload_file_suffix",
+    "verbose",
+    "logger",
+)
+"""Arguments of `Persistable` beside params and roles; the first three by position."""
+
+Slot = int | str
+"""An argument, by position or by name."""
+
+
+class Column(NamedTuple):
+    """An argument that is at each place of one axis the value there."""
+
+    slot: Slot
+    axis: int
+    values: Sequence[Any]
+
+
+class Relation(NamedTuple):
+    """An argument that is a member of another family as that was laid out then, found by its places along these axes.
+
+    places: for each axis, which of its places the family has at each of ours; None where they are the same.
+    """
+
+    slot: Slot
+    family: Family[Any]
+    layout: Layout
+    axes: tuple[int, ...]
+    places: tuple[Sequence[int] | None, ...]
+
+    def of(self, places: Sequence[int]) -> tuple[int, ...]:
+        """The places in the family of what belongs to these of ours."""
+        return tuple([places[axis] if its is None else its[places[axis]] for axis, its in zip(self.axes, self.places, strict=True)])
+
+
+class Recipe:
+    """The call for each member, with what stays the same and what varies."""
+
+    def __init__(
+        self,
+        maker: Any,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        columns: list[Column],
+        relations: list[Relation],
+        axes: list[Axis],
+    ) -> None:
+        self.maker = maker
+        self.name = name
+        self.axes = tuple(axes)
+        self._args = list(args)
+        self._kwargs = dict(kwargs)
+        self.columns = columns
+        self.relations = relations
+        self.remembered: Store | None = None
+        """Where the last run that named a store has put members that name none."""
+
+    @property
+    def _call(self) -> Any:
+        return self.maker.step if self.maker.__class__ is Step else self.maker
+
+    def make(self, places: Sequence[int]) -> Any:
+        """A new node: the member at these places along all axes."""
+        args, kwargs = self._args.copy(), self._kwargs.copy()
+        for slot, axis, values in self.columns:
+            _put(args, kwargs, slot, values[places[axis]])
+        for relation in self.relations:
+            _put(args, kwargs, relation.slot, relation.family.at(relation.of(places), relation.layout))
+        return self._call(*args, **kwargs)
+
+    @property
+    def given(self) -> bool:
+        """Tell whether the nodes were there before the family."""
+        return self.maker is itself
+
+    def role(self, slot: Slot) -> str:
+        """The name of the argument `slot`."""
+        return _name(self.maker, slot)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "remembered": None}
+
+    def nodes(self) -> list[Any]:
+        """The nodes that it has: those that all members are made from, and those that are on an axis."""
+        listed = [column.values for column in self.columns if len(column.values) and isinstance(column.values[0], Persistable)]
+        values: list[Any] = [*self._args, *self._kwargs.values(), *[list(each) for each in listed]]
+        return [node for value in values for _, node in nodes_in(value, Persistable)]
+
+    def upstream(self) -> dict[str, Family[Any]]:
+        """The families that its members take one member each of, by argument."""
+        return {_name(self.maker, slot): family for slot, family, *_ in self.relations}
+
+
+def itself(node: Any) -> Any:
+    """Return the node that was given."""
+    return node
+
+
+def of_nodes(name: str, axis: Axis, nodes: Sequence[Any]) -> Recipe:
+    """The recipe of nodes that exist."""
+    return Recipe(itself, name, [None], {}, [Column(0, 0, nodes)], [], [axis])
+
+
+class Blueprint:
+    """A call among whose arguments are axes: the recipe of all their combinations, made when it is asked for.
+
+    joined: params whose values go together. Raises UnknownParam and MissingParam, as a node with the first values would.
+    """
+
+    def __init__(
+        self, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any], joined: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
+        self._maker = maker
+        self._joined = joined or {}
+        self._arguments: dict[Slot, Any] = dict(enumerate(args))
+        self._arguments.update(kwargs.items())
+        self._lists = {slot: values for slot, value in self._arguments.items() if (values := self._listed(slot, value)) is not None}
+        self._families = {slot: value for slot, value in self._arguments.items() if is_family(value)}
+        fixed = {slot: None if slot in self._lists or slot in self._families else value for slot, value in self._arguments.items()}
+        firsts = {name: values[0] for name, values in (*self._joined.items(), *self._lists.items()) if values}
+        self._refuse_open()
+        _check(maker, len(args), {**fixed, **firsts})
+        self._joined = {name: self._checked(name, values) for name, values in self._joined.items()}
+        self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
+        for slot, family in self._families.items():
+            _check_single(maker, _name(maker, slot), family)
+        _open(maker, fixed)
+        self._positional = [fixed.pop(place) for place in range(len(args))]
+        self._named = cast("dict[str, Any]", fixed)
+        self.name = cast("str | None", fixed.get("payload_name")) or (
+            maker.payload_name if isinstance(maker, Step) else declaration_of(maker).name
+        )
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """The sources outside that decide which members there are."""
+        return tuple(dict.fromkeys(root for family in self._families.values() for root in family.roots))
+
+    def recipe(self) -> Recipe:
+        """The recipe, for the axes that the families among the arguments have now."""
+        axes = _Axes()
+        columns: list[Column] = []
+        if self._joined:
+            axis = axes.add(Axis(self._joined), "")
+            columns += [Column(name, axis, values) for name, values in self._joined.items()]
+        layouts: list[tuple[Slot, Family[Any], Layout]] = []
+        for slot in self._arguments:
+            if slot in self._families:
+                family = self._families[slot]
+                layouts.append((slot, family, family.layout))
+                for each in layouts[-1][2].axes:
+                    axes.add(each, _name(self._maker, slot))
+            elif slot in self._lists:
+                values = self._lists[slot]
+                columns.append(Column(slot, axes.add(Axis({_name(self._maker, slot): values}), ""), values))
+        relations = [axes.relation(slot, family, layout) for slot, family, layout in layouts]
+        columns = [Column(slot, axes.number(axis), values) for slot, axis, values in columns]
+        return Recipe(self._maker, self.name, self._positional, self._named, columns, relations, axes.named())
+
+    def layout(self) -> Layout:
+        """All that the recipe makes."""
+        return layout_of(self.recipe())
+
+    def _checked(self, slot: Slot, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of an axis as the argument declares them, looked at once and not for each member. Raises MistypedParam."""
+        name = _name(self._maker, slot)
+        check, place = _check_of(self._maker, name)
+        return cast("Sequence[Any]", column(check, values, f"{place}.{name}")) if check is not None else values
+
+    def _refuse_open(self) -> None:
+        """Raise InputMissing for an open node among the arguments, on an axis too: no member could be made from it."""
+        for slot, value in (*self._joined.items(), *self._arguments.items()):
+            listed: list[Any] | None = cast("Any", value) if isinstance(value, list) else None
+            if listed is None or _holds_nodes(next((each for each in listed if each is not None), None)):
+                refuse_open(f"{self._maker.__name__}.over", _name(self._maker, slot), nodes_in(value, Persistable))
+
+    def _listed(self, slot: Slot, value: Any) -> Sequence[Any] | None:
+        return None if _name(self._maker, slot) == "tracked_persistable_dependencies" else values_of(value)
+
+
+class _Axes:
+    """The axes of a recipe as they are gathered from its arguments: those that are one are kept once.
+
+    Until all are there, they go by the number under which they were added: found axes may still be joined to others.
+    """
+
+    def __init__(self) -> None:
+        self._axes: list[Axis | None] = []
+        self._from: list[str] = []
+        self._home: dict[int, int] = {}
+        self._joined_to: dict[int, int] = {}
+
+    def add(self, axis: Axis, source: str) -> int:
+        """The number of `axis`; one that is the same, or is joined to it, is taken for it."""
+        same = next((number for number, known in enumerate(self._axes) if known is not None and known.same(axis)), None)
+        if same is None:
+            same = self._join(axis)
+        if same is None:
+            same = len(self._axes)
+            self._axes.append(axis)
+            self._from.append(source)
+        self._home[id(axis)] = same
+        return same
+
+    def _join(self, axis: Axis) -> int | None:
+        """Join `axis` to all that speak of the same things; the number of what they are now."""
+        into: int | None = None
+        for number, known in enumerate(self._axes):
+            if known is None or not known.shares(axis):
+                continue
+            if into is None:
+                into, axis = number, known.joined(axis)
+            else:
+                axis = axis.joined(known)
+                self._axes[number] = None
+                self._joined_to[number] = into
+            self._axes[into] = axis
+        return into
+
+    def number(self, added: int) -> int:
+        """Which of the axes that are left the one added under that number has become."""
+        while added in self._joined_to:
+            added = self._joined_to[added]
+        return sum(axis is not None for axis in self._axes[:added])
+
+    def relation(self, slot: Slot, family: Family[Any], layout: Layout) -> Relation:
+        """The argument that is a member of `family`, now that all axes are there."""
+        numbers = [self.number(self._home[id(axis)]) for axis in layout.axes]
+        left = [axis for axis in self._axes if axis is not None]
+        places = [axis.places_of(left[number]) if axis.found else None for axis, number in zip(layout.axes, numbers, strict=True)]
+        same = [None if its == range(len(left[number])) else its for its, number in zip(places, numbers, strict=True)]
+        return Relation(slot, family, layout, tuple(numbers), tuple(same))
+
+    def named(self) -> list[Axis]:
+        """The axes, those from families under dotted names where names alone would clash."""
+        left = [(axis, source) for axis, source in zip(self._axes, self._from, strict=True) if axis is not None]
+        counts = Counter(name for axis, _ in left for name in axis.columns)
+        return [axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1}) for axis, source in left]
+
+
+def is_family(value: Any) -> bool:
+    """Tell whether it is a family, and not a class of some."""
+    return bool(getattr(value.__class__, "_is_family", False))
+
+
+def _put(args: list[Any], kwargs: dict[str, Any], slot: Slot, value: Any) -> None:
+    if isinstance(slot, int):
+        args[slot] = value
+    else:
+        kwargs[slot] = value
+
+
+def _name(maker: Any, slot: Slot) -> str:
+    if isinstance(slot, str):
+        return slot
+    if isinstance(maker, Step):
+        return maker.maker.name_at(slot)
+    if isinstance(maker, type) and _own_init(maker):
+        return _parameter(maker, slot)
+    return OPTIONS[slot] if slot < 3 else str(slot)
+
+
+def _parameter(maker: Any, slot: int) -> str:
+    """The name that an ``__init__`` of the user's own gives its argument at this place; the place where it has no name."""
+    parameters = list(signature_of(maker.__init__).parameters.values())[1:]
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    if slot < len(named):
+        return named[slot].name
+    starred = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
+    return f"{starred}.{slot - len(named)}" if starred else str(slot)
+
+
+def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
+    """Raise for names that the step or the params class does not take; no node is made for that."""
+    if isinstance(maker, Step):
+        maker.maker.bind(
+            tuple([arguments[place] for place in range(positional)]), {str(k): v for k, v in arguments.items() if isinstance(k, str)}
+        )
+        return
+    declaration = declaration_of(maker)
+    kind: Any = declaration.params_type
+    if _own_init(maker) or not isinstance(kind, type) or kind is type(None) or positional > 1 or "params" in arguments:
+        return
+    fields = {name: value for name, value in arguments.items() if isinstance(name, str) and name not in OPTIONS and value is not None}
+    fields = {name: value for name, value in fields.items() if name not in declaration.roles and not _holds_nodes(value)}
+    try:
+        made(kind, fields, maker.__name__, declaration.params_arguments)
+    except MissingParam as error:
+        absent = [name for name in error.names if name not in arguments]
+        if absent:
+            raise
+
+
+def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
+    """The check of an argument of each member, and how errors call what it belongs to; None where only the node can tell."""
+    if maker.__class__ is Step:
+        return maker.maker.check_for(name), maker.maker.name
+    if not isinstance(maker, type) or _own_init(maker) or name in OPTIONS:
+        return None, ""
+    declaration = declaration_of(maker)
+    kind = declaration.params_type
+    if name in declaration.roles or not isinstance(kind, type):
+        return None, ""
+    return field_check(kind, name, declaration.params_arguments), kind.__name__
+
+
+def _check_single(maker: Any, name: str, family: Any) -> None:
+    """Raise TypeError for a family whose members, one by one, would be given to an argument that takes many at once."""
+    if maker.__class__ is Step:
+        parameter = maker.maker.parameters.get(name)
+        if parameter is None or not is_collection(parameter.annotation):
+            return
+        payload, wanted = _payload_of(family), bare(parameter.annotation, Scope(names_of(maker.__wrapped__), {}))
+        items = [each for each in get_args(wanted) if each is not Ellipsis]
+        if payload is None or fits(payload, wanted) or (items and not _is_item(payload, items[0])):
+            return
+        made, place, words, many = (
+            f"{maker.maker.name}.over({name}=...)",
+            maker.maker.name,
+            str(wanted),
+            f"{maker.maker.name}.step({name}=family)",
+        )
+    elif isinstance(maker, type) and not _own_init(maker) and name in declaration_of(maker).many:
+        made, place, words = f"{maker.__name__}.over({name}=...)", maker.__name__, declaration_of(maker).check_of(name).words
+        many = f"{maker.__name__}({name}=family)"
+    else:
+        return
+    raise WrongUpstream(
+        f"{made} would make one node of each member of {family!r:.80}, and {place}.{name} takes {words}: "
+        f"{many} takes all members at once, {name}=family.gather(...) those along some axes",
+        role=name,
+        found=f"{family!r:.80}",
+        wanted=words,
+    )
+
+
+def _is_item(payload: Any, item: Any) -> bool:
+    return fits(payload, item) or (payload is int and item in (float, complex)) or (payload is float and item is complex)
+
+
+def _payload_of(family: Any) -> Any:
+    """The declared payload type of the members of a family; None where it is not known."""
+    maker: Any = family.layout.recipe.maker
+    if maker.__class__ is Step:
+        return None if maker.maker.result is Any else maker.maker.result
+    found: Any = declaration_of(maker).payload_type if isinstance(maker, type) and hasattr(maker, "_is_persistable_node") else None
+    return None if found is Any or isinstance(found, str) else found
+
+
+def _own_init(maker: Any) -> bool:
+    """Tell whether only the class knows what its arguments mean."""
+    return maker.__init__ is not cast("Any", Persistable).__init__
+
+
+def _holds_nodes(value: Any) -> bool:
+    return any(True for _ in nodes_in(value, Persistable)) or is_family(value)
+
+
+def _open(maker: Any, fixed: dict[Slot, Any]) -> None:
+    """Open the store that is named, once for all members."""
+    if isinstance(maker, Step) or _own_init(maker):
+        return
+    for slot in (0, "persist_data_dir", "data_dir"):
+        if fixed.get(slot) is not None:
+            fixed[slot] = open_store(fixed[slot])
+
+
+def names_store(maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Tell whether the call says itself where its nodes are kept."""
+    if isinstance(maker, Step):
+        return False
+    return (bool(args) and _name(maker, 0) in _STORES) or not _STORES.isdisjoint(kwargs)
+
+
+_STORES = frozenset({"data_dir", "persist_data_dir"})

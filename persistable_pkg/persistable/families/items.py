@@ -1,0 +1,171 @@
+"""The items of a collected payload as nodes: what others are made from, one of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from persistable.errors import PayloadCorrupted, PayloadNotFound
+from persistable.families import Family
+from persistable.families.axis import Axis
+from persistable.families.grid import Column, Recipe
+from persistable.families.view import Layout, layout_of
+from persistable.fileio.base import FileIO
+from persistable.nodes import follow
+from persistable.nodes.node import Persistable
+from persistable.records import access
+from persistable.records.items import Entry, Source, checked
+from persistable.records.key import Place
+
+if TYPE_CHECKING:
+    from persistable.families.view import Root
+
+
+@dataclass(frozen=True)
+class ItemParams:
+    """Which item it is: its key."""
+
+    item: Any
+
+
+class _Lies(NamedTuple):
+    """The means to read an item where the node that makes it is not at hand. entry: as it was when the family was listed."""
+
+    place: Place
+    io: FileIO[Any]
+    entry: Entry | None
+
+
+class Item(Persistable[Any, ItemParams]):
+    """One item of what a node collects, as a node of its own: an input that is there, read by whoever needs it and never stored again.
+
+    Its identity is its key, and what the collecting node is made from. ``node.members`` is the family of them.
+    """
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _external = True
+    _persisted = False
+    params: ItemParams
+    _lies: _Lies
+
+    @classmethod
+    def of(cls, node: Persistable[Any, Any], key: Any, entry: Entry | None = None) -> Item:
+        """The item `key` of what `node` collects, whether or not it is there."""
+        made = cls(params=ItemParams(checked(key)), payload_name=node.payload_name, tracked_persistable_dependencies=[node])
+        made._store = node._store
+        made._lies = _Lies(node.place, node._format(), entry)
+        return made
+
+    @staticmethod
+    def all_of(node: Persistable[Any, Any]) -> Family[Any]:
+        """The family of all items of `node`."""
+        return Family(cast("Any", Items(node)))
+
+    def _generate_payload(self, **_: Any) -> Any:
+        store, lies = self._use(), self._lies
+        source = Source(store, lies.place.key, lies.io)
+        if lies.entry is not None:
+            try:
+                return source.load(lies.entry)
+            except PayloadNotFound:
+                pass  # made anew since: it lies elsewhere now
+        entry = follow.entries_at(store, lies.place).get(self.params.item)
+        if entry is None:
+            raise PayloadNotFound(
+                f"{lies.place.key} has no item {self.params.item!r:.60} in {store.url}; run(node) makes them",
+                key=self.key,
+                nearest=None,
+                differences={},
+            )
+        return source.load(entry)
+
+    def _look(self) -> str:
+        store, lies = self._use(), self._lies
+        if lies.entry is not None and all(store.stat(file.path) is not None for file in lies.entry.files):
+            return ""
+        try:
+            there = self.params.item in follow.entries_at(store, lies.place)
+        except PayloadCorrupted as error:
+            return str(error)
+        return "" if there else f"{lies.place.key} has no item {self.params.item!r:.60}"
+
+    def replace(self, **changes: Any) -> Any:
+        """Another item of the same node: ``item=key``."""
+        if changes.keys() != {"item"}:
+            raise TypeError(f"an item can be replaced by another of the same node, by item=...; it was given {', '.join(changes)}")
+        (node,) = self._upstream.values()
+        return Item.of(node, changes["item"])
+
+    def __repr__(self) -> str:
+        return f"<item {self.params.item!r:.60} of {self.payload_name} [{self.key.digest[:8]}]>"
+
+
+class Items:
+    """The items of one node as they were seen last: the root of a family."""
+
+    def __init__(self, node: Persistable[Any, Any]) -> None:
+        self.node = node
+        self.name = node.payload_name
+        self.default: Any = None
+        """The store of a node that names none; None for the one in use."""
+        self._version = 0
+        self._seen: tuple[str | None, dict[Any, Entry]] = (None, {})
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """Itself."""
+        return (self,)
+
+    @property
+    def store(self) -> Any:
+        """Where they lie."""
+        own: Any = cast("Any", self.node)._store
+        return own or self.default or self.node.store
+
+    @property
+    def is_sealed(self) -> bool:
+        """Tell whether all are there."""
+        found = access.peek(self.store, self.node.place)
+        return found is not None and found != access.DAMAGED
+
+    def version(self) -> int:
+        """A number that changes with what is there."""
+        if not self._version:
+            self.refresh()
+            self._version = max(self._version, 1)
+        return self._version
+
+    def refresh(self) -> None:
+        """Look which items there are."""
+        found = access.find_record(self.store, self.node.place)
+        token = found.attempt_token if found is not None else None
+        if token is not None and token == self._seen[0]:
+            return
+        entries = follow.entries(self.node, self.store)
+        if token is None and not entries and not self._seen[1]:
+            return
+        if entries != self._seen[1]:
+            self._version += 1
+        self._seen = (token, entries)
+
+    def layout(self) -> Layout:
+        """A family of those seen, on one axis."""
+        entries = self._seen[1]
+        axis = Axis({self.name: list(entries)}, found=True)
+        return layout_of(Recipe(_Made(self.node, entries), self.name, [None], {}, [Column(0, 0, list(entries))], [], [axis]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Items) and other.node.key == self.node.key and other.store == self.store
+
+    def __hash__(self) -> int:
+        return hash(self.node.key)
+
+
+class _Made(NamedTuple):
+    """Makes the node of a key."""
+
+    node: Persistable[Any, Any]
+    entries: dict[Any, Entry]
+
+    def __call__(self, key: Any) -> Item:
+        return Item.of(self.node, key, self.entries.get(key))

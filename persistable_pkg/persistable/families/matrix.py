@@ -1,0 +1,197 @@
+"""A picture of two axes of a family: a cell for each pair of values, coloured by status or by value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from persistable.errors import PersistableError, UnknownParam
+from persistable.families.table import counts, survey, value_of
+from persistable.graph.labels import COLOURS, OTHER, TIMES, line
+from persistable.nodes.status import Status
+
+if TYPE_CHECKING:
+    from persistable.families.family import Family
+
+MOST = 50
+"""So many values of an axis are drawn; the rest is counted."""
+MOST_COUNTED = 5000
+"""In a family of so many members a notebook shows statuses; to look up more would make it wait."""
+
+_SIDE = 22
+_STORED = (Status.DONE, Status.STALE)
+
+
+class Matrix:
+    """Two axes and what is at each pair of their values; a notebook shows it as a picture, `svg` is that picture.
+
+    x, y: names of the axes, `y` empty where there is only one. columns, rows: their values, as far as they are drawn. cells: in each row,
+    how many members are in which status. values: in each row the mean of their values, None where there are none; itself None without `by`.
+    """
+
+    def __init__(
+        self, family: Family[Any], names: tuple[str, str], labels: tuple[Sequence[Any], Sequence[Any]], more: tuple[int, int]
+    ) -> None:
+        self.title = family.name
+        self.x, self.y = names
+        self.columns, self.rows = labels
+        self.more = more
+        self.cells: list[list[Counter[Status]]] = [[Counter() for _ in self.columns] for _ in self.rows]
+        self.values: list[list[float | None]] | None = None
+
+    def svg(self) -> str:
+        """The picture, self-contained and without scripts."""
+        left = 12 + 8 * max([len(_text(label)) for label in self.rows] + [len(self.y)])
+        top = 34 + 6 * max((len(_text(label)) for label in self.columns), default=0)
+        legend = self._legend()
+        wide = left + max(_SIDE * len(self.columns) + 90, 7 * sum(len(text) + 2 for text, _ in legend))
+        high = top + _SIDE * len(self.rows) + 44
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="img"',
+            f' style="font:12px system-ui,sans-serif"><title>{escape(self.title)}</title>',
+            f'<text x="{left}" y="14" fill="{OTHER}">{escape(self.x)}</text>',
+            f'<text x="{left - 8}" y="{top - 6}" text-anchor="end" fill="{OTHER}">{escape(self.y)}</text>',
+        ]
+        for place, label in enumerate(self.columns):
+            x = left + _SIDE * place + _SIDE / 2 + 4
+            parts.append(f'<text transform="translate({x},{top - 6}) rotate(-60)" fill="currentColor">{escape(_text(label))}</text>')
+        shade = self._shade()
+        for row, label in enumerate(self.rows):
+            y = top + _SIDE * row
+            parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end" fill="currentColor">{escape(_text(label))}</text>')
+            parts += [self._cell(row, column, left + _SIDE * column, y, shade) for column in range(len(self.columns))]
+        words = "; ".join(f'<tspan fill="{colour}">{escape(text)}</tspan>' for text, colour in legend)
+        parts.append(f'<text x="{left}" y="{high - 10}">{words}</text></svg>')
+        return "".join(parts)
+
+    def _cell(self, row: int, column: int, x: float, y: float, shade: Callable[[float], str]) -> str:
+        states = self.cells[row][column]
+        number = sum(states.values())
+        status = next((each for each in _WORST if states[each]), Status.ABSENT)
+        value = self.values[row][column] if self.values is not None else None
+        words = ", ".join(f"{count} {each.value}" for each, count in states.items()) if number > 1 else status.value
+        named = f"{self.x}={_text(self.columns[column])}" + (f", {self.y}={_text(self.rows[row])}" if self.y else "")
+        tip = f"{named}: {words}" + (f", {value:g}" if value is not None else "")
+        colour = shade(value) if value is not None else COLOURS.get(status.value, OTHER)
+        # what is not there yet is pale, the more so the less of it there is
+        done = sum(states[each] for each in _STORED) / number if number else 0
+        opacity = 1 if value is not None or status not in (Status.ABSENT, *_STORED) else 0.15 + 0.85 * done
+        return (
+            f'<rect x="{x + 1}" y="{y + 1}" width="{_SIDE - 2}" height="{_SIDE - 2}" rx="3" fill="{colour}" fill-opacity="{opacity:.2g}">'
+            f"<title>{escape(tip)}</title></rect>"
+        )
+
+    def _shade(self) -> Callable[[float], str]:
+        known = [value for row in self.values or [] for value in row if value is not None and math.isfinite(value)]
+        low, high = min(known, default=0.0), max(known, default=0.0)
+
+        def shade(value: float) -> str:
+            if not math.isfinite(value):
+                return OTHER
+            part = (value - low) / (high - low) if high > low else 1.0
+            pale, deep = (222, 235, 247), (8, 69, 148)
+            return "#" + "".join(f"{round(a + part * (b - a)):02x}" for a, b in zip(pale, deep, strict=True))
+
+        return shade
+
+    def _legend(self) -> list[tuple[str, str]]:
+        """The legend, each word with its colour."""
+        total: Counter[Status] = Counter()
+        for cell in itertools.chain.from_iterable(self.cells):
+            total.update(cell)
+        parts = [(f"{number} {status.value}", COLOURS.get(status.value, OTHER)) for status, number in total.items()]
+        known = [value for row in self.values or [] for value in row if value is not None]
+        if known:
+            parts.append((f"{min(known):g} (pale) to {max(known):g}", OTHER))
+        return parts + [(f"{more} more {name}", OTHER) for name, more in zip((self.x, self.y), self.more, strict=True) if more]
+
+    def _repr_html_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        return f"<Matrix {self.title}: {self.x} ({len(self.columns)}) {TIMES} {self.y or 'one row'} ({len(self.rows)})>"
+
+
+_WORST = (Status.FAILED, Status.CORRUPT, Status.BLOCKED, Status.RUNNING, Status.ABSENT, Status.STALE, Status.DONE)
+
+
+def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | Callable[[Any], Any] | None) -> Matrix:
+    """The picture that `Family.matrix` describes."""
+    across, down = _chosen(family, x, y)
+    shown = family.part(
+        [range(min(len(axis), MOST)) if number in (across, down) else range(len(axis)) for number, axis in enumerate(family.axes)]
+    )
+    axes = shown.axes
+    names = (axes[across].name, axes[down].name if down is not None else "")
+    labels = (axes[across].labels, axes[down].labels if down is not None else [""])
+    more = tuple(len(family.axes[n]) - len(axes[n]) if n is not None else 0 for n in (across, down))
+    made = Matrix(family, names, labels, (more[0], more[1]))
+    found: dict[tuple[int, int], list[float]] = {}
+    for places, (_, node, seen) in zip(itertools.product(*map(range, shown.shape)), survey(shown), strict=True):
+        column, row = places[across], places[down] if down is not None else 0
+        made.cells[row][column][seen.status] += 1
+        if by and seen.status in _STORED:
+            found.setdefault((row, column), []).append(float(value_of(node._twin(node._store).load().payload, by)))
+    if by:
+        made.values = [
+            [math.fsum(some) / len(some) if (some := found.get((row, column))) else None for column in range(len(made.columns))]
+            for row in range(len(made.rows))
+        ]
+    return made
+
+
+def _chosen(family: Family[Any], x: str | None, y: str | None) -> tuple[int, int | None]:
+    names = [axis.name for axis in family.axes]
+    if not names:
+        raise UnknownParam(f"{family!r} has no axes, so there is nothing to draw", name=str(x), accepted=names)
+    for name in (x, y):
+        if name is not None and name not in names:
+            raise UnknownParam(f"{family!r} has no axis {name!r}; its axes are {', '.join(names)}", name=name, accepted=names)
+    if x is not None and x == y:
+        raise ValueError(f"a matrix has two axes; x and y are both {x!r}")
+    free = [number for number, name in enumerate(names) if name not in (x, y)]
+    across = names.index(x) if x is not None else free.pop()
+    down = names.index(y) if y is not None else (free.pop() if free else None)
+    return across, down
+
+
+def family_html(family: Family[Any]) -> str:
+    """Name, axes and counts of `family`, and a picture of its last two axes."""
+    axes = "".join(
+        f'<tr><td style="text-align:left;padding-right:12px"><code>{escape(axis.name)}</code></td>'
+        f'<td style="text-align:right;padding-right:12px">{len(axis)}</td>'
+        f'<td style="text-align:left">{escape(_values(axis.labels))}</td></tr>'
+        for axis in family.axes
+    )
+    number = len(family)
+    members = f"{number:,} member{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    states, picture = _statuses(family) if 0 < number <= MOST_COUNTED else ("", "")
+    return (
+        f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(family.name)}</strong>: {members}{states}'
+        f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{axes}</table>{picture}</div>'
+    )
+
+
+def _statuses(family: Family[Any]) -> tuple[str, str]:
+    """Counts in words, and the picture; neither where the store cannot tell."""
+    try:
+        words = "; " + ", ".join(f"{count} {status.value}" for status, count in counts(family).items())
+        return words, matrix(family, None, None, None).svg() if family.axes else ""
+    except (PersistableError, OSError):
+        return "", ""  # axes alone say more than a traceback
+
+
+def _values(labels: Sequence[Any]) -> str:
+    return ", ".join(_text(label) for label in labels[:6]) + (", …" if len(labels) > 6 else "")
+
+
+def _text(label: Any) -> str:
+    if getattr(label.__class__, "_is_persistable_node", False):
+        return f"{label.key.name}/{label.key.digest[:8]}"
+    if isinstance(label, float):
+        return f"{label:.6g}"
+    return line(label if isinstance(label, str) else repr(label), 24)

@@ -1,0 +1,115 @@
+"""The content of files: its digest, remembered as long as the file is seen to be the same, and payloads of exactly that content."""
+
+from __future__ import annotations
+
+import hashlib
+import io as _io
+import os
+import tempfile
+from typing import Any, BinaryIO
+
+from blake3 import blake3
+
+from persistable.fileio.base import FileIO, read_all
+from persistable.params.hashing import max_threads
+
+IN_MEMORY = 32 << 20
+"""Bytes; the content of a smaller file is read once, and what was hashed is what is parsed."""
+_PIECE = 4 << 20
+_MOST = 1_000_000
+_known: dict[tuple[str, str], tuple[Any, str]] = {}
+"""By store and path: the stamp that the file had, and the digest of what was in it."""
+
+
+def known(url: str, path: str, stamp: Any) -> str | None:
+    """The digest of what had this stamp, if it was seen by this process."""
+    found = _known.get((url, path))
+    return found[1] if found is not None and stamp is not None and found[0] == stamp else None
+
+
+def remember(url: str, path: str, stamp: Any, digest: str) -> None:
+    """Keep a digest for as long as the stamp stays the same; one without a stamp is not kept."""
+    if stamp is None:
+        _known.pop((url, path), None)
+        return
+    if len(_known) >= _MOST:
+        _known.clear()
+    _known[url, path] = (stamp, digest)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The BLAKE3 digest, hexadecimal, of what is left of an open file."""
+    return digests_of(file)[0]
+
+
+def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
+    """As `digest_of`, and the MD5 digest of the same bytes where it is asked for: buckets name contents by that."""
+    hasher = blake3(max_threads=max_threads())
+    other = hashlib.md5(usedforsecurity=False) if md5 else None
+    while piece := file.read(_PIECE):
+        hasher.update(piece)
+        if other is not None:
+            other.update(piece)
+    return hasher.hexdigest(), other.hexdigest() if other is not None else ""
+
+
+def digest_of_bytes(data: bytes | bytearray) -> str:
+    """The BLAKE3 digest, hexadecimal."""
+    return blake3(data, max_threads=max_threads()).hexdigest()
+
+
+class OtherContentError(Exception):
+    """The content is not the wanted one."""
+
+
+def load(file: BinaryIO, content: str, io: FileIO[Any], *, local: bool) -> Any:
+    """The payload that `io` reads from an open file whose content has the digest `content`; raises OtherContentError for any other.
+
+    A small file, and one that its format would map, is read once and parsed in memory: what was hashed is what is parsed, whatever
+    happens to the file. A large one is parsed where it lies, or in a local copy, and hashed after that.
+    """
+    if local and not io.maps and os.fstat(file.fileno()).st_size > IN_MEMORY:
+        return _parsed_then_hashed(file, content, io)
+    if local:
+        return _parsed(read_all(file), content, io)
+    data = bytearray()
+    while piece := file.read(_PIECE):
+        data += piece
+        if len(data) > IN_MEMORY and not io.maps:
+            return _by_copy(data, file, content, io)
+    return _parsed(data, content, io)
+
+
+def _parsed(data: bytearray, content: str, io: FileIO[Any]) -> Any:
+    if digest_of_bytes(data) != content:
+        raise OtherContentError
+    return io.loads(data)
+
+
+def _parsed_then_hashed(file: BinaryIO, content: str, io: FileIO[Any]) -> Any:
+    start = file.tell()
+    problem: Exception | None = None
+    payload: Any = None
+    try:
+        payload = io.load(file)
+    except Exception as error:  # noqa: BLE001 - that it could not be parsed may be because it is not what it was
+        problem = error
+    file.seek(start, _io.SEEK_SET)
+    if digest_of(file) != content:
+        raise OtherContentError from problem
+    if problem is not None:
+        raise problem
+    return payload
+
+
+def _by_copy(beginning: bytearray, file: BinaryIO, content: str, io: FileIO[Any]) -> Any:
+    hasher = blake3(beginning, max_threads=max_threads())
+    with tempfile.TemporaryFile(prefix="persistable-") as copy:
+        copy.write(beginning)
+        while piece := file.read(_PIECE):
+            hasher.update(piece)
+            copy.write(piece)
+        if hasher.hexdigest() != content:
+            raise OtherContentError
+        copy.seek(0)
+        return io.load(copy)

@@ -1,0 +1,299 @@
+"""Files, and folders of files, as inputs: what lies at the paths of a template."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
+from typing import Any
+
+from blake3 import blake3
+
+from persistable.errors import InvalidName, MalformedFile
+from persistable.families.sources import content as contents
+from persistable.families.sources.inputs import Values, changed, vanished
+from persistable.families.sources.scan import Shelf, segments_of
+from persistable.fileio.base import FileIO
+from persistable.records.template import Template
+
+Keys = Iterable[Any] | Callable[[], Iterable[Any]]
+
+
+class Files:
+    """One file for each way to fill in `template`. keys: instead of a listing, what there is (see `given`)."""
+
+    def __init__(self, shelf: Shelf, template: Template, keys: Keys | None = None) -> None:
+        if not template.fields:
+            raise InvalidName(
+                f"{template.text!r} has no field in braces, so it names one input and tells it by nothing; write one, as in {{book}}.txt",
+                name=template.text,
+            )
+        self._shelf = shelf
+        self._template = template
+        self._keys = keys
+        self._greedy = _greedy(template)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self._template.fields
+
+    @property
+    def at_once(self) -> int:
+        return self._shelf.at_once
+
+    def stamps(self) -> Mapping[Values, Any]:
+        if self._keys is not None:
+            every = given(self._keys, self.fields)
+            return dict(zip(every, _each(self._stamp, every, self.at_once), strict=True))
+        return dict(sorted(self._listed(), key=itemgetter(0)))
+
+    def _listed(self) -> Iterator[tuple[Values, Any]]:
+        for path, stamp in self._shelf.found(self._template):
+            values = self._values(path)
+            if values is not None:
+                yield values, stamp
+
+    def _values(self, path: str) -> Values | None:
+        """The values of the fields in a path; None for one of another kind."""
+        found = self._template.match(path)
+        if found is None:
+            return None
+        other = self._greedy.fullmatch(path) if self._greedy is not None else None
+        if other is not None and other.groupdict() != found:
+            raise InvalidName(
+                f"{self._shelf.shown(path)} can be read in two ways by {self._template.text!r}: as {found} and as {other.groupdict()}; "
+                "put a separator between the fields, or take both for one field and split it by rekey()",
+                name=path,
+            )
+        return _checked(tuple(found.values()), path)
+
+    def _stamp(self, values: Values) -> Any:
+        try:
+            return self._shelf.stamp(self._path(values))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _path(self, values: Values) -> str:
+        filled = dict(zip(self.fields, values, strict=True))
+        # what was listed is a path that is there, however odd; what was given is checked
+        return self._template.format(**filled) if self._keys is not None else _filled(self._template, filled)
+
+    def content(self, values: Values, stamp: Any) -> str:
+        path = self._path(values)
+        if stamp is None:
+            stamp = self._stamp(values)  # by which what was read before may be told to be the same
+        found = contents.known(self._shelf.url, path, stamp)
+        if found is None:
+            try:
+                found = self._digest(path, stamp)
+            except (FileNotFoundError, NotADirectoryError):
+                raise vanished(self._shelf.shown(path)) from None
+        return found
+
+    def is_sure(self, values: Values, stamp: Any) -> bool:
+        """Tell whether what `content` gave was that of the listing, and not what came to lie there since."""
+        return contents.known(self._shelf.url, self._path(values), stamp) is not None
+
+    def _digest(self, path: str, stamp: Any) -> str:
+        """The digest of what is there now, kept if that is what was listed: by the MD5 in the stamp, else by a last look."""
+        md5 = self._shelf.md5_in(stamp)
+        with self._shelf.reading(path, stamp) as file:
+            found, read = contents.digests_of(file, md5 is not None)
+        same = stamp is not None and (read == md5 or self._shelf.stamp(path) == stamp)
+        contents.remember(self._shelf.url, path, stamp if same else None, found)
+        return found
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        path = self._path(values)
+        local = self._shelf.local(path) is not None
+        try:
+            with self._shelf.reading(path) as file:
+                return contents.load(file, content, io, local=local)
+        except contents.OtherContentError as error:
+            raise changed(self._shelf.shown(path)) from error.__cause__
+        except MalformedFile as error:
+            error.add_note(f"it is the input {self._shelf.shown(path)}")
+            raise
+        except (FileNotFoundError, NotADirectoryError):
+            raise vanished(self._shelf.shown(path)) from None
+
+    def shown(self, values: Values) -> str:
+        return self._shelf.shown(self._path(values))
+
+    def only(self, values: Values) -> Files:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_keys": None if self._keys is None else ()}  # what reads one input needs no other
+
+
+class Folders(Files):
+    """One folder for each way to fill in a template that ends in a separator: those that have a file in them.
+
+    The content is the names of all files in it and below, and what is in them.
+    """
+
+    def stamps(self) -> Mapping[Values, Any]:
+        if self._keys is not None:
+            return super().stamps()
+        depth = len(segments_of(self._template))
+        found: dict[Values, list[tuple[str, Any]]] = {}
+        for path, stamp in self._shelf.found(self._template):
+            parts = path.split("/")
+            values = self._values("/".join(parts[:depth]))
+            if values is not None:
+                found.setdefault(values, []).append(("/".join(parts[depth:]), stamp))
+        return {values: _together(found[values]) for values in sorted(found)}
+
+    def _stamp(self, values: Values) -> Any:
+        return _together(self._inside(self._path(values)))
+
+    def _inside(self, folder: str) -> list[tuple[str, Any]]:
+        """Each file in it, by its name from there, with its stamp."""
+        return sorted([(path[len(folder) + 1 :], stamp) for path, stamp in self._shelf.files_in(folder)], key=itemgetter(0))
+
+    def _digest(self, path: str, stamp: Any) -> str:
+        files = self._inside(path)
+        if not files:
+            raise FileNotFoundError(path)
+        hasher = blake3()
+        listed = stamp is not None and _together(files) == stamp
+        for name, own in files:
+            file = f"{path}/{name}"
+            found = contents.known(self._shelf.url, file, own)
+            hasher.update(_line(name, found or super()._digest(file, own)))
+            listed = listed and contents.known(self._shelf.url, file, own) is not None
+        digest = hasher.hexdigest()
+        # what has the stamps of one listing, file by file, is the folder of that listing
+        contents.remember(self._shelf.url, path, stamp if listed else None, digest)
+        return digest
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        path = self._path(values)
+        try:
+            folder = self._shelf.local(path)
+            if folder is None:
+                folder = self._copied(path, content)
+            elif self._present(path) != content:
+                raise changed(self._shelf.shown(path))
+            return io.load(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise vanished(self._shelf.shown(path)) from None
+
+    def _present(self, path: str) -> str:
+        stamp = _together(self._inside(path))
+        return contents.known(self._shelf.url, path, stamp) or self._digest(path, stamp)
+
+    def _copied(self, path: str, content: str) -> str:
+        """A local copy for the rest of this process; one for all who ask for the same content."""
+        known = _copies.get(content)
+        if known is not None and os.path.isdir(known):
+            return known
+        root = tempfile.mkdtemp(prefix="persistable-")
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        hasher = blake3()
+        files = self._inside(path)
+        if not files:
+            raise FileNotFoundError(path)
+        for name, _ in files:
+            target = os.path.join(root, *_checked_parts(name))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with self._shelf.reading(f"{path}/{name}") as source, open(target, "xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+            os.chmod(target, 0o444)
+            with open(target, "rb") as copied:
+                hasher.update(_line(name, contents.digest_of(copied)))
+        if hasher.hexdigest() != content:
+            shutil.rmtree(root, ignore_errors=True)
+            raise changed(self._shelf.shown(path))
+        _copies[content] = root
+        return root
+
+
+_copies: dict[str, str] = {}
+
+
+def _each(call: Callable[[Values], Any], every: list[Values], at_once: int) -> list[Any]:
+    """`call` of each, so many at a time."""
+    if at_once < 2 or len(every) < 2:
+        return [call(values) for values in every]
+    with ThreadPoolExecutor(min(at_once, len(every)), thread_name_prefix="persistable-source") as pool:
+        return list(pool.map(call, every))
+
+
+def given(keys: Keys, fields: tuple[str, ...]) -> list[Values]:
+    """The values that `keys` name, each once: for one field the key itself, for several a tuple of them, or a dict by field."""
+    found: dict[Values, None] = {}
+    for key in keys() if callable(keys) else keys:
+        values = _given(key, fields)
+        if values in found:
+            raise ValueError(f"the key {key!r:.60} is given twice; a key must find one input, so leave one out")
+        found[values] = None
+    return list(found)
+
+
+def _given(key: Any, fields: tuple[str, ...]) -> Values:
+    kind: Any = key.__class__
+    by_field: Mapping[Any, Any] = key if issubclass(kind, Mapping) else {}
+    values: Values = key if issubclass(kind, tuple) else tuple([by_field.get(field) for field in fields]) if by_field else (key,)
+    if len(values) != len(fields) or (by_field and set(by_field) != set(fields)):
+        wanted = "one value" if len(fields) == 1 else "a tuple, or a dict by field"
+        raise ValueError(f"a key of a source of {', '.join(fields)} is {wanted}, not {key!r:.60}")
+    return values
+
+
+def _filled(template: Template, values: Mapping[str, Any]) -> str:
+    text = "".join([literal + (str(values[field]) if field is not None else "") for literal, field in template.parts])
+    return text.rstrip("/") if template.is_folder else text
+
+
+def _checked(values: Values, path: str) -> Values:
+    try:
+        for value in values:
+            value.encode()
+    except UnicodeEncodeError:
+        raise InvalidName(f"{path!r} is not the name of an input: it is no valid UTF-8; rename it", name=path) from None
+    return values
+
+
+def _checked_parts(name: str) -> list[str]:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise InvalidName(f"{name!r} cannot be copied to a folder here: a part of it is empty, or leads out of it", name=name)
+    return parts
+
+
+def _greedy(template: Template) -> re.Pattern[str] | None:
+    """The other way to read a path, where there may be one: its first fields as long as they can be."""
+    if all(len(segment.fields) < 2 for segment in segments_of(template)):
+        return None
+    seen: set[str] = set()
+    parts: list[str] = []
+    for literal, field in template.parts:
+        parts.append(re.escape(literal if field is not None else literal.rstrip("/")))
+        if field is not None:
+            parts.append(f"(?P={field})" if field in seen else f"(?P<{field}>[^/]+)")
+            seen.add(field)
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _together(files: Iterable[tuple[str, Any]]) -> str | None:
+    """One stamp for several files; None where one of them has none, or where there are none."""
+    hasher = blake3()
+    number = 0
+    for name, stamp in sorted(files, key=itemgetter(0)):
+        if stamp is None:
+            return None
+        hasher.update(_line(name, repr(stamp)))
+        number += 1
+    return hasher.hexdigest() if number else None
+
+
+def _line(name: str, text: str) -> bytes:
+    data = name.encode("utf-8", "surrogateescape")
+    return len(data).to_bytes(8, "little") + data + text.encode() + b"\n"

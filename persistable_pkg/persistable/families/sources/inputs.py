@@ -1,0 +1,105 @@
+"""`Inputs`: the protocol of external inputs, and objects in memory as inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Protocol, runtime_checkable
+
+from blake3 import blake3
+
+from persistable.errors import InputChanged, InputVanished
+from persistable.fileio.base import FileIO
+from persistable.params.encoding import encode
+
+
+class Objects:
+    """The items of a mapping, each told by what it is: anything that can be a param."""
+
+    at_once = 1
+
+    def __init__(self, objects: Mapping[Any, Any], field: str) -> None:
+        self._objects = objects
+        self.fields = (field,)
+
+    def stamps(self) -> Mapping[Values, Any]:
+        return {(key,): None for key in list(self._objects)}
+
+    def content(self, values: Values, stamp: Any) -> str:
+        return blake3(encode(self._get(values), self.shown(values))).hexdigest()
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        found = deepcopy(self._get(values))  # what a node does to it must not come back here
+        if blake3(encode(found, self.shown(values))).hexdigest() != content:
+            raise changed(self.shown(values))
+        return found
+
+    def _get(self, values: Values) -> Any:
+        try:
+            return self._objects[values[0]]
+        except KeyError:
+            raise vanished(self.shown(values)) from None
+
+    def shown(self, values: Values) -> str:
+        return f"{self.fields[0]}[{values[0]!r}]"
+
+    def only(self, values: Values) -> Objects:
+        return Objects({key: self._objects[key] for key in values if key in self._objects}, self.fields[0])
+
+
+Values = tuple[Any, ...]
+"""The name of one input among the others: a value for each field."""
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """Where inputs lie. Picklable: the workers of a run read inputs by it.
+
+    fields: names of what tells inputs apart. at_once: how many contents are worth being asked for at a time.
+    """
+
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    @property
+    def at_once(self) -> int: ...
+
+    def stamps(self) -> Mapping[Values, Any]:
+        """Every input there is, in order, with something that is another whenever its content is; None where that cannot be told.
+
+        Contents are not read for it.
+        """
+        ...
+
+    def content(self, values: Values, stamp: Any) -> str:
+        """The token of the content in the identity of an input; `stamp` is that of the listing. Raises InputVanished."""
+        ...
+
+    def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
+        """The payload: what `io` reads there. Raises InputVanished, and InputChanged unless the content is the one that was asked for."""
+        ...
+
+    def shown(self, values: Values) -> str:
+        """The path or URL, for people, without secrets."""
+        ...
+
+    def only(self, values: Values) -> Inputs:
+        """The means to read this one: what goes to another process with a job. It may be all of it."""
+        ...
+
+
+def vanished(place: str) -> InputVanished:
+    """The error for an input that is gone."""
+    return InputVanished(
+        f"the input {place} is not there any more; put it back, or refresh() the source and go on without it (run does so at its start)",
+        place=place,
+    )
+
+
+def changed(place: str) -> InputChanged:
+    """The error for an input that is not what it was."""
+    return InputChanged(
+        f"the input {place} has changed since its key was made from it, so nothing is stored under that key; "
+        "run again, which makes the key of what is there now",
+        place=place,
+    )

@@ -1,0 +1,203 @@
+"""One external input as a node, and the nodes of all inputs of a listing. They are read where they are, and never stored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from persistable.errors import PersistableError
+from persistable.families.axis import Axis
+from persistable.families.grid import Column, Recipe
+from persistable.families.keys import Keys
+from persistable.families.sources.inputs import Inputs, Values
+from persistable.families.view import Layout, layout_of
+from persistable.fileio.base import FileIO
+from persistable.nodes.node import Persistable
+from persistable.params.encoding import encode
+from persistable.records.key import digest_of
+
+PayloadT = TypeVar("PayloadT")
+
+
+@dataclass(frozen=True)
+class InputParams:
+    """The identity of an input: its key by field, its content, and how it is read. Where it lies is no part of it."""
+
+    key: dict[str, Any]
+    content: str
+    reads: dict[str, Any]
+
+
+def params_of(inputs: Inputs, values: Values, content: str, io: FileIO[Any] | None) -> InputParams:
+    """The identity of the input at `values` among `inputs`."""
+    return InputParams(dict(zip(inputs.fields, values, strict=True)), content, io.spec() if io is not None else {})
+
+
+class Input(Persistable[PayloadT, InputParams]):
+    """A member of a `Source`; made by it."""
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _external = True
+    _persisted = False
+    params: InputParams
+    _inputs: Inputs
+    _values: Values
+
+    @classmethod
+    def of(cls, inputs: Inputs, name: str, values: Values, content: str, io: FileIO[Any] | None) -> Input[Any]:
+        """The input at `values` among `inputs`."""
+        made: Input[Any] = cls(params=params_of(inputs, values, content, io), payload_name=name, payload_io=io)
+        made._inputs = inputs
+        made._values = values
+        return made
+
+    def _generate_payload(self, **_: Any) -> Any:
+        try:
+            return self._inputs.load(self._values, self.params.content, self._format())
+        except PersistableError as error:
+            if "key" not in error.__dict__:
+                error.__dict__["key"] = self.key
+            raise
+
+    def _look(self) -> str:
+        try:
+            if self._inputs.content(self._values, None) == self.params.content:
+                return ""
+            return f"{self._inputs.shown(self._values)} has changed since this node was made"
+        except FileNotFoundError:
+            return f"{self._inputs.shown(self._values)} is not there any more"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_inputs": self._inputs.only(self._values)}
+
+    def __repr__(self) -> str:
+        return f"<input {self.payload_name}: {self._inputs.shown(self._values)} [{self.key.digest[:8]}]>"
+
+
+class InputKeys(Keys):
+    """The keys of the inputs of one listing, without their nodes."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._every = list(seen.stamps)
+
+    @property
+    def model(self) -> Any:
+        return self._seen(self._every[0])
+
+    def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
+        wanted = [self._every[place] for (place,) in members]
+        self._seen.prepare(wanted)
+        return [self._seen.digest(values) for values in wanted]
+
+
+class Seen:
+    """One listing, which stays as it is, and what was found out about its inputs since. Calling it with values makes that input's node."""
+
+    def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None, stamps: Mapping[Values, Any]) -> None:
+        self._inputs = inputs
+        self._name = name
+        self._io = io
+        self.stamps = stamps
+        self.doubtful = False
+        """True once a content was read that may be another than that of the listing."""
+        self._contents: dict[Values, str] = {}
+
+    def __call__(self, values: Values) -> Input[Any]:
+        return Input.of(self._inputs, self._name, values, self._content(values), self._io)
+
+    @property
+    def keys(self) -> InputKeys:
+        """The parts of the keys of the nodes."""
+        return InputKeys(self)
+
+    def digest(self, values: Values) -> str:
+        """That of the key of the node at `values`."""
+        params = params_of(self._inputs, values, self._content(values), self._io)
+        return digest_of(self._name, Input.version, encode(params), {})
+
+    def _content(self, values: Values) -> str:
+        found = self._contents.get(values)
+        if found is None:
+            stamp = self.stamps[values]
+            found = self._contents[values] = self._inputs.content(values, stamp)
+            is_sure = getattr(self._inputs, "is_sure", None)
+            self.doubtful = self.doubtful or (is_sure is not None and not is_sure(values, stamp))
+        return found
+
+    def prepare(self, wanted: Iterable[Values]) -> None:
+        """Find out the contents of these, several at a time where that is quicker."""
+        unknown = [values for values in wanted if values not in self._contents]
+        if len(unknown) < 2 or self._inputs.at_once < 2:
+            return  # whoever makes them asks
+        together = getattr(self._inputs, "together", nullcontext)  # one client for all of them, where there is any
+        with together():
+            pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
+            try:
+                for _ in pool.map(self._content, unknown):
+                    pass
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def layout(self) -> Layout:
+        """A family of all of them, on one axis."""
+        every: Sequence[Values] = list(self.stamps)
+        fields = self._inputs.fields
+        axis = Axis({field: [values[number] for values in every] for number, field in enumerate(fields)}, found=True)
+        return layout_of(Recipe(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
+
+
+class Listing:
+    """The root of a source: what it saw last, and how often that has changed."""
+
+    def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None) -> None:
+        self._inputs = inputs
+        self._name = name
+        self._io = io
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: Seen | None = None
+        self._version = 0
+        self._turn = threading.RLock()
+
+    def version(self) -> int:
+        self._look()
+        return self._version
+
+    def refresh(self) -> None:
+        with self._turn:
+            if self._seen is None:
+                return  # nobody has looked yet; the first use does
+            stamps = self._inputs.stamps()
+            same = list(stamps.items()) == list(self._seen.stamps.items())
+            if not same or None in stamps.values() or self._seen.doubtful:
+                self._seen = self._made(stamps)
+                self._version += 1
+
+    def layout(self) -> Layout:
+        """The family of what was seen last."""
+        return self._look().layout()
+
+    def _look(self) -> Seen:
+        seen = self._seen
+        if seen is None:
+            with self._turn:
+                seen = self._seen
+                if seen is None:
+                    seen = self._seen = self._made(self._inputs.stamps())
+        return seen
+
+    def _made(self, stamps: Mapping[Values, Any]) -> Seen:
+        return Seen(self._inputs, self._name, self._io, stamps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_seen", "_version", "_turn")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()

@@ -1,0 +1,351 @@
+"""Files at paths, in a local folder or in any store, as a source sees them: listed with stamps, and read.
+
+A stamp is another one whenever the content may be; None where that cannot be told. Names that begin with a dot are passed over unless the
+template says otherwise, as a shell does, and so are unfinished writes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import os
+import re
+import struct
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO, cast
+
+from persistable.errors import InvalidName, StoreError
+from persistable.records.template import Template
+from persistable.stores.base import Store, is_temporary, stat_many
+from persistable.stores.filesystem import BLOCK, Files, Ranges
+from persistable.stores.local import LocalStore
+from persistable.stores.readonly import ReadOnlyStore
+
+
+class Shelf(ABC):
+    """Where files lie. url: for people and for telling places apart. at_once: how many reads at a time are worth it."""
+
+    url: str
+    at_once = 1
+
+    @abstractmethod
+    def found(self, template: Template) -> Iterator[tuple[str, Any]]:
+        """Path and stamp of every file that may be one of `template`; of a template of folders, of every file in such."""
+
+    @abstractmethod
+    def files_in(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Path and stamp of every file in `folder` and below."""
+
+    @abstractmethod
+    def stamp(self, path: str) -> Any:
+        """The stamp of one file. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def reading(self, path: str, stamp: Any = None) -> AbstractContextManager[BinaryIO]:
+        """The file, open. `stamp`: what a listing gave for it, which may save a question. Raises FileNotFoundError, StoreError."""
+
+    def md5_in(self, stamp: Any) -> str | None:
+        """The MD5 digest, hexadecimal, of the content that has this stamp, if the stamp may tell it."""
+        return None
+
+    @abstractmethod
+    def local(self, path: str) -> str | None:
+        """Where the file or folder lies on this machine."""
+
+    def shown(self, path: str) -> str:
+        """For people."""
+        return f"{self.url}/{path}"
+
+
+def shelf_of(store: Store) -> Shelf:
+    """The objects in `store`."""
+    from persistable.stores.object import ObjectStore
+
+    if isinstance(store, ReadOnlyStore):
+        store = store.inner
+    if isinstance(store, LocalStore):
+        return LocalShelf(store.root)
+    return BucketShelf(store) if isinstance(store, ObjectStore) else StoreShelf(store)
+
+
+def segments_of(template: Template) -> list[Template]:
+    """The parts of its path, each a template by itself."""
+    return [Template(part) for part in template.text.rstrip("/").split("/")]
+
+
+def _is_meant(name: str, segment: Template) -> bool:
+    return (not name.startswith(".") or segment.text.startswith(".")) and not is_temporary(name)
+
+
+# ------------------------------------------------------------------ local
+
+_pack = struct.Struct("<4Q").pack
+_FINE, _COARSE = 100_000_000, 2_000_000_000
+"""Nanoseconds within which a file may have been written twice without a trace, with clocks of fine and of coarse ticks."""
+
+
+class LocalShelf(Shelf):
+    """A folder of this machine. Only folders that the template can reach are looked into; symbolic links are followed."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.url = "file://" + root
+
+    def found(self, template: Template) -> Iterator[tuple[str, Any]]:
+        *above, last = segments_of(template)
+        folders = self._folders(above)
+        if template.is_folder:
+            for folder in self._matching(folders, last):
+                yield from self.files_in(folder)
+            return
+        now = time.time_ns()
+        for folder in folders:
+            if not last.fields:
+                path = folder + last.format()
+                if os.path.isfile(self._name(path)):
+                    yield path, _local_stamp(os.stat(self._name(path)), now)
+                continue
+            for entry in self._scan(folder):
+                if _is_meant(entry.name, last) and last.match(entry.name) is not None and entry.is_file():
+                    stamp = _stamp_of(entry, now)
+                    if stamp is not _GONE:
+                        yield folder + entry.name, stamp
+
+    def _folders(self, segments: list[Template]) -> Iterator[str]:
+        """Every folder along these parts of a path, each with a separator at its end."""
+        folders: Iterator[str] = iter([""])
+        for segment in segments:
+            folders = (f"{folder}/" for folder in self._matching(folders, segment))
+        return folders
+
+    def _matching(self, folders: Iterator[str], segment: Template) -> Iterator[str]:
+        for folder in folders:
+            if not segment.fields:
+                yield folder + segment.format()
+                continue
+            for entry in self._scan(folder):
+                if _is_meant(entry.name, segment) and segment.match(entry.name) is not None and entry.is_dir():
+                    yield folder + entry.name
+
+    def files_in(self, folder: str) -> Iterator[tuple[str, Any]]:
+        now = time.time_ns()
+        pending = [folder]
+        seen: set[tuple[int, int]] = set()  # folders reached through links, so that a loop ends
+        while pending:
+            here = pending.pop()
+            for entry in self._scan(here):
+                path = f"{here}/{entry.name}"
+                if entry.is_dir():
+                    if not entry.is_symlink() or _first_visit(self._name(path), seen):
+                        pending.append(path)
+                elif entry.is_file() and not is_temporary(entry.name):
+                    stamp = _stamp_of(entry, now)
+                    if stamp is not _GONE:
+                        yield path, stamp
+
+    def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._name(folder)) as entries:
+                yield from entries
+        except (FileNotFoundError, NotADirectoryError):
+            return  # an empty source, or a folder that went while we listed
+        except OSError as error:
+            raise self._unreadable(folder, error) from error
+
+    def _name(self, path: str) -> str:
+        return os.path.join(self.root, path)
+
+    def stamp(self, path: str) -> Any:
+        return _local_stamp(os.stat(self._name(path)), time.time_ns())
+
+    @contextmanager
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
+        try:
+            file = open(self._name(path), "rb", buffering=0)  # noqa: SIM115 - entered below, so that only its opening is in this block
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise FileNotFoundError(self._name(path)) from None
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        with file:
+            yield cast(BinaryIO, file)
+
+    def local(self, path: str) -> str:
+        return self._name(path)
+
+    def shown(self, path: str) -> str:
+        return self._name(path)
+
+    def _unreadable(self, path: str, error: OSError) -> StoreError:
+        reason = f"{type(error).__name__}: {error.strerror or error}"
+        text = f"{self._name(path)} cannot be read ({reason}); check its permissions, or leave it out of the template"
+        return StoreError(text, url=self.url, path=path)
+
+
+_GONE = object()
+
+
+def _stamp_of(entry: os.DirEntry[str], now: int) -> Any:
+    try:
+        return _local_stamp(entry.stat(), now)
+    except FileNotFoundError:
+        return _GONE
+
+
+def _local_stamp(found: os.stat_result, now: int) -> bytes | None:
+    """None for a file that was written a moment ago: if it is written again in the same tick of the clock, nothing would show it."""
+    changed = found.st_ctime_ns if os.name == "posix" else found.st_mtime_ns  # the former nobody can set
+    if now - changed < (_FINE if changed % 1_000_000 else _COARSE):
+        return None
+    mask = (1 << 64) - 1
+    return _pack(found.st_ino & mask, found.st_size & mask, found.st_mtime_ns & mask, changed & mask)
+
+
+def _first_visit(name: str, seen: set[tuple[int, int]]) -> bool:
+    found = os.stat(name)
+    if (found.st_dev, found.st_ino) in seen:
+        return False
+    seen.add((found.st_dev, found.st_ino))
+    return True
+
+
+# ------------------------------------------------------------------ elsewhere
+
+
+class _Remote(Shelf):
+    """Inputs that can only be listed from a folder downwards."""
+
+    at_once = 16
+    """Contents on their way: each waits for an answer, and up to a block of each is in memory."""
+
+    def found(self, template: Template) -> Iterator[tuple[str, Any]]:
+        segments = segments_of(template)
+        for path, stamp in self._entries(template.prefix, len(segments) if not template.is_folder else None):
+            names = path.split("/")
+            long_enough = len(names) > len(segments) if template.is_folder else len(names) == len(segments)
+            if long_enough and all(map(_is_meant, names[: len(segments)], segments)):
+                yield path, stamp
+
+    def files_in(self, folder: str) -> Iterator[tuple[str, Any]]:
+        return self._entries(folder, None)
+
+    def local(self, path: str) -> None:
+        return None
+
+    @abstractmethod
+    def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
+        """Path and stamp of every file in the folder `prefix` and below; none needs more parts than `deepest`."""
+
+
+class StoreShelf(_Remote):
+    """Any store, by what every store has."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.url = store.url
+        if self.url.startswith(("memory:", "sqlite:")):
+            self.at_once = 1
+
+    def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
+        listed = self.store.list(prefix)
+        while paths := list(itertools.islice(listed, _STATS)):
+            for path, found in stat_many(self.store, paths).items():
+                yield path, None if found.stamp is None else (found.size, found.stamp)
+
+    def stamp(self, path: str) -> Any:
+        found = self.store.stat(path)
+        if found is None:
+            raise FileNotFoundError(path)
+        return None if found.stamp is None else (found.size, found.stamp)
+
+    @contextmanager
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
+        with self.store.read(path) as file:
+            yield file
+
+
+class BucketShelf(_Remote):
+    """A file system of fsspec: one listing tells names and stamps, and names may be any that the other side has."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.url = store.url
+
+    def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
+        start = self._place("")
+        try:
+            with self.store.errors(prefix, writing=False):
+                found = self._find(self._place(prefix), deepest, prefix)
+        except FileNotFoundError:
+            return
+        now = time.time()
+        for name, entry in found.items():
+            path = str(name)[len(start) :].lstrip("/")
+            if entry.get("type") != "directory" and path and not path.endswith("/") and not is_temporary(path.rpartition("/")[2]):
+                yield path, _remote_stamp(entry, now)
+
+    def _find(self, folder: str, deepest: int | None, prefix: str) -> dict[str, Any]:
+        remote = self.store.remote
+        remote.fs.invalidate_cache()
+        # on a disk each folder is a request of its own; a bucket gives all below in pages, however deep
+        limits = {"maxdepth": deepest - len(prefix.split("/")) * bool(prefix)} if isinstance(remote, Files) and deepest else {}
+        found: dict[str, Any] = remote.fs.find(folder, detail=True, withdirs=False, **limits)
+        return found
+
+    def stamp(self, path: str) -> Any:
+        with self.store.errors(path, writing=False):
+            remote = self.store.remote
+            remote.fs.invalidate_cache()
+            return _remote_stamp(remote.fs.info(self._place(path)), time.time())
+
+    def md5_in(self, stamp: Any) -> str | None:
+        return None if stamp is None else _md5_in(stamp[1])
+
+    @contextmanager
+    def reading(self, path: str, stamp: Any = None) -> Generator[BinaryIO]:
+        with self.store.errors(path, writing=False):
+            remote, place = self.store.remote, self._place(path)
+            small = stamp is not None and stamp[0] is not None and stamp[0] <= BLOCK
+            file = io.BytesIO(remote.get(place)) if small else remote.reader(place)  # whose size is known need not be looked at
+        raw = getattr(file, "raw", None)
+        if isinstance(raw, Ranges):
+            raw.guard = lambda: self.store.errors(path, writing=False)
+        with file:
+            yield file
+
+    def _place(self, path: str) -> str:
+        root = str(self.store._root)
+        if any(part in ("", ".", "..") for part in path.split("/")) and path:
+            raise InvalidName(f"{path!r} cannot be a path in {self.url}: a part of it is empty, or names a folder above", name=path)
+        return f"{root}/{path}" if root and path else root or path
+
+
+_TAGS = ("md5Hash", "ETag", "etag", "generation", "version_id", "content_md5", "checksum")
+_STATS = 1000  # sizes asked for together
+_HEX_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_BASE64_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
+    """By a tag of the content where there is one; else by size and time, unless that is too near."""
+    size = entry.get("size")
+    tag = next((str(entry[name]) for name in _TAGS if entry.get(name)), None)
+    if tag is not None:
+        return size, tag
+    changed = next((entry[name] for name in _TIMES if entry.get(name) is not None), None)
+    seconds: Callable[[], float] | None = getattr(changed, "timestamp", None)
+    when = seconds() if seconds is not None else changed
+    return (size, when) if isinstance(when, int | float) and now - when > _COARSE / 1e9 else None
+
+
+def _md5_in(tag: Any) -> str | None:
+    """A tag is the MD5 of the content on S3, for what was uploaded in one part and not encrypted with a key of one's own, and on GCS."""
+    text = tag if isinstance(tag, str) else ""
+    found = _HEX_MD5.fullmatch(text)
+    if found is not None:
+        return found[1]
+    return base64.b64decode(text).hex() if _BASE64_MD5.fullmatch(text) else None

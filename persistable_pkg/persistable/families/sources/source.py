@@ -1,0 +1,262 @@
+"""`Source`: a family of external inputs by key, selected, filtered and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from persistable.errors import UnknownParam
+from persistable.families.axis import Axis, frozen
+from persistable.families.view import Layout
+
+if TYPE_CHECKING:
+    from persistable.families import Family
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar, cast
+
+from persistable.errors import InvalidName, UnknownFormat
+from persistable.families import Family
+from persistable.families.sources.files import Files, Folders, Keys
+from persistable.families.sources.inputs import Inputs, Objects, Values
+from persistable.families.sources.listing import Listing, Seen
+from persistable.families.sources.scan import shelf_of
+from persistable.families.view import Following
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.params.masking import masked
+from persistable.records.key import check_payload_name
+from persistable.records.template import Template
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+
+@dataclass(frozen=True)
+class Where:
+    """Keeps the keys for which `keep` is true."""
+
+    keep: Callable[[Any], object]
+
+    def __call__(self, layout: Layout) -> Layout:
+        labels = layout.axes[0].labels
+        return layout.part([[place for place, label in enumerate(labels) if self.keep(label)]])
+
+
+@dataclass(frozen=True)
+class Rekeyed:
+    """Gives the same members other keys."""
+
+    name: Callable[[Any], Any]
+
+    def __call__(self, layout: Layout) -> Layout:
+        axis = layout.axes[0]
+        rows = [_row(self.name(label), label, axis) for label in axis.labels]
+        fields = list(rows[0]) if rows else list(axis.columns)
+        first: dict[Any, Any] = {}
+        for row, label in zip(rows, axis.labels, strict=True):
+            if list(row) != fields:
+                raise ValueError(
+                    f"rekey() gives {', '.join(row)} for {label!r:.60} and {', '.join(fields)} for the first; give all the same"
+                )
+            new = frozen(tuple(row.values()))
+            if first.setdefault(new, label) is not label:
+                shown = new[0] if len(new) == 1 else new
+                raise ValueError(f"rekey() gives {shown!r:.60} for both {first[new]!r:.60} and {label!r:.60}; a key must find one input")
+        return layout._replace(axes=(Axis({field: [row[field] for row in rows] for field in fields}, found=True),))
+
+
+def _row(new: Any, label: Any, axis: Axis) -> dict[str, Any]:
+    kind: Any = new.__class__
+    if issubclass(kind, dict):
+        return {str(field): value for field, value in new.items()}
+    if len(axis.columns) > 1:
+        raise TypeError(f"rekey() gives {new!r:.60} for {label!r:.60}; where there are several fields ({axis.name}), give a dict of fields")
+    return {axis.name: new}
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Keeps what `other` has as well, by the fields of the same names."""
+
+    other: Family[Any]
+
+    def __call__(self, layout: Layout) -> Layout:
+        axis = layout.axes[0]
+        their = self.other.axes
+        for one in their:
+            common = [name for name in axis.columns if name in one.columns]
+            if common:
+                known = {frozen(values) for values in zip(*[one.columns[name] for name in common], strict=True)}
+                mine = zip(*[axis.columns[name] for name in common], strict=True)
+                return layout.part([[place for place, values in enumerate(mine) if frozen(values) in known]])
+        names = [name for one in their for name in one.columns]
+        raise UnknownParam(
+            f"join: {', '.join(names)} of {self.other!r} and {', '.join(axis.columns)} have no name in common; rename() one of them",
+            name=axis.name,
+            accepted=names,
+        )
+
+
+_FIELD = re.compile(r"(?<!\{)(?:\{\{)*\{(?!\{)")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://")
+
+
+def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Keys | None, options: dict[str, Any]) -> Inputs:
+    """The inputs at a path or URL with fields, in `store` if one is given."""
+    scheme = _URL.match(where)
+    if store is not None:
+        if scheme is not None:
+            raise ValueError(f"{masked(where)} says where it is by itself; give the path in the store, or leave store= out")
+        shelf, template = shelf_of(open_store(store, **options)), Template(where)
+    elif scheme is not None and scheme[1].lower() in ("http", "https"):
+        from persistable.families.sources.http import Pages
+
+        return Pages(where, keys, **options)
+    else:
+        root, text = _split(where, scheme[0] if scheme is not None else "")
+        shelf, template = shelf_of(open_store(root, **options)), Template(text)
+    return (Folders if template.is_folder else Files)(shelf, template, keys)
+
+
+def _split(where: str, scheme: str) -> tuple[str, str]:
+    """The folder that all paths lie in, as a path or URL, and the template in it."""
+    address, mark, query = where.partition("?") if scheme else (where, "", "")
+    rest = address[len(scheme) :]
+    first = _FIELD.search(rest)
+    fixed = rest[: first.start()] if first is not None else rest
+    if scheme == "memory://":
+        root = rest.partition("/")[0]  # the name of the store; what follows is a path in it
+        root = root if len(root) < len(fixed) else ""
+    else:
+        root = fixed.rpartition("/")[0]
+        if not root and fixed.startswith("/"):
+            root = "/"
+    if scheme and not root and scheme != "memory://":
+        shown = masked(where)
+        raise InvalidName(f"{shown!r}: the field stands where the host or bucket is; write that out", name=shown)
+    text = rest[len(root) :].lstrip("/")
+    return f"{scheme}{_plain(root)}{mark}{query}" if scheme else os.path.expanduser(_plain(root)) or ".", text
+
+
+def _plain(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+PayloadT = TypeVar("PayloadT")
+
+
+class Source(Family[PayloadT]):
+    """Inputs that lie outside, by key: ``Source("s3://books/{book}.txt")`` is a family of one node for each file there is.
+
+    Its members are nodes to give to others, ``summary.over(books)`` or ``summary.step(books["moby"])``. An input is read where it lies, by
+    whoever needs it, and never stored. Its identity is its payload name, its key, its content and the format that reads it, not where it
+    lies: another content is another node, and what was made from it is made again.
+
+    Nothing is listed before it is used, and then with one listing; contents are read (once, when a plan is made) of those members that are
+    asked for, and again only when size or time of change, or the ETag, is another. `refresh` looks again; `run`, `plan`, `status` and
+    `to_frame`, of the source or of what is made from it, do so by themselves.
+
+    Parameters:
+        where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in ``/``
+            takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files in it.
+            ``https://`` with `keys`; there content is told by the ETag, else by Last-Modified, else by the bytes. Or a mapping from key to
+            object, anything that can be a param. Or your own `Inputs`.
+        io: what reads them: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
+        name: the payload name of the members, and for a mapping the name of the axis; default: the last field, or ``item``.
+        store: a store in which `where` is a path; default: a relative path counts from the current folder.
+        keys: the keys there are, instead of a listing; or a function that gives them, called at each refresh.
+        options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`.
+
+    With one field the keys are what stands there, with several they are tuples, on one axis. Families that are over several sources are
+    joined by the names of their fields: one member for each key for which all inputs are there. ``rename`` tells fields apart that have
+    nothing to do with each other.
+
+    An input that is not what it was when the plan was made raises InputChanged, one that is gone InputVanished.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | Mapping[Any, PayloadT] | Inputs,
+        *,
+        io: FileIO[PayloadT] | str | None = None,
+        name: str | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
+        keys: Keys | None = None,
+        **options: Any,
+    ) -> None:
+        inputs: Inputs
+        text = ""
+        if isinstance(where, Mapping):
+            inputs = Objects(cast("Mapping[Any, Any]", where), name or "item")
+        elif isinstance(where, str | os.PathLike) or hasattr(where, "storage_options"):
+            text, options = _text(where, options)
+            inputs = inputs_at(text, store, keys, options)
+        elif isinstance(where, Inputs):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type checked
+            inputs = where
+        else:
+            raise TypeError(f"a source is a path or URL with fields, a mapping from key to object, or Inputs; it was given {where!r:.60}")
+        if not text and (store is not None or keys is not None or options):
+            given = [*(["store"] if store is not None else []), *(["keys"] if keys is not None else []), *options]
+            raise TypeError(f"{', '.join(given)} of Source is for paths and URLs; {type(where).__name__} takes none")
+        self.name = check_payload_name(name or inputs.fields[-1])
+        self._store = None
+        listing = Listing(inputs, self.name, _format(io, text) if text or io is not None else None)
+        self._following, self._fixed = Following((listing,), listing.layout), None
+
+    def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:
+        """Those for whose key `keep` is true; asked again at each refresh."""
+        return cast("Source[PayloadT]", self._derived(Where(keep)))
+
+    def rekey(self, name: Callable[[Any], Any]) -> Source[PayloadT]:
+        """The same nodes under other keys: what `name` gives for each key, a value, or a dict of values by field.
+
+        Raises ValueError, when it is used, where two would have one key.
+        """
+        return cast("Source[PayloadT]", self._derived(Rekeyed(name)))
+
+    def join(self, other: Family[Any]) -> Source[PayloadT]:
+        """Those for which `other` has a member too: one that has the same values in the fields of the same names."""
+        return cast("Source[PayloadT]", self._derived(Joined(other), *other.roots))
+
+    def bind(self, store: str | os.PathLike[str] | Store) -> Source[PayloadT]:
+        """The source itself: inputs are read where they lie."""
+        return self
+
+    def prepare(self, layout: Layout, members: Iterable[Any]) -> None:
+        seen = cast(Seen, layout.recipe.maker)
+        every = cast("list[Values]", layout.recipe.columns[0].values)
+        seen.prepare([every[layout.full(places)[0]] for places in members])
+
+    def __repr__(self) -> str:
+        sizes = f"{axis.name} ({len(axis)})" if (axis := next(iter(self.axes), None)) is not None else "one input"
+        return f"<Source {self.name}: {sizes}>"
+
+
+def _text(where: Any, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(where, str):
+        return where, options
+    folder = "/" if str(where).endswith("/") else ""
+    if hasattr(where, "storage_options") and getattr(where, "protocol", "") not in ("", "file", "local"):
+        return str(where), {**where.storage_options, **options}
+    return os.fsdecode(where) + folder, options
+
+
+def _format(io: Any, text: str) -> FileIO[Any]:
+    from persistable.fileio import BytesFileIO, FolderFileIO, fileio_for
+
+    folder = text.endswith("/")
+    if io is None:
+        try:
+            io = fileio_for(text.partition("?")[0].rstrip("/"))
+        except UnknownFormat:
+            io = FolderFileIO() if folder else BytesFileIO()
+        if folder and not isinstance(io, PartsFileIO):
+            io = FolderFileIO()
+    elif isinstance(io, str):
+        io = fileio_for(io)
+    if not isinstance(io, FileIO):
+        raise TypeError(f'io of Source is {io!r}; give a FileIO, or a suffix such as ".csv"')
+    if folder and not isinstance(io, PartsFileIO):
+        raise TypeError(f"{masked(text)} names folders, and {io!r} reads one file; leave out the / at its end, or io")
+    return io  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,304 @@
+"""A survey of all members of a family: counted, tabled, and searched for the best, many members at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from blake3 import blake3
+
+from persistable import events
+from persistable.errors import PayloadError, PayloadNotFound
+from persistable.nodes import loading
+from persistable.nodes.node import Persistable
+from persistable.nodes.prefetch import fetched
+from persistable.nodes.staleness import Judge
+from persistable.nodes.status import Seen, Status, seen_of
+from persistable.records.bulk import format_of, heads, made_by, present
+from persistable.records.files import SMALL
+
+if TYPE_CHECKING:
+    from persistable.families.family import Family
+    from persistable.families.keys import Lots
+
+BATCH = 1000
+"""So many members are looked up at once, and are in memory together."""
+LARGEST_EXPANDED = 1_000_000
+"""Bytes; a payload that takes more is no scalar, and no dict that anyone wants as columns."""
+
+_STORED = (Status.DONE, Status.STALE)
+
+
+def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
+    """Key, node and what its store holds, of each member."""
+    members = zip(family, family.nodes, strict=True)
+    while batch := list(itertools.islice(members, BATCH)):
+        seen = seen_of([node for _, node in batch])
+        for (key, node), found in zip(batch, seen, strict=True):
+            yield key, node, found
+
+
+def counts(family: Family[Any]) -> Counter[Status]:
+    """How many members are in which status."""
+    lots = family.lots
+    if lots is None:
+        return Counter(found.status for _, _, found in survey(family))
+    found: Counter[Status] = Counter()
+    store = lots.store if lots.store is not None else lots.model.store
+    own, format_ = made_by_all(lots, store), format_of(lots.model)
+    for numbers in lots:
+        bases = lots.bases(numbers)
+        there = present(store, bases, format_)
+        if own and len(there) == len(bases) and set(there.values()) == {own}:
+            found[Status.DONE] += len(bases)
+            continue
+        others = [number for number, base in zip(numbers, bases, strict=True) if not own or there.get(base) != own]
+        found[Status.DONE] += len(bases) - len(others)
+        found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([lots.nodes[number] for number in some]))
+    return +found
+
+
+def made_by_all(lots: Lots, store: Any) -> bytes | None:
+    """The bytes in the record of every member where nothing has changed; None where they differ, or something upstream has changed."""
+    return None if lots.recipe.relations else made_by(Judge().expected(lots.model, store))
+
+
+def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """`numbers`, so many at a time."""
+    return (numbers[first : first + size] for first in range(0, len(numbers), size))
+
+
+def best(family: Family[Any], largest: bool, by: str | Callable[[Any], Any] | None) -> Any:
+    """The member whose payload is the largest, or the smallest."""
+    chosen: Any = None
+    record: Any = None
+    if not len(family):
+        raise _incomplete(family)
+    try:
+        for number, (_, payload) in enumerate(payloads(family)):
+            value = value_of(payload, by)
+            if value == value and (chosen is None or (value > record if largest else value < record)):
+                chosen, record = number, value
+    except PayloadNotFound as error:
+        raise _incomplete(family) from error
+    if chosen is None:
+        raise ValueError(f"every member of {family.name} is NaN, so none is the best")
+    nodes: Sequence[Any] = family.nodes
+    return nodes[chosen]
+
+
+def _incomplete(family: Family[Any]) -> PayloadNotFound:
+    states = counts(family)
+    missing = len(family) - sum(states[status] for status in _STORED)
+    words = ", ".join(f"{number} {status.value}" for status, number in states.items() if status not in _STORED)
+    return PayloadNotFound(
+        f"{missing} of {len(family)} members of {family.name} have no stored payload ({words or 'it has no members'}), "
+        "so there is no best; run(family) first, or sel(...) those that are done",
+        key=None,
+    )
+
+
+def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
+    """The number that a payload counts as. Raises TypeError, KeyError."""
+    if callable(by):
+        return by(payload)
+    if isinstance(by, str):
+        return payload[by]
+    if not is_scalar(payload) or payload is None:
+        raise TypeError(
+            f"a payload of type {type(payload).__name__} has no order; say what to go by: by='name' of its entry, or by=function"
+        )
+    return payload.item() if hasattr(payload, "item") else payload
+
+
+def is_scalar(payload: Any) -> bool:
+    """Tell whether it is one value: a number, text, date or None."""
+    import datetime as dt
+
+    if payload is None or isinstance(payload, str | int | float | complex | bool | dt.date | dt.timedelta):
+        return True
+    return getattr(payload, "shape", None) == () and hasattr(payload, "item") and hasattr(payload, "dtype")
+
+
+def frame(family: Family[Any], payload: bool | None) -> Any:
+    """The table that `Family.to_frame` describes."""
+    import pandas as pd
+
+    table = _Table(family)
+    for places, row in zip(itertools.product(*map(range, family.shape)), _rows(family, payload), strict=True):
+        table.add(places, row, payload)
+    return pd.DataFrame(table.columns(), copy=False)
+
+
+class _Row(NamedTuple):
+    """A member as a table has it. read: gives its payload, which may have been read with those of others."""
+
+    key: str
+    found: Seen
+    read: Callable[[], Any]
+
+
+def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
+    """All members in order, many looked up and read at once, without their nodes where nothing but bytes decides."""
+    lots, nodes = family.lots, family.nodes
+    quick = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
+    for numbers in batched(range(len(nodes)), BATCH):
+        sound: dict[int, Any] = {}
+        if quick is not None:
+            sound = quick.sound(numbers) if payload is False else quick.payloads(numbers, SMALL if payload else LARGEST_EXPANDED)
+        keys = lots.keys(numbers) if lots is not None and sound else []
+        others = [number for number in numbers if number not in sound]
+        made = nodes[others[0] : others[-1] + 1] if len(others) == len(numbers) else [nodes[number] for number in others]
+        stores = fetched(made) if made and payload is not False else []
+        apart = iter(zip(made, seen_of(made), stores or itertools.repeat(None), strict=bool(stores)))
+        for place, number in enumerate(numbers):
+            if number in sound:
+                yield _Row(str(keys[place]), _SOUND, partial(_given, sound.pop(number)))
+            else:
+                node, found, store = next(apart)
+                if found.status is Status.STALE and payload is not False:
+                    loading.warn_stale(node, found.verdict)
+                yield _Row(str(node.key), found, partial(_load, node, store))
+
+
+_SOUND = Seen(Status.DONE)
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _load(node: Any, store: Any) -> Any:
+    """The payload of a member that was judged together with others."""
+    twin = node._twin(store)
+    twin._looked = True
+    return twin.load().payload
+
+
+class _Table:
+    """Columns of equal length; payload columns appear when something is in them."""
+
+    def __init__(self, family: Family[Any]) -> None:
+        self._axes = [(name, values, number) for number, axis in enumerate(family.axes) for name, values in _values(axis).items()]
+        self._fixed: dict[str, list[Any]] = {
+            name: [] for name in ("key", *[f"axis {n}" for n, _ in enumerate(self._axes)], "status", "error")
+        }
+        self._found: dict[str, dict[int, Any]] = {}
+        self._length = 0
+
+    def add(self, places: tuple[int, ...], member: _Row, payload: bool | None) -> None:
+        found = member.found
+        status = found.status
+        error = f"{found.failure.error.rpartition('.')[2]}: {found.failure.message}" if found.failure is not None else None
+        if status in _STORED and payload is not False:
+            try:
+                self._expand(member, payload)
+            except PayloadError as damage:
+                status, error = Status.CORRUPT, str(damage)
+        row = (member.key, *[_cell(values[places[number]]) for _, values, number in self._axes], status.value, error)
+        for column, value in zip(self._fixed.values(), row, strict=True):
+            column.append(value)
+        self._length += 1
+
+    def _expand(self, member: _Row, payload: bool | None) -> None:
+        if not payload and member.found.size > LARGEST_EXPANDED:
+            return
+        value = member.read()
+        if value.__class__ is dict and not payload and all(isinstance(name, str) for name in value):
+            for name, item in value.items():
+                self._found.setdefault(name, {})[self._length] = item
+        elif payload or is_scalar(value):
+            self._found.setdefault("payload", {})[self._length] = value
+
+    def columns(self) -> dict[str, Any]:
+        """By name; a name that is taken is written after a dot."""
+        import pandas as pd
+
+        made: dict[str, Any] = {"key": self._fixed["key"]}
+        for place, (name, _, _) in enumerate(self._axes):
+            made[f"axis.{name}" if name in ("key", "status", "error") else name] = pd.Series(self._fixed[f"axis {place}"])
+        made |= {"status": self._fixed["status"], "error": pd.Series(self._fixed["error"], dtype=object)}
+        for name, entries in self._found.items():
+            column = pd.Series([entries.get(place) for place in range(self._length)], dtype=object)
+            made[f"payload.{name}" if name in made else name] = column.infer_objects()
+        return made
+
+
+def _values(axis: Any) -> dict[str, Any]:
+    return dict(axis.columns)
+
+
+def _cell(value: Any) -> Any:
+    """The cell for a value: of a node its key, of a family its description."""
+    if getattr(value.__class__, "_is_persistable_node", False):
+        return str(value.key)
+    return repr(value) if getattr(value.__class__, "_is_family", False) else value
+
+
+def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs of `Family.payloads`."""
+    lots = family.lots
+    read = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
+    members = zip(family, itertools.count())
+    nodes = family.nodes
+    while batch := list(itertools.islice(members, BATCH)):
+        known = read.payloads([number for _, number in batch]) if read is not None else {}
+        others = [number for _, number in batch if number not in known]
+        known.update(zip(others, _loaded([nodes[number] for number in others]), strict=True))
+        for key, number in batch:
+            yield key, known.pop(number)
+
+
+def _loaded(members: list[Any]) -> Iterator[Any]:
+    loading.say_stale([(node, node.store) for node in members if node._upstream])
+    for node, store in zip(members, fetched(members), strict=True):
+        yield _load(node, store)
+
+
+class Quick:
+    """Reads payloads of members without the members, where nothing but their bytes decides what is read."""
+
+    def __init__(self, lots: Lots) -> None:
+        self._lots = lots
+        self._io = lots.model._format()
+        self._spec = format_of(lots.model)
+        self._store: Any = lots.store if lots.store is not None else lots.model.store
+        self._made_by = made_by_all(lots, self._store)
+
+    @staticmethod
+    def suits(model: Any) -> bool:
+        """Tell whether no hook and no listener wants to know of each node."""
+        bases = model.__class__.__mro__
+        own: list[Any] = list(bases[: bases.index(Persistable)])
+        return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(
+            model._logger
+        )
+
+    def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
+        """By number, those that are there and made by the code as it is now; None for each, since no payload is read."""
+        bases = self._lots.bases(numbers)
+        there = present(self._store, bases, self._spec) if self._made_by is not None else {}
+        return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
+
+    def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
+        """By number, those that are small, sound, and made by the code as it is now; each is verified."""
+        bases = self._lots.bases(numbers)
+        there = heads(self._store, bases)
+        wanted = {
+            base: head
+            for base, head in there.items()
+            if head.made_by == self._made_by and head.io == self._spec and head.size <= min(SMALL, largest)
+        }
+        data = self._store.get_many([head.path for head in wanted.values() if head.data is None])
+        found: dict[int, Any] = {}
+        for number, base in zip(numbers, bases, strict=True):
+            head = wanted.get(base)
+            if head is None:
+                continue
+            raw = head.data if head.data is not None else data.get(head.path)
+            if raw is not None and len(raw) == head.size and blake3(raw).hexdigest() == head.digest:
+                found[number] = self._io.loads(bytearray(raw) if self._io.maps else raw)
+        return found

@@ -1,0 +1,148 @@
+"""One id of a workspace: what its seeds are, and where its nodes lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from persistable.families.sources.inputs import Values
+from persistable.families.workspaces.files import SeedFiles
+from persistable.families.workspaces.ids import Listing, id_of, part
+from persistable.families.workspaces.layout import Layout
+from persistable.families.workspaces.recipe import Slot
+from persistable.families.workspaces.seeds import FileSeed, FileSeeds, GivenSeed, Seed
+from persistable.families.workspaces.workflow import Binding, unstored
+from persistable.stores.base import Store
+
+
+class Snapshot:
+    """The seeds of many ids as they are at one time, each looked at once, and the nodes of these ids.
+
+    names: of the nodes that will be asked for; seeds that these do not depend on are not read. Raises InputVanished for a seed that goes
+    meanwhile.
+    """
+
+    def __init__(
+        self, store: Store, layout: Layout, files: Mapping[str, SeedFiles], listing: Listing, ids: list[Values], names: Iterable[str]
+    ) -> None:
+        self.listing = listing
+        self.ids = ids
+        self._store = store
+        self._layout = layout
+        self._files = files
+        self._kinds = layout.workflow._kinds  # pyright: ignore[reportPrivateUsage]
+        self._moulds = layout.workflow._moulds  # pyright: ignore[reportPrivateUsage]
+        self._lines = layout.workflow._recipe.needed(*names)  # pyright: ignore[reportPrivateUsage]
+        self._contents: dict[str, dict[Values, str]] = {}
+        self._seeds: dict[str, FileSeeds] = {}
+        self._shared: dict[tuple[str, Values], Any] = {}
+        for name in [line.slot for line in self._lines if isinstance(line.template, Seed)]:
+            seed = files.get(str(name))
+            if seed is None:
+                continue
+            stamps = listing.stamps.get(seed.name, {})
+            if not seed.fields:
+                stamps = {(): seed.stamp(())} if seed.exists(()) else {}
+            own = dict.fromkeys(part(layout.fields, values, seed.fields) for values in ids)
+            self._contents[seed.name] = seed.contents([(values, stamps[values]) for values in own if values in stamps])
+            self._seeds[seed.name] = FileSeeds(seed, self._kinds[seed.name])
+
+    def missing(self) -> set[str]:
+        """The seeds of all ids that are not there, and have no default."""
+        return {
+            name for name in self._contents if not self._files[name].fields and () not in self._contents[name] and not self._default(name)
+        }
+
+    def _default(self, name: str) -> bool:
+        return self._layout.workflow._seed_members[name].has_default  # pyright: ignore[reportPrivateUsage]
+
+    def nodes(self, values: Values) -> dict[Slot, Any]:
+        """The nodes of one id, and all that they are made from. Raises InputVanished where a seed is missing."""
+        nodes: dict[Slot, Any] = {}
+        for slot, template, _, _ in self._lines:
+            if isinstance(template, Seed):
+                nodes[slot] = self.seed(str(slot), values)
+            else:
+                nodes[slot] = placed(self._store, self._layout, slot, values, self._moulds[slot].node(nodes))
+        return nodes
+
+    def covers(self, name: str) -> bool:
+        """Tell whether that seed was looked at."""
+        return name in self._contents
+
+    def seed(self, name: str, values: Values) -> Any:
+        """The node of a seed of one id. Raises InputVanished where it is missing."""
+        files = self._files.get(name)
+        fields = files.fields if files is not None else ()
+        own = part(self._layout.fields, values, fields)
+        if len(own) == len(values):
+            return self._made(name, files, own)
+        known = self._shared.get((name, own))  # of several ids
+        if known is None:
+            known = self._shared[name, own] = self._made(name, files, own)
+        return known
+
+    def _made(self, name: str, files: SeedFiles | None, own: Values) -> Any:
+        content = self._contents.get(name, {}).get(own)
+        if content is not None:
+            return self._seeds[name].node(own, content)
+        if files is None or self._default(name):
+            return GivenSeed(name, self._layout.workflow._seed_members[name].default)  # pyright: ignore[reportPrivateUsage]
+        return FileSeed(files, own, files.content(own, files.stamp(own)), self._kinds[name])
+
+
+def placed(store: Store, layout: Layout, slot: Slot, values: Values, node: Any) -> Any:
+    """`node`, just made, where its template says, in its format; one without a template as one that is not stored."""
+    if not isinstance(slot, str) or slot not in layout.templates:
+        return unstored(node, store)
+    node._to = layout.path(slot, values)
+    node._store = store
+    node.io = layout.formats[slot]
+    return node
+
+
+class Entry(Binding):
+    """The binding of one id. snapshot: what was found of its seeds; without one they are looked at each time."""
+
+    def __init__(self, store: Store, layout: Layout, files: Mapping[str, SeedFiles], values: Values, snapshot: Snapshot | None) -> None:
+        self._store = store
+        self._layout = layout
+        self._files = files
+        self._values = values
+        self._snapshot = snapshot
+        self._stamps: dict[str, Any] = {}
+
+    def seed(self, name: str, before: Any) -> Any:
+        """The node of a seed as it is now."""
+        member = self._layout.workflow._seed_members[name]  # pyright: ignore[reportPrivateUsage]
+        files = self._files.get(name)
+        if files is None:
+            return before if before is not None else GivenSeed(name, member.default)
+        if self._snapshot is not None and self._snapshot.covers(name):
+            return before if before is not None else self._snapshot.seed(name, self._values)
+        own = part(self._layout.fields, self._values, files.fields)
+        kind = self._layout.workflow._kinds[name]  # pyright: ignore[reportPrivateUsage]
+        if member.has_default and not files.exists(own):
+            return before if isinstance(before, GivenSeed) else GivenSeed(name, member.default)
+        return self._looked_at(name, files, own, before, kind)
+
+    def _looked_at(self, name: str, files: SeedFiles, values: Values, before: Any, kind: Any) -> FileSeed:
+        stamp = files.stamp(values)
+        if isinstance(before, FileSeed) and stamp is not None and stamp == self._stamps.get(name):
+            return before
+        content = files.content(values, stamp)
+        self._stamps[name] = stamp
+        if isinstance(before, FileSeed) and before.params.content == content:
+            return before
+        return FileSeed(files, values, content, kind)
+
+    def placed(self, slot: Slot, node: Any) -> Any:
+        """`node` where it belongs."""
+        return placed(self._store, self._layout, slot, self._values, node)
+
+    def words(self) -> str:
+        """The id."""
+        return repr(id_of(self._values))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_snapshot": None, "_stamps": {}}

@@ -1,0 +1,168 @@
+"""The files of one seed: where its template says, in the store of a workspace."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from persistable.errors import InputChanged, InputVanished
+from persistable.families.sources.files import Files, Folders
+from persistable.families.sources.inputs import Values
+from persistable.families.sources.scan import Shelf, shelf_of
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.records import files
+from persistable.records.template import Template
+from persistable.stores.base import Store
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _One(Files):
+    """Files of a template that may be without fields: then there is one, whatever the id."""
+
+    def __init__(self, shelf: Shelf, template: Template) -> None:
+        if template.fields:
+            super().__init__(shelf, template)
+        else:
+            self._shelf, self._template, self._keys, self._greedy = shelf, template, None, None
+
+
+class _OneFolder(_One, Folders):
+    pass
+
+
+class SeedFiles:
+    """The files where the template of a seed says. Picklable: workers read seeds by it.
+
+    io: what reads them. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is where the file lies.
+    """
+
+    def __init__(self, name: str, store: Store, template: Template, io: FileIO[Any], kind: Any) -> None:
+        self.name = name
+        self.template = template
+        self.io = io
+        self._as_path = kind is Path and not isinstance(io, PartsFileIO)
+        self._store = store
+        shelf = shelf_of(store)
+        if isinstance(io, PartsFileIO):
+            self._inputs: Files = _OneFolder(shelf, template if template.is_folder else Template(template.text + "/"))
+        else:
+            self._inputs = _One(shelf, template)
+        self._shelf = shelf
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of its template."""
+        return self.template.fields
+
+    def listed(self) -> dict[Values, Any]:
+        """Every one there is, with a stamp that changes with its content; None where that cannot be told."""
+        return dict(self._inputs.stamps())
+
+    def path(self, values: Values) -> str:
+        """Where one lies in the store. Raises InvalidName for values that can be no part of a path."""
+        return self.template.format(**dict(zip(self.fields, values, strict=True)))
+
+    def shown(self, values: Values) -> str:
+        """Where one lies, for people."""
+        return self._shelf.shown(self.path(values))
+
+    def stamp(self, values: Values) -> Any:
+        """The stamp of one. Raises InputVanished where it is not there."""
+        path = self.path(values)
+        try:
+            if not isinstance(self._inputs, Folders):
+                return self._shelf.stamp(path)
+            if not self._store.exists(path) and next(iter(self._shelf.files_in(path)), None) is None:
+                raise FileNotFoundError(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(values) from None
+        return None  # of a folder: many stats tell no more than the content does
+
+    def exists(self, values: Values) -> bool:
+        """Tell whether one is there."""
+        try:
+            self.stamp(values)
+        except InputVanished:
+            return False
+        return True
+
+    def content(self, values: Values, stamp: Any) -> str:
+        """The digest of what is there. Raises InputVanished."""
+        try:
+            return self._inputs.content(values, stamp)
+        except InputVanished:
+            raise self._missing(values) from None
+
+    def contents(self, listed: Iterable[tuple[Values, Any]]) -> dict[Values, str]:
+        """As `content`, of many at once."""
+        wanted = list(listed)
+        return dict(
+            zip([values for values, _ in wanted], _together(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True)
+        )
+
+    def load(self, values: Values, content: str) -> Any:
+        """The payload of exactly that content. Raises InputVanished, InputChanged, MalformedFile."""
+        try:
+            if self._as_path:
+                return self._fetched(values, content)
+            return self._inputs.load(values, content, self.io)
+        except InputVanished:
+            raise self._missing(values) from None
+        except InputChanged as error:
+            raise self._changed(values) from error.__cause__
+
+    def _fetched(self, values: Values, content: str) -> Path:
+        if self.content(values, None) != content:
+            raise self._changed(values)
+        path = self.path(values)
+        local = self._shelf.local(path)
+        if local is not None:
+            return Path(local)
+        folder = tempfile.mkdtemp(prefix="persistable-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+        target = Path(folder, path.rpartition("/")[2])
+        with self._shelf.reading(path) as source, target.open("xb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+        return target
+
+    def put(self, values: Values, value: Any) -> None:
+        """Write `value` there, in place of what is there. Raises what its format raises for a value that it cannot hold."""
+        path = self.path(values)
+        if self._as_path:
+            value = files.InFile(_copied(Path(value)))
+        written = files.write(self._store, path, self.io, value)
+        if isinstance(self.io, PartsFileIO):
+            kept = {file.path for file in written.files}
+            for old in [old for old in self._store.list(path) if old not in kept]:
+                self._store.delete(old)
+
+    def _missing(self, values: Values) -> InputVanished:
+        where = self.shown(values)
+        return InputVanished(f"the seed {self.name} is missing: there is no {where}; put it there, or put(...) it", place=where)
+
+    def _changed(self, values: Values) -> InputChanged:
+        where = self.shown(values)
+        return InputChanged(
+            f"the seed {self.name} at {where} has changed while it was used; ask again, which takes it as it is now", place=where
+        )
+
+
+def _copied(source: Path) -> Path:
+    """A copy that may be moved away."""
+    folder = tempfile.mkdtemp(prefix="persistable-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(shutil.copy2(source, folder))
+
+
+def _together(call: Callable[[T], R], items: list[T], at_once: int) -> list[R]:
+    if at_once <= 1 or len(items) <= 1:
+        return [call(item) for item in items]
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(call, items))

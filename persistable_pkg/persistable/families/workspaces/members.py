@@ -1,0 +1,128 @@
+"""The seeds and nodes of a workflow class, read from its body."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from typing import Any
+
+from persistable.errors import PersistableError, WorkflowError
+from persistable.families.workspaces.recipe import Recipe, made
+from persistable.families.workspaces.seeds import GivenSeed, Seed
+from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.step import StepNode
+
+
+class Member:
+    """A seed or node of a workflow class: itself on the class, its payload on an instance."""
+
+    def __init__(self, name: str, node: Any) -> None:
+        self.name = name
+        self.node = node
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self.node if instance is None else instance._payload_of(self.name)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        how = f"workspace.put(id, {self.name}=value)" if isinstance(self.node, Seed) else f"node({self.name!r}).put(value)"
+        raise AttributeError(f"{self.name} of a {type(instance).__name__} cannot be set; {how} stores another")
+
+
+def own_members(cls: type, reserved: type) -> dict[str, Any]:
+    """The seeds and nodes in the body of `cls`, by name; those that would hide something every workflow has are refused."""
+    found: dict[str, Any] = {}
+    for name, value in vars(cls).items():
+        if not isinstance(value, Persistable):
+            continue
+        if hasattr(reserved, name):
+            raise WorkflowError(
+                f"{cls.__name__}.{name}: every workflow has something of that name; choose another", where=f"{cls.__name__}.{name}"
+            )
+        found[name] = value  # pyright: ignore[reportUnknownMemberType]
+    return found
+
+
+def all_members(cls: type) -> dict[str, Any]:
+    """The seeds and nodes of `cls` and its bases by name, those of bases first."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Member):
+                found[name] = value.node
+            elif name in found:
+                raise WorkflowError(
+                    f"{cls.__name__}.{name}: it is a seed or node in a base class, and {type(value).__name__} {value!r:.40} here; "
+                    "give a node, or seed(default=...)",
+                    where=f"{cls.__name__}.{name}",
+                )
+    return found
+
+
+def names_of(cls: type) -> dict[int, str]:
+    """The name of every seed and node that `cls` or a base has, or had before another took its place, by id."""
+    names: dict[int, str] = {}
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, Member):
+                names.setdefault(id(value.node), name)
+    return names
+
+
+def check(cls: type, recipe: Recipe) -> None:
+    """Make every node once with stand-ins for the seeds: what cannot be made says so here."""
+    nodes: dict[Any, Any] = {}
+    for slot, line in recipe.lines.items():
+        where = f"{cls.__name__}.{slot if isinstance(slot, str) else slot[0]}"
+        template = line.template
+        if isinstance(template, Seed):
+            if not isinstance(slot, str):
+                raise WorkflowError(f"{where} uses a seed that has no name in it: write name = seed(...) in its body", where=where)
+            nodes[slot] = GivenSeed(slot, None)
+            continue
+        if template._open:
+            needs = ", ".join(template._open)
+            raise WorkflowError(f"{where} still needs {needs}: give a seed, another node or a value for each", where=where)
+        try:
+            nodes[slot] = made(line, nodes)
+        except (PersistableError, TypeError, ValueError) as error:
+            raise WorkflowError(f"{where} cannot be made from its seeds: {error}", where=where) from error
+        hidden = [role for role, node in nodes[slot].upstream.items() if isinstance(node, Seed)]
+        if hidden:
+            raise WorkflowError(
+                f"{where} holds a seed inside {hidden[0].partition('.')[0]}, where it cannot be replaced by its value; "
+                "give it as an argument or role of its own, or in a list, tuple or dict",
+                where=where,
+            )
+
+
+def declared(cls: type) -> dict[str, Any]:
+    """The annotations in the bodies of `cls` and its bases, as far as they can be evaluated."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        space = {**vars(sys.modules.get(base.__module__, typing)), **vars(base)}
+        for name, annotation in base.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - the class's own
+            kind = annotation
+            if isinstance(annotation, str):
+                try:
+                    kind = eval(annotation, space)
+                except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+                    continue  # a name that only a type checker knows
+            if typing.get_origin(kind) is not typing.ClassVar:
+                found[name] = kind
+    return found
+
+
+def kind_of(node: Any, annotation: Any) -> Any:
+    """The declared type of the payload of a seed or node; None where nothing says it."""
+    if isinstance(node, Seed):
+        return node.kind if node.kind is not None else annotation  # pyright: ignore[reportUnknownMemberType]
+    if annotation is not None:
+        return annotation
+    if isinstance(node, StepNode):
+        function = node._step.__wrapped__  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        try:
+            return typing.get_type_hints(function).get("return")
+        except Exception:  # noqa: BLE001 - a name that only a type checker knows, or anything else in an annotation
+            return None
+    cls: type[Any] = type(node)  # pyright: ignore[reportUnknownVariableType]
+    return declaration_of(cls).payload_type

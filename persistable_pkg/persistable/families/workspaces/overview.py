@@ -1,0 +1,210 @@
+"""How far a workspace is: the status of every id and node, and how workflows look in a notebook."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from persistable import graph
+from persistable.errors import PersistableError
+from persistable.families.workspaces.ids import id_of, text_of
+from persistable.families.workspaces.recipe import Slot
+from persistable.families.workspaces.seeds import FileSeed
+from persistable.families.workspaces.workflow import Binding, Workflow, bound, unstored
+from persistable.graph.labels import COLOURS, OTHER
+from persistable.nodes.node import Persistable
+from persistable.nodes.status import Status, seen_of
+
+if TYPE_CHECKING:
+    from persistable.families.workspaces.workspace import Workspace
+    from persistable.graph import Graph
+
+BATCH = 1000
+"""So many ids are looked up at once."""
+SHOWN = 40
+"""So many ids are in a table for people."""
+
+
+class Overview(Mapping[Any, Mapping[str, Status]]):
+    """The status of each seed and stored node of each id: ``status["001"]["scaled"]``.
+
+    columns: their names. incomplete: ids that are none yet, each with what is missing.
+    """
+
+    def __init__(
+        self,
+        fields: tuple[str, ...],
+        columns: tuple[str, ...],
+        rows: Mapping[Any, Sequence[Status]],
+        incomplete: Mapping[Any, list[str]],
+    ) -> None:
+        self.fields = fields
+        self.columns = columns
+        self.incomplete = incomplete
+        self._rows = rows
+
+    def __getitem__(self, workflow_id: Any) -> Mapping[str, Status]:
+        return self._row(self._rows[workflow_id])
+
+    def _row(self, statuses: Sequence[Status]) -> Mapping[str, Status]:
+        return dict(zip(self.columns, statuses, strict=True))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def counts(self) -> dict[str, Counter[Status]]:
+        """For each seed and stored node, how many ids have which status."""
+        return {name: Counter(row[number] for row in self._rows.values()) for number, name in enumerate(self.columns)}
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame: a row for each id, which is the index, a column for each name; the statuses as text."""
+        import pandas as pd
+
+        ids = list(self._rows)
+        if len(self.fields) > 1:
+            index: Any = pd.MultiIndex.from_tuples(ids, names=list(self.fields))
+        else:
+            index = pd.Index(ids, name="/".join(self.fields), dtype=object)
+        return pd.DataFrame(
+            {name: [row[number].value for row in self._rows.values()] for number, name in enumerate(self.columns)}, index=index
+        )
+
+    def __str__(self) -> str:
+        table: list[tuple[str, ...]] = [("/".join(self.fields), *self.columns)]
+        table += [(text_of(each), *[status.value for status in row]) for each, row in self._first()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        return "\n".join([*lines, *self._rest()])
+
+    def __repr__(self) -> str:
+        counts = Counter(status for row in self._rows.values() for status in row)
+        return f"<Overview of {len(self)} ids: {', '.join(f'{number} {status.value}' for status, number in counts.items()) or 'nothing'}>"
+
+    def _first(self) -> list[tuple[Any, Sequence[Status]]]:
+        return [row for row, _ in zip(self._rows.items(), range(SHOWN), strict=False)]
+
+    def _rest(self) -> list[str]:
+        lines = [f"... and {len(self) - SHOWN} more"] if len(self) > SHOWN else []
+        return lines + [f"{text_of(each)}: {'; '.join(why)}" for each, why in list(self.incomplete.items())[:SHOWN]]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("/".join(self.fields), *self.columns))
+        rows = "".join(
+            f"<tr><td>{escape(text_of(each))}</td>{''.join(f'<td>{badge(status.value)}</td>' for status in row)}</tr>"
+            for each, row in self._first()
+        )
+        rest = "".join(f"<div>{escape(text)}</div>" for text in self._rest())
+        return f'<table style="text-align:left">{"<tr>"}{head}</tr>{rows}</table>{rest}'
+
+
+def badge(word: str) -> str:
+    """A word on its colour."""
+    return f'<span style="background:{COLOURS.get(word, OTHER)};color:#fff;border-radius:3px;padding:0 6px">{escape(word)}</span>'
+
+
+def overview(workspace: Workspace[Any]) -> Overview:
+    """The result of `Workspace.status`. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
+    layout = workspace.layout
+    recipe = layout.workflow._recipe  # pyright: ignore[reportPrivateUsage]
+    columns = tuple(name for name in recipe.members if name in layout.templates)
+    snapshot = workspace._snapshot(columns, None)  # pyright: ignore[reportPrivateUsage]
+    missing = snapshot.missing()
+    there = [name for name in columns if not recipe.lines[name].seeds & missing]
+    if missing:  # what depends on one that all ids share is absent in all
+        snapshot = workspace._snapshot(there, None)  # pyright: ignore[reportPrivateUsage]
+    rows: dict[Any, tuple[Status, ...]] = {}
+    for first in range(0, len(snapshot.ids), BATCH):
+        ids = snapshot.ids[first : first + BATCH]
+        found = _look([snapshot.nodes(values) for values in ids], there)
+        statuses = [found.get(name) or [Status.ABSENT] * len(ids) for name in columns]
+        rows.update(zip(map(id_of, ids), zip(*statuses, strict=True), strict=True))
+    return Overview(layout.fields, columns, rows, snapshot.listing.incomplete)
+
+
+def _look(ids: list[dict[Any, Any]], names: list[str]) -> dict[str, list[Status]]:
+    """The statuses of the nodes of these names, by name. That a seed is there was seen when its node was made."""
+    asked = [name for name in names if not ids[0][name]._external]
+    seen = iter(seen_of([nodes[name] for name in asked for nodes in ids]))
+    return {name: [next(seen).status for _ in ids] if name in asked else [Status.DONE] * len(ids) for name in names}
+
+
+# pictures
+
+
+@dataclass(frozen=True)
+class _Type:
+    type: str
+
+
+class _SketchedSeed(Persistable[Any, _Type]):
+    """A seed in a picture of a workflow without an id."""
+
+    _external = True
+    _persisted = False
+
+
+class _Sketch(Binding):
+    def __init__(self, kinds: Mapping[str, Any]) -> None:
+        self._kinds = kinds
+
+    def seed(self, name: str, before: Any) -> Any:
+        kind = self._kinds[name]
+        return before or _SketchedSeed(params=_Type(getattr(kind, "__name__", str(kind))), payload_name=name)
+
+    def placed(self, slot: Slot, node: Any) -> Any:
+        return unstored(node, None)
+
+    def words(self) -> str:
+        return ""
+
+
+def sketch(workflow: type[Workflow], **options: Any) -> Graph:
+    """The seeds and nodes of a workflow class as a picture."""
+    instance = bound(workflow, _Sketch(workflow._kinds), None)  # pyright: ignore[reportPrivateUsage]
+    return graph.lineage(*instance.nodes.values(), **options)
+
+
+def workflow_html(workflow: Workflow) -> str:
+    """An instance: its nodes with their status, and where they lie; and how they hang together."""
+    title = type(workflow).__name__ + (f" {text_of(workflow.workflow_id)}" if workflow.workflow_id is not None else "")
+    rows: list[str] = []
+    nodes: dict[str, Any] = {}
+    for name in workflow.nodes:
+        try:
+            nodes[name] = workflow.node(name)
+        except PersistableError as error:
+            rows.append(f"<tr><td>{escape(name)}</td><td>{badge('absent')}</td><td>{escape(str(error))}</td></tr>")
+    looked_up = [name for name, node in nodes.items() if node._external or node._persisted]
+    found = dict(zip(looked_up, seen_of([nodes[name] for name in looked_up]), strict=True))
+    for name, node in nodes.items():
+        word = badge(found[name].status.value) if name in found else "on demand"
+        rows.append(f"<tr><td>{escape(name)}</td><td>{word}</td><td><code>{escape(_where(node))}</code></td></tr>")
+    statuses = {nodes[name].key: seen.status for name, seen in found.items()}
+    picture = graph.lineage(*nodes.values(), status=statuses).html() if nodes else ""
+    table = f'<table style="text-align:left">{"".join(rows)}</table>'
+    return f'<div style="font:13px system-ui,sans-serif"><strong>{escape(title)}</strong>{table}{picture}</div>'
+
+
+def _where(node: Any) -> str:
+    if isinstance(node, FileSeed):
+        return node.shown
+    if node._to is not None:
+        return str(node._to)
+    return str(node.key) if node._persisted else ""
+
+
+def workspace_html(workspace: Workspace[Any]) -> str:
+    """A workspace: its workflow as a picture, and the status of its ids."""
+    title = f"{type(workspace).__name__} of {workspace.layout.workflow.__name__} in {workspace.store.url}"
+    table = overview(workspace)._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    return (
+        f'<div style="font:13px system-ui,sans-serif"><strong>{escape(title)}</strong>'
+        f"{sketch(workspace.layout.workflow).html()}{table}</div>"
+    )

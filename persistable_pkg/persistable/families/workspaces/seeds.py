@@ -1,0 +1,228 @@
+"""`seed`: the inputs of a workflow, each the content of a file or a value that was given."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+from blake3 import blake3
+
+from persistable.errors import InputVanished, MalformedFile, NotGeneratable
+from persistable.families.sources.inputs import Values
+from persistable.families.workspaces.files import SeedFiles
+from persistable.fileio.pickle import PickleFileIO
+from persistable.fileio.plain import KINDS
+from persistable.nodes.node import Persistable
+from persistable.params.encoding import encode
+from persistable.params.snapshots import Snapshot, capture
+from persistable.records.key import DIGEST_BYTES, Key, beginning
+
+
+@dataclass(frozen=True)
+class FileSeedParams:
+    """The identity of a seed: its name, its content, and how that is read."""
+
+    seed: str
+    content: str
+    read_by: dict[str, Any]
+
+
+class FileSeed(Persistable[Any, FileSeedParams]):
+    """A seed that lies in a file: whoever needs it reads it. It is what the file holds, wherever that lies."""
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _external = True
+    _persisted = False
+
+    def __init__(self, files: SeedFiles, values: Values, content: str, kind: Any) -> None:
+        super().__init__(params=FileSeedParams(files.name, content, files.io.spec()), payload_name=files.name)
+        self._store = None
+        self._call = None  # what it was made with says nothing that its params do not
+        self._files = files
+        self._values = values
+        self._scalar = next((name for name, known in KINDS.items() if known is kind), "")
+
+    def _generate_payload(self, **_: Any) -> Any:
+        loaded = self._files.load(self._values, self.params.content)
+        if not self._scalar or type(loaded) is KINDS[self._scalar]:
+            return loaded
+        if self._scalar == "float" and type(loaded) is int:
+            return float(loaded)
+        where = self._files.shown(self._values)
+        raise MalformedFile(
+            f"{where} holds {loaded!r:.60}, a {type(loaded).__name__}, where the seed {self._files.name} is declared {self._scalar}",
+            format=type(self._files.io).__name__,
+        )
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, for people."""
+        return self._files.shown(self._values)
+
+    def _look(self) -> str:
+        try:
+            found = self._files.content(self._values, self._files.stamp(self._values))
+        except InputVanished as error:
+            return str(error)
+        return "" if found == self.params.content else f"{self._files.shown(self._values)} has other content now"
+
+
+class FileSeeds:
+    """Makes the nodes of one seed, of which only values and content differ: the rest is worked out once."""
+
+    def __init__(self, files: SeedFiles, kind: Any) -> None:
+        model = FileSeed(files, (), _MODEL, kind)
+        raw, snapshot = capture(model.params, "", [])
+        before, self._after = raw.split(encode(_MODEL))
+        self._before = beginning(model.payload_name, model.version) + before
+        self._rows = snapshot.rows
+        self._name = model.payload_name
+        self._read_by = model.params.read_by
+        varying = ("params", "_snapshot", "_values", "_upstream", "key")
+        self._same = {name: value for name, value in model.__dict__.items() if name not in varying}
+
+    def node(self, values: Values, content: str) -> FileSeed:
+        """The seed of these values, which has that content."""
+        node: FileSeed = object.__new__(FileSeed)
+        varying: dict[str, Any] = {
+            "params": FileSeedParams(self._name, content, self._read_by),
+            "_snapshot": Snapshot(tuple([(name, content if name == "content" else was, raw) for name, was, raw in self._rows]), None),
+            "_values": values,
+            "_upstream": {},
+            "key": Key(self._name, blake3(self._before + encode(content) + self._after).hexdigest(DIGEST_BYTES)),
+        }
+        for name, value in (*self._same.items(), *varying.items()):  # one by one: attributes of many objects take less memory so
+            setattr(node, name, value)
+        return node
+
+
+_MODEL = 64 * "f"
+"""Stands for a content, and is none."""
+
+
+@dataclass(frozen=True)
+class GivenSeedParams:
+    """Its name and value."""
+
+    seed: str
+    value: Any
+
+
+class GivenSeed(Persistable[Any, GivenSeedParams]):
+    """A seed that was given as a value, which is its identity."""
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _external = True
+    _persisted = False
+
+    def __init__(self, name: str, value: Any) -> None:
+        super().__init__(params=GivenSeedParams(name, value), payload_name=name)
+        self._store = None
+        self._call = None
+
+    def _generate_payload(self, **_: Any) -> Any:
+        value = self.params.value
+        return value if type(value) in _PLAIN else copied(value)
+
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+
+
+def copied(value: Any) -> Any:
+    """A value equal to it, which shares nothing with it."""
+    io = PickleFileIO()
+    return io.loads(bytearray(io.dumps(value)))
+
+
+PayloadT = TypeVar("PayloadT")
+
+
+class _Nothing:
+    """No default: unlike None, which may be one."""
+
+    def __repr__(self) -> str:
+        return "no default"
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING = _Nothing()
+
+
+@dataclass(frozen=True)
+class _Place:
+    token: str
+
+
+class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
+    """The object that `seed` gives: it stands for an input in the steps of a workflow class, and has a value only in an instance.
+
+    kind: the declared type, None where nothing is. default: its value where nothing else is given.
+    """
+
+    payload_name = "seed"
+    _external = True
+    _persisted = False
+
+    def __init__(self, kind: Any = None, default: Any = NOTHING) -> None:
+        super().__init__(params=_Place(os.urandom(8).hex()))
+        self._store = None
+        self.kind = kind
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self.payload_name == "seed":
+            self.payload_name = name
+
+    @property
+    def has_default(self) -> bool:
+        """Tell whether it needs not be given."""
+        return self.default is not NOTHING
+
+    def _generate_payload(self, **_: Any) -> PayloadT:
+        raise self._without_value()
+
+    @property
+    def place(self) -> NoReturn:
+        """None: who plans what is made from it asks for one, and is told here that nothing of it can be performed."""
+        raise self._without_value()
+
+    def _without_value(self) -> NotGeneratable:
+        name = self.payload_name
+        return NotGeneratable(
+            f"{name} is a seed: on the class of a workflow neither it nor what is made from it has a value; take them from an instance, "
+            f"workspace[id].{name} and workspace[id].node(...), run them for all ids, workspace.run(...), or give it, Workflow({name}=...)",
+            key=self.key,
+        )
+
+    def _look(self) -> str:
+        return "it is a seed, which has a value only in an instance of the workflow"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{repr(self).strip('<>')}</code>"
+
+    def __repr__(self) -> str:
+        shown = getattr(self.kind, "__name__", repr(self.kind)) if self.kind is not None else ""
+        return f"<seed {self.payload_name}{': ' if shown else ''}{shown}>"
+
+
+@overload
+def seed(kind: type[PayloadT], *, default: PayloadT = ...) -> Seed[PayloadT]: ...
+@overload
+def seed(kind: None = None, *, default: Any = ...) -> Any: ...
+@overload
+def seed(kind: Any, *, default: Any = ...) -> Seed[Any]: ...
+def seed(kind: Any = None, *, default: Any = NOTHING) -> Any:
+    """An input of a `Workflow`: ``raw = seed(pd.DataFrame)``, or ``raw: pd.DataFrame = seed()``.
+
+    In a workspace it is a file whose path a template says; what is computed from it depends on the content of that file.
+
+    Parameters:
+        kind: its type. With the suffix of the file it decides how that is read.
+        default: its value where there is no file, and where it is not given. It is part of identity, so it must be something that a param
+            may be.
+    """
+    made: Seed[Any] = Seed(kind, default)
+    return made

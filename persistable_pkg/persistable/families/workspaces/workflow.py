@@ -1,0 +1,327 @@
+"""`Workflow`: a class of seeds and steps, with one instance for each id."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from persistable import graph
+from persistable.errors import InputMissing, UnknownMember, UnknownParam
+from persistable.families.workspaces.members import Member, all_members, check, declared, kind_of, names_of, own_members
+from persistable.families.workspaces.recipe import Line, Mould, Recipe, Slot
+from persistable.families.workspaces.seeds import GivenSeed, Seed
+from persistable.fileio.pickle import PickleFileIO
+from persistable.nodes import generation
+from persistable.nodes.generation import default_store
+from persistable.nodes.node import ABSENT, Persistable
+from persistable.nodes.status import Status, seen_of
+from persistable.params.building import nearest
+from persistable.records import access
+from persistable.runs import accept
+from persistable.runs import plan as planning
+from persistable.runs import run as run_
+from persistable.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from persistable.graph import Graph
+
+
+class Kept:
+    """One payload. Each who asks gets a copy, unless it is something that cannot be copied."""
+
+    def __init__(self, payload: Any) -> None:
+        self._io = PickleFileIO()
+        self._payload: Any = None
+        self._data: bytes | None = None
+        try:
+            self._data = self._io.dumps(payload)
+        except Exception:  # noqa: BLE001 - whatever somebody's object raises, it cannot be pickled
+            self._payload = payload
+
+    def read(self, writable: bool) -> Any:
+        """The payload, its arrays writable or not."""
+        if self._data is None:
+            return self._payload
+        return self._io.loads(bytearray(self._data) if writable else self._data)
+
+
+class Binding(ABC):
+    """The binding of an instance: it says what the seeds are, and where nodes lie."""
+
+    @abstractmethod
+    def seed(self, name: str, before: Any) -> Any:
+        """The node of a seed as it is now; `before`, if that is what it was."""
+
+    @abstractmethod
+    def placed(self, slot: Slot, node: Any) -> Any:
+        """A node that was just made, put where it belongs."""
+
+    @abstractmethod
+    def words(self) -> str:
+        """The identity of this instance."""
+
+
+class Given(Binding):
+    """Seeds given as values or nodes; nothing is stored."""
+
+    def __init__(self, where: str, seeds: Mapping[str, Seed[Any]], values: dict[str, Any]) -> None:
+        self._where = where
+        self._seeds = seeds
+        self._values = values
+
+    def seed(self, name: str, before: Any) -> Any:
+        if before is not None:
+            return before
+        value = self._values.get(name, self._seeds[name].default)
+        if isinstance(value, Persistable):
+            return value  # pyright: ignore[reportUnknownVariableType]
+        if name not in self._values and not self._seeds[name].has_default:
+            raise InputMissing(
+                f"{self._where} was made without the seed {name}; give it: {self._where}({name}=...)",
+                inputs=[name],
+                roles=[name],
+                name=name,
+            )
+        return GivenSeed(name, value)
+
+    def placed(self, slot: Slot, node: Any) -> Any:
+        return unstored(node, None)
+
+    def words(self) -> str:
+        return ", ".join(self._values)
+
+
+def unstored(node: Any, store: Any) -> Any:
+    """`node` as one that is computed on demand, unless it names a store of its own."""
+    if node._store is None and not node._external:
+        node.__dict__["_persisted"] = False
+        node._store = store
+    return node
+
+
+class Workflow:
+    """Seeds, and steps over them: the same for many ids.
+
+    Write a class whose attributes are seeds (`seed`) and nodes over them (``fn.step(raw, 3)``, or a `Persistable`); on the class they are
+    nodes, to be used in further ones, on an instance payloads. Instances come from a `Workspace`, ``workspace[id]``, or from values:
+    ``Scaling(raw=frame, factor=3).scaled`` is computed in memory, and nothing is stored.
+
+    A subclass may add to it and replace: what is computed from a replaced seed or node is computed from the new one.
+
+    Raises WorkflowError, when the class is made, for what could not be used, and LineageCycle. An instance raises UnknownParam for values
+    that are no seeds, InputMissing where one that is needed was not given.
+    """
+
+    _recipe: ClassVar[Recipe] = Recipe({}, {}, "Workflow")
+    _moulds: ClassVar[dict[Slot, Mould]] = {}
+    _kinds: ClassVar[dict[str, Any]] = {}
+    _seed_members: ClassVar[dict[str, Seed[Any]]] = {}
+
+    workflow_id: Any
+    """The id in its workspace; None for one made from values."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, node in own_members(cls, Workflow).items():
+            setattr(cls, name, Member(name, node))
+        members = all_members(cls)
+        cls._recipe = Recipe(members, names_of(cls), cls.__name__)
+        check(cls, cls._recipe)
+        cls._moulds = {slot: Mould(line) for slot, line in cls._recipe.lines.items()}
+        annotations = declared(cls)
+        cls._kinds = {name: kind_of(node, annotations.get(name)) for name, node in members.items()}
+        cls._seed_members = {name: node for name, node in members.items() if isinstance(node, Seed)}
+
+    def __init__(self, **seeds: Any) -> None:
+        for name in seeds:
+            if name not in self._seed_members:
+                raise UnknownParam(
+                    f"{type(self).__name__} has no seed {name!r}{_hint(name, self._seed_members)}; "
+                    f"its seeds are {', '.join(self._seed_members) or 'none'}",
+                    name=name,
+                    accepted=list(self._seed_members),
+                )
+        self._bind(Given(type(self).__name__, self._seed_members, seeds), None)
+
+    def _bind(self, binding: Binding, workflow_id: Any) -> None:
+        self._binding = binding
+        self.workflow_id = workflow_id
+        self._lock = threading.RLock()
+        self._nodes: dict[Slot, Any] = {}
+        self._kept: dict[Slot, Kept] = {}
+
+    # nodes
+
+    def node(self, name: str) -> Persistable[Any, Any]:
+        """The node of a seed or step of that name, over the seeds as they are now. Raises UnknownMember, InputVanished, InputMissing."""
+        self._check_name(name)
+        with self._lock:
+            self._refresh(name)
+            node: Persistable[Any, Any] = self._nodes[name]
+            return node
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._recipe.members:
+            near = nearest(str(name), self._recipe.members)
+            raise UnknownMember(
+                f"{type(self).__name__} has no {name!r}{_hint(name, self._recipe.members)}; it has {', '.join(self._recipe.members)}",
+                axis="node",
+                label=name,
+                nearest=near,
+            )
+
+    def _refresh(self, name: str) -> list[Line]:
+        """Look at the seeds that it needs, and make anew what depends on one that has changed, or is not made yet."""
+        lines = self._recipe.needed(name)
+        changed: set[str] = set()
+        for line in lines:
+            if isinstance(line.template, Seed):
+                seed = str(line.slot)
+                before = self._nodes.get(seed)
+                now = self._binding.seed(seed, before)
+                if now is not before:
+                    self._nodes[seed] = now
+                    changed.add(seed)
+        if changed:
+            for slot in [slot for slot in self._nodes if slot not in changed and self._recipe.lines[slot].seeds & changed]:
+                del self._nodes[slot]
+                self._kept.pop(slot, None)
+        for line in lines:
+            if line.slot not in self._nodes:
+                self._nodes[line.slot] = self._binding.placed(line.slot, self._moulds[line.slot].node(self._nodes))
+        return lines
+
+    @property
+    def nodes(self) -> Mapping[str, Persistable[Any, Any]]:
+        """Seeds and steps by name, each as `node` gives it."""
+        return _Nodes(self, tuple(self._recipe.members))
+
+    @property
+    def seeds(self) -> Mapping[str, Persistable[Any, Any]]:
+        """The seeds among `nodes`."""
+        return _Nodes(self, tuple(self._seed_members))
+
+    @property
+    def steps(self) -> Mapping[str, Persistable[Any, Any]]:
+        """Those of `nodes` that are computed."""
+        return _Nodes(self, tuple([name for name in self._recipe.members if name not in self._seed_members]))
+
+    # payloads
+
+    def _payload_of(self, name: str) -> Any:
+        with self._lock:
+            lines = self._refresh(name)
+            node = self._nodes[name]
+            if node._payload is ABSENT and not node._external and all(self._nodes[line.slot]._needs == "all" for line in lines):
+                self._supply(name)
+            return node.payload
+
+    def _supply(self, name: str) -> None:
+        """Compute what `name` needs and does not have, each once: what is not stored is kept here, for whoever asks for it next."""
+        missing: set[Slot] = set()
+        stack: list[Slot] = [name]
+        while stack:
+            slot = stack.pop()
+            node = self._nodes[slot]
+            there = slot in self._kept or node._external or (node._persisted and access.is_there(_store_of(node), node.place))
+            if slot not in missing and not there:
+                missing.add(slot)
+                stack.extend(self._recipe.lines[slot].upstream.values())
+        for line in self._recipe.needed(name):
+            if line.slot in missing:
+                self._compute(line)
+        if not self._nodes[name]._persisted:
+            self._nodes[name]._hold(self._kept[name].read(writable=True))
+
+    def _compute(self, line: Line) -> None:
+        node = self._nodes[line.slot]
+        given = {self._nodes[slot].key: self._kept[slot].read(writable=False) for slot in line.upstream.values() if slot in self._kept}
+        store = _store_of(node)
+        payload = generation.generate(node._twin(store), store, {}, seen=(None,), given=given, writable=False)
+        if not node._persisted:
+            self._kept[line.slot] = Kept(payload)
+
+    # used
+
+    @property
+    def targets(self) -> list[Persistable[Any, Any]]:
+        """The nodes that `run` and `plan` take it for: the nodes that are stored; where none is, all that are computed."""
+        steps = list(self.steps.values())
+        return [node for node in steps if node._persisted] or steps  # pyright: ignore[reportPrivateUsage]
+
+    def run(self, *names: str, **options: Any) -> RunResult:
+        """`persistable.run` of the nodes of these names; without any, of `targets`."""
+        return run_.run(self._chosen(names), **options)
+
+    def accept_code(self, reason: str, *names: str) -> int:
+        """Record of the stored nodes of these names, by default all, that are stale that nothing that matters has changed."""
+        return accept.accept_code(self._chosen(names), reason=reason)
+
+    def plan(self, *names: str, **options: Any) -> planning.Plan:
+        """`persistable.plan` of the nodes of these names; without any, of `targets`."""
+        return planning.plan(self._chosen(names), **options)
+
+    def _chosen(self, names: tuple[str, ...]) -> list[Any]:
+        return [self.node(name) for name in names] if names else self.targets
+
+    def status(self) -> dict[str, Status]:
+        """The status of each seed and each node that is stored, by name."""
+        shown = {name: node for name, node in self.nodes.items() if node._external or node._persisted}  # pyright: ignore[reportPrivateUsage]
+        return {name: seen.status for name, seen in zip(shown, seen_of(list(shown.values())), strict=True)}
+
+    def lineage(self, **options: Any) -> Graph:
+        """Its nodes and what they are made from as a picture, see `persistable.graph.lineage`."""
+        return graph.lineage(*self.nodes.values(), **options)
+
+    def _repr_html_(self) -> str:
+        from persistable.families.workspaces.overview import workflow_html
+
+        return workflow_html(self)
+
+    def __repr__(self) -> str:
+        words = self._binding.words()
+        return f"<{type(self).__name__}{' ' if words else ''}{words}: {', '.join(self._recipe.members)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bound, (type(self), self._binding, self.workflow_id)
+
+
+def bound(cls: type[Any], binding: Binding, workflow_id: Any) -> Any:
+    """The instance of a workflow class for `binding`."""
+    workflow = object.__new__(cls)
+    workflow._bind(binding, workflow_id)
+    return workflow
+
+
+def _store_of(node: Any) -> Any:
+    return node._store if node._store is not None else default_store()
+
+
+def _hint(name: Any, known: Mapping[str, Any]) -> str:
+    near = nearest(str(name), known)
+    return f" (did you mean {near!r}?)" if near else ""
+
+
+class _Nodes(Mapping[str, Persistable[Any, Any]]):
+    """Nodes of one instance by name, made when asked for."""
+
+    def __init__(self, workflow: Workflow, names: tuple[str, ...]) -> None:
+        self._workflow = workflow
+        self._names = names
+
+    def __getitem__(self, name: str) -> Persistable[Any, Any]:
+        if name not in self._names:
+            self._workflow._check_name(name)  # pyright: ignore[reportPrivateUsage]
+            raise KeyError(name)
+        return self._workflow.node(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self._names) or 'nothing'}>"

@@ -1,0 +1,154 @@
+"""States of the nodes of a picture, read from their stores, in a few round trips."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal, NamedTuple
+
+from persistable.errors import MissingExtra
+from persistable.graph import dot, mermaid, outline, svg
+from persistable.graph.labels import COLOURS
+from persistable.graph.layout import Drawing, draw
+from persistable.nodes.lineage import walk
+from persistable.nodes.status import Status, seen_of
+from persistable.records.key import Key
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+
+def look(nodes: Iterable[Any], store: Store | None) -> dict[Key, Status]:
+    """The status of each of `nodes`, those that name no store in `store`. Nodes that are never stored have one only if they failed."""
+    nodes = list(nodes)
+    found = {node.key: seen.status for node, seen in zip(nodes, seen_of(nodes, store), strict=True)}
+    return {node.key: found[node.key] for node in nodes if found[node.key] is not Status.ABSENT or node._persisted}
+
+
+Direction = Literal["LR", "TB"]
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+class Edge(NamedTuple):
+    """That `target` holds `source` as its upstream under `role`."""
+
+    source: Key
+    role: str
+    target: Key
+
+
+@dataclass(frozen=True, repr=False)
+class Graph:
+    """The lineage of some nodes, as `lineage` found it. It never changes, so the same graph always gives the same text."""
+
+    targets: tuple[Any, ...]
+    """The nodes that were asked for; their boxes have a thicker border."""
+    nodes: tuple[Any, ...]
+    """Every node of the lineage once, upstream before downstream."""
+    edges: tuple[Edge, ...]
+    """Every upstream under its role, in the order of `nodes`."""
+    statuses: Mapping[Key, str] = field(default_factory=dict[Key, str])
+    """A word for each node that has one; it decides the colour of the node's box."""
+    direction: Direction = "LR"
+    collapse: int | None = 60
+    max_nodes: int = 300
+    colours: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def mermaid(self) -> str:
+        """A Mermaid flowchart, as GitHub, MyST and JupyterLab render it between ```` ```mermaid ```` fences."""
+        return mermaid.write(self._drawing())
+
+    def dot(self) -> str:
+        """A Graphviz file; tooltips hold keys and params."""
+        return dot.write(self._drawing())
+
+    def svg(self) -> str:
+        """A picture: one self-contained file without scripts, its text dark on light or light on dark as the reader's system is.
+
+        Raises MissingExtra without ``persistable[graph]``, which does the layout.
+        """
+        return svg.write(self._drawing())
+
+    def text(self) -> str:
+        """An outline in plain text: each node above what it is made from. Needs nothing installed."""
+        return outline.write(self._drawing())
+
+    def _drawing(self) -> Drawing:
+        return draw(self)
+
+    def html(self) -> str:
+        """The picture for a notebook, in the text colour of the page; without ``persistable[graph]``, `text` and how to get it."""
+        drawing = self._drawing()
+        try:
+            picture = svg.write(drawing, inline=True)
+        except MissingExtra as missing:
+            listing = escape(outline.write(drawing))
+            return f'<pre style="line-height:1.4">{listing}</pre><div style="opacity:.7;font-size:12px">{escape(str(missing))}</div>'
+        return f'<div style="overflow:auto;max-width:100%">{picture}</div>'
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Graph of {len(self.nodes)} nodes and {len(self.edges)} edges, for {', '.join(node.key.name for node in self.targets[:3])}>"
+        )
+
+
+def lineage(
+    *nodes: Any,
+    status: bool | Mapping[Key, str | Status] | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    direction: Direction = "LR",
+    collapse: int | None = 60,
+    max_nodes: int = 300,
+    colours: Mapping[str, str] | None = None,
+) -> Graph:
+    """`nodes` and everything upstream of them, to be drawn. No payload is loaded.
+
+    Parameters:
+        nodes: the targets. Without any, the graph is empty.
+        status: True looks each node's status up, once, in a few batches: records, failures and claims are read, sizes of payloads are not
+            compared (``node.status`` does that). Or a mapping of key to a word of your own, say what a plan means to do. By default,
+            looked up if `store` is given.
+        store: where to look: a path, URL or `Store`. Nodes bound to a store are looked up there; without one, each in the store it uses.
+        direction: ``"LR"``, upstream at the left, or ``"TB"``, upstream at the top.
+        collapse: with more nodes than this, those of one payload name with like upstream nodes are drawn as one stacked box,
+            with their number; None never does.
+        max_nodes: so many boxes at most, the nearest to the targets; what is not drawn is counted in one box.
+        colours: ``#rrggbb`` for words of `status`, beside those of `Status`.
+
+    Raises ValueError for a `direction`, `collapse`, `max_nodes` or colour that is none, StoreError where the status cannot be looked up.
+    """
+    if direction not in ("LR", "TB"):
+        raise ValueError(f"direction is {direction!r}; it must be 'LR' or 'TB'")
+    if max_nodes < 1 or (collapse is not None and collapse < 0):
+        raise ValueError(f"collapse={collapse!r}, max_nodes={max_nodes!r}: collapse is None or at least 0, max_nodes at least 1")
+    for word, colour in (colours or {}).items():
+        if not _COLOUR.fullmatch(colour):
+            raise ValueError(f"the colour of {word!r} is {colour!r}; give it as '#rrggbb'")
+    found = tuple(walk(*nodes))
+    targets = {node.key: node for node in nodes}
+    return Graph(
+        targets=tuple(targets.values()),
+        nodes=found,
+        edges=tuple(Edge(source.key, role, node.key) for node in found for role, source in node.upstream.items()),
+        statuses=_statuses(found, status, store),
+        direction=direction,
+        collapse=collapse,
+        max_nodes=max_nodes,
+        colours={**COLOURS, **(colours or {})},
+    )
+
+
+def _statuses(nodes: tuple[Any, ...], status: bool | Mapping[Key, str | Status] | None, store: Any) -> dict[Key, str]:
+    if isinstance(status, Mapping):
+        return {key: word.value if isinstance(word, Status) else str(word) for key, word in status.items()}
+    if status is False or (status is None and store is None):
+        return {}
+    return {key: found.value for key, found in look(nodes, None if store is None else open_store(store)).items()}

@@ -1,0 +1,211 @@
+"""The arguments of a new node, sorted into roles, params and what is still missing."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, ForwardRef, cast, get_args
+
+from persistable.errors import MissingUpstream, RoleClash, UnknownParam
+from persistable.nodes import roles
+from persistable.nodes.declaration import Declaration
+from persistable.nodes.lineage import nodes_in, spread
+from persistable.params.annotations import own_annotations
+from persistable.params.declared import made, whole
+from persistable.params.holders import is_again, taken_over
+from persistable.params.trees import tree
+
+_PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
+
+
+def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], root: type) -> dict[str, Any]:
+    """Move the nodes among the keywords to their roles; the rest are fields."""
+    fields: dict[str, Any] = {}
+    for name, value in declared.items():
+        if type(value) in _PLAIN:
+            if name not in declaration.roles:
+                fields[name] = value
+            elif value is None and name not in declaration.required:
+                self.__dict__[name] = None  # an optional role left empty
+            else:
+                raise roles.not_a_node(self.__class__, name, value)
+            continue
+        node: Any = value
+        if declaration.admitted.get(name) is value.__class__ and not node._open:
+            self._upstream[name] = self.__dict__[name] = value
+            continue
+        value = spread(value)  # noqa: PLW2901
+        if _take_role(self, declaration, name, value, root):
+            self.__dict__[name] = value
+        else:
+            fields[name] = value
+    return fields
+
+
+def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root: type) -> bool:
+    """Move the nodes in `value` to the role `name`; False where it is a field."""
+    kind: Any = self.__class__
+    found = [("", value)] if isinstance(value, root) else list(nodes_in(value, root))
+    if not found:
+        if name not in declaration.roles:
+            return False
+        if not (value.__class__ in (list, tuple, dict) and not value):  # a collection with nothing in it is one
+            raise roles.not_a_node(kind, name, value)
+        return True
+    if name not in declaration.annotated and not hasattr(kind, name) and kind.__init__ is cast("Any", root).__init__:
+        known = declaration.fields()
+        if name in known:
+            return False
+        raise roles.unknown(kind, declaration, name, found[0][1], known)
+    if name in root.__annotations__ or hasattr(root, name):
+        raise RoleClash(
+            f"{kind.__name__} cannot have a role named {name!r}: every node has something of that name; choose another",
+            role=name,
+        )
+    stray = _stray(value, root)
+    if stray is not None:
+        raise MissingUpstream(
+            f"{kind.__name__} was given nodes for {name} and, at {name}{stray[0]}, {stray[1]!r:.60}: a role holds nodes "
+            "only, so this would not be part of its identity; give it as a param",
+            roles=[name],
+        )
+    roles.refuse_open(kind.__name__, name, found)
+    roles.check(kind, declaration, name, value)
+    for place, node in found:
+        self._upstream[name + place] = node
+    if isinstance(value, root) and roles.is_known_by_class(value):
+        declaration.admitted[name] = value.__class__
+    return True
+
+
+def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
+    """Raise TypeError for a family where a node holds one other node."""
+    if getattr(value.__class__, "_is_family", False) and isinstance(self.__dict__.get(name), root):
+        kind = type(self).__name__
+        raise TypeError(
+            f"{name} of {kind} is one node, and replace() was given a family, {value!r:.60}; {kind}.over({name}=family) makes a node "
+            f"for each of its members, and {name}=list(family.values()) takes them all into one"
+        )
+
+
+def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterable[Any], root: type) -> None:
+    """Upstream nodes whose roles are their payload names."""
+    for node in dependencies:
+        if not issubclass(node.__class__, root):
+            raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")
+        roles.refuse_open(self.__class__.__name__, "tracked_persistable_dependencies", [("", node)])
+        role = node.payload_name
+        if role in self._upstream:
+            raise RoleClash(
+                f"two upstream nodes of {type(self).__name__} are named {role!r}; give them by keyword under roles of your choice",
+                role=role,
+            )
+        self._upstream[role] = node
+        if role in declaration.roles:
+            roles.check(self.__class__, declaration, role, node)
+            self.__dict__[role] = node
+
+
+def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[str, Any]) -> Any:
+    """The params object: the one given, or one made from its fields."""
+    kind = declaration.params_type
+    if params.__class__ is dict and isinstance(kind, type) and not issubclass(kind, dict):
+        twice = sorted(fields.keys() & params.keys())
+        if twice:
+            raise UnknownParam(
+                f"{type(self).__name__} was given {', '.join(twice)} in params= and as a keyword", name=twice[0], accepted=[]
+            )
+        params, fields = None, {**params, **fields}
+    if params is not None:
+        if fields:
+            raise UnknownParam(
+                f"{type(self).__name__} was given params= and also {', '.join(fields)}; give one or the other, "
+                "or use replace() on the node to change some",
+                name=next(iter(fields)),
+                accepted=[],
+            )
+        if isinstance(kind, type) and not isinstance(params, kind):
+            again = taken_over(params, kind) if is_again(type(params), kind) else None
+            if again is not None:
+                return whole(again, declaration.params_arguments)
+            raise UnknownParam(
+                f"{type(self).__name__} takes params of type {kind.__name__}, not {type(params).__name__} ({params!r:.60})",
+                name="params",
+                accepted=[kind.__name__],
+            )
+        return whole(params, declaration.params_arguments)
+    if not isinstance(kind, type) or kind is type(None):
+        if fields:
+            known = list(declaration.roles)
+            raise UnknownParam(
+                f"{type(self).__name__} takes no params, so {', '.join(fields)} means nothing to it; "
+                f"its roles are {', '.join(known) if known else 'none'}; declare params as Persistable[Payload, Params]",
+                name=next(iter(fields)),
+                accepted=known,
+            )
+        return None
+    return made(kind, fields, type(self).__name__, declaration.params_arguments)
+
+
+def open_roles(node: Any, declaration: Declaration) -> tuple[str, ...]:
+    """The roles that must have a node and were given none."""
+    return tuple([role for role in declaration.required if role not in node.__dict__])
+
+
+def _stray(value: Any, root: type) -> tuple[str, Any] | None:
+    """The first of what is in `value` that is neither a node nor a collection of some, and its place."""
+    if isinstance(value, root):
+        return None
+    if value.__class__ not in (list, tuple, dict):
+        return "", value
+    for name, item in value.items() if value.__class__ is dict else enumerate(value):
+        found = _stray(item, root)
+        if found is not None:
+            return f".{name}{found[0]}", found[1]
+    return None
+
+
+def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+    """The call that made a node, as a record has it."""
+
+    def shown(argument: Any) -> Any:
+        try:
+            return tree(argument)
+        except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
+            return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
+
+    arguments, keywords = call
+    named: dict[str, Any] = {name: shown(argument) for name, argument in keywords.items()}
+    return {"args": [shown(argument) for argument in arguments], "kwargs": named}
+
+
+def signature_of(init: Any) -> Any:
+    """The signature of making a node: that of `__init__` without ``self``."""
+    from inspect import signature
+
+    found = signature(init)
+    return found.replace(parameters=list(found.parameters.values())[1:])
+
+
+def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
+    """The ``__new__`` of a class with an ``__init__`` of its own: only it knows what its arguments mean, so the record keeps them."""
+    node = object.__new__(cls)
+    node._call = (args, kwargs)
+    return node
+
+
+def remember_names(cls: Any) -> None:
+    """Keep on a class that is being made inside a function what its annotations, where they are text, call by names of that function."""
+    if "<locals>" not in cls.__qualname__ and cls.__module__ in sys.modules:
+        return
+    texts = [each for each in own_annotations(cls).values() if isinstance(each, str)]
+    for base in cls.__dict__.get("__orig_bases__", ()):
+        texts += [each.__forward_arg__ for each in get_args(base) if isinstance(each, ForwardRef)]
+    words = set(re.findall(r"\w+", " ".join(texts))) if texts else set[str]()
+    if not words:
+        return
+    around = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage] - of what executes the class statement
+    names = {word: around[word] for word in words if isinstance(around.get(word), type)}
+    if names:
+        cls._around = names

@@ -1,0 +1,35 @@
+"""Fingerprints of generating code: exact about changes, blind to comments, docstrings and layout, nearly free when nothing changed."""
+
+from persistable.nodes.code.fingerprint import Comparison, Fingerprint, Given, compare, is_same_code, mixed
+from persistable.nodes.code.given import ATOMS, code_in
+from persistable.nodes.code.home import project_at, project_of
+from persistable.nodes.code.live import CodeOf, code_of
+from persistable.nodes.code.reference import Main, class_reference, closure_values, is_same_place, main_name, sent_from, sent_main
+from persistable.nodes.code.scripts import MARK, mark_of
+from persistable.params import reduce
+
+reduce.mark_of = mark_of  # params lie below, and know no sources
+
+__all__ = [
+    "ATOMS",
+    "MARK",
+    "CodeOf",
+    "Comparison",
+    "Fingerprint",
+    "Given",
+    "Main",
+    "class_reference",
+    "closure_values",
+    "code_in",
+    "code_of",
+    "compare",
+    "is_same_code",
+    "is_same_place",
+    "main_name",
+    "mark_of",
+    "mixed",
+    "project_at",
+    "project_of",
+    "sent_from",
+    "sent_main",
+]

@@ -1,0 +1,429 @@
+"""The code of a class or function as it is in this process: fingerprinted once, checked again in a microsecond."""
+
+from __future__ import annotations
+
+import functools
+import marshal
+import sys
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, cast
+
+from persistable.nodes.code import annotations as annotated
+from persistable.nodes.code.constants import digest, exact_dict, kind_of, plain_bytes
+from persistable.nodes.code.fingerprint import IMPORT, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
+from persistable.nodes.code.given import Thing
+from persistable.nodes.code.objects import (
+    MISSING,
+    Watch,
+    captured_bytes,
+    class_dict,
+    class_mro,
+    class_namespace,
+    contents_of,
+    given_namespace,
+    instance_dict,
+    method_function,
+    partial_func,
+)
+from persistable.nodes.code.ownership import Namespace, Project
+from persistable.nodes.code.reference import class_reference
+from persistable.nodes.code.scripts import MARK
+from persistable.nodes.code.walk import Sources, Unit, Walk
+
+_class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
+_PYTHON = python_tag()
+
+Key = tuple[tuple[str, ...], tuple[type, ...], tuple[Thing, ...]]
+_MOST_KEPT = 64  # of one class or function, with the code that different params bring along
+_kept: weakref.WeakKeyDictionary[type | Callable[..., Any], dict[Key, CodeOf]] = weakref.WeakKeyDictionary()
+
+
+def code_of(
+    target: type | Callable[..., Any], names: Sequence[str] = (), below: tuple[type, ...] = (), given: tuple[Thing, ...] = ()
+) -> CodeOf:
+    """The generating code of a class (its methods `names`, found below the base classes `below`) or of a function, with what it is `given`.
+
+    Kept for each class or function, and checked against the namespaces it was read from at every call: a redefined helper,
+    a rebound constant or a replaced ``__code__`` gives a new one. Never raises because of what it looks at, calls no
+    user code and reads no source; `CodeOf.parts` does the reading.
+    """
+    key = (tuple(names), below, given)
+    try:
+        kept = _kept.get(target)
+        code = kept.get(key) if kept is not None else None
+        if code is None or not code.is_current():
+            code = CodeOf(weakref.ref(target), key)
+            if kept is not None and len(kept) >= _MOST_KEPT:
+                kept.clear()
+            _kept.setdefault(target, {})[key] = code
+        return code
+    except Exception:  # noqa: BLE001  not hashable, not weakly referable, or a hash of its own that fails
+        return CodeOf(lambda: target, key)
+
+
+class CodeOf:
+    """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
+
+    __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watches", "quick")
+
+    def __init__(self, target: Callable[[], Any], key: Key) -> None:
+        self._target = target
+        self._key = key
+        self._parts: dict[str, str] | None = None
+        self._watches: list[Watch] = []
+        self._contents: list[tuple[Any, tuple[int, ...]]] = []
+        self._blind = True
+        self.quick = ""
+        try:
+            walk = _walked(target(), key, None)
+            self._blind = walk.blind
+            self.quick = _quick(walk)
+            self._contents = walk.contents
+            self._watches = [watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None]
+        except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
+            self.quick = ""
+
+    @property
+    def python(self) -> str:
+        """The bytecode flavour of this process."""
+        return _PYTHON
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Hashes by name, as in `Fingerprint.parts`. Reads and parses source the first time: some milliseconds a file."""
+        if self._parts is None:
+            try:
+                self._parts = _read_parts(self._target(), self._key)
+            except Exception:  # noqa: BLE001  as above
+                self._parts = {class_reference(self._target()).rpartition(":")[2]: UNKNOWN}
+        return self._parts
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Code that the generating code reaches and that cannot be watched: compiled functions, objects without a source. Reads `parts`."""
+        return unwatched(self.parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unknown, ()  # where a class goes that keeps it, the code is looked at anew
+
+    def fingerprint(self) -> Fingerprint:
+        """The facts that a record keeps."""
+        return Fingerprint(_PYTHON, self.quick, dict(self.parts))
+
+    def is_current(self) -> bool:
+        """Tell whether every name this was read from still leads to the same object with the same code."""
+        if self._blind:
+            return False
+        for container, before in self._contents:
+            if contents_of(container) != before:
+                return False
+        for namespace, cls, name, weak, held, code in self._watches:
+            value: Any
+            if namespace is not None:
+                value = namespace.get(name, MISSING)
+            elif cls is not None and (live := cls()) is not None:
+                value = class_dict(live).get(name, MISSING)
+            else:
+                return False
+            if weak is None:
+                if value is not held:
+                    return False
+            elif value is not weak() or (code is not None and (value is None or value.__code__ is not code)):
+                return False
+        return True
+
+
+def _unknown() -> None:
+    return None
+
+
+def _walked(target: Any, key: Key, sources: Sources | None) -> Walk:
+    names, below, given = key
+    brought = [namespace for _, thing in given if (namespace := given_namespace(thing))]
+    if issubclass(kind_of(target), type):
+        own = [cls for cls in class_mro(target) if cls not in below]
+        where = [namespace for cls in own for name in names if name in class_dict(cls) and (namespace := class_namespace(cls))]
+        walk = _walk(Project([class_namespace(target), *where, *brought]), sources)
+        walk.enter_given(given)
+        walk.enter_class(target, names, below)
+    else:
+        function = _innermost(target)
+        walk = _walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
+        walk.enter_given(given)
+        walk.enter_function(target)
+    walk.run()
+    return walk
+
+
+def _walk(project: Project, sources: Sources | None) -> Walk:
+    if sources is not None:
+        from persistable.nodes.code import unimported
+
+        sources = sources._replace(phantom=functools.partial(unimported.namespace_of, project))
+    return Walk(project, sources)
+
+
+def _innermost(target: Any) -> FunctionType | None:
+    """The function a decorated or partial one is about, by which we know whose project it is."""
+    for _ in range(50):
+        kind, attributes = kind_of(target), instance_dict(target) or {}
+        wrapped = attributes.get("__wrapped__")
+        if kind is FunctionType and kind_of(wrapped) is not FunctionType:
+            return cast("FunctionType", target)
+        if issubclass(kind, functools.partial):
+            target = partial_func(target)
+        elif issubclass(kind, MethodType):
+            target = method_function(target)
+        else:
+            target = (
+                wrapped if wrapped is not None else next((value for value in attributes.values() if kind_of(value) is FunctionType), None)
+            )
+    return None
+
+
+# The quick digest
+
+
+def _quick(walk: Walk) -> str:
+    """A digest over everything reached, or "" where something has no value that could stand for its source."""
+    if walk.unseen or walk.blind:
+        return ""
+    pieces: list[bytes] = [_PYTHON.encode()]
+    for unit in walk.units:
+        raw = _raw(unit, walk)
+        if raw is None:
+            return ""
+        pieces.append(unit.name.encode("utf-8", "surrogatepass"))
+        pieces.append(raw)
+    return digest(b"".join(len(piece).to_bytes(4, "little") + piece for piece in pieces))
+
+
+def _raw(unit: Unit, walk: Walk) -> bytes | None:
+    if unit.kind == "function":
+        captured = captured_bytes(unit.value, walk.stored)
+        return marshal.dumps(_bare(unit.value.__code__), 2) + (captured or b"")
+    if unit.kind == "class":
+        return _class_bytes(unit.value)
+    return _value_bytes(unit.value, unit.name)
+
+
+def _bare(code: CodeType) -> tuple[Any, ...]:
+    """A code object without file, lines and place."""
+    constants = tuple([_constant(item) for item in code.co_consts])
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    return (
+        code.co_name,
+        code.co_code,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        counts,
+        code.co_exceptiontable,
+        constants,
+    )
+
+
+def _constant(item: Any) -> Any:
+    if type(item) is CodeType:
+        return _bare(item)
+    return ("slice", item.start, item.stop, item.step) if type(item) is slice else item
+
+
+def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
+    """Stands for a constant: a plain value, or what identifies a library's object; None where only its source can."""
+    plain = plain_bytes(value, mutable=True)
+    if plain is not None:
+        return b"=" + plain
+    kind = kind_of(value)
+    if kind is FunctionType or kind is BuiltinFunctionType:
+        return f"def {value.__qualname__}".encode()
+    if issubclass(kind, type):
+        return f"class {_qualname(value)}".encode()
+    if depth < 4 and (held := _held(value, kind)) is not None and len(held) <= _MOST_HELD:
+        pieces = [_value_bytes(item, "", depth + 1) for item in held]
+        return None if None in pieces else marshal.dumps((kind.__name__, pieces), 2)
+    library = type.__getattribute__(kind, "__module__")
+    if type(library) is not str:
+        return None
+    if library == "logging":
+        return f"logger {(instance_dict(value) or {}).get('name')!r}".encode()
+    if library == "re":
+        return b"re" + (plain_bytes((value.pattern, value.flags)) or b"")
+    home = sys.modules.get(library.partition(".")[0])
+    if library in ("typing", "types") or (isinstance(home, ModuleType) and vars(home).get(name, MISSING) is value):
+        return f"{library}.{name}".encode()
+    return None
+
+
+_MOST_HELD = 200
+
+
+def _held(value: Any, kind: type[Any]) -> list[Any] | None:
+    """The members of a container in an order of their own, or function and arguments of a partial."""
+    if kind is dict:
+        return [part for item in value.items() for part in item]
+    if kind is list or kind is tuple:
+        return list(value)
+    if kind is functools.partial:
+        return [value.func, value.args, value.keywords]
+    return None
+
+
+_SKIPPED = frozenset(
+    [
+        "__module__",
+        "__doc__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__qualname__",
+        "__static_attributes__",
+        "__firstlineno__",
+        "_abc_impl",
+        "__dataclass_params__",
+        "__dataclass_fields__",
+        "__parameters__",
+        "__orig_bases__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__conditional_annotations__",
+        "__match_args__",
+        "__abstractmethods__",
+        "__hash__",
+        "__classcell__",
+        "__classdictcell__",
+        MARK,
+    ]
+)
+
+
+def _class_bytes(cls: type) -> bytes | None:
+    """Stands for a class without its methods; None where only its source can."""
+    attributes = class_dict(cls)
+    said: list[Any] = [[_qualname(base) for base in _class_bases(cls)], _annotations(attributes)]
+    raw: bytes | None
+    members = exact_dict(attributes.get("_member_map_"))
+    if members is not None:  # an enum: its members are its body
+        for name, member in members.items():
+            raw = plain_bytes((instance_dict(member) or {}).get("_value_", MISSING))
+            if raw is None:
+                return None
+            said.append((name, raw))
+        return marshal.dumps(said, 2)
+    fields = exact_dict(attributes.get("__dataclass_fields__"))
+    if fields is not None:
+        said.append(repr(attributes.get("__dataclass_params__")))
+        for name, field in fields.items():
+            raw = _field_bytes(field)
+            if raw is None:
+                return None
+            said.append((name, raw))
+    for name, value in attributes.items():
+        if name in _SKIPPED or type(value) is FunctionType or issubclass(kind_of(value), (staticmethod, classmethod, property)):
+            continue
+        kind = kind_of(value)
+        library = type.__getattribute__(kind, "__module__")
+        raw = b"slot" if kind in _SLOTS or library in ("collections", "_collections", "functools") else _value_bytes(value, name)
+        if raw is None:
+            return None
+        said.append((name, raw))
+    return marshal.dumps(said, 2)
+
+
+_SLOTS = frozenset({type(FunctionType.__globals__), type(FunctionType.__code__)})
+
+
+def _qualname(cls: type) -> str:
+    return str(type.__getattribute__(cls, "__qualname__"))
+
+
+def _annotations(attributes: Mapping[str, Any]) -> Any:
+    made = exact_dict(attributes.get("__annotations__"))
+    if made is None and (maker := annotated.maker_of(attributes)) is not None:
+        return _bare(maker.__code__)
+    return [(name, value if type(value) is str else _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
+
+
+def _field_bytes(field: Any) -> bytes | None:
+    """A dataclass field: its default, its factory by name, and its switches."""
+    absent = sys.modules["dataclasses"].MISSING
+    default = b"-" if field.default is absent else _value_bytes(field.default, "")
+    factory = b"-" if field.default_factory is absent else _value_bytes(field.default_factory, "")
+    if default is None or factory is None:
+        return None
+    return default + b"|" + factory + repr((field.init, field.repr, field.compare, field.hash, field.kw_only)).encode()
+
+
+# The parts
+
+
+def _nowhere(_: str) -> Namespace | None:
+    return None
+
+
+def _read_parts(target: Any, key: Key) -> dict[str, str]:
+    from persistable.nodes.code import source
+
+    sources = Sources(source.of_function, source.of_class, source.of_attribute, source.of_constant, _nowhere, source.uses_of)
+    walk = _walked(target, key, sources)
+    parts: dict[str, str] = {f"{IMPORT}{name}": UNKNOWN for name in walk.unseen}
+    parts.update(dict.fromkeys(walk.unread, UNREADABLE))
+    for unit in walk.units:
+        try:
+            part = _part(unit, walk, sources)
+        except Exception:  # noqa: BLE001  one odd object hides nothing else
+            part = UNREADABLE
+        if part is None:
+            continue
+        name, number = unit.name, 1
+        while name in parts and not _repeats(parts[name], part, unit.kind):
+            number += 1
+            name = f"{unit.name}#{number}"
+        parts.setdefault(name, part)
+    return parts
+
+
+def _repeats(known: str, part: str, kind: str) -> bool:
+    """Tell whether a part was met before under the same name: a constant seen through an import is the same by its source."""
+    source = known.partition(" ")[0]
+    return known == part or (kind == "constant" and source.startswith("s:") and part.startswith(source))
+
+
+def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
+    found: Any
+    fallback: bytes | None
+    said: list[str] = []
+    if unit.kind == "function":
+        found, fallback = sources.of_function(unit.value), _bytecode(unit.value.__code__)
+    elif unit.kind == "class":
+        found, fallback = sources.of_class(unit.value, unit.owner), _class_bytes(unit.value)
+    elif unit.kind == "attribute":
+        found, fallback = _attribute(unit, sources), plain_bytes(unit.value)
+    else:
+        found = sources.of_constant(unit.owner, unit.name, unit.value)
+        fallback = plain_bytes(unit.value) if unit.name not in walk.stored else None
+        if isinstance(found, ModuleType):
+            return None  # a library's constant
+    if found is not None:
+        said.append(f"s:{found.hash}")
+    if fallback is not None:
+        said.append(f"b:{digest(fallback)}")
+    if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
+        said.append(f"v:{digest(captured)}")
+    if unit.kind == "function" and id(unit.value) in walk.registered:
+        said.append(f"{REGISTERED}{walk.registered[id(unit.value)]}")
+    return " ".join(said) or UNREADABLE
+
+
+def _attribute(unit: Unit, sources: Sources) -> Any:
+    return sources.of_attribute(unit.owner, unit.name.rpartition(".")[2], class_namespace(unit.owner))
+
+
+def _bytecode(code: CodeType) -> bytes:
+    from persistable.nodes.code.normal import bytecode_text
+
+    return bytecode_text(code).encode("utf-8", "surrogatepass")

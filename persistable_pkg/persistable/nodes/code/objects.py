@@ -1,0 +1,174 @@
+"""Objects looked at, never asked: types by identity, attributes from ``__dict__`` only, nothing called."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import CodeType, FunctionType, GetSetDescriptorType, MappingProxyType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
+from persistable.nodes.code.ownership import MARK, Namespace, is_installed
+
+MISSING = object()
+class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
+class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+
+
+class Watch(NamedTuple):
+    """A fact that has to stay for a walk to stay true: a namespace, or a class held weakly, maps `name` to the same object.
+
+    `weak` leads to the object where it can be held weakly, so that watching a class does not keep it alive; else it is `held`.
+    A function must keep its `code` too: reloading tools replace it in place.
+    """
+
+    namespace: Namespace | None
+    cls: weakref.ref[type] | None
+    name: str
+    weak: weakref.ref[Any] | None
+    held: Any
+    code: CodeType | None
+
+
+def given_namespace(thing: Any) -> Namespace | None:
+    """Where a function or class that came with the params was defined; None where that is a library."""
+    if type(thing) is FunctionType:
+        inner = thing
+        for _ in range(20):
+            wrapped = (instance_dict(inner) or {}).get("__wrapped__")
+            if type(wrapped) is not FunctionType:
+                break
+            inner = wrapped
+        namespace = inner.__globals__
+    elif issubclass(kind_of(thing), type):
+        namespace = class_namespace(thing)
+    else:
+        module = sys.modules.get(str(getattr(thing, "__module__", None)))
+        namespace = module_dict(module) if module is not None else {}
+    file = namespace.get("__file__")
+    return None if isinstance(file, str) and is_installed(file) else namespace
+
+
+def title(thing: Any) -> str:
+    """The name of what came with the params, with its module: that is part of the key anyway."""
+    module = str(getattr(thing, "__module__", ""))
+    name = str(getattr(thing, "__qualname__", "")).rpartition("<locals>.")[2]
+    return name if module in ("", "__main__", "__mp_main__") else f"{module}.{name}"
+
+
+def is_member(name: str, cls: type) -> bool:
+    """Tell whether an attribute of a class is code that a method call may reach."""
+    value = class_dict(cls)[name]
+    special = name.startswith("__") and name.endswith("__")
+    return not special and (type(value) is FunctionType or issubclass(kind_of(value), (*WRAPPERS, functools.singledispatchmethod)))
+
+
+def fields_of(cls: type) -> Collection[str]:
+    """The fields of a dataclass, attrs class or pydantic model: their values are identity, and their defaults stand in the params."""
+    attributes = class_dict(cls)
+    for mark in ("__dataclass_fields__", "__pydantic_fields__"):
+        found = exact_dict(attributes.get(mark))
+        if found is not None:
+            return found
+    return [str(getattr(each, "name", "")) for each in attributes.get("__attrs_attrs__") or ()]
+
+
+def contents_of(held: Any) -> tuple[int, ...]:
+    """The mark of the objects that a container holds; of a large one only how many."""
+    if len(held) > 100:
+        return (len(held),)
+    return tuple(map(id, held.values() if hasattr(held, "values") else held))
+
+
+def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
+    """How a `Watch` holds a value: weakly where that can be, and with its code where it is a function."""
+    if type(value) is FunctionType:
+        return weakref.ref(value), None, value.__code__
+    if type(value) in BUILTIN_VALUES or value is MISSING:
+        return None, value, None
+    try:
+        return weakref.ref(value), None, None
+    except TypeError:
+        return None, value, None
+
+
+def class_namespace(cls: type) -> Namespace:
+    """The module namespace a class was defined in; empty where that module is gone."""
+    phantom = exact_dict(class_dict(cls).get(MARK))
+    if phantom is not None:
+        return phantom
+    module = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
+    if module is not None and issubclass(kind_of(module), ModuleType):
+        return module_dict(module)
+    return {}
+
+
+def instance_dict(value: Any) -> Mapping[str, Any] | None:
+    """The ``__dict__`` of any object, without running a ``__getattribute__`` or a property of it."""
+    for cls in class_mro(kind_of(value)):
+        found = class_dict(cls).get("__dict__")
+        if found is not None:
+            if type(found) is not GetSetDescriptorType:
+                return None
+            return exact_dict(found.__get__(value))
+    return None
+
+
+def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | None:
+    """Plain default and captured values of a function, encoded; None where it has none."""
+    values: list[tuple[str, bytes | None]] = [("", _carried(value)) for value in function.__defaults__ or ()]
+    values += [(name, _carried(value)) for name, value in (function.__kwdefaults__ or {}).items()]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            content = None if name == "__class__" or name in stored else _carried(cell.cell_contents)
+        except ValueError:
+            continue
+        values.append((name, content))
+    known = [value for value in values if value[1] is not None]
+    return plain_bytes(tuple(known)) if known else None
+
+
+def _carried(value: Any) -> bytes | None:
+    """A plain value, or the plain arguments of a partial; what else a function carries is followed, or state."""
+    if type(value) is functools.partial:
+        return plain_bytes((partial_args(value), tuple(partial_keywords(value).items())))
+    return plain_bytes(value)
+
+
+def module_dict(module: Any) -> Namespace:
+    """The namespace of a module, whatever its class makes of attributes."""
+    return ModuleType.__getattribute__(module, "__dict__")  # type: ignore[no-any-return]
+
+
+def builtin_names() -> Mapping[str, Any]:
+    """The names that every module has."""
+    return module_dict(sys.modules["builtins"])
+
+
+def is_wrapper(kind: type[Any]) -> bool:
+    """Types that stand around one function: what they say about it is said by the function's own source."""
+    return issubclass(kind, WRAPPERS)
+
+
+_lru = type(functools.lru_cache(lambda: None))
+ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add something of their own to the function they hold
+WRAPPERS = (*ARGUED, staticmethod, classmethod, property, functools.cached_property, _lru)
+method_self: Callable[[Any], Any] = MethodType.__self__.__get__
+method_function: Callable[[Any], Any] = MethodType.__func__.__get__
+partial_func: Callable[[Any], Any] = functools.partial.func.__get__
+partial_args: Callable[[Any], tuple[Any, ...]] = functools.partial.args.__get__
+partial_keywords: Callable[[Any], dict[str, Any]] = functools.partial.keywords.__get__
+PROPERTY_PARTS: tuple[Any, ...] = (property.fget, property.fset, property.fdel)
+BUILTIN_VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
+FROZEN = frozenset({tuple, frozenset})
+CONTAINERS = frozenset({tuple, frozenset, list, set, dict})
+REGISTRIES = frozenset({dict, list, set, tuple, MappingProxyType})
+DESCRIPTORS = frozenset({GetSetDescriptorType, type(FunctionType.__code__), type(str.join), type(object.__init__)})
+
+
+def raw_function(value: Any) -> Any:
+    """The function in a static or class method."""
+    kind = staticmethod if issubclass(kind_of(value), staticmethod) else classmethod
+    return kind.__dict__["__func__"].__get__(value)

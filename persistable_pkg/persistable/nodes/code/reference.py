@@ -1,0 +1,104 @@
+"""How a record names the class that made a payload, and what a function carries along unseen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+from persistable.nodes.code.checkout import Checkout
+
+
+def class_reference(thing: type | Callable[..., Any]) -> str:
+    """``module:qualified.name`` of a class or function, such as ``mypkg.flows:Points``.
+
+    What lives in ``__main__`` is named by the script it came from, ``train.py:Points`` (the module, where python ran with
+    ``-m``), and stays ``__main__:Points`` in a notebook or at the prompt. Never an absolute path.
+    """
+    read: Callable[[Any, str], Any] = type.__getattribute__ if issubclass(type(thing), type) else object.__getattribute__
+    try:
+        module, name = read(thing, "__module__"), read(thing, "__qualname__")
+    except AttributeError:
+        module, name = type.__getattribute__(type(thing), "__module__"), type.__getattribute__(type(thing), "__qualname__")
+    module = str(module)
+    return f"{main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
+
+
+def is_same_place(one: str, other: str) -> bool:
+    """Tell whether two references name one place: the same, or once in a file that ran as a script and once as it was imported."""
+    (first, _, name), (second, _, others) = one.partition(":"), other.partition(":")
+    if name != others:
+        return False
+    script, module = (first, second) if first.endswith(".py") else (second, first)
+    return first == second or (script.endswith(".py") and module.rpartition(".")[2] == script.removesuffix(".py"))
+
+
+class Main(NamedTuple):
+    """The main program: what ``__main__`` is called in references, and the git work tree and project it is of."""
+
+    name: str
+    commit: Checkout | None
+    project: str | None = None
+
+
+_sent: ContextVar[Main | None] = ContextVar("sent", default=None)
+
+
+@contextmanager
+def sent_from(main: Main | None) -> Generator[None]:
+    """While work goes on that another process has sent, whose main program is `main`: what it has defined is called as it is there."""
+    from persistable.fileio.pickle_scripts import sender
+
+    before = _sent.set(main)
+    home = sender.set(None if main is None else main.name.removesuffix(".py"))
+    try:
+        yield
+    finally:
+        sender.reset(home)
+        _sent.reset(before)
+
+
+def sent_main() -> Main | None:
+    """The main program of the process that the work at hand was sent from; None where that is this one."""
+    return _sent.get()
+
+
+def main_name() -> str:
+    """The name of ``__main__`` in references: of the process that the work at hand was sent from, else of this one."""
+    sent = _sent.get()
+    return sent.name if sent is not None else _own_main_name()
+
+
+def _own_main_name() -> str:
+    namespace = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
+    spec = namespace.get("__spec__")
+    if spec is not None and isinstance(getattr(spec, "name", None), str):
+        name: str = spec.name
+        return name if name != "__mp_main__" else "__main__"
+    file = namespace.get("__file__")
+    if isinstance(file, str) and not file.startswith("<"):
+        return file.replace("\\", "/").rpartition("/")[2] or "__main__"
+    return "__main__"
+
+
+def closure_values(function: Any) -> dict[str, Any]:
+    """The variables a function captured from the functions around it: name to current value, in the compiler's order.
+
+    ``__class__``, the cell behind `super()`, is left out, and so are variables not assigned yet. Empty for what is no
+    Python function. Methods and functions wrapped with `functools.wraps` are looked at as they are, not unwrapped.
+    """
+    if type(function) is MethodType:
+        function = function.__func__
+    if type(function) is not FunctionType or not function.__closure__:
+        return {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=False):
+        if name != "__class__":
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                continue
+    return found

@@ -1,0 +1,405 @@
+"""Faithful sources: the text a running function, constant or class came from, and never a later edit of it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple, cast
+
+from persistable.nodes.code.bytecode import Uses
+from persistable.nodes.code.constants import digest, plain_bytes
+from persistable.nodes.code.normal import class_text, shape, source_text
+from persistable.nodes.code.ownership import Namespace, absolute_name, module_name
+
+_STARTED = time.time()  # a file that was changed later may not be the one that was imported
+_MOST_FILES = 128
+_MOST_CELLS = 4096
+
+Chain = tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """A source: the hash of its normal form, the global names it evaluates where it is defined, and the namespace of those."""
+
+    hash: str
+    names: list[Chain]
+    namespace: Namespace
+
+
+class SourceFile:
+    """One text, parsed; compiled when a function of it is first asked for."""
+
+    def __init__(self, text: bytes | str, changed: float = 0.0) -> None:
+        self.tree = ast.parse(text)
+        self.doubtful = changed > _STARTED
+        self.bindings: dict[str, list[ast.stmt]] = {}
+        self.stars: list[ast.ImportFrom] = []
+        self._bind(self.tree.body)
+        self._codes: dict[str, list[tuple[CodeType, ast.AST]]] | None = None
+        self._classes: dict[str, ast.ClassDef] | None = None
+        self._hashes: dict[ast.AST, str] = {}
+
+    def function(self, code: CodeType) -> ast.AST | None:
+        """The syntax of exactly this code; None where the text says anything else."""
+        if self._codes is None:
+            self._codes = _match(self.tree)
+        near = sorted(self._codes.get(code.co_qualname, ()), key=lambda pair: pair[0].co_firstlineno != code.co_firstlineno)
+        if near:
+            wanted = shape(code)
+            for candidate, node in near:
+                if shape(candidate) == wanted:
+                    return node
+        return None
+
+    def only(self, qualname: str) -> ast.AST | None:
+        """The syntax of the function of this name, where there is one only: for code that nothing can be compared with."""
+        if self._codes is None:
+            self._codes = _match(self.tree)
+        found = self._codes.get(qualname, ())
+        return found[0][1] if len(found) == 1 else None
+
+    def class_(self, qualname: str) -> ast.ClassDef | None:
+        """The last class of this qualified name."""
+        if self._classes is None:
+            self._classes = dict(_classes(self.tree, ""))
+        return self._classes.get(qualname)
+
+    def hash(self, node: ast.AST) -> str:
+        """The hash of a node's normal form, kept."""
+        known = self._hashes.get(node)
+        if known is None:
+            text = class_text(node) if isinstance(node, ast.ClassDef) else source_text(node)
+            known = self._hashes[node] = digest(text.encode("utf-8", "surrogatepass"))
+        return known
+
+    def _bind(self, body: Iterable[ast.stmt]) -> None:
+        """Note which statements give module-level names their values."""
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                self.bindings.setdefault(node.name, []).append(node)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                for alias in node.names:
+                    if alias.name == "*" and isinstance(node, ast.ImportFrom):
+                        self.stars.append(node)
+                    self.bindings.setdefault(alias.asname or alias.name.partition(".")[0], []).append(node)
+            elif blocks := [getattr(node, part) for part in ("body", "orelse", "finalbody") if hasattr(node, part)]:
+                for name in _targets(getattr(node, "target", None), *[item.optional_vars for item in getattr(node, "items", ())]):
+                    self.bindings.setdefault(name, []).append(node)
+                for block in [*blocks, *[part.body for kind in ("handlers", "cases") for part in getattr(node, kind, ())]]:
+                    self._bind(block)
+            else:
+                for name in _targets(node):
+                    self.bindings.setdefault(name, []).append(node)
+
+
+def _targets(*nodes: ast.AST | None) -> Iterator[str]:
+    """Names a simple statement or target assigns; ``NAME[...] = x``, ``NAME.a = x`` and ``NAME.append(x)`` count as well."""
+    for root in nodes:
+        if isinstance(root, ast.AnnAssign) and root.value is None:
+            continue
+        if isinstance(root, ast.Expr) and isinstance(root.value, ast.Call) and isinstance(root.value.func, ast.Attribute):
+            if isinstance(root.value.func.value, ast.Name):
+                yield root.value.func.value.id
+            continue
+        for node in ast.walk(root) if root is not None else ():
+            if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+                yield node.id
+            elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+                yield node.value.id
+
+
+def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield prefix + child.name, child
+            yield from _classes(child, f"{prefix}{child.name}.")
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _classes(child, f"{prefix}{child.name}.<locals>.")
+        elif isinstance(child, (ast.stmt, ast.ExceptHandler)):
+            yield from _classes(child, prefix)
+
+
+def _match(tree: ast.Module) -> dict[str, list[tuple[CodeType, ast.AST]]]:
+    """Every function of a module compiled afresh, with its syntax, by qualified name."""
+    nodes: dict[tuple[str, int], list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            line = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+            nodes.setdefault((node.name, line), []).append(node)
+        elif isinstance(node, ast.Lambda):
+            nodes.setdefault(("<lambda>", node.lineno), []).append(node)
+    matched: dict[str, list[tuple[CodeType, ast.AST]]] = {}
+    waiting: list[Any] = list(compile(tree, "<source>", "exec", dont_inherit=True).co_consts)
+    while waiting:
+        code = waiting.pop(0)
+        if isinstance(code, CodeType):
+            waiting.extend(code.co_consts)
+            found = _one(nodes.get((code.co_name, code.co_firstlineno), []), code)
+            if found is not None:
+                matched.setdefault(code.co_qualname, []).append((code, found))
+    return matched
+
+
+def _one(nodes: list[ast.AST], code: CodeType) -> ast.AST | None:
+    """The node of a code object among those on its line: for several lambdas, the one whose body ends it."""
+    if len(nodes) < 2:
+        return nodes[0] if nodes else None
+    line, _, column, _ = list(code.co_positions())[-1]
+    for node in nodes:
+        if isinstance(node, ast.Lambda) and (node.body.lineno, node.body.col_offset) == (line, column):
+            return node
+    return None
+
+
+_files: dict[str, list[tuple[tuple[int, int], SourceFile]]] = {}  # newest first
+_pinned: dict[str, tuple[int, object, object, SourceFile]] = {}  # as it was when this execution of a module was first looked at
+_cells: dict[str, SourceFile | None] = {}
+
+
+def _on_disk(filename: str) -> list[SourceFile]:
+    """The file as it is now, then as we saw it earlier in this process."""
+    seen = _files.setdefault(filename, [])
+    try:
+        stat = os.stat(filename)
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if not seen or seen[0][0] != stamp:
+            with open(filename, "rb") as file:
+                seen.insert(0, (stamp, SourceFile(file.read(), stat.st_mtime)))
+            del seen[4:]
+            if len(_files) > _MOST_FILES:
+                del _files[next(iter(_files))]
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        pass
+    return [file for _, file in seen]
+
+
+def _parsed(text: str) -> SourceFile | None:
+    if text not in _cells:
+        if len(_cells) >= _MOST_CELLS:
+            _cells.clear()
+        try:
+            _cells[text] = SourceFile(text)
+        except (SyntaxError, ValueError, RecursionError):
+            _cells[text] = None
+    return _cells[text]
+
+
+def _remembered(filename: str, namespace: Namespace) -> list[SourceFile]:
+    """The sources that `linecache` holds: cells of a notebook, inputs of a prompt, modules inside archives, earlier versions of files."""
+    import linecache
+
+    entry = linecache.cache.get(filename)
+    try:
+        on_disk = os.path.exists(filename)
+        lines = entry[2] if entry is not None and len(entry) == 4 else [] if on_disk else linecache.getlines(filename, namespace)
+    except Exception:  # noqa: BLE001  a loader of someone else's
+        return []
+    file = _parsed("".join(lines)) if lines else None
+    return [file] if file is not None else []
+
+
+def _of_namespace(namespace: Namespace) -> list[SourceFile]:
+    """The sources of a module's constants and classes, the one that counts first."""
+    name, filename, inputs = module_name(namespace), namespace.get("__file__"), namespace.get("In")
+    if name == "__main__" and type(inputs) is list and "get_ipython" in namespace:
+        inputs = cast("list[object]", inputs)
+        return [file for cell in reversed(inputs) if type(cell) is str and (file := _parsed(cell)) is not None]
+    if isinstance(filename, str):
+        spec, trace, known = namespace.get("__spec__"), _trace(namespace, filename), _pinned.get(filename)
+        if known is None or known[0] != id(namespace) or known[1] is not spec or known[2] is not trace:
+            files = _on_disk(filename) or _remembered(filename, namespace)
+            if not files:
+                return []
+            known = _pinned[filename] = (id(namespace), spec, trace, files[0])
+        return [known[3]]
+    if name == "__main__" and "linecache" in sys.modules:
+        prompts = [key for key in sys.modules["linecache"].cache if type(key) is str and key.startswith("<python-input-")]
+        return [file for key in reversed(prompts) for file in _remembered(key, namespace)]
+    return []
+
+
+def _trace(namespace: Namespace, filename: str) -> CodeType | None:
+    """A code object that executing the module made: a new one after every reload, by whatever tool."""
+    for value in namespace.values():
+        for inner in type.__dict__["__dict__"].__get__(value).values() if type(value) is type else (value,):
+            if type(inner) is FunctionType and inner.__code__.co_filename == filename:
+                return inner.__code__
+    return None
+
+
+def of_function(function: FunctionType) -> Found | None:
+    """The source of a function, with the names its decorators and defaults evaluate."""
+    return of_code(function.__code__, function.__globals__)
+
+
+def uses_of(function: FunctionType) -> Uses | None:
+    """The names that a function uses by its source, for where its instructions cannot be read; None where no source is found."""
+    for file in _texts(function.__code__.co_filename, function.__globals__):
+        node = file.function(function.__code__) or file.only(function.__code__.co_qualname)
+        if node is not None:
+            return _uses(node)
+    return None
+
+
+def _uses(root: ast.AST) -> Uses:
+    found = Uses({}, {}, {}, {})
+    inside = list(ast.walk(root))
+    assigned = {node.id for node in inside if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    shared = {name for node in inside if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+    local = (assigned | {node.arg for node in inside if isinstance(node, ast.arg)}) - shared
+    body = [*getattr(root, "body", ())] if isinstance(getattr(root, "body", None), list) else [root]
+    found.names.update({chain: None for chain in _names(body, True) if chain[0] not in local})
+    found.stored.update(dict.fromkeys(shared & assigned))
+    for node in inside:
+        if isinstance(node, ast.Attribute):
+            before = node.value
+            found.attributes[before.attr if isinstance(before, ast.Attribute) else "", node.attr] = None
+        elif isinstance(node, ast.Import):
+            found.imports.update({(alias.name, 0, ()): None for alias in node.names})
+        elif isinstance(node, ast.ImportFrom):
+            found.imports[node.module or "", node.level, tuple(alias.name for alias in node.names)] = None
+    return found
+
+
+def of_code(code: CodeType, namespace: Namespace) -> Found | None:
+    """The source of a code object that runs in `namespace`."""
+    for file in _texts(code.co_filename, namespace):
+        node = file.function(code)
+        if node is not None:
+            outside: list[ast.AST] = [*getattr(node, "decorator_list", ())]
+            arguments = getattr(node, "args", None)
+            if isinstance(arguments, ast.arguments):
+                outside += [default for default in [*arguments.defaults, *arguments.kw_defaults] if default is not None]
+            return Found(file.hash(node), _names(outside), namespace)
+    return None
+
+
+def _texts(filename: str, namespace: Namespace) -> Iterator[SourceFile]:
+    yield from _on_disk(filename)
+    yield from _remembered(filename, namespace)
+
+
+def of_class(cls: type, namespace: Namespace) -> Found | None:
+    """The source of a class without its methods, with the names its bases, decorators and body evaluate."""
+    node, file = _class_node(cls, namespace)
+    if node is None or file is None:
+        return None
+    body = [part for part in node.body if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+    return Found(file.hash(node), _names([*node.decorator_list, *node.bases, *node.keywords, *body]), namespace)
+
+
+def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
+    """The assignments to one name in a class body."""
+    node, file = _class_node(cls, namespace)
+    if node is None or file is None:
+        return None
+    return _joined([part for part in node.body if name in set(_targets(part))], namespace)
+
+
+def class_node(cls: type, namespace: Namespace) -> ast.ClassDef | None:
+    """The definition of a class, with its methods, in a source that is as it was when the module ran."""
+    return _class_node(cls, namespace)[0]
+
+
+def _class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
+    for file in _of_namespace(namespace):
+        node = file.class_(type.__getattribute__(cls, "__qualname__"))
+        if node is not None:
+            return node, file
+    return None, None
+
+
+def of_constant(namespace: Namespace, name: str, value: object, depth: int = 0) -> Found | ModuleType | None:
+    """The assignments that give a module-level name its value, in the module that makes them.
+
+    A module where the name is imported from one whose source cannot be read; None where no assignment is found.
+    """
+    for file in _of_namespace(namespace):
+        nodes = file.bindings.get(name)
+        if nodes:
+            imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+            if imports and depth < 20:
+                return _imported(imports[-1], namespace, name, value, depth)
+            if not _edited(nodes, value):
+                return _joined(nodes, namespace)
+            newer = [later for later in _on_disk(str(namespace.get("__file__"))) if later is not file and name in later.bindings]
+            fitting = [later.bindings[name] for later in newer if not _edited(later.bindings[name], value)]
+            return _joined(fitting[0], namespace) if fitting else _joined(nodes, namespace) if not file.doubtful else None
+        for star in file.stars:
+            module = _origin(star, namespace)
+            if module is not None and name in vars(module) and depth < 20:
+                return of_constant(vars(module), name, value, depth + 1)
+    return None
+
+
+def _imported(node: ast.stmt, namespace: Namespace, name: str, value: object, depth: int) -> Found | ModuleType | None:
+    module = _origin(node, namespace) if isinstance(node, ast.ImportFrom) else None
+    if module is None:
+        return sys  # a module, or one that is not there: nothing of the project's own
+    assert isinstance(node, ast.ImportFrom)
+    original = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), name)
+    found = of_constant(vars(module), original, value, depth + 1)
+    return module if found is None else found
+
+
+def _origin(node: ast.ImportFrom, namespace: Namespace) -> ModuleType | None:
+    module = sys.modules.get(absolute_name(node.module or "", node.level, namespace))
+    return module if isinstance(module, ModuleType) else None
+
+
+def _edited(nodes: list[ast.stmt], value: object) -> bool:
+    """Tell whether a text spells another literal than the one in memory: state, or the file was edited since."""
+    if len(nodes) != 1:
+        return False
+    try:
+        spelled = plain_bytes(ast.literal_eval(getattr(nodes[0], "value", None)))  # type: ignore[arg-type]
+    except (ValueError, TypeError, SyntaxError):
+        return False
+    held = plain_bytes(value)
+    return spelled is not None and held is not None and spelled != held
+
+
+def _joined(nodes: list[ast.stmt], namespace: Namespace) -> Found | None:
+    if not nodes:
+        return None
+    heads = [_head(node) for node in nodes]
+    hashes = [digest(source_text(head).encode("utf-8", "surrogatepass")) for head in heads]
+    return Found(hashes[0] if len(hashes) == 1 else digest(" ".join(hashes).encode()), _names(heads), namespace)
+
+
+def _head(node: ast.stmt) -> ast.AST:
+    """A statement without the block it opens, where it opens one that is no definition."""
+    if isinstance(node, (ast.For, ast.AsyncFor)):
+        return ast.Tuple([node.target, node.iter], ast.Load())
+    if isinstance(node, (ast.With, ast.AsyncWith)):
+        return ast.Tuple([item.context_expr for item in node.items], ast.Load())
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return ast.Assign([node.target], node.value)
+    return node
+
+
+def _names(nodes: Iterable[ast.AST], bodies: bool = False) -> list[Chain]:
+    """Global names that are read, each with the attributes read from it; `bodies`: also inside of nested functions."""
+    chains: dict[Chain, None] = {}
+    waiting: list[ast.AST] = list(nodes)
+    while waiting:
+        node = waiting.pop(0)
+        attributes: list[str] = []
+        inner = node
+        while isinstance(inner, ast.Attribute):
+            attributes.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            if isinstance(inner.ctx, ast.Load):
+                chains[(inner.id, *reversed(attributes))] = None
+        elif isinstance(inner, ast.AnnAssign):
+            waiting.extend([inner.value] if inner.value is not None else [])
+        elif isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting.extend([*inner.decorator_list, *(inner.body if bodies else ())])
+        else:
+            waiting.extend(ast.iter_child_nodes(inner))
+    return list(chains)

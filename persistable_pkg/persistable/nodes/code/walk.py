@@ -1,0 +1,572 @@
+"""The walk from the generating code to everything of the user's own that it reaches.
+
+Objects are looked at, never asked: types are compared by identity, attributes read from ``__dict__`` only, nothing is called.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from persistable.nodes.code import annotations as annotated
+from persistable.nodes.code.bytecode import UnknownInstructions, Uses, uses
+from persistable.nodes.code.constants import exact_tuple, kind_of
+from persistable.nodes.code.given import Thing
+from persistable.nodes.code.objects import (
+    ARGUED,
+    BUILTIN_VALUES,
+    CONTAINERS,
+    DESCRIPTORS,
+    FROZEN,
+    MISSING,
+    PROPERTY_PARTS,
+    REGISTRIES,
+    Watch,
+    builtin_names,
+    class_dict,
+    class_mro,
+    class_namespace,
+    contents_of,
+    fields_of,
+    hold,
+    instance_dict,
+    is_member,
+    is_wrapper,
+    method_function,
+    method_self,
+    module_dict,
+    partial_args,
+    partial_func,
+    partial_keywords,
+    raw_function,
+    title,
+)
+from persistable.nodes.code.ownership import Deferred, Namespace, PhantomModule, Project, absolute_name, module_name
+
+_MOST_UNITS = 5000
+_MOST_ITEMS = 1000
+_NO_CODE = frozenset({"__class_getitem__", *annotated.MAKERS})
+_COMPILED = frozenset({"cython_function_or_method", "fused_cython_function", "nb_func", "nb_method"})
+_CONSTRUCTION = frozenset({"__init__", "__new__", "__post_init__", "__getattr__", "__getattribute__", "__call__", "__attrs_post_init__"})
+
+Chain = tuple[str, ...]
+Origin = tuple[Namespace, str]
+
+
+class Unit(NamedTuple):
+    """One thing that is compared. `kind` is "function", "constant", "class" or "attribute"; `owner` a namespace or class."""
+
+    kind: str
+    name: str
+    value: Any
+    owner: Any
+
+
+class Sources(NamedTuple):
+    """Where the second, slower walk reads which names are evaluated outside of functions."""
+
+    of_function: Callable[[FunctionType], Any]
+    of_class: Callable[[type, Namespace], Any]
+    of_attribute: Callable[[type, str, Namespace], Any]
+    of_constant: Callable[[Namespace, str, object], Any]
+    phantom: Callable[[str], Namespace | None]
+    uses: Callable[[FunctionType], Uses | None]
+
+
+class Walk:
+    """Everything reached from some functions, in a fixed order."""
+
+    def __init__(self, project: Project, sources: Sources | None = None) -> None:
+        self.project = project
+        self.sources = sources
+        self.units: list[Unit] = []
+        self.watches: list[Watch] = []
+        self.stored: set[str] = set()
+        self.unseen: dict[str, None] = {}  # modules of the project that are not imported yet
+        self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
+        self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
+        self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, with what they held
+        self.blind = False  # whether something could not be looked at: then only the source tells what is used
+        self._functions: dict[int, FunctionType] = {}
+        self._queue: deque[FunctionType] = deque()
+        self._classes: dict[type, str] = {}  # in play; "owner", "own" or "declared"
+        self._modules: dict[int, Namespace] = {}
+        self._seen: dict[tuple[int, Any], object] = {}
+        self._attributes: dict[str, None] = {}
+        self._pairs: dict[tuple[str, str], None] = {}
+        self._uses_super = False
+        self._roles: dict[str, type] = {}
+        self._found_at: set[tuple[type, str]] = set()
+        self._given: set[type] = set()  # classes of objects among the params: whatever a method of theirs does may be asked for
+        self._titles: dict[int, str] = {}  # names with their module, of what came with the params
+
+    # What the walk starts from
+
+    def enter_class(self, owner: type, names: Iterable[str], below: tuple[type, ...]) -> None:
+        """Start from the methods `names` of a class, as far as they are defined below the given base classes."""
+        self._classes[owner] = "owner"
+        own = [cls for cls in class_mro(owner) if cls not in below and self._owns_class(cls)]
+        for name in names:
+            for cls in own:
+                if name in class_dict(cls):
+                    self._class_attribute(cls, name)
+                    break
+        for cls in own:
+            self._declared(class_dict(cls), cls)
+
+    def enter_function(self, function: Any) -> None:
+        """Start from a function, as a step has it; classes named by its annotations count as in play."""
+        self.follow(function, "")
+        if type(function) is FunctionType:
+            for annotation in list(annotated.of_function(function).values())[:100]:
+                self._declare(self._annotated(annotation, function.__globals__))
+
+    def enter_given(self, given: Iterable[Thing]) -> None:
+        """Start from functions and classes among the params, and from the classes of objects among them."""
+        for how, thing in given:
+            if issubclass(kind_of(thing), type):
+                if not self._owns_class(thing):
+                    continue
+                self._given.update(base for base in class_mro(thing)[:-1] if self._owns_class(base))
+                if how == "value" or not fields_of(thing):
+                    self._class(thing)
+                else:
+                    self._classes.setdefault(thing, "declared")
+            else:
+                self._titles[id(thing)] = title(thing)
+                self.follow(thing, title(thing))
+                if type(thing) is FunctionType:
+                    self._watch_function(thing)
+
+    def run(self) -> None:
+        """Follow everything. The classes in play meet the attribute names in use until neither grows."""
+        while True:
+            while self._queue and len(self.units) < _MOST_UNITS:
+                function = self._queue.popleft()
+                try:
+                    self._visit(function)
+                except Exception:  # noqa: BLE001  what it holds misbehaves when looked at: the rest goes on
+                    self.blind = True
+                    self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
+            before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
+            self._meet()
+            if (len(self._seen), len(self._classes), len(self._attributes), len(self._modules)) == before and not self._queue:
+                return
+            if len(self.units) >= _MOST_UNITS:
+                self.unread[f"all beyond the first {_MOST_UNITS} functions"] = None
+                return
+
+    # Functions
+
+    def _visit(self, function: FunctionType) -> None:
+        try:
+            used = uses(function.__code__)
+        except UnknownInstructions:
+            used = self._uses_by_source(function)
+        self.stored.update(used.stored)
+        self._take(used, function.__globals__)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+        for name, cell in cells:
+            if name != "__class__":
+                try:
+                    self.follow(cell.cell_contents, name)
+                except ValueError:
+                    continue
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self.follow(value, "")
+        self._inside(function.__dict__)
+        if self.sources is not None:
+            found = self.sources.of_function(function)
+            self._take_names(found.names if found is not None else (), function.__globals__)
+
+    def _uses_by_source(self, function: FunctionType) -> Uses:
+        """The names that a function uses where its instructions cannot be read."""
+        self.blind = True
+        found = self.sources.uses(function) if self.sources is not None else None
+        if found is None:
+            self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
+            return Uses({}, {}, {}, {})
+        return found
+
+    def _take(self, used: Uses, namespace: Namespace) -> None:
+        self._take_names(used.names, namespace)
+        for before, name in used.attributes:
+            self._attributes[name] = None
+            self._pairs[before, name] = None
+        for name, level, froms in used.imports:
+            self._import(name, level, froms, namespace)
+
+    def _take_names(self, chains: Iterable[Chain], namespace: Namespace) -> None:
+        for chain in chains:
+            if chain[0] == "super":
+                self._uses_super = True
+            self._resolve(chain, namespace)
+
+    def _resolve(self, chain: Chain, namespace: Namespace) -> None:
+        """Follow a global name, through the modules it leads into."""
+        place = namespace
+        for depth, name in enumerate(chain):
+            value = place.get(name, MISSING)
+            value, place = self._imported_later(value, place)
+            if value is MISSING:
+                if depth or name not in builtin_names():
+                    self._watch(place, name, value)
+                break
+            if not issubclass(kind_of(value), ModuleType) or self.project.owns(module_dict(value)):
+                self._watch(place, name, value)
+            if type(value) is PhantomModule:
+                place = value.namespace
+                continue
+            if not issubclass(kind_of(value), ModuleType):
+                self.follow(value, name, (place, name))
+                for rest in chain[depth + 1 :]:
+                    self._attributes[rest] = None
+                break
+            below = module_dict(value)
+            if not self.project.owns(below):
+                break
+            place = below
+        else:
+            self._modules[id(place)] = place
+
+    def _import(self, name: str, level: int, froms: tuple[str, ...], namespace: Namespace) -> None:
+        target = absolute_name(name, level, namespace)
+        place = self._module(target)
+        if place is None:
+            return
+        for wanted in froms:
+            if wanted in place:
+                self._resolve((wanted,), place)
+            elif (below := self._module(f"{target}.{wanted}")) is not None:
+                self._modules[id(below)] = below
+        if not froms:
+            self._modules[id(place)] = place
+            parts = target.split(".")
+            for end in range(1, len(parts)):
+                if (above := self._module(".".join(parts[:end]))) is not None:
+                    self._modules[id(above)] = above
+
+    def _module(self, name: str) -> Namespace | None:
+        """The namespace of a project module: the running one, else what can be read of it."""
+        module = sys.modules.get(name)
+        if module is not None:
+            below = module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
+            return below if self.project.owns(below) else None
+        if self.sources is None:
+            if self.project.may_own(name):
+                self.unseen[name] = None
+            return None
+        found = self.sources.phantom(name)
+        if found is None or not self.project.owns(found):
+            return None
+        self.unseen[name] = None
+        return found
+
+    def _imported_later(self, value: Any, place: Namespace) -> tuple[Any, Namespace]:
+        """The names that an import statement of a module that is not running would have bound."""
+        for _ in range(20):
+            if type(value) is not Deferred:
+                return value, place
+            target = absolute_name(value.module, value.level, place)
+            if not value.wanted:
+                target = target if value.aliased else target.partition(".")[0]
+                found = self._module(target)
+                return (MISSING if found is None else PhantomModule(found)), place
+            below = self._module(target)
+            if below is None:
+                return MISSING, place
+            if value.wanted not in below:
+                found = self._module(f"{target}.{value.wanted}")
+                return (MISSING if found is None else PhantomModule(found)), place
+            value, place = below[value.wanted], below
+        return MISSING, place
+
+    # Values
+
+    def follow(self, value: Any, label: str, origin: Origin | None = None, depth: int = 0) -> bool:
+        """Follow whatever a name is bound to; True where code of the project was found in it.
+
+        `label` names a lambda; `origin` says which module-level name this is, if it is one.
+        """
+        kind = kind_of(value)
+        if kind is FunctionType:
+            return self._function(value, label, origin)
+        if issubclass(kind, type):
+            return self._class(value)
+        if issubclass(kind, ModuleType):
+            if origin is None and self.project.owns(below := module_dict(value)):
+                self._modules[id(below)] = below
+            return False
+        if (kind is BuiltinFunctionType or kind.__name__ in _COMPILED) and self._unwatched(value, label):
+            return True
+        key = (id(value), origin[1] if origin is not None else None)
+        if depth > 3 or (key in self._seen and kind not in BUILTIN_VALUES):
+            return False
+        self._seen[key] = value
+        found = False
+        for part in self._parts(value, kind, origin):
+            found |= self.follow(part, f"{label}.<lambda>" if kind in CONTAINERS and label else label, None, depth + 1)
+        found |= self._instance(value)
+        if origin is not None and (not found or kind in CONTAINERS or self._owns_class(kind) or issubclass(kind, ARGUED)):
+            self._constant(value, origin)
+        return found
+
+    def _unwatched(self, value: Any, label: str) -> bool:
+        """Note a compiled function of the project: it has neither bytecode nor source."""
+        module = getattr(value, "__module__", None)
+        if type(module) is not str or not self.project.owns_name(module):
+            return False
+        self.unread[str(getattr(value, "__qualname__", label)) or label] = None
+        return True
+
+    def _function(self, function: FunctionType, label: str, origin: Origin | None) -> bool:
+        if id(function) in self._functions:
+            return True
+        code = function.__code__
+        generated = code.co_qualname.startswith("__create_fn__") or code.co_filename.startswith("<attrs generated")
+        if not self.project.owns(function.__globals__) or generated:
+            self._functions[id(function)] = function
+            return self._look_through(function)  # a library's decorator around code of the project
+        self._functions[id(function)] = function
+        name = label if code.co_name == "<lambda>" and label else self._titles.get(id(function), code.co_qualname)
+        self.units.append(Unit("function", name.rpartition("<locals>.")[2], function, function.__globals__))
+        self._queue.append(function)
+        if origin is not None:
+            self._factory(function, "")
+        return True
+
+    def _factory(self, function: FunctionType, around: str) -> None:
+        """Follow the function that made this one, unless it stands `around` the class too: then it is only where both are defined."""
+        maker, nested, _ = function.__code__.co_qualname.partition(".<locals>.")
+        if nested and "." not in maker and not around.startswith(f"{maker}.<locals>.") and self.project.owns(function.__globals__):
+            self._resolve((maker,), function.__globals__)
+
+    def _look_through(self, function: FunctionType) -> bool:
+        found = self._inside(function.__dict__)
+        for cell in function.__closure__ or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            if type(value) is FunctionType or is_wrapper(kind_of(value)):
+                found |= self.follow(value, "", None, 1)
+        return found
+
+    def _inside(self, attributes: Mapping[str, Any]) -> bool:
+        """Follow functions kept in the ``__dict__`` of a function or object, such as ``__wrapped__``."""
+        found = False
+        for value in list(attributes.values())[:50]:
+            if type(value) is FunctionType or is_wrapper(kind_of(value)):
+                found |= self.follow(value, "", None, 1)
+            elif kind_of(value) in REGISTRIES:
+                for item in self._registry(value):
+                    found |= self.follow(item, "", None, 1)
+        return found
+
+    def _registry(self, held: Any) -> Iterator[Any]:
+        """Functions and classes in a container that something holds: implementations, filled in by decorators, looked up when it runs."""
+        self._watch_contents(held)
+        items: list[Any] = list(held.values() if hasattr(held, "values") else held)[:_MOST_ITEMS]
+        for item in items:
+            kind = kind_of(item)
+            if kind is FunctionType or issubclass(kind, type) or is_wrapper(kind):
+                yield item
+
+    def _watch_contents(self, held: Any) -> None:
+        if self.sources is None:
+            self.contents.append((held, contents_of(held)))
+
+    def _parts(self, value: Any, kind: type[Any], origin: Origin | None) -> Iterator[Any]:
+        """The objects that a wrapper wraps and a plain container holds, as far as it can be code."""
+        if issubclass(kind, functools.partial):
+            yield partial_func(value)
+            yield from partial_args(value)
+            yield from partial_keywords(value).values()
+        elif issubclass(kind, MethodType):
+            self._instance(method_self(value))
+            yield method_function(value)
+        elif issubclass(kind, (staticmethod, classmethod)):
+            yield raw_function(value)
+        elif issubclass(kind, property):
+            yield from (getter.__get__(value) for getter in PROPERTY_PARTS)
+        elif kind in CONTAINERS:
+            items: list[Any] = list(value.values() if kind is dict else value)[:_MOST_ITEMS]
+            if kind not in FROZEN and any(type(item) not in BUILTIN_VALUES for item in items):
+                self._watch_contents(value)
+            for item in items:
+                if type(item) not in BUILTIN_VALUES:
+                    if kind not in FROZEN:
+                        self._note_registered(item, origin)
+                    yield item
+        else:
+            attributes = instance_dict(value)
+            for item in list(attributes.values())[:50] if attributes is not None else ():
+                if type(item) is FunctionType or (is_wrapper(kind_of(item)) and not self._owns_class(kind)):
+                    yield item
+                elif kind_of(item) in REGISTRIES:
+                    yield from self._registry(item)
+
+    def _note_registered(self, item: Any, origin: Origin | None) -> None:
+        """Note code that another module has put into a container: whether it is there depends on what has been imported."""
+        if type(item) is FunctionType and origin is not None and item.__globals__ is not origin[0] and self.sources is not None:
+            found = self.sources.of_constant(origin[0], origin[1], None)
+            if not any(item.__name__ in chain for chain in getattr(found, "names", ())):
+                self.registered[id(item)] = module_name(item.__globals__)
+
+    def _instance(self, value: Any) -> bool:
+        """An object whose class is the project's brings that class into play."""
+        kind = kind_of(value)
+        if kind not in BUILTIN_VALUES and self._owns_class(kind):
+            self._class(kind)
+            return True
+        return False
+
+    def _constant(self, value: Any, origin: Origin) -> None:
+        namespace, name = origin
+        if not self.project.owns(namespace) or (name.startswith("__") and name.endswith("__")) or (id(namespace), "=" + name) in self._seen:
+            return
+        self._seen[id(namespace), "=" + name] = namespace
+        self.units.append(Unit("constant", name, value, namespace))
+        if self.sources is not None:
+            found = self.sources.of_constant(namespace, name, value)
+            if getattr(found, "names", None):
+                self._take_names(found.names, found.namespace)
+
+    # Classes
+
+    def _owns_class(self, cls: type) -> bool:
+        module = type.__getattribute__(cls, "__module__")
+        return type(module) is str and self.project.owns_name(module)
+
+    def _class(self, cls: type) -> bool:
+        known = self._classes.get(cls)
+        if known in ("owner", "own"):
+            return True
+        if not self._owns_class(cls):
+            return False
+        self._classes[cls] = "own"
+        for base in class_mro(cls)[:-1]:
+            if self._owns_class(base) and (id(base), "header") not in self._seen:
+                self._seen[id(base), "header"] = base
+                name = type.__getattribute__(base, "__qualname__").rpartition("<locals>.")[2]
+                namespace = class_namespace(base)
+                self.units.append(Unit("class", name, base, namespace))
+                if self.sources is not None and (found := self.sources.of_class(base, namespace)) is not None:
+                    self._take_names(found.names, namespace)
+        metaclass = type(cls)
+        if self._owns_class(metaclass):
+            self._class(metaclass)
+        return True
+
+    def _declared(self, attributes: Mapping[str, Any], cls: type) -> None:
+        """Bring params classes (from the bases' arguments) and the classes of declared roles into play."""
+        for base in exact_tuple(attributes.get("__orig_bases__")):
+            for argument in exact_tuple((instance_dict(base) or {}).get("__args__")):
+                self._declare(argument)
+        namespace = class_namespace(cls)
+        for role, annotation in list(annotated.of_class(attributes, cls).items())[:200]:
+            found = self._annotated(annotation, namespace)
+            if found is not None and type(role) is str and self._owns_class(found):
+                self._roles[role] = found
+
+    def _declare(self, cls: Any) -> None:
+        if issubclass(kind_of(cls), type) and self._owns_class(cls):
+            self._classes.setdefault(cls, "declared")
+
+    def _annotated(self, annotation: Any, namespace: Namespace) -> type | None:
+        if type(annotation) is str:
+            annotation = namespace.get(annotation)
+        return annotation if issubclass(kind_of(annotation), type) else None
+
+    def _meet(self) -> None:
+        """Look up the attribute names in use on the classes and modules in play."""
+        for cls, standing in list(self._classes.items()):
+            bases = [base for base in class_mro(cls)[:-1] if self._owns_class(base)]
+            for base in bases:
+                for name in list(class_dict(base)):
+                    if (
+                        type(name) is str
+                        and (base, name) not in self._found_at
+                        and (self._wanted(name, standing, base) or (base in self._given and is_member(name, base)))
+                        and self._resolves(cls, name, base)
+                    ):
+                        self._class_attribute(base, name, standing == "declared" and (base not in self._given or name in fields_of(base)))
+        for before, name in list(self._pairs):
+            if before in self._roles:
+                cls = self._roles[before]
+                for base in class_mro(cls)[:-1]:
+                    if name in class_dict(base):
+                        if self._owns_class(base):
+                            self._class_attribute(base, name, True)
+                        break
+        for place in list(self._modules.values()):
+            for name in [name for name in self._attributes if name in place]:
+                if (id(place), "." + name) not in self._seen:
+                    self._seen[id(place), "." + name] = place
+                    self._resolve((name,), place)
+
+    def _wanted(self, name: str, standing: str, cls: type) -> bool:
+        if name in self._attributes:
+            return True
+        if not (name.startswith("__") and name.endswith("__")) or name in _NO_CODE:
+            return False
+        value = class_dict(cls)[name]
+        if type(value) is not FunctionType and not issubclass(kind_of(value), (staticmethod, classmethod)):
+            return False
+        return name in _CONSTRUCTION or standing == "own"
+
+    def _resolves(self, cls: type, name: str, base: type) -> bool:
+        """Tell whether `base` is where `cls` finds `name`, or `super()` may go on to it."""
+        if self._uses_super:
+            return True
+        return next((other for other in class_mro(cls) if name in class_dict(other)), None) is base
+
+    def _class_attribute(self, cls: type, name: str, code_only: bool = False) -> None:
+        if (cls, name) in self._found_at:
+            return
+        value = class_dict(cls)[name]
+        self._watch_class(cls, name, value)
+        self._found_at.add((cls, name))
+        self._seen[id(cls), ":" + name] = cls
+        kind = kind_of(value)
+        qualified = f"{type.__getattribute__(cls, '__qualname__')}.{name}".rpartition("<locals>.")[2]
+        if issubclass(kind, type):
+            self.follow(value, qualified)
+            return
+        if cls in self._given and kind is FunctionType:
+            self._titles[id(value)] = title(value)
+        if kind is FunctionType:
+            self._factory(value, type.__getattribute__(cls, "__qualname__"))
+        found = self.follow(value, qualified)  # cached_property and other descriptors keep their function in __dict__
+        if (
+            (not found or issubclass(kind, ARGUED))
+            and not code_only
+            and kind is not FunctionType
+            and kind not in DESCRIPTORS
+            and (id(cls), "header") not in self._seen
+            and not (name.startswith("__") and name.endswith("__"))
+        ):
+            namespace = class_namespace(cls)
+            self.units.append(Unit("attribute", qualified, value, cls))
+            if self.sources is not None and (source := self.sources.of_attribute(cls, name, namespace)) is not None:
+                self._take_names(source.names, namespace)
+
+    # What would make this walk untrue
+
+    def _watch(self, place: Namespace, name: str, value: Any) -> None:
+        if self.sources is None and (id(place), "@" + name) not in self._seen:
+            self._seen[id(place), "@" + name] = place
+            self.watches.append(Watch(place, None, name, *hold(value)))
+
+    def _watch_function(self, function: FunctionType) -> None:
+        if self.sources is None:
+            self.watches.append(Watch({"": function}, None, "", *hold(function)))
+
+    def _watch_class(self, cls: type, name: str, value: Any) -> None:
+        if self.sources is None:
+            self.watches.append(Watch(None, weakref.ref(cls), name, *hold(value)))

@@ -1,0 +1,340 @@
+"""`Command`: a shell script whose output is a payload."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast, overload
+
+from persistable.errors import CommandFailed, ParamsError, UnknownParam
+from persistable.fileio.base import FileIO
+from persistable.nodes.command.outputs import Outputs
+from persistable.nodes.command.process import run
+from persistable.nodes.command.template import Script
+from persistable.nodes.compose import Open
+from persistable.nodes.lineage import nodes_in
+from persistable.nodes.loading import format_of
+from persistable.nodes.node import Persistable
+from persistable.params import omit_when, untracked
+from persistable.params.credentials import given_under, in_script, inside
+from persistable.params.secret import Secret, redact
+from persistable.records import files as payloads
+from persistable.records.access import find_record
+from persistable.records.files import InFile
+
+if TYPE_CHECKING:
+    from persistable.executors.resources import Resources, Retry
+    from persistable.stores.base import Store
+
+PayloadT = TypeVar("PayloadT")
+KEPT = 64 << 10
+"""So many bytes of the end of stdout and stderr, each, are kept in the record."""
+_INHERITED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|DYLD_\w+|SSL_CERT_\w+|VIRTUAL_ENV|CONDA_\w+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPEN = ("input", "inputs")
+
+
+@dataclass(frozen=True)
+class CommandParams:
+    """The script, which is identity, and how it is run, which is not. Made by `Command`, which says what each means."""
+
+    template: str
+    values: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
+    outputs: Annotated[Any, omit_when(None)] = None
+    env: Annotated[dict[str, str], omit_when({})] = field(default_factory=dict[str, str])
+    secrets: Annotated[dict[str, Secret], untracked] = field(default_factory=dict[str, Secret])
+    inherited: Annotated[tuple[str, ...], untracked] = ()
+    shell: Annotated[str, untracked] = "/bin/bash"
+    cwd: Annotated[str | None, untracked] = None
+
+
+class Command(Persistable[PayloadT, CommandParams]):
+    """A shell script as a node: ``Command("sort {{ text }} | head -n {{ n }} > {{ output }}", text=node, n=10)``.
+
+    `template` is Jinja2 over the values and nodes given by keyword, and ``output``. A node stands for the path of its payload's file (of
+    the folder, for formats of several files), a list of nodes for their paths, ``output`` for the path where the script has to put its
+    result, ``output.name`` for one of several; of a script that does not use it the result is what it writes to stdout. Everything is
+    quoted for the shell; ``{{ x | raw }}`` is not. Unknown names are errors here.
+    ``input``, or ``inputs`` for any number, may be left open: ``node >> Command("wc -l < {{ input }} > {{ output }}")``.
+
+    The script runs in a private folder, in its own process group, and ends at the first command that fails (``set -eu -o pipefail``).
+    With whatever it started it is killed when the generation is interrupted or the process that runs it dies. Its exit status and the
+    ends of its stdout and stderr are kept in the record, or in that of the failure: ``record.notes``.
+
+    Identity is the template, values, upstream, outputs and the environment named here, secrets apart.
+
+    Parameters:
+        outputs: None for one file, a file name such as ``"table.csv"``, ``"folder"``, or a mapping of names to any of these.
+        io: what reads the output: a FileIO, or one per name. Default: what the suffix of the file name says, else bytes.
+        env: further variables. A `Secret` is revealed to the script only; None passes on what this process has.
+            Of the rest it sees PATH, HOME, the user, the language, and the like.
+        shell: another shell, by path or name.
+        cwd: a folder to run in instead of the private one.
+        persist: False for a side effect that happens at each run and is never stored.
+        retry, resources, version, payload_name: as for any node.
+
+    Raises UnknownParam, ParamsError when made; CommandFailed when generated. Needs ``persistable[command]``.
+    """
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
+    params: CommandParams
+
+    @overload
+    def __init__(
+        self: Command[dict[str, Any]],
+        template: str,
+        *,
+        outputs: Mapping[str, Any],
+        io: Mapping[str, FileIO[Any]] | None = None,
+        **inputs_and_params: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(self, template: str, *, outputs: str | None = None, io: FileIO[PayloadT], **inputs_and_params: Any) -> None: ...
+
+    @overload
+    def __init__(self: Command[bytes], template: str, *, outputs: None = None, io: None = None, **inputs_and_params: Any) -> None: ...
+
+    @overload
+    def __init__(self: Command[Any], template: str, *, outputs: str, io: None = None, **inputs_and_params: Any) -> None: ...
+
+    def __init__(
+        self,
+        template: str,
+        *,
+        outputs: Any = None,
+        io: Any = None,
+        env: Mapping[str, str | Secret | None] | None = None,
+        shell: str = "/bin/bash",
+        cwd: str | os.PathLike[str] | None = None,
+        persist: bool = True,
+        retry: Retry | None = None,
+        resources: Resources | None = None,
+        version: Any = 1,
+        persist_data_dir: str | os.PathLike[str] | Store | None = None,
+        data_dir: str | os.PathLike[str] | Store | None = None,
+        payload_name: str | None = None,
+        verbose: bool = False,
+        logger: Any = None,
+        **inputs_and_params: Any,
+    ) -> None:
+        if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Command takes the script as a string, not {type(template).__name__}")
+        nodes, values = _sorted(inputs_and_params)
+        _check_credentials(template, values)
+        self._outputs = Outputs(outputs, io)
+        script = Script(template)
+        self._open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
+        script.check({*nodes, *values, *self._open, "output"})
+        self._says_it = outputs is None and "output" not in script.names
+        if outputs is not None and "output" not in script.names:
+            raise ParamsError(f"outputs of Command is {outputs!r}, but the template puts nothing there: it does not use output")
+        unused = sorted(values.keys() - script.names)
+        if unused:
+            raise UnknownParam(
+                f"the template of Command does not use {', '.join(unused)}; it uses {', '.join(sorted(script.names)) or 'no name at all'}",
+                name=unused[0],
+                accepted=sorted(script.names),
+            )
+        stand_ins = {name: _swapped(given, _stand_in) for name, given in nodes.items()}
+        script.render(
+            {**values, **stand_ins, **dict.fromkeys(self._open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
+        )
+        plain, secrets, inherited = _environment(env or {})
+        self.__dict__["_persisted"] = persist  # of this node, not of the class
+        self.retry, self.resources, self.version = retry, resources, version
+        super().__init__(
+            params=CommandParams(template, values, self._outputs.spec(), plain, secrets, inherited, shell, _absolute(cwd)),
+            persist_data_dir=persist_data_dir,
+            data_dir=data_dir,
+            payload_name=payload_name,
+            payload_io=self._outputs.io,
+            verbose=verbose,
+            logger=logger,
+            **nodes,
+        )
+
+    def replace(self, **changes: Any) -> Self:
+        values = {name: changes.pop(name) for name in list(changes) if name in self.params.values}
+        return super().replace(**({"values": {**self.params.values, **values}} if values else {}), **changes)
+
+    def _identify(self) -> None:
+        if not self._open:
+            super()._identify()
+
+    def _open_inputs(self) -> list[Open]:
+        return [Open(name, int(name == "inputs")) for name in self._open]
+
+    def _generate_payload(self, **_: Any) -> Any:
+        running = self._running("scratch")
+        scratch = self.scratch
+        if running.claim is not None:  # else another process may run the same script right now
+            for left in scratch.glob("run-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=scratch))
+        try:
+            return InFile(self._run(folder, running))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _run(self, folder: Path, running: Any) -> Path:
+        params = self.params
+        for name in ("inputs", "work", "tmp"):
+            (folder / name).mkdir()
+        self._outputs.prepare(folder / "outputs")
+        given = {name: _swapped(self.__dict__[name], partial(_file_of, running, folder / "inputs")) for name in self._inputs()}
+        text = Script(params.template).render({**params.values, **given, "output": self._outputs.paths(folder / "outputs")})
+        (folder / "script").write_text(text, encoding="utf-8", errors="surrogateescape")
+        untouched = _stamps(given)
+        exitcode = run(
+            [*_shell(params.shell), str(folder / "script")],
+            Path(params.cwd) if params.cwd else folder / "work",
+            self._environment(folder / "tmp"),
+            folder / "stdout",
+            folder / "stderr",
+        )
+        said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._says_it}
+        running.notes.update({"exitcode": exitcode, **said})
+        if exitcode != 0:
+            raise _failed(exitcode, said["stdout"], said["stderr"], params.shell)
+        if _stamps(given) != untouched:
+            raise CommandFailed(
+                "the script wrote into one of its inputs, which is stored and belongs to others: that payload is corrupt now and will be "
+                "generated again; copy an input before changing it",
+                exitcode=exitcode,
+                **said,
+            )
+        return folder / "stdout" if self._says_it else self._outputs.collect(folder / "outputs")
+
+    def _inputs(self) -> list[str]:
+        """The names of the keywords that hold nodes."""
+        return list(dict.fromkeys(role.partition(".")[0] for role in self._upstream))
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        found = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name) or name in self.params.inherited}
+        secrets = {name: secret.reveal() for name, secret in self.params.secrets.items()}
+        return {**found, "TMPDIR": str(temporary), **self.params.env, **secrets}
+
+
+def _absolute(folder: str | os.PathLike[str] | None) -> str | None:
+    return None if folder is None else os.path.abspath(os.path.expanduser(folder))
+
+
+def _sorted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments by keyword: nodes (also in lists and dicts), and values."""
+    nodes: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "output":
+            raise UnknownParam("output is where the script puts its result, and cannot be given; see outputs=", name=name, accepted=[])
+        if isinstance(value, Secret):
+            raise ParamsError(f"{name} of Command is a Secret, which scripts get by their environment: env={{{name.upper()!r}: {value!r}}}")
+        (nodes if next(iter(nodes_in(value, Persistable)), None) is not None else values)[name] = value
+    return nodes, values
+
+
+def _check_credentials(template: str, values: dict[str, Any]) -> None:
+    """Raise ParamsError for one given as plain text: the template and the values are identity, so records would show it."""
+    found = in_script(template)
+    if found is None:
+        name = next(inside(values), None)
+        found = f"{name}=..." if name is not None else None
+    if found is not None:
+        raise ParamsError(
+            f"{found} given to Command is a credential in plain text, which keys, records and logs would show; put it into an environment "
+            "variable, pass env={'NAME': Secret('NAME')}, and write \"$NAME\" in the script"
+        )
+
+
+def _stand_in(_: Any) -> Path:
+    return Path("/upstream")
+
+
+def _swapped(given: Any, swap: Any) -> Any:
+    """`given` with `swap` of each node in it."""
+    if isinstance(given, Persistable):
+        return swap(given)
+    if isinstance(given, dict):
+        return {name: _swapped(item, swap) for name, item in cast("dict[str, Any]", given).items()}
+    return [_swapped(item, swap) for item in cast("list[Any]", given)]
+
+
+def _environment(env: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Secret], tuple[str, ...]]:
+    for name, value in env.items():
+        if not _VARIABLE.fullmatch(name):
+            raise ParamsError(f"{name!r} in env of Command cannot be the name of an environment variable")
+        if not isinstance(value, str | Secret | None):
+            raise TypeError(
+                f"env[{name!r}] of Command is a {type(value).__name__}; give a string, a Secret, or None to pass on what is set"
+            )
+        if isinstance(value, str) and given_under(name, value):
+            raise ParamsError(
+                f"env[{name!r}] of Command is plain text, which records would show; put it into an environment variable "
+                "and pass Secret('NAME')"
+            )
+    return (
+        {name: value for name, value in env.items() if isinstance(value, str)},
+        {name: value for name, value in env.items() if isinstance(value, Secret)},
+        tuple([name for name, value in env.items() if value is None]),
+    )
+
+
+def _shell(shell: str) -> list[str]:
+    pipes = ["-o", "pipefail"] if os.path.basename(shell) in ("bash", "zsh", "ksh") else []
+    return [shell, "-eu", *pipes]
+
+
+def _file_of(running: Any, folder: Path, node: Any) -> Path:
+    """The file, or folder, with the payload of a node upstream: the committed one where it lies on this machine."""
+    own = Path(tempfile.mkdtemp(dir=folder))
+    store = node._store or running.store
+    record = find_record(store, node.place) if node._persisted else None
+    if record is not None:
+        return payloads.at_hand(store, node.key, record.files, format_of(node, record), own)
+    io = node._format()
+    target = own / f"{node.payload_name}{io.suffix}"
+    io.save(node.payload, target)
+    return target
+
+
+def _stamps(given: Any) -> Any:
+    """The state of files, to tell whether they were written to."""
+    if isinstance(given, Path):
+        files = sorted(given.rglob("*")) if given.is_dir() else [given]
+        found = [(file, file.stat()) for file in files if file.is_file()]
+        return [(str(file), status.st_ino, status.st_size, status.st_mtime_ns) for file, status in found]
+    if isinstance(given, dict):
+        return [_stamps(item) for item in cast("dict[str, Any]", given).values()]
+    return [_stamps(item) for item in cast("list[Any]", given)]
+
+
+def _end_of(path: Path) -> str:
+    """The last `KEPT` bytes, without secrets."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2 * KEPT))  # more than is kept, so that no secret is cut in two
+        text = redact(file.read().decode("utf-8", "replace"))
+    return text if len(text) <= KEPT else "..." + text[-KEPT:]
+
+
+def _failed(exitcode: int, stdout: str, stderr: str, shell: str) -> CommandFailed:
+    import signal
+
+    if exitcode < 0:
+        what = f"was killed by {signal.Signals(-exitcode).name}"
+    elif exitcode in (126, 127) and f"{shell}: " in stderr:
+        what = f"could not be run by {shell} (exit status {exitcode})"
+    else:
+        what = f"ended with exit status {exitcode}"
+    last = "\n".join((stderr.strip() or stdout.strip()).splitlines()[-10:])
+    return CommandFailed(
+        f"the script {what}{': ' + last if last else ' and said nothing'}", exitcode=exitcode, stdout=stdout, stderr=stderr
+    )

@@ -1,0 +1,121 @@
+"""The text of a script: a Jinja2 template in which every name is known and every value is quoted for the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any, cast
+
+from persistable.errors import ParamsError, UnknownParam
+from persistable.fileio.base import need
+from persistable.nodes.command.quoting import MARK, mark, written
+
+
+class Raw(str):
+    """Text that goes into the script as it is."""
+
+    __slots__ = ()
+
+
+class Script:
+    """A template, parsed. Raises ParamsError where it is no template."""
+
+    def __init__(self, template: str) -> None:
+        if "\0" in template:
+            raise ParamsError("the template of Command contains a zero byte, which no shell takes; leave it out")
+        self._jinja: Any = need("jinja2", "jinja2", "command", "Command")
+        self._text = template
+        self._values: list[Any] = []
+        # ${#array[@]} is a shell's way to count, so comments are {## ... ##}
+        self._environment: Any = self._jinja.Environment(
+            undefined=self._jinja.StrictUndefined,
+            finalize=self._marked,
+            keep_trailing_newline=True,
+            comment_start_string="{##",
+            comment_end_string="##}",
+        )
+        self._environment.filters["raw"] = _raw
+        self._environment.filters["tojson"] = _json
+        try:
+            tree = self._environment.parse(template)
+            names: set[str] = _meta().find_undeclared_variables(tree)
+        except self._jinja.TemplateError as error:
+            raise ParamsError(f"the template of Command is no Jinja2 template: {error}\n{_shown(template)}") from error
+        self.names = names - set(self._environment.globals)
+        """The names that the template asks for."""
+
+    def check(self, known: Iterable[str]) -> None:
+        """Raise UnknownParam, naming it, for a name of the template that is not among `known`."""
+        available = sorted(known)
+        unknown = sorted(self.names.difference(available))
+        if not unknown:
+            return
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], available, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UnknownParam(
+            f"the template of Command uses {', '.join(unknown)}, which {'is' if len(unknown) == 1 else 'are'} not given; {hint}"
+            f"known are {', '.join(available)}; give {unknown[0]}=..., a value or a node",
+            name=unknown[0],
+            accepted=available,
+        )
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The script. Raises ParamsError for a value that has no form in a shell or stands where one may run it, or is not there."""
+        self._values = []  # of constants too, which are seen to when the template is compiled
+        try:
+            text: str = self._environment.from_string(self._text).render(values)
+        except (self._jinja.TemplateError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise ParamsError(f"the template of Command cannot be filled in: {error}\n{_shown(self._text)}") from error
+        return written(text, self._values)
+
+    def _marked(self, value: Any) -> Any:
+        """The mark of `value` until all is there and it can be seen where it stands."""
+        if isinstance(value, Raw):
+            return _without_zero(self._unmarked(str(value)))
+        if isinstance(value, str | int | float | PurePath):
+            plain = value if isinstance(value, int | float) else _without_zero(self._unmarked(str(value)))
+            self._values.append(plain)
+            return mark(len(self._values) - 1)
+        if isinstance(value, list | tuple):
+            return " ".join([self._marked(item) for item in cast("Iterable[Any]", value)])
+        if type(value).__name__ == "StrictUndefined":
+            return value  # raises, naming itself, as soon as it is written
+        if value is None:
+            raise ValueError("None has no form in a shell; write {{ x or '' }}, or {% if x is not none %}")
+        if hasattr(value, "item") and not getattr(value, "shape", ()):  # a numpy scalar
+            return self._marked(value.item())
+        raise TypeError(f"a {type(value).__name__} has no form in a shell; name a part of it, or write {{{{ x | tojson }}}}")
+
+    def _unmarked(self, text: str) -> str:
+        """`text` with the values themselves where they are marked: what a block or macro gave is a value in its turn."""
+        return MARK.sub(lambda found: str(self._values[int(found[1])]) if int(found[1]) < len(self._values) else found[0], text)
+
+
+def _without_zero(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a value contains a zero byte, which no shell takes; leave it out")
+    return text
+
+
+def _meta() -> Any:
+    from jinja2 import meta
+
+    return meta
+
+
+def _raw(value: Any) -> Raw:
+    """The filter: not quoted."""
+    return Raw(value)
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, default=str)
+
+
+def _shown(template: str) -> str:
+    lines = template.strip().splitlines()
+    return "\n".join([*lines[:12], "..."] if len(lines) > 12 else lines)

@@ -1,0 +1,128 @@
+"""``a >> b``: the upstream of an open node filled in, in a new node. Nothing that exists is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+from persistable.errors import InputMissing, LineageCycle
+from persistable.nodes.lineage import walk
+
+
+class Open(NamedTuple):
+    """An input that waits for a node: its name, and from how many nodes on it takes them all as a list (0: never)."""
+
+    name: str
+    many: int = 0
+
+
+class Nodes(list[Any]):
+    """The nodes on the right of ``a >> [b, c]``: a list with which the chain can go on."""
+
+    def __rshift__(self, target: Any) -> Any:
+        return feed(self, target)
+
+    def __rrshift__(self, source: Any) -> Any:
+        return feed(source, self)
+
+
+def feed(source: Any, target: Any) -> Any:
+    """``source >> target``: `target` with the nodes of `source` for its open inputs; a list of such for a list of targets.
+
+    A dict of nodes fills the inputs it names. Otherwise a node goes to the open input that has its name, else to the first that is open.
+    Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for what is no node and for nodes too many.
+    """
+    if isinstance(target, list | tuple):
+        if not target:
+            raise TypeError("an empty list stands after >>; put at least one open node into it")
+        return Nodes([feed(source, each) for each in cast("Iterable[Any]", target)])
+    sources = _sources(source, target)
+    for node in sources.values() if isinstance(sources, dict) else sources:
+        _check(node, target)
+    inputs: list[Open] = list(target._open_inputs()) if is_operand(target) else _refuse(target)
+    given = _named(sources, inputs, target) if isinstance(sources, dict) else _matched(sources, inputs, target)
+    return target._fill(given)
+
+
+def is_operand(thing: Any) -> bool:
+    """Tell whether `thing` is a node, finished or open, and not a class of some."""
+    cls: Any = thing.__class__
+    return not isinstance(thing, type) and hasattr(cls, "_open_inputs")
+
+
+def name_of(thing: Any) -> str:
+    """How errors call a node, or what was taken for one."""
+    return str(thing.payload_name) if is_operand(thing) else f"{thing!r:.60}"
+
+
+def _sources(source: Any, target: Any) -> dict[str, Any] | list[Any]:
+    if isinstance(source, dict):
+        return cast("dict[str, Any]", source)
+    if isinstance(source, list | tuple):
+        nodes = list(cast("Iterable[Any]", source))
+        if not nodes:
+            raise TypeError(f"an empty list stands before >> {name_of(target)}; put at least one node into it")
+        return nodes
+    return [source]
+
+
+def _refuse(thing: Any) -> Any:
+    raise TypeError(
+        f"{name_of(thing)} ({type(thing).__name__}) is no node, so nothing can be joined to it by >>; "
+        "use fn.step(...), a Persistable, or a list of them"
+    )
+
+
+def _check(source: Any, target: Any) -> None:
+    if not is_operand(source):
+        _refuse(source)
+    if source is target:
+        name = name_of(source)
+        raise LineageCycle(f"{name} >> {name}: a node cannot be upstream of itself", nodes=[name, name])
+    missing = list(source._open)
+    if missing:
+        text = f"{name_of(source)} >> {name_of(target)}: {name_of(source)} still needs {', '.join(missing)}; fill that first"
+        raise InputMissing(text, inputs=missing, roles=missing)
+
+
+def _named(sources: dict[str, Any], inputs: list[Open], target: Any) -> dict[str, Any]:
+    accepted = [each.name for each in inputs]
+    for name in sources:
+        if name not in accepted:
+            raise TypeError(f"{name_of(target)} has no open input {name!r}; open are: {', '.join(accepted) or 'none'}")
+    return sources
+
+
+def _matched(sources: list[Any], inputs: list[Open], target: Any) -> dict[str, Any]:
+    """Which source goes where: by name first, then in order; an input that takes many takes what is left."""
+    if not inputs:
+        _full(sources[0], target)
+    given: dict[str, Any] = {}
+    rest: list[Any] = []
+    single = {each.name for each in inputs if each.many != 1}
+    for node in sources:
+        if node.payload_name in single and node.payload_name not in given:
+            given[node.payload_name] = node
+        else:
+            rest.append(node)
+    for each in inputs:
+        if each.name in given or not rest:
+            continue
+        if each.many and len(rest) >= each.many:
+            given[each.name], rest = rest, []
+        else:
+            given[each.name] = rest.pop(0)
+    if rest:
+        raise TypeError(
+            f"{name_of(target)} takes {len(inputs)} node{'s' if len(inputs) > 1 else ''} ({', '.join(each.name for each in inputs)}), "
+            f"so there is no place for {', '.join(map(name_of, rest))}"
+        )
+    return given
+
+
+def _full(source: Any, target: Any) -> None:
+    left, right = name_of(source), name_of(target)
+    if any(node.key == target.key for node in walk(source)):
+        text = f"{left} >> {right}: {right} is upstream of {left} already, so this would be a circle"
+        raise LineageCycle(text, nodes=[right, left, right])
+    raise TypeError(f"{left} >> {right}: {right} has no open input left; leave out the argument that the node should fill")

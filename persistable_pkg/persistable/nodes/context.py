@@ -1,0 +1,105 @@
+"""`rng`, `scratch`, `allocate`, `append`, `committed` and `progress` for steps: what a method finds on ``self``, a function imports."""
+
+from __future__ import annotations
+
+from collections.abc import KeysView
+from typing import TYPE_CHECKING, Any
+
+from persistable.nodes.generation import Generation, at_work
+from persistable.nodes.generation import running as running_now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+
+def _generation(what: str) -> Generation:
+    running = running_now()
+    if running is not None:
+        return running
+    if len(at_work) > 1:
+        raise RuntimeError(
+            f"{len(at_work)} payloads are being generated in this process, and nothing tells to which of them this thread belongs: it has "
+            f"no {what}; take it before the thread begins, or start it in contextvars.copy_context()"
+        )
+    raise RuntimeError(f"{what} exists only while a payload is being generated: use it inside a step that runs as a node")
+
+
+def allocate(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+    """Inside a step: a zeroed array mapped in the payload's own uncommitted file, see `Persistable.allocate`."""
+    array: NDArray[Any] = _generation("allocate").allocate(shape, dtype)
+    return array
+
+
+def progress(done: float, total: float | None = None) -> None:
+    """Announce that `done` of `total` is done. In a plain call of the function, with nobody to hear it, it does nothing."""
+    running = running_now()
+    if running is not None:
+        running.progress(done, total)
+
+
+def append(block: Any) -> None:
+    """Inside a step: add rows to the payload, which may be larger than memory, see `Persistable.append`."""
+    _generation("append").appender().append(block)
+
+
+def appended() -> Any:
+    """Inside a step: the number of rows that are there; returned, it stands for the payload that they make. See `Persistable.appended`."""
+    return _generation("appended").appender().rows
+
+
+def committed() -> KeysView[Any]:
+    """Inside a step that yields ``(key, payload)``: the keys of the items that are there already, to skip the work for them.
+
+    In a plain call of the function there are none.
+    """
+    running = running_now()
+    return running.gatherer().keys if running is not None else _NONE.keys()
+
+
+_NONE: dict[Any, Any] = {}
+
+
+class _Of:
+    """Stands for what the running generation has: its attributes are that object's, and calling it gives the object itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self) -> Any:
+        return getattr(_generation(self._name), self._name)()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # looked for by copy, pickle, inspect and others, when nothing runs
+            raise AttributeError(name)
+        return getattr(self(), name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """So that ``isinstance(rng, np.random.Generator)`` holds inside a step."""
+        found: Any = self if running_now() is None else self()
+        return type(found)  # pyright: ignore[reportUnknownVariableType]
+
+    def __fspath__(self) -> str:
+        return str(self())
+
+    def __truediv__(self, name: str) -> Any:
+        return self() / name
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of the running generation>" if running_now() is None else repr(self())
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+if TYPE_CHECKING:
+    rng: np.random.Generator
+    scratch: Path
+else:
+    rng = _Of("rng")
+    """Inside a step: a `numpy.random.Generator` seeded from the digest of the node."""
+    scratch = _Of("scratch")
+    """Inside a step: a private folder for checkpoints (a `Path`) that survives a kill and a retry and is deleted at the commit."""

@@ -1,0 +1,214 @@
+"""Why a payload is or is not there: its status in words, and on a miss the nearest stored payload with the params that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from persistable.errors import PayloadNotFound
+from persistable.nodes import loading
+from persistable.nodes.orphans import hints, records
+from persistable.nodes.staleness import judged
+from persistable.nodes.status import Status, blocking, status_of
+from persistable.params import differences
+from persistable.records import access, partial
+from persistable.records.record import SUFFIX, Record
+from persistable.stores.base import Store
+
+SEARCHED = 1000
+"""So many records of the same name are compared at most."""
+_ABSENT_VALUE = "(nothing)"
+
+
+class Nearest(NamedTuple):
+    """The stored payload of the same name that differs in the fewest params, and how: dotted path -> (asked for, stored)."""
+
+    record: Record
+    differences: dict[str, tuple[Any, Any]]
+
+
+def nearest(node: Any, store: Store) -> Nearest | None:
+    """The nearest stored relative of `node`; None if nothing of its name is stored."""
+    return _least(_compared(node, store))
+
+
+def _compared(node: Any, store: Store) -> list[Nearest]:
+    """The stored relatives of `node`, each with what differs."""
+    wanted = _facts(node)
+    paths = [path for _, path in zip(range(SEARCHED), (path for path in store.list(node.key.name) if path.endswith(SUFFIX)), strict=False)]
+    return [Nearest(record, differences(wanted, _recorded(record))) for record in records(store, paths).values() if record.key != node.key]
+
+
+def _least(compared: list[Nearest]) -> Nearest | None:
+    return min(compared, key=lambda each: len(each.differences), default=None)
+
+
+def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
+    """Stored payloads that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
+    said: dict[str, None] = {}
+    looked: dict[tuple[str, str], int] = {}
+    for node, store in nodes:
+        place = (node.key.name, store.url)
+        if (
+            node._external
+            or not node._persisted
+            or looked.get(place, 0) >= _OF_ONE_NAME
+            or (place not in looked and len(looked) >= _OF_NAMES)
+        ):
+            continue
+        looked[place] = looked.get(place, 0) + 1
+        compared = _compared(node, store)
+        best = _least(compared)
+        for hint in hints(node, compared, None if best is None else best.differences, store):
+            said[f"{node.key.name}: {hint}"] = None
+            looked[place] = _OF_ONE_NAME
+    return list(said)
+
+
+_OF_NAMES, _OF_ONE_NAME = 20, 2
+
+
+def _facts(node: Any) -> dict[str, Any]:
+    tree: dict[str, Any] = {"version": node.version, **node._facts()["params"]}
+    for role, upstream in node.upstream.items():
+        tree[role] = str(upstream.key)
+    return tree
+
+
+def _recorded(record: Record) -> dict[str, Any]:
+    tree: dict[str, Any] = {"version": record.version, **record.params}
+    for role, key in record.upstream.items():
+        tree[role] = str(key)
+    return tree
+
+
+def not_found(node: Any, store: Store) -> PayloadNotFound:
+    """The error of a load that found nothing."""
+    near = nearest(node, store)
+    advice = "; generate() makes it, load_generate() and payload do so when needed"
+    if near is None:
+        text = f"nothing is stored under {node.key} in {store.url}, nor anything else of that name{advice}"
+    else:
+        text = f"nothing is stored under {node.key} in {store.url}; "
+        text += f"the nearest is {near.record.key}, where {in_words(near.differences)}{advice}"
+    return PayloadNotFound(
+        text, key=node.key, nearest=None if near is None else near.record, differences={} if near is None else near.differences
+    )
+
+
+def in_words(found: dict[str, tuple[Any, Any]]) -> str:
+    """``n is 10, not 20; points is a/1, not a/2``: stored first, asked for second."""
+    if not found:
+        return "all params are equal"
+    shown = [f"{path} is {_short(stored)}, not {_short(asked)}" for path, (asked, stored) in list(found.items())[:8]]
+    return "; ".join(shown) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Explanation(str):
+    """The action of `payload` and the reasons, in words: text with more.
+
+    status: None for what is not kept. reasons: the lines after the first. nearest: the record of the stored payload of the same name that
+    differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored).
+    """
+
+    __slots__ = ("differences", "nearest", "reasons", "status")
+    status: Status | None
+    reasons: list[str]
+    nearest: Record | None
+    differences: dict[str, tuple[Any, Any]]
+
+    def __new__(cls, lines: list[str], status: Status | None = None, near: Nearest | None = None) -> Explanation:
+        made = super().__new__(cls, "\n".join(lines))
+        made.status, made.reasons = status, lines[1:]
+        made.nearest = near.record if near is not None else None
+        made.differences = near.differences if near is not None else {}
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        near = Nearest(self.nearest, self.differences) if self.nearest is not None else None
+        return Explanation, (self.split("\n"), self.status, near)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self)}</pre>"
+
+
+def explain(node: Any, store: Store) -> Explanation:
+    """The action that asking for the payload would cause, and why."""
+    if node._external:
+        gone = node._look()
+        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")])
+    if not node._persisted:
+        return Explanation([f"{node.key} is not persisted: payload generates it each time"])
+    status = status_of(node, store)
+    near: Nearest | None = None
+    lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
+    if status in (Status.DONE, Status.STALE, Status.FOREIGN):
+        lines += _of_code(node, store)
+    elif status is Status.FAILED:
+        failure = access.find_failure(store, node.place)
+        if failure is not None:
+            lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
+    elif status is Status.BLOCKED:
+        lines.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
+    if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):
+        begun = partial.find(store, node.place)
+        if begun is not None:
+            lines.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
+    if status in (Status.ABSENT, Status.BLOCKED):
+        compared = _compared(node, store)
+        near = _least(compared)
+        lines.append(
+            "nothing of this name is stored" if near is None else f"the nearest is {near.record.key}, where {in_words(near.differences)}"
+        )
+        lines += hints(node, compared, None if near is None else near.differences, store)
+        missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
+        if missing:
+            lines.append(f"upstream, to be generated first: {', '.join(missing)}")
+    return Explanation(lines, status, near)
+
+
+def _of_code(node: Any, store: Store) -> list[str]:
+    """The changes since it was made, by function and node, and what cannot be told."""
+    record = access.find_record(store, node.place)
+    if record is None:
+        return []
+    wrong = loading.refusal(node, record)
+    if wrong is not None:
+        return [str(wrong)]
+    verdict = judged(node, store, record)
+    if verdict.foreign:
+        return [str(loading.foreign(node, verdict))]
+    lines: list[str] = []
+    if verdict.own:
+        lines.append(f"the code has changed since: {verdict.own}")
+    for cause in verdict.causes:
+        if cause.key == node.key:
+            continue
+        lines.append(f"{cause.describe()} ({cause.by})" if not cause.change else f"upstream {cause.key} ({cause.by}): {cause.change}")
+    unwatched = node._code().unknown
+    if unwatched:
+        lines.append(f"not watched: {', '.join(unwatched)} (compiled, or without a source)")
+    return [*lines, *verdict.unknown]
+
+
+def _stored(node: Any, store: Store) -> bool:
+    return node._external or access.is_there(node._store or store, node.place)
+
+
+_CONSEQUENCE = {
+    Status.ABSENT: "payload would generate it",
+    Status.RUNNING: "payload would wait for whoever generates it, then load it",
+    Status.DONE: "payload would load it",
+    Status.FAILED: "payload would try again",
+    Status.BLOCKED: "payload would try again what failed upstream, then generate it",
+    Status.CORRUPT: "payload would generate it again",
+    Status.STALE: "payload would load it, with a warning that what it was made by has changed",
+    Status.FOREIGN: "payload would refuse it",
+}

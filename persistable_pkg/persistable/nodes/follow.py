@@ -1,0 +1,162 @@
+"""Items while they are being collected: which are there, and each as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, KeysView
+from typing import Any
+
+from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
+from persistable.records import access, claims, partial
+from persistable.records import items as collected
+from persistable.records.items import Collected, Entry, Source
+from persistable.records.key import Place
+from persistable.records.record import Failure, Record
+from persistable.stores.base import Store
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
+_LISTED_EVERY = 0.25
+
+
+def committed(node: Any, store: Store) -> KeysView[Any]:
+    """Keys of the items of `node` that are there, sealed or not. Raises PayloadCorrupted."""
+    return entries(node, store).keys()
+
+
+def entries(node: Any, store: Store) -> dict[Any, Entry]:
+    """Key to item, of all that are there, in order."""
+    return entries_at(store, node.place)
+
+
+def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
+    """Key to item, of all that are there of the node whose place this is."""
+    record = access.find_record(store, place)
+    if record is not None:
+        return collected.read_index(store, record) if collected.folder_of(record) is not None else {}
+    begun = partial.find(store, place)
+    if begun is None:
+        return {}
+    return {entry.key: entry for entry in partial.entries(store, begun).values()}
+
+
+def follow(node: Any, store: Store, timeout: float | None) -> Iterator[tuple[Any, Any]]:
+    """The iterator of `Persistable.follow`."""
+    return _Follower(node, store, timeout).items()
+
+
+class _Follower:
+    def __init__(self, node: Any, store: Store, timeout: float | None) -> None:
+        self._node = node
+        self._store = store
+        self._timeout = timeout
+        self._source = Source(store, node.key, node._format())
+        self._seen: set[Any] = set()
+        self._number = 0
+        self._stuck_at = -1
+        self._next_listing = time.monotonic() + _LISTED_EVERY
+        self._folder: str | None = None
+        self._alive = False
+        self._failure = access.find_failure(store, node.place)
+        """A failure of an earlier attempt, which may well be made good."""
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """Each item once."""
+        since, wait = time.monotonic(), _FIRST_WAIT
+        while True:
+            held = claims.holder_of(self._store, self._node.place.path) is not None  # asked first: what it commits last is then seen
+            record = access.find_record(self._store, self._node.place)
+            if record is not None:
+                yield from self._sealed(record)
+                return
+            news = False
+            for entry in self._more():
+                news = True
+                yield entry.key, self._source.load(entry)
+            self._judge(held, news)
+            if news:
+                since, wait = time.monotonic(), _FIRST_WAIT
+                continue
+            if self._timeout is not None and time.monotonic() - since > self._timeout:
+                raise TimedOut(
+                    f"no item of {self._node.key} has come for {self._timeout:g} s ({len(self._seen)} came before)"
+                    + ("" if held else "; nobody generates them: run(node) does"),
+                    key=self._node.key,
+                    seconds=self._timeout,
+                )
+            time.sleep(wait)
+            wait = min(wait * 1.5, claims.poll_of(self._store))
+
+    def _sealed(self, record: Record) -> Iterator[tuple[Any, Any]]:
+        folder = collected.folder_of(record)
+        if folder is None:
+            raise TypeError(f"{self._node.key} is one payload, not items by key; there is nothing to follow")
+        if self._folder is not None and folder != self._folder and self._seen:
+            raise self._gone()
+        whole: Collected[Any] = Collected(self._source, collected.read_index(self._store, record))
+        for key in whole:
+            if key not in self._seen:
+                yield key, whole[key]
+
+    def _more(self) -> list[Entry]:
+        begun = partial.find(self._store, self._node.place)
+        if begun is None:
+            return []
+        if begun.folder != self._folder:
+            if self._seen:
+                raise self._gone()
+            self._folder = begun.folder
+        found = partial.entries_from(self._store, begun, self._number)
+        self._number += len(found)
+        if not found:
+            found = self._beyond(begun)
+        found = [entry for entry in found if entry.key not in self._seen]
+        self._seen.update(entry.key for entry in found)
+        return found
+
+    def _beyond(self, begun: partial.Unsealed) -> list[Entry]:
+        """Items behind a number that is missing: a listing now and then, since mostly there simply is nothing new."""
+        start = time.monotonic()
+        if start < self._next_listing:
+            return []
+        numbered = partial.entries_beyond(self._store, begun, self._number)
+        took = time.monotonic() - start
+        self._next_listing = start + max(_LISTED_EVERY, 20 * took)
+        if numbered and self._stuck_at == self._number:  # it was missing at two looks in a row, so it is no late arrival
+            self._number = max(numbered) + 1
+        self._stuck_at = self._number
+        return list(numbered.values())
+
+    def _judge(self, held: bool, news: bool) -> None:
+        """Raise if whoever generated the items has ended without sealing them."""
+        if held:
+            self._alive = True
+            return
+        failure = access.find_failure(self._store, self._node.place)
+        if failure is not None and not _same(failure, self._failure):
+            raise UpstreamFailed(
+                f"{self._node.key} failed after {len(self._seen)} items ({failure.error}: {failure.message}); "
+                "they are kept, run(it) goes on",
+                key=self._node.key,
+            )
+        if self._alive and not news and not self._is_sealed():
+            raise WorkerDied(
+                f"whoever generated {self._node.key} is gone after {len(self._seen)} items, which are kept; run(node) goes on from there",
+                key=self._node.key,
+                exitcode=None,
+            )
+
+    def _is_sealed(self) -> bool:
+        """Tell whether it was, between our looks at the record and at the claim."""
+        return access.find_record(self._store, self._node.place) is not None
+
+    def _gone(self) -> PayloadNotFound:
+        return PayloadNotFound(
+            f"the items of {self._node.key} that came so far were deleted, and others are made; follow it again",
+            key=self._node.key,
+            nearest=None,
+            differences={},
+        )
+
+
+def _same(failure: Failure, other: Failure | None) -> bool:
+    return other is not None and (failure.attempt, failure.started) == (other.attempt, other.started)

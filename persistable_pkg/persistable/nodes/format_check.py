@@ -1,0 +1,134 @@
+"""Fit of a node's declared payload and its format: known before any work is done."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentable
+from persistable.fileio.base import FileIO
+from persistable.params.registry import ClassTable
+
+_JSON = ("builtins.dict", "builtins.list", "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType")
+_FRAMES = ("pandas.DataFrame", "pandas.Series", "polars.DataFrame", "polars.Series", "pyarrow.RecordBatch", "pyarrow.Table")
+_TAKEN = {
+    "ArrowFileIO": _FRAMES,
+    "BundleFileIO": ("builtins.dict",),
+    "BytesFileIO": ("builtins.bytes",),
+    "CsvFileIO": ("pandas.DataFrame",),
+    "JsonFileIO": _JSON,
+    "NumpyFileIO": ("numpy.ndarray",),
+    "ParquetFileIO": _FRAMES,
+    "SafetensorsFileIO": ("builtins.dict",),
+    "TextFileIO": ("builtins.str",),
+    "YamlFileIO": _JSON,
+}
+"""Types that formats of this library give back exactly; others are not judged."""
+_known = {True: ClassTable(), False: ClassTable()}
+"""By class, the format that was found to do; with the packages it needs, and without a look at them."""
+
+
+def check(node: Any) -> None:
+    """Raise MissingExtra or PayloadNotRepresentable where the payload of `node` surely cannot be stored in its format."""
+    error = refusal(node)
+    if error is not None:
+        raise error
+
+
+def refusal(node: Any, packages: bool = True) -> FormatError | None:
+    """The error of `check`, None where there is none. packages: whether those that the format needs are to be here."""
+    kind: type = node.__class__
+    known = _known[packages]
+    if known.found.get(id(kind), known) is node.io:
+        return None
+    io: FileIO[Any] = node._format()
+    if packages:
+        try:
+            io.require()
+        except MissingExtra as error:
+            return error
+    for declared in node._declared_payloads():
+        reason = _why_not(io, declared)
+        if reason:
+            name = type(io).__name__
+            text = f"the payload of {node.key} is declared to be {_written(declared)}, which {name} cannot give back: {reason}; "
+            return PayloadNotRepresentable(
+                f"{text}declare another format (io=) or another type; nothing was computed", format=name, reason=reason
+            )
+    known.set(kind, node.io)
+    return None
+
+
+def _why_not(io: Any, declared: Any) -> str:
+    """Why no payload of a declared type can be stored; empty where one might."""
+    name = type(io).__name__
+    if name == "CompressedFileIO" and hasattr(io, "inner"):
+        return _why_not(io.inner, declared)
+    if not type(io).__module__.startswith("persistable."):
+        return ""
+    taken = (f"builtins.{io.kind}",) if name == "ScalarFileIO" else _TAKEN.get(name)
+    return "" if taken is None else _refused(_of_items(declared), taken, taken is _JSON)
+
+
+def _of_items(declared: Any) -> Any:
+    """The type of what is stored: that of the items, where they are yielded."""
+    declared = _plain(declared)
+    origin, arguments = typing.get_origin(declared), typing.get_args(declared)
+    if origin in (Iterator, Iterable, Generator):
+        pair = arguments[0] if arguments else Any
+        inner = typing.get_args(pair) if typing.get_origin(pair) is tuple else ()
+        return inner[1] if len(inner) == 2 else Any
+    if getattr(origin, "__name__", "") == "Collected":
+        return arguments[0] if arguments else Any
+    return declared
+
+
+def _plain(kind: Any) -> Any:
+    from persistable.fileio.registry import plain  # asked once for a class, and not needed to import it
+
+    return plain(kind)
+
+
+def _refused(kind: Any, taken: tuple[str, ...], deep: bool) -> str:
+    kind = _plain(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Union or origin is types.UnionType:
+        reasons = [_refused(each, taken, deep) for each in arguments if each is not type(None)]
+        return reasons[0] if reasons and all(reasons) else ""
+    cls: Any = origin or kind
+    if not isinstance(cls, type) or typing.is_typeddict(cls) or cls is type(None) or _stands_for_another(cls):
+        return ""
+    if not any(_may_be(cls, name) for name in taken):
+        return f"it takes {', '.join(name.removeprefix('builtins.') for name in taken)}"
+    if deep and cls is dict and len(arguments) == 2:
+        key = _plain(arguments[0])
+        if isinstance(key, type) and not (issubclass(str, key) or issubclass(key, str)):
+            return f"its keys are of type {key.__qualname__}, and JSON's keys are strings"
+        return _refused(arguments[1], taken, deep)
+    return _refused(arguments[0], taken, deep) if deep and cls is list and arguments else ""
+
+
+def _stands_for_another(cls: type) -> bool:
+    """Tell whether what is returned is no payload itself: a file, a number of rows, items."""
+    return cls.__module__.partition(".")[0] == "persistable" or cls in (Iterator, Iterable, Generator)
+
+
+def _may_be(cls: type, name: str) -> bool:
+    """Tell whether something that is declared to be a `cls` may be of the class `name`; without importing what is not there."""
+    top, _, qualname = name.partition(".")
+    if any(base.__qualname__ == qualname and base.__module__.partition(".")[0] == top for base in cls.__mro__):
+        return True
+    if cls is object or cls.__module__ in ("typing", "typing_extensions", "collections.abc", "abc") or getattr(cls, "_is_protocol", False):
+        return True
+    other = type(None) if name == "builtins.NoneType" else getattr(sys.modules.get(top), qualname, None)
+    try:
+        return isinstance(other, type) and issubclass(other, cls)
+    except TypeError:
+        return True
+
+
+def _written(kind: Any) -> str:
+    return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")

@@ -1,0 +1,846 @@
+"""How a payload comes about: claim, generate, validate, write, record.
+
+Everything here works on a node in a given store; `Persistable` is the surface over it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from persistable import events
+from persistable.errors import (
+    ClaimLost,
+    CorruptPayloadWarning,
+    FileInUseWarning,
+    PayloadCorrupted,
+    PayloadNotFound,
+    StoreError,
+    UpstreamFailed,
+)
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
+from persistable.nodes import code, format_check, origin, returned, rows, streams, usage
+from persistable.nodes.event_loop import enter_loop, leave_loop
+from persistable.nodes.indirect import Beyond, reached
+from persistable.nodes.inside import author_of, taken_over
+from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
+from persistable.nodes.prefetch import Inputs
+from persistable.nodes.provenance import compose
+from persistable.nodes.released import suffix_of
+from persistable.params.secret import clean, redact
+from persistable.records import claims, files, items
+from persistable.records import commit as commits
+from persistable.records.access import DAMAGED, find_failure, find_record, is_there, peek
+from persistable.records.deadlock import Waiting
+from persistable.records.key import Key, Place, Placed
+from persistable.records.leftovers import clear, may_have_left, replaced, sweep
+from persistable.records.locks import turn
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
+from persistable.records.rescue import rescue
+from persistable.records.scratch import scratch_folder
+from persistable.stores.base import Store, enclosing_store, set_generation_lookup, stat_many
+from persistable.stores.open import default_url, open_store
+from persistable.stores.remote_errors import room_in
+
+current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
+
+at_work: list[Any] = []
+"""Generations whose own code runs in this process now, in any thread."""
+
+
+def running() -> Generation | None:
+    """The generation that the calling code belongs to; in a thread that no context tells of, the only one there is."""
+    found = current.get()
+    if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
+        only: Generation = at_work[0]
+        return only
+    return found
+
+
+set_generation_lookup(current.get)
+
+
+def nearest_store() -> Store | None:
+    """The store of the innermost of ``with open_store(...)`` and of the node around the caller."""
+    enclosing = enclosing_store()
+    if enclosing is not None:
+        return enclosing
+    here = current.get()
+    return here.store if here is not None else None
+
+
+def default_store(remembered: Store | None = None) -> Store:
+    """The store of what names none: the nearest around the caller, else `remembered`, else the default.
+
+    In a thread that no context tells of, the store of the only generation there is stands for the default.
+    """
+    found = nearest_store() or remembered
+    if found is None:
+        only = running() if at_work else None
+        found = only.store if only is not None else open_store(default_url())
+    return found
+
+
+_NO_KEYS: frozenset[Key] = frozenset()
+_MANY_INPUTS = 32
+
+
+def new_token() -> str:
+    """A name that no other attempt has."""
+    return os.urandom(4).hex()
+
+
+FAILED = "an upstream that failed"
+"""In place of a payload: there will be none. Compared by identity."""
+_GONE = "what was waited for, and is not there"
+"""In place of a payload: to be tried again. Compared by identity."""
+UNREAD = "a payload that is stored"
+"""In place of a payload that may be larger than memory: it has just been committed. Compared by identity."""
+
+
+class Generation:
+    """One running generation: its inputs, and what it may use while it lasts. Token, io and code are only there where it is to be kept."""
+
+    token: str
+    io: FileIO[Any]
+    code: code.CodeOf | code.Fingerprint
+    over = False
+    """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
+    made = "generated"
+    committed = False
+    earlier: dict[str, Any] | None = None
+    """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
+    # what few generations have is set when it is first there
+    _author: Any = None
+    _facts: dict[str, Any] | None = None
+    _before: dict[str, Any] | None = None
+    _rng: Any = None
+    _scratch: Path | None = None
+    _allocated: files.Allocated | None = None
+    _attached: Any = None
+    _gatherer: streams.Gatherer | None = None
+    _appender: rows.Appender | None = None
+
+    def __init__(
+        self,
+        node: Any,
+        store: Store,
+        claim: claims.Claim | claims.Claims | None,
+        attempt: int,
+        given: Mapping[Key, Any] | None = None,
+        into: Any = None,
+    ) -> None:
+        self.node = node
+        self.store = store
+        self.into: Any = store if into is None else into
+        """The store that is written to, or a buffer of changes to it, see `perform_into`."""
+        self.claim = claim
+        self.attempt = attempt
+        if claim is not None:
+            self.token = new_token()
+            self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
+            format_check.check(node)
+            self.code = node._code()  # as it is before it runs: what it changes then is not its source
+        self.begun = usage.begin(not at_work) if claim is not None else None
+        self.started = time.time()
+        self.clock = time.perf_counter()
+        self._inputs: dict[Key, Any] = dict(given or {})
+        self.used: dict[Key, Record] = {}
+        """The records of what was loaded for it."""
+        self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
+        self._many: Inputs | None = None
+        self.hooks = events.own_hooks()
+        """Who hears of it, also of what threads do that its author starts."""
+        self._loading: dict[Key | None, threading.RLock] = {}
+        """For each payload that is being read, and under None for all else that only one thread may do."""
+        self.notes: dict[str, Any] = {}
+        """JSON-like facts by name that the node's own code adds to the record, or to that of its failure."""
+
+    def __enter__(self) -> None:
+        """The stretch in which the node's own code runs."""
+        self._outer = current.set(self)
+        at_work.append(self)
+        self._loop = leave_loop()
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None:
+            enter_loop(self._loop)
+        at_work.remove(self)
+        current.reset(self._outer)
+
+    @property
+    def author(self) -> Any:
+        """The node as its own code sees it."""
+        author = self._author
+        if author is None:
+            author, self._facts = author_of(self.node, self)
+            self._author = author
+            if not self.node._lent:
+                self._before = author.__dict__.copy()
+            author._generation = self
+        return author
+
+    @property
+    def _lock(self) -> threading.RLock:
+        return self._loading.setdefault(None, threading.RLock())
+
+    def facts(self) -> dict[str, Any]:
+        """Facts about the node itself for its record: as it was when this began, should its own code change it."""
+        facts: dict[str, Any] = self.node._facts() if self._facts is None else self._facts
+        self._facts = facts
+        return facts
+
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self.clock
+
+    def input(self, node: Any) -> Any:
+        """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
+        found = self._inputs.get(node.key, UNREAD)
+        if found is UNREAD or found.__class__ is Original:
+            with self._loading.setdefault(node.key, threading.RLock()):  # threads of the author's may ask for several at once
+                found = self._inputs.get(node.key, UNREAD)
+                if type(found) is Original:
+                    found = self._inputs[node.key] = found.copy(taker=self.node.place)
+                elif found is UNREAD:
+                    with nullcontext() if current.get() is not None else events.heard_by(self.hooks):
+                        found = self._inputs[node.key] = self._load(node)
+        if found is FAILED:
+            raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
+        return found
+
+    def holds(self, key: Key) -> bool:
+        """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
+        return key in self._inputs
+
+    def _load(self, node: Any) -> Any:
+        if len(self.upstream_keys) >= _MANY_INPUTS:
+            with self._lock:
+                if self._many is None:
+                    some = [each for each in self.author._upstream.values() if each._persisted and not each._external]
+                    self._many = Inputs([(each, each._store or self.store) for each in some])
+                many = self._many
+            loaded = many.load(node)
+            if loaded is not None:
+                self.used[node.key] = loaded[1]
+                return loaded[0]
+        twin = node._twin(node._store or self.store)
+        return load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
+
+    def rng(self) -> Any:
+        """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
+        if self._rng is None:
+            from numpy.random import PCG64, Generator, SeedSequence
+
+            with self._lock:
+                if self._rng is None:
+                    self._rng = Generator(PCG64(SeedSequence(int(self.node.key.digest, 16))))
+        return self._rng
+
+    def scratch(self) -> Path:
+        """A private folder that outlives a killed or failed attempt and goes with the commit."""
+        with self._lock:
+            if self._scratch is None:
+                folder = scratch_folder(self.store, self.node.place)
+                if self.claim is None:  # then nothing keeps others from generating the same at the same time
+                    folder /= f"unclaimed-{os.urandom(4).hex()}"
+                folder.mkdir(parents=True, exist_ok=True)
+                self._scratch = folder
+        return self._scratch
+
+    def allocate(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """A zeroed array mapped in the payload's own uncommitted file where store and format can, else in the scratch folder."""
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if self._allocated is None and self.claim is not None:
+            self._allocated = files.Allocated(self.store, self._target(self.io.suffix), self.io)
+        if self._allocated is not None and self._allocated.in_place:
+            return self._allocated.array(shape, dtype)
+        from persistable.fileio.allocation import array_in
+
+        folder = self.scratch()
+        with room_in(self.store.url, f"in {folder} for an array of shape {shape}, on its way into {self.store.url}"):
+            return array_in(folder, shape, dtype)
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Announce how far it is."""
+        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
+
+    def gatherer(self) -> streams.Gatherer:
+        """The collector of the items of a function that yields them."""
+        with self._lock:
+            if self._gatherer is None:
+                self._gatherer = streams.Gatherer(self)
+        return self._gatherer
+
+    def appender(self) -> rows.Appender:
+        """The appender that takes the payload's rows."""
+        with self._lock:
+            if self._appender is None:
+                io = self.io if self.claim is not None else self.node._format()
+                self._appender = rows.Appender(self, io, self.scratch() / "appended")
+        return self._appender
+
+    def whole(self, result: Any) -> Any:
+        """The payload that the node's own code has made, in whatever way it gave it."""
+        if streams.is_stream(result):
+            return self.gatherer().gather(result)
+        if self._appender is None or not (isinstance(result, rows.Appended) or (result is None and self._appender.used)):
+            return result
+        return self._appender.whole()
+
+    def seal(self) -> None:
+        """The record is there."""
+        if self._gatherer is not None:
+            with suppress(StoreError):
+                self._gatherer.finish()
+
+    def write(self, result: Any) -> files.Written:
+        """Write the payload's files; nobody reads them before the record names them."""
+        if isinstance(result, streams.Gathered):
+            return result.commit(self.store, self._target(items.INDEX_SUFFIX), self.io)
+        return files.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
+
+    def _target(self, suffix: str) -> str:
+        place: Place = self.node.place
+        return commits.beside(place, self.token) if isinstance(place, Placed) else place.file(self.token, suffix_of(self.node, suffix))
+
+    def attached(self, kind: type[Any]) -> Any:
+        """An object of `kind` that belongs to this generation and is closed with it."""
+        with self._lock:
+            if self._attached is None:
+                self._attached = kind()
+        return self._attached
+
+    def close(self) -> None:
+        """Remove what is not needed any more."""
+        self.over = True
+        self._inputs = {}
+        self._many = None
+        author, self._author = self._author, None  # else payloads would live until the garbage collector comes
+        if author is not None:
+            del author._generation
+            if self._before is not None:
+                taken_over(self.node, author, self._before)
+        if self._attached is not None:
+            self._attached.close()
+        if self._allocated is not None:
+            self._allocated.discard()
+        if self._appender is not None:
+            self._appender.close()
+        if (self.committed or self.claim is None) and self._scratch is not None:
+            import shutil
+
+            self.afterwards(partial(shutil.rmtree, self._scratch, ignore_errors=True))
+
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """`act` is done as soon as what was written is in the store."""
+        if self.into is self.store:
+            act()
+        else:
+            self.into.afterwards(act)
+
+
+# generating
+
+
+def _token(found: Record | str | None) -> str | None:
+    return found.attempt_token if isinstance(found, Record) else found
+
+
+def load_or_generate(
+    node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True, used: dict[Key, Record] | None = None
+) -> tuple[Any, bool]:
+    """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time.
+
+    `used`: takes the record of what is loaded for a generation, which has looked already at what has changed upstream.
+    """
+    if node._external:
+        return node._call_hook("_generate_payload", untracked), True
+    if not node._persisted:
+        return private(generate(node, store, untracked, writable=writable), writable), False
+    if "_is_leaf" in node.__dict__:
+        loaded = _load_leaf(node, store)
+        if used is not None:
+            used[node.key] = loaded[1]
+        return loaded[0], True
+    seen: str | None = None
+    try:
+        found = load(node, store, writable=writable, whole=used is None)
+    except PayloadCorrupted as error:
+        seen = _refused(store, node, error)
+    else:
+        if found is not None:
+            if used is not None:
+                used[node.key] = found[1]
+            return found[0], True
+    return generate(node, store, untracked, seen=(seen,), writable=writable), False
+
+
+def _load_leaf(node: Any, store: Store) -> tuple[Any, Record]:
+    """The payload of a node that came here without its upstream, so that it cannot be generated, and its record."""
+    loaded = load(node, store, writable=False, whole=False)
+    if loaded is None:
+        raise PayloadNotFound(f"{node.key} was stored in {store.url} when the job that needs it began, and is not any more", key=node.key)
+    return loaded
+
+
+def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
+    """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
+    try:
+        record = find_record(store, node.place)
+    except PayloadCorrupted:
+        record = None
+    if record is not None and record.made == "put":
+        error.add_note(f"{node.key} was put in by hand, so it is not generated again: put it in again, or delete it")
+        raise error
+    warnings.warn(f"{error.args[0]} (doing so now)", CorruptPayloadWarning, stacklevel=depth_of_user())
+    return DAMAGED if record is None else record.attempt_token
+
+
+def generate(
+    node: Any,
+    store: Store,
+    untracked: dict[str, Any],
+    *,
+    persist: bool = True,
+    writable: bool = True,
+    seen: tuple[str | None] | None = None,
+    given: dict[Key, Any] | None = None,
+    attempt: int = 1,
+    read: bool = True,
+    looked: bool = False,
+    waits: bool = True,
+) -> Any:
+    """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
+
+    `seen`: the state of the store, as far as the caller knows it, that made it ask. `given`: the payloads of upstream nodes that are not
+    persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
+    `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
+    already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for somebody else's, or loading it.
+    """
+    if not (persist and node._persisted):
+        if given is None:
+            given = _prepared(node, store, looked) if node._upstream else {}
+        return _perform(node, store, None, untracked, given, writable, attempt=attempt)
+    place: Place = node.place
+    before = seen[0] if seen is not None else _token(peek(store, place))
+    with turn(store, place, waits=waits):
+        if given is None:
+            given = _prepared(node, store, looked) if node._upstream else {}
+        result: Any = _GONE
+        while result is _GONE:
+            result = _generate_alone(node, store, untracked, before, given, writable, waits)
+        return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
+
+
+def _generate_alone(
+    node: Any, store: Store, untracked: dict[str, Any], before: str | None, given: Mapping[Key, Any], writable: bool, waits: bool
+) -> Any:
+    """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
+    place: Place = node.place
+    waiting = Waiting(store, place)
+    try:
+        claim = claims.acquire(
+            store,
+            place.path,
+            lambda: _token(peek(store, place)) not in (before, None, DAMAGED),
+            claims.here(),
+            waits,
+            waiting.look,
+        )
+    finally:
+        waiting.close()
+    try:
+        if isinstance(place, Placed) and claim is not None:
+            commits.complete_any(store, place)
+        found = peek(store, place)
+        if _token(found) not in (before, None, DAMAGED):
+            if not waits:
+                raise claims.Elsewhere(True)
+            loaded = load(node, store, writable=writable, whole=False)
+            if loaded is not None:
+                return loaded[0]
+        if claim is None:
+            return _GONE
+        result = _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
+        if claim.taken_over:  # whoever was killed has left more than that
+            with suppress(StoreError):
+                sweep(store, place, scratch=True)
+        return result
+    except ClaimLost:
+        if isinstance(place, Placed):
+            commits.complete_any(store, place)  # whoever was first may still be moving it
+        found = peek(store, place)
+        if not waits and _token(found) not in (before, None, DAMAGED):
+            raise claims.Elsewhere(True) from None
+        loaded = load(node, store, writable=writable, whole=False) if _token(found) not in (before, None, DAMAGED) else None
+        if loaded is None:
+            raise
+        return loaded[0]  # whoever took over has committed it
+    finally:
+        if claim is not None:
+            claim.release()
+
+
+def persist(node: Any, store: Store, result: Any, made: str = "generated") -> Any:
+    """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
+    place: Place = node.place
+    with turn(store, place):
+        claim = claims.acquire(store, place.path, lambda: False, claims.here())
+        assert claim is not None
+        generation = Generation(node, store, claim, 1)
+        generation.made, generation.begun = made, None
+        try:
+            if isinstance(result, items.Collected):
+                result = generation.gatherer().gather_held(cast("Any", result))
+            return _commit(generation, result, find_failure(store, place), True, replaced(store, place, peek(store, place)))
+        finally:
+            generation.close()
+            claim.release()
+
+
+def _prepared(node: Any, store: Store, looked: bool) -> dict[Key, Any]:
+    """As `_prepare`, after which it is said what of the stored upstream is stale."""
+    given = _prepare(node, store)
+    if not looked:
+        say_stale(origin.direct(node, store))
+    return given
+
+
+def _prepare(node: Any, store: Store) -> dict[Key, Any]:
+    """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
+    if node._needs != "all":
+        return _whatever_comes(node, store)
+    missing = _missing(node, store)
+    if missing:  # before all that work
+        for each in (node, *[each for each, _ in missing]):
+            if each._persisted:
+                format_check.check(each)
+    users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
+    given: dict[Key, Any] = {}
+    for each, where in missing:
+        twin = each._twin(where)
+        own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
+        if each._persisted:
+            generate(twin, where, {}, seen=(None,), writable=False, read=False, given=own if each._needs == "all" else None, looked=True)
+        else:
+            own = own if each._needs == "all" else _whatever_comes(each, where)
+            given[each.key] = Original(_perform(twin, where, None, {}, own, False), each.key)
+        for key in own:
+            users[key] -= 1
+            if not users[key]:
+                given.pop(key, None)  # the last that needs it has had it
+    return given
+
+
+def _taken_by(node: Any) -> list[Any]:
+    """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
+    return (
+        list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
+    )
+
+
+def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
+    """URL of the store and place of those that have a record, where there are so many that it pays to ask for all at once."""
+    if len(nodes) < _MANY_INPUTS:
+        return set()
+    by_store: dict[str, tuple[Store, list[Place]]] = {}
+    for node, where in nodes:
+        if isinstance(node.place, Key):
+            by_store.setdefault(where.url, (where, []))[1].append(node.place)
+    found: set[tuple[str, Place]] = set()
+    for url, (where, places) in by_store.items():
+        there = stat_many(where, [place.path + SUFFIX for place in places])
+        found.update((url, place) for place in places if place.path + SUFFIX in there)
+    return found
+
+
+def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
+    """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
+    found: list[tuple[Any, Store]] = []
+    done: set[Key] = set()
+    stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
+    there = _known_to_be_there([(upstream, where) for upstream, where, _ in stack])
+    while stack:
+        node, where, ready = stack.pop()
+        if node.key in done:
+            continue
+        if ready or node._external or (node._persisted and ((where.url, node.place) in there or is_there(where, node.place))):
+            done.add(node.key)
+            if ready:
+                found.append((node, where))
+        else:
+            stack.append((node, where, True))
+            if node._needs == "all":
+                stack.extend((upstream, upstream._store or where, False) for upstream in node._upstream.values())
+    return found
+
+
+def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
+    """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
+    given: dict[Key, Any] = {}
+    for upstream in node.upstream.values():
+        where = upstream._store or store
+        try:
+            given[upstream.key], _ = load_or_generate(upstream._twin(where), where, {}, writable=False)
+        except Exception:  # noqa: BLE001 - recorded and announced where it was raised
+            given[upstream.key] = FAILED
+        else:
+            if node._needs == "any":
+                break
+    return given
+
+
+def perform_into(
+    into: Any,
+    node: Any,
+    store: Store,
+    claim: claims.Claims,
+    given: Mapping[Key, Any],
+    failure: Failure | None,
+    attempt: int,
+) -> None:
+    """One attempt at `node`, of which nothing is stored but `failure`, under a claim that holds its key too.
+
+    What would be put into `store` or deleted there is given to `into`, which has the calls of a store and `afterwards`.
+    """
+    _attempt(Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given, into), {}, failure, False, None)
+
+
+def _perform(
+    node: Any,
+    store: Store,
+    claim: claims.Claim | None,
+    untracked: dict[str, Any],
+    given: Mapping[Key, Any],
+    writable: bool,
+    old: Record | str | None = None,
+    attempt: int = 1,
+) -> Any:
+    """One attempt; `old` is what it will replace."""
+    failure = find_failure(store, node.place) if claim is not None else None
+    generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
+    if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code
+        with turn(store, node.key, alone=False):
+            return _attempt(generation, untracked, failure, writable, old)
+    result = _attempt(generation, untracked, failure, writable, old)
+    if failure is not None and may_have_left(failure):
+        with suppress(StoreError):
+            sweep(store, node.place)
+    return result
+
+
+def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+    node = generation.node
+    node._check_params()
+    if events.listened(node._logger):
+        events.emit(events.Started(key=node.key, attempt=generation.attempt), node._logger)
+    return conclude(generation, partial(generation.author._call_hook, "_generate_payload", untracked), failure, writable, old)
+
+
+def conclude(
+    generation: Generation, make: Callable[[], Any], failure: Failure | None = None, writable: bool = False, old: Record | str | None = None
+) -> Any:
+    """All that comes after the beginning of an attempt; `make` gives what the node's own code made."""
+    node, claim = generation.node, generation.claim
+    try:
+        with generation:
+            result = generation.whole(make())
+            if result is None:
+                returned.check_nothing(node)
+            elif result.__class__ is int or result.__class__ is float:
+                result = returned.as_declared(node, result)
+            if claim is None and isinstance(result, files.InFile):
+                result = result.load(node._format())
+            if not isinstance(result, files.InFile) and node._validates():  # else once it can be read, before its commit
+                generation.author._validate_payload(result)
+        if claim is None:
+            if result.__class__ not in ATOMS:
+                refuse_iterator(result, node.key)
+            return result
+        try:
+            return _commit(generation, result, failure, writable, old)
+        except Exception as error:
+            kept = generation.committed or isinstance(result, streams.Gathered) or isinstance(error, ClaimLost)
+            if not kept and "rescued" not in error.__dict__:
+                rescue(generation.store, node.key, result, error)
+            raise
+    except (KeyboardInterrupt, Beyond):
+        raise
+    except BaseException as error:
+        told = clean(error)
+        if not generation.committed and not isinstance(error, ClaimLost):
+            if claim is not None and _is_overtaken(generation, old):
+                raise claims.lost_to_others(node.key) from told
+            _fail(generation, told, claim is not None)
+        if told is error:
+            raise
+        raise told from None
+    finally:
+        generation.close()
+
+
+def fail(generation: Generation, error: BaseException) -> None:
+    """End an attempt whose own code has raised `error`, and record the failure; the caller raises it."""
+    try:
+        _fail(generation, clean(error), generation.claim is not None)
+    finally:
+        generation.close()
+
+
+def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+    """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
+    node, store, place = generation.node, generation.into, generation.node.place
+    assert generation.claim is not None
+    in_file = isinstance(result, files.InFile)
+    if not in_file:
+        node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
+    commit = commits.Commit(store, place)
+    written = generation.write(result)
+    try:
+        record = compose(generation, written, result)
+        unread = isinstance(result, rows.AppendedFile) and not node._validates()
+        again = _opened(node, store, record) if unread else _read_back(node, store, record, written, writable)
+        if in_file and not unread and node._validates():
+            with generation:
+                generation.author._validate_payload(again)
+        first = _is_contested(generation, old)
+        if isinstance(place, Placed):
+            written = written._replace(files=commits.facts_in_place(written.files, place, generation.token))
+            record = compose(generation, written, result)
+        commit.put(record, first=first)
+    except BaseException as error:
+        if not commit.may_stand:
+            if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
+                rescue(store, place.key, result, error, files=() if result.kept else written.files)
+            commits.remove(generation.store, [file.path for file in written.files])  # what waits to be put is forgotten anyway
+        raise
+    generation.committed = True
+    if isinstance(place, Placed):
+        moved = _move_in_place(store, place, record)
+        if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
+            again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
+    clear(store, place, failure, old, written.files)
+    generation.afterwards(generation.seal)
+    if commit.interrupt is not None:
+        raise commit.interrupt
+    if events.listened(node._logger):
+        event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
+        generation.afterwards(partial(events.emit, event, node._logger))
+    if unread:
+        node.reset_payload()
+    else:
+        node._hold(again)
+    return again
+
+
+def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
+    """Move what was committed to its path; False, after a warning, where it stays where it was written for now."""
+    try:
+        moved = commits.move_in_place(store, place, record)
+    except StoreError as error:
+        later = f"the payload of {place.key} is stored, and will be moved to {place.to} when it is next loaded"
+        warnings.warn(f"{later}: {error}", FileInUseWarning, stacklevel=depth_of_user())
+        return False
+    if not moved:
+        raise claims.lost_to_others(place.key)
+    return True
+
+
+def _is_contested(generation: Generation, old: Record | str | None) -> bool:
+    """Tell whether another process may be generating the same, of which whoever is first commits. Raises ClaimLost where one has been."""
+    claim, store, place = generation.claim, generation.store, generation.node.place
+    if not isinstance(claim, claims.Claim) or not (claim.taken_over or claim.is_lost()):
+        return False
+    found = replaced(store, place, peek(store, place))
+    if _token(found) not in (_token(old), None, DAMAGED):
+        raise claims.lost_to_others(place.key)
+    return found is None
+
+
+def _is_overtaken(generation: Generation, old: Record | str | None) -> bool:
+    """Tell whether another process has committed the same since this began."""
+    try:
+        _is_contested(generation, old)
+    except ClaimLost:
+        return True
+    except StoreError:
+        pass
+    return False
+
+
+def _read_back(node: Any, store: Store, record: Record, written: files.Written, writable: bool) -> Any:
+    """The payload as any later load gives it; one that cannot be read again is noticed before it is committed."""
+    io = format_of(node, record)
+    if "items" in record.head:
+        return read(store, record, io, verify=False, writable=writable)
+    if written.data is not None:
+        return io.loads(bytearray(written.data) if writable and io.maps else written.data)
+    try:
+        return files.read(store, node.key, written.files, io, verify=False, writable=writable)
+    except PayloadCorrupted as error:
+        raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
+
+
+def _opened(node: Any, store: Store, record: Record) -> Any:
+    """UNREAD; a payload that cannot be opened is noticed before it is committed."""
+    try:
+        files.read_part(store, node.key, record.head["files"], format_of(node, record), slice(0, 0), None, verify=False)
+    except PayloadCorrupted as error:
+        raise error.__cause__ or error from None
+    return UNREAD
+
+
+def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
+    """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
+    node = generation.node
+    events.emit(
+        events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
+        node._logger,
+    )
+    error.add_note(f"while generating {node.key} ({type(node).__name__})")
+    if not recorded:
+        return
+    try:
+        took, params = generation.seconds(), generation.facts()["params"]
+        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params)
+    except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
+        error.add_note(f"and the failure could not be recorded: {second}")
+
+
+def record_failure(
+    node: Any,
+    store: Store,
+    error: BaseException,
+    attempt: int,
+    started: float,
+    seconds: float,
+    notes: dict[str, Any] | None = None,
+    params: Any = None,
+) -> None:
+    """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
+    import traceback
+
+    failure = Failure(
+        key=node.key,
+        error=f"{type(error).__module__}.{type(error).__qualname__}",
+        message=redact(str(error)),
+        traceback=redact("".join(traceback.format_exception(error))),
+        attempt=attempt,
+        params=params if params is not None else node._facts()["params"],
+        host=host_name(),
+        started=started,
+        seconds=seconds,
+        notes=notes or {},
+    )
+    store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())

@@ -1,0 +1,118 @@
+"""Hooks that the author of a node class writes, and tools for their code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from persistable.errors import NotGeneratable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+    from persistable.nodes.generation import Generation
+    from persistable.records.key import Key
+    from persistable.stores.base import Store
+
+PayloadT = TypeVar("PayloadT")
+
+
+class Authored(Generic[PayloadT]):
+    """The hooks that a subclass of `Persistable` overrides, and what its `_generate_payload` may use."""
+
+    if TYPE_CHECKING:
+        key: Key
+
+        def _use(self) -> Store: ...
+
+    _generation: Generation | None
+
+    # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
+
+    def _generate_payload(self, *_: Any, **untracked_payload_params: Any) -> PayloadT | Iterator[Any]:
+        """Override: make the payload from ``self.params`` and upstream payloads (``self.points.payload``), and return it.
+
+        One that yields ``(key, payload)`` makes many, each committed as it comes: the payload is then `Collected`.
+        """
+        raise NotGeneratable(
+            f"{type(self).__name__} does not say how to generate its payload: define _generate_payload(self, **untracked_payload_params)",
+            key=self.key,
+        )
+
+    def _validate_payload(self, payload: PayloadT) -> None:
+        """Override to raise if a payload, generated or loaded, is not fit for use."""
+
+    def _post_generate(self, *_: Any, **untracked_payload_params: Any) -> None:
+        """Override to do something after the payload was generated and persisted; it is in ``self.payload``."""
+
+    def _post_load(self, *_: Any, **untracked_payload_params: Any) -> None:
+        """Override to do something after the payload was loaded; it is in ``self.payload``."""
+
+    def _validates(self) -> bool:
+        """Tell whether there is anything to validate by."""
+        own: Any = type(self)
+        usual: Any = Authored
+        return own._validate_payload is not usual._validate_payload
+
+    # inside _generate_payload
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Inside `_generate_payload`: a random generator seeded from the digest."""
+        rng: np.random.Generator = self._running("rng").rng()
+        return rng
+
+    @property
+    def scratch(self) -> Path:
+        """Inside `_generate_payload`: a private folder for checkpoints; it survives a kill and a retry and is deleted at the commit."""
+        return self._running("scratch").scratch()
+
+    def allocate(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+        """Inside `_generate_payload`: a zeroed array mapped in the payload's own uncommitted file.
+
+        Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is.
+        """
+        array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
+        return array
+
+    def append(self, block: Any) -> None:
+        """Inside `_generate_payload`: add rows to the payload, which may be larger than memory.
+
+        Arrays of one dtype and shape but for their first dimension make one array (``io=NumpyFileIO()``); frames and tables of the same
+        columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. What was appended survives a kill:
+        the next attempt begins with it. Raises PayloadNotRepresentable for a block that does not go with those before.
+        """
+        self._running("append").appender().append(block)
+
+    @property
+    def appended(self) -> Any:
+        """Inside `_generate_payload`: the number of rows that are there, those of an attempt that was cut off as well; a whole number.
+
+        Returned, it stands for the payload that these rows make.
+        """
+        return self._running("appended").appender().rows
+
+    @property
+    def committed(self) -> KeysView[Any]:
+        """Keys of the items that are there, where `_generate_payload` yields ``(key, payload)``: inside it, to skip the work for them.
+
+        Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
+        """
+        if self._generation is not None and not self._generation.over:
+            return self._generation.gatherer().keys
+        from persistable.nodes.follow import committed
+
+        return committed(self, self._use())
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Inside `_generate_payload`: announce that `done` of `total` is done."""
+        self._running("progress").progress(done, total)
+
+    def _running(self, what: str) -> Generation:
+        if self._generation is None or self._generation.over:
+            raise RuntimeError(
+                f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
+            )
+        return self._generation

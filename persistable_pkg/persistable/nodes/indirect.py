@@ -1,0 +1,110 @@
+"""Payloads that a node's own code asks of nodes that are not its direct upstream, such as ``self.model.points.payload``."""
+
+from __future__ import annotations
+
+import dis
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import CodeType, FunctionType
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from persistable.nodes.lineage import nodes_in
+
+
+class Beyond(BaseException):
+    """A node was asked for upstream that it was sent without: it has to be sent again with all of it.
+
+    Not an Exception, or the code that asks could take it for an answer.
+    """
+
+
+def reached(node: Any) -> list[Any]:
+    """The nodes upstream of those upstream of `node` that its code names, each once. Nothing for what is given payloads, not nodes."""
+    asked = asked_of(node)
+    if not asked:
+        return []
+    root = root_of(node)
+    found: dict[Any, Any] = {}
+    stack = [(upstream, asked) for upstream in node._upstream.values()]
+    while stack:
+        upstream, left = stack.pop()
+        for name, rest in kept(upstream, left, root):
+            for _, further in nodes_in(upstream.__dict__[name], root):
+                found[further.key] = further
+                stack.append((further, rest))
+    return list(found.values())
+
+
+def root_of(node: Any) -> type:
+    """`Persistable`, of which this floor knows no more."""
+    return next(base for base in reversed(type(node).__mro__) if "_is_persistable_node" in base.__dict__)
+
+
+def kept(upstream: Any, asked: Mapping[str, int], root: type) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
+    for name in asked:
+        attribute = "_upstream" if name == "upstream" else name
+        value = upstream.__dict__.get(attribute)
+        if value is not None and any(True for _ in nodes_in(value, root)):
+            left = {**asked, name: asked[name] - 1}
+            yield attribute, left if left[name] else {other: count for other, count in left.items() if other != name}
+
+
+def asked_of(node: Any) -> Mapping[str, int]:
+    """The attributes that the code of `node` asks of something else than the node itself, and how often it does."""
+    if node._by_payload or not node._upstream:
+        return {}
+    kind: type = node.__class__
+    found = _asked.get(kind)
+    if found is None:
+        root = root_of(node)
+        names: Counter[str] = Counter()
+        known: set[int] = set()
+        for base in kind.__mro__:
+            if base is root:
+                break
+            for member in base.__dict__.values():
+                _look(member, names, known)
+        found = _asked[kind] = {name: count for name, count in names.items() if not name.startswith("__") and name not in _EVERY}
+    return found
+
+
+_asked: WeakKeyDictionary[type, Mapping[str, int]] = WeakKeyDictionary()
+_EVERY = frozenset({"payload", "params", "key", "store", "payload_name"})
+
+
+def _look(member: Any, names: Counter[str], known: set[int]) -> None:
+    """Count what a function asks for, and those of its own module that it uses."""
+    member = member.fget if type(member) is property else member.func if isinstance(member, partial) else member
+    function = getattr(member, "__func__", None) or getattr(member, "__wrapped__", None) or member
+    if type(function) is not FunctionType or id(function) in known:
+        return
+    known.add(id(function))
+    code = function.__code__
+    _count(code, code.co_varnames[0] if code.co_argcount else "", names)
+    module = function.__module__
+    for name in _names_in(code):
+        used = function.__globals__.get(name)
+        if type(used) is FunctionType and used.__module__ == module:
+            _look(used, names, known)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names_in(inner)
+
+
+def _count(code: CodeType, own: str, names: Counter[str]) -> None:
+    before: Any = None
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and before != own:
+            names[cast("str", step.argval)] += 1
+        value: Any = step.argval if step.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) else None
+        before = value[-1] if value.__class__ is tuple else value
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            _count(inner, own, names)

@@ -1,0 +1,183 @@
+"""The node as its own code sees it while it is generated: what it may change there is a copy, and its upstream knows who asks."""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+from collections.abc import Iterable, Mapping
+from functools import partial
+from operator import is_
+from typing import Any
+
+from persistable.fileio.original import ATOMS, private
+from persistable.nodes.indirect import asked_of, kept, root_of
+from persistable.nodes.lineage import swapped
+from persistable.params.registry import ClassTable
+from persistable.params.snapshots import lasting
+
+
+def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
+    """A twin of `node` for its own code to run on, and the facts for its record where that code might change what they are read from.
+
+    One that is lent for just this runs itself, where nothing of it is changed for that.
+    """
+    arguments: dict[str, Any] | None = node.__dict__.get("_arguments")
+    private_already = arguments is not None and _is_private(arguments.values())
+    if private_already and node._lent:
+        return node, None
+    author = node._twin(generation.store)
+    if private_already:
+        return author, None
+    state: dict[str, Any] = author.__dict__
+    bound = _bind_roles(state, node, generation) if node._upstream else {}
+    if "_given_facts" in state:  # it came from another process, so nobody else has what is in it
+        return author, None
+    if node.params is None:
+        return author, None
+    if arguments is None and _is_flat(node.params) and not _has_inner_nodes(node):
+        if not _is_frozen(type(node.params)):
+            author.params = _duplicate(node.params)
+        return author, None
+    facts: dict[str, Any] | None = node._facts() if generation.claim is not None else None
+    if arguments is not None:
+        state["_arguments"] = private(arguments, swapped=bound)
+    else:
+        author.params = _copied(node.params, bound)
+    return author, facts
+
+
+def _is_private(arguments: Iterable[Any]) -> bool:
+    """Tell whether nothing in the arguments of a step can change but lists and dicts, which each call of the function is given anew.
+
+    Nor does the function see nodes there: their payloads take their places.
+    """
+    for value in arguments:
+        kind: Any = value.__class__
+        if kind in ATOMS:
+            continue
+        if kind is dict or kind is list or kind is tuple:
+            if not _is_private(value.values() if kind is dict else value):
+                return False
+        elif not (getattr(kind, "_is_persistable_node", False) is True or lasting(value)):
+            return False
+    return True
+
+
+def taken_over(node: Any, author: Any, before: dict[str, Any]) -> None:
+    """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
+    state: dict[str, Any] = author.__dict__
+    if len(state) == len(before) and all(map(is_, state.values(), before.values())):
+        return
+    for name, value in state.items():
+        if name in _OWN or before.get(name, _MISSING) is value or any(role.partition(".")[0] == name for role in node._upstream):
+            continue
+        node.__dict__[name] = value
+
+
+_OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments", "params"})
+_MISSING = object()
+
+
+def _bind_roles(state: dict[str, Any], node: Any, generation: Any) -> dict[int, Any]:
+    """Let what a node holds ask `generation` for payloads, in whatever thread; the value is these twins by identity."""
+    bound: dict[int, Any] = {}
+    for upstream in node._upstream.values():
+        if id(upstream) not in bound:
+            bound[id(upstream)] = twin = upstream._twin(upstream._store or generation.store)
+            twin._reader = generation
+    state["_upstream"] = {role: bound[id(upstream)] for role, upstream in node._upstream.items()}
+    for name in {"_arguments", *(role.partition(".")[0] for role in node._upstream)} & state.keys():
+        state[name] = _rebound(state[name], bound)
+    asked = asked_of(node)
+    if asked:
+        for twin in bound.values():
+            _bind_beyond(twin, asked, root_of(node))
+    return bound
+
+
+def _rebound(value: Any, bound: Mapping[int, Any]) -> Any:
+    """`value` with the twins of nodes in it, in lists, tuples and dicts too."""
+    twin = bound.get(id(value))
+    if twin is not None:
+        return twin
+    kind: Any = value.__class__
+    if kind is dict:
+        return {name: _rebound(item, bound) for name, item in value.items()}
+    if kind is list or kind is tuple:
+        made: list[Any] = [_rebound(item, bound) for item in value]
+        return made if kind is list else tuple(made)
+    return value
+
+
+def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
+    """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
+
+    def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
+        twin = further._twin(further._store or node._store)
+        twin._reader = node._reader
+        _bind_beyond(twin, rest, root)
+        return twin
+
+    for name, rest in list(kept(node, asked, root)):
+        node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest), root)
+
+
+def _has_inner_nodes(node: Any) -> bool:
+    """Tell whether there are nodes among the params themselves."""
+    return bool(node._upstream) and any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
+
+
+def _is_flat(params: Any) -> bool:
+    """Tell whether nothing inside can change in place."""
+    values: Any = getattr(params, "__dict__", None)
+    if values is None:
+        fields = getattr(params, "__dataclass_fields__", None)
+        if fields is None:
+            return False
+        values = {name: getattr(params, name, None) for name in fields}
+    for value in values.values():
+        if value.__class__ not in ATOMS and not lasting(value):
+            return False
+    return not isinstance(params, dict | list | set)
+
+
+_COPIED = ClassTable()
+
+
+def _duplicate(params: Any) -> Any:
+    """A shallow copy."""
+    kind: Any = params.__class__
+    plain = _COPIED.found.get(id(kind))
+    if plain is None:
+        plain = _is_plain(kind)
+        _COPIED.set(kind, plain)
+    if not plain:
+        return copy.copy(params)
+    made = object.__new__(kind)
+    made.__dict__.update(params.__dict__)
+    return made
+
+
+def _is_plain(kind: Any) -> bool:
+    """Tell whether `copy.copy` would do nothing with a dataclass but copy its attributes."""
+    hooks = ("__copy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+    own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in hooks)
+    slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
+    return "__dataclass_params__" in kind.__dict__ and not own and not slots and copyreg.dispatch_table.get(kind) is None
+
+
+def _is_frozen(kind: Any) -> bool:
+    settings = kind.__dict__.get("__dataclass_params__")
+    return settings is not None and bool(settings.frozen)
+
+
+def _copied(params: Any, bound: Mapping[int, Any]) -> Any:
+    """A copy of params; where some of it cannot be copied, of all that can."""
+    made = private(params, swapped=bound)
+    values: Any = getattr(params, "__dict__", None)
+    if made is not params or values.__class__ is not dict:
+        return made
+    made = copy.copy(params)
+    for name, value in values.items():
+        made.__dict__[name] = private(value, swapped=bound)
+    return made

@@ -1,0 +1,161 @@
+"""A node and all that is upstream of it: walked, tabled for a record, and pickled, each without recursion and each node once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from persistable.nodes.code import class_reference
+from persistable.params.trees import tree
+from persistable.records.key import Key
+
+MAX_TABLE = 64
+"""So many nodes upstream are written into a record; farther ones are in the records of those."""
+
+
+def walk(*targets: Any) -> Iterator[Any]:
+    """Every node of the lineage of `targets` once, upstream before downstream."""
+    done: set[Key] = set()
+    stack = [(node, False) for node in reversed(targets)]
+    while stack:
+        node, ready = stack.pop()
+        if node.key in done:
+            continue
+        if ready:
+            done.add(node.key)
+            yield node
+        else:
+            stack.append((node, True))
+            stack.extend((upstream, False) for upstream in reversed(node.upstream.values()) if upstream.key not in done)
+
+
+def table(node: Any) -> dict[str, Any]:
+    """The nodes upstream of `node`, nearest first, each once, as its record has them."""
+    rows: dict[str, Any] = {}
+    queue = list(node.upstream.values())
+    for upstream in queue:  # grows while it is walked
+        if str(upstream.key) not in rows and len(rows) < MAX_TABLE:
+            rows[str(upstream.key)] = {
+                "class": class_reference(upstream.__class__),
+                "version": upstream.version,
+                "params": own_params(upstream),
+                "upstream": {role: str(source.key) for role, source in upstream.upstream.items()},
+            }
+            queue.extend(upstream.upstream.values())
+    return rows
+
+
+def own_params(node: Any) -> dict[str, Any]:
+    """The params tree of `node` itself."""
+    if node.params is None:
+        return {}
+    own: Any = tree(node.params)
+    return cast("dict[str, Any]", own) if isinstance(own, dict) else {"params": own}
+
+
+def shown_params(node: Any) -> dict[str, Any]:
+    """The node's own tracked params by field, for people: values where they can be had, and without those that hold nothing but nodes."""
+    return {name: getattr(node.params, name, content) for name, content in own_params(node).items() if not _only_nodes(content)}
+
+
+def _only_nodes(content: Any) -> bool:
+    """Tell whether a tree holds a node, and beside nodes nothing but what keeps them together."""
+    kind: Any = content.__class__
+    if kind is dict:
+        return "$node" in content or (bool(content) and all(map(_only_nodes, content.values())))
+    return kind is list and bool(content) and all(map(_only_nodes, content))
+
+
+DEEPEST = 100
+"""So deep in lists, tuples and dicts nodes are looked for; params nested deeper are refused."""
+
+
+def nodes_in(value: Any, root: type, depth: int = DEEPEST) -> Iterable[tuple[str, Any]]:
+    """The nodes in `value`, itself or in lists, tuples and dicts, each with its place: ``""``, ``.0``, ``.best``."""
+    if isinstance(value, root):
+        yield "", value
+    elif depth:
+        for name, item in _items(value):
+            for place, node in nodes_in(item, root, depth - 1):
+                yield f".{name}{place}", node
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    kind: Any = value.__class__
+    if kind is dict:
+        return cast("dict[Any, Any]", value).items()
+    return enumerate(cast("list[Any]", value)) if kind is list or kind is tuple else ()
+
+
+def spread(value: Any, inside: bool = False) -> Any:
+    """`value`; where it is a family, the list of its nodes in the order of its keys. `inside`: also each item of a tuple or dict."""
+    if getattr(value.__class__, "_is_family", False):
+        return list(value.nodes)
+    kind: Any = value.__class__
+    if not inside or (kind is not dict and kind is not tuple):
+        return value
+    return {name: spread(item) for name, item in value.items()} if kind is dict else tuple(map(spread, value))
+
+
+# pickling
+
+
+class _Numbered(int):
+    """Stands for a node in the pickled state of another."""
+
+    __slots__ = ()
+
+
+def flattened(target: Any, root: type) -> list[tuple[Any, dict[str, Any]]]:
+    """Class (or what has it as ``node_class``) and state of every node object in `target`, itself last, each naming those before by number.
+
+    `pickle` by itself would recurse out at a few hundred nodes. Objects count, not keys: two of one key may differ in their stores.
+    """
+    numbers: dict[int, int] = {}
+    states: list[tuple[Any, dict[str, Any]]] = []
+    stack: list[tuple[Any, bool]] = [(target, False)]
+    while stack:
+        node, ready = stack.pop()
+        if id(node) in numbers:
+            continue
+        if not node._upstream:  # then it holds no nodes at all
+            states.append((node._made_by(), node.__getstate__()))
+        elif ready:
+            states.append((node._made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+        else:
+            stack.append((node, True))
+            stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)
+            continue
+        numbers[id(node)] = len(numbers)
+    return states
+
+
+def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
+    """The last of the nodes that `flattened` took apart."""
+    nodes: list[Any] = []
+    for made_by, numbered in states:
+        cls = made_by if isinstance(made_by, type) else made_by.node_class
+        state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first names none
+        nodes.append(_with_state(object.__new__(cls), state))
+    return nodes[-1]
+
+
+def _with_state(node: Any, state: dict[str, Any]) -> Any:
+    if hasattr(node, "__setstate__"):
+        node.__setstate__(state)
+    else:
+        node.__dict__.update(state)
+    return node
+
+
+def swapped(value: Any, made_of: Callable[[Any], Any], kind: type) -> Any:
+    """`value` with each `kind` in it, itself or in lists, tuples and dicts, replaced by what `made_of` makes of it."""
+    if isinstance(value, kind):
+        return made_of(value)
+    container: Any = value.__class__
+    if container is dict:
+        return {name: swapped(item, made_of, kind) for name, item in _items(value)}
+    if container is list or container is tuple:
+        items: list[Any] = [swapped(item, made_of, kind) for _, item in _items(value)]
+        return items if container is list else tuple(items)
+    return value

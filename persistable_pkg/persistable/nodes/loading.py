@@ -1,0 +1,244 @@
+"""Load the payload of one node from a store, and judge whether it may be used: its format, its code, its class."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from persistable import events
+from persistable.errors import (
+    PayloadCorrupted,
+    PayloadForeign,
+    PayloadNotFound,
+    PayloadUntrusted,
+    PersistableError,
+    StaleCodeWarning,
+)
+from persistable.fileio.base import FileIO
+from persistable.nodes import code, origin
+from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
+from persistable.records import files as payload
+from persistable.records import items as collected
+from persistable.records.access import find_record
+from persistable.records.chunks import Chunks
+from persistable.records.key import Key
+from persistable.records.record import SUFFIX, Record, host_name
+from persistable.stores.base import Store
+
+
+def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
+    """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
+
+    `whole`: False where somebody has looked already at what has changed upstream.
+    """
+    heard = events.listened(node._logger)
+    clock = time.perf_counter() if heard else 0.0
+    record = find_record(store, node.place)
+    while record is not None:
+        check_code(node, store, record, whole)
+        try:
+            result = read(store, record, format_of(node, record), verify=verify, writable=writable)
+        except (FileNotFoundError, PayloadCorrupted) as error:
+            if isinstance(error, PayloadCorrupted) and node.place.__class__ is Key:
+                raise
+            again = find_record(store, node.place)
+            if again is not None and again.attempt_token == record.attempt_token:
+                if isinstance(error, PayloadCorrupted):
+                    raise
+                raise PayloadCorrupted(
+                    f"the payload of {node.key} is missing although its record is there ({error}); "
+                    "generate it again, `load_generate` does so",
+                    key=node.key,
+                    expected=record.files[0].path if record.files else "files",
+                    found="nothing",
+                ) from error
+            record = again  # replaced or deleted while we were reading
+            continue
+        if heard:
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
+        return result, record
+    return None
+
+
+def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
+    """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
+    if "items" not in record.head:
+        return payload.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
+    source = collected.Source(store, record.key, io, verify, writable)
+    items: collected.Collected[Any] = collected.Collected(source, collected.read_index(store, record, verify))
+    return items
+
+
+def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | None) -> Any:
+    """Some rows and columns of the stored payload. Raises PayloadNotFound, PayloadCorrupted, PayloadForeign, FormatError."""
+    record = find_record(store, node.place)
+    while record is not None:
+        check_code(node, store, record)
+        try:
+            return payload.read_part(
+                store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record)
+            )
+        except FileNotFoundError:
+            again = find_record(store, node.place)
+            if again is not None and again.attempt_token == record.attempt_token:
+                raise
+            record = again  # replaced or deleted while we were reading
+    raise PayloadNotFound(f"nothing is stored under {node.key} in {store.url}", key=node.key, nearest=None, differences={})
+
+
+def chunks_of(record: Record) -> Chunks | None:
+    """The digests of chunks of a large payload, where it was written to a store that keeps no local files."""
+    return Chunks.from_json(record.to_dict().get("chunks")) if record.size > payload.WHOLE else None
+
+
+def format_of(node: Any, record: Record) -> FileIO[Any]:
+    """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
+
+    Else one made of what the node declares or of safe ones, whatever the record says. Raises PayloadUntrusted.
+    """
+    own: FileIO[Any] = node._format()
+    head = record.head
+    spec, declared = head["io"], own.spec()
+    if declared == spec and "schema" not in head:
+        return own
+    from persistable.fileio.trust import declared_format, with_schema
+
+    if declared != spec and not _of_one_kind(spec, declared):
+        own = declared_format(spec, own, record.key)
+    return own if head.get("schema") is None else with_schema(own, head["schema"], record.key)
+
+
+def refusal(node: Any, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
+    """Why a load would not read what `record` is of, without reading it, as far as its format goes."""
+    if record.head["io"] == node._format().spec():
+        return None
+    try:
+        format_of(node, record)
+    except (PayloadUntrusted, PayloadCorrupted) as error:
+        return error
+    return None
+
+
+def refused(node: Any, verdict: Verdict) -> PersistableError:
+    """The error of a load, for what is not served."""
+    return verdict.barred if verdict.barred is not None else foreign(node, verdict)
+
+
+def _of_one_kind(spec: Any, declared: dict[str, Any]) -> bool:
+    """Tell whether the declared format reads what one of `spec` has written; that of a user may have moved to another module since."""
+    name: Any = spec.get("io") if spec.__class__ is dict else None
+    own: str = declared["io"]
+    if not isinstance(name, str) or own in _MADE_OF_OTHERS:
+        return False
+    return name == own or (":" in own and name.rpartition(":")[2] == own.rpartition(":")[2])
+
+
+_MADE_OF_OTHERS = ("BundleFileIO", "CompressedFileIO")
+
+
+_warned: set[tuple[str, ...]] = set()
+
+
+def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> None:
+    """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what is somebody else's.
+
+    `whole`: False where somebody has looked already at what is upstream.
+    """
+    made_by = record.head["code"]
+    if whole and node._upstream and "_looked" not in node.__dict__:
+        verdict = judged(node, store, record)
+    elif made_by is None or (made_by["quick"] and node._code().quick == made_by["quick"]):
+        return
+    else:
+        verdict = Judge().own(node, record)
+    refuse_foreign(node, verdict)
+    if verdict.causes and "_is_leaf" not in node.__dict__:  # else whoever sent the node here has said so
+        warn_stale(node, verdict)
+
+
+def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
+    """Warn of those of these nodes, which are about to be used, that are stored and stale; raise PayloadForeign as `check_code` does."""
+    for (node, _), verdict in zip(nodes, Judge().stored(nodes), strict=True):
+        if verdict is not None and verdict is not FRESH:
+            refuse_foreign(node, verdict)
+            if verdict.causes:
+                warn_stale(node, verdict)
+
+
+def refuse_foreign(node: Any, verdict: Verdict) -> None:
+    """Raise PayloadForeign for what another class with other code has made."""
+    if verdict.foreign:
+        raise foreign(node, verdict)
+
+
+def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
+    """The error for what another class with other code has made."""
+    reference = code.class_reference(node.__class__)
+    if verdict.foreign.startswith(f"{reference} of "):
+        reference = f"{reference} of {code.project_of(node.__class__)}"
+    return PayloadForeign(
+        f"{node.key} was made by {verdict.foreign}, which is not the code of {reference} ({verdict.own}); if it is the same all the same, "
+        "take it over with accept_code(reason); else give one of them another payload_name or version, or generate() it anew",
+        key=node.key,
+        made_by=verdict.foreign,
+        asked_by=reference,
+    )
+
+
+def warn_stale(node: Any, verdict: Verdict) -> None:
+    """Say what has changed, once for each class and cause."""
+    if not is_new(node, verdict):
+        return
+    made = "was made by code that has changed since" if verdict.own else "was made from what has changed since"
+    warnings.warn(
+        f"{node.key} {made} ({verdict.describe()}); it is served as it is. Generate it again, "
+        "raise `version` if the results differ, or call accept_code(reason) if they do not",
+        StaleCodeWarning,
+        stacklevel=depth_of_user(),
+    )
+
+
+def is_new(node: Any, verdict: Verdict) -> bool:
+    """Tell whether any of the causes was not said yet of this class; now they are."""
+    reference = code.class_reference(node.__class__)
+    known = len(_warned)
+    _warned.update((reference, cause.by, cause.change or str(cause.key)) for cause in verdict.causes)
+    return len(_warned) > known
+
+
+def accept_code(node: Any, store: Store, reason: str) -> Record:
+    """Write the code as it is now, the node's own and that upstream, into its record, and the reason why."""
+    record = find_record(store, node.place)
+    if record is None:
+        raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)
+    own = node._code()
+    verdict = judged(node, store, record)
+    accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": verdict.describe()}
+    head: dict[str, Any] = {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}}
+    given = node.__dict__.get("_given_code")
+    project = given.project if given is not None else code.project_of(node.__class__)
+    details = {"code_parts": dict(own.parts), "project": project, "accepted": [*record.to_dict().get("accepted", []), accepted]}
+    found = origin.origin_now(node, store, record)
+    if found is not None:
+        head["made_from"] = [*found.head, True]
+        details.update(upstream_code=found.code, upstream_content=found.content, accepted_causes=[cause.mark for cause in verdict.causes])
+    revised = record.revise(head, details)
+    again = find_record(store, node.place)
+    if again is None or again.attempt_token != record.attempt_token:
+        return accept_code(node, store, reason)  # made anew, or removed, in the meantime
+    store.put(node.place.path + SUFFIX, revised.to_bytes())
+    return revised
+
+
+def depth_of_user() -> int:
+    """How far up the stack the first caller outside this package is, for warnings."""
+    import sys
+
+    here = os.path.dirname(__file__) + os.sep
+    depth, frame = 1, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        depth, frame = depth + 1, frame.f_back
+    return depth

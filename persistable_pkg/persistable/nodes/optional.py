@@ -1,0 +1,90 @@
+"""`optional` and `any_of`: upstream that may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from persistable.errors import UpstreamFailed
+from persistable.nodes.lineage import nodes_in
+from persistable.nodes.node import Persistable
+from persistable.nodes.roles import refuse_open
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _OptionalParams:
+    default: Any = None
+
+
+class _Optional(Persistable[Any, _OptionalParams]):
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    node: Persistable[Any, Any]
+    payload_name = "optional"
+    _persisted = False
+    _needs = "optional"
+
+    def _stands_for(self) -> Sequence[Any]:
+        return [self.node]
+
+    def _generate_payload(self, **_: Any) -> Any:
+        try:
+            return self.node.payload
+        except UpstreamFailed:
+            return self.params.default
+
+
+class _AnyOf(Persistable[Any, None]):
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    nodes: list[Persistable[Any, Any]]
+    payload_name = "any_of"
+    _persisted = False
+    _needs = "any"
+
+    def __init__(self, *nodes: Persistable[Any, Any]) -> None:
+        super().__init__(nodes=list(nodes))
+
+    def _stands_for(self) -> Sequence[Any]:
+        return self.nodes
+
+    def _generate_payload(self, **_: Any) -> Any:
+        for node in self.nodes:
+            try:
+                return node.payload
+            except UpstreamFailed:
+                continue
+        names = ", ".join(str(node.key) for node in self.nodes)
+        raise UpstreamFailed(f"none of {names} could be generated", key=self.key)
+
+
+def optional(node: Persistable[T, Any], default: Any = None) -> Persistable[T | Any, Any]:
+    """`node` as an upstream that may fail: its payload, or `default` where it could not be generated.
+
+    What depends on it waits until it has ended either way. A payload made from the default is kept like any other: delete it once `node`
+    works, to have it made from the real one. Of a family: the family of its members, each so.
+    """
+    if _is_family(node):
+        made: Any = _Optional.over(node=node, default=default if not isinstance(default, list) else [default])
+        return cast("Persistable[T | Any, Any]", made)
+    refuse_open("optional", "node", nodes_in(node, Persistable))
+    return _Optional(node=node, default=default)
+
+
+def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
+    """The payload of whichever of `nodes` is there first; of several that are there, of the first named. Fails only if all of them do.
+
+    Of families: the family of what is so made of the members that belong together; ``any_of(*family.nodes)`` is any one of all its members.
+    """
+    if not nodes:
+        raise TypeError("any_of needs at least one node")
+    if any(map(_is_family, nodes)):
+        made: Any = _AnyOf.over(*nodes)
+        return cast("Persistable[T, Any]", made)
+    refuse_open("any_of", "nodes", nodes_in(nodes, Persistable))
+    return _AnyOf(*nodes)
+
+
+def _is_family(value: Any) -> bool:
+    return bool(getattr(value.__class__, "_is_family", False))

@@ -1,0 +1,382 @@
+"""The origin of a payload, as its record keeps it: the code of everything upstream, and the bytes of what was read.
+
+The first line of a record has two digests in ``made_from``: of the code of all that is upstream, and of the content of its direct stored
+upstream. The rest of it says the same at length, so that what differs can be named: ``upstream_code``, an entry for each class or function,
+and ``upstream_content``, of the direct upstream and, as far as their records tell, of what is further up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from persistable.errors import PayloadCorrupted
+from persistable.nodes import code
+from persistable.nodes.lineage import MAX_TABLE
+from persistable.records.key import Key
+from persistable.records.record import SUFFIX, Record
+from persistable.stores.base import Store
+
+Head = Mapping[str, Any]
+_LENGTH = 16
+
+
+def content_of(head: Head) -> str:
+    """A digest of the payload whose record begins with `head`: of its bytes alone, wherever its files lie and whoever wrote them."""
+    files = head["files"]
+    if len(files) == 1 and not files[0][0] and "schema" not in head and "items" not in head:
+        plain: str = files[0][3][: 2 * _LENGTH]
+        return plain
+    items = head.get("items")
+    own = [] if items is not None else sorted([part, size, digest] for part, _, size, digest in files)
+    said = [own, head.get("schema"), None if items is None else items[3:] or [files[0][3]]]
+    return text_digest(code_text(said))
+
+
+def code_text(fact: Any) -> str:
+    """`fact` as text that is the same for the same facts."""
+    import json
+
+    return json.dumps(fact, sort_keys=True, separators=(",", ":"))
+
+
+def text_digest(text: str) -> str:
+    """A short digest of `text`."""
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(length=_LENGTH)
+
+
+def contents_digest(contents: Mapping[str, str]) -> str:
+    """One digest for the contents of several payloads, by key."""
+    return text_digest("\n".join(sorted([f"{key} {content}" for key, content in contents.items()])))
+
+
+# whose code is upstream
+
+
+class _Makers:
+    """Kept on a node: what made everything upstream of it. Not a dict itself, in which nodes would be looked for.
+
+    stores: those that nodes upstream name, by identity.
+    """
+
+    __slots__ = ("rows", "stores")
+
+    def __init__(self, rows: dict[Any, Any], stores: frozenset[int] = frozenset()) -> None:
+        self.rows = rows
+        self.stores = stores
+
+
+_KEPT = "_makers"
+_NOBODY = _Makers({})
+"""Of all nodes with nothing upstream: one, so that what is known of it is found again."""
+
+
+def makers(node: Any) -> dict[Any, Any]:
+    """Everything upstream of `node` that has code of its own: one node for each class or function, and each payload name."""
+    kept: _Makers | None = node.__dict__.get(_KEPT)
+    if kept is not None:
+        return kept.rows
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        if _KEPT in top.__dict__:
+            stack.pop()
+            continue
+        if not top._upstream:
+            top.__dict__[_KEPT] = _NOBODY
+            continue
+        waiting = [upstream for upstream in top._upstream.values() if _KEPT not in upstream.__dict__]
+        if waiting:
+            stack.extend(waiting)
+        else:
+            named = [frozenset((id(each._store),)) for each in top._upstream.values() if each._store is not None]
+            stores = frozenset[int]().union(*named, *[each.__dict__[_KEPT].stores for each in top._upstream.values()])
+            top.__dict__[_KEPT] = _Makers(_merged(top._upstream.values()), stores)
+    rows: dict[Any, Any] = node.__dict__[_KEPT].rows
+    return rows
+
+
+def is_all_in(node: Any, store: Store) -> bool:
+    """Tell whether nothing upstream of `node` names another store than `store`."""
+    makers(node)
+    stores: frozenset[int] = node.__dict__[_KEPT].stores
+    return stores <= {id(store)}
+
+
+def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:
+    merged: dict[Any, Any] = {}
+    owned = False
+    for node in upstream:
+        rows: dict[Any, Any] = node.__dict__[_KEPT].rows
+        if not merged:
+            merged, owned = rows, False
+        elif rows is not merged and not rows.keys() <= merged.keys():
+            merged, owned = {**merged, **rows}, True
+        own = None if node._external else (node._code_key(), node.payload_name)
+        if own is not None and own not in merged:
+            if not owned:
+                merged, owned = dict(merged), True
+            merged[own] = node
+    return merged
+
+
+class UpstreamCode(NamedTuple):
+    """The code of everything upstream. entries: as a record has them, one for each class or function."""
+
+    digest: str
+    entries: list[dict[str, Any]]
+
+
+class Today:
+    """The code of nodes as it is now; that of each class or function is looked at once."""
+
+    def __init__(self) -> None:
+        self._codes: dict[Any, Any] = {}
+        self._tokens: dict[Any, str] = {}
+        self._digests: dict[int, tuple[Any, str]] = {}
+
+    def code(self, node: Any) -> Any:
+        """The code of `node` itself."""
+        if "_given_code" in node.__dict__:
+            return node._code()
+        key = node._code_key()
+        found = self._codes.get(key)
+        if found is None:
+            found = self._codes[key] = node._code()
+        return found
+
+    def token(self, node: Any) -> str:
+        """The token of its code: the quick digest, or where there is none one over its parts."""
+        state = node.__dict__
+        if "_given_code" in state:
+            return token_of(node._code())
+        seen = state.get("_snapshot")
+        key = node.__class__ if seen is not None and seen.plain else node._code_key()  # params that bring no code, as nearly always
+        found = self._tokens.get(key)
+        if found is None:
+            found = self._tokens[key] = token_of(self.code(node))
+        return found
+
+    def upstream(self, node: Any) -> str:
+        """A digest of the code of everything upstream of `node`."""
+        rows = makers(node)
+        known = self._digests.get(id(rows))
+        if known is None:
+            known = self._digests[id(rows)] = (rows, tokens_digest(map(self.token, rows.values())))
+        return known[1]
+
+    def table(self, node: Any) -> UpstreamCode:
+        """The code of everything upstream of `node`, at length."""
+        rows = [(code.class_reference(each.__class__), each.payload_name, self.token(each)) for each in makers(node).values()]
+        place = frozenset(rows)
+        known = _tables.get(place)
+        if known is None:
+            if len(_tables) > _TABLES:
+                _tables.clear()
+            entries: dict[tuple[str, str], dict[str, Any]] = {}
+            for (reference, name, token), each in zip(rows, makers(node).values(), strict=True):
+                entry = entries.get((reference, token))
+                if entry is None:
+                    entries[reference, token] = entry_of(reference, [name], self.code(each))
+                else:
+                    entry["names"].append(name)
+            known = _tables[place] = UpstreamCode(self.upstream(node), list(entries.values()))
+        return known
+
+
+_tables: dict[frozenset[tuple[str, str, str]], UpstreamCode] = {}
+_TABLES = 200
+
+
+def token_of(found: Any) -> str:
+    """The token of code in a digest over several."""
+    quick: str = found.quick
+    return quick or "parts " + text_digest(code_text(dict(found.parts)))
+
+
+def tokens_digest(tokens: Iterable[str]) -> str:
+    """One digest for the code of several."""
+    return text_digest("\n".join(sorted(set(tokens))))
+
+
+def entry_of(reference: str, names: list[str], found: Any) -> dict[str, Any]:
+    """The code of a class or function as records keep it. names: of the payloads that it makes."""
+    return {"class": reference, "names": names, "python": found.python, "quick": found.quick, "parts": dict(found.parts)}
+
+
+def fingerprint_of(entry: Mapping[str, Any]) -> code.Fingerprint:
+    """The code in an entry."""
+    return code.Fingerprint(entry["python"], entry["quick"], entry["parts"])
+
+
+# what is read
+
+
+def direct(node: Any, store: Store) -> list[tuple[Any, Store]]:
+    """The stored upstream that `node` is made from, each with its store: the nearest, through what is not persisted."""
+    found: dict[Key, tuple[Any, Store]] = {}
+    seen: set[Key] = set()
+    stack = [(upstream, upstream._store or store) for upstream in node._upstream.values()]
+    while stack:
+        upstream, where = stack.pop()
+        if upstream.key in seen:
+            continue
+        seen.add(upstream.key)
+        if upstream._persisted:
+            found[upstream.key] = (upstream, where)
+        else:
+            stack.extend((source, source._store or where) for source in upstream._upstream.values())
+    return list(found.values())
+
+
+def records_of(nodes: Iterable[tuple[Any, Store]]) -> dict[Key, Record]:
+    """The sound records of these nodes, each store asked once."""
+    by_store: dict[str, tuple[Store, list[Any]]] = {}
+    for node, store in nodes:
+        by_store.setdefault(store.url, (store, []))[1].append(node)
+    found: dict[Key, Record] = {}
+    for store, some in by_store.values():
+        data = store.get_many([node.place.path + SUFFIX for node in some])
+        for node in some:
+            record = parsed(data.get(node.place.path + SUFFIX), node.key)
+            if record is not None:
+                found[node.key] = record
+    return found
+
+
+def parsed(data: bytes | None, key: Key) -> Record | None:
+    """The record of `key` in `data`; None for none, a damaged one, or another's at the same path."""
+    try:
+        return Record.parse(data, key) if data is not None else None
+    except PayloadCorrupted:
+        return None
+
+
+class Given(NamedTuple):
+    """Facts for a process about the upstream of a node that it has only stubs of.
+
+    behind: contents of what is stored behind upstream that is not persisted. today: a digest of the code upstream of each direct upstream.
+    """
+
+    behind: dict[str, str]
+    today: dict[str, str]
+
+
+class Origin(NamedTuple):
+    """Facts of a record about the upstream of its payload."""
+
+    head: list[Any]
+    code: list[dict[str, Any]]
+    content: dict[str, dict[str, str]]
+
+
+def given(node: Any, store: Store) -> tuple[UpstreamCode, Given]:
+    """Facts that another process needs to write the record of `node`."""
+    today = Today()
+    sources = direct(node, store)
+    own = {upstream.key for upstream in node._upstream.values()}
+    behind = records_of([pair for pair in sources if pair[0].key not in own])
+    contents = {str(key): content_of(record.head) for key, record in behind.items()}
+    return today.table(node), Given(contents, {str(upstream.key): today.upstream(upstream) for upstream, _ in sources})
+
+
+def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | None:
+    """The origin of a payload of `node` that is made now; None where nothing is upstream. used: the records of what was loaded for it."""
+    if not node._upstream:
+        return None
+    today = Today()
+    told: Given | None = node.__dict__.get("_given_origin")
+    sources = direct(node, store)
+    records = {source.key: used[source.key] for source, _ in sources if source.key in used}
+    missing = [pair for pair in sources if pair[0].key not in records]
+    if missing:
+        records.update(records_of(missing))
+    contents = dict(told.behind) if told is not None else {}
+    contents.update({str(key): content_of(record.head) for key, record in records.items()})
+    table: UpstreamCode = node._given_table if told is not None else today.table(node)
+    old: list[dict[str, Any]] = []
+    for source, _ in sources:
+        record = records.get(source.key)
+        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source)
+        if record is not None and not _is_fresh(record, today.token(source), upstream) and record.made != "put":
+            old += _entries_of(record, source.payload_name)
+    if old:
+        table = _with(table, old)
+    return Origin([table.digest, contents_digest(contents)], table.entries, {"direct": contents, "further": _further(records, contents)})
+
+
+def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
+    """The origin of a payload of which a part was made earlier, from upstream that has changed since: both, as nothing else is.
+
+    earlier: ``content``, of the direct stored upstream, and ``code``, entries of everything upstream, as they were then.
+    """
+    before: dict[str, str] = earlier["content"]
+    contents = {
+        key: content if before.get(key, content) == content else f"{before[key]} {content}"
+        for key, content in now.content["direct"].items()
+    }
+    table = _with(UpstreamCode(now.head[0], now.code), earlier["code"])
+    return Origin([table.digest, contents_digest(contents)], table.entries, {**now.content, "direct": contents})
+
+
+def origin_now(node: Any, store: Store, before: Record) -> Origin | None:
+    """As `origin_of`, with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
+    if not node._upstream:
+        return None
+    records = records_of(direct(node, store))
+    contents = {str(key): content_of(record.head) for key, record in records.items()}
+    known = before.upstream_content
+    further = {**known.get("further", {}), **known.get("direct", {}), **_further(records, contents)}
+    further = {key: content for key, content in further.items() if key not in contents}
+    table = Today().table(node)
+    return Origin([table.digest, contents_digest(contents)], table.entries, {"direct": contents, "further": further})
+
+
+def _is_fresh(record: Record, token: str, upstream: str) -> bool:
+    """Tell whether it was made by the code as it is now, its own and that upstream."""
+    own, from_ = record.head["code"], record.head.get("made_from")
+    return (own is None or own["quick"] == token) and (from_ is None or from_[0] == upstream)
+
+
+def _entries_of(record: Record, name: str) -> list[dict[str, Any]]:
+    own = record.head["code"]
+    first = [] if own is None else [{"class": record.class_reference, "names": [name], **own, "parts": record.code_parts}]
+    return [*first, *record.upstream_code]
+
+
+def _with(table: UpstreamCode, old: list[dict[str, Any]]) -> UpstreamCode:
+    """`table`, and code as it was for what is served although it has changed since."""
+    entries = list(table.entries)
+    for entry in old:
+        if not any(entry["class"] == each["class"] and entry["parts"] == each["parts"] for each in entries):
+            entries.append({**entry, "old": True})
+    return UpstreamCode(tokens_digest(token_of(fingerprint_of(entry)) for entry in entries), entries)
+
+
+_further_of: dict[str, dict[str, str]] = {}
+
+
+def _further(records: Mapping[Key, Record], direct_contents: Mapping[str, str]) -> dict[str, str]:
+    """The contents of what is further upstream, as the records of the direct upstream tell; of some, where there are very many."""
+    further: dict[str, str] = {}
+    for record in records.values():
+        if "made_from" not in record.head:
+            continue
+        if len(further) >= MAX_TABLE:
+            break
+        known = _further_of.get(record.attempt_token)
+        if known is None:
+            if len(_further_of) > 1000:
+                _further_of.clear()
+            content = record.upstream_content
+            known = _further_of[record.attempt_token] = {**content.get("further", {}), **content.get("direct", {})}
+        for key, digest in known.items():
+            known_by_now = further.get(key, direct_contents.get(key))
+            if known_by_now is None or known_by_now == digest:
+                if key not in direct_contents and len(further) < MAX_TABLE:
+                    further[key] = digest
+            else:  # it was made from two of them, so that neither is all it was made from
+                further[key] = f"{known_by_now} {digest}"
+    return further

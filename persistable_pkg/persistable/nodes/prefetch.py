@@ -1,0 +1,119 @@
+"""Records and payloads of very many nodes, fetched from their stores in a few calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from persistable import events
+from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.nodes import loading
+from persistable.records.files import SMALL
+from persistable.records.key import Key
+from persistable.records.record import SUFFIX, Record
+
+AT_ONCE = 500
+"""Nodes whose payloads are fetched, and wait in memory, together."""
+_KEPT = 4 * AT_ONCE
+
+
+def fetched(nodes: Sequence[Any]) -> list[Any]:
+    """For each node a store to load it from: its own, of which the records and small payloads of all of them are in memory already."""
+    found: list[Any] = [None] * len(nodes)
+    for store, numbers in _by_store([(node, node.store) for node in nodes]):
+        ready, _ = _fetch(store, [nodes[number] for number in numbers])
+        for number in numbers:
+            found[number] = ready
+    return found
+
+
+class Inputs:
+    """Payloads of very many nodes, of which some hundreds are fetched at once: those that follow the one that is asked for.
+
+    nodes: each with its store, in the order in which they are likely to be asked for.
+    """
+
+    def __init__(self, nodes: Sequence[tuple[Any, Any]]) -> None:
+        self._nodes = nodes
+        self._numbers = {node.key: number for number, (node, _) in enumerate(nodes)}
+        self._ready: dict[Key, tuple[Any, Record | None]] = {}
+        self._lock = threading.Lock()
+
+    def load(self, node: Any) -> tuple[Any, Record] | None:
+        """As `holdings.load` gives it, read-only; None for one that needs a closer look."""
+        store, record = self._of(node)
+        if record is None:
+            return None
+        heard = events.listened(node._logger)
+        clock = time.perf_counter() if heard else 0.0
+        loading.check_code(node, store, record, whole=False)
+        try:
+            result = loading.read(store, record, loading.format_of(node, record), writable=False)
+        except (FileNotFoundError, PayloadCorrupted):
+            return None  # replaced meanwhile, or damaged
+        if heard:
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
+        return result, record
+
+    def _of(self, node: Any) -> tuple[Any, Record | None]:
+        """The store to load it from, and its record."""
+        number = self._numbers.get(node.key)
+        if number is None:
+            return None, None
+        with self._lock:
+            if node.key not in self._ready:
+                self._fetch(self._nodes[number : number + AT_ONCE])
+            return self._ready.pop(node.key)
+
+    def _fetch(self, nodes: Sequence[tuple[Any, Any]]) -> None:
+        if len(self._ready) > _KEPT:  # several threads may each ask for what lies elsewhere
+            self._ready.clear()
+        for store, numbers in _by_store(nodes):
+            ready, records = _fetch(store, [nodes[number][0] for number in numbers])
+            for number in numbers:
+                place = nodes[number][0].place
+                record = records.get(place.path + SUFFIX) if place.__class__ is Key else None
+                self._ready[place.key] = ready, record if record is not None and record.key == place.key else None
+
+
+def _by_store(nodes: Sequence[tuple[Any, Any]]) -> list[tuple[Any, list[int]]]:
+    """Each store with the numbers of its nodes."""
+    by_store: dict[str, tuple[Any, list[int]]] = {}
+    urls: dict[int, str] = {}
+    for number, (_, store) in enumerate(nodes):
+        url = urls.get(id(store)) or urls.setdefault(id(store), store.url)
+        by_store.setdefault(url, (store, []))[1].append(number)
+    return list(by_store.values())
+
+
+def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[Fetched, dict[str, Record]]:
+    """`store` with the records and small payloads of `nodes` in memory, and the sound records by path."""
+    keys = {node.place.path + SUFFIX: node.place if node.place.__class__ is Key else None for node in nodes}
+    found: dict[str, bytes] = store.get_many(list(keys))
+    records: dict[str, Record] = {}
+    wanted: list[str] = []
+    for path, data in found.items():
+        try:
+            record = records[path] = Record.parse(data, keys[path])
+        except (PayloadCorrupted, StoreTooNew):
+            continue  # whoever loads it is told
+        wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
+    return Fetched(store, {**found, **store.get_many(wanted)}), records
+
+
+class Fetched:
+    """`store`, some of whose content has been read already."""
+
+    def __init__(self, store: Any, data: Mapping[str, bytes]) -> None:
+        self._store = store
+        self._data = data
+
+    def get(self, path: str) -> bytes:
+        data = self._data.get(path)
+        found: bytes = data if data is not None else self._store.get(path)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

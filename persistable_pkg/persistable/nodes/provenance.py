@@ -1,0 +1,135 @@
+"""Facts for the record of one generation."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from persistable.nodes import code, origin, streams, unwatched, usage
+from persistable.nodes.code.checkout import Checkout, checkout_of
+from persistable.records import files as payload
+from persistable.records.record import FORMAT, FileFact, Record, members, package_versions, sealed, surroundings
+
+
+def compose(generation: Any, written: payload.Written, result: Any) -> Record:
+    """The record of a payload that `generation` has made and `written`."""
+    node = generation.node
+    if not node._snapshot.plain:
+        unwatched.warn_of_files(node)
+    head = _head(node, generation.io, generation.code, generation.token, written.files)
+    schema = None if isinstance(result, payload.InFile) else generation.io.schema(result)
+    if schema is not None:
+        head["schema"] = schema
+    if isinstance(result, streams.Gathered):
+        head["items"] = result.head
+    seconds = generation.seconds()
+    details = _details(generation.made, generation.started, seconds, generation.attempt)
+    if seconds >= usage.SHORTEST and generation.begun is not None:
+        details["usage"] = usage.since(generation.begun)
+    if written.chunks is not None:
+        details["chunks"] = written.chunks.to_json()
+    if generation.notes:
+        details["notes"] = generation.notes
+    details.update(generation.facts())
+    made_from = origin.origin_of(node, generation.store, generation.used) if node._upstream else None
+    fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
+    if made_from is not None:
+        if generation.earlier is not None:
+            made_from = origin.joined(made_from, generation.earlier)
+        head["made_from"] = made_from.head
+        fixed.append(members({"upstream_content": made_from.content, "upstream_code": made_from.code}))
+    return Record.compose(node.key, head, details, *fixed)
+
+
+def _head(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+    return {
+        "record": FORMAT,
+        "key": str(node.key),
+        "token": token,
+        "io": io.spec(),
+        "class": code.class_reference(node.__class__),
+        "code": {"python": own.python, "quick": own.quick},
+        "files": files,
+    }
+
+
+def _details(made: str, started: float, seconds: float, attempts: int) -> dict[str, Any]:
+    return {"made": made, "started": started, "seconds": seconds, "attempts": attempts}
+
+
+class Form:
+    """Records of nodes that differ in plain values of some params only, each made at the first attempt: written out once, then filled in.
+
+    model: one of these nodes. varying: the params. modules: how many were imported when it was made; once there are more, what it says of
+    their versions is out of date.
+    """
+
+    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
+        digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
+        used = os.urandom(12).hex()
+        numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
+        marks = {name: os.urandom(12).hex() for name in varying}
+        facts: dict[str, Any] = model._facts()
+        facts = {**facts, "params": {**facts["params"], **marks}}
+        file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
+        head = _head(model, io, own, token, [file])
+        self.modules = len(sys.modules)
+        details = {**_details("generated", numbers[1], numbers[2], 1), "usage": used, **facts}
+        record = Record.compose(model.key, head, details, _of_class(model, own), package_versions(), surroundings())
+        fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
+        fields += [f'"{mark}"' for mark in marks.values()]
+        text = record.unsealed().decode("utf-8", "surrogatepass")
+        self._pieces = re.split("(" + "|".join(map(re.escape, fields)) + ")", text)
+        self._order = itemgetter(*[fields.index(mark) for mark in self._pieces[1::2]])
+
+    def fill(self, *facts: str) -> bytes:
+        """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
+        pieces = self._pieces.copy()
+        pieces[1::2] = self._order(facts)
+        return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
+
+
+_class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
+
+
+def _of_class(node: Any, own: code.CodeOf | code.Given) -> bytes:
+    """The members that are the same for every record of a class, as long as its code is."""
+    cls: type = node.__class__
+    quick, known = _class_members.get(cls, ("", b""))
+    if not quick or quick != own.quick:
+        unwatched.warn(node, own)
+        where, project = (own.commit, own.project) if isinstance(own, code.Given) else (commit_of(cls), code.project_of(cls))
+        facts: dict[str, Any] = {"git_commit": None, "git_dirty": None, "git_diff": None, "project": project}
+        if where is not None:
+            dirty = None if where.diff is None else where.diff != ""
+            facts.update(git_commit=where.commit, git_dirty=dirty, git_diff=where.diff or None)
+        known = members({**facts, "code_parts": dict(own.parts)})
+        _class_members[cls] = (own.quick, known)
+    return known
+
+
+_commits: dict[str, Checkout | None] = {}
+
+
+def commit_of(cls: type) -> Checkout | None:
+    """The git work tree of the code that a class is in."""
+    sent = code.sent_main()
+    return sent.commit if sent is not None and cls.__module__ in ("__main__", "__mp_main__") else _commit_in(cls.__module__)
+
+
+def main_program() -> code.Main:
+    """The main program that work is sent from."""
+    return code.sent_main() or code.Main(code.main_name(), _commit_in("__main__"), code.project_at("__main__"))
+
+
+def _commit_in(module: str) -> Checkout | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    folder = os.path.dirname(os.path.abspath(file)) if file else os.getcwd()
+    if folder not in _commits:
+        _commits[folder] = checkout_of(folder)
+    return _commits[folder]

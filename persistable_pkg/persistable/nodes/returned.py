@@ -1,0 +1,158 @@
+"""A forgotten `return`: nothing, where the declared payload is something."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from persistable.errors import NothingReturned
+from persistable.params.registry import ClassTable
+
+UNKNOWN = typing.Any
+"""The type that is not declared, or cannot be found out."""
+
+_refused: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+
+def check_nothing(node: Any) -> None:
+    """Raise NothingReturned if the generating code of `node`, which has returned None, declares that it returns something else."""
+    refused = refuses_nothing(node)
+    if refused:
+        function = node._generating_function()
+        name = f"{function.__module__}:{function.__qualname__}"
+        raise NothingReturned(
+            f"{name} returned None, and the payload of {node.key} is declared to be {refused}: did you forget `return`? "
+            f"If None is meant, declare it: `{refused} | None`",
+            key=node.key,
+            function=name,
+            declared=refused,
+        )
+
+
+def refuses_nothing(node: Any) -> str:
+    """The declared type of the payload of `node`, as it is written, where that does not admit None; else empty."""
+    cls: Any = node.__class__
+    refused = _refused.get(cls)
+    if refused is None:
+        refused = _refused[cls] = _refusing(node._declared_payloads())
+    return refused
+
+
+def as_declared(node: Any, result: Any) -> Any:
+    """`result`, an int or float that the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` for a float.
+
+    By the rule for params: exactly as much, or left as it is.
+    """
+    cls: Any = node.__class__
+    number = _numbers.found.get(id(cls))
+    if number is None:
+        number = _number(node._declared_payloads())
+        _numbers.set(cls, number)
+    return result if result.__class__ in number.kept else number.of(result)
+
+
+_numbers = ClassTable()
+
+
+class _Number(NamedTuple):
+    """The number that is declared: ints and floats of the types `kept` stay as they are, `of` makes one of the others."""
+
+    kept: frozenset[type]
+    of: Callable[[Any], Any]
+
+
+_AS_IT_IS = _Number(frozenset({int, float}), float)  # of any other there is none: it is asked of these two types only
+
+
+def _number(kinds: Iterable[Any]) -> _Number:
+    """The declaration of the first of `kinds` that has one."""
+    from persistable.params.checks import check_of
+    from persistable.params.mismatch import Mismatch
+
+    said = next((kind for kind in kinds if kind is not UNKNOWN and kind is not None and not isinstance(kind, str)), None)
+    check = check_of(said, {}) if said is not None else None
+    if check is None or not check.exact & {float, complex}:
+        return _AS_IT_IS
+
+    def convert(result: Any) -> Any:
+        try:
+            made = check.convert(result)
+        except Mismatch:
+            return result
+        return made if type(made) is float or type(made) is complex else result
+
+    return _Number(check.exact, convert)
+
+
+def _refusing(kinds: Iterable[Any]) -> str:
+    """The first of these types that does not admit None, as it is written; empty if all do."""
+    return next((_written(kind) for kind in kinds if not admits_none(kind)), "")
+
+
+def _written(kind: Any) -> str:
+    return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")
+
+
+def admits_none(kind: Any) -> bool:
+    """Tell whether None is a payload of the declared type `kind`; also where that cannot be told."""
+    if kind is UNKNOWN or kind is None or isinstance(kind, str | typing.ForwardRef):
+        return True
+    if isinstance(kind, typing.TypeVar):
+        bounds = kind.__constraints__ or ((kind.__bound__,) if kind.__bound__ is not None else ())
+        return not bounds or any(admits_none(bound) for bound in bounds)
+    if isinstance(kind, typing.NewType):
+        return admits_none(kind.__supertype__)
+    if type(kind).__name__ == "TypeAliasType":
+        return admits_none(kind.__value__)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Union or origin is types.UnionType:
+        return any(argument is type(None) or admits_none(argument) for argument in arguments)
+    if origin is typing.Literal:
+        return None in arguments
+    if origin is typing.Annotated:
+        return admits_none(arguments[0])
+    if type(origin).__name__ == "TypeAliasType":
+        return admits_none(origin.__value__)
+    return _is_instance(origin or kind)
+
+
+def _is_instance(kind: Any) -> bool:
+    if not isinstance(kind, type) or kind is type(None):
+        return True
+    if typing.is_typeddict(kind):
+        return False
+    try:
+        return isinstance(None, kind)
+    except TypeError:  # a protocol that is not for run time
+        return True
+
+
+def return_type(function: Callable[..., Any]) -> Any:
+    """The declared result of a function; UNKNOWN where there is none, or its names mean nothing where it is defined."""
+    try:
+        found: Any = inspect.unwrap(function).__annotations__.get("return", UNKNOWN)
+    except (NameError, AttributeError, TypeError):  # annotations are made when they are asked for, on Python 3.14 and later
+        return UNKNOWN
+    return evaluated(found, getattr(inspect.unwrap(function), "__globals__", {}))
+
+
+def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation that may be written as text; UNKNOWN where its names are not among `names`."""
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return evaluated(eval(annotation, {**names}), names)
+    except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+        return UNKNOWN
+
+
+def names_around(cls: type) -> dict[str, Any]:
+    """The names that the text of an annotation of `cls` may use."""
+    return vars(sys.modules.get(cls.__module__, types))

@@ -1,0 +1,244 @@
+"""Items on their way into a store: each committed at once, as it is yielded, and what an earlier attempt committed is not written again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, KeysView, Mapping
+from io import RawIOBase
+from types import GeneratorType
+from typing import Any, NamedTuple, cast
+
+from blake3 import blake3
+
+from persistable.errors import DuplicateItem
+from persistable.fileio.base import FileIO
+from persistable.fileio.original import Original
+from persistable.nodes import code
+from persistable.nodes.resumption import going_on, made_from
+from persistable.records import access, partial
+from persistable.records import files as payload
+from persistable.records.items import Collected, Entry, checked, folder_of, index_of, stem
+from persistable.records.record import Record
+from persistable.records.rescue import rescue
+from persistable.stores.base import Store
+
+_CONFIRM_EVERY = 1.0
+"""Seconds; the record is written only after a look of its own."""
+
+
+class ByContent(NamedTuple):
+    """An item whose key is the digest of its content."""
+
+    payload: Any
+
+
+def by_content(payload: Any) -> ByContent:
+    """Inside a function that yields items: ``yield by_content(payload)`` commits it under the digest of its bytes, 32 hexadecimal digits.
+
+    Content that is there already is not written twice. What the bytes are is the format's business: those of JSON, text, arrays and
+    tables depend on the value alone, those of a pickle may not.
+    """
+    return ByContent(payload)
+
+
+def is_stream(result: Any) -> bool:
+    """Tell whether a generating function yields items, instead of returning a payload."""
+    return isinstance(result, GeneratorType)
+
+
+class Gathered(payload.InFile):
+    """All items of one generation: they are in the store, and the index of them is still to be written."""
+
+    __slots__ = ("entries", "folder")
+
+    def __init__(self, folder: str, entries: Mapping[Any, Entry]) -> None:
+        self.folder = folder
+        self.entries = entries
+
+    def __repr__(self) -> str:
+        return f"<{len(self.entries)} items in {self.folder}>"
+
+    @property
+    def head(self) -> list[Any]:
+        """The facts for the record about the items: folder, number, bytes, and a digest of their content."""
+        hasher = blake3()
+        for entry in self.entries.values():
+            files = [(file.part, file.size, file.digest) for file in entry.files]
+            hasher.update(f"{entry.key!r} {files!r} {entry.schema!r}\n".encode("utf-8", "surrogatepass"))
+        return [self.folder, len(self.entries), sum(entry.size for entry in self.entries.values()), hasher.hexdigest(length=16)]
+
+    def commit(self, store: Store, path: str, io: FileIO[Any]) -> payload.Written:
+        """Write the index at `path`."""
+        from persistable.fileio.plain import BytesFileIO
+
+        return payload.write(store, path, BytesFileIO(), index_of(self.entries.values(), self.folder))
+
+
+class Gatherer:
+    """Collects the items of one generation."""
+
+    def __init__(self, generation: Any) -> None:
+        self._generation = generation
+        self._store: Store = generation.store
+        self._place = generation.node.place
+        self._entries: dict[Any, Entry] = {}
+        self._yielded: set[Any] = set()
+        self._number = 0
+        self._begun: partial.Unsealed | None = None
+        self._resumed = False
+        self._confirmed = -_CONFIRM_EVERY
+        if generation.claim is not None:
+            self._resume()
+
+    @property
+    def keys(self) -> KeysView[Any]:
+        """Keys of all items that are there, those of earlier attempts as well."""
+        return self._entries.keys()
+
+    def _resume(self) -> None:
+        begun = partial.find(self._store, self._place)
+        if begun is None:
+            return
+        found = access.peek(self._store, self._place)
+        if isinstance(found, Record) and folder_of(found) == begun.folder:
+            partial.forget(self._store, self._place)  # whoever sealed them was killed before it could
+            return
+        numbered = partial.entries(self._store, begun)
+        self._begun, self._resumed = begun, True
+        self._entries = {entry.key: entry for entry in numbered.values()}
+        self._number = max(numbered, default=-1) + 1
+        if self._entries:
+            self._compare(begun)
+
+    def _compare(self, begun: partial.Unsealed) -> None:
+        before = code.Fingerprint(begun.python, begun.quick, begun.parts)
+        if going_on(self._generation, before, begun.made_from, f"{len(self._entries)} items"):
+            own = self._generation.code
+            self._begun = begun._replace(python=own.python, quick=own.quick, parts=dict(own.parts), made_from=made_from(self._generation))
+            self._store.put(f"{begun.base}/begun.json", self._begun.to_bytes())
+
+    # taking items
+
+    def gather(self, items: Iterator[Any]) -> Gathered | Collected[Any]:
+        """Commit each item as it comes; the value is what is to be sealed, or the payload itself where nothing is to be kept."""
+        if self._generation.claim is None:
+            held: Collected[Any] = Collected(None, {}, self._held(items))
+            return held
+        self._begin()
+        try:
+            for item in items:
+                self._take(item)
+        except Exception as error:
+            if self._entries:
+                error.add_note(f"{len(self._entries)} items are committed, and will not be made again; delete() makes it begin anew")
+            raise
+        finally:
+            cast("Any", items).close()
+        assert self._begun is not None
+        return Gathered(self._begun.folder, self._entries)
+
+    def gather_held(self, held: Mapping[Any, Any]) -> Gathered | Collected[Any]:
+        """Commit items that are in memory."""
+        return self.gather((key, held[key]) for key in held)
+
+    def _begin(self) -> partial.Unsealed:
+        if self._begun is None:
+            generation = self._generation
+            self._begun = partial.begin(self._store, self._place, generation.token, generation.code, made_from(generation))
+        return self._begun
+
+    def _held(self, items: Iterator[Any]) -> dict[Any, Original]:
+        held: dict[Any, Original] = {}
+        for item in items:
+            key, value = _parted(item, self._generation.node._format)
+            if type(item) is not ByContent and key in held:
+                raise self._duplicate(key)
+            held[key] = Original(value, key)
+            self._entries[key] = Entry(key, ())
+        return held
+
+    def _take(self, item: Any) -> None:
+        key, value = _parted(item, lambda: self._generation.io)
+        if key in self._yielded and type(item) is not ByContent:
+            raise self._duplicate(key)
+        self._yielded.add(key)
+        if key in self._entries:
+            return
+        self._confirm()
+        begun, io = self._begin(), self._generation.io
+        path = f"{begun.folder}/{stem(key)}.{self._generation.token}{io.suffix}"
+        try:
+            held = partial.Held(self._store)
+            written = payload.write(cast("Any", held), path, io, value)
+        except Exception as error:
+            error.add_note(f"it is the item {key!r:.60}")
+            rescue(self._store, self._place.key, value, error, f"{stem(key)}")
+            raise
+        entry = Entry(key, written.files, io.schema(value))
+        partial.add(self._store, begun, self._number, entry, held.items)
+        self._entries[key] = entry
+        self._number += 1
+
+    def _confirm(self) -> None:
+        """Raise ClaimLost if another process has taken over: looked at once in a while, not for each of many short items."""
+        now = time.monotonic()
+        if now - self._confirmed > _CONFIRM_EVERY:
+            self._generation.claim.confirm(self._place.key)
+            self._confirmed = now
+
+    def _duplicate(self, key: Any) -> DuplicateItem:
+        return DuplicateItem(
+            f"{self._place.key} yields two items of the key {key!r:.60}; make its keys differ, or yield by_content(payload)",
+            key=self._place.key,
+            item=key,
+        )
+
+    # after the seal
+
+    def finish(self) -> None:
+        """The record is there: remove the notes, and files that an attempt cut off has left among the items."""
+        partial.forget(self._store, self._place)
+        if self._resumed and self._begun is not None:
+            known = {file.path for entry in self._entries.values() for file in entry.files}
+            partial.remove(self._store, [path for path in self._store.list(self._begun.folder) if path not in known])
+
+
+def _parted(item: Any, io: Any) -> tuple[Any, Any]:
+    """Key and payload of what was yielded."""
+    if type(item) is ByContent:
+        return _digest(io(), item.payload), item.payload
+    kind: Any = item.__class__
+    if kind is not tuple or len(item) != 2:
+        raise TypeError(
+            f"a generating function yields (key, payload), not a {type(item).__name__} ({item!r:.60}); "
+            "yield by_content(payload) for a key made of the content, or return a list for one payload"
+        )
+    key, value = item
+    return checked(key), value
+
+
+def _digest(io: FileIO[Any], value: Any) -> str:
+    io.check(value)
+    sink = _Hashing()
+    io.dump(value, cast("Any", sink))
+    return sink.hasher.hexdigest(length=16)
+
+
+class _Hashing(RawIOBase):
+    """A write-only stream that keeps nothing but a digest."""
+
+    def __init__(self) -> None:
+        self.hasher = blake3()
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        self.hasher.update(view)
+        self._at += view.nbytes
+        return view.nbytes

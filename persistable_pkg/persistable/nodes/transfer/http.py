@@ -1,0 +1,263 @@
+"""`HttpGet`: what lies behind a URL, as a payload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, Unpack, overload
+from urllib.parse import urlsplit
+
+from persistable.errors import PayloadCorrupted
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.plain import BytesFileIO
+from persistable.nodes.node import Persistable
+from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
+from persistable.params import omit_when, untracked
+from persistable.params.secret import Secret, revealed
+from persistable.records.access import find_record, missing_file
+from persistable.records.files import InFile
+from persistable.records.key import Key
+
+if TYPE_CHECKING:
+    import os
+
+    from persistable.executors.resources import Resources, Retry
+    from persistable.records.record import Record
+    from persistable.stores.base import Store
+
+PayloadT = TypeVar("PayloadT")
+Header = str | Secret
+_NEGOTIATED = ("accept", "accept-language")
+_REMEMBERED = 8
+
+
+@dataclass(frozen=True)
+class HttpGetParams:
+    """The request, which is identity, and how, which is not. Made by `HttpGet`, which says what each means."""
+
+    url: str
+    as_of: Any = None
+    accept: Annotated[dict[str, str], omit_when({})] = field(default_factory=dict[str, str])
+    reads: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
+    headers: Annotated[dict[str, Header], untracked] = field(default_factory=dict[str, str | Secret])
+    secrets: Annotated[dict[str, Secret], untracked] = field(default_factory=dict[str, Secret])
+    auth: Annotated[tuple[str, Secret] | None, untracked] = None
+    expect: Annotated[tuple[int, ...], untracked] = (200,)
+    content_type: Annotated[tuple[str, ...], untracked] = ()
+    max_bytes: Annotated[int | None, untracked] = None
+    timeout: Annotated[float, untracked] = 60.0
+    attempts: Annotated[int, untracked] = 5
+    delay: Annotated[float, untracked] = 0.5
+
+
+class GetOptions(TypedDict, total=False):
+    """The keywords of `HttpGet`, for type checkers."""
+
+    headers: Mapping[str, Header] | None
+    secrets: Mapping[str, Secret] | None
+    auth: tuple[str, Secret] | None
+    expect: Sequence[int]
+    content_type: str | Sequence[str] | None
+    max_bytes: int | None
+    timeout: float
+    attempts: int
+    delay: float
+    retry: Retry | None
+    resources: Resources | None
+    persist_data_dir: str | os.PathLike[str] | Store | None
+    data_dir: str | os.PathLike[str] | Store | None
+    payload_name: str | None
+    verbose: bool
+    logger: Any
+
+
+class HttpGet(Persistable[PayloadT, HttpGetParams]):
+    """The body that a GET of `url` gives, streamed into the store; the payload is what `io` reads from it.
+
+    Identity is the URL as it is written, `as_of`, what `io` reads, and the headers ``Accept`` and ``Accept-Language``. Without `as_of` the
+    URL is taken to be immutable; with another one (a date, say) it is asked for again, and where the server says by ETag or Last-Modified
+    that nothing changed, the payload stored earlier is taken over.
+
+    Parameters:
+        url: http or https. ``{name}`` stands for the secret of that name.
+        as_of: any param, such as a date.
+        headers: further headers; a `Secret` goes to the URL's own host only, and credentials must be secrets.
+        secrets: what fills the places of the URL.
+        auth: user and password for basic authentication.
+        io: the format of the body: a FileIO, a suffix such as ``".csv"``, or ``"auto"`` for that of the URL. Default: bytes.
+        expect: the HTTP statuses that are a success.
+        content_type: the media types that are; ``image/*`` is one.
+        max_bytes: larger bodies are refused.
+        timeout: seconds without anything coming, after which the connection is given up. `Resources.time` limits the whole.
+        attempts: tries in all, where the connection fails, the body is cut off (it goes on from there if the server can), or the status
+            says that a later try may succeed.
+        delay: seconds before the second try; they double from one to the next, and a server's Retry-After of up to a minute counts instead.
+        retry, resources: as for any node; `retry` comes on top of `attempts`.
+
+    Raises HttpFailed; a body that `io` cannot read raises MalformedFile and is not stored. Needs ``persistable[http]``.
+    """
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
+    params: HttpGetParams
+
+    @overload
+    def __init__(self: HttpGet[bytes], url: str, as_of: Any = None, *, io: None = None, **options: Unpack[GetOptions]) -> None: ...
+
+    @overload
+    def __init__(self, url: str, as_of: Any = None, *, io: FileIO[PayloadT], **options: Unpack[GetOptions]) -> None: ...
+
+    @overload
+    def __init__(self: HttpGet[Any], url: str, as_of: Any = None, *, io: str, **options: Unpack[GetOptions]) -> None: ...
+
+    def __init__(
+        self,
+        url: str,
+        as_of: Any = None,
+        *,
+        headers: Mapping[str, Header] | None = None,
+        secrets: Mapping[str, Secret] | None = None,
+        auth: tuple[str, Secret] | None = None,
+        io: FileIO[Any] | str | None = None,
+        expect: Sequence[int] = (200,),
+        content_type: str | Sequence[str] | None = None,
+        max_bytes: int | None = None,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        delay: float = 0.5,
+        retry: Retry | None = None,
+        resources: Resources | None = None,
+        **node: Any,
+    ) -> None:
+        check_address("HttpGet", url, secrets or {})
+        check_headers("HttpGet", headers or {})
+        if auth is not None and not isinstance(auth[1], Secret):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError('auth of HttpGet takes a user and a Secret: ("me", Secret("NAME_OF_A_VARIABLE"))')
+        if attempts < 1 or timeout <= 0 or delay < 0:
+            raise ValueError("HttpGet takes attempts of 1 or more, a timeout above 0 and a delay of 0 or more")
+        format_ = _format(io, url)
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        params = HttpGetParams(
+            url=url,
+            as_of=as_of,
+            accept={name: str(given[name]) for name in _NEGOTIATED if name in given},
+            reads={} if format_ == BytesFileIO() else format_.spec(),
+            headers=given,
+            secrets=dict(secrets or {}),
+            auth=auth,
+            expect=tuple(expect),
+            content_type=(content_type,) if isinstance(content_type, str) else tuple(content_type or ()),
+            max_bytes=max_bytes,
+            timeout=timeout,
+            attempts=attempts,
+            delay=delay,
+        )
+        self.retry, self.resources = retry, resources
+        super().__init__(params=params, payload_io=format_, **node)
+
+    def _generate_payload(self, **_: Any) -> Any:
+        running = self._running("notes")
+        store, notes = running.store, running.notes
+        for record in _earlier(store, self.params):
+            known = Known(str(record.notes.get("etag", "")), str(record.notes.get("last_modified", "")))
+            if not any(known):
+                continue
+            got = fetch(self._request(), self.scratch, known, self.progress)
+            path = got.path
+            if path is None:
+                path = _taken_over(store, record, self.scratch / "taken")
+                if path is None:
+                    continue  # what is stored there is damaged: ask for the body after all
+                got = got._replace(facts={**record.notes, **got.facts, "transferred": 0, "taken_from": str(record.key)})
+            break
+        else:
+            got = fetch(self._request(), self.scratch, None, self.progress)
+            path = got.path
+        notes.update(got.facts)
+        if running.claim is not None:
+            _remember(store, self.params, self.key)
+        assert path is not None
+        return InFile(path)
+
+    def _request(self) -> Request:
+        params = self.params
+        return Request(
+            url=filled(params.url, params.secrets),
+            shown=params.url,
+            headers={name: revealed(value) for name, value in params.headers.items()},
+            private=frozenset(name for name, value in params.headers.items() if isinstance(value, Secret)),
+            auth=(params.auth[0], params.auth[1].reveal()) if params.auth else None,
+            expect=params.expect,
+            content_type=params.content_type,
+            max_bytes=params.max_bytes,
+            timeout=params.timeout,
+            attempts=params.attempts,
+            delay=params.delay,
+        )
+
+
+def _format(io: FileIO[Any] | str | None, url: str) -> FileIO[Any]:
+    from persistable.fileio import fileio_for
+
+    if io is None:
+        return BytesFileIO()
+    if isinstance(io, str):
+        io = fileio_for(urlsplit(url).path.rpartition("/")[2] if io == "auto" else io)
+    if isinstance(io, PartsFileIO):
+        name = type(io).__name__
+        raise TypeError(f"HttpGet gets one file, and {name} keeps several; get it as bytes and unpack it in a step")
+    if not isinstance(io, FileIO):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type checked
+        raise TypeError(f'io of HttpGet is {io!r}; give a FileIO, a suffix such as ".csv", or "auto"')
+    return io
+
+
+# what was fetched before, of the same URL: a hint beside the payloads names their keys, the records say the rest
+
+
+def _hint(params: HttpGetParams) -> str:
+    from blake3 import blake3
+
+    asked = json.dumps([params.url, params.accept, params.reads], sort_keys=True)
+    return f".persistable/http/{blake3(asked.encode()).hexdigest(16)}.json"
+
+
+def _hinted(store: Store, params: HttpGetParams) -> list[str]:
+    try:
+        found: list[str] = json.loads(store.get(_hint(params)))["keys"]
+        return found
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _remember(store: Store, params: HttpGetParams, key: Key) -> None:
+    earlier = [name for name in _hinted(store, params) if name != str(key)]
+    store.put(_hint(params), json.dumps({"keys": [*earlier[1 - _REMEMBERED :], str(key)]}).encode())
+
+
+def _earlier(store: Store, params: HttpGetParams) -> Iterator[Record]:
+    """Records of payloads fetched from the same URL, newest first, whose files are there."""
+    for name in reversed(_hinted(store, params)):
+        try:
+            record = find_record(store, Key.parse(name))
+        except PayloadCorrupted:
+            continue
+        if record is not None and record.made == "generated" and missing_file(store, record) is None:
+            yield record
+
+
+def _taken_over(store: Store, record: Record, target: Path) -> Path | None:
+    """A copy of the stored body in the file `target`; None where it is not what its record names."""
+    from blake3 import blake3
+
+    fact = record.files[0]
+    hasher = blake3()
+    try:
+        with store.read(fact.path) as source, target.open("wb") as copy:
+            while piece := source.read(1 << 20):
+                hasher.update(piece)
+                copy.write(piece)
+    except FileNotFoundError:
+        return None
+    return target if hasher.hexdigest() == fact.digest else None

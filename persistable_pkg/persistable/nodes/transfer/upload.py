@@ -1,0 +1,235 @@
+"""`Upload`: a payload written to a URL of the outside world."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+
+from persistable.errors import ParamsError, StoreError
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.location import LocalPlace, place
+from persistable.nodes.loading import format_of
+from persistable.nodes.node import Persistable
+from persistable.nodes.transfer.client import check_address
+from persistable.params import omit_when
+from persistable.params.masking import masked
+from persistable.params.secret import Secret, redact
+from persistable.records import files as payloads
+from persistable.records.access import find_record
+from persistable.stores.base import check_name
+from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    from persistable.executors.resources import Resources, Retry
+    from persistable.stores.base import Store
+
+
+@dataclass(frozen=True)
+class UploadParams:
+    """Where to, and in which format if it is not the upstream's. Made by `Upload`."""
+
+    target_url: str
+    writes: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
+
+
+class Upload(Persistable[str, UploadParams]):
+    """Writes the payload of its one upstream node, ``source``, to `target_url`; its own payload is that URL.
+
+    A side effect: it happens at each run and is never stored, ``node >> Upload("gs://bucket/report.csv")``. The file appears whole or
+    not at all wherever the other side can do that (buckets, local folders, sftp); of a format of several files each one does, and
+    those of an earlier upload that are not among them are removed. Bytes stored in the wanted format already are copied as they are.
+
+    Parameters:
+        target_url: a path or any URL that `open_store` knows, with the name of the file.
+        io: the format to write; default: that of the upstream.
+        options: for the file system, such as ``endpoint_url``; credentials may be `Secret`. Never recorded.
+        retry, resources: as for any node.
+
+    Raises ParamsError for a password in the URL, InvalidName for one that could be read in two ways; when it writes, StoreError.
+    """
+
+    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    _by_payload = True
+    _persisted = False
+    params: UploadParams
+    source: Persistable[Any, Any]
+
+    def __init__(
+        self,
+        target_url: str | os.PathLike[str],
+        io: FileIO[Any] | None = None,
+        *,
+        source: Persistable[Any, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        retry: Retry | None = None,
+        resources: Resources | None = None,
+        persist_data_dir: str | os.PathLike[str] | Store | None = None,
+        data_dir: str | os.PathLike[str] | Store | None = None,
+        payload_name: str | None = None,
+        verbose: bool = False,
+        logger: Any = None,
+    ) -> None:
+        url, own = _url_of(target_url)
+        upstream: dict[str, Any] = {} if source is None else {"source": source}
+        self._target_io = io
+        self.retry, self.resources = retry, resources
+        self._options = {**own, **(options or {})}
+        self._folder = os.getcwd()  # a relative path counts from here, wherever the work is done
+        super().__init__(
+            params=UploadParams(url, io.spec() if io is not None else {}),
+            persist_data_dir=persist_data_dir,
+            data_dir=data_dir,
+            payload_name=payload_name,
+            verbose=verbose,
+            logger=logger,
+            **upstream,
+        )
+        self._call = None  # it would show the options
+
+    def _generate_payload(self, **_: Any) -> str:
+        problem: Exception
+        try:
+            self._upload()
+            return self.params.target_url
+        except Exception as error:
+            problem = _without_secrets(error)
+            if problem is error:
+                raise
+        raise problem
+
+    def _upload(self) -> None:
+        source = self.source
+        store = source._store or self._running("source").store
+        wanted = self._target_io or source._format()
+        record = find_record(store, source.place) if source._persisted else None
+        target = _Target(self.params.target_url, _revealed(self._options), self._folder)
+        if record is not None:
+            stored_as = format_of(source, record)
+            if stored_as.spec() == wanted.spec():
+                facts = [(fact.part, payloads.opened(store, source.key, fact)) for fact in record.files]
+                target.copy(facts, wanted, record.schema)
+                return
+        target.save(source.payload, wanted)
+
+
+class _Target:
+    """One file, or one folder, to be replaced."""
+
+    def __init__(self, url: str, options: dict[str, Any], folder: str) -> None:
+        at = place(url if "://" in url else os.path.join(folder, os.path.expanduser(url))) if _is_local(url) else None
+        self._local = at if isinstance(at, LocalPlace) else None
+        if self._local is not None:
+            root, self._name = os.path.split(self._local.path)
+        else:
+            address, query = _split(url)
+            root, _, self._name = address.rpartition("/")
+            root += query
+        self._store = open_store(root, **options)
+
+    def save(self, payload: Any, io: FileIO[Any]) -> None:
+        io.check(payload)
+        if isinstance(io, PartsFileIO):
+            with self._replacing() as create:
+                io.dump_parts(payload, create)
+        else:
+            with self._store.write(self._name) as file:
+                io.dump(payload, file)
+        self._describe(io, io.schema(payload))
+
+    def copy(self, files: Sequence[tuple[str, AbstractContextManager[BinaryIO]]], io: FileIO[Any], schema: dict[str, Any] | None) -> None:
+        if isinstance(io, PartsFileIO):
+            with self._replacing() as create:
+                for part, opened in files:
+                    with opened as source, create(part) as target:
+                        _copy(source, target)
+        else:
+            with files[0][1] as source, self._store.write(self._name) as target:
+                _copy(source, target)
+        self._describe(io, schema)
+
+    def _describe(self, io: FileIO[Any], schema: dict[str, Any] | None) -> None:
+        """Beside the file, what its bytes cannot hold: as `FileIO.save` keeps it, so that `FileIO.load` of the URL gives the same."""
+        import json
+
+        beside = f"{self._name}.schema.json"
+        if schema is not None:
+            self._store.put(beside, json.dumps(schema, indent=1).encode())
+        elif io._keeps_schema():  # pyright: ignore[reportPrivateUsage]
+            self._store.delete(beside)
+
+    @contextmanager
+    def _replacing(self) -> Generator[Any]:
+        """A block in which to create parts; at its end they are all that lies there."""
+        if self._local is not None:
+            from persistable.fileio.folders import replacing_folder
+
+            with replacing_folder(self._local) as create:
+                yield create
+            return
+        written: set[str] = set()
+
+        def create_there(part: str) -> AbstractContextManager[BinaryIO]:
+            written.add(f"{self._name}/{part}")
+            return self._store.write(f"{self._name}/{part}")
+
+        yield create_there
+        for path in set(self._store.list(self._name)) - written:
+            self._store.delete(path)
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    while piece := source.read(1 << 20):
+        target.write(piece)
+
+
+def _url_of(target: Any) -> tuple[str, dict[str, Any]]:
+    """The URL or path, and the options that a UPath carries."""
+    options: dict[str, Any] = {}
+    if isinstance(target, str):
+        url = target
+    elif hasattr(target, "storage_options"):
+        url, options = str(target), dict(target.storage_options)
+    elif isinstance(target, os.PathLike):
+        url = os.fsdecode(target)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        raise TypeError(f"Upload takes a path or a URL, not {type(target).__name__}")
+    if "::" in url:
+        raise ParamsError(f"Upload cannot write through the chained URL {masked(url)}; upload the file itself")
+    if not _is_local(url):
+        check_address("Upload", url.replace("{", "%7B").replace("}", "%7D"), {})
+    name = _split(url)[0].rpartition("/")[2]
+    if not name or url.partition("://")[2] == name:
+        raise ParamsError(f"{url!r} names no file to write; give a path or a URL that ends in one, such as gs://bucket/report.csv")
+    parts = [os.path.basename(url)] if _is_local(url) else _split(url)[0].partition("://")[2].lstrip("/").split("/")[1:]
+    for part in parts:
+        check_name(part)
+    return url, options
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The place, and what follows it with its question mark: an endpoint. Any other question mark belongs to the name."""
+    place, mark, query = url.rpartition("?")
+    return (place, mark + query) if mark and query.startswith("endpoint_url=") else (url, "")
+
+
+def _is_local(url: str) -> bool:
+    return "://" not in url or url.startswith(("file://", "local://"))
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    return {name: _revealed(item) for name, item in cast("dict[str, Any]", value).items()} if isinstance(value, dict) else value
+
+
+def _without_secrets(error: Exception) -> Exception:
+    """`error`, or, where it or what it was raised from quotes a secret, one that says the same without."""
+    import traceback
+
+    said = "".join(traceback.format_exception(error))
+    if redact(said) == said:
+        return error
+    return StoreError(redact(f"{type(error).__name__}: {error}"), url="", path="")

@@ -1,0 +1,46 @@
+"""Say, once in a process, which changes nobody will notice: of code without a fingerprint, and of files that params only name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import PurePath
+from typing import Any
+
+from persistable.errors import UnwatchedCodeWarning, UnwatchedFileWarning
+from persistable.nodes import code
+from persistable.nodes.loading import depth_of_user
+
+_said: set[tuple[str, tuple[str, ...]]] = set()
+
+
+def warn(node: Any, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
+    """Warn where the generating code of `node` reaches what cannot be compared. Reads the parts of `own`."""
+    unknown = own.unknown
+    if not unknown:
+        return
+    once = (code.class_reference(node.__class__), unknown)
+    if once not in _said:
+        _said.add(once)
+        warnings.warn(
+            f"code not watched: {', '.join(unknown)}, which {node.key.name} uses, has no fingerprint (compiled, or without a source), so "
+            "changes of it are not noticed; raise `version` when it changes",
+            UnwatchedCodeWarning,
+            stacklevel=depth_of_user(),
+        )
+
+
+def warn_of_files(node: Any) -> None:
+    """Warn where a param of `node` is the path of a file that is there: the path is part of the key, and what the file holds is not."""
+    for field, value, _ in node._snapshot.rows:
+        if isinstance(value, PurePath) and os.path.isfile(value):
+            once = (code.class_reference(node.__class__), (field,))
+            if once not in _said:
+                _said.add(once)
+                warnings.warn(
+                    f"{field} of {node.key.name} names a file, {value}: the key has its path, and not what is in it, so changes of the "
+                    "file are not noticed. Give a `Source` of it instead, whose content is part of the key; for a path that is only "
+                    "written to, or never changes, ignore this warning",
+                    UnwatchedFileWarning,
+                    stacklevel=depth_of_user(),
+                )

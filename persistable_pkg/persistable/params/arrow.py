@@ -1,0 +1,270 @@
+"""polars and pyarrow values: names, dtypes and items, however they are chunked. Loaded when the first one is met."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from persistable.params.columns import masked, values
+from persistable.params.reduced import Parts, Refused, Tagged
+
+if TYPE_CHECKING:
+    from persistable.params.reduced import Reduce
+
+
+def reducer(cls: type) -> Reduce | None:
+    """The function that reduces values of `cls`, a class of polars' or pyarrow's; None if nothing does."""
+    package = cls.__module__.partition(".")[0]
+    if package not in ("polars", "pyarrow"):
+        return None
+    found = _EXACT.get(f"{package}:{cls.__name__}")
+    if found is None and package == "polars" and issubclass(cls, _polars().DataType):
+        return _polars_dtype
+    if found is None and package == "pyarrow" and issubclass(cls, _pyarrow().Array):
+        return _arrow_array
+    if found is None and package == "pyarrow" and issubclass(cls, _pyarrow().DataType):
+        return _arrow_dtype
+    return found
+
+
+def _polars() -> Any:
+    return sys.modules["polars"]
+
+
+def _pyarrow() -> Any:
+    return sys.modules["pyarrow"]
+
+
+# ------------------------------------------------------------------ polars
+
+
+def _polars_frame(value: Any) -> Tagged:
+    return Tagged("polars.DataFrame", Parts(names=list(value.columns), data=[_polars_column(series) for series in value.get_columns()]))
+
+
+def _polars_series(value: Any) -> Tagged:
+    return Tagged("polars.Series", Parts(name=value.name, data=_polars_column(value)))
+
+
+def _polars_dtype(value: Any) -> Tagged:
+    return Tagged("polars.dtype", _describe(value))
+
+
+_NUMBERS = (
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Float32",
+    "Float64",
+    "Date",
+    "Datetime",
+    "Duration",
+    "Time",
+)
+
+
+def _polars_column(series: Any) -> Parts:
+    dtype = _instance(series.dtype)
+    described = _describe(dtype)
+    name = type(dtype).__name__
+    if name in _NUMBERS:
+        items, missing = masked(series.to_physical().fill_null(0).to_numpy(), series.is_null().to_numpy())
+        return Parts(dtype=described, items=items, missing=missing)
+    if name == "Boolean":
+        items, missing = masked(series.fill_null(value=False).to_numpy(), series.is_null().to_numpy())
+        return Parts(dtype=described, items=items, missing=missing)
+    if name == "Array":
+        return Parts(dtype=described, items=_polars_column(series.arr.to_list()))
+    if name == "List":
+        lengths = series.list.len()
+        inner = series.filter((lengths > 0).fill_null(value=False)).explode()
+        return Parts(dtype=described, lengths=values(lengths.to_list()), items=_polars_column(inner))
+    if name == "Struct":
+        fields = [_polars_column(series.struct.field(field.name)) for field in dtype.fields]
+        return Parts(dtype=described, items=fields, missing=values(series.is_null().to_list()))
+    if name in ("String", "Binary", "Categorical", "Enum", "Decimal", "Null", "Object", "Int128", "UInt128"):
+        return Parts(dtype=described, items=values(series.to_list()))
+    raise Refused(f"it has a column of dtype {dtype}, which is not known here", "convert the column with cast")
+
+
+def _describe(dtype: Any) -> Any:
+    """A polars dtype as plain values, in words that do not depend on how a version prints it."""
+    name = type(dtype).__name__
+    if name == "Struct":
+        return [name, [[field.name, _describe(_instance(field.dtype))] for field in dtype.fields]]
+    if name == "List":
+        return [name, _describe(_instance(dtype.inner))]
+    if name == "Array":
+        return [name, _describe(_instance(dtype.inner)), dtype.size]
+    if name == "Enum":
+        return [name, dtype.categories.to_list()]
+    details = [getattr(dtype, attribute) for attribute in ("time_unit", "time_zone", "precision", "scale") if hasattr(dtype, attribute)]
+    return [name, *details]
+
+
+def _instance(dtype: Any) -> Any:
+    return dtype() if isinstance(dtype, type) else dtype
+
+
+def _lazy(_: Any) -> Tagged:
+    raise Refused("a LazyFrame is a query, and what it gives may change", "pass what collect() gives, or the query's own settings")
+
+
+def _expression(_: Any) -> Tagged:
+    raise Refused("a polars expression is written differently by each version", "pass what it is made from: names and numbers")
+
+
+# ------------------------------------------------------------------ pyarrow
+
+
+def _arrow_table(value: Any) -> Tagged:
+    return Tagged("pyarrow.Table", Parts(names=list(value.schema.names), data=[arrow_column(column) for column in value.columns]))
+
+
+def _arrow_array(value: Any) -> Tagged:
+    return Tagged("pyarrow.Array", arrow_column(value))
+
+
+def _arrow_dtype(value: Any) -> Tagged:
+    return Tagged("pyarrow.dtype", arrow_type(value))
+
+
+def _arrow_schema(value: Any) -> Tagged:
+    return Tagged("pyarrow.schema", [[field.name, arrow_type(field.type), field.nullable] for field in value])
+
+
+_ARROW_NAMES = {
+    "null": "null",
+    "boolean": "bool",
+    **{name: name for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")},
+    "float16": "halffloat",
+    "float32": "float",
+    "float64": "double",
+    "string": "string",
+    "large_string": "large_string",
+    "string_view": "string_view",
+    "binary": "binary",
+    "large_binary": "large_binary",
+    "binary_view": "binary_view",
+    "date32": "date32[day]",
+    "date64": "date64[ms]",
+    "interval": "month_day_nano_interval",
+}
+"""The types without parameters, by the names of the predicates in `pyarrow.types`."""
+
+
+def arrow_type(kind: Any) -> str:
+    """An Arrow type in our own words, which are those that Arrow prints, but for the names of the items of lists and maps."""
+    types = _pyarrow().types
+    for name, text in _ARROW_NAMES.items():
+        tell = getattr(types, f"is_{name}", None)
+        if tell is not None and tell(kind):
+            return text
+    if types.is_timestamp(kind):
+        return f"timestamp[{kind.unit}{f', tz={kind.tz}' if kind.tz else ''}]"
+    if types.is_time(kind) or types.is_duration(kind):
+        name = "duration" if types.is_duration(kind) else f"time{kind.bit_width}"
+        return f"{name}[{kind.unit}]"
+    if types.is_decimal(kind):
+        return f"decimal{kind.bit_width}({kind.precision}, {kind.scale})"
+    if types.is_fixed_size_binary(kind):
+        return f"fixed_size_binary[{kind.byte_width}]"
+    if types.is_dictionary(kind):
+        return f"dictionary<values={arrow_type(kind.value_type)}, indices={arrow_type(kind.index_type)}, ordered={int(kind.ordered)}>"
+    return _nested_type(kind, types)
+
+
+def _not_null(field: Any) -> str:
+    return "" if field.nullable else " not null"
+
+
+def _nested_type(kind: Any, types: Any) -> str:
+    if types.is_map(kind):
+        return f"map<{arrow_type(kind.key_type)}, {arrow_type(kind.item_type)}{', keys_sorted' if kind.keys_sorted else ''}>"
+    for name in ("list", "large_list", "fixed_size_list", "list_view", "large_list_view"):
+        tell = getattr(types, f"is_{name}", None)
+        if tell is not None and tell(kind):
+            size = f"[{kind.list_size}]" if name == "fixed_size_list" else ""
+            return f"{name}<item: {arrow_type(kind.value_type)}{_not_null(kind.value_field)}>{size}"
+    if types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return f"struct<{', '.join(f'{each.name}: {arrow_type(each.type)}' + _not_null(each) for each in fields)}>"
+    if isinstance(kind, _pyarrow().BaseExtensionType):
+        return f"extension<{kind.extension_name}, {arrow_type(kind.storage_type)}>"
+    raise Refused(f"the Arrow type {kind} is not known here", "convert it with cast")
+
+
+def arrow_column(column: Any) -> Parts:
+    """The items of an Arrow array, however it is chunked. Dictionary encoding is part of its type, the order of the dictionary is not."""
+    arrow = _pyarrow()
+    kind, described = column.type, arrow_type(column.type)
+    types = arrow.types
+    if isinstance(kind, arrow.BaseExtensionType):
+        return Parts(dtype=described, items=arrow_column(_storage(column)))
+    if types.is_dictionary(kind):
+        return Parts(dtype=described, items=arrow_column(column.cast(kind.value_type)))
+    if types.is_temporal(kind) and not types.is_interval(kind):
+        column = column.cast(arrow.int32() if kind.bit_width == 32 else arrow.int64())
+    elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        return Parts(dtype=described, items=_arrow_objects(column, kind))
+    flat = _one(column)
+    missing = flat.is_null().to_numpy(zero_copy_only=False)
+    filled = flat.fill_null(arrow.scalar(0).cast(flat.type))
+    items, mask = masked(filled.to_numpy(zero_copy_only=False), missing)
+    return Parts(dtype=described, items=items, missing=mask)
+
+
+def _one(column: Any) -> Any:
+    """A column as one array."""
+    arrow = _pyarrow()
+    flat = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
+    if isinstance(flat, arrow.ChunkedArray):  # older versions keep a single chunk so
+        flat = arrow.concat_arrays(flat.chunks) if flat.num_chunks else arrow.array([], column.type)
+    return flat
+
+
+def _storage(column: Any) -> Any:
+    arrow = _pyarrow()
+    if isinstance(column, arrow.ChunkedArray):
+        return arrow.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    return column.storage
+
+
+def _arrow_objects(column: Any, kind: Any) -> Any:
+    """Items one by one, as Python objects; times inside lists and structs as they are counted, as versions make other objects of them."""
+    plain = _without_times(kind)
+    return values((column if plain == kind else _one(column).cast(plain)).to_pylist())
+
+
+def _without_times(kind: Any) -> Any:
+    arrow = _pyarrow()
+    types = arrow.types
+    if types.is_temporal(kind) and not types.is_interval(kind):
+        return arrow.int32() if kind.bit_width == 32 else arrow.int64()
+    if types.is_list(kind):
+        return arrow.list_(kind.value_field.with_type(_without_times(kind.value_type)))
+    if types.is_large_list(kind):
+        return arrow.large_list(kind.value_field.with_type(_without_times(kind.value_type)))
+    if types.is_struct(kind):
+        return arrow.struct([each.with_type(_without_times(each.type)) for each in (kind.field(i) for i in range(kind.num_fields))])
+    return kind
+
+
+_EXACT: dict[str, Reduce] = {
+    "polars:DataFrame": _polars_frame,
+    "polars:Expr": _expression,
+    "polars:LazyFrame": _lazy,
+    "polars:Series": _polars_series,
+    "pyarrow:ChunkedArray": _arrow_array,
+    "pyarrow:RecordBatch": _arrow_table,
+    "pyarrow:Schema": _arrow_schema,
+    "pyarrow:Table": _arrow_table,
+}

@@ -1,0 +1,200 @@
+"""Models and settings: scikit-learn estimators, OmegaConf nodes, torch tensors and dtypes, URLs of pydantic, paths, pytz zones.
+
+No package is imported here: a value of its type has been met, so it is loaded.
+"""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import sys
+
+from persistable.params.reduced import Parts, Refused, Tagged, blob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from persistable.params.reduced import Reduce
+
+
+def reducer(cls: type) -> Reduce | None:
+    """The function that reduces values of `cls`; None if nothing here does."""
+    names = {f"{base.__module__.partition('.')[0]}:{base.__name__}" for base in cls.__mro__}
+    if "sklearn:BaseEstimator" in names:
+        return _estimator
+    if "sklearn:Kernel" in names:
+        return _kernel
+    if names & {"sklearn:_BaseScorer"}:
+        return _scorer
+    if names & {"sklearn:BaseCrossValidator", "sklearn:BaseShuffleSplit", "sklearn:_RepeatedSplits", "sklearn:_UnsupportedGroupCVMixin"}:
+        return _splitter
+    if names & {"omegaconf:DictConfig", "omegaconf:ListConfig"}:
+        return _omegaconf
+    if "pytz:BaseTzInfo" in names:
+        return _pytz
+    if "torch:Tensor" in names:
+        return _tensor
+    if names & {"pydantic:_SecretBase", "pydantic:_SecretField", "pydantic:SecretStr", "pydantic:SecretBytes"}:
+        return _secret
+    if names & {"pydantic:_BaseUrl", "pydantic:_BaseMultiHostUrl", "pydantic_core:Url", "pydantic_core:MultiHostUrl"}:
+        return _url
+    if "torch:Module" in names:
+        return _module
+    found = _EXACT.get(f"{cls.__module__.partition('.')[0]}:{cls.__name__}")
+    if found is None and cls.__module__.partition(".")[0] == "upath" and cls.__name__.endswith("Path"):
+        return _upath
+    return found
+
+
+def _estimator(value: Any) -> Tagged:
+    """Class and parameters. What fitting leaves behind would need the data it came from: that is a payload, not a param."""
+    fitted = next((name for name in vars(value) if name.endswith("_") and not name.startswith("_") and not name.endswith("__")), None)
+    if fitted is None:
+        fitted = _says_fitted(value)
+    if fitted is not None:
+        raise Refused(
+            f"this {type(value).__qualname__} is fitted (it has {fitted})",
+            "pass sklearn.base.clone(…) of it, or make the fitted model a payload and take it as an upstream",
+        )
+    return _described(value, value.get_params(deep=False))
+
+
+def _kernel(value: Any) -> Tagged:
+    return _described(value, value.get_params(deep=False))
+
+
+NO_RESULT = ("n_jobs", "verbose")
+"""Parameters of estimators that decide how they work and not what comes of it."""
+NO_RESULT_IN_SKLEARN = ("memory", "pre_dispatch")
+"""More of these, by names that mean other things in other packages."""
+
+
+def _described(value: Any, held: dict[str, Any]) -> Tagged:
+    """The class, and of the parameters those that change what comes of it and are not at their default.
+
+    Which parameters there are, and how defaults that mean nothing are written, differs from version to version.
+    """
+    from persistable.params.annotations import signature_of
+    from persistable.params.encoding import encode
+
+    cls = type(value)
+    known = signature_of(cls).parameters
+    passed_over = NO_RESULT + NO_RESULT_IN_SKLEARN if cls.__module__.startswith("sklearn.") else NO_RESULT
+    params = {}
+    for name, given in held.items():
+        default = known[name].default if name in known else _NO_DEFAULT
+        if name in passed_over or given is default:
+            continue
+        if default is _NO_DEFAULT or type(given) is not type(default) or encode(given, name, []) != encode(default, name, []):
+            params[name] = given
+    return Tagged("estimator", Parts({"class": cls, "params": params}))
+
+
+_NO_DEFAULT = object()
+
+
+def _splitter(value: Any) -> Tagged:
+    """The parts of a splitter of folds: its class and what its ``__init__`` takes."""
+    from persistable.params.annotations import signature_of
+
+    held = vars(value)
+    more = held.get("cvargs") or {}
+    names = [
+        name for name, each in signature_of(type(value)).parameters.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    absent = next((name for name in names if name not in held and name not in more), None)
+    if absent is not None:
+        raise Refused(f"this {type(value).__qualname__} does not keep what its __init__ took as {absent}", "register_params its type")
+    return _described(value, {name: held[name] if name in held else more[name] for name in names})
+
+
+def _scorer(value: Any) -> Tagged:
+    """The parts of a scorer by `make_scorer`: the function, whether more is better, what of the estimator it is given, and its options."""
+    made = Parts(
+        function=value._score_func,
+        sign=value._sign,
+        options=dict(value._kwargs),
+        response=getattr(value, "_response_method", None),
+    )
+    return Tagged("sklearn.scorer", made)
+
+
+def _says_fitted(value: Any) -> str | None:
+    """For those that keep what they learnt elsewhere. One that needs no fitting says the same when it is new."""
+    check = getattr(value, "__sklearn_is_fitted__", None)
+    try:
+        if check is None or not check():
+            return None
+        new = type(value)(**value.get_params(deep=False))
+        return None if new.__sklearn_is_fitted__() else "all that predicting needs"
+    except (AttributeError, TypeError, ValueError):  # it looks for attributes that fitting would set
+        return None
+
+
+def _omegaconf(value: Any) -> Any:
+    config = sys.modules["omegaconf"].OmegaConf
+    try:
+        return config.to_container(value, resolve=True, throw_on_missing=True)
+    except Exception as error:
+        raise Refused(f"OmegaConf cannot resolve it: {error}".splitlines()[0], "give every value it refers to") from error
+
+
+def _pytz(value: Any) -> Tagged:
+    # a zone of pytz's stays at one offset of it whatever is added to a time
+    return Tagged("pytz", (value.zone, getattr(value, "_utcoffset", None)))
+
+
+def _tensor(value: Any) -> Tagged:
+    """Type, shape and bytes, wherever they are: on which device, and in which order in memory, changes no number."""
+    name = type(value).__name__
+    if name not in ("Tensor", "Parameter"):
+        raise Refused(f"a {name} is a tensor with something more, and that would not be tracked", "register_params its type")
+    if str(value.layout) != "torch.strided" or value.is_quantized or value.is_meta:
+        raise Refused(f"this tensor is no plain one (it is {value.layout} on {value.device})", "pass a dense tensor, such as .to_dense()")
+    if value.grad_fn is not None:
+        raise Refused("this tensor has a history of what it was computed from, which is not tracked", "pass tensor.detach()")
+    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    raw = memoryview(plain.view(sys.modules["torch"].uint8).numpy())
+    parts = Parts(dtype=str(value.dtype), shape=list(value.shape), data=blob([raw], len(raw)))
+    if value.requires_grad:
+        parts["requires_grad"] = True
+    if name != "Tensor":
+        parts["kind"] = name
+    return Tagged("torch.Tensor", parts)
+
+
+def _secret(value: Any) -> Any:
+    raise Refused(
+        f"a {type(value).__name__} would be written into records, and its digest into every key",
+        'name the environment variable that holds it: Secret("TOKEN") is read where it is used, and is no part of a key',
+    )
+
+
+def _url(value: Any) -> Tagged:
+    """The text, whatever pydantic calls the class: that differs between its versions."""
+    return Tagged("pydantic.url", str(value))
+
+
+def _module(_: Any) -> Any:
+    raise Refused("a torch module holds weights", "pass the settings it is made from, or make it a payload and take it as an upstream")
+
+
+def _upath(value: Any) -> Tagged:
+    if getattr(value, "protocol", ""):
+        return Tagged("url", f"{value.protocol}://{value.path.removeprefix(f'{value.protocol}://')}")
+    return Tagged("path", value.as_posix())
+
+
+def _torch(tag: str) -> Reduce:
+    return lambda value: Tagged(tag, str(value))
+
+
+_EXACT: dict[str, Reduce] = {
+    "torch:device": _torch("torch.device"),
+    "torch:dtype": _torch("torch.dtype"),
+    "torch:layout": _torch("torch.layout"),
+    "torch:memory_format": _torch("torch.memory_format"),
+    "torch:Size": lambda value: Tagged("torch.Size", list(value)),
+}

@@ -1,0 +1,294 @@
+"""pandas values: labels, dtypes and items, whatever blocks they lie in. Loaded when the first one is met."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from persistable.params.columns import masked, numbers, values
+from persistable.params.numpy import objects, typed
+from persistable.params.reduced import Parts, Refused, Tagged
+from persistable.params.stdlib import fixed_offset
+from persistable.params.undeclared import rebuilt
+
+if TYPE_CHECKING:
+    from persistable.params.reduced import Reduce
+
+_WRAPPED = type(pd.array(np.zeros(0, np.complex128)).dtype)  # a numpy array in pandas' dress
+_PER_SECOND = {"ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+def reducer(cls: type) -> Reduce | None:
+    """The function that reduces values of `cls`, a class of pandas' or derived from one; None if nothing does."""
+    found = _EXACT.get(cls)
+    if found is not None:
+        return found
+    if cls.__module__.partition(".")[0] != "pandas":
+        return _foreign if issubclass(cls, pd.DataFrame | pd.Series | pd.Index) else None
+    if issubclass(cls, pd.Index):
+        return _index
+    if issubclass(cls, pd.offsets.BaseOffset):
+        return _offset_param
+    if issubclass(cls, pd.api.extensions.ExtensionDtype):
+        return _dtype
+    if issubclass(cls, pd.api.extensions.ExtensionArray):
+        return _array
+    return None
+
+
+def _foreign(value: Any) -> Tagged:
+    raise Refused(
+        f"{type(value).__qualname__} is a frame with something more, and that would not be tracked", "convert it to a plain DataFrame"
+    )
+
+
+# ------------------------------------------------------------------ frames
+
+
+def _frame(value: Any) -> Tagged:
+    columns = [_column(value.iloc[:, i].array) for i in range(value.shape[1])]
+    return Tagged("pandas.DataFrame", _with_attrs(value, Parts(columns=_labels(value.columns), index=_labels(value.index), data=columns)))
+
+
+def _series(value: Any) -> Tagged:
+    return Tagged("pandas.Series", _with_attrs(value, Parts(name=value.name, index=_labels(value.index), data=_column(value.array))))
+
+
+def _with_attrs(value: Any, made: Parts) -> Parts:
+    if value.attrs:
+        made["attrs"] = rebuilt(dict(value.attrs), typed)
+    return made
+
+
+def _index(value: Any) -> Tagged:
+    return Tagged("pandas.Index", _labels(value))
+
+
+def _labels(index: Any) -> Parts:
+    """The labels and their known frequency; a range of integers counts as its labels, however pandas keeps them."""
+    if isinstance(index, pd.MultiIndex):
+        levels = [_column(index.get_level_values(i).array) for i in range(index.nlevels)]
+        return Parts(names=list(index.names), levels=levels, multi=True)
+    made = Parts(names=[index.name], levels=[_column(index.array)], multi=False)
+    if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex) and index.freq is not None:
+        made["freq"] = _offset(index.freq)
+    return made
+
+
+# ------------------------------------------------------------------ columns
+
+
+def _column(array: Any) -> Parts:
+    dtype = array.dtype
+    if isinstance(dtype, np.dtype | _WRAPPED):
+        return _plain(np.asarray(array))
+    for kind, describe in _COLUMNS:
+        if isinstance(dtype, kind):
+            found: Parts = describe(array, dtype)
+            return found
+    if hasattr(array, "_mask") and hasattr(array, "_data"):  # Int64, Float32, boolean
+        items, missing = masked(array._data, array._mask)
+        return Parts(dtype=dtype.name, items=items, missing=missing)
+    raise Refused(f"it has a column of dtype {dtype}, which is not known here", "convert the column with astype")
+
+
+def _plain(array: Any) -> Parts:
+    if array.dtype.kind == "O":
+        return _objects(array.tolist())
+    if array.dtype.kind in "mM":
+        unit, items = _in_finest(np.datetime_data(array.dtype)[0], array.view("i8"))
+        return Parts(dtype=f"<{array.dtype.kind}8[{unit}]", items=numbers(items))
+    return Parts(dtype=array.dtype.str, items=numbers(array))
+
+
+def _in_finest(unit: str, items: Any) -> tuple[str, Any]:
+    """Times in the finest unit that holds them all, whatever they are counted in: versions of pandas choose differently."""
+    missing = items == np.iinfo(np.int64).min
+    plain = np.where(missing, 0, items)
+    for finer, per_second in _PER_SECOND.items():
+        factor = per_second // _PER_SECOND.get(unit, per_second)
+        if factor <= 1:
+            break
+        if not (np.abs(plain) > np.iinfo(np.int64).max // factor).any():
+            return finer, np.where(missing, items, plain * factor)
+    return unit, items
+
+
+def _objects(items: list[Any]) -> Parts:
+    """Objects one by one. In text, which pandas 3 keeps as `str` and pandas 2 as objects, each missing one is NaN, as `str` has it."""
+    kinds = {*map(type, items)}
+    if str in kinds and kinds - {str}:
+        texts = [item if type(item) is str else np.nan if _is_missing(item) else None for item in items]
+        items = items if None in texts else texts
+    return Parts(dtype="object", items=values(objects(items)))
+
+
+def _is_missing(item: Any) -> bool:
+    return item is None or (isinstance(item, float) and item != item)
+
+
+def _text(array: Any, dtype: Any) -> Parts:
+    # where the text lies (Python or Arrow) is chosen by what is installed; what stands for a missing one is behaviour
+    items = array.tolist()
+    if dtype.na_value is not pd.NA:
+        return _objects(items)
+    return Parts(dtype="string", items=values([None if gone else text for gone, text in zip(array.isna().tolist(), items, strict=True)]))
+
+
+def _categorical(array: Any, dtype: Any) -> Parts:
+    codes = np.asarray(array.codes).astype(np.int64)
+    return Parts(dtype="category", ordered=bool(dtype.ordered), categories=_column(dtype.categories.array), codes=numbers(codes))
+
+
+def _zoned(array: Any, dtype: Any) -> Parts:
+    unit, items = _in_finest(dtype.unit, array.asi8)
+    return Parts(dtype=f"datetime64[{unit}]", zone=_zone_name(dtype.tz), items=numbers(items))
+
+
+def _zone_name(zone: Any) -> str:
+    offset = fixed_offset(zone)
+    if offset is not None:
+        return str(dt.timezone(offset))
+    name = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    if name is None:
+        raise Refused(f"nothing tells the time zone {zone} from others on every machine", "use zoneinfo.ZoneInfo, or a fixed offset")
+    return str(name)
+
+
+def _periods(array: Any, dtype: Any) -> Parts:
+    return Parts(dtype="period", freq=_alias(dtype.freq), items=numbers(array.asi8))
+
+
+def _intervals(array: Any, dtype: Any) -> Parts:
+    return Parts(dtype="interval", closed=dtype.closed, left=_column(array.left.array), right=_column(array.right.array))
+
+
+def _sparse(array: Any, dtype: Any) -> Parts:
+    return Parts(dtype="sparse", fill_value=dtype.fill_value, items=_plain(np.asarray(array)))
+
+
+def _arrow(array: Any, _dtype: Any) -> Parts:
+    from persistable.params.arrow import arrow_column
+
+    return Parts(dtype="arrow", items=arrow_column(array.__arrow_array__()))
+
+
+_COLUMNS: tuple[tuple[Any, Any], ...] = (
+    (pd.StringDtype, _text),
+    (pd.CategoricalDtype, _categorical),
+    (pd.DatetimeTZDtype, _zoned),
+    (pd.PeriodDtype, _periods),
+    (pd.IntervalDtype, _intervals),
+    (pd.SparseDtype, _sparse),
+    (pd.ArrowDtype, _arrow),
+)
+
+
+def _array(value: Any) -> Tagged:
+    return Tagged("pandas.array", _column(value))
+
+
+def _dtype(value: Any) -> Tagged:
+    return Tagged("pandas.dtype", _column(pd.array([], dtype=value)))
+
+
+# ------------------------------------------------------------------ frequencies
+
+_ALIASES = {
+    "YearEnd": "Y-{month}",
+    "QuarterEnd": "Q-{month}",
+    "MonthEnd": "M",
+    "Week": "W-{day}",
+    "BusinessDay": "B",
+    "Day": "D",
+    "Hour": "h",
+    "Minute": "min",
+    "Second": "s",
+    "Milli": "ms",
+    "Micro": "us",
+    "Nano": "ns",
+}
+"""The frequencies that periods have, by the classes of their offsets, whose names do not change as aliases do."""
+_MONTHS = ["DEC", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV"]
+_DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
+
+
+def _alias(offset: Any) -> str:
+    """The frequency of a period, in our own spelling."""
+    known = offset.kwds
+    alias = _ALIASES.get(type(offset).__name__)
+    if alias is None:
+        raise Refused(f"the frequency {offset} is none that periods had so far", "pass its numbers")
+    month = _MONTHS[(known.get("month") or known.get("startingMonth") or 0) % 12]
+    text = alias.format(month=month, day=_DAYS[known.get("weekday") or 0])
+    return text if offset.n == 1 else f"{offset.n}{text}"
+
+
+def _offset(value: Any) -> Parts:
+    """A date offset: its class, how many, and its options."""
+    options = {name: option for name, option in value.kwds.items() if name != "calendar"}
+    if type(value).__name__ == "Easter" and options.get("method") == 3:  # the only one there was before pandas had more
+        del options["method"]
+    return Parts(
+        {"offset": type(value).__name__, "n": int(value.n), "normalize": bool(value.normalize), "options": rebuilt(options, typed)}
+    )
+
+
+def _offset_param(value: Any) -> Tagged:
+    return Tagged("pandas.offset", _offset(value))
+
+
+# ------------------------------------------------------------------ scalars
+
+
+def _timestamp(value: Any) -> Tagged:
+    # one moment is one value, in whichever unit it is counted: versions of pandas choose differently
+    moment = value._value * _NANOSECONDS[value.unit]
+    return Tagged("pandas.Timestamp", (moment, None if value.tz is None else _zone_name(value.tz)))
+
+
+def _timedelta(value: Any) -> Tagged:
+    return Tagged("pandas.Timedelta", value._value * _NANOSECONDS[value.unit])
+
+
+def _period(value: Any) -> Tagged:
+    return Tagged("pandas.Period", (value.ordinal, _alias(value.freq)))
+
+
+def _interval(value: Any) -> Tagged:
+    return Tagged("pandas.Interval", (value.left, value.right, value.closed))
+
+
+_EXACT: dict[type, Reduce] = {
+    pd.DataFrame: _frame,
+    pd.Series: _series,
+    pd.Timestamp: _timestamp,
+    pd.Timedelta: _timedelta,
+    pd.Period: _period,
+    pd.Interval: _interval,
+    type(pd.NaT): lambda _: Tagged("pandas.NaT", None),
+    type(pd.NA): lambda _: Tagged("pandas.NA", None),
+}
+
+
+def rebuild(tag: str, content: Any) -> Any:
+    """The scalar that was reduced to `content` under `tag`."""
+    if tag == "pandas.Timestamp":
+        moment, zone = content
+        return pd.Timestamp(np.datetime64(moment, "ns") if zone is None else moment, tz=zone)
+    if tag == "pandas.Timedelta":
+        return pd.Timedelta(content, unit="ns")
+    if tag == "pandas.Period":
+        return pd.Period(ordinal=content[0], freq=content[1])
+    if tag == "pandas.offset":
+        return getattr(pd.offsets, content["offset"])(content["n"], normalize=content["normalize"], **content["options"])
+    if tag == "pandas.Interval":
+        return pd.Interval(*content)
+    return pd.NaT if tag == "pandas.NaT" else pd.NA

@@ -1,0 +1,349 @@
+"""`Project`: the one place where targets, a store, an executor and notifications come together."""
+
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from persistable import events, graph
+from persistable.errors import ConfigError, StoreError, UnknownMember
+from persistable.nodes import generation
+from persistable.nodes.node import Persistable
+from persistable.nodes.status import Status
+from persistable.params.building import nearest
+from persistable.project import file, overview, schema, settings
+from persistable.project import services as notices
+from persistable.project.scalars import check_names
+from persistable.project.targets import made
+from persistable.runs import accept
+from persistable.runs import plan as planning
+from persistable.runs import run as run_
+from persistable.runs.plan import Plan
+from persistable.runs.result import RunResult
+from persistable.stores.open import FOLDER, VARIABLE, beside, in_namespace, open_store
+
+if TYPE_CHECKING:
+    from persistable.graph import Graph
+    from persistable.stores.base import Store
+
+
+class Project(Mapping[str, Any]):
+    """Named targets, with the store they are kept in and the executor that makes them: a mapping from name to target.
+
+    A target is a node, a family, a pipeline, a source or a workspace. It is made, and what it is made of imported, when it is asked for.
+
+    targets: name to node, family, pipeline, workspace or source, or to a table as in ``persistable.toml``. stages: name to the names of
+    its targets, in the order in which stages are run. store: a path, URL, `Store` or list of layers, for targets that name none; the
+    default store if it is None. namespace: that
+    of `open_store`, for this store. executor: a name, an executor, or a table such as ``{"kind": "processes", "workers": 4}``. limits,
+    fail_fast, errors, failed, progress, hooks: as for `persistable.run`. notify: as in ``persistable.toml``. folder: what relative paths
+    count from, and where modules are imported from; the current folder if it is None. set: params, as for `load`.
+
+    Raises ConfigError, which says where, for what cannot be meant so; LineageCycle for targets that need each other.
+    """
+
+    _file: Path | None = None
+    _where: str
+
+    def __init__(
+        self,
+        targets: Mapping[str, Any],
+        stages: Mapping[str, Sequence[str]] | None = None,
+        *,
+        store: str | os.PathLike[str] | Store | Sequence[Any] | None = None,
+        namespace: str | None = None,
+        executor: str | Mapping[str, Any] | futures.Executor | None = None,
+        limits: Mapping[str, float] | None = None,
+        hooks: Sequence[events.Hook] = (),
+        notify: Mapping[str, Any] | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the word of the command line
+        **options: Any,
+    ) -> None:
+        base = Path(folder).expanduser().absolute() if folder is not None else Path.cwd()
+        tables = {
+            "targets": targets,
+            "stages": stages,
+            "executor": executor,
+            "limits": limits,
+            "notify": notify,
+            "store": store
+            if store is None and namespace is None
+            else _store(base, FOLDER if store is None else store, namespace=namespace),
+        }
+        self._begin({name: value for name, value in {**tables, **options}.items() if value is not None}, base, "Project: ", hooks)
+        settings.apply(self._layout, settings.of_settings(set))
+
+    def _begin(self, tables: Mapping[str, Any], folder: Path, where: str, hooks: Sequence[events.Hook]) -> None:
+        check_names(tables, list(schema.KNOWN), where)
+        self._where = where
+        self._folder = folder
+        self._layout = schema.layout_of(_table(tables, "targets", where), _table(tables, "stages", where), where)
+        self._executor = tables.get("executor", "inline")
+        notices.check(self._executor, f"{where}executor")
+        self._options = schema.options_of({name: tables[name] for name in schema.OPTIONS if name in tables}, where)
+        self._limits = schema.limits_of(tables.get("limits", {}), where)
+        self._hooks = [*hooks, *notices.hooks_of(tables.get("notify", {}), where)]
+        self._given_store = tables.get("store")
+        self._store: Store | None = None
+        self._made: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002
+        environ: Mapping[str, str] | None = None,
+        store: str | os.PathLike[str] | Store | Sequence[Any] | None = None,
+    ) -> Project:
+        """The project of `path`, a ``persistable.toml`` or its folder; by default the nearest one upward from the current folder.
+
+        Params come from the file, then from the environment (``PERSISTABLE_PARAMS__points__n=500``), then from `set`
+        (``["points.n=500"]``, or a mapping): each replaces what came before it, and is read with the type of its field. `environ` stands
+        for the environment. `store`, else ``$PERSISTABLE_STORE``, takes the place of the one in the file.
+
+        Raises FileNotFoundError without a file, ConfigError, which says where, for what cannot be meant so, LineageCycle for targets that
+        need each other.
+        """
+        found = file.find(path)
+        environ = os.environ if environ is None else environ
+        tables = file.read(found)
+        if store is not None or environ.get(VARIABLE):
+            tables["store"] = store if store is not None else environ[VARIABLE]
+        else:
+            tables["store"] = _store(found.parent, tables.get("store", FOLDER), f"{file.shown(found)}: store", tables.get("namespace"))
+        project = cls.__new__(cls)
+        project._file = found
+        project._begin(tables, found.parent, f"{file.shown(found)}: ", ())
+        settings.apply(project._layout, settings.of_environment(environ, list(project._layout.targets)))
+        settings.apply(project._layout, settings.of_settings(set))
+        return project
+
+    # the mapping
+
+    def __getitem__(self, name: str) -> Any:
+        """The target `name`, bound to the project's store. Raises UnknownMember, a KeyError, that suggests the nearest name."""
+        if name not in self._layout.targets:
+            self._unknown(name, list(self._layout.targets), "target")
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = made(self._layout.targets[name], self.__getitem__, self._folder, self.store)
+            return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout.targets)
+
+    def __len__(self) -> int:
+        return len(self._layout.targets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layout.targets
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # that of Mapping would make all targets
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def _unknown(self, name: str, accepted: list[str], axis: str) -> NoReturn:
+        near = nearest(str(name), accepted)
+        hint = f"; did you mean {near!r}?" if near else ""
+        known = f" ({', '.join(accepted)})" if accepted else ""
+        raise UnknownMember(f"{self!r} has no {axis} named {name!r}{hint}{known}", axis=axis, label=name, nearest=near)
+
+    @property
+    def targets(self) -> Mapping[str, Any]:
+        """Name to target; each is made when it is asked for."""
+        return _Targets(self)
+
+    @property
+    def stages(self) -> Mapping[str, tuple[str, ...]]:
+        """Stage to the names of its targets, in the order in which stages are run."""
+        return MappingProxyType(self._layout.stages)
+
+    @property
+    def store(self) -> Store:
+        """The store of targets that name none."""
+        if self._store is None:
+            given = self._given_store
+            if given is None and generation.running() is not None:
+                return generation.default_store()  # where the node is that asks, which the next may not be
+            try:
+                self._store = open_store(given) if given is not None else generation.default_store()
+            except (TypeError, ValueError, StoreError) as error:
+                where = f"{self._where}store"
+                raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+        return self._store
+
+    @property
+    def file(self) -> Path | None:
+        """The ``persistable.toml`` it was loaded from; None for one made in Python."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths count from, and where modules are imported from."""
+        return self._folder
+
+    # used
+
+    def names(self, *names: str) -> list[str]:
+        """The targets that stage or target names stand for, each once, in order; without names, those of all stages, else all targets.
+
+        Raises UnknownMember, a KeyError, that suggests the nearest name.
+        """
+        return list(dict.fromkeys(name for batch in self._batches(names) for name in batch))
+
+    def _batches(self, wanted: Sequence[Any]) -> list[list[Any]]:
+        """Batches that are run one after the other: each stage by itself, targets that stand side by side together."""
+        stages, targets = self._layout.stages, self._layout.targets
+        batches: list[list[Any]] = []
+        together = False
+        for each in wanted or stages or targets:
+            if isinstance(each, str) and each in stages:
+                batches.append(list(stages[each]))
+                together = False
+                continue
+            if isinstance(each, str) and each not in targets:
+                self._unknown(each, [*stages, *targets], "stage or target")
+            if together:
+                batches[-1].append(each)
+            else:
+                batches.append([each])
+                together = True
+        return batches
+
+    def _wanted(self, wanted: Sequence[Any]) -> list[list[Any]]:
+        return [[self[each] if isinstance(each, str) else each for each in batch] for batch in self._batches(wanted)]
+
+    def run(self, *targets: Any, **options: Any) -> RunResult:
+        """Generate what is missing of these, and only that; without any, of all stages in order, or of all targets.
+
+        targets: names of stages and targets; also nodes and whatever else `persistable.run` takes, such as members of targets: in the
+        store of the project, where they have none of their own. Stages are run one after the other: where something fails, no later one
+        is begun. `options` are those of `persistable.run`, in place of the project's own; `hooks` are added to them.
+
+        Raises RunFailed, whose ``.result`` is that of all stages so far, unless ``errors="return"``.
+        """
+        batches = self._wanted(targets)
+        options = {"limits": self._limits, **self._options, **options}
+        options["hooks"] = [*self._hooks, *options.get("hooks", ())]
+        raising = options.pop("errors", "raise")
+        if raising not in ("raise", "return"):
+            raise ValueError(f'errors is "raise" or "return"; it was {raising!r}')
+        store = options.pop("store", None) or self.store
+        where = "executor" if "executor" in options else f"{self._where}executor"
+        given, workers = options.pop("executor", self._executor), options.pop("max_workers", None)
+        result = RunResult(store)
+        with notices.carrier(given, workers, where) as carrier:
+            for batch in batches:
+                result = run_.run(batch, executor=carrier, store=store, errors="return", **options).after(result)
+                if result.failures:
+                    break
+        if result.failures and raising == "raise":
+            raise result.failed()
+        return result
+
+    def accept_code(self, reason: str, *targets: Any) -> int:
+        """Record of whatever is stored and stale of these targets and stages, by default all, that nothing that matters has changed."""
+        return accept.accept_code(*self._wanted(targets), reason=reason, store=self.store)
+
+    def plan(self, *targets: Any, **options: Any) -> Plan:
+        """The plan of `run`, with reasons; nothing is touched. `options` are those of `persistable.plan`."""
+        own: dict[str, Any] = {"store": self.store}
+        own.update({name: self._options[name] for name in ("failed", "stale") if name in self._options})
+        return planning.plan(*self._wanted(targets), **{**own, **options})
+
+    def put(self, name: str, payload: Any) -> Any:
+        """Store `payload` as that of the target `name`, and mark its record as put in by hand; the value is the node.
+
+        Raises TypeError for a target that is no single node, what `_validate_payload` raises, and PayloadNotRepresentable.
+        """
+        node = self[name]
+        if not isinstance(node, Persistable):
+            raise TypeError(
+                f"{name} is {node!r:.60}, which has no payload of its own; put it into one of its nodes, such as project[{name!r}][key]"
+            )
+        return node.put(payload)
+
+    def status(self, *names: str) -> dict[str, Counter[Status]]:
+        """How many payloads of each of these stages and targets, by default of all targets, are in which status."""
+        return {name: overview.counts(self[name], self.store) for name in (self.names(*names) if names else self)}
+
+    def lineage(self, *names: str, **options: Any) -> Graph:
+        """All targets, or those named, and what they are made from, as a picture; options as for `persistable.graph.lineage`."""
+        targets = [self[name] for name in (self.names(*names) if names else self)]
+        return graph.lineage(*[node for node, _ in planning.pairs(targets, self.store)], **options)
+
+    def check(self) -> None:
+        """Make every target, so that whatever is wrong with one is raised now. Nothing is generated."""
+        for name in self:
+            self[name]
+
+    def __repr__(self) -> str:
+        stages = f"; stages: {', '.join(self._layout.stages)}" if self._layout.stages else ""
+        return f"<Project{f' {file.shown(self._file)}' if self._file else ''}: {', '.join(self) or 'empty'}{stages}>"
+
+    def _repr_html_(self) -> str:
+        return overview.html(self, self._layout.stages, self.store, self._folder.name if self._file else "Project")
+
+
+class _Targets(Mapping[str, Any]):
+    """The targets of a project by name."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def __getitem__(self, name: str) -> Any:
+        return self._project[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._project)
+
+    def __len__(self) -> int:
+        return len(self._project)
+
+    def __repr__(self) -> str:
+        return f"<targets: {', '.join(self)}>"
+
+
+def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{where}{name} is {found!r:.60}; give a table", where=f"{where}{name}", accepted=[])
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _store(folder: Path, given: Any, where: str = "Project: store", namespace: Any = None) -> Any:
+    """A store as a file in `folder` names it, in its namespace: relative paths count from there."""
+    try:
+        return in_namespace(_named_store(folder, given, where), namespace)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        place = where.removesuffix("store") + "namespace"
+        raise ConfigError(f"{place}: {error}", where=place, accepted=[]) from error
+
+
+def _named_store(folder: Path, given: Any, where: str) -> Any:
+    if isinstance(given, str | list | tuple):
+        layers: Any = list(given) if not isinstance(given, str) else given  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        if isinstance(layers, list) and not layers:
+            raise ConfigError(f"{where} is an empty list; name one layer at least", where=where, accepted=[])
+        if isinstance(layers, str) or all(isinstance(layer, str | dict) for layer in layers):
+            return beside(str(folder), layers)
+        return layers
+    if isinstance(given, dict | int | float):
+        raise ConfigError(f"{where} is {given!r:.60}; give one URL or path as text, or a list of layers", where=where, accepted=[])
+    return given

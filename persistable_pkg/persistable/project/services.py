@@ -1,0 +1,210 @@
+"""The executor and the notifications of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from persistable import executors
+from persistable.errors import ConfigError
+from persistable.params import extensions
+from persistable.params.credentials import given_under, of_url, opaque
+from persistable.params.secret import Secret
+from persistable.project.annotations import parameters_of
+from persistable.project.coerce import read
+from persistable.project.scalars import check_names, unknown, wrong
+
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+
+_NO_KINDS = ("Executor", "FuturesExecutor")
+_WORKERS = ("max_workers", "num_cpus", "n_workers")
+"""The names that executors themselves have for ``workers``."""
+
+
+def kinds() -> dict[str, str]:
+    """The name that files use, ``processes``, to that of the class, ``ProcessExecutor``; what packages bring has the same for both."""
+    found = {name: name for name in extensions.entries("executors")}
+    found |= {name.removesuffix("Executor").lower(): name for name in executors.__all__ if name not in _NO_KINDS}
+    usual = {"threads": found.pop("thread"), "processes": found.pop("process")}
+    return {**found, **usual}
+
+
+def check(given: Any, where: str) -> None:
+    """Raise ConfigError unless `given` is an executor, or names a kind that there is, with options that it takes.
+
+    Options that an executor hands on to a library are the library's to judge, when it is imported.
+    """
+    if isinstance(given, futures.Executor) or hasattr(given, "submit_for"):
+        return
+    kind = given
+    if isinstance(given, Mapping):
+        table = cast("Mapping[str, Any]", given)
+        if "kind" not in table:
+            raise wrong(dict(table), where, f'a kind too, such as kind = "processes" ({", ".join(sorted(kinds()))})')
+        kind = table["kind"]
+    place = where if kind is given else f"{where}.kind"
+    if not isinstance(kind, str):
+        raise wrong(kind, place, f"one of {', '.join(sorted(kinds()))}, or a table with a kind")
+    if kind not in kinds():
+        raise unknown(kind, sorted(kinds()), f"{place}: ")
+    if kind is not given:
+        _call(given, None, where)
+
+
+@contextmanager
+def carrier(given: Any, max_workers: int | None, where: str) -> Generator[Any]:
+    """The executor that `given` stands for; one that is made here is shut down here. Raises ConfigError for options it does not take."""
+    check(given, where)
+    if not isinstance(given, str | Mapping):
+        yield given
+        return
+    cls, options = _call(given, max_workers, where)
+    try:
+        made = cls(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+    with made:
+        yield made
+
+
+def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -> tuple[Any, dict[str, Any]]:
+    """The class and the arguments that make the executor."""
+    table: dict[str, Any] = {"kind": given} if isinstance(given, str) else dict(given)
+    name = kinds()[table.pop("kind")]
+    cls: Any = getattr(executors, name) if name in executors.__all__ else extensions.load("executors", name)
+    fields = parameters_of(cls, skip=int(isinstance(cls, type)))
+    workers = next((name for name in _WORKERS if name in fields.kinds), None)
+    if max_workers is not None and workers is not None:
+        table.pop("workers", None)
+        table[workers] = max_workers
+    elif "workers" in table and workers is not None:
+        table[workers] = table.pop("workers")
+    if "address" in table and "client_or_address" in fields.kinds:
+        table["client_or_address"] = table.pop("address")
+    shown = {workers: "workers", "client_or_address": "address"}
+    if not fields.open:
+        check_names(
+            [name for name in table if name not in fields.kinds], ["kind", *[shown.get(name, name) for name in fields.kinds]], where
+        )
+    return cls, {name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()}
+
+
+# Tables hold values of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+
+_SECRET = ("secret", "template")
+_COMMON = ("url", *_SECRET, "on")
+# whoever knows the path may post
+_SECRET_PATHS = ("slack.com", "discord.com", "discordapp.com", "office.com", "zapier.com", "telegram.org", "ifttt.com", "pushcut.io")
+_KINDS = {
+    "slack": ("Slack", (*_COMMON, "timeout")),
+    "webhook": ("Webhook", (*_COMMON, "timeout", "headers")),
+    "apprise": ("Apprise", _COMMON),
+}
+
+
+def hooks_of(given: Any, where: str) -> list[Any]:
+    """The hooks that ``{ slack = { secret = "SLACK_URL" } }`` means; each entry may be a list of several.
+
+    Raises ConfigError for what is unknown, and for a URL that is a secret itself: the file would give it away.
+    """
+    place = f"{where}notify"
+    if not isinstance(given, Mapping):
+        raise wrong(given, place, 'a table, such as { slack = { secret = "SLACK_URL" } }')
+    table = cast("Mapping[str, Any]", given)
+    check_names(table, list(_KINDS), place)
+    found: list[Any] = []
+    for kind, entries in table.items():
+        several: list[Any] = entries if isinstance(entries, list) else [entries]
+        found += [_hook(kind, entry, f"{place}.{kind}") for entry in several]
+    return found
+
+
+def _hook(kind: str, entry: Any, where: str) -> Any:
+    from persistable import notify
+
+    name, accepted = _KINDS[kind]
+    if not isinstance(entry, str | Mapping):
+        raise wrong(entry, where, 'a URL, or { secret = "NAME" } for one in an environment variable')
+    facts = {"url": entry} if isinstance(entry, str) else dict(cast("Mapping[str, Any]", entry))
+    check_names(facts, list(accepted), where)
+    options: dict[str, Any] = {}
+    if "on" in facts:
+        if facts["on"] not in ("failure", "always"):
+            raise wrong(facts["on"], f"{where}.on", "'failure' or 'always'")
+        options["on"] = facts["on"]
+    if "timeout" in facts:
+        options["timeout"] = _seconds(facts["timeout"], f"{where}.timeout")
+    if "headers" in facts:
+        headers = cast("Mapping[str, Any]", facts["headers"])
+        options["headers"] = {header: _header(value, f"{where}.headers.{header}") for header, value in headers.items()}
+    return getattr(notify, name)(_receiver(kind, facts, where), **options)
+
+
+def _seconds(given: Any, where: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or given <= 0:
+        raise wrong(given, where, "seconds, more than zero")
+    return float(given)
+
+
+def _receiver(kind: str, facts: Mapping[str, Any], where: str) -> str | Secret:
+    if ("url" in facts) == ("secret" in facts):
+        raise ConfigError(
+            f'{where} needs one of `url` and `secret`; a secret is {{ secret = "NAME" }}', where=where, accepted=["url", "secret"]
+        )
+    if "secret" in facts:
+        return _secret(facts, where)
+    url: Any = facts["url"]
+    if not isinstance(url, str):
+        raise wrong(type(url).__name__, f"{where}.url", "text")
+    if _gives_away(kind, url):
+        raise ConfigError(
+            f"{where} holds a URL with credentials, which whoever reads the file could use; put it into an environment variable and write "
+            f'{kind} = {{ secret = "{kind.upper()}_URL" }}',
+            where=where,
+            accepted=[],
+        )
+    return url
+
+
+def _gives_away(kind: str, url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    host = parts.hostname or ""
+    if any(host == service or host.endswith(f".{service}") for service in _SECRET_PATHS) or (kind == "apprise" and bool(parts.username)):
+        return True
+    return of_url(url) is not None or any(map(opaque, parts.path.split("/")))
+
+
+def _header(given: Any, where: str) -> str | Secret:
+    if isinstance(given, Mapping):
+        facts = cast("Mapping[str, Any]", given)
+        check_names(facts, list(_SECRET), where)
+        if "secret" in facts:
+            return _secret(facts, where)
+    elif isinstance(given, str):
+        header = where.rpartition(".")[2]
+        if given_under(header, given, in_request=True):
+            raise ConfigError(
+                f"{where} is a credential in plain text, which whoever reads the file could use; put it into an environment variable "
+                f'and write {header} = {{ secret = "NAME" }}',
+                where=where,
+                accepted=list(_SECRET),
+            )
+        return given
+    raise wrong(type(given).__name__, where, 'text, or { secret = "NAME", template = "Bearer {}" }')
+
+
+def _secret(facts: Mapping[str, Any], where: str) -> Secret:
+    try:
+        return Secret(facts["secret"], facts.get("template", "{}"))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from None

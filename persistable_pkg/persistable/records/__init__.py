@@ -1,0 +1,1 @@
+"""What a store holds under a key: records, files, claims and items."""

@@ -1,0 +1,148 @@
+"""Find the record and the failure of one node in a store, and remove what belongs to them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from persistable.errors import (
+    PayloadCorrupted,
+    StoreError,
+    StoreTooNew,
+)
+from persistable.records import commit, store_format
+from persistable.records import files as payload
+from persistable.records import items as collected
+from persistable.records import partial as unsealed
+from persistable.records.key import Key, Place, Placed
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.stores.base import Store
+
+DAMAGED = "damaged"
+
+
+def find_record(store: Store, place: Place) -> Record | None:
+    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged, StoreTooNew where nothing here can be read.
+
+    Where several payloads take turns at one path, None while it is another's, or the file there is not the one that was written.
+    """
+    try:
+        data = store.get(place.path + SUFFIX)
+    except FileNotFoundError:
+        store_format.before_reading(store)
+        return None
+    return parsed(store, place, data)
+
+
+def parsed(store: Store, place: Place, data: bytes) -> Record | None:
+    """The record in `data`, which was read at `place`, as `find_record` gives it."""
+    record = named(store, place, data)
+    if record is None or isinstance(place, Key):
+        return record
+    try:
+        commit.complete(store, place, record)
+    except StoreError:
+        record = commit.as_written(store, place, record)
+    return record if missing_file(store, record) is None else None
+
+
+def named(store: Store, place: Place, data: bytes) -> Record | None:
+    """As `parsed`, whatever has become of the files that the record names."""
+    key = place.key
+    own = key if place.__class__ is Key or data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()) else None
+    try:
+        record = Record.parse(data, own)
+    except StoreTooNew as error:
+        error.url = store.url
+        raise
+    except PayloadCorrupted:
+        own = key if place.__class__ is Key else None
+        heal: Any = getattr(store, "heal", None)
+        if heal is None or not heal(place.path + SUFFIX, partial(_is_record, own)):
+            raise
+        return find_record(store, place)  # of which there is a sound copy
+    return record if own is not None or record.key == key else None
+
+
+def _is_record(key: Key | None, file: Any) -> bool:
+    try:
+        Record.parse(file.read(), key)
+    except PayloadCorrupted:
+        return False
+    return True
+
+
+def peek(store: Store, place: Place) -> Record | str | None:
+    """The record, or that it is damaged, or None, which is what it mostly is when this is asked."""
+    try:
+        return find_record(store, place) if store.exists(place.path + SUFFIX) else None
+    except PayloadCorrupted:
+        return DAMAGED
+
+
+def find_failure(store: Store, place: Place) -> Failure | None:
+    """The recorded failure at `place`, if its last attempt failed."""
+    path = place.path + FAILED_SUFFIX
+    if not store.exists(path):
+        return None
+    try:
+        return failure_in(store.get(path), place)
+    except FileNotFoundError:
+        return None
+
+
+def failure_in(data: bytes, place: Place) -> Failure | None:
+    """The failure in `data`, unless it is that of another payload at the same path."""
+    return Failure.parse(data, place.key) if place.__class__ is Key or Failure.key_in(data) == str(place.key) else None
+
+
+def is_there(store: Store, place: Place) -> bool:
+    """Tell whether there is a record of it, sound or not."""
+    return store.exists(place.path + SUFFIX) and (place.__class__ is Key or peek(store, place) is not None)
+
+
+def missing_file(store: Store, record: Record) -> str | None:
+    """The fault of the files that `record` names, judged by their sizes; None if nothing is."""
+    for file in record.files:
+        found = store.stat(file.path)
+        if found is not None and found.size != file.size and payload.healed(store, [file]):
+            found = store.stat(file.path)
+        if found is None:
+            return f"{file.path} is missing"
+        if found.size != file.size:
+            return f"{file.path} has {found.size} bytes, expected {file.size}"
+    return None
+
+
+def delete(store: Store, place: Place) -> bool:
+    """Remove record, payload and failure; the record first, so that a reader sees all or nothing. What is another's at that path stays."""
+    found = peek(store, place)
+    begun = unsealed.find(store, place) is not None and unsealed.discard(store, place)
+    if found is None and place.__class__ is Placed:
+        return (find_failure(store, place) is not None and store.delete(place.path + FAILED_SUFFIX)) or begun
+    existed = store.delete(place.path + SUFFIX)
+    if found is not None:
+        for path in files_of(store, place, found):
+            store.delete(path)
+    return store.delete(place.path + FAILED_SUFFIX) or existed or begun
+
+
+def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
+    """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
+    if isinstance(found, Record):
+        folder = collected.folder_of(found)
+        files = [file.path for file in found.files if _is_of(place, file.path)]
+        return [*files, *(store.list(folder) if folder is not None and _is_of(place, folder) else ())]
+    if isinstance(place, Placed):
+        return []  # whose the file there is cannot be told
+    key = place
+    mine = f"{key.path}."
+    others = (SUFFIX, FAILED_SUFFIX, ".beat")
+    return [path for path in store.list(key.name) if path.startswith(mine) and not path.endswith(others) and ".claim" not in path]
+
+
+def _is_of(place: Place, path: str) -> bool:
+    """Tell whether a file lies where those of the payload at `place` do; a record that names another's is not believed."""
+    if isinstance(place, Placed):
+        return path in (place.to, place.path) or path.startswith((f"{place.to}/", f"{place.path}."))
+    return path.startswith(f"{place.path}.")

@@ -1,0 +1,104 @@
+"""Presence of very many payloads: a call or two of the store for thousands, and next to nothing parsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from persistable.records.record import SEAL_BYTES, SUFFIX, encoded
+from persistable.stores.base import Store, stat_many
+
+_TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
+_HEAD = re.compile(
+    rb'\{"record":1,"key":%b,"token":%b,"io":(%b),"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
+    % (_TEXT, _TEXT, _BRACES, _TEXT, _TEXT)
+    + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\](?:,"made_from":\[([^\]]*+)\])?,\n'
+)
+"""The first line of nearly every record: of a payload that is one file, and nothing more."""
+
+
+class Head(NamedTuple):
+    """The first facts in the record of one payload. io: how its format is named there. made_by: see the function."""
+
+    io: bytes
+    made_by: bytes
+    path: str
+    size: int
+    digest: str
+    data: bytes | None
+    """The bytes at `path`, where it came with the record."""
+
+
+def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
+    """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
+    items = _items(store, bases)
+    found: dict[str, Head] = {}
+    for base in bases:
+        data = items.get(base + SUFFIX)
+        head = _HEAD.match(data) if data is not None else None
+        if head is not None and data is not None and _is_sound(data):
+            io, quick, file, size, digest, made_from = head.groups()
+            path = file.decode()
+            if path.startswith(base):
+                found[base] = Head(io, quick if made_from is None else quick + made_from, path, int(size), digest.decode(), items.get(path))
+    return found
+
+
+def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
+    """The bytes of a record where nothing has changed since, as `heads` and `present` give it; None where that cannot be told for all."""
+    if told is None or not told[0]:
+        return None
+    quick, made_from = told
+    return quick.encode() if made_from is None else quick.encode() + encoded(made_from)[1:-1]
+
+
+def format_of(model: Any) -> bytes:
+    """How records name the format that `model` declares, as `heads` and `present` have it."""
+    return encoded(model._format().spec())
+
+
+def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:
+    """Those of `bases` with a sound record and a file of the size that it names, and what they were made by and from, see `made_by`.
+
+    One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
+    """
+    items = _items(store, bases)
+    get, match = items.get, _HEAD.match
+    found: dict[str, bytes] = {}
+    apart: dict[str, tuple[str, int, bytes]] = {}
+    for base in bases:
+        data = get(base + SUFFIX)
+        head = match(data) if data is not None else None
+        if head is None or data is None or not _is_sound(data):
+            continue
+        io, quick, file, size, made_from = head.group(1, 2, 3, 4, 6)
+        if io != format_:
+            continue
+        if made_from is not None:
+            quick += made_from
+        path = file.decode()
+        if not path.startswith(base):
+            continue  # moved here by hand
+        beside = get(path)
+        if beside is None:
+            apart[base] = path, int(size), quick
+        elif len(beside) == int(size):
+            found[base] = quick
+    if apart:
+        files = stat_many(store, [path for path, _, _ in apart.values()])
+        found.update({base: quick for base, (path, size, quick) in apart.items() if path in files and files[path].size == size})
+    return found
+
+
+def _items(store: Any, bases: Sequence[str]) -> dict[str, bytes]:
+    """The records of `bases`, by path, and what came along with them."""
+    paths = [base + SUFFIX for base in bases]
+    get_many = getattr(store, "get_with_neighbours", None) or store.get_many
+    found: dict[str, bytes] = get_many(paths)
+    return found
+
+
+def _is_sound(record: bytes) -> bool:
+    return record[-11:-3] == b"%08x" % crc32(record[:-SEAL_BYTES])

@@ -1,0 +1,206 @@
+"""The moment at which a record takes its place: from then on nothing that it names is deleted, whatever happened to the call.
+
+A call that puts a record may end in an interrupt or an error although the record stands: the signal came after the rename, the answer of a
+server was lost, or a request goes on by itself in a library's own thread. So the record is read back. Where it stands, the commit has
+succeeded; where it surely does not and never will, the new files go; in doubt all files stay, of the old payload and of the new.
+
+A payload at a path of somebody's choice is written elsewhere first, and moved there once its record stands: the record is the commit here
+too. Dying in between costs nothing, for whoever looks for the payload next moves it, under the claim.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.records import claims
+from persistable.records.key import Place, Placed
+from persistable.records.record import SUFFIX, FileFact, Record
+from persistable.stores.base import Store, stat_many
+from persistable.stores.custom_path import PLACING, move
+from persistable.stores.custom_path import beside as written_at
+
+_LOOKS, _PAUSE = 3, 0.2
+doubtful: set[str] = set()
+"""Tokens of attempts of this process of which nobody knows whether their records stand, or will."""
+
+
+class Commit:
+    """A record on its way to its place.
+
+    may_stand: whether files that it names must stay. stands: whether it is known to be there. interrupt: what cut the call short that put
+    it, although it stands; to be raised once all is finished.
+    """
+
+    def __init__(self, store: Store, place: Place) -> None:
+        self._store = store
+        self._place = place
+        self.may_stand = False
+        self.stands = False
+        self.interrupt: BaseException | None = None
+
+    def put(self, record: Record, *, first: bool = False) -> None:
+        """Put it. Raises where it does not stand, or nobody can tell. `first`: ClaimLost where another is there by then."""
+        path, data = self._place.path + SUFFIX, record.to_bytes()
+        self.may_stand, refused = True, False
+        try:
+            if first:
+                refused = not self._store.create(path, data)
+            else:
+                self._store.put(path, data)
+        except BaseException as error:
+            if self._is_there(path, data, error):
+                self.interrupt = None if isinstance(error, OSError) else error  # an OSError: its answer was lost, and nothing else
+                with suppress(StoreError):
+                    self._store.put(path, data)  # of several layers, some may have been left out
+            else:
+                if self.may_stand:
+                    doubtful.add(record.attempt_token)
+                raise
+        if refused and _read_back(self._store, path, _LOOKS) != data:
+            self.may_stand = False
+            raise claims.lost_to_others(self._place.key)
+        self.stands = True
+
+    def _is_there(self, path: str, data: bytes, error: BaseException) -> bool:
+        try:
+            found = _read_back(self._store, path, 1 if not isinstance(error, Exception) else _LOOKS)
+        except StoreError:
+            return False
+        if found == data:
+            return True
+        refused = isinstance(error, StoreReadOnly | StoreFull)
+        self.may_stand = not (refused or (is_definite(self._store) and not isinstance(error, StoreUnavailable)))
+        return False
+
+
+def _read_back(store: Any, path: str, looks: int) -> bytes | None:
+    """The record committed at `path`: of several layers, what the one says that decides."""
+    for look in range(looks):
+        try:
+            found: bytes = _deciding(store).get(path)
+            return found
+        except FileNotFoundError:
+            return None
+        except StoreUnavailable:
+            if look == looks - 1:
+                raise
+            time.sleep(_PAUSE * (1 + look))
+    return None
+
+
+def is_definite(store: Any) -> bool:
+    """Tell whether a call of it that has ended, however, has no effect later on."""
+    home = getattr(store, "home", None)
+    asked = (_deciding(store), store if home is None else home.store)  # it may have been sent to both
+    return all(getattr(each, "definite", False) for each in asked)
+
+
+def _deciding(store: Any) -> Any:
+    layer = getattr(store, "deciding", None)
+    return store if layer is None else layer.store
+
+
+def remove(store: Store, paths: Iterable[str]) -> None:
+    """Delete what no record names, as far as that can be done: what is left is garbage that nobody reads.
+
+    Files of payloads that are in use (Windows) are tried again when the next is removed from that store.
+    """
+    refused = _refused.pop(store.url, set())
+    for path in {*refused, *paths}:
+        try:
+            store.delete(path)
+        except StoreReadOnly:
+            if _OF_ATTEMPT.search(path) and len(refused) < _MOST_REFUSED:
+                _refused.setdefault(store.url, set()).add(path)
+        except StoreError:
+            pass
+
+
+_refused: dict[str, set[str]] = {}
+_MOST_REFUSED = 1000
+_OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
+"""In paths that no later attempt writes."""
+
+
+# payloads at paths of somebody's choice
+
+
+def beside(place: Placed, token: str) -> str:
+    """Where the attempt `token` writes what is to be at `place`; its folder and name are those of the place, so that formats know it."""
+    return written_at(place.to, token)
+
+
+def facts_in_place(files: Iterable[FileFact], place: Placed, token: str) -> tuple[FileFact, ...]:
+    """The facts for the record about files that were written `beside`: where they are going to be."""
+    start = beside(place, token)
+    return tuple([file._replace(path=place.to + file.path.removeprefix(start)) for file in files])
+
+
+def move_in_place(store: Store, place: Placed, record: Record) -> bool:
+    """Move what was written `beside` to where its record, which stands, names it. False where that is somebody else's record by now."""
+    if _read_back(store, place.path + SUFFIX, _LOOKS) != record.to_bytes():
+        return False
+    move(store, place.to, record.attempt_token, [(file.path, file.size) for file in record.files])
+    local = store.local_path(beside(place, record.attempt_token)) if any(file.part for file in record.files) else None
+    if local is not None:
+        with suppress(OSError):
+            for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
+                folder.rmdir()
+            local.rmdir()
+    return True
+
+
+def complete(store: Store, place: Placed, record: Record, *, claimed: bool = False) -> bool:
+    """Finish a commit that was cut off between the record and the move. Does nothing while somebody generates there.
+
+    `claimed`: the caller has the claim. True if the payload is where the record names it now.
+    """
+    if not record.files:
+        return False
+    last = record.files[-1].path.removeprefix(place.to)  # the one that is moved last
+    if not store.exists(beside(place, record.attempt_token) + last):
+        return False
+    if claimed:
+        return move_in_place(store, place, record)
+    try:
+        claim = claims.take_over(store, place.path, claims.here())
+    except StoreReadOnly:
+        return False
+    if claim is None:
+        return False
+    try:
+        return move_in_place(store, place, record)
+    finally:
+        claim.release()
+
+
+def complete_any(store: Store, place: Placed) -> None:
+    """As `complete`, for whoever has the claim and does not know what is there."""
+    try:
+        record = Record.parse(store.get(place.path + SUFFIX))
+    except (FileNotFoundError, PayloadCorrupted):
+        return
+    with suppress(StoreError):  # what may not be replaced now is read where it was written
+        complete(store, place, record, claimed=True)
+
+
+def as_written(store: Store, place: Placed, record: Record) -> Record:
+    """The record, naming the files that could not be moved where they are: what they would replace is in use, or may not be replaced."""
+    start = beside(place, record.attempt_token)
+    files = [file._replace(path=start + file.path.removeprefix(place.to)) for file in record.files]
+    there = stat_many(store, [file.path for file in files])
+    named = [new if new.path in there else old for new, old in zip(files, record.files, strict=True)]
+    return record.revise({"files": [list(file) for file in named]}, {}) if there else record
+
+
+def abandoned(store: Store, place: Placed) -> list[str]:
+    """The files that attempts at `place` have written `beside` and not moved."""
+    folder, _, name = place.to.rpartition("/")
+    listed = store.list(f"{PLACING}/{folder}".rstrip("/"))
+    skip = len(PLACING) + 1 + (len(folder) + 1 if folder else 0)
+    return [path for path in listed if path[skip + 8 : skip + 9] == "-" and f"{path[skip + 9 :]}/".startswith(f"{name}/")]

@@ -1,0 +1,150 @@
+"""Payloads and their records from one store to another: verified on the way, the record last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from persistable.errors import PayloadCorrupted, StoreError
+from persistable.records import access, claims, items, store_format
+from persistable.records import commit as commits
+from persistable.records.key import Key, Placed
+from persistable.records.listing import Entry
+from persistable.records.record import FAILED_SUFFIX, FileFact, Record
+from persistable.stores.base import Store
+
+_PIECE = 1 << 22
+_AT_ONCE = 1 << 20
+
+
+class Copied(NamedTuple):
+    """One payload: its key, bytes that were copied, and whether they were there already."""
+
+    key: Key
+    size: int
+    there: bool
+
+
+def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
+    """Those whose path in `target` has a file that is not theirs: another payload's, an edited one, or one that somebody put there."""
+    for entry in found:
+        if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
+            continue
+        if any(target.exists(file.path) for file in entry.record.files):
+            yield entry
+
+
+def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copied]:
+    """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
+
+    What `target` has, sound, is not copied again, whoever made it; what is `in_the_way` is written over. Raises PayloadCorrupted where the
+    bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
+    at the same readable path of `target` at this moment.
+    """
+    store_format.before_writing(target)
+    for entry in found:
+        record = entry.record
+        if record is None:
+            raise PayloadCorrupted(
+                f"the record of {entry.place} in {source.url} is damaged, so it cannot be copied; generate it again or remove it",
+                key=entry.key,
+                expected="a record",
+                found="damage",
+            )
+        if _is_there(target, entry):
+            yield Copied(record.key, 0, True)
+            continue
+        if isinstance(entry.place, Placed):
+            _copy_alone(entry, record, source, target)
+        else:
+            _copy_one(entry, record, source, target)
+        yield Copied(record.key, record.size, False)
+
+
+def _is_there(target: Store, entry: Entry) -> bool:
+    have = access.peek(target, entry.place)
+    return isinstance(have, Record) and access.missing_file(target, have) is None
+
+
+def _copy_alone(entry: Entry, record: Record, source: Store, target: Store) -> None:
+    """Under the claim: whoever generates there writes the same file."""
+    claim = claims.take_over(target, entry.place.path, claims.here())
+    if claim is None:
+        raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
+    try:
+        _copy_one(entry, record, source, target, claim)
+    finally:
+        claim.release()
+
+
+def _copy_one(entry: Entry, record: Record, source: Store, target: Store, claim: claims.Claim | None = None) -> None:
+    place = entry.place
+    old = access.peek(target, place)
+    files = [*record.files, *items.item_files(source, record)]
+    beside = commits.beside(place, record.attempt_token) if isinstance(place, Placed) else ""
+    written: list[str] = []
+    commit = commits.Commit(target, place)
+    try:
+        for file in files:
+            own = isinstance(place, Placed) and file in record.files
+            path = beside + file.path.removeprefix(place.to) if own and isinstance(place, Placed) else file.path
+            if own:
+                written.append(path)
+            _copy_file(record, file, source, target, path)
+        if claim is not None:
+            claim.confirm(record.key)
+        commit.put(record)
+    except BaseException:
+        if not commit.may_stand:
+            commits.remove(target, written)
+        raise
+    if isinstance(place, Placed) and not commits.move_in_place(target, place, record):
+        raise claims.lost_to_others(record.key)
+    kept = {file.path for file in files}
+    void = access.files_of(target, place, old) if isinstance(old, Record) else ()
+    commits.remove(target, [place.path + FAILED_SUFFIX, *[path for path in void if path not in kept]])
+    if commit.interrupt is not None:
+        raise commit.interrupt
+
+
+def _copy_file(record: Record, file: FileFact, source: Store, target: Store, path: str) -> None:
+    try:
+        if file.size <= _AT_ONCE:
+            data = source.get(file.path)
+            _check(record, file, len(data), blake3(data).hexdigest())
+            target.put(path, data)
+            return
+        hasher, size = blake3(), 0
+        with source.read(file.path) as reading, target.write(path) as writing:
+            while piece := reading.read(_PIECE):
+                hasher.update(piece)
+                size += len(piece)
+                _write_all(writing, piece)
+            _check(record, file, size, hasher.hexdigest())  # inside the block: a wrong file never becomes visible
+    except FileNotFoundError as error:
+        raise PayloadCorrupted(
+            f"{file.path}, which the record of {record.key} names, is not in {source.url}; generate it again",
+            key=record.key,
+            expected=file.path,
+            found="nothing",
+        ) from error
+
+
+def _write_all(file: object, data: bytes) -> None:
+    view = memoryview(data)
+    while view.nbytes:
+        written: int | None = file.write(view)  # type: ignore[attr-defined]
+        view = view[view.nbytes if written is None else written :]
+
+
+def _check(record: Record, file: FileFact, size: int, digest: str) -> None:
+    if size != file.size or digest != file.digest:
+        raise PayloadCorrupted(
+            f"the payload of {record.key} at {file.path} is not what its record names: "
+            f"{size} bytes of digest {digest[:8]}, expected {file.size} of {file.digest[:8]}; generate it again",
+            key=record.key,
+            expected=file.digest,
+            found=digest,
+        )

@@ -1,0 +1,703 @@
+"""A payload's bytes on their way into a store and out of it: hashed while written, verified while read, mapped where possible."""
+
+from __future__ import annotations
+
+import errno
+import io as streams
+import os
+import stat
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
+
+from blake3 import blake3
+
+from persistable.errors import CodeOfOtherPython, FormatError, MalformedFile, PayloadCorrupted, PayloadOfOtherPython, StoreError
+from persistable.fileio.base import Allocation, FileIO, PartsFileIO
+from persistable.fileio.lazy import check_content
+from persistable.fileio.maps import is_on_network, private_map, read_whole
+from persistable.params.hashing import max_threads
+from persistable.records.chunks import Chunker, Chunks, checked
+from persistable.records.key import Key
+from persistable.records.record import FileFact
+from persistable.stores.base import FULL, Stat, Store
+from persistable.stores.remote_errors import room_in
+
+Result = TypeVar("Result")
+SMALL = 1 << 20
+"""Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
+WHOLE = 1 << 26
+"""Up to this many bytes a file that lies elsewhere is fetched whole, and verified, where only a part of it is asked for."""
+_SLICE = 1 << 24
+_LARGE = 1 << 25
+
+
+class Written(NamedTuple):
+    """The result of a write: the facts for the record, and the bytes themselves where they were few enough to keep."""
+
+    files: tuple[FileFact, ...]
+    data: bytes | None
+    chunks: Chunks | None = None
+    """Of one file that is large and not on this machine."""
+
+
+def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
+    """Write `payload` at `path`. Nobody reads it until a record names it."""
+    if isinstance(payload, InFile):
+        return payload.commit(store, path, io)
+    check_content(payload, type(io).__name__)
+    io.check(payload)
+    if allocation is not None and allocation.commit(payload, path):
+        return Written((allocation.fact(path),), None)
+    if isinstance(io, PartsFileIO):
+        return Written(_write_parts(store, path, io, payload), None)
+    with _Writer(store, path) as writer:
+        io.dump(payload, cast(BinaryIO, writer))
+    return writer.written()
+
+
+def _write_parts(store: Store, folder: str, io: PartsFileIO[Any], payload: Any) -> tuple[FileFact, ...]:
+    facts: list[FileFact] = []
+
+    @contextmanager
+    def create(part: str) -> Generator[BinaryIO]:
+        path = f"{folder}/{part}"
+        with _Writer(store, path) as writer:
+            yield cast(BinaryIO, writer)
+        facts.append(FileFact(part, path, writer.size, writer.hexdigest()))
+
+    io.dump_parts(payload, create)
+    return tuple(sorted(facts))
+
+
+class _Writer(streams.RawIOBase):
+    """A write-only stream into a store that hashes what passes. A small payload is kept and committed in one call."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._kept: list[bytes] = []
+        self._file: BinaryIO | None = None
+        self._exit: Any = None
+        self._hasher: Any = None
+        self._chunker: Chunker | None = None
+        self.size = 0
+        self.data: bytes | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def hexdigest(self) -> str:
+        digest: str = self._hasher.hexdigest()
+        return digest
+
+    def written(self) -> Written:
+        """Its entry in the record."""
+        chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
+        return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks)
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        length = view.nbytes
+        if self._file is None:
+            if self.size + length <= SMALL:
+                self._kept.append(bytes(data))
+                self.size += length
+                return length
+            self._open()
+        self._stream(view if view.format == "B" and view.ndim == 1 else view.cast("B"))
+        self.size += length
+        return length
+
+    def _open(self) -> None:
+        self._hasher = blake3()
+        if self._store.local_path(self._path) is None:
+            self._chunker = Chunker()
+        self._exit = self._store.write(self._path)
+        self._file = self._exit.__enter__()
+        if self._kept:
+            self._stream(memoryview(b"".join(self._kept)))
+
+    def _stream(self, view: memoryview) -> None:
+        if view.nbytes <= SMALL:
+            self._hash(view)
+            _write_all(self._file, view)
+            return
+        if view.nbytes >= _LARGE:
+            _reserve(self._file, view.nbytes)
+        # hashing and copying to the page cache keep a core busy each; together they take no longer than the slower one
+        hashing = threading.Thread(target=self._hash, args=(view,), name="persistable-hash")
+        hashing.start()
+        try:
+            _write_all(self._file, view)
+        finally:
+            hashing.join()
+
+    def _hash(self, view: memoryview) -> None:
+        self._hasher.update(view)
+        if self._chunker is not None:
+            self._chunker.update(view)
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self._file is not None:
+            self._exit.__exit__(kind, error, trace)
+        elif error is None:
+            self.data = b"".join(self._kept)
+            self._hasher = blake3(self.data)
+            self._store.put(self._path, self.data)
+        self._kept.clear()
+
+
+def _reserve(file: Any, size: int) -> None:
+    """Ask the file system for `size` more bytes at once: writing them then takes two thirds of the time, and a full disk shows."""
+    import sys
+
+    if sys.platform != "linux":
+        return
+    try:
+        start, descriptor = file.tell(), file.fileno()
+    except (AttributeError, OSError):
+        return  # not a file of this machine
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    keep_size = 1  # the file's length stays what was written so far
+    if libc.fallocate(descriptor, keep_size, ctypes.c_int64(start), ctypes.c_int64(size)) != 0:
+        reason = ctypes.get_errno()
+        if reason in FULL:
+            raise OSError(reason, os.strerror(reason))
+
+
+_WRITE_AT_ONCE = 1 << 30
+
+
+def _write_all(file: Any, view: memoryview) -> None:
+    while view.nbytes:
+        written = file.write(view[:_WRITE_AT_ONCE])
+        view = view[min(_WRITE_AT_ONCE, view.nbytes) if written is None else written :]
+
+
+class Allocated:
+    """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
+
+    def __init__(self, store: Any, path: str, io: FileIO[Any]) -> None:
+        local = store.local_path(path)
+        self._store = store
+        self._temp: Path | None = store.new_file(path) if local is not None and hasattr(store, "adopt") else None
+        self._file: Allocation | None = io.allocation(str(self._temp)) if self._temp is not None else None
+        self._size = 0
+        self._digest = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether store and format can do it at all."""
+        return self._file is not None
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new zeroed array in the file."""
+        assert self._file is not None
+        with room_in(self._store.url, f"in {self._store.url} for an array of shape {shape}"):
+            return self._file.array(shape, dtype)
+
+    def commit(self, payload: Any, path: str) -> bool:
+        """Seal the file and move it to `path`; False where `payload` uses none of its arrays."""
+        if self._file is None or self._temp is None or not self._file.seal(payload):
+            return False
+        self._size = os.path.getsize(self._temp)
+        self._digest = blake3(max_threads=max_threads()).update_mmap(self._temp).hexdigest()
+        self._store.adopt(self._temp, path)
+        return True
+
+    def fact(self, path: str) -> FileFact:
+        """The fact for the record."""
+        return FileFact("", path, self._size, self._digest)
+
+    def discard(self) -> None:
+        """Remove the file if it was not committed."""
+        if self._temp is not None:
+            self._temp.unlink(missing_ok=True)
+
+
+class InFile:
+    """A result of `_generate_payload` instead of the payload: the file it lies in already, as its format would have written it.
+
+    For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
+    streamed into others; no file is ever in memory whole. The payload is what the format then reads.
+    """
+
+    __slots__ = ("path",)
+    kept: ClassVar[bool] = False
+    """True if the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"InFile({str(self.path)!r})"
+
+    def load(self, io: FileIO[Any]) -> Any:
+        """The payload, without any store; the file is gone afterwards, a folder goes at the end of the process."""
+        if not isinstance(io, PartsFileIO):
+            loaded = io.load(self.path)
+            self.path.unlink()
+            return loaded
+        import shutil
+
+        root = _folder_of_this_process() / "payload"
+        shutil.move(self.path, root)
+        return io.load(root)
+
+    def commit(self, store: Store, path: str, io: FileIO[Any]) -> Written:
+        """Move or copy it to `path` in the store."""
+        if not isinstance(io, PartsFileIO):
+            return _take_file(store, self.path, path, self.kept)
+        from persistable.fileio.folder import FolderFileIO
+
+        if isinstance(io, FolderFileIO):
+            io.check(self.path)
+        facts: list[FileFact] = []
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                file = Path(folder, name)
+                part = file.relative_to(self.path).as_posix()
+                taken = _take_file(store, file, f"{path}/{part}").files[0]
+                facts.append(taken._replace(part=part))
+        return Written(tuple(sorted(facts)), None)
+
+
+def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Written:
+    if source.stat().st_size <= SMALL:
+        data = source.read_bytes()
+        store.put(path, data)
+        return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
+    take = _link if kept else _move
+    moved = take(store, source, path) if store.local_path(path) is not None and hasattr(store, "adopt") else None
+    if moved is not None:
+        return Written((moved,), None)
+    with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
+        while piece := file.read(_SLICE):
+            writer.write(piece)
+    return writer.written()
+
+
+def _move(store: Any, source: Path, path: str) -> FileFact | None:
+    """Make the file `source` that at `path`; None where only a copy will do."""
+    found = source.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        return None  # under its other name somebody could still write to it
+    own: Path = store.new_file(path)
+    try:
+        source.chmod(own.stat().st_mode)
+        source.replace(own)
+    except OSError:  # another file system, or another user's file
+        own.unlink()
+        return None
+    try:
+        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
+        store.adopt(own, path)
+    except BaseException:
+        own.replace(source)
+        raise
+    return FileFact("", path, found.st_size, digest)
+
+
+def _link(store: Any, source: Path, path: str) -> FileFact | None:
+    """Make the file `source` be at `path` as well; None where only a copy will do. Nobody may write to it any more."""
+    own: Path = store.new_file(path)
+    try:
+        source.chmod(own.stat().st_mode)
+        own.unlink()
+        os.link(source, own)
+    except OSError:  # a file system without links
+        own.unlink(missing_ok=True)
+        return None
+    try:
+        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
+        store.adopt(own, path)
+    except BaseException:
+        own.unlink(missing_ok=True)
+        raise
+    return FileFact("", path, source.stat().st_size, digest)
+
+
+# reading
+
+_verified: dict[tuple[str, str, str], object] = {}
+"""(store, path, digest) -> stamp of the file when its bytes were found to have that digest."""
+
+
+def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
+    """The payload in `files` (each as a `FileFact`), its arrays writable (copy-on-write where mapped) or read-only.
+
+    Raises PayloadCorrupted, and FileNotFoundError where a file is gone.
+    """
+    try:
+        return _read(store, key, files, io, verify, writable)
+    except PayloadCorrupted:
+        if not healed(store, files):
+            raise
+        return _read(store, key, files, io, verify, writable)
+
+
+def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
+    """The result of `attempt`, tried again where the store had a damaged copy of these files and a sound one."""
+    try:
+        return attempt()
+    except PayloadCorrupted:
+        if not healed(store, files):
+            raise
+        return attempt()
+
+
+def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
+    heal: Any = getattr(store, "heal", None)
+    if heal is None:
+        return False
+    dropped = [heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # of every file
+    return any(dropped)
+
+
+def _is(size: int, digest: str, file: BinaryIO) -> bool:
+    hasher, found = blake3(), 0
+    while piece := file.read(_SLICE):
+        hasher.update(piece)
+        found += len(piece)
+    return found == size and hasher.hexdigest() == digest
+
+
+def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
+    try:
+        if isinstance(io, PartsFileIO):
+            return io.load_parts(_StoredParts(store, key, tuple([FileFact(*file) for file in files]), verify))
+        _, path, size, digest = files[0]
+        if size > SMALL:
+            return _read_large(store, key, FileFact(*files[0]), io, verify, writable)
+        data = store.get(path)
+        if len(data) != size or (verify and blake3(data).hexdigest() != digest):
+            _expect(key, FileFact(*files[0]), len(data), blake3(data).hexdigest())
+        return io.loads(bytearray(data) if writable and io.maps else data)
+    except FormatError as error:
+        _say_of(error, key, io)
+        raise
+
+
+def read_part(
+    store: Store,
+    key: Key,
+    files: Sequence[Sequence[Any]],
+    io: FileIO[Any],
+    rows: slice | None,
+    columns: Sequence[str] | None,
+    verify: bool = True,
+    chunks: Chunks | None = None,
+) -> Any:
+    """Some rows and columns of the payload in `files`. Raises as `read` does, and FormatError.
+
+    The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only the chunks are read and
+    compared that are needed; without digests of these, it is read and compared as a whole, once for a process.
+    """
+    if isinstance(io, PartsFileIO):
+        return io.load_part(None, rows, columns)
+    fact = FileFact(*files[0])
+    found = store.stat(fact.path)
+    if found is None:
+        raise FileNotFoundError(fact.path)
+
+    def attempt() -> Any:
+        whole = verify and (fact.size <= WHOLE or store.local_path(fact.path) is not None)
+        _expect(key, fact, found.size, None)
+        by_chunks = not whole and verify and chunks is not None and chunks.are_of(fact.size)
+        if verify and not whole and not by_chunks:
+            _verify_afar(store, key, fact, found)
+        with _reading(key, io), ExitStack() as stack:
+            file: Any = stack.enter_context(_opened(store, key, fact) if whole else store.read(fact.path))
+            if by_chunks:
+                assert chunks is not None
+                file = stack.enter_context(checked(file, chunks, fact.size, partial(_damaged_chunk, key, fact)))
+            return io.load_part(file, rows, columns)
+
+    return _or_healed(store, files, attempt)
+
+
+def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
+    """Read and compare it as a whole, unless that was done."""
+    place = (store.url, fact.path, fact.digest)
+    if _verified.get(place) != found:
+        _fetch(store, key, fact, _Nowhere())
+        _verified[place] = found
+
+
+def _damaged_chunk(key: Key, fact: FileFact, at: int, expected: str, found: str) -> PayloadCorrupted:
+    return PayloadCorrupted(
+        f"the payload of {key} at {fact.path} is not what its record names: the digest of its bytes from {at} on is {found}, expected "
+        f"{expected}; delete it or generate it again, `load_generate` does so",
+        key=key,
+        expected=expected,
+        found=found,
+    )
+
+
+@contextmanager
+def _reading(key: Key, io: FileIO[Any]) -> Generator[None]:
+    """A block that parses: what a parser says is said of the payload of `key`."""
+    try:
+        yield
+    except FormatError as error:
+        _say_of(error, key, io)
+        raise
+
+
+def _say_of(error: FormatError, key: Key, io: FileIO[Any]) -> None:
+    """Let what a parser says tell of the payload of `key`. Raises PayloadCorrupted for bytes that mean nothing here."""
+    if isinstance(error, MalformedFile):
+        raise PayloadCorrupted(
+            f"the payload of {key} cannot be read: {error}; delete it or generate it again", key=key, expected=io.suffix, found=str(error)
+        ) from error
+    if isinstance(error, CodeOfOtherPython):
+        raise PayloadOfOtherPython(
+            f"the payload of {key}: {error}; generate it again, `load_generate` does so",
+            key=key,
+            expected=error.expected,
+            found=error.found,
+        ) from error
+    error.__dict__.setdefault("key", key)
+    if str(key) not in str(error):
+        error.args = (f"the payload of {key}: {error}",)
+
+
+@contextmanager
+def opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
+    """A committed file, verified, open for reading. Raises as `read` does."""
+    with ExitStack() as stack:
+        yield _or_healed(store, [fact], lambda: stack.enter_context(_opened(store, key, fact)))
+
+
+@contextmanager
+def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
+    if fact.size > SMALL:
+        with _local_file(store, key, fact, verify=True) as file:
+            yield file
+        return
+    small = streams.BytesIO()
+    _fetch(store, key, fact, small)
+    small.seek(0)
+    yield small
+
+
+def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
+    """Where the committed bytes lie on this machine, verified: their file, or the folder of a format of several.
+
+    In place where the store keeps local files: look, do not touch. Else fetched into `folder`. Raises as `read` does.
+    """
+    if isinstance(io, PartsFileIO):
+        return _or_healed(store, facts, lambda: _StoredParts(store, key, tuple(facts), verify=True).folder())
+    (fact,) = facts
+    with opened(store, key, fact) as file:
+        local = store.local_path(fact.path)
+        if local is not None:
+            return local
+        target = folder / fact.path.rpartition("/")[2]
+        with target.open("wb") as copy:
+            while piece := file.read(_SLICE):
+                copy.write(piece)
+    return target
+
+
+def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
+    try:
+        return _read_file(store, key, fact, io, verify, writable)
+    except OSError as error:
+        if error.errno != errno.ESTALE or isinstance(error, StoreError):
+            raise
+        return _read_file(store, key, fact, io, verify, writable)  # replaced on another host meanwhile, so opened anew
+
+
+def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
+    with _local_file(store, key, fact, verify) as file:
+        if not io.maps or not getattr(io, "mmap", True):
+            return io.load(file)
+        mapped = private_map(file.fileno(), fact.size, writable) if _may_map(store, file.fileno()) else None
+        if mapped is not None:
+            return io.loads(memoryview(mapped))
+        whole = memoryview(read_whole(file.fileno(), fact.size))
+        return io.loads(whole if writable else whole.toreadonly())
+
+
+def _may_map(store: Any, descriptor: int) -> bool:
+    """Tell whether a payload may be mapped: the store says so, or the file is on a disk of this machine."""
+    said = [getattr(each, "mmap", None) for each in (store, *[layer.store for layer in getattr(store, "layers", ())])]
+    if False in said:
+        return False
+    return True in said or not is_on_network(descriptor)
+
+
+@contextmanager
+def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generator[BinaryIO]:
+    """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one."""
+    local = store.local_path(fact.path)
+    if local is None or not local.exists():  # of layers, another than the one that is a folder may have it
+        import tempfile
+
+        with tempfile.TemporaryFile(prefix="persistable-") as file:
+            with room_in(store.url, f"among temporary files in {tempfile.gettempdir()} for {fact.path} of {fact.size} bytes", fact.path):
+                _fetch(store, key, fact, file)
+                file.flush()
+            file.seek(0)
+            yield file
+        return
+    with open(local, "rb", buffering=0) as raw:
+        _expect(key, fact, os.fstat(raw.fileno()).st_size, None)
+        if verify:
+            _verify(store, key, fact, raw)
+        yield raw
+
+
+def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
+    import time
+
+    status = os.fstat(raw.fileno())
+    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    place = (store.url, fact.path, fact.digest)
+    if _verified.get(place) == stamp:
+        return
+    hasher, size = blake3(max_threads=max_threads()), 0
+    room = memoryview(bytearray(min(_SLICE, status.st_size)))
+    while count := raw.readinto(room):  # not mapped: a file that is cut meanwhile would end the process
+        hasher.update(room[:count])
+        size += count
+    raw.seek(0)
+    _expect(key, fact, size, hasher.hexdigest())
+    if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
+        _verified[place] = stamp
+
+
+def _fetch(store: Store, key: Key, fact: FileFact, into: Any) -> None:
+    hasher, size = blake3(), 0
+    with store.read(fact.path) as source:
+        while chunk := source.read(_SLICE):
+            hasher.update(chunk)
+            size += len(chunk)
+            into.write(chunk)
+    _expect(key, fact, size, hasher.hexdigest())
+
+
+def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
+    if size != fact.size:
+        found, expected, what = f"{size} bytes", f"{fact.size} bytes", "its size"
+    elif digest is not None and digest != fact.digest:
+        found, expected, what = digest, fact.digest, "its digest"
+    else:
+        return
+    raise PayloadCorrupted(
+        f"the payload of {key} at {fact.path} is not what its record names: {what} is {found}, expected {expected}; "
+        "delete it or generate it again, `load_generate` does so",
+        key=key,
+        expected=expected,
+        found=found,
+    )
+
+
+def _check_names(key: Key, files: tuple[FileFact, ...]) -> None:
+    """Raise PayloadCorrupted unless all parts lie in one folder of the store, under their own names: these become paths here."""
+    from persistable.fileio.folders import checked_name
+
+    folders: set[str] = set()
+    for fact in files:
+        try:
+            name = checked_name(fact.part)
+        except (ValueError, TypeError, AttributeError):
+            name = "\0"
+        if not fact.path.endswith(f"/{name}"):
+            raise PayloadCorrupted(
+                f"the record of {key} has a part {fact.part!r} at {fact.path!r}, which is no name for one; generate it again",
+                key=key,
+                expected="a relative name at the end of its path",
+                found=repr(fact.part),
+            )
+        folders.add(fact.path.removesuffix(name))
+    if len(folders) > 1:
+        raise PayloadCorrupted(
+            f"the parts of {key} lie in {len(folders)} folders; generate it again",
+            key=key,
+            expected="one folder",
+            found=str(sorted(folders)),
+        )
+
+
+class _StoredParts:
+    """The committed files of one payload, for a format that keeps several."""
+
+    def __init__(self, store: Store, key: Key, files: tuple[FileFact, ...], verify: bool) -> None:
+        _check_names(key, files)
+        self._store = store
+        self._key = key
+        self._facts = {fact.part: fact for fact in files}
+        self._verify = verify
+
+    def names(self) -> list[str]:
+        return sorted(self._facts)
+
+    def open(self, name: str) -> BinaryIO:
+        fact = self._facts[name]
+        if not self._verify:
+            return self._store.read(fact.path)
+        file = streams.BytesIO() if fact.size <= SMALL else _temporary()
+        _fetch(self._store, self._key, fact, file)
+        file.seek(0)
+        return file
+
+    def folder(self) -> Path:
+        """Where they lie on this machine. As `_check_names` has seen to it, that is one folder, and they are below it."""
+        root = Path()
+        for name, fact in self._facts.items():
+            local = self._store.local_path(fact.path)
+            if local is None:
+                return self._download()
+            if self._verify:
+                with local.open("rb", buffering=0) as raw:
+                    _fetch(self._store, self._key, fact, _Nowhere()) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
+            root = local
+            for _ in name.split("/"):
+                root = root.parent
+        return root
+
+    def _download(self) -> Path:
+        root = _folder_of_this_process()
+        for name, fact in self._facts.items():
+            target = root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                _fetch(self._store, self._key, fact, file)
+            target.chmod(0o444)
+        return root
+
+
+def _folder_of_this_process() -> Path:
+    import atexit
+    import shutil
+    import tempfile
+
+    root = Path(tempfile.mkdtemp(prefix="persistable-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
+    return root
+
+
+class _Nowhere(streams.RawIOBase):
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _temporary() -> Any:
+    import tempfile
+
+    return tempfile.TemporaryFile(prefix="persistable-")

@@ -1,0 +1,134 @@
+"""A key: the name of a payload and the digest of everything that decides what it is.
+
+The digest is BLAKE3, 128 bits, of: the scheme, the payload name, its version, its own canonical params, and the digest of each upstream
+node under its role. ``docs/design/identity.md`` says how each is encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from persistable.errors import InvalidName
+from persistable.params.encoding import encode
+from persistable.stores.custom_path import PLACED
+
+SCHEME = 1
+DIGEST_BYTES = 16
+MAX_NAME_BYTES = 150
+_PREFIX = b"persistable/%d\n" % SCHEME
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,80}", re.ASCII)
+_DEVICE = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(?:[.:]|\Z)")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_DIGEST = re.compile(r"[0-9a-f]{%d}" % (2 * DIGEST_BYTES))
+
+
+class Key(NamedTuple):
+    """`name` and `digest` (hexadecimal) of one payload. ``str(key)`` is its path, ``name/digest``, and `parse` inverts that."""
+
+    name: str
+    digest: str
+
+    @property
+    def path(self) -> str:
+        """Where the payload lies in a store, without suffix."""
+        return f"{self.name}/{self.digest}"
+
+    @property
+    def key(self) -> Key:
+        """Itself: a payload lies under its key unless it is placed elsewhere, see `Placed`."""
+        return self
+
+    def file(self, token: str, suffix: str) -> str:
+        """Where the attempt `token` puts its payload."""
+        return f"{self.name}/{self.digest}.{token}{suffix}"
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The key whose `path` is `text`. Raises InvalidName for anything else."""
+        name, _, digest = text.rpartition("/")
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidName(f"{text!r} is no key: expected name/digest with {2 * DIGEST_BYTES} hexadecimal digits", name=text)
+        return cls(check_payload_name(name), digest)
+
+
+class Placed(NamedTuple):
+    """A payload at a path of somebody's choice, `to`. Its record lies apart, and tells whether the file there is this payload."""
+
+    name: str
+    digest: str
+    to: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.name, self.digest)
+
+    @property
+    def path(self) -> str:
+        """The beginning of the names of its record, failure and claim."""
+        return f"{PLACED}/{self.to}"
+
+    def file(self, token: str, suffix: str) -> str:
+        """Where every attempt puts its payload."""
+        return self.to
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.digest} at {self.to}"
+
+
+Place = Key | Placed
+"""Where a payload and its record lie."""
+
+
+def check_payload_name(name: str) -> str:
+    """`name` itself, if it can be a folder on every platform and in every store; else InvalidName, saying why."""
+    device = _DEVICE.match(name)
+    if _SAFE_NAME.fullmatch(name) and not device:
+        return name
+    unsafe = _UNSAFE.search(name)
+    if not name:
+        reason = "it is empty"
+    elif device:
+        reason = "Windows takes it for a device, whatever its suffix"
+    elif unsafe:
+        reason = f"it contains {unsafe.group()!r}"
+    elif name[0] == "." or name[-1] in ". " or name[0] == " ":
+        reason = "it starts or ends with a dot or a space"
+    else:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            reason = "it contains half a surrogate pair"
+        else:
+            if size <= MAX_NAME_BYTES:
+                return name
+            reason = f"it is {size} bytes long, the limit is {MAX_NAME_BYTES}"
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    raise InvalidName(f"payload name {shown!r}: {reason}; set payload_name to another", name=name)
+
+
+def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, str]) -> str:
+    """The digest of a node: `params` are its canonical bytes, `upstream` maps each role to the digest of the node in it."""
+    parts = [beginning(name, version), params]
+    if upstream:
+        parts.extend([encode(role) + bytes.fromhex(upstream[role]) for role in sorted(upstream)])
+    return blake3(b"".join(parts)).digest(DIGEST_BYTES).hex()
+
+
+def beginning(name: str, version: object) -> bytes:
+    """The bytes of scheme, payload name and version, with which what `digest_of` hashes begins."""
+    if type(version) is not int:
+        return b"".join((_PREFIX, encode(name), encode(version)))
+    known = _beginnings.get((name, version))
+    if known is None:
+        known = _beginnings[name, version] = b"".join((_PREFIX, encode(name), encode(version)))
+    return known
+
+
+_beginnings: dict[tuple[str, int], bytes] = {}

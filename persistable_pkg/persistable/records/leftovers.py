@@ -1,0 +1,119 @@
+"""Remains of a killed generation, or that a commit makes void: files that no record names, and claims that nobody uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from persistable.errors import PayloadCorrupted, StoreError
+from persistable.records import claims, commit, deadlock, items, owners, partial
+from persistable.records import scratch as checkpoints
+from persistable.records.access import DAMAGED, files_of, peek
+from persistable.records.key import Key, Place, Placed
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
+from persistable.stores.base import HIDDEN, Store
+
+HANDED = f"{HIDDEN}/handed"
+"""Where large payloads that are not persisted lie on their way from one worker to others."""
+
+_SETTLED = 3600.0
+"""Seconds after which no request that was sent is still on its way."""
+
+
+def new_shelf() -> str:
+    """The beginning of the names of everything that one run hands over through a store; they tell whose run it is."""
+    return f"{HANDED}/{owners.process_name()}.{os.urandom(4).hex()}"
+
+
+def clear_shelves(store: Store, own: str = "") -> None:
+    """Remove from a store what runs of killed processes were handing over, and what is on the shelf `own`."""
+    with suppress(StoreError):
+        for path in list(store.list(HANDED)):
+            if (own and path.startswith(f"{own}.")) or owners.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):
+                store.delete(path)
+
+
+def clear_sources(store: Any) -> None:
+    """Remove the small files that killed processes kept to make claims of, where a store has such."""
+    clear = getattr(store, "clear_sources", None)
+    if clear is not None:
+        clear(owners.is_dead)
+
+
+def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
+    """The record that a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
+    if found is None and isinstance(place, Placed):
+        try:
+            return Record.parse(store.get(place.path + SUFFIX))
+        except FileNotFoundError:
+            return None
+        except PayloadCorrupted:
+            return DAMAGED
+    return found
+
+
+def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, kept: Iterable[FileFact]) -> None:
+    """Remove what a new record, which names `kept`, makes void, as far as that can be done now: it is garbage that nobody reads."""
+    if failure is None and old is None:
+        return
+    if failure is not None:
+        commit.remove(store, [place.path + FAILED_SUFFIX])
+    if old is not None:
+        with suppress(StoreError):
+            commit.remove(store, set(files_of(store, place, old)).difference([file.path for file in kept]))
+
+
+def may_have_left(failure: Failure) -> bool:
+    """Tell whether an attempt that failed so may have left files in doubt, and any request of its has long been obeyed or lost."""
+    return failure.error.startswith("persistable.errors.Store") and time.time() - failure.started > _SETTLED + failure.seconds
+
+
+def tidy(store: Store, place: Place) -> None:
+    """Remove what a generation at `place` left that was killed: its claim, and files that no record names.
+
+    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there.
+    """
+    claim = claims.take_over(store, place.path, claims.here())
+    if claim is None:
+        return
+    try:
+        sweep(store, place)
+    finally:
+        claim.release()
+
+
+def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
+    """Remove the files at `place` that no record names, for whoever has the claim. `scratch`: the scratch folder as well."""
+    if isinstance(place, Placed):
+        commit.complete_any(store, place)
+    found = peek(store, place)
+    if isinstance(place, Placed):
+        named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
+        commit.remove(store, set(commit.abandoned(store, place)) - named)
+    if found != DAMAGED:
+        commit.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
+    commit.remove(store, [place.path + deadlock.SUFFIX])
+    clear_temporary = getattr(store, "clear_temporary", None)
+    if clear_temporary is not None:
+        clear_temporary(place.path)
+    clear_sources(store)
+    if scratch:
+        clear_shelves(store)
+        import shutil
+
+        with suppress(StoreError):
+            shutil.rmtree(checkpoints.scratch_folder(store, place), ignore_errors=True)
+
+
+def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
+    begun = partial.find(store, place)
+    named = {file.path for file in record.files} if record is not None else set[str]()
+    named.update(folder for folder in (begun and begun.folder, record and items.folder_of(record)) if folder)
+    listed = files_of(store, place, DAMAGED)
+    if isinstance(place, Key):
+        skip = len(place.path) + 1
+        listed = [path for path in listed if path[skip : skip + 8] not in commit.doubtful]  # their records may come yet
+    return [path for path in listed if not any(path == name or path.startswith(name + "/") for name in named)]

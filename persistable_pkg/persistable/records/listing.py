@@ -1,0 +1,114 @@
+"""The inventory of a store, found from its records alone: no class, no payload and no index is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from persistable.errors import InvalidName, PayloadCorrupted
+from persistable.records import store_format
+from persistable.records.key import Key, Place, Placed, check_payload_name
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.stores.base import Store
+from persistable.stores.custom_path import PLACED
+
+BATCH = 500
+"""So many records are asked for at once."""
+
+
+class Entry(NamedTuple):
+    """One record and where it lies. One that cannot be read is None; at a path of somebody's choice the key is then empty."""
+
+    place: Place
+    record: Record | None
+
+    @property
+    def key(self) -> Key:
+        """The key of the payload."""
+        return self.place.key
+
+
+def entries(store: Store, name: str = "") -> Iterator[Entry]:
+    """Every record in `store`, or every one of payloads called `name`, in no promised order, and a batch at a time.
+
+    Raises InvalidName for a name that no payload can have, StoreTooNew where this version cannot read what is there.
+    """
+    store_format.before_reading(store)
+    paths = store.list(check_payload_name(name) if name else "")
+    yield from _read(store, (path for path in paths if path.endswith(SUFFIX)))
+    for entry in _read(store, (path for path in store.list(PLACED) if path.endswith(SUFFIX))):
+        if not name or entry.key.name == name:
+            yield entry
+
+
+def failures(store: Store) -> Iterator[tuple[Place, Failure]]:
+    """Every recorded failure in `store`: of those payloads the last attempt raised."""
+    store_format.before_reading(store)
+    for folder in ("", PLACED):
+        paths = (path for path in store.list(folder) if path.endswith(FAILED_SUFFIX))
+        while batch := list(islice(paths, BATCH)):
+            for path, data in store.get_many(batch).items():
+                place = _place_of(path.removesuffix(FAILED_SUFFIX), Failure.key_in(data))
+                if place is not None:
+                    yield place, Failure.parse(data, place.key)
+
+
+def matching(store: Store, text: str) -> list[Place]:
+    """Where payloads and failures lie whose key begins with `text`: ``name/digest`` or the digest alone, whole or cut short."""
+    store_format.before_reading(store)
+    name, _, digest = text.rpartition("/")
+    found: dict[Place, None] = {}
+    for path in store.list(check_payload_name(name) if name else ""):
+        place = _place_of(path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX), None) if path.endswith(_ENDINGS) else None
+        if place is not None and place.digest.startswith(digest):
+            found[place] = None
+    for place in _placed(store):
+        if place.digest.startswith(digest) and name in ("", place.name):
+            found[place] = None
+    return list(found)
+
+
+_ENDINGS = (SUFFIX, FAILED_SUFFIX)
+
+
+def _placed(store: Store) -> Iterator[Place]:
+    yield from (entry.place for entry in _read(store, (path for path in store.list(PLACED) if path.endswith(SUFFIX))))
+    paths = [path for path in store.list(PLACED) if path.endswith(FAILED_SUFFIX)]
+    for path, data in store.get_many(paths).items():
+        place = _place_of(path.removesuffix(FAILED_SUFFIX), Failure.key_in(data))
+        if place is not None:
+            yield place
+
+
+def _read(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
+    remaining = iter(paths)
+    while batch := list(islice(remaining, BATCH)):
+        for path, data in store.get_many(batch).items():
+            entry = _entry(path.removesuffix(SUFFIX), data)
+            if entry is not None:
+                yield entry
+
+
+def _entry(base: str, data: bytes) -> Entry | None:
+    """None for a file that only looks like a record by its name."""
+    place: Place | None
+    try:
+        record = Record.parse(data).checked()
+    except (PayloadCorrupted, InvalidName, KeyError, ValueError):
+        place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
+        return None if place is None else Entry(place, None)
+    if base == record.head["key"]:
+        return Entry(record.key, record)
+    place = _place_of(base, str(record.key))
+    return None if place is None else Entry(place, record if place.key == record.key else None)
+
+
+def _place_of(base: str, key: str | None) -> Place | None:
+    """The place of which a record, without suffix, is `base`; `key` is what the record says. None where there is no such place."""
+    try:
+        if not base.startswith(PLACED + "/"):
+            return Key.parse(base)
+        return None if key is None else Placed(*Key.parse(key), to=base.removeprefix(PLACED + "/"))
+    except InvalidName:
+        return None

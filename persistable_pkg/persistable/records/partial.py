@@ -1,0 +1,208 @@
+"""Notes of items while they are being collected: which are there already, so that an attempt that was cut off can be gone on with.
+
+Below ``.persistable/partial/<place>``: ``begun.json`` names the folder of the items and the code that makes them, and ``<token>/<n>.json``
+says that the item that came as number n is whole. All of it goes when the items are sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, takewhile
+from typing import Any, NamedTuple, cast
+from zlib import crc32
+
+from persistable.records.items import Entry, checked_line, entry_in
+from persistable.records.key import Place
+from persistable.stores.base import HIDDEN, Bytes, Store, stat_many
+
+AT_ONCE = 32
+"""So many items are asked for at once by somebody who follows."""
+_MANY = 64
+_DELETED = 5000
+
+
+class Unsealed(NamedTuple):
+    """An attempt at collecting, not yet sealed. python, quick, parts: the fingerprint of the code. made_from: what is upstream of it."""
+
+    base: str
+    key: str
+    token: str
+    folder: str
+    python: str
+    quick: str
+    parts: dict[str, str]
+    made_from: dict[str, Any] | None = None
+
+    def path_of(self, number: int) -> str:
+        """Where it says that item `number` is whole."""
+        return f"{self.base}/{self.token}/{number}.json"
+
+    def to_bytes(self) -> bytes:
+        """The content of ``begun.json``."""
+        facts = self._asdict()
+        del facts["base"]
+        return _checked(facts)
+
+    @classmethod
+    def parse(cls, base: str, data: bytes) -> Unsealed | None:
+        """The note that `to_bytes` made `data` of; None where it is damaged."""
+        try:
+            facts: Any = json.loads(data)
+            if not facts.pop("check") or _checked(facts) != data:
+                return None
+            return cls(base, **{name: fact for name, fact in facts.items() if name in cls._fields and name != "base"})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+
+def _checked(facts: dict[str, Any]) -> bytes:
+    return json.dumps({**facts, "check": f"{crc32(json.dumps(facts).encode()):08x}"}).encode()
+
+
+def base_of(place: Place) -> str:
+    """The folder of what is kept of items at `place` while they are being collected."""
+    return f"{HIDDEN}/partial/{place.path.removeprefix(HIDDEN + '/')}"
+
+
+def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str, Any] | None = None) -> Unsealed:
+    """Note that items are being collected at `place`; what another payload at the same path left there goes."""
+    if store.exists(f"{base_of(place)}/begun.json") and not discard(store, place):
+        forget(store, place)  # it is damaged
+    folder = f"{place.path}.{token}.items"
+    begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts), made_from)
+    store.put(f"{begun.base}/begun.json", begun.to_bytes())
+    return begun
+
+
+def find(store: Store, place: Place) -> Unsealed | None:
+    """The note of items begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
+    begun = _read(store, base_of(place))
+    return begun if begun is not None and begun.key == str(place.key) else None
+
+
+def _read(store: Store, base: str) -> Unsealed | None:
+    path = f"{base}/begun.json"
+    if not store.exists(path):
+        return None
+    try:
+        return Unsealed.parse(base, store.get(path))
+    except FileNotFoundError:
+        return None
+
+
+def entries(store: Store, begun: Unsealed) -> dict[int, Entry]:
+    """Number to item, of all that are whole, in order."""
+    prefix = f"{begun.base}/{begun.token}/"
+    paths = [path for path in store.list(prefix[:-1]) if path.startswith(prefix)]
+    if not paths:
+        return {}
+    there = set(store.list(begun.folder))
+    found: dict[int, Entry] = {}
+    for path, data in store.get_many(paths).items():
+        entry, number = entry_in(data, begun.folder), path[len(prefix) :].removesuffix(".json")
+        if entry is not None and number.isdecimal() and all(file.path in there for file in entry.files):
+            found[int(number)] = entry
+    return dict(sorted(found.items()))
+
+
+def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
+    """Items from `number` on, up to the first that is not there yet, without a listing."""
+    noted = _noted_from(store, begun, number)
+    if _at_once(store):
+        return noted
+    there = stat_many(store, [file.path for entry in noted for file in entry.files])
+    return list(takewhile(lambda entry: all(file.path in there for file in entry.files), noted))
+
+
+def entries_beyond(store: Store, begun: Unsealed, number: int) -> dict[int, Entry]:
+    """Number to item, of those from `number` on that are whole, by a listing: also behind one that is missing, as after a kill."""
+    prefix = f"{begun.base}/{begun.token}/"
+    names = {path: path[len(prefix) : -len(".json")] for path in store.list(prefix[:-1]) if path.startswith(prefix)}
+    paths = {path: int(name) for path, name in names.items() if name.isdigit() and int(name) >= number}
+    noted = {paths[path]: entry_in(data, begun.folder) for path, data in store.get_many(list(paths)).items()}
+    whole = {number: entry for number, entry in noted.items() if entry is not None}
+    there = stat_many(store, [file.path for entry in whole.values() for file in entry.files])
+    return {number: entry for number, entry in sorted(whole.items()) if all(file.path in there for file in entry.files)}
+
+
+def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
+    found: list[Entry] = []
+    for first in count(number, AT_ONCE):
+        paths = [begun.path_of(first + offset) for offset in range(AT_ONCE)]
+        got = store.get_many(paths if found else paths[:1])
+        if not found and got:
+            got.update(store.get_many(paths[1:]))
+        for path in paths:
+            entry = entry_in(got[path], begun.folder) if path in got else None
+            if entry is None:
+                return found
+            found.append(entry)
+    return found
+
+
+class Held:
+    """A store in which what is put waits in `items`; all else is as in `store`. What is large is streamed, and never waits."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.items: dict[str, Bytes] = {}
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.items[path] = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping[str, Bytes]) -> None:
+    """Put what is not yet there of an item, and a note that it is whole, in one call.
+
+    Where the store may put the note first, whoever reads it looks for the item.
+    """
+    note = {begun.path_of(number): checked_line(entry, begun.folder)}
+    if _at_once(store):
+        cast("Any", store).change_many(items, note)
+    else:
+        store.put_many({**items, **note})
+
+
+def _at_once(store: Store) -> bool:
+    """Tell whether all that is changed in one call is there, or nothing."""
+    return bool(getattr(store, "batches", False))
+
+
+def forget(store: Store, place: Place) -> None:
+    """Remove the notes, now that the items are sealed: first what others would go on from."""
+    base = base_of(place)
+    store.delete(f"{base}/begun.json")
+    remove(store, store.list(base))
+
+
+def discard(store: Store, place: Place, sealed: str | None = None) -> bool:
+    """Remove what is not sealed, items and notes; True if there was any. `sealed`: the folder of items that are, which stay."""
+    begun = _read(store, base_of(place))
+    if begun is None:
+        return False
+    if begun.folder != sealed:
+        remove(store, store.list(begun.folder))
+    forget(store, place)
+    return True
+
+
+def remove(store: Store, paths: Iterable[str]) -> None:
+    """Delete all of these, many at a time."""
+    found = list(paths)
+    if _at_once(store):
+        for first in range(0, len(found), _DELETED):
+            cast("Any", store).change_many(delete=found[first : first + _DELETED])
+        return
+    if len(found) < _MANY:
+        for path in found:
+            store.delete(path)
+        return
+    with ThreadPoolExecutor(16, thread_name_prefix="persistable-remove") as pool:
+        for first in range(0, len(found), _DELETED):
+            for _ in pool.map(store.delete, found[first : first + _DELETED]):
+                pass

@@ -1,0 +1,553 @@
+"""A record: all that is known about one payload, in one JSON file beside it. Its appearance is the commit.
+
+The file is one JSON object. Its first line holds what a load needs, so that a hit parses only that; its last is a CRC-32 of every
+byte before it, so that a flipped or missing byte anywhere is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple, cast
+from zlib import crc32
+
+from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.records.key import SCHEME, Key
+from persistable.records.versions import imported_versions
+
+FORMAT = 1
+"""The format of records that are written here, and the latest that is understood. In every later one the first member of the file is
+``record``, the number of its format, and the last the checksum, as they are here."""
+SUFFIX = ".record.json"
+FAILED_SUFFIX = ".failed.json"
+_SEAL = b',\n"checksum":"'
+_FORMER = {
+    "persistable.command.node:Command": "persistable:Command",
+    "persistable.transfer.get:HttpGet": "persistable:HttpGet",
+    "persistable.transfer.upload:Upload": "persistable:Upload",
+}
+"""How classes of ours are called in records of earlier versions."""
+SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
+_scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+_made = cast("Any", json.encoder.c_make_encoder)  # type: ignore[attr-defined]
+# what the encoder makes anew for each call
+_encode: Callable[[Any, int], Iterable[str]] = _made(
+    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
+)
+
+
+class FileFact(NamedTuple):
+    """One file of a payload: its part name ("" where there is only one), path in the store, size in bytes and BLAKE3 (hexadecimal)."""
+
+    part: str
+    path: str
+    size: int
+    digest: str
+
+
+class Record:
+    """The facts of one payload. Everything but what a load needs is parsed when first asked for."""
+
+    __slots__ = ("_all", "_bytes", "head", "key")
+
+    def __init__(self, data: bytes, head: dict[str, Any], key: Key) -> None:
+        self._bytes = data
+        self._all: dict[str, Any] | None = None
+        self.head = head
+        self.key = key
+
+    @classmethod
+    def parse(cls, data: bytes, key: Key | None = None) -> Record:
+        """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`.
+
+        Raises StoreTooNew for a record of a later format.
+        """
+        body = data[:-SEAL_BYTES]
+        if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
+            shown = data[-SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
+            raise PayloadCorrupted(
+                f"the record of {key or 'a payload'} is damaged: its checksum is not that of its content; generate it again to replace it",
+                key=key,
+                expected=shown,
+                found=f"{crc32(body):08x}",
+            )
+        try:  # the checksum tells of accidents; whoever makes one on purpose can write anything
+            head = _scan(body[: body.index(b"\n") - 1].decode("utf-8", "surrogatepass") + "}", 0)[0]
+            if head["record"] != FORMAT:
+                raise _of_another_format(key or head.get("key"), head["record"])
+            try:
+                _check_head(head)
+            except ValueError:
+                _leave_out_unknown(head)
+            record = cls(data, head, key if key is not None else Key.parse(head["key"]))
+        except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
+            later = _later_format(body)
+            raise _meaningless(key, error) if later is None else _of_another_format(key, later) from error
+        if head["key"] != record.key.path:
+            # a filesystem that folds case or unicode, or a file moved by hand
+            raise PayloadCorrupted(
+                f"the record at {key} is that of {head['key']}; it was moved there by hand, remove it",
+                key=key,
+                expected=str(key),
+                found=head["key"],
+            )
+        return record
+
+    @classmethod
+    def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
+        """The record of these facts; `fixed` are further members already encoded by `members`."""
+        return cls(sealed(b"".join((encoded(head)[:-1], members(details), *fixed))), head, key)
+
+    def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
+        """This record with some members replaced or added."""
+        new_head = {**self.head, **head}
+        rest = {name: fact for name, fact in self._facts().items() if name not in self.head and name != "checksum"}
+        return Record.compose(self.key, new_head, {**rest, **details})
+
+    def to_bytes(self) -> bytes:
+        """The content of the file."""
+        return self._bytes
+
+    def unsealed(self) -> bytes:
+        """The bytes that `sealed` makes the file of."""
+        return self._bytes[:-SEAL_BYTES]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every member, as JSON has it."""
+        return dict(self._facts())
+
+    def checked(self) -> Record:
+        """Itself, all of it parsed. Raises PayloadCorrupted where any member is not what it should be."""
+        self._facts()
+        return self
+
+    def _facts(self) -> dict[str, Any]:
+        if self._all is None:
+            try:
+                facts = json.loads(self._bytes.decode("utf-8", "surrogatepass"))
+                _check_members(facts, self._bytes)
+            except (ValueError, TypeError, LookupError, RecursionError) as error:
+                raise _meaningless(self.key, error) from error
+            self._all = facts
+            return cast("dict[str, Any]", facts)
+        return self._all
+
+    # what a load needs
+
+    @property
+    def files(self) -> tuple[FileFact, ...]:
+        """The payload's files; their paths lie in the same store as the record."""
+        return tuple([FileFact(*fact) for fact in self.head["files"]])
+
+    @property
+    def fileio(self) -> dict[str, Any]:
+        """The format's name and options, enough to rebuild it."""
+        spec: dict[str, Any] = self.head["io"]
+        return spec
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """Facts that the format could not put into the bytes, such as the dtypes of a CSV."""
+        schema: dict[str, Any] | None = self.head.get("schema")
+        return schema
+
+    @property
+    def class_reference(self) -> str:
+        """``module:qualname`` of the class that made it."""
+        reference: str = self.head["class"]
+        return _FORMER.get(reference, reference)
+
+    @property
+    def code(self) -> dict[str, Any] | None:
+        """The fingerprint of the generating code; None for a payload put in by hand."""
+        code: dict[str, Any] | None = self.head["code"]
+        return code
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together, those of items as well."""
+        items = self.head.get("items")
+        own: int = sum(file[2] for file in self.head["files"])
+        return own if items is None else own + int(items[2])
+
+    @property
+    def attempt_token(self) -> str:
+        """Unlike in any other commit of the same key."""
+        token: str = self.head["token"]
+        return token
+
+    # the rest
+
+    @property
+    def made(self) -> str:
+        """``"generated"``, or ``"put"`` for a payload put in by hand."""
+        made: str = self._facts()["made"]
+        return made
+
+    @property
+    def version(self) -> Any:
+        """The payload's version, part of its identity."""
+        return self._facts()["version"]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The node's own params tree."""
+        params: dict[str, Any] = self._facts()["params"]
+        return params
+
+    @property
+    def untracked(self) -> dict[str, Any]:
+        """Untracked params, as far as they can be shown."""
+        untracked: dict[str, Any] = self._facts().get("untracked", {})
+        return untracked
+
+    @property
+    def upstream(self) -> dict[str, Key]:
+        """Role to key."""
+        return {role: Key.parse(path) for role, path in self._facts().get("upstream", {}).items()}
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """Key to facts of every node upstream, each once; the nearest ones where there are very many."""
+        lineage: dict[str, Any] = self._facts().get("lineage", {})
+        return lineage
+
+    @property
+    def call(self) -> dict[str, Any] | None:
+        """The call that built the node, where its class has an ``__init__`` of its own; nodes are replaced by keys."""
+        call: dict[str, Any] | None = self._facts().get("call")
+        return call
+
+    @property
+    def code_parts(self) -> dict[str, str]:
+        """Fingerprint of each function the generation reached."""
+        parts: dict[str, str] = self._facts().get("code_parts", {})
+        return parts
+
+    @property
+    def upstream_code(self) -> list[dict[str, Any]]:
+        """The code of everything upstream, one entry for each class or function: class, names (of payloads), python, quick and parts."""
+        entries: list[dict[str, Any]] = self._facts().get("upstream_code", [])
+        return entries
+
+    @property
+    def upstream_content(self) -> dict[str, dict[str, str]]:
+        """Digests of the payloads it was made from, by key: ``direct``, and ``further`` upstream as far as it was known."""
+        contents: dict[str, dict[str, str]] = self._facts().get("upstream_content", {})
+        return contents
+
+    @property
+    def accepted_causes(self) -> list[str]:
+        """Changes upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
+        causes: list[str] = self._facts().get("accepted_causes", [])
+        return causes
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of Python, this library and the packages that had been imported by then."""
+        versions: dict[str, str] = self._facts()["versions"]
+        return versions
+
+    @property
+    def git_commit(self) -> str | None:
+        """The commit checked out where the class's source lies, if that is a git work tree."""
+        commit: str | None = self._facts()["git_commit"]
+        return commit
+
+    @property
+    def project(self) -> str | None:
+        """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
+        project: str | None = self._facts().get("project")
+        return project
+
+    @property
+    def git_dirty(self) -> bool | None:
+        """True if tracked files differed from the commit when the process first asked; None where that is not known."""
+        dirty: bool | None = self._facts().get("git_dirty")
+        return dirty
+
+    @property
+    def git_diff(self) -> str | None:
+        """A digest of these differences: equal for equal ones."""
+        diff: str | None = self._facts().get("git_diff")
+        return diff
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """CPU time and memory of the generation, up to the writing of the payload. Empty where it was not measured: it took less than a
+        millisecond, or the payload was in memory already.
+
+        ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended
+        children, where nothing else was generated there meanwhile, else ``"thread"``, its own thread alone. ``peak_memory``: the most
+        bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: by how much
+        it has raised that; 0 where the process had needed as much before.
+        """
+        usage: dict[str, Any] = self._facts().get("usage", {})
+        return usage
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Seconds of processors that the generation took, see `usage`."""
+        return self.usage.get("cpu_seconds")
+
+    @property
+    def peak_memory(self) -> int | None:
+        """The most bytes ever resident in the process by its end, see `usage`."""
+        return self.usage.get("peak_memory")
+
+    @property
+    def host(self) -> str:
+        """Name of the machine."""
+        host: str = self._facts()["host"]
+        return host
+
+    @property
+    def started(self) -> float:
+        """When the generation began, seconds since the epoch."""
+        started: float = self._facts()["started"]
+        return started
+
+    @property
+    def seconds(self) -> float:
+        """From start to the end of the payload's writing."""
+        seconds: float = self._facts()["seconds"]
+        return seconds
+
+    @property
+    def attempts(self) -> int:
+        """Tries up to and including the one that worked."""
+        attempts: int = self._facts()["attempts"]
+        return attempts
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
+        notes: dict[str, Any] = self._facts().get("notes", {})
+        return notes
+
+    @property
+    def checksum(self) -> str:
+        """CRC-32 of everything before it, hexadecimal."""
+        return self._bytes[-11:-3].decode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and other._bytes == self._bytes
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __repr__(self) -> str:
+        return f"Record({self.key}, {self.size} bytes, {self.class_reference})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record.parse, (self._bytes,)
+
+
+def _check_head(head: Any) -> None:
+    """Raise TypeError or LookupError unless what a load needs is there, and of its type. At every hit: nothing here may cost anything."""
+    texts = head["key"].__class__ is head["token"].__class__ is head["class"].__class__ is str
+    code, items, files = head["code"], head.get("items"), head["files"]
+    if not texts or head["io"].__class__ is not dict or files.__class__ is not list:
+        raise TypeError("a member of its first line is of another type")
+    if code is not None and not (code["quick"].__class__ is code["python"].__class__ is str):
+        raise TypeError("its code is no fingerprint")
+    for part, path, size, digest in files:
+        if not (part.__class__ is path.__class__ is digest.__class__ is str) or size.__class__ is not int or size < 0:
+            raise TypeError("its files are none")
+    if items is not None and not (items[0].__class__ is str and items[1].__class__ is items[2].__class__ is int):
+        raise TypeError("its items are none")
+
+
+def _leave_out_unknown(head: Any) -> None:
+    """Take from what is said of each file what this version does not know, and check again."""
+    head["files"] = [file[:4] for file in head["files"]]
+    _check_head(head)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "made": (str,),
+    "params": (dict,),
+    "untracked": (dict,),
+    "upstream": (dict,),
+    "lineage": (dict,),
+    "call": (dict, type(None)),
+    "code_parts": (dict,),
+    "versions": (dict,),
+    "git_commit": (str, type(None)),
+    "project": (str, type(None)),
+    "git_dirty": (bool, type(None)),
+    "git_diff": (str, type(None)),
+    "usage": (dict,),
+    "host": (str,),
+    "started": (int, float),
+    "seconds": (int, float),
+    "attempts": (int,),
+    "notes": (dict,),
+    "accepted": (list,),
+}
+_NEEDED = ("made", "version", "params", "versions", "git_commit", "host", "started", "seconds", "attempts")
+_LAST = 253402300800.0
+"""The end of the year 9999, after which there are no dates."""
+_DEEPEST = 400
+
+
+def _check_members(facts: Any, data: bytes) -> None:
+    """Raise TypeError, LookupError or ValueError unless all members are there, and of their types."""
+    for name in _NEEDED:
+        facts[name]
+    for name, kinds in _TYPES.items():
+        if name in facts and facts[name].__class__ not in kinds:
+            raise TypeError(f"{name} is a {facts[name].__class__.__name__}")
+    if not (0 <= facts["started"] < _LAST and 0 <= facts["seconds"] < _LAST and 0 < facts["attempts"] < 1 << 31):
+        raise ValueError("a number in it is none that it can be")
+    for name in ("upstream", "code_parts", "versions"):
+        for value in facts.get(name, {}).values():
+            if value.__class__ is not str:
+                raise TypeError(f"{name} holds a {value.__class__.__name__}")
+    for path in facts.get("upstream", {}).values():
+        Key.parse(path)
+    for row in facts.get("lineage", {}).values():
+        if row["class"].__class__ is not str or row["params"].__class__ is not dict or row["upstream"].__class__ is not dict:
+            raise TypeError("a row of its lineage is none")
+    if data.count(b"[") + data.count(b"{") > _DEEPEST:
+        _check_depth(facts)
+
+
+def _check_depth(facts: Any) -> None:
+    """Raise ValueError for what is nested deeper than params can be: whoever walks it would run out of stack."""
+    level: list[Any] = [facts]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            if value.__class__ is dict:
+                inner += value.values()
+            elif value.__class__ is list:
+                inner += value
+        level = inner
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")
+
+
+_FIRST = re.compile(rb'\{"record":([0-9]{1,9})[,}]')
+
+
+def _later_format(data: bytes) -> int | None:
+    """The format of a record that begins as every record does, where it is a later one; None for all else."""
+    found = _FIRST.match(data)
+    return int(found[1]) if found is not None and int(found[1]) > FORMAT else None
+
+
+def _of_another_format(key: Any, found: Any) -> StoreTooNew | PayloadCorrupted:
+    """The error for a record that says another format than is known here."""
+    if found.__class__ is not int or found < FORMAT:
+        return _meaningless(None if key is None else cast("Key", key), ValueError(f"its format is {found!r:.40}"))
+    path = f"{key}{SUFFIX}" if key else ""
+    return StoreTooNew.of(f"the record of {key or 'a payload'} has format {found}", found, FORMAT, path=path)
+
+
+def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return PayloadCorrupted(
+        f"the record of {key or 'a payload'} means nothing ({what[:200]}); generate it again to replace it",
+        key=key,
+        expected="a record",
+        found=what,
+    )
+
+
+def sealed(body: bytes) -> bytes:
+    """A record, given all of it but the checksum."""
+    return b'%b%b%08x"}\n' % (body, _SEAL, crc32(body))
+
+
+def members(facts: Mapping[str, Any]) -> bytes:
+    """`facts`, of which there is at least one, as further members of a record, on a line of their own."""
+    return b",\n" + encoded(facts)[1:-1]
+
+
+def encoded(fact: Any) -> bytes:
+    """`fact` as records have it."""
+    return "".join(_encode(fact, 0)).encode("utf-8", "surrogatepass")
+
+
+class Failure(NamedTuple):
+    """The failure of a generation that raised, in a file of its own that the next commit removes."""
+
+    key: Key
+    error: str
+    message: str
+    traceback: str
+    attempt: int
+    params: dict[str, Any]
+    host: str
+    started: float
+    seconds: float
+    notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
+
+    def to_bytes(self) -> bytes:
+        """The content of the file."""
+        return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()
+
+    @staticmethod
+    def key_in(data: bytes) -> str | None:
+        """Whose failure is in `data`; None where that cannot be read."""
+        key: Any = _object_in(data).get("key")
+        return key if isinstance(key, str) else None
+
+    @classmethod
+    def parse(cls, data: bytes, key: Key) -> Failure:
+        """The failure in `data`; one that cannot be read is still a failure, with nothing known."""
+        facts = _object_in(data)
+        texts, numbers = ("error", "message", "traceback", "host"), ("started", "seconds")
+        sound = all(isinstance(facts.get(name), str) for name in texts) and all(type(facts.get(name)) in (int, float) for name in numbers)
+        sound = sound and type(facts.get("attempt")) is int and isinstance(facts.get("params"), dict)
+        if not sound or not 0 < facts["attempt"] < 1 << 31:
+            return cls(key, "unknown", "the failure's own file is damaged", "", 1, {}, "", 0.0, 0.0)
+        notes = facts.get("notes")
+        known = {name: facts[name] for name in (*texts, *numbers, "attempt", "params")}
+        return cls(key, **known, notes=cast("dict[str, Any]", notes) if isinstance(notes, dict) else {})
+
+
+def _object_in(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`; an empty one where there is none."""
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+@cache
+def host_name() -> str:
+    """This machine's."""
+    import socket
+
+    return socket.gethostname()
+
+
+@cache
+def surroundings() -> bytes:
+    """Members that are the same for every record of this process."""
+    import os
+
+    system = os.uname() if hasattr(os, "uname") else None
+    return members({"scheme": SCHEME, "host": host_name(), "platform": f"{system.sysname}-{system.machine}" if system else os.name})
+
+
+_packages: tuple[int, bytes] = (0, b"")
+
+
+def package_versions() -> bytes:
+    """The member that names the versions of Python and of all installed packages imported so far."""
+    import sys
+
+    global _packages
+    seen, encoded = _packages
+    if seen != len(sys.modules):
+        encoded = members({"versions": {"python": sys.version.split()[0], **imported_versions()}})
+        _packages = (len(sys.modules), encoded)
+    return encoded

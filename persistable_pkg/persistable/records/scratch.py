@@ -1,0 +1,82 @@
+"""Scratch folders: where a generation keeps checkpoints that outlive a kill, until its commit.
+
+In a store that is a folder they lie in its hidden folder. Other stores have them on this machine, in a folder that only this user can have
+filled: what is found there decides what becomes a payload. Among temporary files anybody may have made one of that name before, so it is
+taken only if it is this user's own and closed to others; else one below the user's home serves.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from persistable.errors import StoreError
+from persistable.records.key import Key, Place
+from persistable.stores.base import HIDDEN, Store
+from persistable.stores.reach import in_memory
+
+
+def scratch_folder(store: Store, place: Place) -> Path:
+    """Where a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
+    path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
+    local = store.local_path(f"{HIDDEN}/scratch/{path}")
+    if local is not None:
+        return local
+    from blake3 import blake3
+
+    where = f"{store.url} of {os.getpid()}" if in_memory(store) else store.url
+    return own_folder() / blake3(where.encode()).hexdigest()[:16] / path
+
+
+def forget_appended(store: Store, place: Place) -> None:
+    """Remove what an attempt at `place` that was cut off has appended: the next one begins anew."""
+    try:
+        folder = scratch_folder(store, place) / "appended"
+    except StoreError:
+        return  # then there can be nothing
+    if folder.exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_folder() -> Path:
+    """A folder of this machine that is this user's own, the same each time. Raises StoreError where there can be none."""
+    import tempfile
+
+    user = str(os.geteuid()) if hasattr(os, "geteuid") else "user"
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if os.path.isabs(state) else Path(os.path.expanduser("~"), ".local", "state")
+    candidates = [Path(tempfile.gettempdir(), f"persistable-{user}"), home / "persistable" / "scratch"]
+    for folder in candidates:
+        if _is_own(folder):
+            return folder
+    raise StoreError(
+        f"no folder for checkpoints: {' and '.join(map(str, candidates))} cannot be made, or are another user's or open to others; "
+        "set TMPDIR or XDG_STATE_HOME to a folder of your own",
+        url="",
+        path=str(candidates[0]),
+    )
+
+
+def _is_own(folder: Path) -> bool:
+    """Tell whether it is there, made if need be, and nobody else can have put anything into it."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            pass
+        found = folder.lstat()  # not what a link leads to
+        if not stat.S_ISDIR(found.st_mode):
+            return False
+        if not hasattr(os, "geteuid"):
+            return True
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            return False
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""The format of a store, said in one small file of it, ``.persistable/store.json``: who may read there, and who may write.
+
+It is looked for once by each process and store, when a record is not found or something is about to be written, and made with the first
+claim. A store without it is one of format 1. What else a record says of its own format is checked wherever it is read, see `record`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, NamedTuple, cast
+from zlib import crc32
+
+from persistable.errors import StoreTooNew
+from persistable.records.key import SCHEME
+from persistable.stores.base import HIDDEN
+
+FORMAT = 1
+"""The one that is written here, and the latest that is understood."""
+PATH = f"{HIDDEN}/store.json"
+_CHECK = b',"check":"'
+_NUMBERS = ("format", "scheme", "min_reader", "min_writer")
+
+
+class Format(NamedTuple):
+    """The format that a store declares.
+
+    scheme: of the keys. min_reader, min_writer: the least format that a version has to know to read or write there. made_by: the version
+    that made the file.
+    """
+
+    format: int = FORMAT
+    scheme: int = SCHEME
+    min_reader: int = FORMAT
+    min_writer: int = FORMAT
+    made_by: str = ""
+
+
+class _Seen(NamedTuple):
+    """A store's format as it was read, None where it declares none, and whether it was found fit for writing."""
+
+    format: Format | None
+    damaged: bool = False
+    ready: bool = False
+
+
+def before_reading(store: Any) -> None:
+    """Raise StoreTooNew unless this version can read what `store` holds."""
+    if getattr(store, "_format_seen", None) is None:
+        _look(store)
+
+
+def before_writing(store: Any) -> None:
+    """Raise StoreTooNew unless this version may write into `store`; a store that does not say its format does from now on."""
+    seen: _Seen | None = getattr(store, "_format_seen", None)
+    if seen is not None and seen.ready:
+        return
+    seen = seen or _look(store)
+    if seen is None:
+        return
+    if seen.format is None:
+        seen = _mark(store, seen)
+    if seen.format is not None and seen.format.min_writer > FORMAT:
+        raise _too_new(store, seen.format, f"may only be written by versions that know format {seen.format.min_writer}", "min_writer")
+    for layer in getattr(store, "layers", ()):  # each is a store by itself; of those that may be away the home alone is asked
+        if not layer.readonly and getattr(layer.store, "definite", False):
+            before_writing(layer.store)
+    _remember(store, seen._replace(ready=True))
+
+
+def format_of(store: Any) -> Format | None:
+    """The format that `store` says it has; None where it says none. Raises StoreTooNew."""
+    data = store.get_many([PATH]).get(PATH)
+    return None if data is None else _parsed(store, data)
+
+
+def to_bytes(told: Format) -> bytes:
+    """The content of the file: one JSON object, whose last member is the CRC-32 of all before it."""
+    text = json.dumps(told._asdict(), separators=(",", ":")).encode()[:-1]
+    return b'%b%b%08x"}\n' % (text, _CHECK, crc32(text))
+
+
+def _look(store: Any) -> _Seen | None:
+    """Read the declared format of `store` and remember it; None where the store cannot be asked now: the next call tells why."""
+    try:
+        data: bytes | None = store.get_many([PATH]).get(PATH)
+    except StoreTooNew:
+        raise
+    except ConnectionError:
+        return None
+    except OSError:
+        data = None
+    told = None if data is None else _parsed(store, data)
+    return _remember(store, _Seen(told, damaged=data is not None and told is None))
+
+
+def _mark(store: Any, seen: _Seen) -> _Seen:
+    """Say the format in `store`, unless it may not be written."""
+    own = Format(made_by=f"persistable {sys.modules['persistable'].__version__}")
+    try:
+        if seen.damaged:
+            store.put(PATH, to_bytes(own))
+        elif not store.create(PATH, to_bytes(own)):
+            return _look(store) or seen
+    except StoreTooNew:
+        raise
+    except OSError:  # what is written next says so at length
+        return seen
+    return _Seen(own)
+
+
+def _remember(store: Any, seen: _Seen) -> _Seen:
+    try:
+        store._format_seen = seen
+    except AttributeError:  # it has slots: it is asked each time
+        pass
+    return seen
+
+
+def _parsed(store: Any, data: bytes) -> Format | None:
+    """The format in the file; None where it is damaged. Raises StoreTooNew for one that this version cannot read."""
+    try:
+        facts: Any = json.loads(_repaired(data))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(facts, dict):
+        return None
+    known = cast("dict[str, Any]", facts)
+    numbers = [known.get(name, known.get("format")) for name in _NUMBERS]
+    made_by = str(known.get("made_by", ""))
+    if not all(type(number) is int for number in numbers):
+        raise _too_new(store, Format(made_by=made_by), f"says its format in {PATH} in a way that is not known", "format")
+    told = Format(*cast("tuple[int, int, int, int]", tuple(numbers)), made_by)
+    if told.min_reader > FORMAT:
+        raise _too_new(store, told, f"has format {told.format}, which only versions read that know format {told.min_reader}", "min_reader")
+    if told.scheme > SCHEME:
+        raise _too_new(store, told, f"has keys of the identity scheme {told.scheme}", "scheme")
+    return told
+
+
+def _repaired(data: bytes) -> bytes:
+    """`data`, of which one flipped bit is put right: it must not make a store look like one of another format."""
+    if _is_sound(data):
+        return data
+    trial = bytearray(data if len(data) < 1000 else b"")
+    for place in range(len(trial)):
+        for bit in range(8):
+            trial[place] ^= 1 << bit
+            if _is_sound(trial):
+                return bytes(trial)
+            trial[place] ^= 1 << bit
+    return data
+
+
+def _is_sound(data: bytes | bytearray) -> bool:
+    text, _, check = data.rpartition(_CHECK)
+    return check == b'%08x"}\n' % crc32(text)
+
+
+def _too_new(store: Any, told: Format, what: str, member: str) -> StoreTooNew:
+    by = f", made by {told.made_by[:60]}," if told.made_by else ""
+    known = SCHEME if member == "scheme" else FORMAT
+    return StoreTooNew.of(f"{store.url}{by} {what}", getattr(told, member), known, url=store.url, path=PATH)

@@ -1,0 +1,1 @@
+"""Plan and run: which payloads are missing, and the loop that has them generated."""

@@ -1,0 +1,62 @@
+"""`accept_code`: say of many payloads at once that nothing that matters has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from persistable.nodes import loading
+from persistable.nodes.staleness import Judge
+from persistable.nodes.status import PORTION, found_of
+from persistable.runs.plan import base_of, pairs
+from persistable.stores.base import Store
+
+
+def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = True) -> int:
+    """Record of every stored payload among `targets` that is stale, or foreign, that the code changed in nothing that matters.
+
+    Parameters:
+        targets: nodes, families, lists or dicts of them, pipelines, workspaces.
+        reason: is kept in each record.
+        store: for nodes that name none; by default as for `run`.
+        upstream: whether what they are made from is accepted as well.
+
+    The value is how many records say so now; what is made from these, and was stale only because of them, needs none of it.
+    """
+    base = base_of(targets, store)
+    found = pairs(targets, base)
+    return accept_all(_lineage(found) if upstream else found, reason)
+
+
+def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
+    """As `accept_code`, of these nodes, upstream before downstream, each in its store."""
+    left = [(node, store) for node, store in nodes if node._persisted]
+    number = 0
+    for first in range(0, len(left), PORTION):
+        some = left[first : first + PORTION]
+        judge = Judge()  # what was accepted before counts
+        keys = {node.key for node, _ in some}
+        for (node, store), found in zip(some, found_of(some, judge), strict=True):
+            verdict = found.verdict
+            follows = verdict.follows and keys.issuperset(cause.key for cause in verdict.causes)
+            if found.stored and verdict.barred is None and (verdict.foreign or (verdict.causes and not follows)):
+                loading.accept_code(node, store, reason)
+                number += 1
+    return number
+
+
+def _lineage(found: list[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
+    """These and everything upstream of them, upstream first, each with its store."""
+    done: dict[tuple[str, Any], tuple[Any, Store]] = {}
+    stack = [(node, store, False) for node, store in reversed(found)]
+    while stack:
+        node, store, ready = stack.pop()
+        place = (store.url, node.place if node._persisted else node.key)
+        if place in done:
+            continue
+        if ready or not node._upstream:
+            done[place] = (node, store)
+            continue
+        stack.append((node, store, True))
+        stack.extend((source, source._store or store, False) for source in node._upstream.values())
+    return list(done.values())

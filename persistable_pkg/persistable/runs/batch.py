@@ -1,0 +1,320 @@
+"""`Batch`: many short generations in one store, claimed together, performed one after another, and committed together.
+
+For stores where a commit costs more than what is committed. Whoever waits for one of them waits no longer than `PERIOD` and the one that
+is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does. A batch whose members
+take longer than expected gives back those that it has not begun within `PERIOD`, so that others can perform them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from types import FrameType
+from typing import Any, NamedTuple
+
+from persistable.errors import StoreError
+from persistable.records import claims
+from persistable.records.key import Key
+from persistable.records.record import FAILED_SUFFIX, SUFFIX
+from persistable.stores.base import Bytes, Stat, stat_many
+
+PERIOD = 0.1
+"""Seconds for which a finished payload may wait for its commit, and a batch begins members."""
+AIM = PERIOD / 2
+"""Seconds that a batch should take: one that is sized for them seldom gives members back."""
+MOST = 2000
+"""So many members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
+LARGEST = 1 << 23
+"""So many bytes of finished payloads are kept in memory."""
+
+
+class Ended(NamedTuple):
+    """How one member ended: `error` is what stopped it, None where it is committed. seconds: what it took."""
+
+    number: int
+    error: BaseException | None
+    seconds: float
+
+
+Perform = Callable[[int, bool], object]
+"""Generates a member, given its number and whether it failed before, into `Batch.pending` under `Batch.claims`; raises if it fails."""
+
+
+class Batch:
+    """Members by number, whose keys are `places` and of which nothing was stored.
+
+    `ended` and `left` grow: those performed, and those that are somebody else's, or were given back; of these, `late` are those that it
+    had no time for.
+    """
+
+    claims: claims.Claims
+
+    def __init__(self, store: Any, places: Sequence[Key], perform: Perform) -> None:
+        self._store = store
+        self._places = places
+        self._paths = [place.path for place in places]
+        self._perform = perform
+        self._lock = threading.Lock()
+        self._waiting: deque[int] = deque()
+        self.pending = Pending(store)
+        self._finished: list[tuple[int, float]] = []
+        self._oldest = 0.0
+        self._begun = self._start = 0.0
+        self._over = threading.Event()
+        self.ended: list[Ended] = []
+        self.left: list[int] = []
+        self.late: set[int] = set()
+
+    def perform(self, go_on: Callable[[], bool]) -> None:
+        """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
+        watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="persistable-batch", daemon=True)
+        try:
+            failed_before = self._claim(claims.here())
+        except StoreError:  # what stands in the way is told by each of them, alone
+            self.left.extend(range(len(self._paths)))
+            return
+        try:
+            watcher.start()
+            self._start = time.perf_counter()
+            while (number := self._next()) is not None:
+                if not self._perform_one(number, number in failed_before) and not go_on():
+                    break
+        finally:
+            self._over.set()
+            if watcher.ident is not None:
+                watcher.join()
+            try:
+                self._commit()
+            finally:
+                self.left.extend(self._waiting)
+                self.claims.release()
+
+    def _claim(self, holder: FrameType) -> set[int]:
+        """Let those wait that nobody else holds nor has committed; the value is those of them that have failed before."""
+        self.claims = claims.Claims(self._store, self._paths, holder)
+        try:
+            doubtful = self.claims.bases - self.claims.new
+            there = stat_many(self._store, [path + suffix for path in doubtful for suffix in (SUFFIX, FAILED_SUFFIX)]) if doubtful else {}
+            mine = self.claims.bases - {path.removesuffix(SUFFIX) for path in there} if there else self.claims.bases
+            self._waiting.extend(number for number, path in enumerate(self._paths) if path in mine)
+            if len(mine) < len(self._paths):
+                self._give_back({number for number, path in enumerate(self._paths) if path not in mine})
+        except StoreError:
+            self.claims.release()
+            raise
+        return {number for number, path in enumerate(self._paths) if path + FAILED_SUFFIX in there} if there else set()
+
+    def _next(self) -> int | None:
+        with self._lock:
+            self._begun = time.perf_counter()
+            if self._begun - self._start > PERIOD:
+                self._give_back_waiting()
+            return self._waiting.popleft() if self._waiting else None
+
+    def _perform_one(self, number: int, failed_before: bool) -> bool:
+        start = self._begun
+        pending = self.pending
+        try:
+            self._perform(number, failed_before)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it becomes a fact
+            pending.drop()
+            self.ended.append(Ended(number, error, time.perf_counter() - start))
+            return False
+        now = time.perf_counter()
+        with self._lock:
+            pending.keep()
+            self._finished.append((number, now - start))
+            self._oldest = self._oldest or now
+            due = now - self._oldest > PERIOD or pending.kept.size > LARGEST
+        if due:
+            self._commit()
+        return True
+
+    def _commit(self) -> None:
+        """Commit what is finished, in one call of the store."""
+        with self._lock:
+            finished, self._finished, self._oldest = self._finished, [], 0.0
+            kept, self.pending.kept = self.pending.kept, Changes()
+            if not finished:
+                return
+            paths = self._paths
+            bases = {paths[number] for number, _ in finished}
+            lost = self.claims.lost(bases)
+            if lost:
+                lost -= self._commit_first(kept.take(lost))
+            try:
+                self.claims.give_back(bases, kept.payloads, kept.records, delete=kept.gone)
+            except StoreError:  # what stands in the way is told by each of them, alone
+                self.left.extend([number for number, _ in finished])
+                return
+            except BaseException:  # an interrupt: once more at the end, whether or not it was done
+                self._finished[:0] = finished
+                self.pending.kept = kept.joined(self.pending.kept)
+                raise
+            self.left.extend([number for number, _ in finished if paths[number] in lost])  # they have been committed by others
+            self.ended.extend([Ended(number, None, seconds) for number, seconds in finished if paths[number] not in lost])
+            for base, act in kept.after:
+                if base not in lost:
+                    act()
+
+    def _commit_first(self, changes: Changes) -> set[str]:
+        """Commit those whose claims others have taken over, as far as these have not been first; the bases of those that were committed."""
+        try:
+            self._store.put_many(changes.payloads)
+            created = self._store.create_many(changes.records)
+            done = {_base(path) for path in created}
+            self._store.change_many(delete=[path for path in changes.payloads if _base(path) not in done])
+            self._store.change_many(delete=[path for path in changes.gone if _base(path) in done])
+        except StoreError:  # then each of them is looked at alone
+            return set()
+        return done
+
+    def _give_back_waiting(self) -> None:
+        waiting = set(self._waiting)
+        self._waiting.clear()
+        if waiting:
+            self.late |= waiting
+            self._give_back(waiting)
+
+    def _give_back(self, numbers: set[int]) -> None:
+        bases = {self._paths[number] for number in numbers} & self.claims.bases
+        if bases:
+            self.claims.give_back(bases)
+        self.left.extend(sorted(numbers))
+
+    def _watch(self) -> None:
+        """Where one takes long, do not let the others wait for it."""
+        while not self._over.wait(PERIOD / 2):
+            if time.perf_counter() - self._begun < PERIOD:
+                continue
+            self._commit()
+            with self._lock:
+                self._give_back_waiting()
+
+
+class Changes:
+    """Changes to be made in one call of the store: items to put, payloads first and records last, paths to delete, and what follows.
+
+    after: the base that it is about, and what is done once all is in the store. size: bytes of all items.
+    """
+
+    def __init__(self) -> None:
+        self.payloads: dict[str, Bytes] = {}
+        self.records: dict[str, Bytes] = {}
+        self.gone: list[str] = []
+        self.after: list[tuple[str, Callable[[], object]]] = []
+        self.size = 0
+
+    def joined(self, later: Changes) -> Changes:
+        """These, and those that came after them."""
+        self.payloads.update(later.payloads)
+        self.records.update(later.records)
+        self.gone += later.gone
+        self.after += later.after
+        self.size += later.size
+        return self
+
+    def take(self, bases: set[str]) -> Changes:
+        """Take out what belongs to these."""
+        taken = Changes()
+        for items, into in ((self.payloads, taken.payloads), (self.records, taken.records)):
+            for path in [path for path in items if _base(path) in bases]:
+                into[path] = items.pop(path)
+        taken.gone = [path for path in self.gone if _base(path) in bases]
+        self.gone = [path for path in self.gone if _base(path) not in bases]
+        return taken
+
+
+def _base(path: str) -> str:
+    """The beginning of the paths of all that belongs to a key."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.partition(".")[0]
+
+
+class Pace:
+    """How many members make a batch that takes a moment, however short or long each of them is."""
+
+    def __init__(self) -> None:
+        self.size = 4
+
+    def saw(self, number: int, seconds: float) -> None:
+        """So many took so long."""
+        if number:
+            self.size = max(1, min(MOST, 4 * self.size, int(number * AIM / max(seconds, 1e-6))))
+
+
+class Pending:
+    """A store in which small things that are put, or deleted, wait to be taken from here; all else is as in `store`.
+
+    kept: what waits to be committed.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.kept = Changes()
+        self._new = Changes()
+
+    def keep(self) -> None:
+        """Keep what was put, or deleted, since the last time, to be committed."""
+        kept, new = self.kept, self._new
+        kept.payloads.update(new.payloads)
+        kept.records.update(new.records)
+        kept.size += new.size
+        if new.gone or new.after:
+            kept.gone += new.gone
+            base = _base(next(iter(new.records), ""))
+            kept.after += [(base, act) for _, act in new.after]
+        self.drop()
+
+    def drop(self) -> None:
+        """Drop what was put, or deleted, since the last time."""
+        new = self._new
+        if new.gone or new.after:
+            self._new = Changes()
+            return
+        new.payloads.clear()
+        new.records.clear()
+        new.size = 0
+
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """`act` is done once what was put is committed."""
+        self._new.after.append(("", act))
+
+    def put(self, path: str, data: Bytes) -> None:
+        new = self._new
+        (new.records if path.endswith(SUFFIX) else new.payloads)[path] = data
+        new.size += len(data)
+
+    def delete(self, path: str) -> bool:
+        new = self._new
+        data = new.payloads.pop(path, None)
+        if data is None:
+            new.gone.append(path)
+        else:
+            new.size -= len(data)
+        return True
+
+    def get(self, path: str) -> bytes:
+        data = self._new.payloads.get(path)
+        found: bytes = bytes(data) if data is not None else self._store.get(path)
+        return found
+
+    def stat(self, path: str) -> Stat | None:
+        data = self._new.payloads.get(path)
+        found: Stat | None = Stat(len(data), None) if data is not None else self._store.stat(path)
+        return found
+
+    def read(self, path: str) -> Any:
+        if path not in self._new.payloads:
+            return self._store.read(path)
+        from io import BytesIO
+
+        return BytesIO(self._new.payloads[path])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

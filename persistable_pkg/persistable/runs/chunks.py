@@ -1,0 +1,309 @@
+"""A run of families so large that their nodes are not to be in memory together: looked at, planned and carried out in portions."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+from persistable import events
+from persistable.errors import ClaimLost, StoreError
+from persistable.executors.base import Executor
+from persistable.executors.resolve import is_inline
+from persistable.nodes import connections, format_check
+from persistable.nodes.generation import new_token
+from persistable.nodes.staleness import Judge
+from persistable.nodes.status import found_of
+from persistable.records import claims
+from persistable.records.bulk import format_of, made_by, present
+from persistable.records.record import SUFFIX
+from persistable.runs import dispatch
+from persistable.runs.batch import Batch, Pace
+from persistable.runs.dispatch import Lot
+from persistable.runs.estimate import expected_seconds
+from persistable.runs.result import NodeFailure, RunResult, Share, Spot
+from persistable.runs.worker import Packer, failed, lines_of
+
+PORTION = 5000
+"""So many members are planned together, and begin before any after them does."""
+SMALLEST = 500
+"""A family with fewer members is planned as the single nodes are."""
+
+CLOSER = 1000
+"""So many members that may be stale are made nodes of at once."""
+
+_TRIES = 2
+"""So often members that a worker gives back are sent together with others once more."""
+
+Wanted = list[tuple[Any, Any]]
+Member = tuple[Share, int]
+
+
+class Large:
+    """The families among the targets that are worked on in portions; `base` is the store of those that name none."""
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        self.families: list[Share] = []
+
+    def take(self, family: Any) -> bool:
+        """Tell whether `family` is one of them."""
+        lots = family.lots if len(family) >= SMALLEST else None
+        if lots is None:
+            return False
+        share = Share(lots, lots.store if lots.store is not None else self.base)
+        if not any(map(share.equals, self.families)):
+            self.families.append(share)
+        return True
+
+
+class Portioned:
+    """Carries out what is wanted: single nodes, and families of which only what is not stored is ever made a node of.
+
+    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before.
+    """
+
+    def __init__(
+        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, executor: Executor, fail_fast: bool, stale: str
+    ) -> None:
+        self._stale = stale
+        self._stale_judge = Judge()
+        self._loop = loop
+        self._wanted = wanted
+        self._executor = executor
+        self.result = RunResult(large.base)
+        self._shares = large.families
+        self._failed: dict[Spot, Any] = {}
+        self._fail_fast = fail_fast
+        self._straights: dict[Share, Any] = {}
+        self._pace = Pace()
+        self._queue: deque[Lot] = deque()
+        self._slow: Counter[Share] = Counter()
+        self._packer = Packer()
+        self._run = new_token()
+
+    def run(self, failed: str) -> RunResult:
+        """Look at all, then carry out one portion after the other."""
+        start = time.perf_counter()
+        self.result.outcomes.shares.extend(self._shares)
+        for share in self._shares:
+            self._look(share)
+        if self._stale == "raise":
+            self.result.stale.refuse()
+            if self._wanted:
+                self._loop(self._wanted, {}).check_stale(failed)
+        missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
+        portions = [missing] if missing is not None else self._portions()
+        if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
+            missing_some = [share for share in self._shares if share.count("cancelled")]
+            fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
+            self._straights = {share: share.lots.straight(share.store) if fit[share] else None for share in missing_some}
+        # the loop over a single portion knows best what there is to do, unless there is nothing that it does
+        quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
+        told = events.listened() and quiet
+        if told:
+            self._announce()
+        try:
+            for portion in portions:
+                if not self._carry_out(portion, failed, quiet):
+                    break
+        finally:
+            connections.close(self._run)
+            self.result.seconds = time.perf_counter() - start
+            if told:
+                self._told_all()
+        return self.result
+
+    def _few(self) -> bool:
+        return sum(share.count("cancelled") for share in self._shares) <= PORTION
+
+    def _look(self, share: Share) -> None:
+        """Find out what is there already, and what of it is stale."""
+        made_by, format_ = self._made_by(share), format_of(share.lots.model)
+        for numbers in share.lots:
+            bases: list[str] = share.lots.bases(numbers)
+            there = present(share.store, bases, format_)
+            if len(there) == len(bases) and made_by is not None and set(there.values()) == {made_by}:
+                share.set_all(numbers, "reused")
+                continue
+            same = [number for number, base in zip(numbers, bases, strict=True) if made_by is not None and there.get(base) == made_by]
+            share.set_all(same, "reused")
+            known = set(same)
+            self._look_closer(share, [number for number, base in zip(numbers, bases, strict=True) if base in there and number not in known])
+
+    def _made_by(self, share: Share) -> bytes | None:
+        """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
+        return None if share.lots.recipe.relations else made_by(self._stale_judge.expected(share.lots.model, share.store))
+
+    def _look_closer(self, share: Share, numbers: list[int]) -> None:
+        """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
+        for first in range(0, len(numbers), CLOSER):
+            some = numbers[first : first + CLOSER]
+            nodes = [share.lots.nodes[number] for number in some]
+            for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._stale_judge), strict=True):
+                if not found.stored or found.refused or (found.verdict.causes and self._stale == "generate"):
+                    continue  # a matter for the loop
+                share.set(number, "reused")
+                if found.verdict.causes:
+                    self.result.stale.add(node, share.url, found.verdict)
+
+    def _portions(self) -> Iterator[list[Member]]:
+        missing = ((share, number) for share in self._shares for number in share.numbers("cancelled"))
+        while portion := list(itertools.islice(missing, PORTION)):
+            yield portion
+
+    def _carry_out(self, portion: list[Member], failed: str, quiet: bool) -> bool:
+        """Run one portion; whether to go on with the next."""
+        if any(self._straights.values()):
+            portion = self._straightaway(portion)
+            if self._fail_fast and self._failed:
+                return False
+            if not portion and not self._wanted:
+                return True
+        members: dict[Spot, list[Member]] = {}
+        wanted, self._wanted = self._wanted, []
+        for share, number in portion:
+            node = share.lots.nodes[number]
+            members.setdefault((share.url, node.place), []).append((share, number))
+            wanted.append((node, share.store))
+        loop = self._loop(wanted, self._failed)
+        loop.quiet = quiet
+        try:
+            loop.run(failed)
+        finally:
+            self._take(loop.result, members)
+        return not loop.stopped
+
+    def _straightaway(self, portion: list[Member]) -> list[Member]:
+        """Generate what is generated without its node, in this thread or, many at a time, by the executor; the rest is returned."""
+        rest: list[Member] = []
+        groups = itertools.groupby(portion, key=itemgetter(0))
+        self._queue.extend(Lot(share, [number for _, number in members]) for share, members in groups)
+        with connections.within(self._run):
+            if is_inline(self._executor):
+                while (lot := self._next(rest)) is not None:
+                    self._perform(lot, rest)
+            else:
+                dispatch.perform(
+                    self._executor, partial(self._next, rest), self._task, partial(self._arrived, rest), self._drop, self._goes_on
+                )
+        return rest
+
+    def _goes_on(self) -> bool:
+        return not (self._fail_fast and self._failed)
+
+    def _next(self, rest: list[Member]) -> Lot | None:
+        """Some that are performed together, one after the other; what is not goes to `rest`."""
+        while self._queue and self._goes_on():
+            share, numbers, tries = self._queue.popleft()
+            if self._straights.get(share) is None:
+                rest += [(share, number) for number in numbers]
+                continue
+            if self._failed:  # some of these may be among what failed earlier in this run
+                spots = [(share.url, key) for key in share.lots.keys(numbers)]
+                rest += [(share, number) for number, spot in zip(numbers, spots, strict=True) if spot in self._failed]
+                numbers = [number for number, spot in zip(numbers, spots, strict=True) if spot not in self._failed]
+            some, later = numbers[: self._pace.size], numbers[self._pace.size :]
+            if later:
+                self._queue.appendleft(Lot(share, later, tries))
+            if some:
+                return Lot(share, some, tries)
+        return None
+
+    def _perform(self, lot: Lot, rest: list[Member]) -> None:
+        share, numbers, _ = lot
+        start = time.perf_counter()
+        batch: Batch = self._straights[share].batch(share.lots.keys(numbers), share.lots.rows(numbers))
+        try:
+            batch.perform(lambda: not self._fail_fast)
+        finally:
+            self._note(share, numbers, [(each.number, each.error, "", each.seconds) for each in batch.ended])
+        if batch.late:
+            self._queue.appendleft(Lot(share, [numbers[place] for place in sorted(batch.late)]))
+        rest += [(share, numbers[place]) for place in batch.left if place not in batch.late]
+        self._pace.saw(len(batch.ended), time.perf_counter() - start)
+
+    def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
+        share, numbers, _ = lot
+        order: tuple[Callable[..., Any], Any] = self._straights[share].order(
+            share.lots.keys(numbers), share.lots.rows(numbers), self._packer, self._run
+        )
+        return order
+
+    def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:
+        share, numbers, tries = lot
+        if isinstance(parcel, Exception):
+            rest += [(share, number) for number in numbers]
+            return
+        for event in parcel.told:
+            events.emit(event)
+        self._note(share, numbers, parcel.ended)
+        self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended))
+        left: list[int] = [numbers[place] for place in parcel.left]
+        if not tries:
+            self._judge(share, len(left) > len(parcel.ended))
+        if left and tries < _TRIES:
+            self._queue.append(Lot(share, left, tries + 1))
+        else:
+            rest += [(share, number) for number in left]
+
+    def _judge(self, share: Share, slow: bool) -> None:
+        """Send members one by one where they take so long that most of them are given back; the first ones of a worker may."""
+        self._slow[share] = self._slow[share] + 1 if slow else 0
+        if self._slow[share] > self._executor.workers + 2:
+            self._straights[share] = None
+
+    def _drop(self, lot: Lot) -> None:
+        """Forget the claims on these: their worker was stopped."""
+        share, numbers, _ = lot
+        with suppress(StoreError):  # they are taken over by whoever comes next
+            claims.forget_dead(share.store, share.lots.bases(numbers))
+
+    def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
+        """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""
+        told = events.listened(level=10)
+        for place, error, lines, seconds in all_ended:
+            number = numbers[place]
+            status = "done" if error is None else "failed"
+            if isinstance(error, ClaimLost) and share.store.exists(share.lots.bases([number])[0] + SUFFIX):
+                status = "reused"  # whoever took it over has stored it
+            share.set(number, status, seconds, 1)
+            if error is not None and status == "failed":
+                self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
+            if told:
+                events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=seconds))
+
+    def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
+        assert error is not None
+        node = share.lots.nodes[number]._twin(share.store)
+        if lines and error.__traceback__ is None:
+            error.add_note(f"where it was raised:\n{lines}")
+        self.result.failures.append(NodeFailure(node, error, lines or lines_of(error), 1, seconds))
+        self._failed[share.url, node.place] = node.key
+
+    def _take(self, part: RunResult, members: dict[Spot, list[Member]]) -> None:
+        """Add what came of one portion."""
+        for spot, ending in part.outcomes.own().items():
+            for share, number in members.get(spot, ()):
+                share.set(number, *ending[2:])
+            if spot not in members and spot not in self.result.outcomes.own():
+                self.result.outcomes.put(ending)
+            if ending.status in ("failed", "skipped"):
+                self._failed[spot] = spot[1].key
+        self.result.take(part)
+
+    def _announce(self) -> None:
+        jobs = Counter(node.payload_name for node, _ in self._wanted)
+        stores = {node.payload_name: node._store or store for node, store in self._wanted if node._persisted}
+        for share in self._shares:
+            jobs[share.lots.model.payload_name] += share.count("cancelled")
+            stores[share.lots.model.payload_name] = share.store
+        events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected_seconds(stores)))
+
+    def _told_all(self) -> None:
+        events.emit(self.result.finished())

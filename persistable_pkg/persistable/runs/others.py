@@ -1,0 +1,157 @@
+"""`Others`: units of a run that somebody else generates, looked at now and then until they are stored, or free again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from persistable.records import claims
+from persistable.records.access import find_failure, peek
+from persistable.records.record import SUFFIX, Failure, Record
+from persistable.runs.plan import Unit
+from persistable.stores.base import stat_many
+
+_SOON, _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.02, 0.5
+_MANY = 256
+
+
+class Seen(NamedTuple):
+    """The states of some units. stored: by another run. failed: in another run. free: no run generates them any more. held: one does."""
+
+    stored: list[Unit]
+    failed: list[Unit]
+    free: list[Unit]
+    held: list[Unit]
+
+
+class Others:
+    """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens.
+
+    met: whether there ever was one: before that, nothing is to be expected.
+    """
+
+    def __init__(self) -> None:
+        self._units: dict[Unit, claims.Vigil] = {}
+        self._wait = _FIRST_WAIT
+        self._next = 0.0
+        self.met = False
+        self._idle = False
+        self.abandoned: set[Unit] = set()
+        """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
+        self.failed_here: set[Unit] = set()
+        """Those that are tried again although a failure is recorded since they were planned: it is of this run."""
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def add(self, unit: Unit) -> None:
+        """Somebody else generates `unit`."""
+        self.met = True
+        if not self._units:
+            self._wait, self._next = _FIRST_WAIT, time.monotonic() + _FIRST_WAIT
+        self._units[unit] = claims.Vigil(unit.store, unit.node.place.path)
+
+    @property
+    def moment(self) -> float | None:
+        """When to look next, by ``time.monotonic()``; None where nothing is to be looked at."""
+        return self._next if self._units else None
+
+    def expect(self) -> None:
+        """Look sooner from now on: there is nothing else to do until one of them ends."""
+        if self._units and not self._idle:
+            self._idle = True
+            self._wait = _SOON
+            self._next = min(self._next, time.monotonic() + _SOON)
+
+    def look(self) -> Seen:
+        """See what has become of them, if it is time to; those that are stored or free are here no longer."""
+        if not self._units or time.monotonic() < self._next:
+            return Seen([], [], [], [])
+        sights = _sights(self._units)
+        seen = _seen([unit for unit, sight in sights.items() if sight == "free"])
+        gone = [unit for unit, sight in sights.items() if sight == "gone"]
+        self.abandoned.update(gone)
+        free = [*seen.free, *gone]
+        ended = [*seen.stored, *seen.failed, *free]
+        for unit in ended:
+            del self._units[unit]
+        if ended:
+            self._wait = _SOON if self._idle else _FIRST_WAIT
+        else:
+            longest = max(_LONGEST_WAIT, *[claims.poll_of(unit.store) for unit in self._units])
+            self._wait = min((1.25 if self._idle else 1.5) * self._wait, longest)
+        self._next = time.monotonic() + self._wait * random.uniform(0.75, 1.25)
+        return seen._replace(free=free, held=[*seen.held, *[unit for unit, sight in sights.items() if sight == "held"]])
+
+    def ahead(self, unit: Unit) -> str:
+        """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
+
+        Only asked where an answer costs less than an attempt; nothing is to be expected before others were met.
+        """
+        store = unit.store
+        self._idle = False
+        if unit in self.abandoned or not unit.node._persisted:
+            return ""
+        if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):
+            return ""
+        seen = _seen([unit])
+        if seen.failed and unit not in self.failed_here:
+            return "failed"
+        return "stored" if seen.stored else "held" if seen.held else ""
+
+
+def is_stored(unit: Unit) -> bool:
+    """Tell whether there is a payload that was not there when `unit` was planned."""
+    found = peek(unit.store, unit.node.place)
+    before = unit.found.token if unit.found is not None else None
+    return isinstance(found, Record) and found.attempt_token != before
+
+
+def failure_since(unit: Unit) -> Failure | None:
+    """The failure of `unit` that has been recorded since it was planned, after as many attempts as its `Retry` allows; None without one."""
+    failure = find_failure(unit.store, unit.node.place)
+    before = unit.found.attempts if unit.found is not None else 0
+    allowed = unit.node.retry.attempts if unit.node.retry is not None else 1
+    return failure if failure is not None and failure.attempt - before >= allowed else None
+
+
+def _sights(vigils: Mapping[Unit, claims.Vigil]) -> dict[Unit, claims.Sight]:
+    """Look at the claims on some units; those that were seen before are asked for together."""
+    by_store: dict[str, tuple[Any, list[Unit]]] = {}
+    for unit, vigil in vigils.items():
+        if vigil.holder is not None:
+            by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
+    found: dict[str, dict[str, bytes]] = {}
+    for url, (store, some) in by_store.items():
+        found[url] = store.get_many([vigils[unit].path for unit in some])
+    return {unit: vigil.look(found.get(unit.store.url, {}).get(vigil.path)) for unit, vigil in vigils.items()}
+
+
+def _seen(units: Iterable[Unit]) -> Seen:
+    by_store: dict[str, tuple[Any, list[Unit]]] = {}
+    for unit in units:
+        by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
+    seen = Seen([], [], [], [])
+    for store, some in by_store.values():
+        for first in range(0, len(some), _MANY):
+            _sort(store, some[first : first + _MANY], seen)
+    return seen
+
+
+def _sort(store: Any, units: list[Unit], seen: Seen) -> None:
+    paths = [unit.node.place.path for unit in units]
+    there = stat_many(store, [path + SUFFIX for path in paths])
+    unclaimed = set(paths) - claims.claimed_among(store, paths)
+    for unit, path in zip(units, paths, strict=True):
+        if path + SUFFIX in there and is_stored(unit):
+            seen.stored.append(unit)
+        elif path not in unclaimed:
+            seen.held.append(unit)
+        elif is_stored(unit):  # between our looks at the records and at the claims
+            seen.stored.append(unit)
+        elif failure_since(unit) is not None:
+            seen.failed.append(unit)
+        else:
+            seen.free.append(unit)

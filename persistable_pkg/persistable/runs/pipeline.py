@@ -1,0 +1,92 @@
+"""`Pipeline`: targets under names, and all they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from persistable import graph
+from persistable.graph import Graph
+from persistable.nodes.compose import is_operand
+from persistable.nodes.lineage import walk
+from persistable.runs import accept
+from persistable.runs import plan as planning
+from persistable.runs import run as run_
+from persistable.runs.result import RunResult
+
+
+class Pipeline(Mapping[str, Any]):
+    """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
+
+    A target is a node, or whatever lists its nodes in ``targets``: a family, a workspace, another pipeline. It holds them and adds nothing:
+    their identity, and whatever is stored, does not depend on it. Raises TypeError for anything else, InputMissing for an open node.
+    """
+
+    def __init__(self, *nodes: Any, **named: Any) -> None:
+        self._targets: dict[str, Any] = {}
+        for node in nodes:
+            self._add(node.payload_name if is_operand(node) else getattr(node, "name", type(node).__name__), node)
+        for name, node in named.items():
+            self._add(name, node)
+
+    def _add(self, name: str, node: Any) -> None:
+        if is_operand(node):
+            node.key  # noqa: B018 - an open node says here what it needs
+        elif isinstance(node, type) or not hasattr(node, "targets"):
+            raise TypeError(f"Pipeline was given {node!r:.60} as {name}, which is no node; give fn.step(...) or a Persistable")
+        if name in self._targets:
+            raise ValueError(f"two targets are named {name!r}; give them by keyword under names of your choice")
+        self._targets[name] = node
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._targets[name]
+        except KeyError:
+            raise KeyError(f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @property
+    def targets(self) -> list[Any]:
+        """The named targets: nodes, families and the like."""
+        return list(self._targets.values())
+
+    @property
+    def nodes(self) -> list[Any]:
+        """Every node there is in it, upstream before downstream."""
+        return list(walk(*_nodes_of(self.targets)))
+
+    def run(self, **options: Any) -> RunResult:
+        """`persistable.run` of all targets."""
+        return run_.run(self, **options)
+
+    def accept_code(self, reason: str) -> int:
+        """Record of whatever in it is stored and stale that the code changed in nothing that matters; how many these were."""
+        return accept.accept_code(self, reason=reason)
+
+    def plan(self, **options: Any) -> planning.Plan:
+        """`persistable.plan` of all targets."""
+        return planning.plan(self, **options)
+
+    def lineage(self, **options: Any) -> Graph:
+        """All of it as a picture, see `persistable.nodes.lineage`."""
+        return graph.lineage(*_nodes_of(self.targets), **options)
+
+    def _repr_html_(self) -> str:
+        return self.lineage().html()
+
+    def __repr__(self) -> str:
+        return f"<Pipeline: {', '.join(self._targets) or 'empty'}; {len(self.nodes)} nodes>"
+
+
+def _nodes_of(targets: Iterable[Any]) -> Iterator[Any]:
+    for target in targets:
+        if is_operand(target):
+            yield target
+        else:
+            listed: Any = target.targets  # a project has names for them
+            yield from _nodes_of(listed.values() if issubclass(listed.__class__, Mapping) else listed)

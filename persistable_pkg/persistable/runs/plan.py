@@ -1,0 +1,628 @@
+"""Plans: nodes to be generated for some targets, in which order, and why: decided without touching anything.
+
+`planning` is a generator that asks for what it needs to know and is told what happened. `plan` drives it with the real stores and stops
+before anything would begin; `run` drives it to the end; tests drive it with lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from persistable.nodes import format_check
+from persistable.nodes.generation import default_store, nearest_store
+from persistable.nodes.staleness import Judge
+from persistable.nodes.status import Found, found_of
+from persistable.records.key import Key, Place
+from persistable.runs.stale import POLICIES
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+
+class Unit:
+    """One node in one store, as far as a run is concerned with it."""
+
+    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "there", "waits")
+
+    def __init__(self, node: Any, store: Any) -> None:
+        self.node = node
+        self.store = store
+        self.found: Found | None = None
+        self.there = False
+        """True if it is stored, and stays as it is."""
+        self.needed = False
+        self.order = 0
+        """Its place in an order that finishes one branch before it begins the next."""
+        self.reason = ""
+        self.sources: list[Unit] | None = None
+        """The units upstream of it; None as long as nobody needed to know."""
+        self.feeds: list[Unit] = []
+        self.waits = 0
+        self.again = ""
+        """Of what is stored, and not to be left as it is: that it is to be made again (`GENERATE`), or if what it is made from changes
+        (`FOLLOW`), or that it is somebody else's (`REFUSE`)."""
+
+    def take(self, found: Found, again: str = "") -> None:
+        """Keep what is stored of it, and whether it is left as it is."""
+        self.found, self.again, self.there = found, again, found.stored and not again
+
+    def __repr__(self) -> str:
+        return f"<{self.node.key} {self.reason}>"
+
+
+class Look(NamedTuple):
+    """Asks what the stores hold of these units; to be sent a list of `Found`, in the same order."""
+
+    units: list[Unit]
+
+
+class Decided(NamedTuple):
+    """All units that matter: those to be performed, and those that are there already or will not be tried. Send None to go on.
+
+    follow: those among the needed that are performed only if what they are made from turns out to have other bytes. refused: stored by
+    another class with other code, so that they fail.
+    """
+
+    needed: list[Unit]
+    reused: list[Unit]
+    left: list[Unit]
+    follow: list[Unit]
+    refused: list[Unit]
+
+
+class Start(NamedTuple):
+    """These units may begin now, and these never will, each with the failed unit it waits for.
+
+    kept: those that were to follow others, which have the same bytes as before. more: those that are needed for such a one, which was not
+    known before. To be sent what has ended since: a list of (unit, whether it succeeded). An empty one is fine.
+    """
+
+    units: list[Unit]
+    skipped: list[tuple[Unit, Unit]]
+    kept: Sequence[Unit] = ()
+    more: Sequence[Unit] = ()
+
+
+Planning = Generator[Look | Decided | Start, Any, None]
+
+
+GENERATE, FOLLOW, REFUSE = "generate", "follow", "refuse"
+
+
+def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry", stale: str = "reuse", packages: bool = True) -> Planning:
+    """Plan the (node, store) pairs `targets`.
+
+    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale. packages:
+    whether formats need theirs here.
+    """
+    graph = _Graph()
+    wanted = list(dict.fromkeys(graph.unit(node, store) for node, store in targets))
+    yield from _decide(graph, wanted, failed, stale, packages)
+    needed = _ordered(wanted)
+    left = [unit for unit in needed if unit.reason == _LEFT]
+    refused = [unit for unit in needed if unit.again == REFUSE]
+    reused = [unit for unit in graph.units() if unit.there and unit.needed]
+    follow = [unit for unit in needed if unit.again == FOLLOW]
+    yield Decided([unit for unit in needed if unit.reason != _LEFT and unit.again != REFUSE], reused, left, follow, refused)
+    yield from _Carrying(graph, failed, stale, packages).carry_out(needed, [*left, *refused])
+
+
+_LEFT = "its last attempt failed, and failures are left as they are"
+
+
+_GIVEN = Found(True, False, None, "it comes from outside")
+"""Of an input: whoever needs it reads it, and says so if it is gone."""
+GIVEN_UP = Found(False, True, None, "it failed in this run")
+"""Of what failed earlier in the same run: it is not tried again."""
+
+
+class _Graph:
+    """Units by key and store, each made once."""
+
+    def __init__(self) -> None:
+        self._by_store: dict[str, dict[Place, Unit]] = {}
+        self._stores: dict[int, tuple[Any, dict[Place, Unit]]] = {}
+
+    def unit(self, node: Any, store: Any) -> Unit:
+        where = node._store
+        if where is None:
+            where = store
+        known = self._stores.get(id(where))
+        if known is None:
+            known = self._stores[id(where)] = (where, self._by_store.setdefault(where.url, {}))
+        found = known[1].get(node.place)
+        if found is None:
+            found = known[1][node.place] = Unit(node, where)
+            if node._external:
+                found.take(_GIVEN)
+        return found
+
+    def upstream(self, unit: Unit) -> list[Unit]:
+        if unit.sources is None:
+            store = unit.store
+            unit.sources = [self.unit(node, store) for node in unit.node._upstream.values()]
+            if len(unit.sources) > 1:
+                unit.sources = list(dict.fromkeys(unit.sources))
+        return unit.sources
+
+    def units(self) -> Iterator[Unit]:
+        for units in self._by_store.values():
+            yield from units.values()
+
+
+def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str, packages: bool) -> Generator[Look, list[Found], None]:
+    """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such.
+
+    Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
+    """
+    frontier = wanted
+    looked = 0
+    searched: set[Unit] = set()
+    for unit in wanted:
+        unit.needed = True
+    while frontier:
+        unknown = _worth_a_look(graph, [unit for unit in frontier if unit.node._persisted and unit.found is None], looked)
+        if unknown:
+            looked += len(unknown)
+            for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
+                known = found if found.stored or found is GIVEN_UP else _fit(unit.node, found, packages)
+                unit.take(known, _again(known, stale))
+        following: list[Unit] = []
+        for unit in frontier:
+            unit.reason = _reason(unit, failed)
+            unit.needed = unit.needed or bool(unit.again)
+            if unit.there or unit.reason == _LEFT or unit.again == REFUSE:
+                continue
+            search = not unit.needed or unit.again == FOLLOW
+            for source in graph.upstream(unit):
+                if not (source.needed or (search and source in searched)):
+                    source.needed = not search
+                    searched.add(source)
+                    following.append(source)
+        frontier = following
+
+
+def _fit(node: Any, found: Found, packages: bool) -> Found:
+    """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
+    error = format_check.refusal(node, packages) if not node._external else None
+    return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
+
+
+def _again(found: Found, stale: str) -> str:
+    if found.verdict.refused:
+        return REFUSE
+    if stale != "generate" or not found.verdict.causes:
+        return ""
+    return FOLLOW if found.verdict.follows else GENERATE
+
+
+def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
+    """The units asked for, and as many upstream of them as were looked at before: few rounds on long chains, at most twice the looks."""
+    if not asked or len(asked) >= looked:
+        return asked
+    more = list(asked)
+    seen = set(asked)
+    for unit in more:  # grows while it is walked
+        for source in graph.upstream(unit):
+            if source not in seen and len(more) < looked:
+                seen.add(source)
+                more.append(source)
+    return [unit for unit in more if unit.node._persisted and unit.found is None]
+
+
+def _reason(unit: Unit, failed: str) -> str:
+    found = unit.found
+    if found is GIVEN_UP:
+        return _LEFT
+    if found is None:
+        return "it is not persisted, so it runs each time"
+    if not found.stored and found.failed:
+        return "its last attempt failed" if failed == "retry" else _LEFT
+    return found.why
+
+
+def _ordered(wanted: list[Unit]) -> list[Unit]:
+    """The units to perform, upstream before downstream, one branch after the other; their `order`, `waits` and `feeds` are set."""
+    done: list[Unit] = []
+    entered: set[Unit] = set()
+    stack = [(unit, False) for unit in reversed(wanted)]
+    while stack:
+        unit, ready = stack.pop()
+        if ready:
+            unit.order = len(done)
+            done.append(unit)
+            continue
+        if unit in entered or unit.there:
+            continue
+        entered.add(unit)
+        if not unit.sources:
+            unit.order = len(done)
+            done.append(unit)
+            continue
+        stack.append((unit, True))
+        for source in reversed(waited_for(unit)):
+            unit.waits += 1
+            source.feeds.append(unit)
+            if source not in entered:
+                stack.append((source, False))
+    return done
+
+
+def waited_for(unit: Unit) -> list[Unit]:
+    """The units that have to end before `unit` begins, or, where it follows others, before that can be decided."""
+    if not unit.sources or unit.reason == _LEFT or unit.again == REFUSE:
+        return []
+    if unit.again != FOLLOW:
+        return [source for source in unit.sources or () if not source.there]
+    found: dict[Unit, None] = {}
+    seen: set[Unit] = set()
+    stack = list(unit.sources or ())
+    while stack:
+        source = stack.pop()
+        if source in seen or source.there:
+            continue
+        seen.add(source)
+        if source.again or (source.needed and source.node._persisted):
+            found[source] = None
+        else:
+            stack.extend(source.sources or ())
+    return list(found)
+
+
+class _Carrying:
+    """The units that may begin, now that others have ended."""
+
+    def __init__(self, graph: _Graph, failed: str, stale: str, packages: bool) -> None:
+        self._graph = graph
+        self._failed = failed
+        self._stale = stale
+        self._packages = packages
+        self._ready: list[Unit] = []
+        self._skipped: list[tuple[Unit, Unit]] = []
+        self._undecided: list[Unit] = []
+        self._ended: dict[Unit, bool] = {}
+        self._planned: set[Unit] = set()
+        self._remaining = 0
+
+    def carry_out(self, needed: list[Unit], left: list[Unit]) -> Generator[Start | Look, Any, None]:
+        """Say what may begin, be told what has ended, and so on, until there is nothing left."""
+        self._remaining = len(needed)
+        self._planned.update(needed)
+        for unit in left:
+            unit.waits = _CLOSED
+        for unit in needed:
+            if unit.waits == 0:
+                unit.waits = _CLOSED
+                (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
+        for unit in left:
+            self._settle(unit, False)
+        kept, more = (yield from self._decided()) if self._undecided else ((), ())
+        while self._remaining:
+            start = Start(self._ready, self._skipped, kept, more)
+            self._ready, self._skipped = [], []
+            for unit, succeeded in (yield start):
+                self._settle(unit, succeeded)
+            kept, more = (yield from self._decided()) if self._undecided else ((), ())
+        if self._skipped or kept:
+            yield Start([], self._skipped, kept)
+
+    def _begin(self, unit: Unit) -> None:
+        unit.waits = _CLOSED
+        (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
+
+    def _settle(self, unit: Unit, succeeded: bool) -> None:
+        """Pass the end of `unit` on to those downstream of it."""
+        stack = [(unit, succeeded)]
+        while stack:
+            ended, success = stack.pop()
+            self._remaining -= 1
+            self._ended[ended] = success
+            for fed in ended.feeds:
+                if fed.waits == _CLOSED:
+                    continue
+                fed.waits -= 1
+                needs = "all" if fed.again == FOLLOW else fed.node._needs
+                begins, never = _verdict(needs, success, fed.waits == 0)
+                if begins:
+                    fed.waits = _CLOSED
+                    (self._undecided if fed.again == FOLLOW else self._ready).append(fed)
+                elif never:
+                    fed.waits = _CLOSED
+                    self._skipped.append((fed, unit))
+                    stack.append((fed, False))
+
+    def _decided(self) -> Generator[Look, list[Found], tuple[Sequence[Unit], Sequence[Unit]]]:
+        """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
+        kept: list[Unit] = []
+        more: list[Unit] = []
+        while self._undecided:
+            asked, self._undecided = self._undecided, []
+            for unit, found in zip(asked, (yield Look(asked)), strict=True):
+                if found.stored and not found.verdict.causes:
+                    unit.take(found)
+                    kept.append(unit)
+                    self._settle(unit, True)
+                else:
+                    more += yield from self._expanded(unit, found)
+        return kept, more
+
+    def _expanded(self, unit: Unit, found: Found) -> Generator[Look, list[Found], list[Unit]]:
+        """Perform `unit` after all, and before it what it is made from and nobody else needed."""
+        unit.take(found, GENERATE)
+        unit.reason = found.why
+        fresh = [source for source in self._graph.upstream(unit) if not source.there and source not in self._planned]
+        for source in fresh:
+            source.needed = True
+        yield from _decide(self._graph, fresh, self._failed, self._stale, self._packages)
+        new: list[Unit] = []
+        self._join(unit, new)
+        return new
+
+    def _join(self, first: Unit, new: list[Unit]) -> None:
+        """Let `first` wait for those of its sources that have not ended, and these, where they are `new`, for theirs."""
+        stack = [first]
+        while stack:
+            unit = stack.pop()
+            unit.waits = 0
+            for source in waited_for(unit):
+                if source in self._ended:
+                    continue
+                unit.waits += 1
+                source.feeds.append(unit)
+                if source not in self._planned:
+                    self._planned.add(source)
+                    self._remaining += 1
+                    source.order = len(self._planned)
+                    new.append(source)
+                    stack.append(source)
+            if any(self._ended.get(source) is False for source in unit.sources or ()) and unit.node._needs == "all":
+                unit.waits = _CLOSED
+                self._skipped.append((unit, unit))
+                self._settle(unit, False)
+            elif not unit.waits:
+                self._begin(unit)
+
+
+_CLOSED = -1
+"""`Unit.waits` of what has begun or never will."""
+
+
+def _verdict(needs: str, success: bool, last: bool) -> tuple[bool, bool]:
+    """Tell whether a unit begins, or never will, now that one upstream has ended, `last` of all or not."""
+    if needs == "all":
+        return success and last, not success
+    if needs == "any":
+        return success, last and not success
+    return last, False
+
+
+# driven with real stores
+
+
+def base_of(targets: Iterable[Any], store: Any) -> Store:
+    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default.
+
+    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    """
+    if store is not None:
+        return open_store(store)
+    return nearest_store() or default_store(next(filter(None, map(_remembered, _families_and_nodes(targets))), None))
+
+
+def _remembered(target: Any) -> Store | None:
+    found: Store | None = getattr(target, "_remembered", None)
+    return found
+
+
+def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
+    """The nodes that `pairs` finds, families as they are."""
+    found: list[Any] = []
+    for target in targets:
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False) or getattr(kind, "_is_family", False):
+            found.append(target)
+        else:
+            inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+            found += _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+    return found
+
+
+def remember(targets: Iterable[Any], store: Store) -> None:
+    """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
+    seen: set[int] = set()
+    stack: list[tuple[Iterable[Any], Store]] = [(_families_and_nodes(targets), store)]
+    while stack:
+        some, store = stack.pop()
+        for target in some:
+            where = store
+            if target._is_family:
+                upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
+            else:
+                if target._store is None:
+                    target._remembered = where
+                else:
+                    where = target._store
+                upstream = target._upstream and target._upstream.values()
+            if upstream and id(target) not in seen:
+                seen.add(id(target))
+                stack.append((upstream, where))
+
+
+class Row(NamedTuple):
+    """One node of a plan: what would be done, why, and after which others.
+
+    action: ``"generate"``, ``"reuse"`` or ``"leave"``; ``"follow"`` for what is made anew only if what it is made from turns out to have
+    other bytes; ``"refuse"`` for what a run would not accept: made by another class with other code, or stale where that is to raise.
+    """
+
+    key: Key
+    action: str
+    reason: str
+    after: tuple[Key, ...]
+    store: str
+
+
+class Plan:
+    """The actions of a run, in a possible order of doing it: a sequence of `Row`. ``print(plan)`` is a table."""
+
+    def __init__(self, rows: Sequence[Row], nodes: Sequence[Any], absent: Sequence[tuple[Any, Store]] = ()) -> None:
+        self.rows = list(rows)
+        self._nodes = list(nodes)
+        self._absent = absent
+
+    @cached_property
+    def hints(self) -> list[str]:
+        """Stored payloads that are not found since a name or the params changed, and why: looked for when it is first asked for."""
+        from persistable.nodes.explain import left_behind
+
+        return left_behind(self._absent)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Action to number of nodes; inputs that lie elsewhere are none."""
+        counts: dict[str, int] = {}
+        for row, node in zip(self.rows, self._nodes, strict=True):
+            if not node._external:
+                counts[row.action] = counts.get(row.action, 0) + 1
+        return counts
+
+    @property
+    def jobs(self) -> list[Key]:
+        """Keys of what would be generated."""
+        return [row.key for row in self.rows if row.action == "generate"]
+
+    def to_frame(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        import pandas as pd
+
+        columns = ["name", "key", "action", "reason", "after", "store"]
+        table = [(row.key.name, str(row.key), row.action, row.reason, " ".join(map(str, row.after)), row.store) for row in self.rows]
+        return pd.DataFrame(table, columns=columns)
+
+    def __str__(self) -> str:
+        shown = [(row.action, f"{row.key.name}/{row.key.digest[:8]}", row.reason) for row in self.rows[:_SHOWN]]
+        widths = [max((len(row[column]) for row in shown), default=0) for column in range(2)]
+        lines = [f"{action:<{widths[0]}}  {key:<{widths[1]}}  {reason}" for action, key, reason in shown]
+        if len(self.rows) > _SHOWN:
+            lines.append(f"... and {len(self.rows) - _SHOWN} more")
+        counts = ", ".join(f"{number} to {action}" for action, number in self.counts.items())
+        return "\n".join([counts or "nothing to do", *lines, *self.hints])
+
+    def __repr__(self) -> str:
+        return f"<Plan: {', '.join(f'{number} to {action}' for action, number in self.counts.items()) or 'nothing to do'}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{row.action}</td><td><code>{escape(row.key.name)}/{row.key.digest[:8]}</code></td><td>{escape(row.reason)}</td></tr>"
+            for row in self.rows[:_SHOWN]
+        )
+        more = f"<p>and {len(self.rows) - _SHOWN} more</p>" if len(self.rows) > _SHOWN else ""
+        more += "".join(f"<p>{escape(hint)}</p>" for hint in self.hints)
+        head = "<tr><th>action</th><th>node</th><th>why</th></tr>"
+        return f'<table style="text-align:left">{head}{rows}</table>{more}'
+
+
+_SHOWN = 60
+
+
+def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "reuse") -> Plan:
+    """The plan of `run` for these targets, with reasons; nothing is touched.
+
+    `store` is for nodes that name none; `failed` and `stale` are as for `run`.
+    """
+    check_stale(stale)
+    base = base_of(targets, store)
+    steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed, stale=stale)
+    judge = Judge()
+    request = next(steps)
+    while isinstance(request, Look):
+        request = steps.send(look(request.units, judge))
+    assert isinstance(request, Decided)
+    steps.close()
+    rows: list[Row] = []
+    units: list[Unit] = []
+    for action, some in (("reuse", request.reused), ("leave", request.left), ("refuse", request.refused), ("generate", request.needed)):
+        for unit in some:
+            done = FOLLOW if unit.again == FOLLOW else action
+            if stale == "raise" and action == "reuse" and unit.found is not None and unit.found.verdict.causes:
+                done = "refuse"
+            before = waited_for(unit) if done == FOLLOW else unit.sources or ()
+            after = tuple([source.node.key for source in before if action == "generate"])
+            rows.append(Row(unit.node.key, done, unit.reason, after, unit.store.url))
+            units.append(unit)
+    absent = [
+        (unit.node, unit.store) for unit in request.needed if unit.found is not None and unit.found.token is None and not unit.found.failed
+    ]
+    return Plan(rows, [unit.node for unit in units], absent)
+
+
+def check_stale(stale: str) -> None:
+    """Raise ValueError for what cannot be done with what is stale."""
+    if stale not in POLICIES:
+        raise ValueError(f'stale is "reuse", "generate" or "raise"; it was {stale!r}')
+
+
+def look(units: list[Unit], judge: Judge | None = None) -> list[Found]:
+    """The states of `units` in their stores, in as few calls as each store allows. judge: that of earlier looks of the same plan."""
+    return found_of([(unit.node, unit.store) for unit in units], judge)
+
+
+def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs of the nodes that make the members of families among `targets`, as far as they have not made all of them."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    stack: list[Any] = list(targets)
+    while stack:
+        target: Any = stack.pop()
+        kind: Any = target.__class__
+        for root in getattr(target, "roots", ()) if getattr(kind, "_is_family", False) else ():
+            if hasattr(root, "is_sealed"):
+                root.default = store
+                if not root.is_sealed:
+                    found[root] = (root.node, root.node._store or store)
+        if getattr(kind, "_is_family", False) or getattr(kind, "_is_persistable_node", False):
+            continue
+        inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+        stack.extend(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+    return list(found.values())
+
+
+def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = lambda _: False) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
+
+    Families of which `apart` is true are left out. Raises TypeError for anything else, InputMissing for a node that is open.
+    """
+    found: list[tuple[Any, Any]] = []
+    looked: set[int] = set()
+    stack: list[Any] = list(reversed(list(targets)))
+    while stack:
+        target: Any = stack.pop()
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False):
+            target.key  # noqa: B018 - an open node says here what it needs
+            found.append((target, target._store or store))
+        elif issubclass(kind, dict):
+            stack.extend(reversed(list(target.values())))
+        elif issubclass(kind, list | tuple):
+            stack.extend(reversed(target))
+        elif hasattr(kind, "targets") or hasattr(target, "targets"):  # asked of a family itself, it would list
+            if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
+                target.refresh_once(looked)
+                if apart(target):
+                    continue
+            listed: Any = target.targets  # a project has names for them
+            stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
+        else:
+            raise TypeError(f"{target!r:.80} is nothing to run: give nodes, lists or dicts of them, or a Pipeline")
+    return found

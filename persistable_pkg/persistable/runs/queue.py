@@ -1,0 +1,129 @@
+"""Which of the nodes that are ready may begin: those for whose resources there is room, in the order of the plan."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from heapq import heappop, heappush
+from typing import Any
+
+from persistable.errors import Infeasible, PersistableWarning
+from persistable.executors.base import Executor
+from persistable.executors.resources import Resources
+from persistable.nodes.loading import depth_of_user
+from persistable.records.key import Key
+from persistable.runs.plan import Unit
+
+
+class Room:
+    """The amounts of each resource, what is in use, and who waits for it.
+
+    Executors that place tasks by themselves see to processors and memory; here only the limits named by the caller are counted then.
+    """
+
+    def __init__(self, executor: Executor, limits: Mapping[str, float]) -> None:
+        self._executor = executor
+        self._workers = executor.workers
+        self._places = executor.places
+        for name, amount in limits.items():
+            if amount < 0:
+                raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
+        self._limits = limits
+        self._there: dict[str, float] = {"cpus": float(self._workers), "memory": _memory(), "gpus": 0.0, **limits}
+        if self._places:
+            self._there = dict(limits)
+        self._used = dict.fromkeys(self._there, 0.0)
+        self._queues: dict[Resources | None, list[tuple[int, Unit]]] = {}
+        self.waiting = 0
+
+    def check(self, key: Key, resources: Resources) -> None:
+        """Raise Infeasible where `resources` are more than there will ever be."""
+        if self._places:
+            self._executor.check(resources)
+        self._notice(key, resources)
+        wanted = self._wanted(resources)
+        over = {name: amount for name, amount in wanted.items() if amount > self._there[name]}
+        if over:
+            there = {name: self._there[name] for name in over}
+            asked = ", ".join(f"{name}={amount:g} (there is {there[name]:g})" for name, amount in over.items())
+            raise Infeasible(
+                f"{key} asks for {asked}; ask for less, or say limits={{...}} if there is more", key=key, wanted=over, available=there
+            )
+
+    def _notice(self, key: Key, resources: Resources) -> None:
+        """Warn of a counter that is not among the limits, though some are given: it is easily misspelt."""
+        for name in resources.counters:
+            if self._limits and name not in self._limits:
+                warnings.warn(
+                    f"{key} asks for {name}, of which limits={dict(self._limits)} says nothing, so it is not limited",
+                    PersistableWarning,
+                    stacklevel=depth_of_user(),
+                )
+
+    def queue(self, unit: Unit) -> None:
+        """`unit` is ready."""
+        queue = self._queues.get(unit.node.resources)
+        if queue is None:
+            queue = self._queues[unit.node.resources] = []
+        heappush(queue, (unit.order, unit))
+        self.waiting += 1
+
+    def take(self, running: int, window: int = 1) -> Unit | None:
+        """The first unit in the order of the plan that may begin now; its resources are in use until `release`."""
+        best: list[tuple[int, Unit]] | None = None
+        for resources, queue in self._queues.items():
+            if queue and (best is None or queue[0][0] < best[0][0]) and self._fits(resources, running, window):
+                best = queue
+        if best is None:
+            return None
+        unit = heappop(best)[1]
+        self.waiting -= 1
+        self._count(unit, 1.0)
+        return unit
+
+    def take_more(self, first: Unit, most: int) -> list[Unit]:
+        """`first`, which asks for no resources, and up to `most` of those that come next in the order and ask for none either.
+
+        They are for one worker, which performs them one after another.
+        """
+        taken = [first]
+        queue = self._queues[None]
+        others = min((other[0][0] for resources, other in self._queues.items() if resources is not None and other), default=None)
+        while queue and len(taken) < most and (others is None or queue[0][0] < others):
+            taken.append(heappop(queue)[1])
+        self.waiting -= len(taken) - 1
+        return taken
+
+    def release(self, unit: Unit) -> None:
+        """`unit` has ended."""
+        self._count(unit, -1.0)
+
+    def _fits(self, resources: Resources | None, running: int, window: int) -> bool:
+        if running >= window:
+            return False
+        if resources is None:
+            return True
+        if resources.time is not None and running >= self._workers:
+            return False  # its time would run while it waits for a worker
+        return all(self._used[name] + amount <= self._there[name] for name, amount in self._wanted(resources).items())
+
+    def _count(self, unit: Unit, sign: float) -> None:
+        resources = unit.node.resources
+        if resources is not None:
+            for name, amount in self._wanted(resources).items():
+                self._used[name] += sign * amount
+
+    def _wanted(self, resources: Resources) -> dict[str, float]:
+        """The amounts that are counted here: more processors than there are workers means all of them."""
+        amounts: dict[str, Any] = {"memory": resources.memory or 0, "gpus": resources.gpus, **resources.counters}
+        amounts["cpus"] = min(resources.cpus, self._there.get("cpus", resources.cpus))
+        return {name: float(amount) for name, amount in amounts.items() if name in self._there}
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")

@@ -1,0 +1,71 @@
+"""Registrations of the main program, on their way to the processes that work for it."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from persistable.errors import PersistableWarning
+from persistable.fileio.registry import register_fileio
+from persistable.params import extensions, register_params
+from persistable.stores.open import register_store
+
+
+class Registrations:
+    """All there are when it is made; unpickled, they hold there too, and its value is None.
+
+    `pickled` turns one into bytes. One that cannot be sent is warned of and left out, since few nodes need it.
+    """
+
+    def __init__(self, pickled: Callable[[Any], bytes]) -> None:
+        self.data: list[bytes] = []
+        for (kind, name), (target, value) in extensions.registered.items():
+            try:
+                self.data.append(pickled((kind, name, target, value)))
+            except Exception as error:  # noqa: BLE001 - whatever somebody's function refers to
+                warnings.warn(
+                    f"what is registered for {name} ({kind}) cannot be sent to other processes, so it is not known there: {error}; "
+                    "register a function at the top level of a module",
+                    PersistableWarning,
+                    stacklevel=2,
+                )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return take_over, (self.data,)
+
+
+_taken: list[bytes] = []
+
+
+def take_over(data: list[bytes]) -> None:
+    """Register here what another process has registered."""
+    global _taken
+    if data == _taken:
+        return
+    for each in data:
+        try:
+            _register(*pickle.loads(each))
+        except Exception as error:  # noqa: BLE001 - whatever importing somebody's module does
+            warnings.warn(
+                f"a registration of the main program does not load here ({type(error).__name__}: {error}); "
+                "install what defines it, or define it in the main program",
+                PersistableWarning,
+                stacklevel=2,
+            )
+    _taken = data
+
+
+def _register(kind: str, name: Any, target: Any, value: Any) -> None:
+    known = extensions.registered.get((kind, name))
+    if known is not None and known[0] is target and known[1] is value:
+        return
+    if kind == "params":
+        register_params(target, value, replace=True)
+    elif kind == "stores":
+        register_store(target, value, replace=True)
+    elif isinstance(target, str) and target.startswith("."):
+        register_fileio(value, suffixes=[target], replace=True)
+    else:
+        register_fileio(value, types=[target], replace=True)

@@ -1,0 +1,508 @@
+"""`RunResult`: how each node of a run ended, and what a run has made, reused and left out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from itertools import repeat
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from persistable.errors import RunFailed
+from persistable.events import RunFinished
+from persistable.fileio.original import Original
+from persistable.params.secret import redact
+from persistable.records.access import parsed
+from persistable.records.key import Key, Place, Placed
+from persistable.records.record import SUFFIX, Record
+from persistable.runs.stale import Stale
+
+Spot = tuple[str, Place]
+"""Where a node stands: the URL of its store, and its place there. Nodes of one key may stand at several."""
+STATUSES = ("cancelled", "reused", "done", "failed", "skipped")
+
+
+_CODES = {status: code for code, status in enumerate(STATUSES)}
+
+
+class Ending(NamedTuple):
+    """How one node ended. attempts: tries made in this run."""
+
+    node: Any
+    store: Any
+    status: str
+    seconds: float
+    attempts: int
+
+    @property
+    def spot(self) -> Spot:
+        """Where it stands."""
+        return self.store.url, self.node.place
+
+
+class Share:
+    """How the members of one family ended, by number; at first, all are cancelled.
+
+    lots: gives keys and nodes by number, see `persistable.families.keys.Lots`. store: where all of them lie.
+    """
+
+    def __init__(self, lots: Any, store: Any) -> None:
+        self.lots = lots
+        self.store = store
+        self.url: str = store.url
+        self._statuses = bytearray(len(lots))
+        self._attempts = bytearray(len(lots))
+        self._seconds = array("f", bytes(4 * len(lots)))
+        self._numbers: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._statuses)
+
+    def equals(self, other: Share) -> bool:
+        """Tell whether both are about the same members in the same store. Where they are not, that is mostly seen at the first of them."""
+        if (self.url, len(self), self.lots.model.payload_name) != (other.url, len(other), other.lots.model.payload_name):
+            return False
+        return all(self.lots.keys(numbers) == other.lots.keys(numbers) for numbers in (range(1), *self.lots))
+
+    def set(self, number: int, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
+        """Keep how this member ended."""
+        self._statuses[number] = _CODES[status]
+        self._seconds[number] = seconds
+        self._attempts[number] = min(attempts, 255)
+
+    def set_all(self, numbers: Iterable[int], status: str) -> None:
+        """Keep that these members ended so, without an attempt."""
+        code, statuses = _CODES[status], self._statuses
+        if isinstance(numbers, range) and numbers.step == 1:
+            statuses[numbers.start : numbers.stop] = bytes((code,)) * len(numbers)
+            return
+        for number in numbers:
+            statuses[number] = code
+
+    def count(self, status: str) -> int:
+        """How many ended so."""
+        return self._statuses.count(STATUSES.index(status))
+
+    def numbers(self, status: str) -> Iterator[int]:
+        """Those that ended so."""
+        wanted = STATUSES.index(status)
+        at = self._statuses.find(wanted)
+        while at >= 0:
+            yield at
+            at = self._statuses.find(wanted, at + 1)
+
+    def keys(self) -> Iterator[Key]:
+        """All keys, in order."""
+        for numbers in self.lots:
+            yield from self.lots.keys(numbers)
+
+    def find(self, key: Key) -> int | None:
+        """The number of the member of that key. The first call makes an index of all."""
+        if key.name != self.lots.model.payload_name:
+            return None
+        if self._numbers is None:
+            self._numbers = {each.digest: number for number, each in enumerate(self.keys())}
+        return self._numbers.get(key.digest)
+
+    def ending(self, number: int) -> Ending:
+        """How this member ended."""
+        status = STATUSES[self._statuses[number]]
+        return Ending(self.lots.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
+
+    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+        """Where each stands, its status, seconds and attempts, without its node."""
+        url = self.url
+        for key, status, seconds, attempts in zip(self.keys(), self._statuses, self._seconds, self._attempts, strict=True):
+            yield (url, key), STATUSES[status], seconds, attempts
+
+
+class Outcomes:
+    """How the node at each place ended."""
+
+    def __init__(self) -> None:
+        self._own: dict[Spot, Ending] = {}
+        self._urls: dict[str, None] = {}
+        self._placed: dict[Key, list[Spot]] = {}
+        self.shares: list[Share] = []
+
+    def put(self, ending: Ending) -> None:
+        """Keep how a node ended that is in no share."""
+        spot = ending.spot
+        if spot not in self._own:
+            self._urls[spot[0]] = None
+            if isinstance(spot[1], Placed):
+                self._placed.setdefault(spot[1].key, []).append(spot)
+        self._own[spot] = ending
+
+    def at(self, url: str, place: Place) -> Ending | None:
+        """How what stands there ended; None where nothing of this run does."""
+        if (url, place) in self._own:
+            return self._own[url, place]
+        shared = self._shared(url, place)
+        return shared[0].ending(shared[1]) if shared is not None else None
+
+    def of(self, key: Key, url: str) -> Iterator[Ending]:
+        """How the nodes of that key ended, one after the other; those in the store of that URL come first, then those under their key."""
+        urls = dict.fromkeys([url, *self._urls, *(share.url for share in self.shares)])
+        found = (self.at(each, key) for each in urls)
+        yield from (ending for ending in found if ending is not None)
+        yield from (self._own[spot] for spot in sorted(self._placed.get(key, ()), key=lambda spot: spot[0] != url))
+
+    def __iter__(self) -> Iterator[Spot]:
+        for share in self.shares:
+            yield from zip(repeat(share.url), share.keys())
+        yield from self._own
+
+    def __len__(self) -> int:
+        return len(self._own) + sum(map(len, self.shares))
+
+    def endings(self) -> Iterator[Ending]:
+        """How each ended, in the order of iteration."""
+        for share in self.shares:
+            yield from map(share.ending, range(len(share)))
+        yield from self._own.values()
+
+    def _shared(self, url: str, place: Place) -> tuple[Share, int] | None:
+        for share in self.shares:
+            number = share.find(place) if share.url == url and isinstance(place, Key) else None
+            if number is not None:
+                return share, number
+        return None
+
+    def put_first(self, earlier: Outcomes) -> None:
+        """Add what `earlier` holds as well, which counts where both hold something."""
+        for ending in earlier._own.values():
+            shared = self._shared(ending.store.url, ending.node.place)
+            if shared is None:
+                self.put(ending)
+            else:
+                shared[0].set(shared[1], *ending[2:])
+        for spot in [spot for spot in self._own if earlier._shared(*spot) is not None]:
+            del self._own[spot]
+        self.shares = [*earlier.shares, *(share for share in self.shares if not any(map(share.equals, earlier.shares)))]
+
+    def own(self) -> Mapping[Spot, Ending]:
+        """Those that are in no share."""
+        return MappingProxyType(self._own)
+
+    def counts(self) -> dict[str, int]:
+        """Status to number of nodes; inputs that lie elsewhere are none."""
+        counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
+        for ending in self._own.values():
+            if not (ending.status == "reused" and ending.node._external):  # an input, which no run makes
+                counts[ending.status] += 1
+        for status in counts:
+            counts[status] += sum(share.count(status) for share in self.shares)
+        return counts
+
+    def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
+        """Where each stands, its status, seconds and attempts."""
+        for share in self.shares:
+            yield from share.facts()
+        for spot, (_, _, status, seconds, attempts) in self._own.items():
+            yield spot, status, seconds, attempts
+
+
+class NodeFailure:
+    """One node that failed for good: what it was, what it raised, and a way to see it happen again.
+
+    node: bound to its store. error: what was raised; where it could not cross from another process, a `RemoteError` that stands for it.
+    traceback: as text. attempts: tries made. seconds: what the last one took.
+    """
+
+    def __init__(self, node: Any, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
+        self.node = node
+        self.error = error
+        self.traceback = redact(traceback)
+        self.attempts = attempts
+        self.seconds = seconds
+
+    @property
+    def key(self) -> Key:
+        """The key of the node."""
+        key: Key = self.node.key
+        return key
+
+    @property
+    def spot(self) -> Spot:
+        """Where the node stands."""
+        return self.node._store.url, self.node.place
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params tree of the node, upstream included: the inputs that led to it."""
+        tree: dict[str, Any] = self.node.params_tree
+        return tree
+
+    @property
+    def text(self) -> str:
+        """The type and message of the error, without secrets."""
+        return redact(f"{type(self.error).__name__}: {self.error}")
+
+    def reproduce(self) -> Any:
+        """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
+        twin = self.node._twin(self.node._store)
+        return twin.generate(persist=False).payload
+
+    def __repr__(self) -> str:
+        times = f" after {self.attempts} attempts" if self.attempts > 1 else ""
+        return f"<{self.key}: {self.text}{times}>"
+
+
+class Failures(list[NodeFailure]):
+    """The failures of a run in the order they happened; one is also found by its node or key."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int | slice):
+            return super().__getitem__(place)
+        key = getattr(place, "key", place)
+        store = getattr(place, "_store", None)
+        found = [failure for failure in self if failure.key == key]
+        if store is not None:
+            found = [failure for failure in found if failure.spot == (store.url, place.place)]
+        if not found:
+            raise KeyError(f"{key} is not among the failures of this run")
+        own = getattr(place, "place", key)
+        return next((failure for failure in found if failure.spot[1] == own), found[0])
+
+
+class Records(dict[Key, Record]):
+    """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
+
+    def __init__(self, found: Mapping[Spot, Record], ending: Callable[[Any], Ending | None]) -> None:
+        super().__init__()
+        for (_, place), record in found.items():
+            self.setdefault(place.key, record)
+        self._found = found
+        self._ending = ending
+
+    def __missing__(self, node: Any) -> Record:
+        ending = None if isinstance(node, Key) else self._ending(node)
+        if ending is None:
+            raise KeyError(node)
+        return self._found[ending.spot]
+
+
+class RunResult(Mapping[Any, Any]):
+    """The outcome of a run. ``result[node]`` is that node, bound to its store; ``result[family]`` the family, so that
+    ``result[family][key].payload`` and ``result[family].payloads()`` are what the run left there.
+
+    A mapping from keys. Nodes of one key may stand at several places: in two stores, or at two paths of a workspace whose ids have the same
+    data. Each counts by itself, in `counts`, `rows`, ``len`` and iteration; a node finds what stands at its own place, and a key finds the
+    first.
+
+    failures: a `NodeFailure` for each node that failed by itself. stale: what was reused although it is stale, a mapping from keys to what
+    has changed. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"``, ``"cancelled"`` and ``"stale"`` (some of the reused) to
+    numbers of nodes. seconds: from start to end.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._nodes = Outcomes()
+        self._held: dict[Spot, Any] = {}
+        self._waits: dict[Spot, Key] = {}
+        self.failures = Failures()
+        self.stale = Stale()
+        self.seconds = 0.0
+
+    def after(self, earlier: RunResult) -> RunResult:
+        """This result, and what came of an earlier stage of the same run: how a node ended first is what counts."""
+        self._nodes.put_first(earlier._nodes)
+        self._held.update(earlier._held)
+        self.failures[:0] = earlier.failures
+        self.stale.take(earlier.stale)
+        self._waits.update(earlier._waits)
+        self.seconds += earlier.seconds
+        return self
+
+    def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
+        """Keep how one node ended."""
+        self._nodes.put(Ending(node, store, status, seconds, attempts))
+
+    def skip(self, node: Any, store: Any, cause: Key) -> None:
+        """Keep that a node was not tried, and the key of what failed; its own where it failed in an earlier run and was left."""
+        ending = Ending(node, store, "skipped", 0.0, 0)
+        self._nodes.put(ending)
+        self._waits[ending.spot] = cause
+
+    def left(self, failure: NodeFailure) -> bool:
+        """Tell whether the node of that failure, one of an earlier run, was left as it was."""
+        return self._waits.get(failure.spot) == failure.key
+
+    @property
+    def skipped(self) -> dict[Key, Key]:
+        """Key of each node that was not tried, to that of the failed one it waits for."""
+        return {place.key: cause for (_, place), cause in self._waits.items()}
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """How each node ended."""
+        return self._nodes
+
+    def take(self, part: RunResult) -> None:
+        """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
+        told = {failure.spot for failure in self.failures}
+        self._held.update(part._held)
+        self.failures.extend(part.failures)
+        self.stale.take(part.stale)
+        self._waits.update({spot: cause for spot, cause in part._waits.items() if spot not in told})
+
+    def finished(self) -> RunFinished:
+        """The event at the end."""
+        failures = tuple([(failure.key, failure.text) for failure in self.failures])
+        return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
+
+    def hold(self, node: Any, store: Any, payload: Any) -> None:
+        """Keep the payload of a target that is not persisted, as an `Original` if it can change; each who asks for it has a copy."""
+        self._held[store.url, node.place] = payload
+
+    def _ending(self, target: Any) -> Ending | None:
+        """How a node, or the first of a key, ended. One that is in no store yet may stand in any."""
+        key = getattr(target, "key", None)
+        if not isinstance(key, Key):
+            return None
+        place = getattr(target, "place", key)
+        store = getattr(target, "_store", None)
+        if store is not None:
+            return self._nodes.at(store.url, place)
+        found = list(self._nodes.of(key, self._store.url))
+        return next((ending for ending in found if ending.node.place == place), found[0] if found else None)
+
+    def __getitem__(self, target: Any) -> Any:
+        if getattr(target.__class__, "_is_family", False):
+            return target.kept_in(self._store)
+        ending = self._ending(target)
+        if ending is None:
+            if isinstance(target, Key) or not isinstance(getattr(target, "key", None), Key):
+                raise KeyError(target)
+            return target._twin(target._store or self._store)  # not needed by the run: whatever its store has of it
+        same = not isinstance(target, Key) and target.place == ending.node.place
+        return self._bound(ending, target if same else ending.node)
+
+    def _bound(self, ending: Ending, node: Any) -> Any:
+        bound = node._twin(ending.store)
+        if ending.spot in self._held:
+            held = self._held[ending.spot]
+            bound._hold(held.copy(writable=True) if held.__class__ is Original else held)
+        return bound
+
+    def __iter__(self) -> Iterator[Key]:
+        return (place.key for _, place in self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, target: object) -> bool:
+        return self._ending(target) is not None
+
+    def values(self) -> ValuesView[Any]:
+        """The node at each place."""
+        return _Nodes(self)
+
+    def items(self) -> ItemsView[Any, Any]:
+        """The key and the node of each place."""
+        return _Items(self)
+
+    def each(self) -> Iterator[Any]:
+        """The nodes, bound, in the order of iteration."""
+        return (self._bound(ending, ending.node) for ending in self._nodes.endings())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many nodes ended in which way; the stale are some of the reused."""
+        return {**self._nodes.counts(), "stale": len(self.stale)}
+
+    @property
+    def records(self) -> Records:
+        """The records of all nodes of the run that have one, read now, each store asked once."""
+        stores: dict[str, tuple[Any, list[Place]]] = {}
+        for node, store, *_ in self._nodes.endings():
+            if node._persisted:
+                stores.setdefault(store.url, (store, []))[1].append(node.place)
+        found: dict[Spot, Record] = {}
+        for url, (store, places) in stores.items():
+            data = store.get_many([place.path + SUFFIX for place in places])
+            for place in places:
+                record = parsed(store, place, data[place.path + SUFFIX]) if place.path + SUFFIX in data else None
+                if record is not None:
+                    found[url, place] = record
+        return Records(found, self._ending)
+
+    def status(self, node: Any) -> str:
+        """How a node ended: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError for strangers."""
+        ending = self._ending(node)
+        if ending is None:
+            raise KeyError(node)
+        return ending.status
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, where not under the key)."""
+        errors = {failure.spot: failure.text for failure in self.failures}
+        errors.update({spot: f"waits for {cause}" for spot, cause in self._waits.items()})
+        return [
+            {
+                "name": spot[1].name,
+                "key": str(spot[1].key),
+                "status": status,
+                "seconds": seconds,
+                "attempts": attempts,
+                "error": errors.get(spot),
+                "store": spot[0],
+                "at": spot[1].to if isinstance(spot[1], Placed) else None,
+            }
+            for spot, status, seconds, attempts in self._nodes.facts()
+        ]
+
+    def to_frame(self) -> Any:
+        """`rows` as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows(), columns=["name", "key", "status", "seconds", "attempts", "error", "store", "at"])
+
+    def failed(self) -> RunFailed:
+        """The failures as one exception group."""
+        counts = self.counts
+        text = f"{counts['failed']} of {len(self)} nodes failed"
+        if counts["skipped"]:
+            text += f", and {counts['skipped']} that need them were skipped"
+        group = RunFailed(text, [failure.error for failure in self.failures])
+        group.result = self
+        return group
+
+    def __repr__(self) -> str:
+        return f"<RunResult: {', '.join(f'{number} {status}' for status, number in self.counts.items() if number) or 'nothing to do'}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        body = "".join(
+            f"<tr><td>{row['status']}</td><td><code>{escape(row['key'][: len(row['name']) + 9])}</code></td>"
+            f"<td>{row['seconds']:.3g} s</td><td>{escape(row['error'] or '')}</td></tr>"
+            for row in self.rows()[:_SHOWN]
+        )
+        more = f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else ""
+        head = "<tr><th>status</th><th>node</th><th>took</th><th></th></tr>"
+        return f'<p>{escape(repr(self)[1:-1])}</p><table style="text-align:left">{head}{body}</table>{more}'
+
+
+class _Nodes(ValuesView[Any]):
+    """Not by way of keys: one key may have several."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result)
+        self._each = result.each
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._each()
+
+
+class _Items(ItemsView[Any, Any]):
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result)
+        self._each = result.each
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return ((node.key, node) for node in self._each())
+
+
+_SHOWN = 60

@@ -1,0 +1,108 @@
+"""`run`: the short loop between a plan that decides and an executor that carries.
+
+It alone owns how much is under way, retries, timeouts, limits, and what a failure means for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+from persistable import events
+from persistable.executors.resolve import carrier_of
+from persistable.runs.chunks import Large, Portioned
+from persistable.runs.phases import Staged
+from persistable.runs.plan import base_of, check_stale, makers, pairs, remember
+from persistable.runs.result import RunResult
+from persistable.runs.watch import check_every, watched
+from persistable.stores.base import enclosing_store
+
+if TYPE_CHECKING:
+    import os
+
+    from persistable.stores.base import Store
+from persistable.runs.loop import _Loop
+
+
+def run(
+    *targets: Any,
+    executor: str | futures.Executor = "inline",
+    max_workers: int | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    errors: Literal["raise", "return"] = "raise",
+    fail_fast: bool = False,
+    failed: Literal["retry", "skip"] = "retry",
+    progress: bool = False,
+    hooks: Sequence[events.Hook] = (),
+    limits: Mapping[str, float] | None = None,
+    watch: float | None = None,
+    until: Callable[[RunResult], object] | None = None,
+    stale: Literal["reuse", "generate", "raise"] = "reuse",
+) -> RunResult:
+    """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
+
+    Parameters:
+        targets: nodes, lists or dicts of nodes, pipelines.
+        executor: ``"inline"``, ``"threads"``, ``"processes"``, one of `persistable.executors`, or any `concurrent.futures.Executor`. One
+            that is made here is shut down here.
+        max_workers: how many nodes at once, for ``"threads"`` and ``"processes"``; by default as many as the machine has cores.
+        store: for nodes that name none, which remember it; by default the enclosing one, that of their last run, or the default.
+        errors: ``"raise"`` one RunFailed at the end, whose ``.result`` is the result, or ``"return"`` failures as values in the result.
+        fail_fast: stop everything at the first failure; otherwise all that can finish does.
+        failed: ``"retry"`` what is recorded as failed, or ``"skip"`` it and what depends on it.
+        progress: show how far it is, in the terminal or the notebook.
+        hooks: are called with every event of this run, and of no other.
+        limits: how much of each named resource there is, such as ``{"db": 2}``; nodes ask for it by ``resources=Resources(db=1)``.
+        watch: go on until Ctrl-C: look again at what families follow (see `Source`) so many seconds after each round, and run what is new.
+            The last result is returned, with failures as values whatever `errors` says; they are not tried again before the next call.
+        until: with `watch`, ends it when this is true of a round's result.
+        stale: ``"reuse"`` what is stale, with one warning, and find it in the result's ``stale``; ``"generate"`` it anew, and what is made
+            from it if its bytes changed, except for what was put in by hand; or ``"raise"`` StaleCode before anything begins.
+
+    Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
+    leaves what is committed, and records nothing as failed.
+    """
+    if errors not in ("raise", "return") or failed not in ("retry", "skip"):
+        raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
+    check_stale(stale)
+    base = base_of(targets, store)
+    if store is not None or enclosing_store() is not None:
+        remember(targets, base)
+    if watch is not None:
+        check_every(watch)
+    with ExitStack() as stack:
+        stack.enter_context(events.heard_by((*hooks, *_bars(progress))))
+        carrier = stack.enter_context(carrier_of(executor, max_workers))
+
+        def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> _Loop:
+            return _Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
+
+        def all_of_it() -> _Loop | Portioned:
+            large = Large(base)
+            wanted = pairs(targets, base, large.take)
+            if not large.families:
+                return carrying(wanted)
+            return Portioned(carrying, wanted, large, carrier, fail_fast, stale)
+
+        def loop() -> Staged:
+            then = all_of_it()  # what is nothing to run is said before anything begins
+            ahead = makers(targets, base)
+            return Staged(lambda: carrying(ahead) if ahead else None, lambda: all_of_it() if ahead else then, fail_fast)
+
+        if watch is not None:
+            return watched(loop, failed, watch, until)
+        result = loop().run(failed)
+    result.stale.warn()  # unless it is said already
+    if errors == "raise" and result.failures:
+        raise result.failed()
+    return result
+
+
+def _bars(progress: bool) -> list[events.Hook]:
+    if not progress:
+        return []
+    from persistable.runs.progress import Bar
+
+    return [Bar()]

@@ -1,0 +1,96 @@
+"""`Stale`: what a run has reused although it is stale, and the one warning about all of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from persistable.errors import StaleCode, StaleCodeWarning
+from persistable.nodes import loading
+from persistable.nodes.staleness import Cause, Verdict
+from persistable.records.key import Key, Place
+
+POLICIES = ("reuse", "generate", "raise")
+
+
+class Stale(Mapping[Key, str]):
+    """Stale payloads that were reused: key to what has changed since, in words; also found by node."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, Place], tuple[Any, Verdict]] = {}
+        self._told = False
+
+    def add(self, node: Any, url: str, verdict: Verdict) -> None:
+        """Keep that `node`, in the store of that URL, is stale."""
+        self._found[url, node.place] = (node, verdict)
+
+    def take(self, other: Stale) -> None:
+        """Those that another part of the same run has found as well."""
+        self._found.update(other._found)
+
+    def __getitem__(self, target: Any) -> str:
+        key = getattr(target, "key", target)
+        for _, place in self._found if isinstance(key, Key) else ():
+            if place.key == key:
+                return self._words(place.key)
+        raise KeyError(target)
+
+    def _words(self, key: Key) -> str:
+        return next(verdict.describe() for (_, place), (_, verdict) in self._found.items() if place.key == key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return (place.key for _, place in self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        return f"<{self.describe() or 'nothing is stale'}>"
+
+    def describe(self) -> str:
+        """The causes, and how many are stale because of it: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
+        groups: dict[tuple[str, str], tuple[Cause, list[int]]] = {}
+        for node, verdict in self._found.values():
+            for cause in verdict.causes:
+                place = (cause.by, cause.change) if cause.change else (str(cause.key), "")
+                _, numbers = groups.setdefault(place, (cause, [0, 0]))
+                numbers[cause.key != node.key or not cause.change] += 1
+        shown = [_words_of(cause, *numbers) for cause, numbers in list(groups.values())[:_SHOWN]]
+        more = len(groups) - len(shown)
+        return "; ".join(shown) + (f"; and {more} more changes" if more > 0 else "")
+
+    def warn(self) -> None:
+        """Warn of all of it, once in a run; loads in this process do not say it again."""
+        if not self._found or self._told:
+            return
+        self._told = True
+        for node, verdict in self._found.values():
+            loading.is_new(node, verdict)
+        number = len(self._found)
+        warnings.warn(
+            f'{number} payload{"s" * (number > 1)} reused although stale: {self.describe()}; run(..., stale="generate") makes '
+            f"{'them' if number > 1 else 'it'} anew, accept_code(reason) says that nothing that matters has changed",
+            StaleCodeWarning,
+            stacklevel=loading.depth_of_user(),
+        )
+
+    def refuse(self) -> None:
+        """Raise StaleCode if there is anything."""
+        if self._found:
+            raise StaleCode(
+                f'{len(self._found)} stale, so nothing was begun: {self.describe()}; make it anew with stale="generate", or call '
+                "accept_code(reason) if nothing that matters has changed",
+                stale=list(self),
+            )
+
+
+_SHOWN = 5
+
+
+def _words_of(cause: Cause, own: int, following: int) -> str:
+    name = f"{cause.key.name}/{cause.key.digest[:8]}"
+    what = f"{cause.change.removeprefix('changed: ')} of {name} changed" if cause.change else cause.describe()
+    counts = [f"{own} stale"] if own else []
+    counts += [f"{following} made from it"] if following else []
+    return f"{what}: {', '.join(counts)}"

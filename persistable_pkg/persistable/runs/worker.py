@@ -1,0 +1,414 @@
+"""One job, performed where it landed: descriptions and facts go in, facts come out. Payloads go through the store."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import FunctionType
+from typing import Any, NamedTuple, cast
+
+from blake3 import blake3
+
+from persistable import events
+from persistable.errors import PayloadNotRepresentable, PersistableError
+from persistable.executors import cores
+from persistable.executors.base import portable
+from persistable.executors.resources import Retry
+from persistable.fileio.original import Original
+from persistable.fileio.pickle import PickleFileIO
+from persistable.nodes import connections, generation, origin, provenance, unwatched
+from persistable.nodes.code import Given, Main, sent_from
+from persistable.nodes.generation import FAILED
+from persistable.nodes.indirect import Beyond, asked_of, kept
+from persistable.nodes.lineage import flattened, rebuilt, swapped
+from persistable.nodes.node import Persistable
+from persistable.nodes.sending import given_of
+from persistable.nodes.step import Step, by_value, importable
+from persistable.params import extensions
+from persistable.params.secret import clean, redact
+from persistable.records.claims import Elsewhere
+from persistable.records.key import Key
+from persistable.runs.batch import Ended
+from persistable.runs.registrations import Registrations
+
+
+class Job(NamedTuple):
+    """All that another process needs to perform one node: stubs of it and of its direct upstream, and where to find payloads.
+
+    shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
+    a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
+    run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
+    main: the program that sends it.
+    """
+
+    node: Any
+    store: Any
+    token: str | None
+    attempt: int
+    shelf: Any
+    given: dict[Key, bytes | str | None]
+    hand_over: str | None
+    events: bool
+    run: str
+    waits: bool = True
+    main: Main | None = None
+
+
+class Outcome(NamedTuple):
+    """How one attempt ended: facts that cross any border.
+
+    error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
+    handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where
+    somebody else has committed it since it was planned, ``"held"`` where somebody else generates it now, ``"beyond"`` where its code asks
+    for upstream that it was sent without; then nothing was done.
+    """
+
+    succeeded: bool
+    seconds: float
+    error: Exception | None = None
+    traceback: str = ""
+    again: bool = False
+    attempt: int = 1
+    events: tuple[events.Event, ...] = ()
+    handed: bytes | str | None = None
+    elsewhere: str = ""
+
+
+def perform_here(
+    node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True
+) -> tuple[Outcome, Original | None]:
+    """As `perform`; others of this process take copies of the payload."""
+    outcome, payload = perform(node, store, token, given, attempt, waits)
+    return outcome, (Original(payload, node.key) if outcome.succeeded and not node._persisted else None)
+
+
+def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
+    """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
+
+    `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken.
+    """
+    start = time.perf_counter()
+    try:
+        payload = generation.generate(node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits)
+    except Elsewhere as others:
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="stored" if others.stored else "held"), None
+    except Beyond:
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond"), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it becomes a fact
+        return failed(error, node.retry, attempt, time.perf_counter() - start), None
+    return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
+
+
+def outcome_of(ended: Ended, node: Any, attempt: int) -> Outcome:
+    """The outcome, in a run, of a member of a batch that has ended."""
+    if ended.error is None:
+        return Outcome(True, ended.seconds, attempt=attempt)
+    return failed(ended.error, node.retry, attempt, ended.seconds)
+
+
+def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
+    """The outcome of an attempt that raised `error`, told without secrets."""
+    again = wants_again(error, retry)
+    told = clean(error)
+    if isinstance(told, Exception):
+        return Outcome(False, seconds, told, again=again, attempt=attempt)
+    # what is no Exception would end whatever it reaches; where it was raised is kept
+    return Outcome(False, seconds, portable(told).with_traceback(told.__traceback__), lines_of(told), again, attempt)
+
+
+def wants_again(error: BaseException, retry: Retry | None) -> bool:
+    """Tell whether `retry` is for this kind of error. Judged where it was raised: elsewhere it may not be what it was."""
+    if retry is None or retry.attempts <= 1:
+        return False
+    on: Any = retry.on
+    try:
+        return isinstance(error, on) if isinstance(on, type | tuple) else bool(on(error))
+    except Exception:  # noqa: BLE001 - a predicate that fails has not asked for another try
+        return False
+
+
+# across a border
+
+
+class Packer:
+    """Turns the jobs of one run into bytes. What many of them have in common is pickled once, such as their stores and step, or a class
+    of ``__main__``, which has to go by value.
+    """
+
+    def __init__(self) -> None:
+        self._definitions: dict[int, tuple[Any, Any]] = {}
+        self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
+        self.main = provenance.main_program()
+        self.registered = Registrations(self._bytes) if extensions.registered else None
+
+    def pack(self, job: Job) -> bytes:
+        """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
+        try:
+            states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
+            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main)
+            return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits))
+        except Exception as error:
+            raise PersistableError(
+                f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
+                'run it with executor="threads" or "inline", or change what stands in the way',
+                key=job.node.key,
+            ) from error
+
+    def _apart(self, made_by: Any, state: Any) -> tuple[bytes, Any]:
+        """A node in two: what others have as well, and its own."""
+        if not isinstance(state, dict) or "key" not in state:  # its class sees to its state
+            return self.common(made_by), cast("Any", state)
+        own: dict[str, Any] = {**state}
+        lot = self.common(made_by, *[own.pop(name, None) for name in _COMMON])
+        own["key"] = tuple(own["key"])  # quicker than what it is
+        return lot, own
+
+    def common(self, *things: Any) -> bytes:
+        """`things` as bytes, the same object for the same things: another process unpickles it once."""
+        place = tuple(map(id, things))
+        known = self._shared.get(place)
+        if known is None:
+            if len(self._shared) > _DEFINITIONS:
+                self._shared.clear()
+            known = self._shared[place] = (things, self._bytes(things))
+        return known[1]
+
+    def _bytes(self, thing: Any) -> bytes:
+        buffer = io.BytesIO()
+        try:
+            _Pickler(buffer, self._definitions).dump(thing)
+        except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+            return by_value(thing)
+        return buffer.getvalue()
+
+
+_COMMON = ("_store", "_given_code", "_given_table", "_logger")
+
+
+def _unpacked(data: bytes) -> Job:
+    """The job that a `Packer` made `data` of."""
+    states, common, token, attempt, given, hand_over, waits = pickle.loads(data)
+    global _known
+    if _known[0] != common:
+        _known = (common, pickle.loads(common), {})
+    _, (_, store, shelf, run, listened, main), shared = _known
+    whole: list[tuple[Any, Any]] = []
+    for lot, state in states:
+        if lot not in shared:
+            if len(shared) > _DEFINITIONS:
+                shared.clear()
+            shared[lot] = pickle.loads(lot)
+        made_by, *values = shared[lot]
+        if values:
+            state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
+        whole.append((made_by, state))
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main)
+
+
+_known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
+"""Facts that the jobs of the run that sent the last one share, as bytes and unpacked, and those that some of its nodes share."""
+
+
+class _Pickler(pickle.Pickler):
+    """Plain pickle, but classes, functions and steps that another process could not import go by value, as `_Definition`."""
+
+    def __init__(self, file: io.BytesIO, definitions: dict[int, tuple[Any, Any]]) -> None:
+        super().__init__(file, 5)
+        self._definitions = definitions
+
+    def reducer_override(self, thing: Any) -> Any:
+        if not isinstance(thing, _DEFINED):
+            return NotImplemented
+        known = self._definitions.get(id(thing))
+        if known is None:
+            known = self._definitions[id(thing)] = (thing, _reduced(thing))
+        return known[1]
+
+
+_DEFINED: tuple[type, ...] = (type, FunctionType, Step)
+
+
+def _reduced(thing: Any) -> Any:
+    if importable(thing):
+        return NotImplemented
+    data = by_value(thing)
+    return _definition, (blake3(data).hexdigest(), data)
+
+
+_defined: dict[str, Any] = {}
+
+
+def _definition(digest: str, data: bytes) -> Any:
+    """The class or function that `data` defines, made once in this process."""
+    if digest not in _defined:
+        if len(_defined) > _DEFINITIONS:
+            _defined.clear()
+        _defined[digest] = pickle.loads(data)
+    return _defined[digest]
+
+
+_DEFINITIONS = 1000
+
+
+def unpacked(data: bytes) -> Any:
+    """The things that `Packer.common` packed."""
+    return pickle.loads(data)
+
+
+def perform_packed(data: bytes) -> Outcome:
+    """Perform a packed job in this process; never raises."""
+    start = time.perf_counter()
+    try:
+        job = _unpacked(data)
+    except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
+        return _portable(failed(error, None, 1, time.perf_counter() - start))
+    heard: list[events.Event] = []
+    with _hearing(job, heard), connections.within(job.run), sent_from(job.main):
+        try:
+            cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
+            given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
+            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits)
+            if outcome.succeeded and job.hand_over is not None:
+                outcome = outcome._replace(handed=_hand_over(job, payload))
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
+            outcome = failed(error, None, job.attempt, time.perf_counter() - start)
+    if heard:
+        outcome = outcome._replace(events=tuple(heard))
+    return outcome if outcome.error is None else _portable(outcome)
+
+
+perform_packed.__dict__["said_as"] = "the generation of a node"  # how executors call it
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    assert outcome.error is not None
+    return outcome._replace(error=portable(outcome.error), traceback=outcome.traceback or lines_of(outcome.error))
+
+
+def lines_of(error: BaseException) -> str:
+    """The traceback of `error` as text, without secrets and without its notes: they go with the error."""
+    import traceback
+
+    told = traceback.TracebackException.from_exception(error)
+    told.__notes__ = None
+    return redact("".join(told.format()))
+
+
+def _hand_over(job: Job, payload: Any) -> bytes | str:
+    """The payload for those that need it: as bytes where it is small, else its path on the shelf."""
+    assert job.hand_over is not None
+    try:
+        data = PickleFileIO().dumps(payload)
+    except Exception as error:
+        raise PayloadNotRepresentable(
+            f"the payload of {job.node.key} is not persisted and cannot be pickled, so it cannot be handed to another process "
+            f'({type(error).__name__}: {error}); run with executor="threads" or "inline"',
+            format="pickle",
+            reason=str(error),
+        ) from error
+    if len(data) <= SMALL:
+        return data
+    job.shelf.put(job.hand_over, data)
+    return job.hand_over
+
+
+SMALL = 1 << 16
+"""So many bytes of a payload that is not persisted travel with the facts; more go through the store."""
+
+
+def taken(shelf: Any, handed: bytes | str | None) -> Any:
+    """A payload that was handed over, its arrays as read-only as those of one that was stored."""
+    if handed is None:
+        return FAILED
+    return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
+
+
+def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]:
+    """Collect the events of one job, whatever else this process does at the same time."""
+    key = job.node.key
+
+    def hook(event: events.Event) -> None:
+        if getattr(event, "key", None) == key and not isinstance(event, events.Progressed | events.Started):
+            into.append(event)
+
+    return events.heard_by((hook,) if job.events else ())
+
+
+# stubs
+
+_fingerprints: dict[Any, tuple[Any, Given]] = {}
+
+
+def stub(node: Any, stores: Callable[[Any], Any], root: type, whole: bool = False) -> Any:
+    """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
+
+    It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
+    gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
+    """
+    twin = node._twin(stores(node))
+    asked = asked_of(node)
+    made: dict[int, Any] = {}
+
+    def of(upstream: Any) -> Any:
+        if id(upstream) not in made:
+            store = stores(upstream)
+            made[id(upstream)] = upstream._twin(store) if whole else _leaf(upstream, store, root, asked)
+        return made[id(upstream)]
+
+    if node._upstream:
+        twin.__dict__ = swapped(twin.__dict__, of, root)
+    if node._persisted:
+        twin._given_facts = node._facts()
+        if node._upstream:
+            twin._given_table, twin._given_origin = origin.given(node, stores(node))
+    twin._given_code = _fingerprint(node)
+    return twin
+
+
+def _leaf(node: Any, store: Any, root: type, asked: Mapping[str, int]) -> Any:
+    """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
+    twin = node._twin(store)
+    state: dict[str, Any] = twin.__dict__
+    keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
+    left_out: list[str] = []
+    if node._upstream and "_upstream" not in keeps:
+        state["_upstream"], state["_left_out"] = {}, left_out
+    for name, value in list(state.items()):
+        if name in keeps:
+            state[name] = swapped(value, lambda further: further._twin(further._store or store), root)
+        elif name != "_arguments" and _holds(value, root):
+            left_out.append(name)
+            del state[name]
+    if "_arguments" in state:
+        state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
+    state["_is_leaf"] = True
+    state["_given_code"] = _fingerprint(node)
+    return twin
+
+
+def _holds(value: Any, root: type) -> bool:
+    if isinstance(value, root):
+        return True
+    kind: Any = value.__class__
+    if kind is dict:
+        return any(_holds(item, root) for item in cast("Mapping[Any, Any]", value).values())
+    return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
+
+
+def _fingerprint(node: Any) -> Given:
+    if "_given_code" in node.__dict__:  # it came from elsewhere itself
+        return cast("Given", node._code())
+    code = node._code()
+    key = node._code_key()
+    known = _fingerprints.get(key)
+    if known is None or known[0] is not code:
+        if isinstance(code, Given):  # its definition did
+            return code
+        known = _fingerprints[key] = (code, given_of(code, node.__class__))
+        unwatched.warn(node, code)
+    return known[1]

@@ -1,0 +1,85 @@
+"""Where the layers of a store disagree, and which of them is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from persistable.stores.layered.layer import Layer
+
+_BATCH = 500
+_PIECE = 1 << 22
+_RECORD = ".record.json"
+
+
+class Difference(NamedTuple):
+    """`path`, and what is there in each layer that has it or should: URL to words such as ``"1204 bytes, 5f0c…"`` or ``"absent"``."""
+
+    path: str
+    found: dict[str, str]
+
+
+def compare(layers: Sequence[Layer], home: int, prefix: str, apart: Callable[[str], bool], contents: bool) -> Iterator[Difference]:
+    """Each path at which two layers differ, or that a layer faster than the home has and none from the home downward.
+
+    Files that are no records are compared by their size, and by their bytes where `contents` is true.
+    """
+    holders: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers):
+        for path in layer.store.list(prefix):
+            if not apart(path):
+                holders.setdefault(path, []).append(index)
+    paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or having[0] < home]
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        looks = [_looks(layer, [path for path in batch if index in holders[path]], contents) for index, layer in enumerate(layers)]
+        for path in batch:
+            found = {layers[index].store.url: looks[index].get(path, "absent") for index in holders[path]}
+            if holders[path][-1] < home:
+                found[layers[home].store.url] = "absent"
+            if len(set(found.values())) > 1:
+                yield Difference(path, found)
+
+
+def _looks(layer: Layer, paths: Sequence[str], contents: bool) -> dict[str, str]:
+    """The look of each path in a layer, as text to be compared."""
+    from blake3 import blake3
+
+    records = layer.store.get_many([path for path in paths if path.endswith(_RECORD)])
+    looks = {path: f"{len(data)} bytes, {blake3(data).hexdigest()[:16]}" for path, data in records.items()}
+    for path in paths:
+        if not path.endswith(_RECORD):
+            found = layer.store.stat(path)
+            if found is not None:
+                looks[path] = f"{found.size} bytes" + (f", {_digest(layer, path)}" if contents else "")
+    return looks
+
+
+def _digest(layer: Layer, path: str) -> str:
+    from blake3 import blake3
+
+    hasher = blake3()
+    with layer.store.read(path) as file:
+        while piece := file.read(_PIECE):
+            hasher.update(piece)
+    return hasher.hexdigest(length=8)
+
+
+def damaged_in(
+    layers: Sequence[Layer], order: Iterable[int], path: str, sound: Callable[[BinaryIO], bool], failed: Callable[[int, OSError], object]
+) -> tuple[str | None, list[int]]:
+    """URL of the first layer that has `path` and `sound`, None where none does, and the layers before it that have it otherwise."""
+    damaged: list[int] = []
+    for index in order:
+        store = layers[index].store
+        try:
+            with store.read(path) as file:
+                if sound(file):
+                    return store.url, damaged
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed(index, error)
+            continue
+        damaged.append(index)
+    return None, damaged

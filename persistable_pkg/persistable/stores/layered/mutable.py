@@ -1,0 +1,293 @@
+"""Mutable content in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
+
+A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as one of
+somebody's choice or an input, there may be something else tomorrow. There the slowest layer that may be written, the home, decides, and
+after it the layers that may only be read. A faster layer has copies, each with a note, ``.persistable/copied/<path>``: which state of the
+deciding layer's file it is a copy of (its stamp), and the stamp of the copy itself. Before a copy is served the deciding layer is asked
+for its stamp.
+
+The order is: a note that vouches for nothing, the copy, and then, when the copy has been read back and still has the stamp it had before
+that, the real note. So a process killed at any point, or two that copy at the same time, leave nothing that passes for current and is not.
+
+A file without a note, or that is not what was copied there, was put there by somebody: it is never replaced or removed by a copy, and
+counts only where no deciding layer has anything. Where the home is out of reach any copy is served.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from blake3 import blake3
+
+from persistable.errors import LayersDisagreeWarning
+from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
+from persistable.stores.layered.copies import Copies
+from persistable.stores.layered.layer import Layer
+from persistable.stores.layered.outage import Answering
+
+Found = TypeVar("Found")
+NOTES = f"{HIDDEN}/copied"
+_PROCESS = os.urandom(8).hex()  # the stamps of a store in memory mean something in this process only
+_PIECE = 1 << 22
+
+
+class Note(NamedTuple):
+    """`of`: the state of the deciding layer's file, `copy`: the stamp of the copy; both "" for a copy that is to be compared first."""
+
+    of: str
+    copy: str
+
+
+class Changing:
+    """The files of layers that may change."""
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        home: int,
+        caches: Sequence[int],
+        answering: Answering,
+    ) -> None:
+        self._layers = layers
+        self.place(home, caches)
+        self._failed, self._skipped, self._awake = answering.failed, answering.skipped, answering.awake
+        self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
+
+    def place(self, home: int, caches: Sequence[int]) -> None:
+        """From now on that layer decides, and those have copies; all others are only read."""
+        self._home = home
+        self._caches = caches
+        self._readonly = [index for index in range(len(self._layers)) if index != home and index not in caches]
+
+    # --- reading
+
+    def ask(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
+        """The layer that decides about `path`, and what it says; None where there is nothing."""
+        for index, found, only_there in self._answers(ask):
+            if not (only_there and self._was_copied(index, path)):
+                return index, found
+        return None
+
+    def many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents of these paths, each layer asked once. Leaves no copies."""
+        wanted = list(paths)
+        found: dict[str, bytes] = {}
+
+        def ask(store: Store) -> dict[str, bytes] | None:
+            return store.get_many([path for path in wanted if path not in found]) or None
+
+        for index, answers, only_there in self._answers(ask):
+            found.update({path: data for path, data in answers.items() if not (only_there and self._was_copied(index, path))})
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def _answers(self, ask: Callable[[Store], Found | None]) -> Iterator[tuple[int, Found, bool]]:
+        """Layer, what it says, and whether every layer that decides has been asked and has nothing; those that decide come first.
+
+        If the home is out of reach, copies come before what is in layers that may only be read. Raises its error at the end.
+        """
+        awake = set(self._awake())
+        silent = not awake.issuperset(self._readonly)
+        failed: OSError | None = None
+        readonly, caches = [index for index in self._readonly if index in awake], [index for index in self._caches if index in awake]
+        order = [*([self._home] if self._home >= 0 else []), *readonly, *caches]
+        asked: set[int] = set()
+        while order:
+            index = order.pop(0)
+            asked.add(index)
+            try:
+                answer = ask(self._layers[index].store)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                failed = self._failed(index, error) or failed
+                silent = silent or index not in caches
+                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._home else order
+                continue
+            if answer is not None:
+                if failed is not None:
+                    self._skipped(self._home, failed, "read")
+                yield index, answer, index in caches and not silent
+        if failed is not None:
+            raise failed
+
+    def current(self, path: str, meant: Callable[[int], bool] = lambda _: True) -> int | None:
+        """The fastest layer that has `path` as it is now, after leaving copies in faster ones; None where there is nothing.
+
+        Only layers that are `meant` get copies.
+        """
+        found = self.ask(path, lambda store: store.stat(path))
+        if found is None:
+            return None
+        index, stat = found
+        if index in self._caches or stat.stamp is None:
+            return index
+        of = self._state(index, stat)
+        source, missing = index, list[int]()
+        for each in self._caches:
+            if each < index and self._layers[each].takes(stat.size) and meant(each) and each in self._awake():
+                if self._is_of(each, path, of):
+                    source = each
+                    break
+                missing.append(each)
+        done = self._copy(path, source, index, of, stat.size, missing) if missing else []
+        return done[0] if done else source
+
+    def hides(self, index: int, path: str) -> bool:
+        """Tell whether what only that layer has is a copy of what has been deleted since."""
+        return index in self._caches and set(self._awake()).issuperset(self._readonly) and self._was_copied(index, path)
+
+    def _state(self, index: int, stat: Stat) -> str:
+        """Of a file in a layer that decides: another text whenever there are other bytes."""
+        url = self._layers[index].store.url
+        return blake3(repr((url, _PROCESS if url.startswith("memory:") else "", stat)).encode()).hexdigest(length=16)
+
+    def _stamp(self, index: int, path: str) -> str:
+        """Of a copy; "" where there is none, or the store cannot tell one from another."""
+        found = self._layers[index].store.stat(path)
+        return "" if found is None or found.stamp is None else repr(tuple(found))
+
+    # --- copies and their notes
+
+    def _note(self, index: int, path: str) -> Note | None:
+        try:
+            return Note(*json.loads(self._layers[index].store.get(f"{NOTES}/{path}")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            return Note("", "")
+
+    def _write_note(self, index: int, path: str, note: Note) -> None:
+        self._layers[index].store.put(f"{NOTES}/{path}", json.dumps(note).encode())
+
+    def _was_copied(self, index: int, path: str) -> bool:
+        """Tell whether what is there is a copy, of whatever state, and not a file that somebody put there."""
+        try:
+            note = self._note(index, path)
+            return note is not None and note.copy in ("", self._stamp(index, path))
+        except OSError as error:
+            self._failed(index, error)
+            return True
+
+    def _is_of(self, index: int, path: str, of: str) -> bool:
+        """Tell whether a layer has a copy of that state."""
+        try:
+            note = self._note(index, path)
+            return note is not None and note.of == of and note.copy == self._stamp(index, path) != ""
+        except OSError as error:
+            self._skipped(index, error, "read")
+            return False
+
+    def _copy(self, path: str, source: int, index: int, of: str, size: int, targets: Sequence[int]) -> list[int]:
+        """Copy what is at `path` in the layer `source`, of the state `of` in the layer `index`; the layers that have it now."""
+        fresh, there = self._sorted(path, of, size, targets)
+        if not fresh and not there:
+            return []
+        hasher = blake3()
+        with self._layers[source].store.read(path) as file:
+            copies = Copies(path, [(each, self._layers[each].store, self._layers[each].max_bytes) for each in fresh], self._unwritten)
+            try:
+                while piece := file.read(_PIECE):
+                    hasher.update(piece)
+                    copies.write(memoryview(piece))
+                now = self._layers[index].store.stat(path)
+                if now is None or self._state(index, now) != of:  # replaced while it was read
+                    copies.abort()
+                    return []
+            except BaseException:
+                copies.abort()
+                raise
+        made = self.commit(path, copies)
+        return [each for each in (*made, *there) if self._vouch(each, path, of, hasher.hexdigest(), each in there)]
+
+    def _sorted(self, path: str, of: str, size: int, targets: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The layers that may get a copy, and those that have a file of somebody's there that may be equal."""
+        fresh: list[int] = []
+        there: list[int] = []
+        for each in targets:
+            try:
+                found = self._layers[each].store.stat(path)
+                if found is None or self._was_copied(each, path):
+                    fresh.append(each)
+                elif found.stamp is not None and self._foreign.get((each, path)) != (of, repr(tuple(found))):
+                    if found.size == size:
+                        there.append(each)
+                    else:
+                        self._differs(each, path, of)
+            except OSError as error:
+                self._skipped(each, error, "read")
+        return fresh, there
+
+    def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
+        """Note of what state the copy is, if it is what was copied; whether it is."""
+        store = self._layers[index].store
+        try:
+            stamp = self._stamp(index, path)
+            hasher = blake3()
+            with store.read(path) as file:
+                while piece := file.read(_PIECE):
+                    hasher.update(piece)
+            if hasher.hexdigest() != digest:
+                if somebodys:
+                    self._differs(index, path, of)
+                return False
+            if not stamp:
+                return True
+            self._write_note(index, path, Note(of, stamp))
+            if self._stamp(index, path) == stamp:
+                return True
+            self._write_note(index, path, Note("", ""))  # somebody else has copied meanwhile, perhaps another state
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self._skipped(index, error, "read")
+        return False
+
+    def _differs(self, index: int, path: str, of: str) -> None:
+        self._foreign[index, path] = (of, self._stamp(index, path))
+        warnings.warn(
+            f"{path} in {self._layers[index].store.url} was put there by somebody and is not what the layers below have, which counts; "
+            "put it into the store as a whole, or delete it there",
+            LayersDisagreeWarning,
+            stacklevel=4,
+        )
+
+    # --- writing: the home has it already
+
+    def put(self, index: int, path: str, data: Bytes) -> bool:
+        """Leave a copy in a cache. It is compared with the home before it is served: somebody else may have been there in between."""
+        if not self._layers[index].takes(byte_view(data).nbytes):
+            return False
+        self._write_note(index, path, Note("", ""))
+        self._layers[index].store.put(path, data)
+        return True
+
+    def commit(self, path: str, copies: Copies) -> list[int]:
+        """Make copies visible that vouch for nothing yet."""
+        for index in copies.targets:
+            try:
+                self._write_note(index, path, Note("", ""))
+            except OSError as error:
+                copies.drop(index, error)
+        return copies.commit()
+
+    def remove(self, index: int, path: str) -> bool:
+        """Remove a file and its note from a cache, in this order: a copy without a note would be somebody's file."""
+        existed = self._layers[index].store.delete(path)
+        self._layers[index].store.delete(f"{NOTES}/{path}")
+        return existed
+
+    def drop(self, index: int, path: str) -> bool:
+        """Remove a copy from a cache; not what somebody put there."""
+        try:
+            return index in self._caches and self._was_copied(index, path) and self.remove(index, path)
+        except OSError as error:
+            self._skipped(index, error, "written")
+            return False
+
+    def _unwritten(self, index: int, error: OSError) -> None:
+        self._skipped(index, error, "written")

@@ -1,0 +1,69 @@
+"""Which layers answer: one that has failed is reported once, and passed over for a while without being asked again."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+
+from persistable.errors import LayerSkippedWarning, StoreUnavailable
+from persistable.stores.layered.layer import Layer
+from persistable.stores.layered.primary import Home
+from persistable.stores.remote_errors import is_of_name
+
+REST = 15.0
+"""Seconds for which a layer that could not be read is passed over; the home never is."""
+
+
+class Answering:
+    """Answers of `layers` so far, of which `at` says which one decides."""
+
+    def __init__(self, layers: Sequence[Layer], at: Home) -> None:
+        self._layers = layers
+        self._at = at
+        self._reported: set[tuple[int, str]] = set()
+        self._resting: dict[int, float] = {}
+        self._rested: dict[int, float] = {}
+
+    def awake(self) -> Iterator[int]:
+        """The layers worth asking, fast to slow."""
+        for index in range(len(self._layers)):
+            if not self.rests(index):
+                yield index
+
+    def up(self, indexes: Iterable[int]) -> Sequence[int]:
+        """Those of `indexes` worth asking."""
+        return [index for index in indexes if not self.rests(index)]
+
+    def rests(self, index: int) -> bool:
+        """Tell whether a layer is passed over now."""
+        until = self._resting.get(index) if index != self._at.index else None
+        return (until is not None and time.monotonic() < until) or self._at.is_silent(index)
+
+    def _rest(self, index: int) -> None:
+        """Pass a layer over for a while, for longer each time: finding out that it is down may take half a minute."""
+        self._rested[index] = min(2 * self._rested.get(index, REST / 2), 16 * REST)
+        self._resting[index] = time.monotonic() + self._rested[index]
+
+    def failed(self, index: int, error: OSError) -> OSError | None:
+        """A layer could not be read: the error, if that matters."""
+        if index == self._at.index:
+            return None if self._at.give_up(index, error) else error
+        if index in self._at.down or is_of_name(error):
+            return None
+        self._rest(index)
+        self.skipped(index, error, "read")
+        return None
+
+    def skipped(self, index: int, error: OSError, what: str) -> None:
+        """A layer could not be read or written, as `what` says, and the others go on without it."""
+        if isinstance(error, StoreUnavailable) and index != self._at.index:
+            self._rest(index)
+        if (index, what) in self._reported or is_of_name(error):  # what a layer cannot hold it does not have
+            return
+        self._reported.add((index, what))
+        warnings.warn(
+            f"the layer {self._layers[index].store.url} could not be {what} and is passed over, the other layers go on without it: {error}",
+            LayerSkippedWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,50 @@
+"""Facts that the path of a file, and a record of its files, tell: as much as layers need to know to keep good copies."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from persistable.stores.base import HIDDEN, Bytes
+from persistable.stores.custom_path import PLACED, PLACING
+
+RECORD = ".record.json"
+_NOW = re.compile(r".*\.(?:claim(?:\.(?:[0-9]+|waits))?|beat|failed\.json)", re.DOTALL)
+_CLAIM = re.compile(r"(.*)\.claim(?:\.[0-9]+)?", re.DOTALL)
+_LASTING = re.compile(r"[^/]+/[0-9a-f]{32}\.(?:record\.json|[0-9a-f]{8}.*)", re.DOTALL)
+KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
+
+
+def is_apart(path: str) -> bool:
+    """Tell whether it is about what is going on now, so that only one layer has it."""
+    hidden = path.startswith(HIDDEN + "/") and not (path + "/").startswith((f"{PLACED}/", f"{PLACING}/"))
+    return hidden or _NOW.fullmatch(path) is not None
+
+
+def may_change(path: str) -> bool:
+    """Tell whether other bytes may come to be there: at all paths but those of attempts, and of records that are named after their key."""
+    return _LASTING.fullmatch(path) is None and not path.startswith(f"{PLACING}/")
+
+
+def claimed(path: str) -> str | None:
+    """The path that the claim at `path` is on; None where it is no claim."""
+    found = _CLAIM.fullmatch(path)
+    return None if found is None else found[1]
+
+
+def files_of(record: Bytes) -> list[tuple[str, int]] | None:
+    """Path and size of the files a record names, all in its first line; None where it is no record."""
+    try:
+        head: Any = json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")
+        return [(str(path), int(size)) for _, path, size, _ in head["files"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def token_of(record: Bytes) -> str:
+    """The token of the attempt that a record is of; "" where it is no record."""
+    try:
+        return str(json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")["token"])
+    except (ValueError, KeyError, TypeError):
+        return ""

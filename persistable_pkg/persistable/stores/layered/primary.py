@@ -1,0 +1,303 @@
+"""The layer that decides what is committed, and what stands in for it while it is down.
+
+The usual home is the slowest layer that may be written. When it fails, the next slowest that may be written, and is not in memory, stands
+in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any point, or
+one that comes later, knows what is still to be brought to the usual home. Claims that are held go along. Others that reach the usual home,
+or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is brought there: a record
+that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved there after the record, as
+whoever generates does.
+
+While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+from weakref import ReferenceType, ref
+
+from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreFull, StoreReadOnly
+from persistable.stores.base import HIDDEN, Store, stat_many
+from persistable.stores.custom_path import PLACED, beside, copy, move
+from persistable.stores.layered.layer import Layer
+from persistable.stores.layered.policy import RECORD, claimed, files_of, is_apart, token_of
+from persistable.stores.reach import in_memory
+from persistable.stores.remote_errors import is_of_name
+
+PENDING = f"{HIDDEN}/pending"
+FIRST_LOOK = 0.5
+"""Seconds until a layer that is down is asked for the first time; twice as long each time after that, up to a minute."""
+_LAST_LOOK = 60.0
+
+
+class Home:
+    """Which of `layers` decides. `changed` is called whenever it becomes another."""
+
+    def __init__(self, layers: Sequence[Layer], changed: Callable[[], None]) -> None:
+        self._layers = layers
+        self._changed = changed
+        self._writable = [index for index, layer in enumerate(layers) if not layer.readonly]
+        self.usual = self._writable[-1] if self._writable else -1
+        self.index = self.usual
+        """The layer that decides now; -1 where none may be written."""
+        self.caches = tuple(self._writable[:-1])
+        """The faster ones that may be written."""
+        self.down: dict[int, OSError] = {}
+        self.restless = bool(self.caches)
+        """True if `ready` has something to look at."""
+        self._looked = False
+        self._probe: _Probe | None = None
+        self._claims: dict[str, bytes] = {}
+        self._released: dict[str, bytes] = {}
+        self._lock = threading.RLock()
+
+    def is_silent(self, index: int) -> bool:
+        """Tell whether a layer is down so that it cannot be read either."""
+        error = self.down.get(index)
+        return error is not None and not isinstance(error, StoreFull | StoreReadOnly)
+
+    def give_up(self, index: int, error: OSError) -> bool:
+        """The home has failed: whether another layer stands in for it from now on."""
+        with self._lock:
+            if index in self.down:
+                return True
+            if is_of_name(error):
+                return False
+            if index != self.index or not any(not in_memory(self._layers[each].store) for each in self.caches):
+                return False
+            self.down[index] = error
+            self._choose()
+            for path, data in self._claims.items():
+                with suppress(OSError):
+                    self._layers[self.index].store.create(path, data)
+            self._probe = _Probe(self, self._layers[self.usual].store, isinstance(self.down.get(self.usual), StoreFull | StoreReadOnly))
+        warnings.warn(
+            f"the layer {self._layers[index].store.url} could not be used and is passed over: {error}. What is written meanwhile is "
+            f"kept in {self._layers[self.index].store.url}, and brought there by LayeredStore.sync() or at the next use; others may "
+            "generate the same in the meantime",
+            LayerSkippedWarning,
+            stacklevel=5,
+        )
+        return True
+
+    def told(self) -> dict[str, Any]:
+        """Facts that another process of this host may take for granted: the layers that are down, and why."""
+        return {"host": socket.gethostname(), "down": dict(self.down)} if self.down else {}
+
+    def believe(self, told: dict[str, Any]) -> None:
+        """Take over what another process has `told`: it has reported it already. Elsewhere each has to see for itself."""
+        with self._lock:
+            if told["host"] == socket.gethostname() and set(told["down"]) <= set(self._writable) and not self.down:
+                self.down.update(told["down"])
+                self._looked = True
+                self._choose()
+
+    def _choose(self) -> None:
+        able = [index for index in self._writable if index not in self.down]
+        lasting = [index for index in able if index == self.usual or not in_memory(self._layers[index].store)]
+        self.index = lasting[-1]
+        self.caches = tuple(index for index in able if index < self.index)
+        self.restless = bool(self.down)
+        self._changed()
+
+    def ready(self) -> None:
+        """Bring to the usual home what is pending, if it is time to."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if not self._looked:
+                self._looked = True
+                self.restless = bool(self.down)
+                if self._is_pending():
+                    self._try()
+            elif self.down:
+                if self._probe is None or self._probe.process != os.getpid():
+                    self._probe = _Probe(self, self._layers[self.usual].store, not self.is_silent(self.usual))
+                elif self._probe.is_answered:
+                    self._try()
+        finally:
+            self._lock.release()
+
+    def _try(self) -> None:
+        try:
+            self.sync()
+        except OSError as error:
+            delay = self._probe.delay if self._probe is not None else FIRST_LOOK
+            self._probe = None
+            if not self.down:
+                self.give_up(self.usual, error)
+            if self.down:
+                self._probe = _Probe(self, self._layers[self.usual].store, not self.is_silent(self.usual), 2 * delay)
+
+    # --- claims
+
+    def created(self, path: str, data: Any) -> None:
+        """Something was created in the home."""
+        if claimed(path) is not None:
+            self._claims[path] = bytes(data)
+
+    def deleted(self, path: str) -> None:
+        """Something is deleted from the home."""
+        mine = self._claims.pop(path, None)
+        if mine is not None and self.down:
+            self._released[path] = mine
+
+    def _hand_back(self, before: int) -> None:
+        usual, other = self._layers[self.usual].store, self._layers[before].store
+        for path, data in self._released.items():
+            with suppress(OSError):
+                if usual.get(path) == data:
+                    usual.delete(path)
+        self._released.clear()
+        for path, data in self._claims.items():
+            with suppress(OSError):
+                usual.create(path, data)
+                other.delete(path)
+
+    # --- what is pending
+
+    def mark(self, path: str, *, gone: bool = False) -> None:
+        """Note, while another layer stands in, that `path` is about to change there."""
+        if not self.down or is_apart(path):
+            return
+        store = self._layers[self.index].store
+        new = path.endswith(RECORD) and not store.exists(path)
+        store.put(f"{PENDING}/{path}", json.dumps({"gone": gone, "new": new}).encode())
+
+    def keep_marked(self, path: str) -> None:
+        """Note it again if the note is gone: others may have looked for what was still being written."""
+        if self.down and not self._layers[self.index].store.exists(f"{PENDING}/{path}"):
+            self.mark(path)
+
+    def _is_pending(self) -> bool:
+        for index in self._writable:
+            if index != self.usual:
+                with suppress(OSError):
+                    if next(iter(self._layers[index].store.list(PENDING)), None) is not None:
+                        return True
+        return False
+
+    def sync(self) -> list[str]:
+        """Bring everything pending to the usual home, which decides again from then on; the paths. Raises its error where it is down."""
+        with self._lock:
+            done: list[str] = []
+            for index in self._writable:
+                if index != self.usual:
+                    done.extend(self._push_all(self._layers[index].store))
+            if self.down:
+                self._layers[self.usual].store.exists(f"{HIDDEN}/probe")
+                before = self.index
+                self.down.clear()
+                self._probe = None
+                self._choose()
+                self._hand_back(before)
+            return done
+
+    def _push_all(self, store: Store) -> list[str]:
+        """Bring there what is pending in one store: files, then records, then what is gone, so that none is missing that a record names.
+
+        What a record names at a readable path goes with it.
+        """
+        pending = [path[len(PENDING) + 1 :] for path in store.list(PENDING)]
+        there = stat_many(store, pending)
+        pending.sort(key=lambda path: (1 if path.endswith(RECORD) else 0 if path in there else 2, path))
+        records = store.get_many([path for path in pending if path.startswith(PLACED) and path.endswith(RECORD)])
+        waiting = set(pending)
+        named = {path: [file for file in files_of(data) or () if file[0] in waiting] for path, data in records.items()}
+        later = {name for files in named.values() for name, _ in files}
+        done: list[str] = []
+        for path in pending:
+            if path in later:
+                continue
+            files = named.get(path, [])
+            if self._push(store, path, files):
+                done.extend([*(name for name, _ in files), path])
+            for each in (path, *(name for name, _ in files)):
+                store.delete(f"{PENDING}/{each}")
+        return done
+
+    def _push(self, store: Store, path: str, files: Sequence[tuple[str, int]]) -> bool:
+        home = self._layers[self.usual].store
+        try:
+            note: dict[str, Any] = json.loads(store.get(f"{PENDING}/{path}"))
+        except (ValueError, FileNotFoundError):
+            note = {}  # damaged: what is there is brought there
+        if not store.exists(path):
+            return bool(note.get("gone")) and home.delete(path)
+        if not path.endswith(RECORD):
+            copy(store, path, home, path)
+            return True
+        data = store.get(path)
+        there = home.get_many([path]).get(path) if note.get("new") else None
+        if there is not None and there != data:
+            self._give_way(store, home, path, data, there)
+            return False
+        to, token = path[len(PLACED) + 1 : -len(RECORD)], token_of(data)
+        for name, size in files:  # beside its place until the record is there, as everybody writes
+            copy(store, name, home, beside(to, token) + name.removeprefix(to), size)
+        if there is None:
+            home.put(path, data)
+        move(home, to, token, files)
+        return there is None
+
+    def _give_way(self, store: Store, home: Store, path: str, mine: bytes, theirs: bytes) -> None:
+        """Somebody else has generated the same in the home meanwhile: what is there counts."""
+        kept = {name for name, _ in files_of(theirs) or ()}
+        for index in self._writable:
+            with suppress(OSError):
+                if self._layers[index].store.get_many([path]).get(path) == mine:
+                    self._layers[index].store.delete(path)
+        for name, _ in files_of(mine) or ():
+            if name not in kept:
+                store.delete(name)
+                if not path.startswith(PLACED):  # else it was never brought there
+                    home.delete(name)
+        warnings.warn(
+            f"{path} was generated here while {home.url} was down, and by somebody else there; what is there counts, the other is dropped",
+            LayersDisagreeWarning,
+            stacklevel=6,
+        )
+
+
+class _Probe:
+    """Asks a layer that is down, now and then, in a thread of its own, until it answers."""
+
+    def __init__(self, owner: Home, store: Store, writes: bool, delay: float = FIRST_LOOK) -> None:
+        self.process = os.getpid()
+        self.delay = min(delay, _LAST_LOOK)
+        self.is_answered = False
+        arguments = (ref(owner), ref(self), store, writes)
+        threading.Thread(target=_ask, args=arguments, name="persistable-probe", daemon=True).start()
+
+
+def _ask(owner: ReferenceType[Home], probe: ReferenceType[_Probe], store: Store, writes: bool) -> None:
+    path = f"{HIDDEN}/probe/{os.urandom(8).hex()}"
+    while True:
+        asking = probe()
+        if asking is None or owner() is None:
+            return
+        delay = asking.delay
+        del asking
+        time.sleep(delay)
+        try:
+            if writes:
+                store.put(path, bytes(4096))
+                store.delete(path)
+            else:
+                store.exists(path)
+        except Exception:  # noqa: BLE001 - whatever it says, it is down
+            asking = probe()
+            if asking is not None:
+                asking.delay = min(2 * delay, _LAST_LOOK)
+            continue
+        asking = probe()
+        if asking is not None:
+            asking.is_answered = True
+        return

@@ -1,0 +1,111 @@
+"""Records named after their key, in layers that are caches: one is there only with every file it names, and only that of the home."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from persistable.errors import LayersDisagreeWarning
+from persistable.stores.layered.layer import Layer
+from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.policy import files_of
+from persistable.stores.layered.primary import Home
+
+_REMEMBERED = 4096
+
+
+class _Seen(NamedTuple):
+    """A record found in the layer `source`, and what is still to come before it may be in faster layers."""
+
+    path: str
+    data: bytes
+    source: int
+    absent: dict[int, set[str]]
+
+
+class CachedRecords:
+    """Those in `layers`, of which `at` says which one decides, and `answering` which ones answer."""
+
+    def __init__(self, layers: Sequence[Layer], at: Home, answering: Answering) -> None:
+        self._layers = layers
+        self._at = at
+        self._answering = answering
+        self._arriving: dict[str, _Seen] = {}  # by each of the files awaited
+
+    def found(self, index: int, path: str, data: bytes, targets: Sequence[int]) -> None:
+        """A record was found in a slow layer: put it where its files are, and keep it in mind for where they are going to be."""
+        files = files_of(data) if index else None
+        if files is None:
+            return
+        seen = _Seen(path, data, index, {})
+        for each in targets:
+            absent = self.absent(each, files)
+            if absent:
+                seen.absent[each] = absent
+            elif absent is not None:
+                self._place(each, seen)
+        if len(self._arriving) > _REMEMBERED:
+            self._arriving.clear()
+        for name in {name for absent in seen.absent.values() for name in absent}:
+            self._arriving[name] = seen
+
+    def absent(self, index: int, files: Iterable[tuple[str, int]]) -> set[str] | None:
+        """Those of the files of a record that a layer has not, or not in that size; None where it does not say."""
+        store = self._layers[index].store
+        try:
+            return {name for name, size in files if (found := store.stat(name)) is None or found.size != size}
+        except OSError as error:
+            self._answering.skipped(index, error, "read")
+            return None
+
+    def arrived(self, index: int, path: str) -> None:
+        """A layer has got a file: it may be the last that a record there was waiting for."""
+        seen = self._arriving.get(path)
+        if seen is None or index not in seen.absent:
+            return
+        seen.absent[index].discard(path)
+        if not seen.absent[index]:
+            del seen.absent[index]
+            self._place(index, seen)
+        if not any(path in absent for absent in seen.absent.values()):
+            self._arriving.pop(path, None)
+
+    def _place(self, index: int, seen: _Seen) -> None:
+        """Copy a record into a layer that has its files."""
+        store = self._layers[index].store
+        try:
+            if store.create(seen.path, seen.data) and not self._still(seen):
+                store.delete(seen.path)
+        except OSError as error:
+            self._answering.skipped(index, error, "written")
+
+    def _still(self, seen: _Seen) -> bool:
+        try:
+            return self._layers[seen.source].store.get(seen.path) == seen.data
+        except OSError:
+            return False
+
+    def drop_outdated(self, path: str, naming: str | None = None) -> None:
+        """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
+        for index in self._answering.up(self._at.caches):
+            store = self._layers[index].store
+            try:
+                cached = store.get(path)
+                if naming is not None and naming not in [name for name, _ in files_of(cached) or ()]:
+                    continue
+                true = self._layers[self._at.index].store.get_many([path]).get(path)
+                if true == cached or (true is None and naming is None):
+                    continue
+                store.delete(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._answering.failed(index, error)
+                continue
+            warnings.warn(
+                f"{path} in {store.url} was not that of {self._layers[self._at.index].store.url}, where it has been "
+                f"{'deleted' if true is None else 'replaced'} since; the copy has been dropped, the other counts",
+                LayersDisagreeWarning,
+                stacklevel=4,
+            )

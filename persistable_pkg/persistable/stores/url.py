@@ -1,0 +1,25 @@
+"""A URL means the key that it spells: whoever would read it in another way refuses it instead."""
+
+from __future__ import annotations
+
+from persistable.errors import StoreError
+from persistable.params.masking import masked
+
+
+def check_exact(url: str, place: str) -> None:
+    """Raise StoreError unless `place`, which a file system made of `url`, is what is written there behind bucket or host."""
+    if "::" in url:
+        return  # several URLs in one: only fsspec can tell
+    scheme, _, rest = url.partition("://")
+    shown = masked(url)
+    written = rest.partition("/")[2].rstrip("/")
+    if not place.rstrip("/").endswith(written.lstrip("/")):
+        raise StoreError(
+            f"{shown} would become {masked(place)!r} on {scheme}://, which is not what it spells; choose a name without ? and #",
+            url=shown,
+            path="",
+        )
+    for part in written.split("/"):
+        if part in (".", ".."):
+            message = f"{shown} has the part {part!r}, which some servers resolve and others keep; write the place itself"
+            raise StoreError(message, url=shown, path="")
