@@ -1,4 +1,4 @@
-"""Reduce values of any class: the function for it is chosen by the package the class comes from; classes and functions become ``module:qualname``."""
+"""Reduce values of any class: the function for it is chosen by the package the class comes from; and classes as ``module:qualname``."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Attempt:
         """When it was first seen running: waiting for a worker does not count against its time."""
 
 
-class _Loop:
+class Loop:
     """The state of one run."""
 
     def __init__(

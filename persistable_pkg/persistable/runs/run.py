@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
 
     from persistable.stores.base import Store
-from persistable.runs.loop import _Loop
+from persistable.runs.loop import Loop
 
 
 def run(
@@ -76,10 +76,10 @@ def run(
         stack.enter_context(events.heard_by((*hooks, *_bars(progress))))
         carrier = stack.enter_context(carrier_of(executor, max_workers))
 
-        def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> _Loop:
-            return _Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
+        def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
+            return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
 
-        def all_of_it() -> _Loop | Portioned:
+        def all_of_it() -> Loop | Portioned:
             large = Large(base)
             wanted = pairs(targets, base, large.take)
             if not large.families:
