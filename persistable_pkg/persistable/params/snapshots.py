@@ -65,11 +65,16 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
         else:
             plain = False
             raw = encoding.field_bytes(params, attr, path, nodes)
-            kept.append((attr, value, None if lasting(value) else _brief(raw)))
+            kept.append(row_of(attr, value, raw))
         if raw != pin:
             out.append(key + raw)
     out.append(b"})")
     return b"".join(out), Snapshot(tuple(kept), None, plain)
+
+
+def row_of(attr: str, value: Any, raw: bytes) -> tuple[str, Any, bytes | None]:
+    """What a `Snapshot` keeps of a field whose value has these bytes."""
+    return attr, value, None if lasting(value) else _brief(raw)
 
 
 def tracked_rows(cls: type) -> tuple[bytes, list[tuple[str, bytes, bytes | None]]] | None:

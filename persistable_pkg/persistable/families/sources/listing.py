@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 from persistable.errors import PersistableError
 from persistable.families.axis import Axis
 from persistable.families.grid import Column, Recipe
-from persistable.families.keys import Keys
 from persistable.families.sources.inputs import Inputs, Values
 from persistable.families.view import Layout, layout_of
 from persistable.fileio.base import FileIO
 from persistable.nodes.node import Persistable
-from persistable.params.encoding import encode
-from persistable.records.key import digest_of
+from persistable.nodes.template import NodeTemplate
+from persistable.stores.base import enclosing_store
 
 PayloadT = TypeVar("PayloadT")
 
@@ -32,11 +31,6 @@ class InputParams:
     reads: dict[str, Any]
 
 
-def params_of(inputs: Inputs, values: Values, content: str, io: FileIO[Any] | None) -> InputParams:
-    """The identity of the input at `values` among `inputs`."""
-    return InputParams(dict(zip(inputs.fields, values, strict=True)), content, io.spec() if io is not None else {})
-
-
 class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
@@ -48,12 +42,11 @@ class Input(Persistable[PayloadT, InputParams]):
     _values: Values
 
     @classmethod
-    def of(cls, inputs: Inputs, name: str, values: Values, content: str, io: FileIO[Any] | None) -> Input[Any]:
-        """The input at `values` among `inputs`."""
-        made: Input[Any] = cls(params=params_of(inputs, values, content, io), payload_name=name, payload_io=io)
-        made._inputs = inputs
-        made._values = values
-        return made
+    def template(cls, inputs: Inputs, name: str, io: FileIO[Any] | None) -> NodeTemplate:
+        """The template of the nodes of `inputs`, which differ in key, content and values."""
+        model = cls(params=InputParams({}, "", io.spec() if io is not None else {}), payload_name=name, payload_io=io)
+        model._inputs = inputs
+        return NodeTemplate(model, ("key", "content"))
 
     def _generate_payload(self, **_: Any) -> Any:
         try:
@@ -78,7 +71,7 @@ class Input(Persistable[PayloadT, InputParams]):
         return f"<input {self.payload_name}: {self._inputs.shown(self._values)} [{self.key.digest[:8]}]>"
 
 
-class InputKeys(Keys):
+class InputKeys:
     """The keys of the inputs of one listing, without their nodes."""
 
     def __init__(self, seen: Seen) -> None:
@@ -106,9 +99,14 @@ class Seen:
         self.doubtful = False
         """True once a content was read that may be another than that of the listing."""
         self._contents: dict[Values, str] = {}
+        self._template = Input.template(inputs, name, io)
 
     def __call__(self, values: Values) -> Input[Any]:
-        return Input.of(self._inputs, self._name, values, self._content(values), self._io)
+        made: Input[Any] = self._template.node(self._fields(values), {}, {"_values": values, "_store": enclosing_store()})
+        return made
+
+    def _fields(self, values: Values) -> dict[str, Any]:
+        return {"key": dict(zip(self._inputs.fields, values, strict=True)), "content": self._content(values)}
 
     @property
     def keys(self) -> InputKeys:
@@ -117,8 +115,7 @@ class Seen:
 
     def digest(self, values: Values) -> str:
         """That of the key of the node at `values`."""
-        params = params_of(self._inputs, values, self._content(values), self._io)
-        return digest_of(self._name, Input.version, encode(params), {})
+        return self._template.digest(self._fields(values))
 
     def _content(self, values: Values) -> str:
         found = self._contents.get(values)

@@ -31,7 +31,7 @@ class Snapshot:
         self._layout = layout
         self._files = files
         self._kinds = layout.workflow._kinds  # pyright: ignore[reportPrivateUsage]
-        self._moulds = layout.workflow._moulds  # pyright: ignore[reportPrivateUsage]
+        self._makers = layout.workflow._makers  # pyright: ignore[reportPrivateUsage]
         self._lines = layout.workflow._recipe.needed(*names)  # pyright: ignore[reportPrivateUsage]
         self._contents: dict[str, dict[Values, str]] = {}
         self._seeds: dict[str, FileSeeds] = {}
@@ -63,7 +63,7 @@ class Snapshot:
             if isinstance(template, Seed):
                 nodes[slot] = self.seed(str(slot), values)
             else:
-                nodes[slot] = placed(self._store, self._layout, slot, values, self._moulds[slot].node(nodes))
+                nodes[slot] = placed(self._store, self._layout, slot, values, self._makers[slot].node(nodes))
         return nodes
 
     def covers(self, name: str) -> bool:

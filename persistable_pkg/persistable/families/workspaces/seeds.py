@@ -6,17 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
-from blake3 import blake3
-
 from persistable.errors import InputVanished, MalformedFile, NotGeneratable
 from persistable.families.sources.inputs import Values
 from persistable.families.workspaces.files import SeedFiles
 from persistable.fileio.pickle import PickleFileIO
 from persistable.fileio.plain import KINDS
 from persistable.nodes.node import Persistable
-from persistable.params.encoding import encode
-from persistable.params.snapshots import Snapshot, capture
-from persistable.records.key import DIGEST_BYTES, Key, beginning
+from persistable.nodes.template import NodeTemplate
 
 
 @dataclass(frozen=True)
@@ -69,36 +65,15 @@ class FileSeed(Persistable[Any, FileSeedParams]):
 
 
 class FileSeeds:
-    """Makes the nodes of one seed, of which only values and content differ: the rest is worked out once."""
+    """Makes the nodes of one seed, of which only values and content differ."""
 
     def __init__(self, files: SeedFiles, kind: Any) -> None:
-        model = FileSeed(files, (), _MODEL, kind)
-        raw, snapshot = capture(model.params, "", [])
-        before, self._after = raw.split(encode(_MODEL))
-        self._before = beginning(model.payload_name, model.version) + before
-        self._rows = snapshot.rows
-        self._name = model.payload_name
-        self._read_by = model.params.read_by
-        varying = ("params", "_snapshot", "_values", "_upstream", "key")
-        self._same = {name: value for name, value in model.__dict__.items() if name not in varying}
+        self._template = NodeTemplate(FileSeed(files, (), "", kind), ("content",))
 
     def node(self, values: Values, content: str) -> FileSeed:
         """The seed of these values, which has that content."""
-        node: FileSeed = object.__new__(FileSeed)
-        varying: dict[str, Any] = {
-            "params": FileSeedParams(self._name, content, self._read_by),
-            "_snapshot": Snapshot(tuple([(name, content if name == "content" else was, raw) for name, was, raw in self._rows]), None),
-            "_values": values,
-            "_upstream": {},
-            "key": Key(self._name, blake3(self._before + encode(content) + self._after).hexdigest(DIGEST_BYTES)),
-        }
-        for name, value in (*self._same.items(), *varying.items()):  # one by one: attributes of many objects take less memory so
-            setattr(node, name, value)
-        return node
-
-
-_MODEL = 64 * "f"
-"""Stands for a content, and is none."""
+        made: FileSeed = self._template.node({"content": content}, {}, {"_values": values})
+        return made
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from persistable import graph
 from persistable.errors import InputMissing, UnknownMember, UnknownParam
 from persistable.families.workspaces.members import Member, all_members, check, declared, kind_of, names_of, own_members
-from persistable.families.workspaces.recipe import Line, Mould, Recipe, Slot
+from persistable.families.workspaces.recipe import Line, NodeMaker, Recipe, Slot
 from persistable.families.workspaces.seeds import GivenSeed, Seed
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import generation
@@ -115,7 +115,7 @@ class Workflow:
     """
 
     _recipe: ClassVar[Recipe] = Recipe({}, {}, "Workflow")
-    _moulds: ClassVar[dict[Slot, Mould]] = {}
+    _makers: ClassVar[dict[Slot, NodeMaker]] = {}
     _kinds: ClassVar[dict[str, Any]] = {}
     _seed_members: ClassVar[dict[str, Seed[Any]]] = {}
 
@@ -129,7 +129,7 @@ class Workflow:
         members = all_members(cls)
         cls._recipe = Recipe(members, names_of(cls), cls.__name__)
         check(cls, cls._recipe)
-        cls._moulds = {slot: Mould(line) for slot, line in cls._recipe.lines.items()}
+        cls._makers = {slot: NodeMaker(line) for slot, line in cls._recipe.lines.items()}
         annotations = declared(cls)
         cls._kinds = {name: kind_of(node, annotations.get(name)) for name, node in members.items()}
         cls._seed_members = {name: node for name, node in members.items() if isinstance(node, Seed)}
@@ -190,7 +190,7 @@ class Workflow:
                 self._kept.pop(slot, None)
         for line in lines:
             if line.slot not in self._nodes:
-                self._nodes[line.slot] = self._binding.placed(line.slot, self._moulds[line.slot].node(self._nodes))
+                self._nodes[line.slot] = self._binding.placed(line.slot, self._makers[line.slot].node(self._nodes))
         return lines
 
     @property

@@ -1,0 +1,224 @@
+"""`NodeTemplate`: digests and nodes of many alike nodes, without making each.
+
+Making a node takes five times as long as its digest: arguments, params class, snapshot, the object itself. Nodes that differ only in the
+values of some params and in the nodes of some roles differ in their canonical bytes only there; the rest is taken from one that is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from persistable.nodes.lineage import nodes_in, swapped
+from persistable.nodes.node import Persistable
+from persistable.params import encoding
+from persistable.params.encoding import encode
+from persistable.params.snapshots import Snapshot, row_of, tracked_rows
+from persistable.records.key import DIGEST_BYTES, Key, beginning
+
+
+class _Field(NamedTuple):
+    """A param that varies. key: the bytes of its name. pin: the bytes of the value at which identity leaves it out."""
+
+    name: str
+    key: bytes
+    pin: bytes | None
+
+    def encoded(self, value: Any) -> bytes:
+        scalar = encoding.SCALARS.get(value.__class__)
+        return scalar(value) if scalar is not None else encode(value, self.name)
+
+    def column(self, values: Sequence[Any]) -> list[bytes] | None:
+        """The bytes of many values; None where one of them is not plain."""
+        key, pin, scalars = self.key, self.pin, encoding.SCALARS
+        try:
+            raw = [scalars[type(value)](value) for value in values]
+        except KeyError:
+            return None
+        return [key + one for one in raw] if pin is None else [b"" if one == pin else key + one for one in raw]
+
+
+class _Role(NamedTuple):
+    """A role whose node varies."""
+
+    name: str
+
+
+_NO_ROLE = _Role("")
+Part = bytes | _Field | _Role
+_NO_STATE: Mapping[str, Any] = MappingProxyType({})
+
+
+class NodeTemplate:
+    """Stamps digests and nodes of one kind.
+
+    A node that the model holds in several places, or under several roles, is one node in each node that is stamped, too.
+
+    Parameters:
+        model: one of the nodes.
+        fields: names of the params that vary; their class must have a fixed set of fields.
+        roles: names of the roles whose nodes vary.
+    """
+
+    def __init__(self, model: Any, fields: Collection[str] = (), roles: Collection[str] = ()) -> None:
+        self._class: type[Any] = model.__class__
+        self._name: str = model.payload_name
+        self._params: Any = model.params
+        self._rows: Sequence[tuple[str, Any, bytes | None]] = model._snapshot.rows
+        self._parts = _parts_of(model, fields, roles)
+        self._fields = [part for part in self._parts if isinstance(part, _Field)]
+        role_of = {id(node): _Role(role) for role, node in model._upstream.items()}
+        own = {"key", "_upstream", *(("params", "_snapshot") if fields else ())}
+        state: dict[str, Any] = {name: value for name, value in model.__dict__.items() if name not in own}
+        self._same = {name: value for name, value in state.items() if not _is_copied(value)}
+        # containers are copied even where they hold no node: what is changed in one node may not change another
+        copied = {
+            name: swapped(value, lambda node: role_of.get(id(node), _NO_ROLE), Persistable)
+            for name, value in state.items()
+            if _is_copied(value)
+        }
+        self._flat = {name: (value, _roles_in(value)) for name, value in copied.items() if _is_flat(value)}
+        self._deep = {name: value for name, value in copied.items() if name not in self._flat}
+
+    def digests(self, fields: Mapping[str, Sequence[Any]], upstream: Mapping[str, Sequence[bytes]], number: int) -> list[str] | None:
+        """The digests of `number` nodes; None where a value is no plain one, so that only a node tells what becomes of it.
+
+        Parameters:
+            fields: for each param that varies, its values in these nodes.
+            upstream: for each role that varies, the digests of its nodes, as bytes.
+        """
+        columns: list[Any] = []
+        for part in self._parts:
+            if isinstance(part, _Field):
+                column = part.column(fields[part.name])
+                if column is None:
+                    return None
+                columns.append(column)
+            else:
+                columns.append(upstream[part.name] if isinstance(part, _Role) else part)
+        if len(columns) == 3 and isinstance(columns[0], bytes) and isinstance(columns[2], bytes):
+            before, varying, after = columns
+            return [blake3(before + piece + after).hexdigest(DIGEST_BYTES) for piece in varying]
+        whole = [[column] * number if isinstance(column, bytes) else column for column in columns]
+        return [blake3(b"".join(pieces)).hexdigest(DIGEST_BYTES) for pieces in zip(*whole, strict=True)]
+
+    def digest(self, fields: Mapping[str, Any]) -> str:
+        """The digest of one node, of these values, plain or not. Raises UntrackableParam for what cannot be part of an identity."""
+        return self._digest({field.name: field.encoded(fields[field.name]) for field in self._fields}, {})
+
+    def _digest(self, raw: Mapping[str, bytes], nodes: Mapping[str, Any]) -> str:
+        pieces: list[bytes] = []
+        for part in self._parts:
+            if isinstance(part, _Field):
+                pieces.append(b"" if raw[part.name] == part.pin else part.key + raw[part.name])
+            else:
+                pieces.append(bytes.fromhex(nodes[part.name].key.digest) if isinstance(part, _Role) else part)
+        return blake3(b"".join(pieces)).hexdigest(DIGEST_BYTES)
+
+    def node(self, fields: Mapping[str, Any], nodes: dict[str, Any], state: Mapping[str, Any] = _NO_STATE) -> Any:
+        """A new node.
+
+        Parameters:
+            fields: the value of each param that varies.
+            nodes: the node of each role; the new node keeps this dict.
+            state: attributes that differ from those of the model.
+        """
+        node: Any = object.__new__(self._class)
+        for name, value in self._same.items():  # one by one: attributes of many objects take less memory so
+            setattr(node, name, value)
+        for name, (values, places) in self._flat.items():
+            filled = values.copy()
+            for place, role in places:
+                filled[place] = nodes[role]
+            setattr(node, name, filled)
+        for name, value in self._deep.items():
+            setattr(node, name, swapped(value, lambda role: nodes[role.name], _Role))
+        raw = {field.name: field.encoded(fields[field.name]) for field in self._fields}
+        if raw:
+            node.params = self._params_with(fields)
+            rows = [row_of(name, fields[name], raw[name]) if name in raw else (name, was, kept) for name, was, kept in self._rows]
+            node._snapshot = Snapshot(tuple(rows), None)
+        node._upstream = nodes
+        node.key = Key(self._name, self._digest(raw, nodes))
+        for name, value in state.items():
+            setattr(node, name, value)
+        return node
+
+    def _params_with(self, fields: Mapping[str, Any]) -> Any:
+        """Params like those of the model, of a class that has no code of its own to run."""
+        params = object.__new__(self._params.__class__)
+        params.__dict__.update(self._params.__dict__)
+        params.__dict__.update(fields)
+        return params
+
+    def makes(self, model: Any) -> bool:
+        """Tell whether `node` makes the like of `model`: every node in it has a role, and the key is the same."""
+        if any(role is _NO_ROLE for value in (self._deep, self._flat) for _, role in nodes_in(value, _Role)):
+            return False
+        fields = {field.name: getattr(self._params, field.name) for field in self._fields}
+        return bool(self.node(fields, dict(model._upstream)).key == model.key)
+
+
+def _parts_of(model: Any, fields: Collection[str], roles: Collection[str]) -> list[Part]:
+    """The canonical bytes of the nodes, and between them what varies."""
+    parts: list[Part] = [beginning(model.payload_name, model.version)]
+    rows = tracked_rows(model.params.__class__) if fields else None
+    if rows is None:
+        parts.append(encode(model.params, "", []))
+    else:
+        parts.append(rows[0])
+        for name, key, pin in rows[1]:
+            raw = encoding.field_bytes(model.params, name, [], []) if name not in fields else b""
+            parts.append(_Field(name, key, pin) if name in fields else b"" if raw == pin else key + raw)
+        parts.append(b"})")
+    for role in sorted(model._upstream):
+        parts += [encode(role), _Role(role) if role in roles else bytes.fromhex(model._upstream[role].key.digest)]
+    merged: list[Part] = []
+    for part in parts:
+        if isinstance(part, bytes) and merged and isinstance(merged[-1], bytes):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
+
+
+def _roles_in(values: dict[Any, Any]) -> list[tuple[Any, str]]:
+    return [(place, role.name) for place, role in values.items() if isinstance(role, _Role)]
+
+
+def _is_copied(value: Any) -> bool:
+    return isinstance(value, Persistable) or value.__class__ in (dict, list, tuple)
+
+
+def _is_flat(value: Any) -> bool:
+    return value.__class__ is dict and not any(each.__class__ in (dict, list, tuple) for each in value.values())
+
+
+def is_plain_class(cls: type[Any], *hooks: str) -> bool:
+    """Tell whether no code of the user's decides what the nodes of `cls` are; `hooks`: more members it may not define."""
+    own = {name for base in cls.__mro__[: cls.__mro__.index(Persistable)] for name in base.__dict__}
+    return own.isdisjoint({*_DECIDING, *hooks}) and isinstance(cls.version, int)
+
+
+_DECIDING = frozenset({"_identify", "_twin", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
+
+
+def has_plain_fields(params: Any, fields: Collection[str]) -> bool:
+    """Tell whether each of these fields can be set without running code of the user's."""
+    kind: Any = params.__class__
+    if (
+        "__dataclass_fields__" not in kind.__dict__
+        or getattr(kind, "__post_init__", None) is not None
+        or kind.__new__ is not object.__new__
+    ):
+        return False
+    generated = kind.__init__.__code__.co_filename == "<string>"  # by dataclasses, and so without a surprise
+    if not generated or not (kind.__dataclass_params__.frozen or kind.__setattr__ is object.__setattr__):
+        return False
+    known = kind.__dataclass_fields__
+    if any(name not in known or not known[name].init or getattr(kind.__dict__.get(name), "__set__", None) is not None for name in fields):
+        return False
+    return tracked_rows(kind) is not None
