@@ -30,7 +30,8 @@ class Executor(futures.Executor, ABC):
     stops: ClassVar[bool] = False
     """`stop` ends a task that is running, with every process it started. Without it, no timeout can be enforced."""
     isolates: ClassVar[bool] = False
-    """A task that takes its process down fails by itself: the others go on, none is lost and none runs twice."""
+    """A task that takes its process down fails by itself: the others go on and none is lost. Where tasks share a worker, as on Ray, those
+    that it had not answered run again."""
 
     places: ClassVar[bool] = False
     """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""

@@ -20,8 +20,8 @@ Parts: TypeAlias = Sequence[Buffer]
 _ASIDE = 1 << 16  # bytes; a smaller buffer is sooner copied than handled by itself
 
 
-def pack(value: Any) -> Parts:
-    """`value` as a pickle and its large buffers, which are those of `value` itself: change them, and what arrives is changed.
+def pack(value: Any, large: int = _ASIDE) -> Parts:
+    """Pickle `value` without its buffers of `large` bytes and more, which follow as they are: change them, and what arrives is changed.
 
     Raises whatever pickling raises.
     """
@@ -32,7 +32,7 @@ def pack(value: Any) -> Parts:
             raw = buffer.raw()
         except BufferError:
             return True
-        if raw.nbytes < _ASIDE:
+        if raw.nbytes < large:
             return True
         aside.append(raw)
         return False
@@ -55,11 +55,18 @@ def unpack(parts: Parts) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
-def perform(parts: Parts) -> tuple[bool, Parts]:
-    """Make a packed ``(fn, args, kwargs)`` happen; whether it went well, and its packed result or error. Never raises."""
+def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bool, Parts]:
+    """Make a packed ``(fn, args, kwargs)`` happen; whether it went well, and its packed result or error. Never raises.
+
+    function: gives the `fn`, where it is not among `parts`.
+    """
     fn = None
     try:
-        fn, args, kwargs = unpack(parts)
+        if function is None:
+            fn, args, kwargs = unpack(parts)
+        else:
+            fn = function()
+            args, kwargs = unpack(parts)
         result = fn(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own
         return False, _failure(error)

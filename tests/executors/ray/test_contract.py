@@ -17,6 +17,7 @@ from persistable.testing import ExecutorContract
 class TestRayExecutor(ExecutorContract):
     script: ClassVar[str] = "from persistable.executors import RayExecutor; executor = RayExecutor()"
     knows_exit_status: ClassVar[bool] = False
+    at_least_once: ClassVar[bool] = True
     too_much: ClassVar[Resources | None] = Resources(cpus=1000)
 
     @pytest.fixture

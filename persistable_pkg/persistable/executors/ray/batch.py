@@ -4,122 +4,180 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
-from collections.abc import Iterable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from persistable.executors.base import portable
-from persistable.executors.ray.journal import COOKIE, Home, Log
-
-_cloudpickle: Any = import_module("cloudpickle")  # it has no types
+from persistable.executors import calls
+from persistable.fileio.base import need
 
 LARGE = 1 << 20
 """Bytes from which a buffer is put into Ray's object store once and passed by reference."""
+OVERDUE = 0.5
+"""Seconds after which a batch says how far it is, and gives back the tasks that it has not begun."""
+NAMESPACE = "persistable"
+"""Part of Ray's key-value store that holds the `Progress` of batches, under their names."""
 
-_FREE = 1 << 16  # bytes from which a buffer of a result travels by itself, without a copy
-_LOGGED = 1 << 20  # bytes up to which an outcome is written to the log; a larger one ends its batch
-
-
-_PLAIN = frozenset({type(None), bool, int, float, str})  # what is never large and imports nothing
+_BUDGET = 0.15  # seconds after which a batch begins no further task
+_SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task
+_PATIENCE = 10.0  # seconds for killed processes to go
 
 Parcel = tuple[bytes | int, tuple[int, ...]]
 """A pickle, or the position of a buffer that holds it; and the positions of the buffers that it refers to."""
+Ended = tuple[bool, bytes]
+"""Whether a task went well, and its pickled result or error."""
 
 
 class Order(NamedTuple):
-    """A batch. `calls` are pairs of the position of a function and the parcel of its arguments; after `budget` seconds none begins."""
+    """A batch. `calls` are pairs of the position of a function and the parcel of its arguments."""
 
-    home: Home
     name: str
-    budget: float
     functions: list[Parcel]
     calls: list[tuple[int, Parcel]]
 
 
 class Report(NamedTuple):
-    """How far a batch got in how many seconds, and the pickles of ``(True, value)`` or ``(False, error)``.
+    """How a batch ended: its seconds, the tasks that it performed, and the buffers of the last one's result."""
 
-    `buffers` are those of the last outcome. None of it began where `begun` is false.
-    """
-
-    begun: bool
     seconds: float
-    outcomes: list[bytes]
+    outcomes: list[Ended]
     buffers: Sequence[Any]
 
 
-def opened(parcel: Parcel, buffers: Sequence[Any]) -> Any:
-    """The content of a parcel."""
-    data, places = parcel
-    return pickle.loads(buffers[data] if isinstance(data, int) else data, buffers=[buffers[place] for place in places])
+class Progress(NamedTuple):
+    """How far a batch is that takes long: the tasks it has performed, and the process that performs the next one, its last."""
 
-
-def are_plain(values: Iterable[Any]) -> bool:
-    """All of them are of the types whose pickles need no second look."""
-    return _PLAIN.issuperset(map(type, values))
-
-
-def dumps(value: Any, large: int) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """`value` pickled, without its buffers of `large` bytes and more; what another process cannot import goes by value."""
-    apart: list[pickle.PickleBuffer] = []
-
-    def keep(buffer: pickle.PickleBuffer) -> bool:
-        if buffer.raw().nbytes < large:
-            return True
-        apart.append(buffer)
-        return False
-
-    try:
-        found = pickle.dumps(value, 5, buffer_callback=keep)
-        if b"__main__" not in found and not _cloudpickle.list_registry_pickle_by_value():
-            return found, apart
-    except Exception:  # noqa: BLE001 - lambdas, closures, local classes: or it really cannot be pickled, and the next lines say so
-        pass
-    apart.clear()
-    return _cloudpickle.dumps(value, 5, buffer_callback=keep), apart
+    outcomes: list[Ended]
+    node: str
+    pid: int
 
 
 def run_batch(order: bytes, *buffers: Any) -> Report:
-    """Perform tasks one after the other, each outcome on record before the next begins."""
+    """Perform tasks one after the other."""
     batch: Order = pickle.loads(order)
-    log = Log.begin(batch.home, batch.name, _node())
-    if log is None:
-        return Report(False, 0.0, [], ())
-    os.environ[COOKIE] = batch.name
-    outcomes: list[bytes] = []
-    apart: Sequence[Any] = ()
+    performed = _Performed(batch.name)
     functions: dict[int, Any] = {}
-    begun = time.perf_counter()
+
+    def function(place: int) -> Any:
+        if place not in functions:
+            functions[place] = calls.unpack(_opened(batch.functions[place], buffers))
+        return functions[place]
+
+    apart: Sequence[Any] = ()
+    size = 0
+    start = time.perf_counter()
     try:
         for place, parcel in batch.calls:
-            data, apart = _perform(batch.functions, functions, place, parcel, buffers)
-            outcomes.append(data)
-            large = apart or len(data) > _LOGGED
-            log.append(b"" if large else data)
-            if large or log.halted() or time.perf_counter() - begun > batch.budget:
+            went_well, parts = calls.perform(_opened(parcel, buffers), partial(function, place))
+            apart = [pickle.PickleBuffer(part) for part in parts[1:]]
+            size += len(parts[0])
+            if not performed.goes_on((went_well, bytes(parts[0]))) or apart or size > _SENT or time.perf_counter() - start > _BUDGET:
                 break
     finally:
-        os.environ.pop(COOKIE, None)
-        log.close()
-    return Report(True, time.perf_counter() - begun, outcomes, apart)
+        performed.over()
+    return Report(time.perf_counter() - start, performed.outcomes, apart)
 
 
-def _perform(
-    parcels: list[Parcel], functions: dict[int, Any], place: int, parcel: Parcel, buffers: Sequence[Any]
-) -> tuple[bytes, Sequence[Any]]:
-    try:
-        if place not in functions:
-            functions[place] = opened(parcels[place], buffers)
-        args, kwargs = opened(parcel, buffers)
-        value = functions[place](*args, **kwargs)
-        if type(value) in _PLAIN:
-            return pickle.dumps((True, value), 5), ()
-        return dumps((True, value), _FREE)
-    except BaseException as error:  # noqa: BLE001 - also SystemExit and KeyboardInterrupt fail their own task only
-        return pickle.dumps((False, portable(error)), 5), ()
+class _Performed:
+    """The outcomes of a batch, which a thread makes known while a task takes long."""
+
+    def __init__(self, name: str) -> None:
+        self.outcomes: list[Ended] = []
+        self._name = name
+        self._lock = threading.Lock()
+        self._known = False
+        self._timer = threading.Timer(OVERDUE, self._make_known)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def goes_on(self, outcome: Ended) -> bool:
+        """Tell whether the next task may begin."""
+        with self._lock:
+            self.outcomes.append(outcome)
+            return not self._known
+
+    def over(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            known, self._known = self._known, True
+        if known:
+            remove(self._name)  # before this process begins anything else: see `kill`
+
+    def _make_known(self) -> None:
+        with self._lock:
+            if self._known:
+                return
+            self._known = True
+            progress = Progress(self.outcomes.copy(), node_id(), os.getpid())
+        keep(self._name, pickle.dumps(tuple(progress), 5))
 
 
-def _node() -> str:
-    found: str = import_module("ray").get_runtime_context().get_node_id()
+def _opened(parcel: Parcel, buffers: Sequence[Any]) -> calls.Parts:
+    data, places = parcel
+    return [buffers[data] if isinstance(data, int) else data, *[buffers[place] for place in places]]
+
+
+def node_id() -> str:
+    """Return the name of the node that this process is on."""
+    found: str = need("ray", "ray", "ray", "RayExecutor").get_runtime_context().get_node_id()
     return found
+
+
+def kill(batch: str, pid: int) -> None:
+    """End the process of this node that performs the batch, and all that it started; return when they are gone."""
+    psutil: Any = need("psutil", "psutil", "ray", "RayExecutor")
+    try:
+        worker = psutil.Process(pid)
+        worker.suspend()
+        if kept(batch) is None:  # it has ended meanwhile
+            worker.resume()
+            return
+        doomed = [worker, *worker.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in doomed:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+    deadline = time.monotonic() + _PATIENCE
+    while any(map(_runs, doomed)) and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _runs(process: Any) -> bool:
+    """Tell whether it still does anything: a zombie does not, and may stay where nobody waits for it."""
+    try:
+        return process.is_running() and process.status() not in ("zombie", "dead")
+    except Exception:  # noqa: BLE001 - psutil's errors, which all say that it is gone
+        return False
+
+
+# ------------------------------------------------------------------ Ray's key-value store
+
+
+def keep(name: str, data: bytes) -> None:
+    """Put `data` there, for whoever is connected to the cluster."""
+    _values()._internal_kv_put(name, data, namespace=NAMESPACE)
+
+
+def kept(name: str) -> bytes | None:
+    """Return what is there under this name."""
+    found: bytes | None = _values()._internal_kv_get(name, namespace=NAMESPACE)
+    return found
+
+
+def names_kept(prefix: str) -> set[str]:
+    """Return the names there that begin with `prefix`."""
+    return {name.decode() for name in _values()._internal_kv_list(prefix, namespace=NAMESPACE)}
+
+
+def remove(prefix: str) -> None:
+    """Remove all whose names begin with `prefix`."""
+    _values()._internal_kv_del(prefix, del_by_prefix=True, namespace=NAMESPACE)
+
+
+def _values() -> Any:
+    return need("ray.experimental.internal_kv", "ray", "ray", "RayExecutor")

@@ -7,16 +7,15 @@ import math
 import os
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from persistable.errors import Infeasible, RunError
-from persistable.executors.ray.journal import Home
 from persistable.executors.resources import Resources
 from persistable.fileio.base import need
 
 _FRESH = 5.0  # seconds for which a look at the nodes is good
-_ANSWER = 30.0  # seconds within which a node answers a question about a batch
+_ANSWER = 30.0  # seconds within which a node does as it is told
 _STARTS = 3  # tries to start a local Ray
 _PARTS = ("/ray/core/src/ray/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")  # programs of Ray's own
 _QUIET = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
@@ -88,35 +87,18 @@ class Cluster:
             available=most,
         )
 
-    def here(self) -> str | None:
-        """The node this process is on; None where it is connected from outside."""
+    def call_on(self, node: str, function: Callable[..., None], *args: Any) -> None:
+        """Call the function on one of the nodes, also where all that it has is in use."""
+        affinity = need("ray.util.scheduling_strategies", "ray", "ray", "RayExecutor").NodeAffinitySchedulingStrategy
+        remote = self.ray.remote(function).options(num_cpus=0, max_retries=2, scheduling_strategy=affinity(node, soft=False))
+        self.ray.get(remote.remote(*args), timeout=_ANSWER)
+
+    def is_here(self, node: str) -> bool:
+        """Tell whether this process is on that node; False where it is connected from outside."""
         with contextlib.suppress(Exception):
             if not need("ray.util.client", "ray", "ray", "RayExecutor").ray.is_connected():
-                node: str = self.ray.get_runtime_context().get_node_id()
-                return node
-        return None
-
-    def ask(self, function: Any, *args: Any, nodes: list[str], timeout: float = _ANSWER) -> dict[str, Any]:
-        """``function(*args)`` on each of the nodes, whatever runs there; those that do not answer are left out."""
-        affinity = need("ray.util.scheduling_strategies", "ray", "ray", "RayExecutor").NodeAffinitySchedulingStrategy
-        remote = self.ray.remote(function)
-        pending = {
-            node: remote.options(num_cpus=0, max_retries=2, scheduling_strategy=affinity(node, soft=False)).remote(*args) for node in nodes
-        }
-        deadline = time.monotonic() + timeout
-        answers: dict[str, Any] = {}
-        for node, ref in pending.items():
-            with contextlib.suppress(self.ray.exceptions.RayError):
-                answers[node] = self.ray.get(ref, timeout=max(0.0, deadline - time.monotonic()))
-        return answers
-
-    def others(self) -> list[str]:
-        """The nodes that this process cannot look at by itself."""
-        here = self.here()
-        return [node["NodeID"] for node in self.nodes(fresh=True) if node["NodeID"] != here]
-
-    def home(self, folder: str) -> Home:
-        return Home(folder if self.here() is not None else None, os.path.basename(folder))
+                return bool(self.ray.get_runtime_context().get_node_id() == node)
+        return False
 
     def leave(self) -> None:
         """Called once by each who was given this; the last one ends what was started here."""

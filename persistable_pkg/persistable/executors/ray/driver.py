@@ -1,12 +1,18 @@
-"""The driver's side of `RayExecutor`: a queue, a bounded number of batches at Ray, and one thread that turns their reports into results."""
+"""The driver's side of `RayExecutor`: a queue, a bounded number of batches at Ray, and one thread that turns their reports into results.
+
+A task is sent until it is answered. Where a worker dies, or is killed, the tasks that it had not answered are sent again, in ever smaller
+batches: one that was alone has brought its end about itself.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-import tempfile
+import pickle
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from functools import partial
@@ -16,20 +22,20 @@ from typing import Any
 
 from persistable.errors import RunError, WorkerDied
 from persistable.executors.base import portable
-from persistable.executors.ray import journal
-from persistable.executors.ray.batch import Report, run_batch
+from persistable.executors.ray import batch as remote
+from persistable.executors.ray.batch import OVERDUE, Progress, Report
 from persistable.executors.ray.cluster import Cluster
-from persistable.executors.ray.journal import Found
 from persistable.executors.ray.objects import Package, Shelf
-from persistable.executors.ray.tasks import OVERDUE, Batch, Group, Task
+from persistable.executors.ray.tasks import Batch, Group, Task
 
-_BUDGET = 0.15  # seconds after which a batch begins no further task
-_TRIES = 3  # times that a task is sent again because its node, or its worker before it began, was lost
-_FAREWELL = 2.0  # seconds that the nodes have to remove their logs
+_TRIES = 3  # times that a task which was alone is sent again because its node was lost, or a worker was killed for another's sake
+_LOOK = 0.25  # seconds between two looks for batches that take long
+_FEW = 16  # tasks of a batch that go one by one after it has died
 _PATIENCE = 60.0  # seconds that `stop` waits for Ray to notice
-# Seconds after which a batch that must not begin any more is cancelled at Ray. Most are on their way to a worker and come back at once. Ray
-# 2.60 must not be told to cancel these: it fails the task, and when the worker's answer comes too it ends this process, the user's program.
-_IN_FLIGHT = 1.0
+# Seconds within which a batch that takes long says so; one that is not to be performed any more, and has not, waits at Ray and is cancelled
+# there. One that is on its way to a worker must not be: Ray 2.60 fails it, and when the worker's answer comes too it ends this process, the
+# user's program. Nor one that is about to end: the worker is killed that does the next one by then.
+_IN_FLIGHT = 2 * OVERDUE
 
 
 class Driver:
@@ -38,8 +44,7 @@ class Driver:
     def __init__(self, cluster: Cluster, max_pending: int | None) -> None:
         self.cluster = cluster
         self._max_pending = max_pending
-        self._folder = tempfile.mkdtemp(prefix="persistable-ray-")
-        self._home = cluster.home(self._folder)
+        self._name = f"persistable-{uuid.uuid4().hex}-"
         self._shelf = Shelf(cluster.ray)
         self._numbers = count()
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -49,7 +54,7 @@ class Driver:
         self._pid = os.getpid()
         self._groups: dict[tuple[str, bool], Group] = {}
         self._batches: set[Batch] = set()
-        self._measured = -math.inf
+        self._measured = self._looked = self._killed = -math.inf
         self._thread = threading.Thread(target=self._run, name="persistable-ray", daemon=True)
         self._thread.start()
 
@@ -60,8 +65,8 @@ class Driver:
         with self._lock:
             group = self._groups.get(key)
             if group is None:
-                remote = self.cluster.ray.remote(run_batch).options(max_retries=0, name="persistable", **options)
-                group = Group(remote, options, alone)
+                run = self.cluster.ray.remote(remote.run_batch).options(max_retries=0, name="persistable", **options)
+                group = Group(run, options, alone)
                 self._measure(group)
                 self._groups[key] = group
         return group
@@ -90,10 +95,7 @@ class Driver:
         if batch is None:
             task.fail(futures.CancelledError())
             return True
-        batch.sent.wait(_PATIENCE)
-        if task in batch.tasks:
-            found = self._end(batch.name, batch.tasks.index(task))
-            self._events.put(partial(self._ended, batch, task, found))
+        self._events.put(partial(self._unwanted, batch))
         if threading.current_thread() is self._thread:
             return True  # called from a callback of a future: it happens, but not while this waits
         futures.wait([task], timeout=_PATIENCE)
@@ -121,25 +123,22 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - nobody must wait for ever, whatever it was
             self._give_up(error)
         finally:
-            self._quietly(self._clear_elsewhere)
-            journal.clear(journal.Home(self._folder, self._home.token))
+            if self.cluster.connected:
+                with contextlib.suppress(Exception):
+                    remote.remove(self._name)
             self.cluster.leave()
 
-    def _clear_elsewhere(self) -> None:
-        if self.cluster.connected and (others := self.cluster.others()):
-            self.cluster.ask(journal.clear, self._home, nodes=others, timeout=_FAREWELL)
-
     def _step(self) -> bool:
-        due = min((batch.look_at for batch in self._batches), default=math.inf) - time.monotonic()
         try:
-            event = self._events.get(timeout=max(0.0, min(1.0, due)) if self._batches else None)
+            event = self._events.get(timeout=_LOOK if self._batches else None)
         except Empty:
             event = None
             if not self.cluster.connected:
                 raise RunError("Ray was shut down while tasks were running there") from None
         if event is not None:
             event()
-        self._look_at_overdue()
+        if time.monotonic() > self._looked + _LOOK:
+            self._look()
         while taken := self._take():
             self._send(*taken)
         with self._lock:
@@ -155,8 +154,8 @@ class Driver:
             for group in self._groups.values():
                 if not group.waiting or not self._room(group):
                     continue
-                tasks = [group.waiting.popleft() for _ in range(min(group.size(), len(group.waiting)))]
-                batch = Batch(f"{self._home.token}-{next(self._numbers)}", group, tasks)
+                tasks = group.take()
+                batch = Batch(f"{self._name}{next(self._numbers)}.", group, tasks)
                 for task in tasks:
                     task.batch = batch
                 group.at_ray += 1
@@ -196,12 +195,11 @@ class Driver:
         if packed:
             batch.holds = package.holds
             refs = [held.ref for held in package.holds]
-            batch.ref = group.remote.remote(package.order(self._home, batch.name, _BUDGET), *refs)
-            batch.look_at = time.monotonic() + OVERDUE if len(packed) > 1 else math.inf
+            batch.ref = group.remote.remote(package.order(batch.name), *refs)
+            batch.sent_at = time.monotonic()
             batch.ref.future().add_done_callback(partial(self._note, batch))
         else:
             self._leave(batch)
-        batch.sent.set()
 
     def _note(self, batch: Batch, answer: futures.Future[Any]) -> None:
         self._events.put(partial(self._answered, batch, answer))
@@ -253,129 +251,75 @@ class Driver:
             errors.LocalRayletDiedError,
             errors.ObjectFetchTimedOutError,
         )
+        self._leave(batch)
         if not isinstance(error, (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.TaskCancelledError, *gone)):
-            self._leave(batch)
             for task in batch.own():
                 task.fail(portable(error))
             return
-        node_lost = isinstance(error, gone)
-        found = journal.bury(self._home, batch.name) if self._home.folder else Found("absent", [])
-        if batch.void:
-            self._recover(batch, error, Found("void", []), node_lost)
-            return
-        if found.state in ("dead", "closed"):
-            self._recover(batch, error, found, node_lost or found.orphan)
-            return
-        others = self.cluster.others()
-        if not others:
-            self._recover(batch, error, found._replace(state="absent"), node_lost)
-            return
-        self._aside(partial(self._ask_others, batch, error, node_lost, others))
-
-    def _ask_others(self, batch: Batch, error: BaseException, node_lost: bool, others: list[str]) -> None:
-        answers: dict[str, Found] = self.cluster.ask(journal.bury, self._home, batch.name, nodes=others)
-        known = [found for found in answers.values() if found.state in ("dead", "closed")]
-        if known:
-            found = known[0]
-        elif len(answers) == len(others):
-            found = Found("absent", [])
-        else:
-            silent = set(others) - set(answers)
-            node_lost = node_lost or not silent <= {node["NodeID"] for node in self.cluster.nodes(fresh=True)}
-            found = Found("absent" if node_lost else "unknown", [])
-        self._events.put(partial(self._recover, batch, error, found, node_lost))
-
-    def _recover(self, batch: Batch, error: BaseException, found: Found, node_lost: bool) -> None:
-        """Give out what was done; the task that was running died; those behind it never began."""
-        self._leave(batch)
-        again: list[Task] = []
-        for place, task in enumerate(batch.tasks):
-            if task.batch is not batch:
-                continue
-            outcome = found.done[place] if place < len(found.done) else None
-            began = outcome is not None or (found.state == "dead" and place == len(found.done))
-            if outcome:
-                task.settle(outcome)
-            elif task.stopped or (not began and found.state in ("dead", "closed", "void")):
-                again.append(task)
-            elif found.state != "unknown" and task.tries < _TRIES and (node_lost or not began):
-                task.tries += 1
-                again.append(task)
-            else:
-                task.fail(_died(error, found))
-        self._requeue(again)
+        if batch.sent_at + OVERDUE < time.monotonic():
+            self._learn(batch)
+            remote.remove(batch.name)
+        left = batch.own()
+        company = math.isqrt(len(batch.tasks)) if len(batch.tasks) > _FEW else 1
+        excused = len(left) > 1 or batch.cancelled or isinstance(error, gone) or time.monotonic() < self._killed + _IN_FLIGHT
+        for task in left:
+            task.tries += len(left) == 1
+            task.company = company
+            if not task.stopped and (not excused or task.tries > _TRIES):
+                task.fail(_died(error))
+        self._requeue(batch.own())
 
     # --- batches that take long, and tasks nobody wants any more
 
-    def _look_at_overdue(self) -> None:
+    def _look(self) -> None:
+        now = self._looked = time.monotonic()
+        if any(batch.progress is None and batch.sent_at + OVERDUE < now and len(batch.tasks) > 1 for batch in self._batches):
+            known = remote.names_kept(self._name)
+            for batch in [batch for batch in self._batches if batch.name in known]:
+                self._learn(batch)
+        for batch in [batch for batch in self._batches if batch.unwanted_at is not None]:
+            self._unwanted(batch)
+
+    def _learn(self, batch: Batch) -> None:
+        """Give out what a batch that takes long has done, and take back what it will not do."""
+        data = None if batch.progress is not None else remote.kept(batch.name)
+        if data is None:
+            return
+        batch.progress = progress = Progress(*pickle.loads(data))
+        for task, ended in zip(batch.tasks, progress.outcomes, strict=False):
+            if task.batch is batch:
+                task.settle(ended)
+        self._requeue(batch.own(len(progress.outcomes) + 1))
+
+    def _unwanted(self, batch: Batch) -> None:
+        """End a batch, if nobody wants what it is doing: kill the process that performs it, or cancel it where it waits."""
         now = time.monotonic()
-        for batch in [batch for batch in self._batches if batch.look_at <= now]:
-            if batch.unwanted:
-                batch.look_at = math.inf
-                self.cluster.ray.cancel(batch.ref, force=True)
-                continue
-            batch.pause *= 2
-            batch.look_at = now + batch.pause
-            found = journal.halt(self._home, batch.name) if self._home.folder else Found("absent", [])
-            if found.state in ("open", "closed"):
-                self._split(batch, found)
-            elif others := self.cluster.others():
-                batch.look_at = math.inf
-                self._aside(partial(self._halt_elsewhere, batch, others))
-
-    def _halt_elsewhere(self, batch: Batch, others: list[str]) -> None:
-        answers: dict[str, Found] = self.cluster.ask(journal.halt, self._home, batch.name, nodes=others)
-        for found in answers.values():
-            if found.state in ("open", "closed"):
-                self._events.put(partial(self._split, batch, found))
-                return
-        if not batch.unwanted:
-            batch.look_at = time.monotonic() + batch.pause
-
-    def _split(self, batch: Batch, found: Found) -> None:
-        """A batch was told to begin no other task: give out what it has done, and take back what it will not do."""
-        if batch not in self._batches:
+        batch.unwanted_at = batch.unwanted_at or now
+        if batch not in self._batches or batch.cancelled or now < batch.sent_at + OVERDUE:
             return
-        if not batch.unwanted:
-            batch.look_at = math.inf
-        for task, data in zip(batch.tasks, found.done, strict=False):
-            if task.batch is batch and data:
-                task.settle(data)
-        self._requeue(batch.own(len(found.done) + 1))
+        self._learn(batch)
+        if not any(task.stopped for task in batch.own()):
+            batch.unwanted_at = None
+        elif batch.progress is not None:
+            batch.cancelled = True
+            self._killed = math.inf
+            threading.Thread(target=self._kill, args=(batch, batch.progress), name="persistable-ray-kill", daemon=True).start()
+        elif now > max(batch.unwanted_at, batch.sent_at) + _IN_FLIGHT:
+            batch.cancelled = True
+            self._killed = now
+            self.cluster.ray.cancel(batch.ref, force=True)
 
-    def _end(self, name: str, position: int) -> Found | None:
-        """No node performs the task at this position any more; None where that is not certain."""
-        here = journal.end(self._home, name, position) if self._home.folder else Found("absent", [])
-        if here.state in ("open", "closed", "dead"):
-            return here
-        others = self.cluster.others()
-        answers: dict[str, Found] = self.cluster.ask(journal.end, self._home, name, position, nodes=others) if others else {}
-        for found in answers.values():
-            if found.state in ("open", "closed", "dead"):
-                return found
-        return Found("void", []) if len(answers) == len(others) and here.state != "elsewhere" else None
-
-    def _ended(self, batch: Batch, task: Task, found: Found | None) -> None:
-        if task.batch is not batch or batch not in self._batches:
-            return
-        if found is None or found.state == "void":
-            batch.void = found is not None
-            if not batch.unwanted:
-                batch.unwanted = True
-                batch.look_at = time.monotonic() + _IN_FLIGHT
-        elif found.state == "open":
-            self._split(batch, found)
+    def _kill(self, batch: Batch, progress: Progress) -> None:
+        try:
+            if self.cluster.is_here(progress.node):
+                remote.kill(batch.name, progress.pid)
+            else:
+                self.cluster.call_on(progress.node, remote.kill, batch.name, progress.pid)
+        except Exception:  # noqa: BLE001 - the node may be gone, and with it the task
+            pass
+        self._killed = time.monotonic()
 
     # --- the end
-
-    def _aside(self, work: Callable[[], None]) -> None:
-        threading.Thread(target=self._quietly, args=(work,), name="persistable-ray-ask", daemon=True).start()
-
-    def _quietly(self, work: Callable[[], Any]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - told by the thread, which gives up
-            self._events.put(partial(_throw, error))
 
     def _give_up(self, error: Exception) -> None:
         with self._lock:
@@ -388,10 +332,6 @@ class Driver:
                 task.fail(portable(error))
 
 
-def _throw(error: Exception) -> None:
-    raise error
-
-
 def _error(task: Task) -> BaseException | None:
     try:
         return task.exception(0)
@@ -399,8 +339,6 @@ def _error(task: Task) -> BaseException | None:
         return error
 
 
-def _died(error: BaseException, found: Found) -> WorkerDied:
+def _died(error: BaseException) -> WorkerDied:
     told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    where = f" on node {found.node}" if found.node else ""
-    what = "; what it had done is not known, since its node does not answer" if found.state == "unknown" else ""
-    return WorkerDied(f"the Ray worker that performed this task{where} is gone{what}: {told}", exitcode=None)
+    return WorkerDied(f"the Ray worker that performed this task is gone: {told}", exitcode=None)

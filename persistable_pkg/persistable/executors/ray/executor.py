@@ -41,8 +41,13 @@ class RayExecutor(Executor):
     task goes to Ray, not when it is submitted: leave what you hand over as it is until then. Arrays and bytes of 1 MB and more are put
     into Ray's object store once; arrays arrive as read-only maps of it, as do those in results.
 
-    A task whose process dies fails with WorkerDied and is not repeated; no other task is lost or runs twice. When a whole node is lost,
-    what ran there and had not reported its result is performed again elsewhere, up to three times.
+    A task whose process dies fails with WorkerDied. Tasks that shared its batch and were not answered yet run again, in smaller batches,
+    and so does it, until it is alone: each runs *at least* once, and more than once only where a worker or a node was lost. `run` makes no
+    payload twice for that, since what was committed is found. A task that has a `time` shares no batch, and is not repeated. When a whole
+    node is lost, what ran there and had not reported its result is performed again elsewhere, up to three times.
+
+    `stop` kills the process of a task with all that it started and that still has a parent; a task that has just gone to Ray, or waits
+    there, is given up after about a second.
     """
 
     name: ClassVar[str] = "ray"
@@ -118,7 +123,7 @@ class RayExecutor(Executor):
 
 
 def _watch(driver: Driver) -> None:
-    """Have the program end after its tasks, as with the executors of the standard library, and before Ray's own farewell."""
+    """Have the program end after its tasks, as with the executors of the standard library, and before Ray's own shutdown."""
     global _watching
     _drivers.add(driver)
     if not _watching:

@@ -7,12 +7,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from persistable.executors.ray.batch import LARGE, Order, Parcel, are_plain, dumps
-from persistable.executors.ray.journal import Home
+from persistable.executors.calls import Buffer, pack
+from persistable.executors.ray.batch import LARGE, Order, Parcel
 from persistable.params.hashing import max_threads
 
 _MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
 _BYTES = 4 << 20  # pickled calls of one batch, beyond its first
+_PLAIN = frozenset({type(None), bool, int, float, str})  # what is never large and imports nothing
 
 
 class Held:
@@ -43,8 +44,8 @@ class Shelf:
         self._by_content: weakref.WeakValueDictionary[bytes, Held] = weakref.WeakValueDictionary()
         self._by_owner: dict[tuple[int, int, int], tuple[weakref.ref[Any], Held]] = {}
 
-    def put(self, buffer: pickle.PickleBuffer) -> Held:
-        view = buffer.raw()
+    def put(self, buffer: Buffer) -> Held:
+        view = memoryview(buffer)
         owner, frozen = _owner(view)
         key = (id(owner), _address(view), view.nbytes)
         known = self._by_owner.get(key)
@@ -86,12 +87,12 @@ class Package:
             place = self._functions[id(fn)] = len(self._parcels) - 1
         self._calls.append((place, self._plain(args, kwargs) or self._parcel(_wrapped(args, kwargs))))
 
-    def order(self, home: Home, name: str, budget: float) -> bytes:
-        return pickle.dumps(Order(home, name, budget, self._parcels, self._calls), 5)
+    def order(self, name: str) -> bytes:
+        return pickle.dumps(Order(name, self._parcels, self._calls), 5)
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Parcel | None:
         """The short way, which most tiny tasks can take."""
-        if not (are_plain(args) and are_plain(kwargs.values())):
+        if not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values()))):
             return None
         data = pickle.dumps((args, kwargs), 5)
         if len(data) >= LARGE:
@@ -100,14 +101,14 @@ class Package:
         return data, ()
 
     def _parcel(self, value: Any) -> Parcel:
-        data, buffers = dumps(value, LARGE)
+        data, *buffers = pack(value, LARGE)
         places = tuple(self._hold(buffer) for buffer in buffers)
         if len(data) >= LARGE:
-            return self._hold(pickle.PickleBuffer(data)), places
+            return self._hold(data), places
         self._size += len(data)
-        return data, places
+        return bytes(data), places
 
-    def _hold(self, buffer: pickle.PickleBuffer) -> int:
+    def _hold(self, buffer: Buffer) -> int:
         held = self._shelf.put(buffer)
         place = self._held.get(id(held))
         if place is None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import pickle
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
-from persistable.executors.base import portable
-from persistable.executors.ray.batch import Report
+from persistable.executors.calls import answer
+from persistable.executors.ray.batch import Ended, Progress, Report
 from persistable.executors.ray.objects import Held
 
 _WORK = 0.075  # seconds of work that a batch aims at
 _LEAST = 0.004  # seconds of work that are not worth two batches
 _MOST = 10_000  # tasks of a batch
 _SHORT = 0.1  # tasks shorter than this are worth having more batches at Ray than can run, so that no worker waits for the next
-OVERDUE = 0.5
-"""Seconds after which a batch is asked for what it has so far."""
 
 
 class Task(futures.Future[Any]):
@@ -30,22 +26,21 @@ class Task(futures.Future[Any]):
     begun = False
     stopped = False
     tries = 0
+    company = _MOST
 
     def __init__(self, group: Group, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__()
         self.group = group
         self.call: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = (fn, args, kwargs)
 
-    def settle(self, outcome: bytes, buffers: Sequence[Any] = ()) -> None:
+    def settle(self, ended: Ended, buffers: Sequence[Any] = ()) -> None:
         self.call = self.batch = None
-        try:
-            ok, value = pickle.loads(outcome, buffers=buffers)
-        except BaseException as error:  # noqa: BLE001 - whatever somebody's class does when it is unpickled
-            ok, value = False, portable(error)
-        if ok:
-            self.set_result(value)
+        went_well, data = ended
+        result, error = answer(went_well, [data, *buffers])
+        if error is None:
+            self.set_result(result)
         else:
-            self.set_exception(value)
+            self.set_exception(error)
 
     def fail(self, error: BaseException) -> None:
         self.call = self.batch = None
@@ -76,12 +71,17 @@ class Group:
         extra = self.slots if self.seconds is not None and self.seconds < _SHORT else 0
         self.window = self.slots if self.alone else asked or self.slots + extra
 
-    def size(self) -> int:
-        """How many tasks the next batch takes: enough to be worth it, few enough that every worker gets some."""
-        if self.seconds is None or self.alone:
-            return 1
-        share = math.ceil(len(self.waiting) / (2 * self.slots))
-        return int(max(1, min(_WORK / self.seconds, max(share, _LEAST / self.seconds), _MOST)))
+    def take(self) -> list[Task]:
+        """The tasks of the next batch: enough to be worth it, few enough that every worker gets some."""
+        size = 1
+        if self.seconds is not None and not self.alone:
+            share = math.ceil(len(self.waiting) / (2 * self.slots))
+            size = int(max(1, min(_WORK / self.seconds, max(share, _LEAST / self.seconds), _MOST)))
+        taken = [self.waiting.popleft()]
+        size = min(size, taken[0].company)
+        while len(taken) < size and self.waiting and self.waiting[0].company >= size:
+            taken.append(self.waiting.popleft())
+        return taken
 
 
 class Batch:
@@ -91,13 +91,12 @@ class Batch:
         self.name = name
         self.group = group
         self.tasks = tasks
-        self.sent = threading.Event()
+        self.sent_at = math.inf
         self.ref: Any = None
         self.holds: list[Held] = []
-        self.pause = OVERDUE
-        self.look_at = math.inf
-        self.void = False
-        self.unwanted = False
+        self.progress: Progress | None = None
+        self.unwanted_at: float | None = None
+        self.cancelled = False
 
     def own(self, start: int = 0) -> list[Task]:
         """The tasks from a position on that were not taken from it again."""
