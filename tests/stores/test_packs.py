@@ -91,12 +91,12 @@ class Machine(RuleBasedStateMachine):
         self.expected |= {path: items[path] for path in created}
 
     @rule(bases=st.sets(st.sampled_from(BASES), min_size=1, max_size=4), who=st.integers(0, 1))
-    def create_bare(self, bases: set[str], who: int) -> None:
+    def create_fresh(self, bases: set[str], who: int) -> None:
         before = {base for base in bases if any(path == base or path.startswith(base + ".") for path in self.expected)}
         items = {base + ".claim": b"me" for base in bases if not base.endswith("a.b")}
-        created, bare = self.stores[who].create_bare(items)
+        created, fresh = self.stores[who].create_fresh(items)
         assert created == items.keys() - self.expected.keys()
-        assert bare == {path for path in items if path.removesuffix(".claim") not in before}
+        assert fresh == {path for path in items if path.removesuffix(".claim") not in before}
         self.expected |= {path: items[path] for path in created}
 
     @rule(path=paths, data=contents, who=st.integers(0, 1))
@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(wanted=st.sets(paths, max_size=4), who=st.integers(0, 1))
     def neighbours(self, wanted: set[str], who: int) -> None:
-        found = self.stores[who].get_with_neighbours(wanted)
+        found = self.stores[who].get_with_colocated(wanted)
         assert found.items() <= self.expected.items()
         assert wanted & found.keys() == wanted & self.expected.keys()
 

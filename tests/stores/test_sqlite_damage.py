@@ -77,7 +77,7 @@ def look(store: SQLiteStore, wrong: set[str]) -> None:
         store.stat(path)
     found = store.get_many(every)
     assert all(found.get(path) == EXPECTED[path] for path in every if path not in wrong)
-    store.get_with_neighbours(every[:3])
+    store.get_with_colocated(every[:3])
     store.stat_many(every)
     listed = list(store.list()), list(store.list("near"))
     assert set(listed[0]) >= EXPECTED.keys() - wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from persistable import events
@@ -13,6 +13,7 @@ from persistable.nodes import loading
 from persistable.records.files import SMALL
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record
+from persistable.stores.overlay import OverlayStore
 
 AT_ONCE = 500
 """Nodes whose payloads are fetched, and wait in memory, together."""
@@ -88,7 +89,7 @@ def _by_store(nodes: Sequence[tuple[Any, Any]]) -> list[tuple[Any, list[int]]]:
     return list(by_store.values())
 
 
-def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[Fetched, dict[str, Record]]:
+def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Record]]:
     """`store` with the records and small payloads of `nodes` in memory, and the sound records by path."""
     keys = {node.place.path + SUFFIX: node.place if node.place.__class__ is Key else None for node in nodes}
     found: dict[str, bytes] = store.get_many(list(keys))
@@ -100,20 +101,4 @@ def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[Fetched, dict[str, Record]
         except (PayloadCorrupted, StoreTooNew):
             continue  # whoever loads it is told
         wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
-    return Fetched(store, {**found, **store.get_many(wanted)}), records
-
-
-class Fetched:
-    """`store`, some of whose content has been read already."""
-
-    def __init__(self, store: Any, data: Mapping[str, bytes]) -> None:
-        self._store = store
-        self._data = data
-
-    def get(self, path: str) -> bytes:
-        data = self._data.get(path)
-        found: bytes = data if data is not None else self._store.get(path)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+    return OverlayStore(store, {**found, **store.get_many(wanted)}), records

@@ -21,6 +21,7 @@ from persistable.records.items import Collected, Entry, checked, folder_of, inde
 from persistable.records.record import Record
 from persistable.records.rescue import rescue
 from persistable.stores.base import Store
+from persistable.stores.overlay import BufferedStore
 
 _CONFIRM_EVERY = 1.0
 """Seconds; the record is written only after a look of its own."""
@@ -80,6 +81,7 @@ class Gatherer:
     def __init__(self, generation: Any) -> None:
         self._generation = generation
         self._store: Store = generation.store
+        self._buffer = BufferedStore(self._store)
         self._place = generation.node.place
         self._entries: dict[Any, Entry] = {}
         self._yielded: set[Any] = set()
@@ -168,14 +170,14 @@ class Gatherer:
         begun, io = self._begin(), self._generation.io
         path = f"{begun.folder}/{stem(key)}.{self._generation.token}{io.suffix}"
         try:
-            held = partial.Held(self._store)
-            written = payload.write(cast("Any", held), path, io, value)
+            self._buffer.items.clear()
+            written = payload.write(self._buffer, path, io, value)
         except Exception as error:
             error.add_note(f"it is the item {key!r:.60}")
             rescue(self._store, self._place.key, value, error, f"{stem(key)}")
             raise
         entry = Entry(key, written.files, io.schema(value))
-        partial.add(self._store, begun, self._number, entry, held.items)
+        partial.add(self._store, begun, self._number, entry, self._buffer.puts)
         self._entries[key] = entry
         self._number += 1
 

@@ -16,7 +16,7 @@ from persistable.records import items as collected
 from persistable.records import partial as unsealed
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 
 DAMAGED = "damaged"
 
@@ -57,8 +57,7 @@ def named(store: Store, place: Place, data: bytes) -> Record | None:
         raise
     except PayloadCorrupted:
         own = key if place.__class__ is Key else None
-        heal: Any = getattr(store, "heal", None)
-        if heal is None or not heal(place.path + SUFFIX, partial(_is_record, own)):
+        if not extended(store).heal(place.path + SUFFIX, partial(_is_record, own)):
             raise
         return find_record(store, place)  # of which there is a sound copy
     return record if own is not None or record.key == key else None

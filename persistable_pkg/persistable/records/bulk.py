@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from persistable.records.record import SEAL_BYTES, SUFFIX, encoded
-from persistable.stores.base import Store, stat_many
+from persistable.stores.base import Store, extended, stat_many
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _HEAD = re.compile(
@@ -92,12 +92,10 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
     return found
 
 
-def _items(store: Any, bases: Sequence[str]) -> dict[str, bytes]:
+def _items(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
     """The records of `bases`, by path, and what came along with them."""
     paths = [base + SUFFIX for base in bases]
-    get_many = getattr(store, "get_with_neighbours", None) or store.get_many
-    found: dict[str, bytes] = get_many(paths)
-    return found
+    return extended(store).get_with_colocated(paths)
 
 
 def _is_sound(record: bytes) -> bool:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from persistable.errors import ClaimLost
 from persistable.records import owners, store_format
 from persistable.records.key import Key
-from persistable.stores.base import Bytes, Store, stat_many
+from persistable.stores.base import Bytes, Store, extended, stat_many
 
 TTL = 60.0
 """Seconds a heartbeat may stand still before others take over."""
@@ -194,12 +194,12 @@ class Claims:
         self.bases = set(bases)
         _alive(self)
         claims = {_path(base, 1): owners.mine() for base in self.bases}
-        created, bare = store.create_bare(claims) if hasattr(store, "create_bare") else (store.create_many(claims), set[str]())
+        created, fresh = extended(store).create_fresh(claims)
         # a later epoch there was left by an owner killed while letting go: it decides
-        doubtful = created - bare
+        doubtful = created - fresh
         succeeded = stat_many(store, [f"{path}.2" for path in doubtful]) if doubtful else {}
         self.bases = {path.removesuffix(_SUFFIX) for path in created if f"{path}.2" not in succeeded}
-        self.new = {path.removesuffix(_SUFFIX) for path in bare}
+        self.new = {path.removesuffix(_SUFFIX) for path in fresh}
         self.held = True
 
     @property

@@ -23,7 +23,7 @@ from persistable.params.hashing import max_threads
 from persistable.records.chunks import Chunker, Chunks, checked
 from persistable.records.key import Key
 from persistable.records.record import FileFact
-from persistable.stores.base import FULL, Stat, Store
+from persistable.stores.base import FULL, BaseStore, Stat, Store, extended
 from persistable.stores.remote_errors import room_in
 
 Result = TypeVar("Result")
@@ -189,10 +189,10 @@ def _write_all(file: Any, view: memoryview) -> None:
 class Allocated:
     """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
 
-    def __init__(self, store: Any, path: str, io: FileIO[Any]) -> None:
+    def __init__(self, store: Store, path: str, io: FileIO[Any]) -> None:
         local = store.local_path(path)
-        self._store = store
-        self._temp: Path | None = store.new_file(path) if local is not None and hasattr(store, "adopt") else None
+        self._store = extended(store)
+        self._temp = self._store.new_file(path) if local is not None and self._store.adopts else None
         self._file: Allocation | None = io.allocation(str(self._temp)) if self._temp is not None else None
         self._size = 0
         self._digest = ""
@@ -280,7 +280,8 @@ def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Wri
         store.put(path, data)
         return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
     take = _link if kept else _move
-    moved = take(store, source, path) if store.local_path(path) is not None and hasattr(store, "adopt") else None
+    adopting = extended(store)
+    moved = take(adopting, source, path) if adopting.adopts and store.local_path(path) is not None else None
     if moved is not None:
         return Written((moved,), None)
     with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:
@@ -289,12 +290,12 @@ def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Wri
     return writer.written()
 
 
-def _move(store: Any, source: Path, path: str) -> FileFact | None:
+def _move(store: BaseStore, source: Path, path: str) -> FileFact | None:
     """Make the file `source` that at `path`; None where only a copy will do."""
     found = source.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         return None  # under its other name somebody could still write to it
-    own: Path = store.new_file(path)
+    own = store.new_file(path)
     try:
         source.chmod(own.stat().st_mode)
         source.replace(own)
@@ -310,9 +311,9 @@ def _move(store: Any, source: Path, path: str) -> FileFact | None:
     return FileFact("", path, found.st_size, digest)
 
 
-def _link(store: Any, source: Path, path: str) -> FileFact | None:
+def _link(store: BaseStore, source: Path, path: str) -> FileFact | None:
     """Make the file `source` be at `path` as well; None where only a copy will do. Nobody may write to it any more."""
-    own: Path = store.new_file(path)
+    own = store.new_file(path)
     try:
         source.chmod(own.stat().st_mode)
         own.unlink()
@@ -360,10 +361,7 @@ def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[
 
 def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
     """Tell whether the store, having several copies of these files, has dropped damaged ones of which it has sound ones too."""
-    heal: Any = getattr(store, "heal", None)
-    if heal is None:
-        return False
-    dropped = [heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # of every file
+    dropped = [extended(store).heal(path, partial(_is, size, digest)) for _, path, size, digest in files]  # of every file
     return any(dropped)
 
 

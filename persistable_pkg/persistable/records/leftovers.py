@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
@@ -14,7 +13,7 @@ from persistable.records import scratch as checkpoints
 from persistable.records.access import DAMAGED, files_of, peek
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Store, extended
 
 HANDED = f"{HIDDEN}/handed"
 """Where large payloads that are not persisted lie on their way from one worker to others."""
@@ -36,11 +35,9 @@ def clear_shelves(store: Store, own: str = "") -> None:
                 store.delete(path)
 
 
-def clear_sources(store: Any) -> None:
+def clear_sources(store: Store) -> None:
     """Remove the small files that killed processes kept to make claims of, where a store has such."""
-    clear = getattr(store, "clear_sources", None)
-    if clear is not None:
-        clear(owners.is_dead)
+    extended(store).clear_sources(owners.is_dead)
 
 
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
@@ -96,9 +93,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     if found != DAMAGED:
         commit.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
     commit.remove(store, [place.path + deadlock.SUFFIX])
-    clear_temporary = getattr(store, "clear_temporary", None)
-    if clear_temporary is not None:
-        clear_temporary(place.path)
+    extended(store).clear_temporary(place.path)
     clear_sources(store)
     if scratch:
         clear_shelves(store)

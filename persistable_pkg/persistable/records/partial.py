@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, takewhile
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from persistable.records.items import Entry, checked_line, entry_in
 from persistable.records.key import Place
-from persistable.stores.base import HIDDEN, Bytes, Store, stat_many
+from persistable.stores.base import HIDDEN, Bytes, Store, extended, stat_many
 
 AT_ONCE = 32
 """So many items are asked for at once by somebody who follows."""
@@ -142,20 +142,6 @@ def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     return found
 
 
-class Held:
-    """A store in which what is put waits in `items`; all else is as in `store`. What is large is streamed, and never waits."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.items: dict[str, Bytes] = {}
-
-    def put(self, path: str, data: Bytes) -> None:
-        self.items[path] = data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
 def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping[str, Bytes]) -> None:
     """Put what is not yet there of an item, and a note that it is whole, in one call.
 
@@ -163,14 +149,14 @@ def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping
     """
     note = {begun.path_of(number): checked_line(entry, begun.folder)}
     if _at_once(store):
-        cast("Any", store).change_many(items, note)
+        extended(store).change_many(items, note)
     else:
         store.put_many({**items, **note})
 
 
 def _at_once(store: Store) -> bool:
     """Tell whether all that is changed in one call is there, or nothing."""
-    return bool(getattr(store, "batches", False))
+    return extended(store).batches
 
 
 def forget(store: Store, place: Place) -> None:
@@ -196,7 +182,7 @@ def remove(store: Store, paths: Iterable[str]) -> None:
     found = list(paths)
     if _at_once(store):
         for first in range(0, len(found), _DELETED):
-            cast("Any", store).change_many(delete=found[first : first + _DELETED])
+            extended(store).change_many(delete=found[first : first + _DELETED])
         return
     if len(found) < _MANY:
         for path in found:

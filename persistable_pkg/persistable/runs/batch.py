@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from persistable.errors import StoreError
 from persistable.records import claims
 from persistable.records.key import Key
 from persistable.records.record import FAILED_SUFFIX, SUFFIX
-from persistable.stores.base import Bytes, Stat, stat_many
+from persistable.stores.base import BaseStore, Bytes, Store, stat_many
+from persistable.stores.overlay import BufferedStore
 
 PERIOD = 0.1
 """Seconds for which a finished payload may wait for its commit, and a batch begins members."""
@@ -52,7 +53,7 @@ class Batch:
 
     claims: claims.Claims
 
-    def __init__(self, store: Any, places: Sequence[Key], perform: Perform) -> None:
+    def __init__(self, store: BaseStore, places: Sequence[Key], perform: Perform) -> None:
         self._store = store
         self._places = places
         self._paths = [place.path for place in places]
@@ -139,7 +140,7 @@ class Batch:
         """Commit what is finished, in one call of the store."""
         with self._lock:
             finished, self._finished, self._oldest = self._finished, [], 0.0
-            kept, self.pending.kept = self.pending.kept, Changes()
+            kept = self.pending.take_kept()
             if not finished:
                 return
             paths = self._paths
@@ -147,14 +148,15 @@ class Batch:
             lost = self.claims.lost(bases)
             if lost:
                 lost -= self._commit_first(kept.take(lost))
+            payloads, records = kept.stages
             try:
-                self.claims.give_back(bases, kept.payloads, kept.records, delete=kept.gone)
+                self.claims.give_back(bases, payloads, records, delete=kept.deletes)
             except StoreError:  # what stands in the way is told by each of them, alone
                 self.left.extend([number for number, _ in finished])
                 return
             except BaseException:  # an interrupt: once more at the end, whether or not it was done
                 self._finished[:0] = finished
-                self.pending.kept = kept.joined(self.pending.kept)
+                self.pending.replace_kept(kept.joined(self.pending.kept))
                 raise
             self.left.extend([number for number, _ in finished if paths[number] in lost])  # they have been committed by others
             self.ended.extend([Ended(number, None, seconds) for number, seconds in finished if paths[number] not in lost])
@@ -165,11 +167,11 @@ class Batch:
     def _commit_first(self, changes: Changes) -> set[str]:
         """Commit those whose claims others have taken over, as far as these have not been first; the bases of those that were committed."""
         try:
-            self._store.put_many(changes.payloads)
-            created = self._store.create_many(changes.records)
-            done = {_base(path) for path in created}
-            self._store.change_many(delete=[path for path in changes.payloads if _base(path) not in done])
-            self._store.change_many(delete=[path for path in changes.gone if _base(path) in done])
+            payloads, records = changes.stages
+            self._store.put_many(payloads)
+            done = {_base(path) for path in self._store.create_many(records)}
+            self._store.change_many(delete=[path for path in payloads if _base(path) not in done])
+            self._store.change_many(delete=[path for path in changes.deletes if _base(path) in done])
         except StoreError:  # then each of them is looked at alone
             return set()
         return done
@@ -197,36 +199,39 @@ class Batch:
                 self._give_back_waiting()
 
 
-class Changes:
-    """Changes to be made in one call of the store: items to put, payloads first and records last, paths to delete, and what follows.
+class Changes(BufferedStore):
+    """Changes of finished members, to be committed in one call of the store.
 
     after: the base that it is about, and what is done once all is in the store. size: bytes of all items.
     """
 
-    def __init__(self) -> None:
-        self.payloads: dict[str, Bytes] = {}
-        self.records: dict[str, Bytes] = {}
-        self.gone: list[str] = []
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.after: list[tuple[str, Callable[[], object]]] = []
         self.size = 0
 
+    @property
+    def stages(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Items to put: payloads, and records, which come after them."""
+        payloads: dict[str, bytes] = {}
+        records: dict[str, bytes] = {}
+        for path, data in self.items.items():
+            if data is not None:
+                (records if path.endswith(SUFFIX) else payloads)[path] = data
+        return payloads, records
+
     def joined(self, later: Changes) -> Changes:
         """These, and those that came after them."""
-        self.payloads.update(later.payloads)
-        self.records.update(later.records)
-        self.gone += later.gone
+        self.items.update(later.items)
         self.after += later.after
         self.size += later.size
         return self
 
     def take(self, bases: set[str]) -> Changes:
         """Take out what belongs to these."""
-        taken = Changes()
-        for items, into in ((self.payloads, taken.payloads), (self.records, taken.records)):
-            for path in [path for path in items if _base(path) in bases]:
-                into[path] = items.pop(path)
-        taken.gone = [path for path in self.gone if _base(path) in bases]
-        self.gone = [path for path in self.gone if _base(path) not in bases]
+        taken = Changes(self.store)
+        for path in [path for path in self.items if _base(path) in bases]:
+            taken.items[path] = self.items.pop(path)
         return taken
 
 
@@ -248,73 +253,46 @@ class Pace:
             self.size = max(1, min(MOST, 4 * self.size, int(number * AIM / max(seconds, 1e-6))))
 
 
-class Pending:
-    """A store in which small things that are put, or deleted, wait to be taken from here; all else is as in `store`.
+class Pending(BufferedStore):
+    """The store that members are generated into: changes of the current one wait here, over those of finished ones, which are `kept`."""
 
-    kept: what waits to be committed.
-    """
+    def __init__(self, store: Store) -> None:
+        self._base = store
+        self._after: list[Callable[[], object]] = []
+        super().__init__(store)
+        self.replace_kept(Changes(store))
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.kept = Changes()
-        self._new = Changes()
+    def replace_kept(self, kept: Changes) -> None:
+        """Let `kept` be the changes that wait to be committed."""
+        self.store = self.kept = kept
+
+    def take_kept(self) -> Changes:
+        """Take out the changes that wait to be committed."""
+        kept = self.kept
+        self.replace_kept(Changes(self._base))
+        return kept
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.items[path] = data if type(data) is bytes else bytes(data)  # the path is checked by the commit
 
     def keep(self) -> None:
         """Keep what was put, or deleted, since the last time, to be committed."""
-        kept, new = self.kept, self._new
-        kept.payloads.update(new.payloads)
-        kept.records.update(new.records)
-        kept.size += new.size
-        if new.gone or new.after:
-            kept.gone += new.gone
-            base = _base(next(iter(new.records), ""))
-            kept.after += [(base, act) for _, act in new.after]
+        kept, items = self.kept, self.items
+        kept.items.update(items)
+        for data in items.values():
+            if data is not None:
+                kept.size += len(data)
+        if self._after:
+            base = next((_base(path) for path in items if path.endswith(SUFFIX)), "")
+            kept.after += [(base, act) for act in self._after]
         self.drop()
 
     def drop(self) -> None:
         """Drop what was put, or deleted, since the last time."""
-        new = self._new
-        if new.gone or new.after:
-            self._new = Changes()
-            return
-        new.payloads.clear()
-        new.records.clear()
-        new.size = 0
+        self.items.clear()
+        if self._after:
+            self._after = []
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """`act` is done once what was put is committed."""
-        self._new.after.append(("", act))
-
-    def put(self, path: str, data: Bytes) -> None:
-        new = self._new
-        (new.records if path.endswith(SUFFIX) else new.payloads)[path] = data
-        new.size += len(data)
-
-    def delete(self, path: str) -> bool:
-        new = self._new
-        data = new.payloads.pop(path, None)
-        if data is None:
-            new.gone.append(path)
-        else:
-            new.size -= len(data)
-        return True
-
-    def get(self, path: str) -> bytes:
-        data = self._new.payloads.get(path)
-        found: bytes = bytes(data) if data is not None else self._store.get(path)
-        return found
-
-    def stat(self, path: str) -> Stat | None:
-        data = self._new.payloads.get(path)
-        found: Stat | None = Stat(len(data), None) if data is not None else self._store.stat(path)
-        return found
-
-    def read(self, path: str) -> Any:
-        if path not in self._new.payloads:
-            return self._store.read(path)
-        from io import BytesIO
-
-        return BytesIO(self._new.payloads[path])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        self._after.append(act)

@@ -6,6 +6,7 @@ A path is relative, ``/``-separated and made of checked parts (see `check_path`)
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -176,9 +177,24 @@ class BaseStore:
     poll: ClassVar[float] = 0.25
     """Seconds after which whoever has waited long looks again at what others do in it: more where a look is a request that costs."""
 
+    adopts: bool = False
+    """True if it has files of this machine that can be filled in place: `new_file` and `adopt`. Else they are written by `write`."""
+
     @property
     def url(self) -> str:
         raise NotImplementedError(f"{type(self).__name__}.url")
+
+    def read(self, path: str) -> BinaryIO:
+        raise NotImplementedError(f"{type(self).__name__}.read")
+
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        raise NotImplementedError(f"{type(self).__name__}.write")
+
+    def exists(self, path: str) -> bool:
+        return self.stat(path) is not None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        raise NotImplementedError(f"{type(self).__name__}.list")
 
     def get(self, path: str) -> bytes:
         raise NotImplementedError(f"{type(self).__name__}.get")
@@ -207,6 +223,41 @@ class BaseStore:
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         for path, data in items.items():
             self.put(path, data)
+
+    def new_file(self, path: str) -> Path:
+        """An empty file beside where `path` will be stored, to be filled in place and then given to `adopt`, or deleted."""
+        raise NotImplementedError(f"{type(self).__name__}.new_file")
+
+    def adopt(self, source: str | os.PathLike[str], path: str) -> None:
+        """Move a file that is completely written, and on the same file system, to `path`; after an error it is still where it was."""
+        raise NotImplementedError(f"{type(self).__name__}.adopt")
+
+    def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """As `get_many`, and other items that were read with these at no cost of their own."""
+        return self.get_many(paths)
+
+    def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
+        """As `create_many`; and those of the created paths where surely nothing else agrees with them up to the first dot of the name.
+
+        By default that is known of none, so that the caller looks for what may be there: one more call.
+        """
+        return self.create_many(items), set()
+
+    def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
+        """Remove copies of what is at `path` that are not `sound` where there is one that is; True if something was removed.
+
+        For stores that keep several copies. By default nothing is removed: what is damaged is generated anew.
+        """
+        return False
+
+    def clear_temporary(self, path: str) -> None:
+        """Remove what killed writes of files whose names begin as `path` does left; only for one who knows that nobody writes there.
+
+        By default nothing is done: right where a killed write leaves nothing, or the service removes it.
+        """
+
+    def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
+        """Remove files that killed processes kept to create others from, where `is_unused` says so of their bytes. By default: none."""
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
         """The facts that `stat` would give for each path that exists, in as few round trips as the store can."""
@@ -258,13 +309,18 @@ class BaseStore:
         return f"<{type(self).__name__} {self.url}>"
 
 
-def stat_many(store: Any, paths: Iterable[str]) -> dict[str, Stat]:
+def extended(store: Store) -> BaseStore:
+    """`store` with the optional calls of BaseStore: itself, or, where its class derives from another, seen through one that has them."""
+    if isinstance(store, BaseStore):
+        return store
+    from persistable.stores.forwarding import ForwardingStore
+
+    return ForwardingStore(store)
+
+
+def stat_many(store: Store, paths: Iterable[str]) -> dict[str, Stat]:
     """The facts that `stat` gives for each path that exists, in one call where the store has one for that."""
-    many = getattr(store, "stat_many", None)
-    if many is not None:
-        found: dict[str, Stat] = many(paths)
-        return found
-    return {path: stat for path in paths if (stat := store.stat(path)) is not None}
+    return extended(store).stat_many(paths)
 
 
 def byte_view(data: Bytes) -> memoryview:

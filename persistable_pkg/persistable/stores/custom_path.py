@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
-from persistable.stores.base import HIDDEN
+from persistable.stores.base import HIDDEN, Store, extended
 
 PLACED = f"{HIDDEN}/placed"
 """The folder of their records."""
@@ -22,7 +21,7 @@ def beside(to: str, token: str) -> str:
     return f"{PLACING}/{folder}{slash}{token}-{name}"
 
 
-def move(store: Any, to: str, token: str, files: Sequence[tuple[str, int]]) -> None:
+def move(store: Store, to: str, token: str, files: Sequence[tuple[str, int]]) -> None:
     """Move the files of the attempt `token` that are still `beside` to the paths its record names, in this order; each with its size."""
     start = beside(to, token)
     for path, size in files:
@@ -30,18 +29,18 @@ def move(store: Any, to: str, token: str, files: Sequence[tuple[str, int]]) -> N
             _move(store, start + path.removeprefix(to), path, size)
 
 
-def _move(store: Any, source: str, target: str, size: int) -> None:
+def _move(store: Store, source: str, target: str, size: int) -> None:
     place = store.local_path(source)
-    if place is not None and hasattr(store, "adopt"):
+    if place is not None and (adopting := extended(store)).adopts:
         if not place.exists():
             raise FileNotFoundError(source)
-        store.adopt(place, target)
+        adopting.adopt(place, target)
         return
     copy(store, source, store, target, size)
     store.delete(source)
 
 
-def copy(store: Any, path: str, target: Any, to: str, size: int | None = None) -> None:
+def copy(store: Store, path: str, target: Store, to: str, size: int | None = None) -> None:
     """Copy what is at `path` in one store to `to` in another, or the same; at once where it is known to be small."""
     if size is not None and size <= _AT_ONCE:
         target.put(to, store.get(path))

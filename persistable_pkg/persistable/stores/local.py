@@ -66,6 +66,7 @@ class LocalStore(BaseStore):
 
     in_memory = False
     definite = True
+    adopts = True
 
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
         place = os.fsdecode(root)
@@ -328,8 +329,8 @@ class LocalStore(BaseStore):
             if is_temporary(name) and name.startswith(f".{beginning[:50]}"):
                 _discard(f"{folder}/{name}")
 
-    def clear_sources(self, left: Callable[[bytes], bool]) -> None:
-        """Remove small files that exclusive creates of other processes link to, where `left` says of their bytes that nobody needs them."""
+    def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
+        """Remove small files that exclusive creates of other processes link to, where `is_unused` says so of their bytes."""
         folder = f"{self._prefix}{HIDDEN}"
         try:
             names = os.listdir(folder)
@@ -339,7 +340,7 @@ class LocalStore(BaseStore):
             place = f"{folder}/{name}"
             if name.startswith(".create.") and is_temporary(name) and place not in _kept:
                 with suppress(OSError), open(place, "rb") as file:
-                    if left(file.read(_KEPT_SOURCE_LIMIT)):
+                    if is_unused(file.read(_KEPT_SOURCE_LIMIT)):
                         _discard(place)
 
     def close(self) -> None:

@@ -107,9 +107,9 @@ class SQLiteStore(BaseStore):
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         return self._rows_of("path, data", paths, partial(sqlite_packs.find, whole=True))
 
-    def get_with_neighbours(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As `get_many`, and small items that were put together with any of these: what reading them has read as well."""
-        return self._rows_of("path, data", paths, sqlite_packs.with_neighbours)
+    def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """As `get_many`, and small items that were put together with any of these."""
+        return self._rows_of("path, data", paths, sqlite_packs.with_colocated)
 
     def stat(self, path: str) -> Stat | None:
         row = self._row(_STAT, path, False)
@@ -219,8 +219,7 @@ class SQLiteStore(BaseStore):
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         return self._create_many(items)[0]
 
-    def create_bare(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
-        """As `create_many`; and those of the created paths where nothing else agrees with them up to the first dot of the name."""
+    def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
         return self._create_many(items, True)
 
     def _create_many(self, items: Mapping[str, Bytes], told: bool = False) -> tuple[set[str], set[str]]:
@@ -229,8 +228,8 @@ class SQLiteStore(BaseStore):
 
         def store(db: Database) -> tuple[set[str], set[str]]:
             with Transaction(db):
-                bare = set(sqlite_packs.bare(db, paths)) if told else set[str]()
-                doubtful = [path for path in paths if path not in bare]
+                fresh = set(sqlite_packs.fresh(db, paths)) if told else set[str]()
+                doubtful = [path for path in paths if path not in fresh]
                 there = (
                     sqlite_packs.find(db, doubtful, False).keys() | {path for (path,) in _there(db, doubtful)} if doubtful else set[str]()
                 )
@@ -239,7 +238,7 @@ class SQLiteStore(BaseStore):
                     db.execute(_CREATE_SAME, (*new[0][1:], json.dumps([row[0] for row in new])))
                 else:
                     db.executemany(_CREATE, new)
-            return {row[0] for row in new}, bare
+            return {row[0] for row in new}, fresh
 
         return (self._do(store, paths[0], make=True) if rows else None) or (set(), set())
 

@@ -94,7 +94,7 @@ def find(db: sqlite3.Connection, paths: Sequence[str], whole: bool) -> dict[str,
     return found
 
 
-def with_neighbours(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, bytes]:
+def with_colocated(db: sqlite3.Connection, paths: Sequence[str]) -> dict[str, bytes]:
     """Those of `paths` that are in packs, and all else that is there."""
     found: dict[str, bytes] = {}
     wanted = set(paths)
@@ -198,7 +198,7 @@ def _fill(db: sqlite3.Connection, folder: str, items: Mapping[str, list[Row]], h
         _write(db, folder, slots, rows)
 
 
-def bare(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
+def fresh(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
     """Those of `paths` with which nothing that is there belongs together."""
     bases = {path: path[:end] for path in paths if (end := path.find(".", path.rfind("/") + 1)) > 0}
     found = _bare(db, {base: crc32(base.encode()) for base in bases.values()})

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from persistable.errors import LayersDisagreeWarning, StoreReadOnly
-from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix, extended
 from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
 from persistable.stores.layered.copies import Copies, LayeredWrite, entered
@@ -537,16 +537,13 @@ class LayeredStore(BaseStore):
 
     def clear_temporary(self, path: str) -> None:
         """Remove what killed writes of files whose names begin as `path` does left in the home."""
-        clear = getattr(self._writable(path), "clear_temporary", None)
-        if clear is not None:
-            clear(path)
+        extended(self._writable(path)).clear_temporary(path)
 
-    def clear_sources(self, left: Callable[[bytes], bool]) -> None:
+    def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
         """Remove, from all layers that may be written, small files that killed processes kept to make others of."""
         for layer in self.layers:
-            clear = None if layer.readonly else getattr(layer.store, "clear_sources", None)
-            if clear is not None:
-                clear(left)
+            if not layer.readonly:
+                extended(layer.store).clear_sources(is_unused)
 
     def _writable(self, path: str) -> Store:
         check_path(path)
