@@ -7,11 +7,11 @@ DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from persistable.params.secret import redact, said_without_secrets
 
@@ -19,167 +19,190 @@ if TYPE_CHECKING:
     from persistable.records.key import Key
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event:
-    """Base of all events: immutable, comparable, picklable."""
+    """Base of all events: made by keywords, immutable, compared by content, picklable.
+
+    A dataclass to type checkers. At run time it is not: making a dataclass of each event would take more time at the first import than this
+    whole module.
+    """
 
     __slots__ = ()
     level: ClassVar[int] = 20
+    """The level of `logging` at which it is logged."""
     _said: ClassVar[tuple[str, ...]] = ()
-    """The facts that hold what others have said, from which secrets are taken out."""
+    """The facts that hold what others have said, from which secrets are removed."""
 
     def __init__(self, **facts: Any) -> None:
-        names = list(self._fields())
+        names = self._fields()
         if facts.keys() != set(names):
             raise TypeError(f"{type(self).__name__} takes exactly {', '.join(names)}; it was given {', '.join(facts) or 'nothing'}")
         for name, fact in facts.items():
-            object.__setattr__(self, name, redact(fact) if name in self._said and fact.__class__ is str else fact)
+            object.__setattr__(self, name, _redacted(fact) if name in self._said else fact)
 
     @classmethod
-    def _fields(cls) -> Iterator[str]:
-        for base in reversed(cls.__mro__):
-            yield from getattr(base, "__slots__", ())
+    def _fields(cls) -> list[str]:
+        return [name for base in reversed(cls.__mro__) for name in getattr(base, "__slots__", ())]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be set: events are facts")
 
-    def _facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
+        """Return the facts by name."""
         return {name: getattr(self, name) for name in self._fields()}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Event) and type(other) is type(self) and self._facts() == other._facts()
+        return isinstance(other, Event) and type(other) is type(self) and self.facts() == other.facts()
 
     def __hash__(self) -> int:
         return hash((type(self), getattr(self, "key", None)))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self._facts().items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts().items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._facts())
+        return _rebuild, (type(self), self.facts())
 
 
 def _rebuild(kind: type[Event], facts: dict[str, Any]) -> Event:
-    return kind(**facts)
+    return kind(**facts)  # without the secrets that this process knows
+
+
+def _redacted(said: Any) -> Any:
+    return redact(said) if said.__class__ is str else tuple([(key, redact(error)) for key, error in said])
 
 
 class NodeEvent(Event):
-    """Base of what happens to one node; `key` says to which."""
+    """Base of what happens to one node."""
 
     __slots__ = ("key",)
     key: Key
+    """The key of the node."""
 
 
 class Started(NodeEvent):
-    """A generation begins; `attempt` counts from 1."""
+    """A generation begins."""
 
     __slots__ = ("attempt",)
     attempt: int
+    """The number of the attempt, from 1."""
 
 
 class Progressed(NodeEvent):
-    """A generation reports `done` of `total` (None where it does not know)."""
+    """A generation reports how far it is."""
 
     __slots__ = ("done", "total")
     level = 10
     done: float
+    """How much is done, in the unit of `total`."""
     total: float | None
+    """How much there is to do; None where that is not known."""
 
 
 class Persisted(NodeEvent):
-    """A payload is committed: `size` in bytes, `seconds` from start to commit."""
+    """A payload is committed."""
 
     __slots__ = ("seconds", "size")
     seconds: float
+    """Seconds from start to commit."""
     size: int
+    """Bytes of the payload."""
 
 
 class Loaded(NodeEvent):
-    """A stored payload is in memory (or mapped): `size` in bytes, `seconds` it took."""
+    """A stored payload is in memory, or mapped."""
 
     __slots__ = ("seconds", "size")
     seconds: float
+    """Seconds that it took."""
     size: int
+    """Bytes of the payload."""
 
 
 class Retried(NodeEvent):
-    """A failed attempt will be made again after `delay` seconds."""
+    """A failed attempt will be made again."""
 
     __slots__ = ("attempt", "delay", "error")
     level = 30
     _said = ("error",)
     attempt: int
+    """The number of the attempt that failed, from 1."""
     delay: float
+    """Seconds until the next."""
     error: str
+    """Type and message of the error."""
 
 
 class Failed(NodeEvent):
-    """A generation raised: `error` is the type and message, `seconds` from its start."""
+    """A generation raised."""
 
     __slots__ = ("attempt", "error", "seconds")
     level = 40
     _said = ("error",)
     attempt: int
+    """The number of the attempt, from 1."""
     error: str
+    """Type and message of the error."""
     seconds: float
+    """Seconds from the start of the attempt."""
 
 
 class Skipped(NodeEvent):
-    """Nothing was done, and `reason` says why."""
+    """Nothing was done."""
 
     __slots__ = ("reason",)
     _said = ("reason",)
     reason: str
+    """Why, as text."""
 
 
 class RunStarted(Event):
-    """A run begins: `jobs` maps payload names to how many nodes of that name it may perform, `workers` at a time in all.
-
-    `expected` maps payload names to the seconds that one generation took so far (the median of what is recorded), where any is.
-    """
+    """A run begins."""
 
     __slots__ = ("expected", "jobs", "workers")
-    jobs: dict[str, int]
-    workers: int
     expected: dict[str, float]
+    """Payload name to the seconds that one generation took so far (the median of what is recorded), where any is."""
+    jobs: dict[str, int]
+    """Payload name to the number of nodes of that name that it may perform."""
+    workers: int
+    """How many are performed at a time."""
 
 
 class RunGrew(Event):
-    """A run finds out that it has more to do, which it could not know when it began; `jobs` and `expected` as in RunStarted, of that only.
+    """A run finds out that it has more to do, which it could not know when it began.
 
-    It is told once items are there, by runs of nodes of which there is one for each item that another generates.
+    Emitted once items are there, by runs of nodes of which there is one for each item that another generates.
     """
 
     __slots__ = ("expected", "jobs")
-    jobs: dict[str, int]
     expected: dict[str, float]
+    """As in `RunStarted`, of what is new."""
+    jobs: dict[str, int]
+    """As in `RunStarted`, of what is new."""
 
 
 class Performed(NodeEvent):
-    """A run is done with one node: `outcome` is ``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``.
-
-    That is where it turned out to stay as it is, or where others have made it meanwhile. `seconds` is what its own work took.
-    """
+    """A run is done with one node."""
 
     __slots__ = ("outcome", "seconds")
     level = 10
     outcome: str
+    """``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``: it turned out to stay as it is, or others have made it meanwhile."""
     seconds: float
+    """Seconds of its own work."""
 
 
 class RunFinished(Event):
-    """A run is over: `counts` maps ``"done"``, ``"failed"``, ``"skipped"``, ``"reused"`` and ``"cancelled"`` to numbers of nodes.
-
-    `failures` holds (key, type and message of the error) of each node that failed by itself; `seconds` is from start to end.
-    """
+    """A run is over."""
 
     __slots__ = ("counts", "failures", "seconds")
+    _said = ("failures",)
     counts: dict[str, int]
+    """``"done"``, ``"failed"``, ``"skipped"``, ``"reused"``, ``"cancelled"`` and ``"stale"`` to numbers of nodes."""
     failures: tuple[tuple[Key, str], ...]
+    """Key, and type and message of the error, of each node that failed by itself."""
     seconds: float
-
-    def __init__(self, **facts: Any) -> None:
-        facts["failures"] = tuple([(key, redact(error)) for key, error in facts.get("failures", ())])
-        super().__init__(**facts)
+    """Seconds from start to end."""
 
 
 Hook = Callable[[Event], object]

@@ -59,9 +59,9 @@ def test_events_are_facts() -> None:
     assert pickle.loads(pickle.dumps(event)) == event and hash(event) == hash(pickle.loads(pickle.dumps(event)))
     assert repr(event) == f"Loaded(key={KEY!r}, seconds=0.5, size=3)"
     with pytest.raises(AttributeError):
-        event.size = 4
+        event.size = 4  # type: ignore[misc]
     with pytest.raises(TypeError, match="takes exactly key, seconds, size"):
-        events.Loaded(key=KEY)
+        events.Loaded(key=KEY)  # type: ignore[call-arg]
 
 
 def test_events_are_logged_where_the_application_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,17 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and when a failed generation is tried again.
-
-    attempts: tries in all, the first included. delay: seconds before the second try. backoff: factor from each delay to the next.
-    jitter: fraction of the delay that is random, 0 to 1. on: the exception types, or a predicate, that deserve another try.
-    """
+    """How often and when a failed generation is tried again."""
 
     attempts: int = 1
+    """Tries in all, the first included."""
     delay: float = 0.0
+    """Seconds before the second try."""
     backoff: float = 2.0
+    """Factor from each delay to the next."""
     jitter: float = 0.1
+    """Fraction of the delay that is random, 0 to 1."""
     on: type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool] = Exception
+    """The exception types, or a predicate, that deserve another try."""
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -28,37 +29,41 @@ class Retry:
             raise ValueError(f"{self} asks for impossible waits: delay >= 0, backoff > 0 and 0 <= jitter <= 1")
 
     def delay_after(self, attempt: int) -> float:
-        """Seconds to wait after that attempt (from 1) failed: ``delay * backoff ** (attempt - 1)``, less up to `jitter` of that."""
+        """Return the seconds to wait after that attempt (from 1): ``delay * backoff ** (attempt - 1)``, less up to `jitter` of that."""
         from random import random
 
         delay: float = self.delay * self.backoff ** (attempt - 1)
         return delay * (1 - self.jitter * random())
 
 
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Resources:
-    """Resources of one generation: `cpus`, `memory` (bytes), `gpus`, `time` (seconds, the only timeout), and counters such as ``db=1``."""
+    """Resources of one generation, hashable. Any other keyword is a counter, such as ``db=1``, which `run` limits by its `limits`."""
 
-    __slots__ = ("counters", "cpus", "gpus", "memory", "time")
+    cpus: float
+    """CPUs, in parts too; 1 by default."""
+    memory: int | None
+    """Bytes; None where it does not matter."""
+    gpus: float
+    """GPUs, in parts too where the executor shares them out; 0 by default."""
+    time: float | None
+    """Seconds after which the generation is stopped, the only timeout; None for no limit."""
+    _counters: tuple[tuple[str, float], ...]
 
     def __init__(self, cpus: float = 1, memory: int | None = None, gpus: float = 0, time: float | None = None, **counters: float) -> None:
-        amounts: dict[str, Any] = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time, **counters}
-        for name, amount in amounts.items():
+        fields: dict[str, Any] = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
+        for name, amount in {**fields, **counters}.items():
             if amount is not None and amount < 0:
                 raise ValueError(f"Resources.{name} is {amount}; give zero or more")
-        self.cpus = cpus
-        self.memory = memory
-        self.gpus = gpus
-        self.time = time
-        self.counters = counters
+        for name, amount in fields.items():
+            object.__setattr__(self, name, amount)
+        object.__setattr__(self, "_counters", tuple(sorted(counters.items())))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Resources) and self._amounts() == other._amounts()
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted((name, amount) for name, amount in self._amounts().items() if amount is not None)))
+    @property
+    def counters(self) -> dict[str, float]:
+        """The amounts of what has no field of its own, by name."""
+        return dict(self._counters)
 
     def __repr__(self) -> str:
-        return f"Resources({', '.join(f'{name}={amount!r}' for name, amount in self._amounts().items() if amount is not None)})"
-
-    def _amounts(self) -> dict[str, Any]:
-        return {"cpus": self.cpus, "memory": self.memory, "gpus": self.gpus, "time": self.time, **self.counters}
+        amounts = {"cpus": self.cpus, "memory": self.memory, "gpus": self.gpus, "time": self.time, **self.counters}
+        return f"Resources({', '.join(f'{name}={amount!r}' for name, amount in amounts.items() if amount is not None)})"

@@ -55,8 +55,7 @@ def message_of(event: Event, when: datetime) -> Message:
     about = {"event": type(event).__name__, "host": host, "time": when.isoformat(timespec="seconds")}
     if isinstance(event, RunFinished):
         return _of_run(event, host, about)
-    names = [name for base in reversed(type(event).__mro__) for name in getattr(base, "__slots__", ())]
-    facts = {name: _plain(getattr(event, name)) for name in names}
+    facts = {name: _plain(fact) for name, fact in event.facts().items()}
     key = getattr(event, "key", None)
     title = f"{type(event).__name__} on {host}" if key is None else f"{type(event).__name__} on {host}: {_short(key)}"
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "key")
