@@ -35,7 +35,7 @@ KEY = Key("clean", "0123456789abcdef" * 2)
 
 @pytest.fixture(autouse=True, scope="module")
 def _packages() -> None:
-    need("tenacity", "apprise", "aiosmtpd")
+    need("apprise", "aiosmtpd")
 
 
 def finished(*errors: str, **counts: int) -> RunFinished:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from persistable.executors.resources import Retry
-from persistable.notify.delivery import Letter, NotSent
+from persistable.notify.delivery import NotSent
 from persistable.notify.hook import RETRY, Notifier, On, require
-from persistable.notify.message import message_of
+from persistable.notify.message import Message
 from persistable.params.secret import Secret, redacted_logs, revealed
 
 _LOGGERS = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
@@ -28,12 +28,11 @@ class Apprise(Notifier):
         require("apprise", "Apprise")
         super().__init__(urls, on, retry)
 
-    def _send(self, receiver: str | Secret, letter: Letter) -> None:
+    def _send(self, receiver: str | Secret, message: Message) -> None:
         import apprise
 
         library: Any = apprise
         url = revealed(receiver)
-        message = message_of(*letter)
         with redacted_logs(*_LOGGERS, more=(url,)):
             service = library.Apprise(asset=library.AppriseAsset(app_id="persistable", async_mode=False))
             if not service.add(url):

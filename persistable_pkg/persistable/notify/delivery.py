@@ -1,4 +1,4 @@
-"""Getting messages to one receiver without making anybody wait: a bounded queue, a thread while there is something in it, retries."""
+"""Deliver messages to one receiver in the background: a bounded queue, a thread while there is something in it, retries."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import count
 
 from persistable.errors import PersistableError, UndeliveredWarning
 from persistable.events import Event
 from persistable.executors.resources import Retry
+from persistable.notify.message import Message, message_of
 from persistable.params.secret import redact
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most; a receiver that asks for more gets none."""
 LONGEST_QUEUE = 100
-"""Messages that wait for one receiver at most; further ones are dropped, and that is reported."""
+"""Events that wait for one receiver at most; further ones are dropped, and that is reported."""
 LAST_SECONDS = 5.0
-"""How long the end of the process waits for what is still under way."""
+"""Seconds that the end of the process waits for undelivered messages."""
 
 
 class NotSent(Exception):
-    """A message did not arrive: `reason` holds no secrets. `again` if another try may help, `wait` if the receiver said after how long."""
+    """A message did not arrive.
+
+    reason: why, without secrets. again: whether another try may help. wait: seconds after which the receiver asks for one, if it says so.
+    """
 
     def __init__(self, reason: str, *, again: bool = False, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -35,17 +39,10 @@ class NotSent(Exception):
         self.wait = wait
 
 
-class Letter(NamedTuple):
-    """An event to tell of, and when it happened."""
+class DeliveryQueue:
+    """Delivers messages about events to one receiver, in order, by calling `send`, which raises NotSent. receiver: its name in warnings."""
 
-    event: Event
-    when: datetime
-
-
-class Courier:
-    """Delivers letters to one receiver, in order, by calling `send`, which raises NotSent. `receiver` is how warnings call it."""
-
-    def __init__(self, receiver: str, retry: Retry, send: Callable[[Letter], None]) -> None:
+    def __init__(self, receiver: str, retry: Retry, send: Callable[[Message], None]) -> None:
         self._receiver = receiver
         self._retry = retry
         self._send = send
@@ -53,25 +50,25 @@ class Courier:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._waiting: deque[Letter] = deque()
+        self._waiting: deque[tuple[Event, datetime]] = deque()
         self._dropped = 0
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
-    def post(self, event: Event) -> None:
-        """Queue a message about `event`; never waits for the receiver."""
+    def enqueue(self, event: Event) -> None:
+        """Queue a message about `event`; never wait for the receiver."""
         if self._pid != os.getpid():
             self._begin()  # after a fork: what waited is the parent's to send, and its thread is not here
         with self._changed:
             if len(self._waiting) >= LONGEST_QUEUE:
                 self._dropped += 1
                 return
-            self._waiting.append(Letter(event, datetime.now(UTC)))
+            self._waiting.append((event, datetime.now(UTC)))
             if self._thread is None:
                 self._start()
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until nothing is under way; whether that is so."""
+        """Wait up to `timeout` seconds until nothing is under way; return whether that is so."""
         if self._pid != os.getpid():
             return True
         with self._changed:
@@ -80,9 +77,9 @@ class Courier:
     def give_up(self) -> None:
         """Report what is still under way as undelivered."""
         with self._changed:
-            count, self._dropped = len(self._waiting) + self._dropped, 0
-        if count:
-            _report(f"{count} notification{'s' if count > 1 else ''} to {self._receiver} did not arrive before the process ended")
+            lost, self._dropped = len(self._waiting) + self._dropped, 0
+        if lost:
+            _report(f"{lost} notification{'s' if lost > 1 else ''} to {self._receiver} did not arrive before the process ended")
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="persistable-notify", daemon=True)
@@ -96,12 +93,14 @@ class Courier:
             _report(f"a notification to {self._receiver} was not sent, because the process is ending")
 
     def _work(self) -> None:
-        while (letter := self._next()) is not None:
-            self._deliver(letter)
+        while (first := self._next()) is not None:
+            problem = self._deliver(*first)
+            if problem:
+                _report(f"a notification to {self._receiver} was not delivered: {problem}")
             with self._changed:
                 self._waiting.popleft()  # only now: until then it counts as undelivered
 
-    def _next(self) -> Letter | None:
+    def _next(self) -> tuple[Event, datetime] | None:
         while True:
             with self._changed:
                 dropped, self._dropped = self._dropped, 0
@@ -114,35 +113,21 @@ class Courier:
                     return None
             _report(f"{dropped} notifications to {self._receiver} were dropped, because {LONGEST_QUEUE} others were waiting to be sent")
 
-    def _deliver(self, letter: Letter) -> None:
-        trying = _trying(self._retry)
-        try:
-            trying(self._send, letter)
-        except NotSent as error:
-            tries = trying.statistics["attempt_number"]
-            _report(f"a notification to {self._receiver} was not delivered: {error.reason}{f' ({tries} tries)' if tries > 1 else ''}")
-        except PersistableError as error:  # such as a missing secret
-            _report(f"a notification to {self._receiver} was not delivered: {error}")
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote URLs and headers
-            _report(f"a notification to {self._receiver} was not delivered: {type(error).__name__}")
-
-
-def _trying(retry: Retry) -> Any:
-    import tenacity
-
-    backoff = tenacity.wait_exponential(multiplier=retry.delay, exp_base=retry.backoff, max=LONGEST_WAIT)
-    usual = backoff + tenacity.wait_random(0, retry.delay * retry.jitter)
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        return error.wait if isinstance(error, NotSent) and error.wait is not None else usual(state)
-
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(retry.attempts),
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, NotSent) and error.again),
-        wait=wait,
-        reraise=True,
-    )
+    def _deliver(self, event: Event, when: datetime) -> str:
+        """Send the message, as often as `retry` allows; return why it was not delivered, empty if it was."""
+        for attempt in count(1):
+            try:
+                self._send(message_of(event, when))
+                return ""
+            except NotSent as error:
+                if not error.again or attempt >= self._retry.attempts:
+                    return f"{error.reason}{f' ({attempt} tries)' if attempt > 1 else ''}"
+                time.sleep(min(LONGEST_WAIT, self._retry.delay_after(attempt)) if error.wait is None else error.wait)
+            except PersistableError as error:  # such as a missing secret
+                return str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote URLs and headers
+                return type(error).__name__
+        raise AssertionError("the last try returns")
 
 
 def _report(text: str) -> None:
@@ -154,14 +139,14 @@ def _report(text: str) -> None:
         logging.getLogger("persistable.notify").error("%s", redact(text))
 
 
-_active: set[Courier] = set()
+_active: set[DeliveryQueue] = set()
 
 
-def _last_chance() -> None:
+def _at_exit() -> None:
     deadline = time.monotonic() + LAST_SECONDS
-    for courier in list(_active):
-        if not courier.flush(deadline - time.monotonic()):
-            courier.give_up()
+    for queue in list(_active):
+        if not queue.flush(deadline - time.monotonic()):
+            queue.give_up()
 
 
-atexit.register(_last_chance)
+atexit.register(_at_exit)

@@ -1,16 +1,17 @@
-"""The base of notifying hooks: which events they tell of, their couriers, and how they show themselves."""
+"""The base of notifying hooks: the events they send messages about, a queue for each receiver, and how they show themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from persistable.errors import MissingExtra
-from persistable.events import Event
+from persistable.events import Event, RunFinished
 from persistable.executors.resources import Retry
-from persistable.notify.delivery import Courier, Letter
-from persistable.notify.message import failed
+from persistable.notify.delivery import DeliveryQueue
+from persistable.notify.message import Message, failed
 from persistable.params.secret import Secret
 
 On = Literal["failure", "always"] | Callable[[Event], object]
@@ -20,56 +21,53 @@ RETRY = Retry(attempts=4, delay=0.5, backoff=2.0, jitter=0.5)
 
 
 class Notifier:
-    """Base of the hooks. Subclasses set `_receivers` and say how to `_send`."""
+    """Base of the hooks. Subclasses say how to `_send`."""
 
     def __init__(self, receivers: tuple[str | Secret, ...], on: On, retry: Retry) -> None:
         if not callable(on) and on not in ("failure", "always"):  # pyright: ignore[reportUnnecessaryContains]
             raise ValueError(f"on={on!r} is unknown; give 'failure', 'always' or a predicate on events")
-        require("tenacity", type(self).__name__)
         self._receivers = receivers
         self._on = on
         self._retry = retry
-        self._couriers = self._hire()
+        self._queues = self._make_queues()
 
-    def _hire(self) -> list[Courier]:
-        def courier(receiver: str | Secret) -> Courier:
-            return Courier(f"{type(self).__name__}({shown(receiver)})", self._retry, lambda letter: self._send(receiver, letter))
+    def _make_queues(self) -> list[DeliveryQueue]:
+        kind = type(self).__name__
+        return [DeliveryQueue(f"{kind}({shown(receiver)})", self._retry, partial(self._send, receiver)) for receiver in self._receivers]
 
-        return [courier(receiver) for receiver in self._receivers]
-
-    def _send(self, receiver: str | Secret, letter: Letter) -> None:
-        raise NotImplementedError(f"{type(self).__name__} does not say how a letter is sent")
+    def _send(self, receiver: str | Secret, message: Message) -> None:
+        raise NotImplementedError(f"{type(self).__name__} does not say how a message is sent")
 
     def __call__(self, event: Event) -> None:
-        """Queue a message about `event`, if it is one to tell of."""
+        """Queue a message about `event`, if `on` selects it."""
         if self._on(event) if callable(self._on) else self._ends_a_run(event):
-            for courier in self._couriers:
-                courier.post(event)
+            for queue in self._queues:
+                queue.enqueue(event)
 
     def _ends_a_run(self, event: Event) -> bool:
-        return failed(event) or (self._on == "always" and type(event).__name__ == "RunFinished")
+        return failed(event) or (self._on == "always" and isinstance(event, RunFinished))
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait up to `timeout` seconds until all messages are delivered or given up; whether they are. A process's end waits by itself."""
+        """Wait up to `timeout` seconds until all messages are delivered or given up; return whether they are. The process's end does so."""
         import time
 
         deadline = time.monotonic() + timeout
-        done = [courier.flush(deadline - time.monotonic()) for courier in self._couriers]
+        done = [queue.flush(deadline - time.monotonic()) for queue in self._queues]
         return all(done)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(shown, self._receivers))})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_couriers"}
+        return {name: value for name, value in vars(self).items() if name != "_queues"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._couriers = self._hire()
+        self._queues = self._make_queues()
 
 
 def shown(receiver: str | Secret) -> str:
-    """The receiver as anybody may see it: of a URL scheme and host, since all else may be a credential."""
+    """Return the receiver as anybody may see it: of a URL scheme and host, since all else may be a credential."""
     if isinstance(receiver, Secret):
         return repr(receiver)
     try:

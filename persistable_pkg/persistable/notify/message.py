@@ -12,7 +12,7 @@ from persistable.params.secret import redact
 from persistable.records.key import Key
 
 FIRST = 10
-"""Failures that a message tells of; of the others it gives the number."""
+"""Failures that a message lists; of the others it gives the number."""
 LONGEST = 500
 """Characters of one error's text."""
 
@@ -50,7 +50,7 @@ def failed(event: Event) -> bool:
 
 
 def message_of(event: Event, when: datetime) -> Message:
-    """The message about `event`, which happened at `when`."""
+    """Compose the message about `event`, which happened at `when`."""
     host = socket.gethostname()
     about = {"event": type(event).__name__, "host": host, "time": when.isoformat(timespec="seconds")}
     if isinstance(event, RunFinished):

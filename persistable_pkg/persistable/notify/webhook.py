@@ -10,14 +10,14 @@ from typing import Any
 from urllib import error, parse, request
 
 from persistable.executors.resources import Retry
-from persistable.notify.delivery import Letter, NotSent
+from persistable.notify.delivery import NotSent
 from persistable.notify.hook import RETRY, Notifier, On
-from persistable.notify.message import Message, message_of
+from persistable.notify.message import Message
 from persistable.params.secret import Secret, revealed
 
 
 class Webhook(Notifier):
-    """A hook that posts JSON to a URL when a run has failed. Needs the extra ``notify``.
+    """A hook that posts JSON to a URL when a run has failed.
 
     url: http or https, or a `Secret` that holds it. on: ``"failure"``, ``"always"`` (each run) or a predicate on events. headers: further
     headers, whose values may be secrets: ``{"Authorization": Secret("TOKEN", "Bearer {}")}``. retry: how often and at what intervals to
@@ -43,10 +43,10 @@ class Webhook(Notifier):
         self._headers = dict(headers or {})
         self._timeout = timeout
 
-    def _send(self, receiver: str | Secret, letter: Letter) -> None:
+    def _send(self, receiver: str | Secret, message: Message) -> None:
         url = revealed(receiver)
         headers = {name: revealed(value) for name, value in self._headers.items()}
-        post(url, headers, self._body(message_of(*letter)), self._timeout)
+        post(url, headers, self._body(message), self._timeout)
 
     def _body(self, message: Message) -> dict[str, Any]:
         return message.data
@@ -74,7 +74,7 @@ class _NoRedirects(request.HTTPRedirectHandler):
 
 
 def post(url: str, headers: Mapping[str, str], body: Any, timeout: float) -> None:
-    """POST `body` as JSON. Raises NotSent; nothing of the libraries' own errors is told on, since they quote URLs and headers."""
+    """POST `body` as JSON. Raises NotSent; the libraries' own errors are not passed on, since they quote URLs and headers."""
     try:
         check_url(url)
     except ValueError as refused:
@@ -122,7 +122,7 @@ _LONGEST = 2900  # characters; Slack refuses a section of more than 3000
 
 
 class Slack(Webhook):
-    """A hook that writes to a Slack channel when a run has failed. Needs the extra ``notify``.
+    """A hook that writes to a Slack channel when a run has failed.
 
     url: that of an incoming webhook, which is a credential: give a `Secret` that holds it. The other arguments are those of `Webhook`.
     """
