@@ -104,6 +104,22 @@ def test_values_that_are_equal_have_no_keys_of_their_own() -> None:
             made_of.over("x", size=equal)
 
 
+def test_a_label_finds_the_member_of_its_identity() -> None:
+    ints, floats = Points.over(n=[1, 2]), Outliers.over(k=[1.0, 2.0], points=Points(n=1))
+    for find in (ints.__getitem__, lambda label: ints.sel(n=label), lambda label: Points.over(n=range(3)).sel(n=label)):
+        for wrong in (True, 1.0, np.float64(1), np.True_):
+            with pytest.raises(UnknownMember):
+                find(wrong)
+        assert find(np.int64(1)).key == Points(n=1).key
+    assert floats[1].key == floats[1.0].key == floats.sel(k=1).key  # given for a float, 1 is 1.0
+    with pytest.raises(UnknownMember):
+        floats[True]
+    nodes = Outliers.over(points=Points.over(n=[1, 2]), k=[1.0, 2.0])
+    with pytest.raises(UnknownMember):
+        nodes[1.0, 1.0]
+    assert nodes[1, 1].key == nodes[1, 1.0].key
+
+
 def test_an_axis_of_nodes_is_one_of_upstream() -> None:
     few, many = Points(n=1), Points(n=100)
     family = Outliers.over(points=[few, many], k=[1.0, 2.0])

@@ -39,8 +39,7 @@ def ls(
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
     here = Here(common)
-    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
-    found = sorted((_row(entry) for entry in _asked(here, name)), key=_ORDER[sort])
+    found = sorted(_rows(here, name), key=_ORDER[sort])
     shown = found if limit is None else found[:limit]
     if common.json:
         write_json_list(shown)
@@ -51,6 +50,16 @@ def ls(
     elif len(shown) < len(found):
         note(f"and {len(found) - len(shown)} more")
     return 0
+
+
+def _rows(here: Here, name: str | None) -> list[dict[str, Any]]:
+    enabled = gc.isenabled()
+    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
+    try:
+        return [_row(entry) for entry in _asked(here, name)]
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _asked(here: Here, name: str | None) -> Iterator[Entry]:

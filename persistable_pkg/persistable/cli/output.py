@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
 
 MANY_ROWS = 300
@@ -108,15 +109,16 @@ def on_terminal() -> bool:
     return stream().isatty()
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], colours: bool = True) -> None:
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
     """Answer with a table; its cells are texts and numbers."""
     cells = [[text if (text := str(cell)).isprintable() else printable(text) for cell in row] for row in rows]
-    if on_terminal() and colours and len(rows) <= MANY_ROWS and _draw(columns, cells):
-        return
-    write_plain(columns, cells, _terminal_width() if on_terminal() else None)
+    if on_terminal() and len(rows) <= MANY_ROWS:
+        _draw(columns, cells)
+    else:
+        _write_plain(columns, cells, get_terminal_size().columns if on_terminal() else None)
 
 
-def write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
+def _write_plain(columns: Sequence[Column], cells: Sequence[Sequence[str]], limit: int | None) -> None:
     """A table of aligned text; lines end at `limit` characters."""
     rows = [[column.name.upper() for column in columns], *cells]
     out = stream()
@@ -130,34 +132,19 @@ def _padded(column: Column, texts: Sequence[str]) -> list[str]:
     if all(map(str.isascii, texts)):
         width = max(map(len, texts))
         return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
-    widths = [_width(text) for text in texts]
-    widest = max(widths)
-    gaps = [" " * (widest - width) for width in widths]
+    from rich.cells import cell_len
+
+    widths = list(map(cell_len, texts))
+    gaps = [" " * (max(widths) - width) for width in widths]
     return [gap + text if column.right else text + gap for text, gap in zip(texts, gaps, strict=True)]
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    import unicodedata
+def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
+    """Write a table in colours."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _terminal_width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns
-
-
-def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> bool:
-    """Tell whether rich was there to draw it."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        return False
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         drawn.add_column(
@@ -174,7 +161,6 @@ def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> bool:
         )
     drawn.expand = any(column.long for column in columns)
     Console(file=stream(), highlight=False, soft_wrap=False).print(drawn)
-    return True
 
 
 _STYLES = {

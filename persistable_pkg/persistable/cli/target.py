@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from persistable.cli.output import reserve
 from persistable.cli.usage import BadUsage, near
 from persistable.stores.base import Store
-from persistable.stores.open import PROJECT_FILE, default_url, open_store
+from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
 
 if TYPE_CHECKING:
     from persistable.cli.options import Common
@@ -150,7 +150,7 @@ class Here:
         from persistable.project import Project
 
         named = self.common.project
-        if named is None and not _has_project_above(os.getcwd()):
+        if named is None and nearest_file(os.getcwd()) is None:
             if self._changes:
                 raise BadUsage(
                     f"--set changes params of a project, and there is no {PROJECT_FILE} here or above; `persistable init` writes one"
@@ -282,15 +282,6 @@ def stored_names(store: Store) -> list[str]:
     from persistable.records.listing import entries
 
     return sorted({entry.key.name for entry in entries(store)})
-
-
-def _has_project_above(folder: str) -> bool:
-    while not os.path.isfile(os.path.join(folder, PROJECT_FILE)):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return False
-        folder = parent
-    return True
 
 
 def _member(whole: Any, address: Address) -> Any:

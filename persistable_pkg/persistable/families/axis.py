@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Complex, Integral, Real
 from typing import Any, cast
 
 from persistable.errors import UnknownMember
@@ -53,9 +54,12 @@ class Axis:
     def place(self, label: Any) -> int:
         """Where `label` is. Raises UnknownMember, naming the nearest there is."""
         try:
-            return self._find(label)
+            place = self._find(label)
         except (KeyError, ValueError, TypeError):
             raise self._unknown(label) from None
+        if not is_meant(frozen(label), self.labels[place]):
+            raise self._unknown(label)
+        return place
 
     def _find(self, label: Any) -> int:
         if isinstance(self.labels, range):
@@ -177,6 +181,21 @@ def sought(label: Any) -> Any:
 
 
 _NAN = object()
+
+
+def is_meant(label: Any, known: Any) -> bool:
+    """Tell whether a label that equals `known` stands for it: ``True`` and ``1.0`` are not ``1``, though ``1`` is given for ``1.0``."""
+    if label.__class__ is known.__class__:
+        return label.__class__ is not tuple or all(map(is_meant, label, known))
+    wanted, there = _rank(label), _rank(known)
+    return wanted == there or 0 < wanted < there
+
+
+def _rank(value: Any) -> int:
+    """Kind of number, each of which can be given for the next; 0 for a bool, -1 for what is none."""
+    if isinstance(value, bool) or value.__class__.__name__ in ("bool_", "bool"):  # that of numpy is no bool
+        return 0
+    return next((rank for rank, kind in enumerate((Integral, Real, Complex), 1) if isinstance(value, kind)), -1)
 
 
 def _labels(name: str, columns: list[Sequence[Any]]) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from weakref import WeakValueDictionary
 
 from persistable.errors import UnknownParam
-from persistable.families.axis import Axis, frozen, sought, values_of
+from persistable.families.axis import Axis, frozen, is_meant, sought, values_of
 
 if TYPE_CHECKING:
     from persistable.families.grid import Recipe
@@ -150,7 +150,8 @@ def _matching(axis: Axis, name: str, wanted: Any, among: Places) -> Places:
         return [place for place in allowed if _between(values[place], wanted)]
     several = values_of(wanted)
     known = [sought(frozen(each)) for each in (several if several is not None else [wanted])]
-    found = [place for place in allowed if sought(frozen(values[place])) in known]
+    at = {place: sought(frozen(values[place])) for place in allowed}
+    found = [place for place, value in at.items() if any(each == value and is_meant(each, value) for each in known)]
     if not found:
         column = Axis({name: list({frozen(value): None for value in values})})
         for each in known:
