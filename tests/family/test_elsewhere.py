@@ -34,8 +34,8 @@ def halved(n: int) -> float:
 
 def test_members_are_sent_many_to_a_task(cluster: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = direct.Straight.order
-    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    request = direct.DirectGenerator.request
+    monkeypatch.setattr(direct.DirectGenerator, "request", lambda self, keys, *given: sent.append(len(keys)) or request(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/data.db"):
         family = halved.over(n=range(1500))
         result = run(family, executor=cluster, errors="return")

@@ -60,9 +60,9 @@ some = st.lists(plain, min_size=1, max_size=4, unique_by=lambda value: (value, v
 
 
 def keys(family: Family[Any]) -> list[Any]:
-    lots = family.lots
-    assert lots is not None, "left to the nodes"
-    return [key for numbers in lots for key in lots.keys(numbers)]
+    key_chunks = family.key_chunks
+    assert key_chunks is not None, "left to the nodes"
+    return [key for numbers in key_chunks for key in key_chunks.keys(numbers)]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,12 +129,12 @@ def test_where_code_of_the_user_decides_the_nodes_are_asked() -> None:
         total.over([[1.0], [2.0]]),
         Family.of({"a": Points(n=1)}),
     ):
-        lots = family.lots
-        assert lots is None or keys(family) == [node.key for node in family.nodes]
+        key_chunks = family.key_chunks
+        assert key_chunks is None or keys(family) == [node.key for node in family.nodes]
         run(family)
         assert family.status() == {Status.DONE: len(family)}
-    assert OfRounded.over(n=[1.2, 2.6]).lots is None
-    assert Versioned.over(n=[1, 2]).lots is None
+    assert OfRounded.over(n=[1.2, 2.6]).key_chunks is None
+    assert Versioned.over(n=[1, 2]).key_chunks is None
 
 
 def test_unpersisted_members_and_upstream_are_planned_as_a_whole() -> None:
@@ -142,8 +142,8 @@ def test_unpersisted_members_and_upstream_are_planned_as_a_whole() -> None:
     def passing(n: int) -> int:
         return n
 
-    assert passing.over(n=range(3)).lots is None
-    assert number.over(n=passing.over(n=range(3))).lots is None
+    assert passing.over(n=range(3)).key_chunks is None
+    assert number.over(n=passing.over(n=range(3))).key_chunks is None
 
 
 # one by one, and together

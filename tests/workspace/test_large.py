@@ -15,7 +15,7 @@ from tests.workspace.flows import Numbers, Times, called, calls, plus, total
 
 from persistable import Status, Workflow, Workspace, run, seed, step, stored
 from persistable.families.workspaces import overview
-from persistable.families.workspaces.recipe import made
+from persistable.families.workspaces.graph import made
 from persistable.fileio import JsonFileIO
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import StepNode

@@ -21,8 +21,7 @@ from persistable.nodes import loading
 from persistable.nodes.declaration import format_for
 from persistable.nodes.node import declaration_of
 from persistable.project.targets import referred
-from persistable.records import access, circumstances
-from persistable.records import files as payloads
+from persistable.records import access, circumstances, files
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
@@ -193,7 +192,7 @@ def _file(record: Record, part: str | None) -> FileFact:
 
 
 def _write_file(found: One, file: FileFact) -> None:
-    with payloads.opened(found.store, found.key, file) as opened:
+    with files.opened(found.store, found.key, file) as opened:
         write_bytes(iter(lambda: opened.read(1 << 20), b""))
 
 
@@ -203,7 +202,7 @@ def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
         if trusted:
             io = fileio_from_spec(record.fileio)
         elif found.node is not None:
-            return payloads.read(found.store, found.key, record.files, loading.format_of(found.node, record))
+            return files.read(found.store, found.key, record.files, loading.format_of(found.node, record))
         else:
             io = _safe_format(record, folder)
     except PayloadUntrusted as error:
@@ -211,7 +210,7 @@ def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:
         raise PayloadUntrusted(f"{error}. {more}", key=error.key, format=error.format) from None
     if record.schema is not None:
         io = with_schema(io, record.schema, found.key)
-    return payloads.read(found.store, found.key, record.files, io)
+    return files.read(found.store, found.key, record.files, io)
 
 
 def _folder(here: Here) -> Path:

@@ -138,7 +138,7 @@ def _with_node(here: Here, text: str) -> One:
 
 
 def _of_node(found: One) -> dict[str, Any]:
-    from persistable.nodes.explain import explain as in_words
+    from persistable.nodes.explain import explain
 
     pairs = _places([(found.node, found.store)])
     seen = _seen(pairs)
@@ -147,7 +147,7 @@ def _of_node(found: One) -> dict[str, Any]:
         {"key": str(node.key), "status": state, "why": _why(node, store, state, each)}
         for (node, store), state, each in zip(pairs[:-1], states[:-1], seen[:-1], strict=True)
     ]
-    why = in_words(found.node, found.store).split("\n")
+    why = explain(found.node, found.store).split("\n")
     return {"key": str(found.key), "store": found.store.url, "status": states[-1], "why": why, "upstream": upstream[::-1]}
 
 

@@ -18,11 +18,11 @@ class Axis:
     """One direction of a family: a param with its values, or several params whose values go together.
 
     columns: param name to its values, all of one length. labels: what members are called along it: the values themselves, tuples of them
-    where there are several columns; lists and dicts as tuples; places (0, 1, ...) where values cannot be hashed. Two values that are equal
+    where there are several columns; lists and dicts as tuples; indices (0, 1, ...) where values cannot be hashed. Two values that are equal
     raise ValueError, for a key finds one member.
     """
 
-    __slots__ = ("_born", "_places", "columns", "found", "labels")
+    __slots__ = ("_born", "_indices", "columns", "found", "labels")
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Axis:
         self.found = found
         """True if the values are what was found outside and may be others another time: such axes are joined by name, not crossed."""
         self._born = born if born is not None else tuple(self.columns)
-        self._places: dict[Any, int] | None = None
+        self._indices: dict[Any, int] | None = None
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(
@@ -51,28 +51,28 @@ class Axis:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def place(self, label: Any) -> int:
+    def index(self, label: Any) -> int:
         """Where `label` is. Raises UnknownMember, naming the nearest there is."""
         try:
-            place = self._find(label)
+            index = self._find(label)
         except (KeyError, ValueError, TypeError):
             raise self._unknown(label) from None
-        if not is_meant(frozen(label), self.labels[place]):
+        if not is_meant(frozen(label), self.labels[index]):
             raise self._unknown(label)
-        return place
+        return index
 
     def _find(self, label: Any) -> int:
         if isinstance(self.labels, range):
             return self.labels.index(label)
-        if self._places is None:
-            self._places = {known: place for place, known in enumerate(self.labels)}
+        if self._indices is None:
+            self._indices = {known: index for index, known in enumerate(self.labels)}
         key = frozen(label)
-        place = self._places.get(key)
-        if place is None and sought(key) != key:  # a NaN is found by none but itself
-            place = next((place for place, known in enumerate(self.labels) if sought(known) == sought(key)), None)
-        if place is None:
+        index = self._indices.get(key)
+        if index is None and sought(key) != key:  # a NaN is found by none but itself
+            index = next((index for index, known in enumerate(self.labels) if sought(known) == sought(key)), None)
+        if index is None:
             raise KeyError(key)
-        return place
+        return index
 
     def _unknown(self, label: Any) -> UnknownMember:
         near = self.nearest(label)
@@ -110,10 +110,10 @@ class Axis:
         """An axis of the same values that is another one: with its columns under other names, as if born so."""
         return Axis({names.get(name, name): values for name, values in self.columns.items()}, self.labels, None, self.found)
 
-    def taken(self, places: Sequence[int]) -> Axis:
-        """An axis of the values at `places`."""
-        columns = {name: _taken(values, places) for name, values in self.columns.items()}
-        return Axis(columns, _taken(self.labels, places), self._born, self.found)
+    def taken(self, indices: Sequence[int]) -> Axis:
+        """An axis of the values at `indices`."""
+        columns = {name: _taken(values, indices) for name, values in self.columns.items()}
+        return Axis(columns, _taken(self.labels, indices), self._born, self.found)
 
     def shares(self, other: Axis) -> bool:
         """Tell whether both were found outside and have a column in common, so that it is the same thing that they speak of."""
@@ -126,19 +126,19 @@ class Axis:
         common = [name for name in self.columns if name in other.columns]
         more = [name for name in other.columns if name not in self.columns]
         matches: dict[Any, list[int]] = {}
-        for place, values in enumerate(_rows(other, common)):
-            matches.setdefault(values, []).append(place)
+        for index, values in enumerate(_rows(other, common)):
+            matches.setdefault(values, []).append(index)
         pairs = [(mine, its) for mine, values in enumerate(_rows(self, common)) for its in matches.get(values, ())]
         columns = {name: [self.columns[name][mine] for mine, _ in pairs] for name in self.columns}
         columns |= {name: [other.columns[name][its] for _, its in pairs] for name in more}
         return Axis(columns, found=True)
 
-    def places_of(self, joined: Axis) -> Sequence[int]:
-        """For each value of an axis that this was joined into: its place here."""
+    def indices_of(self, joined: Axis) -> Sequence[int]:
+        """For each value of an axis that this was joined into: its index here."""
         if joined is self:
             return range(len(self))
-        places = {values: place for place, values in enumerate(_rows(self, list(self.columns)))}
-        return [places[values] for values in _rows(joined, list(self.columns))]
+        indices = {values: index for index, values in enumerate(_rows(self, list(self.columns)))}
+        return [indices[values] for values in _rows(joined, list(self.columns))]
 
     def __repr__(self) -> str:
         return f"<axis {self.name}: {_shown(self.labels)}>"
@@ -210,9 +210,9 @@ def _labels(name: str, columns: list[Sequence[Any]]) -> Sequence[Any]:
         return range(len(labels))
     if number < len(labels):
         first: dict[Any, int] = {}
-        for place, label in enumerate(labels):
-            if first.setdefault(label, place) != place:
-                raise ValueError(_twice(name, labels, first[label], place))
+        for index, label in enumerate(labels):
+            if first.setdefault(label, index) != index:
+                raise ValueError(_twice(name, labels, first[label], index))
     return labels
 
 
@@ -234,10 +234,10 @@ def _different(labels: Sequence[Any]) -> int | None:
         return None
 
 
-def _taken(values: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
-    if isinstance(places, range) and len(places):  # the slice of a range is a range
-        return values[places.start : places.stop if places.stop >= 0 else None : places.step]
-    return [values[place] for place in places]
+def _taken(values: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
+    if isinstance(indices, range) and len(indices):  # the slice of a range is a range
+        return values[indices.start : indices.stop if indices.stop >= 0 else None : indices.step]
+    return [values[index] for index in indices]
 
 
 def _equal(a: Any, b: Any) -> bool:

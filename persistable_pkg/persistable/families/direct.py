@@ -1,4 +1,4 @@
-"""`Straight`: members of a family generated one after the other without their nodes, where a node would decide nothing.
+"""`DirectGenerator`: members of a family generated one after the other without their nodes, where a node would decide nothing.
 
 Of a tiny payload most of the time would go into objects: a node, its params, a generation, a record composed from facts. Where members are
 calls of one function with plain values, and nothing is upstream of them, all that differs between two of them is these values and what
@@ -39,26 +39,26 @@ from persistable.runs.batch import Batch, Ended
 from persistable.runs.worker import Packer, lines_of, stub, unpacked
 
 if TYPE_CHECKING:
-    from persistable.families.keys import Lots
+    from persistable.families.keys import KeyChunks
 
 Row = tuple[Any, ...]
 """The varying arguments of one member."""
 
 
-def straight_of(lots: Lots, store: Any) -> Straight | None:
-    """The generator of these members straight away into `store`; None where they take their nodes."""
-    recipe, model = lots.recipe, lots.model
+def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | None:
+    """The generator of these members into `store`; None where they take their nodes."""
+    factory, model = key_chunks.factory, key_chunks.model
     kind: Any = model.__class__
-    if recipe.maker.__class__ is not Step or recipe.relations or model._upstream or not getattr(store, "batches", False):
+    if factory.maker.__class__ is not Step or factory.upstream_families or model._upstream or not getattr(store, "batches", False):
         return None
     hooked = model._validates() or kind.retry is not None or kind.resources is not None or model._logger is not None
-    if hooked or not kind._persisted or kind._needs != "all" or recipe.maker.maker.merge is not None:
+    if hooked or not kind._persisted or kind._needs != "all" or factory.maker.maker.merge is not None:
         return None
-    varying = [recipe.role(column.slot) for column in recipe.columns]
+    varying = [factory.role(column.slot) for column in factory.columns]
     fixed = [value for name, value in model._arguments.items() if name not in varying]
-    if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in recipe.columns) or untracked_values(model.params):
+    if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in factory.columns) or untracked_values(model.params):
         return None
-    return Straight(model._twin(store), varying) if _as_they_are(model, varying) else None
+    return DirectGenerator(model._twin(store), varying) if _as_they_are(model, varying) else None
 
 
 def _are_scalars(values: Sequence[Any]) -> bool:
@@ -72,7 +72,7 @@ def _as_they_are(model: Any, varying: Sequence[str]) -> bool:
     return bool(varying) and kept.issuperset(varying) and model._facts()["params"].keys() >= set(varying)
 
 
-class Straight:
+class DirectGenerator:
     """Generates members, each given by its key and its row: the values of what varies.
 
     model: one of them, bound to the store of all. varying: the names of the arguments that differ.
@@ -98,16 +98,16 @@ class Straight:
         self._batch = Batch(self._store, keys, self._generate)
         return self._batch
 
-    def order(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., Parcel], Any]:
+    def request(self, keys: Sequence[Key], rows: Sequence[Row], packer: Packer, run: str) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
         common = packer.common(packer.registered, self._sent, self._varying)
-        return perform_order, Order(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
+        return perform_chunk, ChunkRequest(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
 
-    def _generate(self, place: int, failed_before: bool) -> None:
-        """Generate the member at that place of the batch."""
-        key, row = self._keys[place], self._rows[place]
+    def _generate(self, index: int, failed_before: bool) -> None:
+        """Generate the member at that index of the batch."""
+        key, row = self._keys[index], self._rows[index]
         running = _Running(self, row, self._attempt(key) if failed_before else 1)
         if self._heard:
             events.emit(events.Started(key=key, attempt=running.attempt))
@@ -185,8 +185,8 @@ class Straight:
 class _Running:
     """Stands for the generation of a member, which is made if anybody asks for it."""
 
-    def __init__(self, straight: Straight, row: Row, attempt: int) -> None:
-        self._straight = straight
+    def __init__(self, direct_generator: DirectGenerator, row: Row, attempt: int) -> None:
+        self._generator = direct_generator
         self._whole: generation.Generation | None = None
         self.row = row
         self.attempt = attempt
@@ -203,15 +203,15 @@ class _Running:
     def whole(self) -> generation.Generation:
         """The generation itself."""
         if self._whole is None:
-            self._whole = self._straight.make(self)
+            self._whole = self._generator.make(self)
         return self._whole
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
 
 
-class Order(NamedTuple):
-    """Members that another process is to perform. common: model and names of a `Straight`, packed, the same for all orders of a family."""
+class ChunkRequest(NamedTuple):
+    """Members that another process is to perform. common: model and names of a `DirectGenerator`, packed, the same for all of a family."""
 
     common: bytes
     digests: list[str]
@@ -221,8 +221,8 @@ class Order(NamedTuple):
     main: Main
 
 
-class Parcel(NamedTuple):
-    """Result of an order. ended: place in it, error (None where it is committed), its traceback, seconds. left: places of the others."""
+class ChunkResult(NamedTuple):
+    """Result of a request. ended: index in it, error (None where it is committed), its traceback, seconds. left: indices of the others."""
 
     ended: list[tuple[int, Exception | None, str, float]]
     left: list[int]
@@ -230,34 +230,34 @@ class Parcel(NamedTuple):
 
 
 _known: tuple[bytes, tuple[Any, Sequence[str]]] = (b"", (None, ()))
-"""The common part of the last order, packed and unpacked."""
+"""The common part of the last request, packed and unpacked."""
 
 
-def perform_order(order: Order) -> Parcel:
+def perform_chunk(request: ChunkRequest) -> ChunkResult:
     """Perform it in this process, in whose threads others may be performed at the same time."""
     global _known
     common, parts = _known
-    if common != order.common:
-        parts = unpacked(order.common)[1:]
-        _known = (order.common, parts)
+    if common != request.common:
+        parts = unpacked(request.common)[1:]
+        _known = (request.common, parts)
     cores.limit(None)
-    straight = Straight(*parts)
+    direct_generator = DirectGenerator(*parts)
     heard: list[events.Event] = []
     with ExitStack() as stack:
-        if order.heard:
+        if request.heard:
             stack.enter_context(events.heard_by((heard.append,)))
-        stack.enter_context(connections.within(order.run))
-        stack.enter_context(sent_from(order.main))
-        name = straight.payload_name
-        batch = straight.batch([Key(name, digest) for digest in order.digests], order.rows)
+        stack.enter_context(connections.within(request.run))
+        stack.enter_context(sent_from(request.main))
+        name = direct_generator.payload_name
+        batch = direct_generator.batch([Key(name, digest) for digest in request.digests], request.rows)
         batch.perform(lambda: True)
-    keys = set(order.digests)
+    keys = set(request.digests)
     told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
     ended = [_carried(each) for each in batch.ended]
-    return Parcel(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
+    return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
 
 
-perform_order.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
+perform_chunk.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
 
 
 def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:

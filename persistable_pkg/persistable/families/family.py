@@ -14,16 +14,15 @@ from persistable import graph
 from persistable.errors import UnknownMember
 from persistable.families import table
 from persistable.families.axis import Axis, values_of
-from persistable.families.grid import Blueprint, Recipe, names_store, of_nodes
-from persistable.families.keys import Lots, lots_of
-from persistable.families.view import Following, Layout, Renamed, Root, Selected, Sliced, layout_of
+from persistable.families.grid import GridSpec, NodeFactory, names_store, of_nodes
+from persistable.families.keys import KeyChunks, key_chunks_of
+from persistable.families.view import DataSource, LiveView, Renamed, Selected, Sliced, View, view_of
 from persistable.graph.labels import TIMES
 from persistable.nodes import compose, event_loop
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status
-from persistable.runs import accept
-from persistable.runs import plan as planning
-from persistable.runs import run as run_
+from persistable.runs import accept, plan, run
+from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
@@ -51,47 +50,47 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     _remembered: Store | None = None
     __array_ufunc__ = None
 
-    def __init__(self, recipe: Recipe | Blueprint, store: Store | None = None) -> None:
-        self.name = recipe.name
+    def __init__(self, factory: NodeFactory | GridSpec, store: Store | None = None) -> None:
+        self.name = factory.name
         self._store = store
         self._remembered = None
-        self._following: Following | None = None
-        if isinstance(recipe, Recipe):
-            self._fixed: Layout | None = layout_of(recipe)
-        elif recipe.roots:
-            self._following, self._fixed = Following(recipe.roots, recipe.layout), None
+        self._live_view: LiveView | None = None
+        if isinstance(factory, NodeFactory):
+            self._fixed: View | None = view_of(factory)
+        elif factory.sources:
+            self._live_view, self._fixed = LiveView(factory.sources, factory.view), None
         else:
-            self._fixed = recipe.layout()
+            self._fixed = factory.view()
 
     @property
-    def layout(self) -> Layout:
+    def view(self) -> View:
         """Its members as they were seen last, in one object that stays as it is."""
         if self._fixed is not None:
             return self._fixed
-        assert self._following is not None
-        return self._following.layout()
+        assert self._live_view is not None
+        return self._live_view.view()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The axes, in order."""
-        return self.layout.axes
+        return self.view.axes
 
     @property
-    def roots(self) -> tuple[Root, ...]:
+    def sources(self) -> tuple[DataSource, ...]:
         """The sources outside that decide which members there are; nothing, for most families."""
-        return self._following.roots if self._following is not None else ()
+        return self._live_view.sources if self._live_view is not None else ()
 
     # made
 
     @classmethod
     def grid(cls, maker: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
         """The family of ``maker.over(*args, **kwargs)``."""
-        return Family(Blueprint(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
+        return Family(GridSpec(maker, args, kwargs), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
     def listed(cls, maker: Any, rows: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Family[Any]:
         """The family of ``maker.among(rows, *args, **kwargs)``."""
-        return Family(Blueprint(maker, args, kwargs, _columns_of(rows)), None if names_store(maker, args, kwargs) else enclosing_store())
+        return Family(GridSpec(maker, args, kwargs, _columns_of(rows)), None if names_store(maker, args, kwargs) else enclosing_store())
 
     @classmethod
     def of(cls, nodes: Mapping[Any, Persistable[OtherT, Any]], axis: str = "name") -> Family[OtherT]:
@@ -102,8 +101,8 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
                 raise TypeError(f"Family.of takes a mapping from key to node; it was given {node!r:.60}")
             node.key  # noqa: B018 - an open node says here what it needs
         names = {node.payload_name for node in members}
-        recipe = of_nodes(names.pop() if len(names) == 1 else "family", Axis({axis: list(nodes)}), members)
-        return Family(recipe)
+        factory = of_nodes(names.pop() if len(names) == 1 else "family", Axis({axis: list(nodes)}), members)
+        return Family(factory)
 
     # the mapping
 
@@ -113,7 +112,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     @property
     def shape(self) -> tuple[int, ...]:
         """The number of values on each axis."""
-        return self.layout.shape
+        return self.view.shape
 
     def __iter__(self) -> Iterator[Any]:
         axes = self.axes
@@ -129,15 +128,15 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     @overload
     def __getitem__(self, key: Any) -> Persistable[PayloadT, Any]: ...
     def __getitem__(self, key: Any) -> Any:
-        """The node of `key`; for a slice the family of so many places on the first axis. Raises UnknownMember, a KeyError."""
+        """The node of `key`; for a slice the family of these indices on the first axis. Raises UnknownMember, a KeyError."""
         if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
             return self._derived(Sliced(key))  # pyright: ignore[reportUnknownArgumentType]
-        layout = self.layout
-        return self.at(self._places(key, layout.axes), layout)
+        view = self.view
+        return self.at(self._indices(key, view.axes), view)
 
     def __contains__(self, key: object) -> bool:
         try:
-            self._places(key, self.axes)
+            self._indices(key, self.axes)
         except UnknownMember:
             return False
         return True
@@ -151,9 +150,9 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_remembered": None}
 
-    def _places(self, key: Any, axes: Sequence[Axis]) -> list[int]:
+    def _indices(self, key: Any, axes: Sequence[Axis]) -> list[int]:
         if len(axes) == 1:
-            return [axes[0].place(key)]
+            return [axes[0].index(key)]
         if not issubclass(key.__class__, tuple) or len(key) != len(axes):
             names = ", ".join(axis.name for axis in axes)
             raise UnknownMember(
@@ -162,44 +161,44 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
                 label=key,
                 nearest=None,
             )
-        return [axis.place(label) for axis, label in zip(axes, key, strict=True)]
+        return [axis.index(label) for axis, label in zip(axes, key, strict=True)]
 
-    def at(self, places: Sequence[int], layout: Layout | None = None) -> Any:
-        """The node at these places, one for each axis; in an earlier `layout`, if one is given."""
-        layout = layout or self.layout
-        full = layout.full(places)
-        known = layout.live.get(full)
+    def at(self, indices: Sequence[int], view: View | None = None) -> Any:
+        """The node at these indices, one for each axis; in an earlier `view`, if one is given."""
+        view = view or self.view
+        full = view.full(indices)
+        known = view.live.get(full)
         if known is None:
-            known = layout.recipe.make(full)
+            known = view.factory.make(full)
             if self._store is not None and known._store is not self._store:
-                if layout.recipe.given:
+                if view.factory.given:
                     known = known._twin(self._store)
                 else:
                     known._store = self._store
-            elif known._store is None and (remembered := self._remembered or layout.recipe.remembered) is not None:
+            elif known._store is None and (remembered := self._remembered or view.factory.remembered) is not None:
                 known._remembered = remembered
-            known = layout.live.setdefault(full, known)
+            known = view.live.setdefault(full, known)
         return known
 
     def remember(self, store: Store) -> list[Any]:
         """Let its members find what a run puts into `store`, unless they name one; the value is what they are made from."""
-        layout = self.layout
-        self._remembered = layout.recipe.remembered = store
-        for node in [] if self._store is not None else list(layout.live.values()):
+        view = self.view
+        self._remembered = view.factory.remembered = store
+        for node in [] if self._store is not None else list(view.live.values()):
             node._remembered = store
-        return [*layout.recipe.upstream().values(), *layout.recipe.nodes()]
+        return [*view.factory.upstream().values(), *view.factory.nodes()]
 
-    def prepare(self, layout: Layout, members: Iterable[Sequence[int]]) -> None:
+    def prepare(self, view: View, members: Iterable[Sequence[int]]) -> None:
         """Find out what it takes to make these members, for all of them at once where that is quicker."""
-        full = [layout.full(places) for places in members]
-        for relation in layout.recipe.relations:
-            if relation.family.roots:
-                relation.family.prepare(relation.layout, dict.fromkeys(map(relation.of, full)))
+        full = [view.full(indices) for indices in members]
+        for each in view.factory.upstream_families:
+            if each.family.sources:
+                each.family.prepare(each.view, dict.fromkeys(map(each.of, full)))
 
     @property
     def nodes(self) -> Sequence[Persistable[PayloadT, Any]]:
-        """The nodes by place: ``family.nodes[3]``, ``family.nodes[2:5]``; each made when asked for."""
-        return Members(self, self.layout)
+        """The nodes by index: ``family.nodes[3]``, ``family.nodes[2:5]``; each made when asked for."""
+        return Members(self, self.view)
 
     @property
     def targets(self) -> Sequence[Persistable[PayloadT, Any]]:
@@ -207,11 +206,11 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         return self.nodes
 
     @property
-    def lots(self) -> Lots | None:
+    def key_chunks(self) -> KeyChunks | None:
         """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
-        found = lots_of(self.layout, self.nodes, self._store)
+        found = key_chunks_of(self.view, self.nodes, self._store)
         if found is not None and found.store is None:
-            found.model._remembered = self._remembered or self.layout.recipe.remembered
+            found.model._remembered = self._remembered or self.view.factory.remembered
         return found
 
     # parts
@@ -227,8 +226,8 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         return part if part.axes else part.at(())
 
     def part(self, chosen: Sequence[Sequence[int] | int]) -> Family[PayloadT]:
-        """The family of these places on each axis, which it keeps; one place instead of several takes the axis away."""
-        return self._with(self.layout.part(chosen))
+        """The family of these indices on each axis, which it keeps; one index instead of several takes the axis away."""
+        return self._with(self.view.part(chosen))
 
     def rename(self, **names: str) -> Family[PayloadT]:
         """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
@@ -236,7 +235,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""
-        bound = self._derived(Layout.elsewhere)
+        bound = self._derived(View.elsewhere)
         bound._store = open_store(store)
         return bound
 
@@ -274,21 +273,21 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def refresh_once(self, done: set[int]) -> None:
         """As `refresh`, but for what is among `done`, to which the rest is added."""
-        if self._following is not None:
-            self._following.refresh(done)
+        if self._live_view is not None:
+            self._live_view.refresh(done)
 
-    def _derived(self, change: Callable[[Layout], Layout], *more: Root) -> Family[PayloadT]:
+    def _derived(self, change: Callable[[View], View], *more: DataSource) -> Family[PayloadT]:
         """The family that is this one with a change; where this one follows something, it does too."""
-        if self._following is None and not more:
-            return self._with(change(self.layout))
+        if self._live_view is None and not more:
+            return self._with(change(self.view))
         twin = self._with(None)
-        twin._following = (self._following or Following((), partial(_itself, self.layout))).changed(change, *more)
+        twin._live_view = (self._live_view or LiveView((), partial(_itself, self.view))).changed(change, *more)
         return twin
 
-    def _with(self, layout: Layout | None) -> Family[PayloadT]:
+    def _with(self, view: View | None) -> Family[PayloadT]:
         twin: Family[PayloadT] = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._fixed, twin._following = layout, None
+        twin._fixed, twin._live_view = view, None
         return twin
 
     # used
@@ -299,15 +298,15 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def run(self, **options: Any) -> RunResult:
         """`persistable.run` of all members."""
-        return run_.run(self, **options)
+        return run.run(self, **options)
 
     def accept_code(self, reason: str) -> int:
         """Record of each stored member that is stale that the code changed in nothing that matters; how many these were."""
         return accept.accept_code(self, reason=reason, store=self._store, upstream=False)
 
-    def plan(self, **options: Any) -> planning.Plan:
+    def plan(self, **options: Any) -> Plan:
         """`persistable.plan` of all members."""
-        return planning.plan(self, **options)
+        return plan.plan(self, **options)
 
     def lineage(self, **options: Any) -> graph.Graph:
         """All members and what is upstream of them as a picture, like ones in one box; see `persistable.graph.lineage`."""
@@ -357,14 +356,14 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
 
 class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
-    """The nodes of a family by place, without being there. They stay the same ones, whatever the family looks at."""
+    """The nodes of a family by index, without being there. They stay the same ones, whatever the family looks at."""
 
-    def __init__(self, family: Family[PayloadT], layout: Layout) -> None:
+    def __init__(self, family: Family[PayloadT], view: View) -> None:
         self._family = family
-        self._layout = layout
+        self._view = view
 
     def __len__(self) -> int:
-        return math.prod(self._layout.shape)
+        return math.prod(self._view.shape)
 
     @overload
     def __getitem__(self, index: int) -> Persistable[PayloadT, Any]: ...
@@ -372,31 +371,31 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
     def __getitem__(self, index: slice) -> list[Persistable[PayloadT, Any]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return list(self._made(map(self._places, range(len(self))[index])))
-        return self._family.at(self._places(range(len(self))[index]), self._layout)
+            return list(self._made(map(self._indices, range(len(self))[index])))
+        return self._family.at(self._indices(range(len(self))[index]), self._view)
 
-    def _places(self, rest: int) -> tuple[int, ...]:
-        places: list[int] = []
-        for length in reversed(self._layout.shape):
-            rest, place = divmod(rest, length)
-            places.append(place)
-        return tuple(places[::-1])
+    def _indices(self, rest: int) -> tuple[int, ...]:
+        indices: list[int] = []
+        for length in reversed(self._view.shape):
+            rest, index = divmod(rest, length)
+            indices.append(index)
+        return tuple(indices[::-1])
 
     def __iter__(self) -> Iterator[Persistable[PayloadT, Any]]:
-        return self._made(itertools.product(*map(range, self._layout.shape)))
+        return self._made(itertools.product(*map(range, self._view.shape)))
 
     def _made(self, members: Iterator[tuple[int, ...]]) -> Iterator[Persistable[PayloadT, Any]]:
-        family, layout = self._family, self._layout
-        if not family.roots:
-            yield from (family.at(places, layout) for places in members)
+        family, view = self._family, self._view
+        if not family.sources:
+            yield from (family.at(indices, view) for indices in members)
             return
         while batch := list(itertools.islice(members, table.BATCH)):
-            family.prepare(layout, batch)
-            yield from (family.at(places, layout) for places in batch)
+            family.prepare(view, batch)
+            yield from (family.at(indices, view) for indices in batch)
 
 
-def _itself(layout: Layout) -> Layout:
-    return layout
+def _itself(view: View) -> View:
+    return view
 
 
 def _columns_of(rows: Any) -> dict[str, list[Any]]:
@@ -417,9 +416,9 @@ def _columns_of(rows: Any) -> dict[str, list[Any]]:
 
 def _turned(rows: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
     names = list(rows[0])
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if row.keys() != rows[0].keys():
             raise ValueError(
-                f"row {place} has {', '.join(row) or 'nothing'} where the first has {', '.join(names)}; give each row the same params"
+                f"row {index} has {', '.join(row) or 'nothing'} where the first has {', '.join(names)}; give each row the same params"
             )
     return {name: [row[name] for row in rows] for name in names}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from persistable.errors import MissingParam, WrongUpstream
 from persistable.families.axis import Axis, values_of
-from persistable.families.view import Layout, layout_of
+from persistable.families.view import View, view_of
 from persistable.nodes.declaration import is_collection
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.node import Persistable, declaration_of
@@ -21,7 +21,7 @@ from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
     from persistable.families.family import Family
-    from persistable.families.view import Root
+    from persistable.families.view import DataSource
     from persistable.params.checks import Check
     from persistable.stores.base import Store
 
@@ -43,31 +43,31 @@ Slot = int | str
 
 
 class Column(NamedTuple):
-    """An argument that is at each place of one axis the value there."""
+    """An argument that is at each index of one axis the value there."""
 
     slot: Slot
     axis: int
     values: Sequence[Any]
 
 
-class Relation(NamedTuple):
-    """An argument that is a member of another family as that was laid out then, found by its places along these axes.
+class UpstreamFamily(NamedTuple):
+    """An argument that is a member of another family as that was laid out then, found by its indices along these axes.
 
-    places: for each axis, which of its places the family has at each of ours; None where they are the same.
+    indices: for each axis, which of its indices the family has at each of ours; None where they are the same.
     """
 
     slot: Slot
     family: Family[Any]
-    layout: Layout
+    view: View
     axes: tuple[int, ...]
-    places: tuple[Sequence[int] | None, ...]
+    indices: tuple[Sequence[int] | None, ...]
 
-    def of(self, places: Sequence[int]) -> tuple[int, ...]:
-        """The places in the family of what belongs to these of ours."""
-        return tuple([places[axis] if its is None else its[places[axis]] for axis, its in zip(self.axes, self.places, strict=True)])
+    def of(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """The indices in the family of what belongs to these of ours."""
+        return tuple([indices[axis] if its is None else its[indices[axis]] for axis, its in zip(self.axes, self.indices, strict=True)])
 
 
-class Recipe:
+class NodeFactory:
     """The call for each member, with what stays the same and what varies."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Recipe:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         columns: list[Column],
-        relations: list[Relation],
+        upstream_families: list[UpstreamFamily],
         axes: list[Axis],
     ) -> None:
         self.maker = maker
@@ -86,7 +86,7 @@ class Recipe:
         self._args = list(args)
         self._kwargs = dict(kwargs)
         self.columns = columns
-        self.relations = relations
+        self.upstream_families = upstream_families
         self.remembered: Store | None = None
         """Where the last run that named a store has put members that name none."""
 
@@ -94,13 +94,13 @@ class Recipe:
     def _call(self) -> Any:
         return self.maker.step if self.maker.__class__ is Step else self.maker
 
-    def make(self, places: Sequence[int]) -> Any:
-        """A new node: the member at these places along all axes."""
+    def make(self, indices: Sequence[int]) -> Any:
+        """A new node: the member at these indices along all axes."""
         args, kwargs = self._args.copy(), self._kwargs.copy()
         for slot, axis, values in self.columns:
-            _put(args, kwargs, slot, values[places[axis]])
-        for relation in self.relations:
-            _put(args, kwargs, relation.slot, relation.family.at(relation.of(places), relation.layout))
+            _put(args, kwargs, slot, values[indices[axis]])
+        for each in self.upstream_families:
+            _put(args, kwargs, each.slot, each.family.at(each.of(indices), each.view))
         return self._call(*args, **kwargs)
 
     @property
@@ -123,7 +123,7 @@ class Recipe:
 
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""
-        return {_name(self.maker, slot): family for slot, family, *_ in self.relations}
+        return {_name(self.maker, slot): family for slot, family, *_ in self.upstream_families}
 
 
 def itself(node: Any) -> Any:
@@ -131,13 +131,13 @@ def itself(node: Any) -> Any:
     return node
 
 
-def of_nodes(name: str, axis: Axis, nodes: Sequence[Any]) -> Recipe:
-    """The recipe of nodes that exist."""
-    return Recipe(itself, name, [None], {}, [Column(0, 0, nodes)], [], [axis])
+def of_nodes(name: str, axis: Axis, nodes: Sequence[Any]) -> NodeFactory:
+    """The factory of nodes that exist."""
+    return NodeFactory(itself, name, [None], {}, [Column(0, 0, nodes)], [], [axis])
 
 
-class Blueprint:
-    """A call among whose arguments are axes: the recipe of all their combinations, made when it is asked for.
+class GridSpec:
+    """A call among whose arguments are axes: the factory of all their combinations, made when it is asked for.
 
     joined: params whose values go together. Raises UnknownParam and MissingParam, as a node with the first values would.
     """
@@ -160,47 +160,47 @@ class Blueprint:
         for slot, family in self._families.items():
             _check_single(maker, _name(maker, slot), family)
         _open(maker, fixed)
-        self._positional = [fixed.pop(place) for place in range(len(args))]
+        self._positional = [fixed.pop(index) for index in range(len(args))]
         self._named = cast("dict[str, Any]", fixed)
         self.name = cast("str | None", fixed.get("payload_name")) or (
             maker.payload_name if isinstance(maker, Step) else declaration_of(maker).name
         )
 
     @property
-    def roots(self) -> tuple[Root, ...]:
+    def sources(self) -> tuple[DataSource, ...]:
         """The sources outside that decide which members there are."""
-        return tuple(dict.fromkeys(root for family in self._families.values() for root in family.roots))
+        return tuple(dict.fromkeys(source for family in self._families.values() for source in family.sources))
 
-    def recipe(self) -> Recipe:
-        """The recipe, for the axes that the families among the arguments have now."""
+    def factory(self) -> NodeFactory:
+        """The factory, for the axes that the families among the arguments have now."""
         axes = _Axes()
         columns: list[Column] = []
         if self._joined:
             axis = axes.add(Axis(self._joined), "")
             columns += [Column(name, axis, values) for name, values in self._joined.items()]
-        layouts: list[tuple[Slot, Family[Any], Layout]] = []
+        views: list[tuple[Slot, Family[Any], View]] = []
         for slot in self._arguments:
             if slot in self._families:
                 family = self._families[slot]
-                layouts.append((slot, family, family.layout))
-                for each in layouts[-1][2].axes:
+                views.append((slot, family, family.view))
+                for each in views[-1][2].axes:
                     axes.add(each, _name(self._maker, slot))
             elif slot in self._lists:
                 values = self._lists[slot]
                 columns.append(Column(slot, axes.add(Axis({_name(self._maker, slot): values}), ""), values))
-        relations = [axes.relation(slot, family, layout) for slot, family, layout in layouts]
+        upstream_families = [axes.upstream_family(slot, family, view) for slot, family, view in views]
         columns = [Column(slot, axes.number(axis), values) for slot, axis, values in columns]
-        return Recipe(self._maker, self.name, self._positional, self._named, columns, relations, axes.named())
+        return NodeFactory(self._maker, self.name, self._positional, self._named, columns, upstream_families, axes.named())
 
-    def layout(self) -> Layout:
-        """All that the recipe makes."""
-        return layout_of(self.recipe())
+    def view(self) -> View:
+        """All that the factory makes."""
+        return view_of(self.factory())
 
     def _checked(self, slot: Slot, values: Sequence[Any]) -> Sequence[Any]:
         """The values of an axis as the argument declares them, looked at once and not for each member. Raises MistypedParam."""
         name = _name(self._maker, slot)
-        check, place = _check_of(self._maker, name)
-        return cast("Sequence[Any]", column(check, values, f"{place}.{name}")) if check is not None else values
+        check, where = _check_of(self._maker, name)
+        return cast("Sequence[Any]", column(check, values, f"{where}.{name}")) if check is not None else values
 
     def _refuse_open(self) -> None:
         """Raise InputMissing for an open node among the arguments, on an axis too: no member could be made from it."""
@@ -214,7 +214,7 @@ class Blueprint:
 
 
 class _Axes:
-    """The axes of a recipe as they are gathered from its arguments: those that are one are kept once.
+    """The axes of a factory as they are gathered from its arguments: those that are one are kept once.
 
     Until all are there, they go by the number under which they were added: found axes may still be joined to others.
     """
@@ -258,13 +258,13 @@ class _Axes:
             added = self._joined_to[added]
         return sum(axis is not None for axis in self._axes[:added])
 
-    def relation(self, slot: Slot, family: Family[Any], layout: Layout) -> Relation:
+    def upstream_family(self, slot: Slot, family: Family[Any], view: View) -> UpstreamFamily:
         """The argument that is a member of `family`, now that all axes are there."""
-        numbers = [self.number(self._home[id(axis)]) for axis in layout.axes]
+        numbers = [self.number(self._home[id(axis)]) for axis in view.axes]
         left = [axis for axis in self._axes if axis is not None]
-        places = [axis.places_of(left[number]) if axis.found else None for axis, number in zip(layout.axes, numbers, strict=True)]
-        same = [None if its == range(len(left[number])) else its for its, number in zip(places, numbers, strict=True)]
-        return Relation(slot, family, layout, tuple(numbers), tuple(same))
+        indices = [axis.indices_of(left[number]) if axis.found else None for axis, number in zip(view.axes, numbers, strict=True)]
+        same = [None if its == range(len(left[number])) else its for its, number in zip(indices, numbers, strict=True)]
+        return UpstreamFamily(slot, family, view, tuple(numbers), tuple(same))
 
     def named(self) -> list[Axis]:
         """The axes, those from families under dotted names where names alone would clash."""
@@ -296,7 +296,7 @@ def _name(maker: Any, slot: Slot) -> str:
 
 
 def _parameter(maker: Any, slot: int) -> str:
-    """The name that an ``__init__`` of the user's own gives its argument at this place; the place where it has no name."""
+    """The name that an ``__init__`` of the user's own gives its argument at this index; the index where it has no name."""
     parameters = list(signature_of(maker.__init__).parameters.values())[1:]
     named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     if slot < len(named):
@@ -309,7 +309,7 @@ def _check(maker: Any, positional: int, arguments: dict[Slot, Any]) -> None:
     """Raise for names that the step or the params class does not take; no node is made for that."""
     if isinstance(maker, Step):
         maker.maker.bind(
-            tuple([arguments[place] for place in range(positional)]), {str(k): v for k, v in arguments.items() if isinstance(k, str)}
+            tuple([arguments[index] for index in range(positional)]), {str(k): v for k, v in arguments.items() if isinstance(k, str)}
         )
         return
     declaration = declaration_of(maker)
@@ -349,19 +349,19 @@ def _check_single(maker: Any, name: str, family: Any) -> None:
         items = [each for each in get_args(wanted) if each is not Ellipsis]
         if payload is None or fits(payload, wanted) or (items and not _is_item(payload, items[0])):
             return
-        made, place, words, many = (
+        made, where, words, many = (
             f"{maker.maker.name}.over({name}=...)",
             maker.maker.name,
             str(wanted),
             f"{maker.maker.name}.step({name}=family)",
         )
     elif isinstance(maker, type) and not _own_init(maker) and name in declaration_of(maker).many:
-        made, place, words = f"{maker.__name__}.over({name}=...)", maker.__name__, declaration_of(maker).check_of(name).words
+        made, where, words = f"{maker.__name__}.over({name}=...)", maker.__name__, declaration_of(maker).check_of(name).words
         many = f"{maker.__name__}({name}=family)"
     else:
         return
     raise WrongUpstream(
-        f"{made} would make one node of each member of {family!r:.80}, and {place}.{name} takes {words}: "
+        f"{made} would make one node of each member of {family!r:.80}, and {where}.{name} takes {words}: "
         f"{many} takes all members at once, {name}=family.gather(...) those along some axes",
         role=name,
         found=f"{family!r:.80}",
@@ -375,7 +375,7 @@ def _is_item(payload: Any, item: Any) -> bool:
 
 def _payload_of(family: Any) -> Any:
     """The declared payload type of the members of a family; None where it is not known."""
-    maker: Any = family.layout.recipe.maker
+    maker: Any = family.view.factory.maker
     if maker.__class__ is Step:
         return None if maker.maker.result is Any else maker.maker.result
     found: Any = declaration_of(maker).payload_type if isinstance(maker, type) and hasattr(maker, "_is_persistable_node") else None

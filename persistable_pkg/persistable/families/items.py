@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.families import Family
 from persistable.families.axis import Axis
-from persistable.families.grid import Column, Recipe
-from persistable.families.view import Layout, layout_of
+from persistable.families.grid import Column, NodeFactory
+from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes import follow
 from persistable.nodes.node import Persistable
@@ -18,7 +18,7 @@ from persistable.records.items import Entry, Source, checked
 from persistable.records.key import Place
 
 if TYPE_CHECKING:
-    from persistable.families.view import Root
+    from persistable.families.view import DataSource
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Item(Persistable[Any, ItemParams]):
 
 
 class Items:
-    """The items of one node as they were seen last: the root of a family."""
+    """The items of one node as they were seen last: the data source of a family."""
 
     def __init__(self, node: Persistable[Any, Any]) -> None:
         self.node = node
@@ -112,7 +112,7 @@ class Items:
         self._seen: tuple[str | None, dict[Any, Entry]] = (None, {})
 
     @property
-    def roots(self) -> tuple[Root, ...]:
+    def sources(self) -> tuple[DataSource, ...]:
         """Itself."""
         return (self,)
 
@@ -148,11 +148,11 @@ class Items:
             self._version += 1
         self._seen = (token, entries)
 
-    def layout(self) -> Layout:
+    def view(self) -> View:
         """A family of those seen, on one axis."""
         entries = self._seen[1]
         axis = Axis({self.name: list(entries)}, found=True)
-        return layout_of(Recipe(_Made(self.node, entries), self.name, [None], {}, [Column(0, 0, list(entries))], [], [axis]))
+        return view_of(NodeFactory(_Made(self.node, entries), self.name, [None], {}, [Column(0, 0, list(entries))], [], [axis]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Items) and other.node.key == self.node.key and other.store == self.store

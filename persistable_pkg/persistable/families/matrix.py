@@ -56,8 +56,8 @@ class Matrix:
             f'<text x="{left}" y="14" fill="{OTHER}">{escape(self.x)}</text>',
             f'<text x="{left - 8}" y="{top - 6}" text-anchor="end" fill="{OTHER}">{escape(self.y)}</text>',
         ]
-        for place, label in enumerate(self.columns):
-            x = left + _SIDE * place + _SIDE / 2 + 4
+        for index, label in enumerate(self.columns):
+            x = left + _SIDE * index + _SIDE / 2 + 4
             parts.append(f'<text transform="translate({x},{top - 6}) rotate(-60)" fill="currentColor">{escape(_text(label))}</text>')
         shade = self._shade()
         for row, label in enumerate(self.rows):
@@ -131,8 +131,8 @@ def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | C
     more = tuple(len(family.axes[n]) - len(axes[n]) if n is not None else 0 for n in (across, down))
     made = Matrix(family, names, labels, (more[0], more[1]))
     found: dict[tuple[int, int], list[float]] = {}
-    for places, (_, node, seen) in zip(itertools.product(*map(range, shown.shape)), survey(shown), strict=True):
-        column, row = places[across], places[down] if down is not None else 0
+    for indices, (_, node, seen) in zip(itertools.product(*map(range, shown.shape)), survey(shown), strict=True):
+        column, row = indices[across], indices[down] if down is not None else 0
         made.cells[row][column][seen.status] += 1
         if by and seen.status in _STORED:
             found.setdefault((row, column), []).append(float(value_of(node._twin(node._store).load().payload, by)))

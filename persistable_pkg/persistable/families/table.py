@@ -22,7 +22,7 @@ from persistable.records.files import SMALL
 
 if TYPE_CHECKING:
     from persistable.families.family import Family
-    from persistable.families.keys import Lots
+    from persistable.families.keys import KeyChunks
 
 BATCH = 1000
 """So many members are looked up at once, and are in memory together."""
@@ -43,27 +43,27 @@ def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
 
 def counts(family: Family[Any]) -> Counter[Status]:
     """How many members are in which status."""
-    lots = family.lots
-    if lots is None:
+    key_chunks = family.key_chunks
+    if key_chunks is None:
         return Counter(found.status for _, _, found in survey(family))
     found: Counter[Status] = Counter()
-    store = lots.store if lots.store is not None else lots.model.store
-    own, format_ = made_by_all(lots, store), format_of(lots.model)
-    for numbers in lots:
-        bases = lots.bases(numbers)
+    store = key_chunks.store if key_chunks.store is not None else key_chunks.model.store
+    own, format_ = made_by_all(key_chunks, store), format_of(key_chunks.model)
+    for numbers in key_chunks:
+        bases = key_chunks.bases(numbers)
         there = present(store, bases, format_)
         if own and len(there) == len(bases) and set(there.values()) == {own}:
             found[Status.DONE] += len(bases)
             continue
         others = [number for number, base in zip(numbers, bases, strict=True) if not own or there.get(base) != own]
         found[Status.DONE] += len(bases) - len(others)
-        found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([lots.nodes[number] for number in some]))
+        found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([key_chunks.nodes[number] for number in some]))
     return +found
 
 
-def made_by_all(lots: Lots, store: Any) -> bytes | None:
+def made_by_all(key_chunks: KeyChunks, store: Any) -> bytes | None:
     """The bytes in the record of every member where nothing has changed; None where they differ, or something upstream has changed."""
-    return None if lots.recipe.relations else made_by(Judge().expected(lots.model, store))
+    return None if key_chunks.factory.upstream_families else made_by(Judge().expected(key_chunks.model, store))
 
 
 def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -128,8 +128,8 @@ def frame(family: Family[Any], payload: bool | None) -> Any:
     import pandas as pd
 
     table = _Table(family)
-    for places, row in zip(itertools.product(*map(range, family.shape)), _rows(family, payload), strict=True):
-        table.add(places, row, payload)
+    for indices, row in zip(itertools.product(*map(range, family.shape)), _rows(family, payload), strict=True):
+        table.add(indices, row, payload)
     return pd.DataFrame(table.columns(), copy=False)
 
 
@@ -143,13 +143,13 @@ class _Row(NamedTuple):
 
 def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
     """All members in order, many looked up and read at once, without their nodes where nothing but bytes decides."""
-    lots, nodes = family.lots, family.nodes
-    quick = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
+    key_chunks, nodes = family.key_chunks, family.nodes
+    quick = Quick(key_chunks) if key_chunks is not None and Quick.suits(key_chunks.model) else None
     for numbers in batched(range(len(nodes)), BATCH):
         sound: dict[int, Any] = {}
         if quick is not None:
             sound = quick.sound(numbers) if payload is False else quick.payloads(numbers, SMALL if payload else LARGEST_EXPANDED)
-        keys = lots.keys(numbers) if lots is not None and sound else []
+        keys = key_chunks.keys(numbers) if key_chunks is not None and sound else []
         others = [number for number in numbers if number not in sound]
         made = nodes[others[0] : others[-1] + 1] if len(others) == len(numbers) else [nodes[number] for number in others]
         stores = fetched(made) if made and payload is not False else []
@@ -189,7 +189,7 @@ class _Table:
         self._found: dict[str, dict[int, Any]] = {}
         self._length = 0
 
-    def add(self, places: tuple[int, ...], member: _Row, payload: bool | None) -> None:
+    def add(self, indices: tuple[int, ...], member: _Row, payload: bool | None) -> None:
         found = member.found
         status = found.status
         error = f"{found.failure.error.rpartition('.')[2]}: {found.failure.message}" if found.failure is not None else None
@@ -198,7 +198,7 @@ class _Table:
                 self._expand(member, payload)
             except PayloadError as damage:
                 status, error = Status.CORRUPT, str(damage)
-        row = (member.key, *[_cell(values[places[number]]) for _, values, number in self._axes], status.value, error)
+        row = (member.key, *[_cell(values[indices[number]]) for _, values, number in self._axes], status.value, error)
         for column, value in zip(self._fixed.values(), row, strict=True):
             column.append(value)
         self._length += 1
@@ -240,8 +240,8 @@ def _cell(value: Any) -> Any:
 
 def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
     """The pairs of `Family.payloads`."""
-    lots = family.lots
-    read = Quick(lots) if lots is not None and Quick.suits(lots.model) else None
+    key_chunks = family.key_chunks
+    read = Quick(key_chunks) if key_chunks is not None and Quick.suits(key_chunks.model) else None
     members = zip(family, itertools.count())
     nodes = family.nodes
     while batch := list(itertools.islice(members, BATCH)):
@@ -261,12 +261,12 @@ def _loaded(members: list[Any]) -> Iterator[Any]:
 class Quick:
     """Reads payloads of members without the members, where nothing but their bytes decides what is read."""
 
-    def __init__(self, lots: Lots) -> None:
-        self._lots = lots
-        self._io = lots.model._format()
-        self._spec = format_of(lots.model)
-        self._store: Any = lots.store if lots.store is not None else lots.model.store
-        self._made_by = made_by_all(lots, self._store)
+    def __init__(self, key_chunks: KeyChunks) -> None:
+        self._key_chunks = key_chunks
+        self._io = key_chunks.model._format()
+        self._spec = format_of(key_chunks.model)
+        self._store: Any = key_chunks.store if key_chunks.store is not None else key_chunks.model.store
+        self._made_by = made_by_all(key_chunks, self._store)
 
     @staticmethod
     def suits(model: Any) -> bool:
@@ -279,13 +279,13 @@ class Quick:
 
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
         """By number, those that are there and made by the code as it is now; None for each, since no payload is read."""
-        bases = self._lots.bases(numbers)
+        bases = self._key_chunks.bases(numbers)
         there = present(self._store, bases, self._spec) if self._made_by is not None else {}
         return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
 
     def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
         """By number, those that are small, sound, and made by the code as it is now; each is verified."""
-        bases = self._lots.bases(numbers)
+        bases = self._key_chunks.bases(numbers)
         there = heads(self._store, bases)
         wanted = {
             base: head

@@ -1,4 +1,4 @@
-"""`Layout`: the members a family has at one moment, on which axes, and the recipe each is made by; remade when what it follows changes."""
+"""`View`: the members a family has at one moment, on which axes, and the factory each is made by; remade when what it follows changes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from persistable.errors import UnknownParam
 from persistable.families.axis import Axis, frozen, is_meant, sought, values_of
 
 if TYPE_CHECKING:
-    from persistable.families.grid import Recipe
+    from persistable.families.grid import NodeFactory
 
 
-Places = Sequence[int] | int
-"""Places on one axis; a single one takes the axis away."""
+Indices = Sequence[int] | int
+"""Indices on one axis; a single one takes the axis away."""
 
 
-class Layout(NamedTuple):
+class View(NamedTuple):
     """Never changed, so that whoever works through a family does not see it change.
 
-    picks: for each axis of the recipe, which of its places are meant. axes: those with more than one place left to choose, in order.
-    live: the members that somebody holds, by their places in the recipe.
+    indices: for each axis of the factory, which of its indices are meant. axes: those with more than one index left to choose, in order.
+    live: the members that somebody holds, by their indices in the factory.
     """
 
-    recipe: Recipe
-    picks: tuple[Places, ...]
+    factory: NodeFactory
+    indices: tuple[Indices, ...]
     axes: tuple[Axis, ...]
     live: WeakValueDictionary[tuple[int, ...], Any]
 
@@ -36,51 +36,51 @@ class Layout(NamedTuple):
 
     @property
     def free(self) -> list[int]:
-        """The numbers of the recipe's axes that are left."""
-        return [number for number, pick in enumerate(self.picks) if not isinstance(pick, int)]
+        """The numbers of the factory's axes that are left."""
+        return [number for number, index in enumerate(self.indices) if not isinstance(index, int)]
 
-    def full(self, places: Sequence[int]) -> tuple[int, ...]:
-        """The places in the recipe of the member at `places` on the axes."""
-        rest = iter(places)
-        return tuple([pick if isinstance(pick, int) else pick[next(rest)] for pick in self.picks])
+    def full(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """The indices in the factory of the member at `indices` on the axes."""
+        rest = iter(indices)
+        return tuple([index if isinstance(index, int) else index[next(rest)] for index in self.indices])
 
-    def part(self, chosen: Sequence[Places]) -> Layout:
-        """That of these places on each axis."""
-        picks = list(self.picks)
+    def part(self, chosen: Sequence[Indices]) -> View:
+        """That of these indices on each axis."""
+        indices = list(self.indices)
         axes: list[Axis] = []
-        for number, axis, places in zip(self.free, self.axes, chosen, strict=True):
-            own = cast("Sequence[int]", picks[number])
-            picks[number] = own[places] if isinstance(places, int) else _through(own, places)
-            if not isinstance(places, int):
-                axes.append(axis if len(places) == len(axis) and places == range(len(axis)) else axis.taken(places))
-        return self._replace(picks=tuple(picks), axes=tuple(axes))
+        for number, axis, some in zip(self.free, self.axes, chosen, strict=True):
+            own = cast("Sequence[int]", indices[number])
+            indices[number] = own[some] if isinstance(some, int) else _through(own, some)
+            if not isinstance(some, int):
+                axes.append(axis if len(some) == len(axis) and some == range(len(axis)) else axis.taken(some))
+        return self._replace(indices=tuple(indices), axes=tuple(axes))
 
-    def elsewhere(self) -> Layout:
+    def elsewhere(self) -> View:
         """The same, for members that are others because they are kept in another store."""
         return self._replace(live=WeakValueDictionary())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade, (self.recipe, self.picks, self.axes)
+        return _remade, (self.factory, self.indices, self.axes)
 
 
-def _remade(recipe: Recipe, picks: tuple[Places, ...], axes: tuple[Axis, ...]) -> Layout:
-    return Layout(recipe, picks, axes, WeakValueDictionary())
+def _remade(factory: NodeFactory, indices: tuple[Indices, ...], axes: tuple[Axis, ...]) -> View:
+    return View(factory, indices, axes, WeakValueDictionary())
 
 
-def layout_of(recipe: Recipe) -> Layout:
-    """All that `recipe` makes."""
-    return Layout(recipe, tuple([range(len(axis)) for axis in recipe.axes]), recipe.axes, WeakValueDictionary())
+def view_of(factory: NodeFactory) -> View:
+    """All that `factory` makes."""
+    return View(factory, tuple([range(len(axis)) for axis in factory.axes]), factory.axes, WeakValueDictionary())
 
 
 @dataclass(frozen=True)
 class Sliced:
-    """Takes places on the first axis."""
+    """Takes indices on the first axis."""
 
-    places: slice
+    indices: slice
 
-    def __call__(self, layout: Layout) -> Layout:
-        first, *others = [range(len(axis)) for axis in layout.axes]
-        return layout.part([first[self.places], *others])
+    def __call__(self, view: View) -> View:
+        first, *others = [range(len(axis)) for axis in view.axes]
+        return view.part([first[self.indices], *others])
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class Selected:
     labels: Mapping[str, Any]
     family: Any
 
-    def __call__(self, layout: Layout) -> Layout:
+    def __call__(self, view: View) -> View:
         labels = dict(self.labels)
-        chosen: list[Places] = [range(len(axis)) for axis in layout.axes]
-        for number, axis in enumerate(layout.axes):
+        chosen: list[Indices] = [range(len(axis)) for axis in view.axes]
+        for number, axis in enumerate(view.axes):
             if axis.name in labels:
                 chosen[number] = _selected(axis, axis.labels, labels.pop(axis.name))
             wanted = {name: labels.pop(name) for name in axis.columns if name in labels}
@@ -102,8 +102,8 @@ class Selected:
             if len(wanted) == len(axis.columns) and not any(map(_several, wanted.values())):
                 chosen[number] = _single(chosen[number])
         if labels:
-            raise _no_axis(self.family, layout, next(iter(labels)))
-        return layout.part(chosen)
+            raise _no_axis(self.family, view, next(iter(labels)))
+        return view.part(chosen)
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,17 @@ class Renamed:
     names: Mapping[str, str]
     family: Any
 
-    def __call__(self, layout: Layout) -> Layout:
+    def __call__(self, view: View) -> View:
         names = self.names
-        known = {name for axis in layout.axes for name in axis.columns}
+        known = {name for axis in view.axes for name in axis.columns}
         for name in names:
             if name not in known:
-                raise _no_axis(self.family, layout, name)
-        return layout._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in layout.axes]))
+                raise _no_axis(self.family, view, name)
+        return view._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in view.axes]))
 
 
-def _no_axis(family: Any, layout: Layout, wrong: str) -> UnknownParam:
-    accepted = [name for axis in layout.axes for name in axis.columns]
+def _no_axis(family: Any, view: View, wrong: str) -> UnknownParam:
+    accepted = [name for axis in view.axes for name in axis.columns]
     return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
 
 
@@ -131,47 +131,47 @@ def _several(wanted: Any) -> bool:
     return isinstance(wanted, slice) or values_of(wanted) is not None
 
 
-def _single(places: Places) -> Places:
-    return places[0] if not isinstance(places, int) and len(places) == 1 else places
+def _single(indices: Indices) -> Indices:
+    return indices[0] if not isinstance(indices, int) and len(indices) == 1 else indices
 
 
-def _selected(axis: Axis, labels: Sequence[Any], wanted: Any) -> Places:
+def _selected(axis: Axis, labels: Sequence[Any], wanted: Any) -> Indices:
     if isinstance(wanted, slice):
-        return [place for place, label in enumerate(labels) if _between(label, wanted)]
+        return [index for index, label in enumerate(labels) if _between(label, wanted)]
     several = values_of(wanted)
-    return [axis.place(each) for each in several] if several is not None else axis.place(wanted)
+    return [axis.index(each) for each in several] if several is not None else axis.index(wanted)
 
 
-def _matching(axis: Axis, name: str, wanted: Any, among: Places) -> Places:
-    """Those of the places `among` where one column of several is as wanted; a single one if that leaves no choice."""
+def _matching(axis: Axis, name: str, wanted: Any, among: Indices) -> Indices:
+    """Those of the indices `among` where one column of several is as wanted; a single one if that leaves no choice."""
     values = axis.columns[name]
     allowed = [among] if isinstance(among, int) else among
     if isinstance(wanted, slice):
-        return [place for place in allowed if _between(values[place], wanted)]
+        return [index for index in allowed if _between(values[index], wanted)]
     several = values_of(wanted)
     known = [sought(frozen(each)) for each in (several if several is not None else [wanted])]
-    at = {place: sought(frozen(values[place])) for place in allowed}
-    found = [place for place, value in at.items() if any(each == value and is_meant(each, value) for each in known)]
+    at = {index: sought(frozen(values[index])) for index in allowed}
+    found = [index for index, value in at.items() if any(each == value and is_meant(each, value) for each in known)]
     if not found:
         column = Axis({name: list({frozen(value): None for value in values})})
         for each in known:
-            column.place(each)
+            column.index(each)
     return found
 
 
 def _between(label: Any, wanted: Any) -> bool:
     if wanted.step is not None:
-        raise ValueError(f"{wanted} has a step, which labels have not; use a slice of places: family[2:10:2]")
+        raise ValueError(f"{wanted} has a step, which labels have not; use a slice of indices: family[2:10:2]")
     return bool((wanted.start is None or wanted.start <= label) and (wanted.stop is None or label <= wanted.stop))
 
 
-def _through(own: Sequence[int], places: Iterable[int]) -> Sequence[int]:
-    if isinstance(own, range) and isinstance(places, range) and len(places):
-        return own[places.start : places.stop if places.stop >= 0 else None : places.step]
-    return [own[place] for place in places]
+def _through(own: Sequence[int], indices: Iterable[int]) -> Sequence[int]:
+    if isinstance(own, range) and isinstance(indices, range) and len(indices):
+        return own[indices.start : indices.stop if indices.stop >= 0 else None : indices.step]
+    return [own[index] for index in indices]
 
 
-class Root(Protocol):
+class DataSource(Protocol):
     """A source outside that may change, such as the files in a folder."""
 
     def version(self) -> int:
@@ -183,43 +183,43 @@ class Root(Protocol):
         ...
 
 
-class Following:
-    """The layout of a family that follows `roots`, made when it is needed, and again once one of them has changed."""
+class LiveView:
+    """The view of a family that follows `sources`, made when it is needed, and again once one of them has changed."""
 
-    def __init__(self, roots: tuple[Root, ...], make: Callable[[], Layout]) -> None:
-        self.roots = roots
+    def __init__(self, sources: tuple[DataSource, ...], make: Callable[[], View]) -> None:
+        self.sources = sources
         self._make = make
-        self._kept: tuple[tuple[int, ...], Layout] | None = None
+        self._kept: tuple[tuple[int, ...], View] | None = None
 
-    def layout(self) -> Layout:
-        """The layout for what was seen of the roots last."""
-        versions = tuple([root.version() for root in self.roots])
+    def view(self) -> View:
+        """The view for what was seen of the sources last."""
+        versions = tuple([source.version() for source in self.sources])
         kept = self._kept
         if kept is None or kept[0] != versions:
             kept = self._kept = (versions, self._make())
         return kept[1]
 
     def refresh(self, done: set[int]) -> None:
-        """Let each root look again, but those among `done` (their ids), to which they are added."""
-        for root in self.roots:
-            if id(root) not in done:
-                done.add(id(root))
-                root.refresh()
+        """Let each source look again, but those among `done` (their ids), to which they are added."""
+        for source in self.sources:
+            if id(source) not in done:
+                done.add(id(source))
+                source.refresh()
 
-    def changed(self, change: Callable[[Layout], Layout], *more: Root) -> Following:
-        """A view that follows the same roots, and `more`, and makes `change` to each layout of this."""
-        return Following(tuple(dict.fromkeys((*self.roots, *more))), _Changed(self, change))
+    def changed(self, change: Callable[[View], View], *more: DataSource) -> LiveView:
+        """A view that follows the same sources, and `more`, and makes `change` to each view of this."""
+        return LiveView(tuple(dict.fromkeys((*self.sources, *more))), _Changed(self, change))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
 
 
 class _Changed:
-    """A layout made of another one; picklable where the change is."""
+    """A view made of another one; picklable where the change is."""
 
-    def __init__(self, before: Following, change: Callable[[Layout], Layout]) -> None:
+    def __init__(self, before: LiveView, change: Callable[[View], View]) -> None:
         self._before = before
         self._change = change
 
-    def __call__(self) -> Layout:
-        return self._change(self._before.layout())
+    def __call__(self) -> View:
+        return self._change(self._before.view())

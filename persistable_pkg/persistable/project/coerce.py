@@ -21,7 +21,7 @@ from typing import Any
 from persistable.errors import ConfigError, ParamsError, PersistableError
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, in_words
-from persistable.project.scalars import LEAVES, check_names, number_of, wrong
+from persistable.project.scalars import SCALARS, check_names, number_of, wrong
 from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
 
 
@@ -62,8 +62,8 @@ def read(kind: Any, raw: Any, where: str) -> Any:
     if origin is typing.Literal:
         return _choice(kind, raw, where)
     held = origin or kind
-    if held in LEAVES:
-        return LEAVES[held](raw, where)
+    if held in SCALARS:
+        return SCALARS[held](raw, where)
     if held in _LISTS or held is tuple or held in _SETS or held in _DICTS:
         return _collection(held, typing.get_args(kind), raw, where)
     if held is type or held is abc.Callable:
@@ -256,8 +256,8 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
     if issubclass(cls, PurePath) and isinstance(raw, str):
         return cls(str(raw))
     for base in cls.__mro__[1:-1]:
-        if base in LEAVES:
-            return _made(cls, LEAVES[base](raw, where), where)
+        if base in SCALARS:
+            return _made(cls, SCALARS[base](raw, where), where)
     if cls.__module__ in ("ipaddress", "zoneinfo") and isinstance(raw, str):
         return _made(cls, str(raw), where)
     return _referred(raw, where, lambda value: isinstance(value, cls), in_words(kind))
@@ -360,7 +360,7 @@ def _of_numpy(numpy: Any, cls: Any, kind: Any, raw: Any, where: str) -> Any:
         if issubclass(cls, numpy.datetime64 | numpy.timedelta64 | numpy.str_):
             return cls(str(raw) if isinstance(raw, str) else raw)
         if issubclass(cls, numpy.bool_):
-            return cls(LEAVES[bool](raw, where))
+            return cls(SCALARS[bool](raw, where))
         whole = issubclass(cls, numpy.integer)
         number = number_of(int if whole else complex if issubclass(cls, numpy.complexfloating) else float, raw, where)
         made = cls(number)

@@ -20,13 +20,10 @@ from persistable.nodes import generation
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status
 from persistable.params.building import nearest
-from persistable.project import file, overview, schema, settings
-from persistable.project import services as notices
+from persistable.project import file, overview, schema, services, settings
 from persistable.project.scalars import check_names
 from persistable.project.targets import made
-from persistable.runs import accept
-from persistable.runs import plan as planning
-from persistable.runs import run as run_
+from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 from persistable.stores.open import FOLDER, VARIABLE, beside, in_namespace, open_store
@@ -89,10 +86,10 @@ class Project(Mapping[str, Any]):
         self._folder = folder
         self._layout = schema.layout_of(_table(tables, "targets", where), _table(tables, "stages", where), where)
         self._executor = tables.get("executor", "inline")
-        notices.check(self._executor, f"{where}executor")
+        services.check(self._executor, f"{where}executor")
         self._options = schema.options_of({name: tables[name] for name in schema.OPTIONS if name in tables}, where)
         self._limits = schema.limits_of(tables.get("limits", {}), where)
-        self._hooks = [*hooks, *notices.hooks_of(tables.get("notify", {}), where)]
+        self._hooks = [*hooks, *services.hooks_of(tables.get("notify", {}), where)]
         self._given_store = tables.get("store")
         self._store: Store | None = None
         self._made: dict[str, Any] = {}
@@ -246,9 +243,9 @@ class Project(Mapping[str, Any]):
         where = "executor" if "executor" in options else f"{self._where}executor"
         given, workers = options.pop("executor", self._executor), options.pop("max_workers", None)
         result = RunResult(store)
-        with notices.carrier(given, workers, where) as carrier:
+        with services.executor_for(given, workers, where) as executor:
             for batch in batches:
-                result = run_.run(batch, executor=carrier, store=store, errors="return", **options).after(result)
+                result = run.run(batch, executor=executor, store=store, errors="return", **options).after(result)
                 if result.failures:
                     break
         if result.failures and raising == "raise":
@@ -263,7 +260,7 @@ class Project(Mapping[str, Any]):
         """The plan of `run`, with reasons; nothing is touched. `options` are those of `persistable.plan`."""
         own: dict[str, Any] = {"store": self.store}
         own.update({name: self._options[name] for name in ("failed", "stale") if name in self._options})
-        return planning.plan(*self._wanted(targets), **{**own, **options})
+        return plan.plan(*self._wanted(targets), **{**own, **options})
 
     def put(self, name: str, payload: Any) -> Any:
         """Store `payload` as that of the target `name`, and mark its record as put in by hand; the value is the node.
@@ -284,7 +281,7 @@ class Project(Mapping[str, Any]):
     def lineage(self, *names: str, **options: Any) -> Graph:
         """All targets, or those named, and what they are made from, as a picture; options as for `persistable.graph.lineage`."""
         targets = [self[name] for name in (self.names(*names) if names else self)]
-        return graph.lineage(*[node for node, _ in planning.pairs(targets, self.store)], **options)
+        return graph.lineage(*[node for node, _ in plan.pairs(targets, self.store)], **options)
 
     def check(self) -> None:
         """Make every target, so that whatever is wrong with one is raised now. Nothing is generated."""

@@ -134,7 +134,7 @@ def _path(raw: Any, where: str) -> PurePath:
     return raw if isinstance(raw, PurePath) else Path(_text(raw, where))
 
 
-LEAVES: dict[Any, Callable[[Any, str], Any]] = {
+SCALARS: dict[Any, Callable[[Any, str], Any]] = {
     bool: _truth,
     int: lambda raw, where: number_of(int, raw, where),
     float: lambda raw, where: number_of(float, raw, where),

@@ -13,7 +13,7 @@ from typing import Any, cast
 from persistable.errors import ConfigError, InvalidName, LineageError, ParamsError, PersistableError, UnknownFormat
 from persistable.executors.resources import Resources, Retry
 from persistable.families import Family
-from persistable.families.view import Layout
+from persistable.families.view import View
 from persistable.nodes.node import Persistable, declaration_of
 from persistable.nodes.step import Step
 from persistable.params.building import nearest
@@ -245,13 +245,13 @@ def _family(maker: Any, fixed: dict[str, Any], varying: dict[str, Any]) -> Any:
 
 
 class _Without:
-    """Takes axes of one value each away from the layout of a family."""
+    """Takes axes of one value each away from the view of a family."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
 
-    def __call__(self, layout: Layout) -> Layout:
-        return layout.part([0 if axis.name in self._names else range(len(axis)) for axis in layout.axes])
+    def __call__(self, view: View) -> View:
+        return view.part([0 if axis.name in self._names else range(len(axis)) for axis in view.axes])
 
 
 def _fields_of_node(maker: Any, target: Target) -> Fields:

@@ -53,7 +53,7 @@ class Large:
 
     def take(self, family: Any) -> bool:
         """Tell whether `family` is one of them."""
-        lots = family.lots if len(family) >= SMALLEST else None
+        lots = family.key_chunks if len(family) >= SMALLEST else None
         if lots is None:
             return False
         share = Share(lots, lots.store if lots.store is not None else self.base)
@@ -102,7 +102,7 @@ class Portioned:
         if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
             missing_some = [share for share in self._shares if share.count("cancelled")]
             fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
-            self._straights = {share: share.lots.straight(share.store) if fit[share] else None for share in missing_some}
+            self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
         told = events.listened() and quiet
@@ -138,7 +138,7 @@ class Portioned:
 
     def _made_by(self, share: Share) -> bytes | None:
         """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
-        return None if share.lots.recipe.relations else made_by(self._stale_judge.expected(share.lots.model, share.store))
+        return None if share.lots.factory.upstream_families else made_by(self._stale_judge.expected(share.lots.model, share.store))
 
     def _look_closer(self, share: Share, numbers: list[int]) -> None:
         """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
@@ -230,7 +230,7 @@ class Portioned:
 
     def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
         share, numbers, _ = lot
-        order: tuple[Callable[..., Any], Any] = self._straights[share].order(
+        order: tuple[Callable[..., Any], Any] = self._straights[share].request(
             share.lots.keys(numbers), share.lots.rows(numbers), self._packer, self._run
         )
         return order

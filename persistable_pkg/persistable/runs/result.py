@@ -43,7 +43,7 @@ class Ending(NamedTuple):
 class Share:
     """How the members of one family ended, by number; at first, all are cancelled.
 
-    lots: gives keys and nodes by number, see `persistable.families.keys.Lots`. store: where all of them lie.
+    lots: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: where all of them lie.
     """
 
     def __init__(self, lots: Any, store: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from persistable.errors import HttpFailed, InvalidName, MalformedFile
-from persistable.families.sources import content as contents
+from persistable.families.sources.content import digest_of
 from persistable.families.sources.files import Keys, given
 from persistable.families.sources.inputs import Values, changed, vanished
 from persistable.fileio.base import FileIO
@@ -77,7 +77,7 @@ class Pages:
             got = fetch(self._request(values), Path(folder), None, _quietly, client)
             assert got.path is not None
             with got.path.open("rb") as file:
-                return contents.digest_of(file)
+                return digest_of(file)
 
     def load(self, values: Values, content: str, io: FileIO[Any]) -> Any:
         with tempfile.TemporaryDirectory(prefix="persistable-") as folder:
@@ -90,7 +90,7 @@ class Pages:
             assert got.path is not None
             with got.path.open("rb") as file:
                 if content != self._validator(got.facts, values):
-                    if content != contents.digest_of(file):
+                    if content != digest_of(file):
                         raise changed(self.shown(values))
                     file.seek(0)
                 try:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from persistable.errors import PersistableError
 from persistable.families.axis import Axis
-from persistable.families.grid import Column, Recipe
+from persistable.families.grid import Column, NodeFactory
 from persistable.families.sources.inputs import Inputs, Values
-from persistable.families.view import Layout, layout_of
+from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes.node import Persistable
 from persistable.nodes.template import NodeTemplate
@@ -83,7 +83,7 @@ class InputKeys:
         return self._seen(self._every[0])
 
     def digests(self, members: Sequence[tuple[int, ...]]) -> list[str]:
-        wanted = [self._every[place] for (place,) in members]
+        wanted = [self._every[index] for (index,) in members]
         self._seen.prepare(wanted)
         return [self._seen.digest(values) for values in wanted]
 
@@ -140,16 +140,16 @@ class Seen:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def layout(self) -> Layout:
+    def view(self) -> View:
         """A family of all of them, on one axis."""
         every: Sequence[Values] = list(self.stamps)
         fields = self._inputs.fields
         axis = Axis({field: [values[number] for values in every] for number, field in enumerate(fields)}, found=True)
-        return layout_of(Recipe(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
+        return view_of(NodeFactory(self, self._name, [None], {}, [Column(0, 0, every)], [], [axis]))
 
 
 class Listing:
-    """The root of a source: what it saw last, and how often that has changed."""
+    """The source of a source: what it saw last, and how often that has changed."""
 
     def __init__(self, inputs: Inputs, name: str, io: FileIO[Any] | None) -> None:
         self._inputs = inputs
@@ -176,9 +176,9 @@ class Listing:
                 self._seen = self._made(stamps)
                 self._version += 1
 
-    def layout(self) -> Layout:
+    def view(self) -> View:
         """The family of what was seen last."""
-        return self._look().layout()
+        return self._look().view()
 
     def _look(self) -> Seen:
         seen = self._seen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.errors import UnknownParam
 from persistable.families.axis import Axis, frozen
-from persistable.families.view import Layout
+from persistable.families.view import View
 
 if TYPE_CHECKING:
     from persistable.families import Family
@@ -23,7 +23,7 @@ from persistable.families.sources.files import Files, Folders, Keys
 from persistable.families.sources.inputs import Inputs, Objects, Values
 from persistable.families.sources.listing import Listing, Seen
 from persistable.families.sources.scan import shelf_of
-from persistable.families.view import Following
+from persistable.families.view import LiveView
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.params.masking import masked
 from persistable.records.key import check_payload_name
@@ -38,9 +38,9 @@ class Where:
 
     keep: Callable[[Any], object]
 
-    def __call__(self, layout: Layout) -> Layout:
-        labels = layout.axes[0].labels
-        return layout.part([[place for place, label in enumerate(labels) if self.keep(label)]])
+    def __call__(self, view: View) -> View:
+        labels = view.axes[0].labels
+        return view.part([[index for index, label in enumerate(labels) if self.keep(label)]])
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Rekeyed:
 
     name: Callable[[Any], Any]
 
-    def __call__(self, layout: Layout) -> Layout:
-        axis = layout.axes[0]
+    def __call__(self, view: View) -> View:
+        axis = view.axes[0]
         rows = [_row(self.name(label), label, axis) for label in axis.labels]
         fields = list(rows[0]) if rows else list(axis.columns)
         first: dict[Any, Any] = {}
@@ -63,7 +63,7 @@ class Rekeyed:
             if first.setdefault(new, label) is not label:
                 shown = new[0] if len(new) == 1 else new
                 raise ValueError(f"rekey() gives {shown!r:.60} for both {first[new]!r:.60} and {label!r:.60}; a key must find one input")
-        return layout._replace(axes=(Axis({field: [row[field] for row in rows] for field in fields}, found=True),))
+        return view._replace(axes=(Axis({field: [row[field] for row in rows] for field in fields}, found=True),))
 
 
 def _row(new: Any, label: Any, axis: Axis) -> dict[str, Any]:
@@ -81,15 +81,15 @@ class Joined:
 
     other: Family[Any]
 
-    def __call__(self, layout: Layout) -> Layout:
-        axis = layout.axes[0]
+    def __call__(self, view: View) -> View:
+        axis = view.axes[0]
         their = self.other.axes
         for one in their:
             common = [name for name in axis.columns if name in one.columns]
             if common:
                 known = {frozen(values) for values in zip(*[one.columns[name] for name in common], strict=True)}
                 mine = zip(*[axis.columns[name] for name in common], strict=True)
-                return layout.part([[place for place, values in enumerate(mine) if frozen(values) in known]])
+                return view.part([[index for index, values in enumerate(mine) if frozen(values) in known]])
         names = [name for one in their for name in one.columns]
         raise UnknownParam(
             f"join: {', '.join(names)} of {self.other!r} and {', '.join(axis.columns)} have no name in common; rename() one of them",
@@ -114,8 +114,8 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
 
         return Pages(where, keys, **options)
     else:
-        root, text = _split(where, scheme[0] if scheme is not None else "")
-        shelf, template = shelf_of(open_store(root, **options)), Template(text)
+        source, text = _split(where, scheme[0] if scheme is not None else "")
+        shelf, template = shelf_of(open_store(source, **options)), Template(text)
     return (Folders if template.is_folder else Files)(shelf, template, keys)
 
 
@@ -126,17 +126,17 @@ def _split(where: str, scheme: str) -> tuple[str, str]:
     first = _FIELD.search(rest)
     fixed = rest[: first.start()] if first is not None else rest
     if scheme == "memory://":
-        root = rest.partition("/")[0]  # the name of the store; what follows is a path in it
-        root = root if len(root) < len(fixed) else ""
+        source = rest.partition("/")[0]  # the name of the store; what follows is a path in it
+        source = source if len(source) < len(fixed) else ""
     else:
-        root = fixed.rpartition("/")[0]
-        if not root and fixed.startswith("/"):
-            root = "/"
-    if scheme and not root and scheme != "memory://":
+        source = fixed.rpartition("/")[0]
+        if not source and fixed.startswith("/"):
+            source = "/"
+    if scheme and not source and scheme != "memory://":
         shown = masked(where)
         raise InvalidName(f"{shown!r}: the field stands where the host or bucket is; write that out", name=shown)
-    text = rest[len(root) :].lstrip("/")
-    return f"{scheme}{_plain(root)}{mark}{query}" if scheme else os.path.expanduser(_plain(root)) or ".", text
+    text = rest[len(source) :].lstrip("/")
+    return f"{scheme}{_plain(source)}{mark}{query}" if scheme else os.path.expanduser(_plain(source)) or ".", text
 
 
 def _plain(text: str) -> str:
@@ -202,7 +202,7 @@ class Source(Family[PayloadT]):
         self.name = check_payload_name(name or inputs.fields[-1])
         self._store = None
         listing = Listing(inputs, self.name, _format(io, text) if text or io is not None else None)
-        self._following, self._fixed = Following((listing,), listing.layout), None
+        self._live_view, self._fixed = LiveView((listing,), listing.view), None
 
     def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:
         """Those for whose key `keep` is true; asked again at each refresh."""
@@ -217,16 +217,16 @@ class Source(Family[PayloadT]):
 
     def join(self, other: Family[Any]) -> Source[PayloadT]:
         """Those for which `other` has a member too: one that has the same values in the fields of the same names."""
-        return cast("Source[PayloadT]", self._derived(Joined(other), *other.roots))
+        return cast("Source[PayloadT]", self._derived(Joined(other), *other.sources))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Source[PayloadT]:
         """The source itself: inputs are read where they lie."""
         return self
 
-    def prepare(self, layout: Layout, members: Iterable[Any]) -> None:
-        seen = cast(Seen, layout.recipe.maker)
-        every = cast("list[Values]", layout.recipe.columns[0].values)
-        seen.prepare([every[layout.full(places)[0]] for places in members])
+    def prepare(self, view: View, members: Iterable[Any]) -> None:
+        seen = cast(Seen, view.factory.maker)
+        every = cast("list[Values]", view.factory.columns[0].values)
+        seen.prepare([every[view.full(indices)[0]] for indices in members])
 
     def __repr__(self) -> str:
         sizes = f"{axis.name} ({len(axis)})" if (axis := next(iter(self.axes), None)) is not None else "one input"

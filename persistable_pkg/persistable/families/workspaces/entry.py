@@ -7,9 +7,9 @@ from typing import Any
 
 from persistable.families.sources.inputs import Values
 from persistable.families.workspaces.files import SeedFiles
+from persistable.families.workspaces.graph import NodeName
 from persistable.families.workspaces.ids import Listing, id_of, part
 from persistable.families.workspaces.layout import Layout
-from persistable.families.workspaces.recipe import Slot
 from persistable.families.workspaces.seeds import FileSeed, FileSeeds, GivenSeed, Seed
 from persistable.families.workspaces.workflow import Binding, unstored
 from persistable.stores.base import Store
@@ -32,11 +32,11 @@ class Snapshot:
         self._files = files
         self._kinds = layout.workflow._kinds  # pyright: ignore[reportPrivateUsage]
         self._makers = layout.workflow._makers  # pyright: ignore[reportPrivateUsage]
-        self._lines = layout.workflow._recipe.needed(*names)  # pyright: ignore[reportPrivateUsage]
+        self._definitions = layout.workflow._graph.needed(*names)  # pyright: ignore[reportPrivateUsage]
         self._contents: dict[str, dict[Values, str]] = {}
         self._seeds: dict[str, FileSeeds] = {}
         self._shared: dict[tuple[str, Values], Any] = {}
-        for name in [line.slot for line in self._lines if isinstance(line.template, Seed)]:
+        for name in [definition.node_name for definition in self._definitions if isinstance(definition.template, Seed)]:
             seed = files.get(str(name))
             if seed is None:
                 continue
@@ -56,14 +56,14 @@ class Snapshot:
     def _default(self, name: str) -> bool:
         return self._layout.workflow._seed_members[name].has_default  # pyright: ignore[reportPrivateUsage]
 
-    def nodes(self, values: Values) -> dict[Slot, Any]:
+    def nodes(self, values: Values) -> dict[NodeName, Any]:
         """The nodes of one id, and all that they are made from. Raises InputVanished where a seed is missing."""
-        nodes: dict[Slot, Any] = {}
-        for slot, template, _, _ in self._lines:
+        nodes: dict[NodeName, Any] = {}
+        for node_name, template, _, _ in self._definitions:
             if isinstance(template, Seed):
-                nodes[slot] = self.seed(str(slot), values)
+                nodes[node_name] = self.seed(str(node_name), values)
             else:
-                nodes[slot] = placed(self._store, self._layout, slot, values, self._makers[slot].node(nodes))
+                nodes[node_name] = placed(self._store, self._layout, node_name, values, self._makers[node_name].node(nodes))
         return nodes
 
     def covers(self, name: str) -> bool:
@@ -91,13 +91,13 @@ class Snapshot:
         return FileSeed(files, own, files.content(own, files.stamp(own)), self._kinds[name])
 
 
-def placed(store: Store, layout: Layout, slot: Slot, values: Values, node: Any) -> Any:
+def placed(store: Store, layout: Layout, node_name: NodeName, values: Values, node: Any) -> Any:
     """`node`, just made, where its template says, in its format; one without a template as one that is not stored."""
-    if not isinstance(slot, str) or slot not in layout.templates:
+    if not isinstance(node_name, str) or node_name not in layout.templates:
         return unstored(node, store)
-    node._to = layout.path(slot, values)
+    node._to = layout.path(node_name, values)
     node._store = store
-    node.io = layout.formats[slot]
+    node.io = layout.formats[node_name]
     return node
 
 
@@ -136,9 +136,9 @@ class Entry(Binding):
             return before
         return FileSeed(files, values, content, kind)
 
-    def placed(self, slot: Slot, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Any) -> Any:
         """`node` where it belongs."""
-        return placed(self._store, self._layout, slot, self._values, node)
+        return placed(self._store, self._layout, node_name, self._values, node)
 
     def words(self) -> str:
         """The id."""

@@ -140,12 +140,12 @@ class Layout:
     def __init__(self, where: str, workflow: type[Workflow], places: Mapping[str, Stored]) -> None:
         self.where = where
         self.workflow = workflow
-        self._recipe = workflow._recipe  # pyright: ignore[reportPrivateUsage]
+        self._graph = workflow._graph  # pyright: ignore[reportPrivateUsage]
         seeds = workflow._seed_members  # pyright: ignore[reportPrivateUsage]
         self._check_names(places, seeds)
         self.templates = {name: self._template(name, place) for name, place in places.items()}
         self.seeds = [name for name in self.templates if name in seeds]
-        self.steps = [name for name in self._recipe.members if name in self.templates and name not in seeds]
+        self.steps = [name for name in self._graph.members if name in self.templates and name not in seeds]
         self.id_seeds = [name for name in self.seeds if self.templates[name].fields and not seeds[name].has_default]
         self.fields = tuple(dict.fromkeys(field for name in self.id_seeds for field in self.templates[name].fields))
         self._check_fields()
@@ -158,7 +158,7 @@ class Layout:
         return template.format(**dict(zip(template.fields, part(self.fields, values, template.fields), strict=True)))
 
     def _check_names(self, places: Mapping[str, Stored], seeds: Mapping[str, Any]) -> None:
-        members, workflow = self._recipe.members, self.workflow.__name__
+        members, workflow = self._graph.members, self.workflow.__name__
         for name in places:
             if name not in members:
                 near = nearest(name, members)
@@ -195,8 +195,8 @@ class Layout:
                     + ", ".join(self.fields),
                 )
         for name in self.steps:
-            line = self._recipe.lines[name]
-            for seed in sorted(line.seeds):
+            definition = self._graph.definitions[name]
+            for seed in sorted(definition.seeds):
                 missing = [field for field in self._fields_of(seed) if field not in self.templates[name].fields]
                 if missing:
                     self._refuse(
@@ -230,7 +230,7 @@ class Layout:
         try:
             if name in self.seeds:
                 return format_of_seed(template, kind)
-            return format_of_node(template, kind, self._recipe.members[name].io)
+            return format_of_node(template, kind, self._graph.members[name].io)
         except UnknownFormat as error:
             self._refuse(name, str(error), error)
 

@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from persistable.errors import PersistableError, WorkflowError
-from persistable.families.workspaces.recipe import Recipe, made
+from persistable.families.workspaces.graph import WorkflowGraph, made
 from persistable.families.workspaces.seeds import GivenSeed, Seed
 from persistable.nodes.node import Persistable, declaration_of
 from persistable.nodes.step import StepNode
@@ -68,25 +68,25 @@ def names_of(cls: type) -> dict[int, str]:
     return names
 
 
-def check(cls: type, recipe: Recipe) -> None:
+def check(cls: type, graph: WorkflowGraph) -> None:
     """Make every node once with stand-ins for the seeds: what cannot be made says so here."""
     nodes: dict[Any, Any] = {}
-    for slot, line in recipe.lines.items():
-        where = f"{cls.__name__}.{slot if isinstance(slot, str) else slot[0]}"
-        template = line.template
+    for node_name, definition in graph.definitions.items():
+        where = f"{cls.__name__}.{node_name if isinstance(node_name, str) else node_name[0]}"
+        template = definition.template
         if isinstance(template, Seed):
-            if not isinstance(slot, str):
+            if not isinstance(node_name, str):
                 raise WorkflowError(f"{where} uses a seed that has no name in it: write name = seed(...) in its body", where=where)
-            nodes[slot] = GivenSeed(slot, None)
+            nodes[node_name] = GivenSeed(node_name, None)
             continue
         if template._open:
             needs = ", ".join(template._open)
             raise WorkflowError(f"{where} still needs {needs}: give a seed, another node or a value for each", where=where)
         try:
-            nodes[slot] = made(line, nodes)
+            nodes[node_name] = made(definition, nodes)
         except (PersistableError, TypeError, ValueError) as error:
             raise WorkflowError(f"{where} cannot be made from its seeds: {error}", where=where) from error
-        hidden = [role for role, node in nodes[slot].upstream.items() if isinstance(node, Seed)]
+        hidden = [role for role, node in nodes[node_name].upstream.items() if isinstance(node, Seed)]
         if hidden:
             raise WorkflowError(
                 f"{where} holds a seed inside {hidden[0].partition('.')[0]}, where it cannot be replaced by its value; "

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from persistable import graph
 from persistable.errors import PersistableError
+from persistable.families.workspaces.graph import NodeName
 from persistable.families.workspaces.ids import id_of, text_of
-from persistable.families.workspaces.recipe import Slot
 from persistable.families.workspaces.seeds import FileSeed
 from persistable.families.workspaces.workflow import Binding, Workflow, bound, unstored
 from persistable.graph.labels import COLOURS, OTHER
@@ -112,11 +112,11 @@ def badge(word: str) -> str:
 def overview(workspace: Workspace[Any]) -> Overview:
     """The result of `Workspace.status`. The store is asked for many ids at once, whose nodes are gone when it is asked for the next."""
     layout = workspace.layout
-    recipe = layout.workflow._recipe  # pyright: ignore[reportPrivateUsage]
-    columns = tuple(name for name in recipe.members if name in layout.templates)
+    graph = layout.workflow._graph  # pyright: ignore[reportPrivateUsage]
+    columns = tuple(name for name in graph.members if name in layout.templates)
     snapshot = workspace._snapshot(columns, None)  # pyright: ignore[reportPrivateUsage]
     missing = snapshot.missing()
-    there = [name for name in columns if not recipe.lines[name].seeds & missing]
+    there = [name for name in columns if not graph.definitions[name].seeds & missing]
     if missing:  # what depends on one that all ids share is absent in all
         snapshot = workspace._snapshot(there, None)  # pyright: ignore[reportPrivateUsage]
     rows: dict[Any, tuple[Status, ...]] = {}
@@ -158,7 +158,7 @@ class _Sketch(Binding):
         kind = self._kinds[name]
         return before or _SketchedSeed(params=_Type(getattr(kind, "__name__", str(kind))), payload_name=name)
 
-    def placed(self, slot: Slot, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Any) -> Any:
         return unstored(node, None)
 
     def words(self) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from persistable import graph
 from persistable.errors import InputMissing, UnknownMember, UnknownParam
+from persistable.families.workspaces.graph import NodeMaker, NodeName, WorkflowGraph, WorkflowNode
 from persistable.families.workspaces.members import Member, all_members, check, declared, kind_of, names_of, own_members
-from persistable.families.workspaces.recipe import Line, NodeMaker, Recipe, Slot
 from persistable.families.workspaces.seeds import GivenSeed, Seed
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import generation
@@ -19,16 +19,15 @@ from persistable.nodes.node import ABSENT, Persistable
 from persistable.nodes.status import Status, seen_of
 from persistable.params.building import nearest
 from persistable.records import access
-from persistable.runs import accept
-from persistable.runs import plan as planning
-from persistable.runs import run as run_
+from persistable.runs import accept, plan, run
+from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 
 if TYPE_CHECKING:
     from persistable.graph import Graph
 
 
-class Kept:
+class Memo:
     """One payload. Each who asks gets a copy, unless it is something that cannot be copied."""
 
     def __init__(self, payload: Any) -> None:
@@ -55,7 +54,7 @@ class Binding(ABC):
         """The node of a seed as it is now; `before`, if that is what it was."""
 
     @abstractmethod
-    def placed(self, slot: Slot, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Any) -> Any:
         """A node that was just made, put where it belongs."""
 
     @abstractmethod
@@ -86,7 +85,7 @@ class Given(Binding):
             )
         return GivenSeed(name, value)
 
-    def placed(self, slot: Slot, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Any) -> Any:
         return unstored(node, None)
 
     def words(self) -> str:
@@ -114,8 +113,8 @@ class Workflow:
     that are no seeds, InputMissing where one that is needed was not given.
     """
 
-    _recipe: ClassVar[Recipe] = Recipe({}, {}, "Workflow")
-    _makers: ClassVar[dict[Slot, NodeMaker]] = {}
+    _graph: ClassVar[WorkflowGraph] = WorkflowGraph({}, {}, "Workflow")
+    _makers: ClassVar[dict[NodeName, NodeMaker]] = {}
     _kinds: ClassVar[dict[str, Any]] = {}
     _seed_members: ClassVar[dict[str, Seed[Any]]] = {}
 
@@ -127,9 +126,9 @@ class Workflow:
         for name, node in own_members(cls, Workflow).items():
             setattr(cls, name, Member(name, node))
         members = all_members(cls)
-        cls._recipe = Recipe(members, names_of(cls), cls.__name__)
-        check(cls, cls._recipe)
-        cls._makers = {slot: NodeMaker(line) for slot, line in cls._recipe.lines.items()}
+        cls._graph = WorkflowGraph(members, names_of(cls), cls.__name__)
+        check(cls, cls._graph)
+        cls._makers = {node_name: NodeMaker(definition) for node_name, definition in cls._graph.definitions.items()}
         annotations = declared(cls)
         cls._kinds = {name: kind_of(node, annotations.get(name)) for name, node in members.items()}
         cls._seed_members = {name: node for name, node in members.items() if isinstance(node, Seed)}
@@ -149,8 +148,8 @@ class Workflow:
         self._binding = binding
         self.workflow_id = workflow_id
         self._lock = threading.RLock()
-        self._nodes: dict[Slot, Any] = {}
-        self._kept: dict[Slot, Kept] = {}
+        self._nodes: dict[NodeName, Any] = {}
+        self._memo: dict[NodeName, Memo] = {}
 
     # nodes
 
@@ -163,40 +162,44 @@ class Workflow:
             return node
 
     def _check_name(self, name: str) -> None:
-        if name not in self._recipe.members:
-            near = nearest(str(name), self._recipe.members)
+        if name not in self._graph.members:
+            near = nearest(str(name), self._graph.members)
             raise UnknownMember(
-                f"{type(self).__name__} has no {name!r}{_hint(name, self._recipe.members)}; it has {', '.join(self._recipe.members)}",
+                f"{type(self).__name__} has no {name!r}{_hint(name, self._graph.members)}; it has {', '.join(self._graph.members)}",
                 axis="node",
                 label=name,
                 nearest=near,
             )
 
-    def _refresh(self, name: str) -> list[Line]:
+    def _refresh(self, name: str) -> list[WorkflowNode]:
         """Look at the seeds that it needs, and make anew what depends on one that has changed, or is not made yet."""
-        lines = self._recipe.needed(name)
+        definitions = self._graph.needed(name)
         changed: set[str] = set()
-        for line in lines:
-            if isinstance(line.template, Seed):
-                seed = str(line.slot)
+        for definition in definitions:
+            if isinstance(definition.template, Seed):
+                seed = str(definition.node_name)
                 before = self._nodes.get(seed)
                 now = self._binding.seed(seed, before)
                 if now is not before:
                     self._nodes[seed] = now
                     changed.add(seed)
         if changed:
-            for slot in [slot for slot in self._nodes if slot not in changed and self._recipe.lines[slot].seeds & changed]:
-                del self._nodes[slot]
-                self._kept.pop(slot, None)
-        for line in lines:
-            if line.slot not in self._nodes:
-                self._nodes[line.slot] = self._binding.placed(line.slot, self._makers[line.slot].node(self._nodes))
-        return lines
+            for node_name in [
+                node_name for node_name in self._nodes if node_name not in changed and self._graph.definitions[node_name].seeds & changed
+            ]:
+                del self._nodes[node_name]
+                self._memo.pop(node_name, None)
+        for definition in definitions:
+            if definition.node_name not in self._nodes:
+                self._nodes[definition.node_name] = self._binding.placed(
+                    definition.node_name, self._makers[definition.node_name].node(self._nodes)
+                )
+        return definitions
 
     @property
     def nodes(self) -> Mapping[str, Persistable[Any, Any]]:
         """Seeds and steps by name, each as `node` gives it."""
-        return _Nodes(self, tuple(self._recipe.members))
+        return _Nodes(self, tuple(self._graph.members))
 
     @property
     def seeds(self) -> Mapping[str, Persistable[Any, Any]]:
@@ -206,42 +209,50 @@ class Workflow:
     @property
     def steps(self) -> Mapping[str, Persistable[Any, Any]]:
         """Those of `nodes` that are computed."""
-        return _Nodes(self, tuple([name for name in self._recipe.members if name not in self._seed_members]))
+        return _Nodes(self, tuple([name for name in self._graph.members if name not in self._seed_members]))
 
     # payloads
 
     def _payload_of(self, name: str) -> Any:
         with self._lock:
-            lines = self._refresh(name)
+            definitions = self._refresh(name)
             node = self._nodes[name]
-            if node._payload is ABSENT and not node._external and all(self._nodes[line.slot]._needs == "all" for line in lines):
+            if (
+                node._payload is ABSENT
+                and not node._external
+                and all(self._nodes[definition.node_name]._needs == "all" for definition in definitions)
+            ):
                 self._supply(name)
             return node.payload
 
     def _supply(self, name: str) -> None:
         """Compute what `name` needs and does not have, each once: what is not stored is kept here, for whoever asks for it next."""
-        missing: set[Slot] = set()
-        stack: list[Slot] = [name]
+        missing: set[NodeName] = set()
+        stack: list[NodeName] = [name]
         while stack:
-            slot = stack.pop()
-            node = self._nodes[slot]
-            there = slot in self._kept or node._external or (node._persisted and access.is_there(_store_of(node), node.place))
-            if slot not in missing and not there:
-                missing.add(slot)
-                stack.extend(self._recipe.lines[slot].upstream.values())
-        for line in self._recipe.needed(name):
-            if line.slot in missing:
-                self._compute(line)
+            node_name = stack.pop()
+            node = self._nodes[node_name]
+            there = node_name in self._memo or node._external or (node._persisted and access.is_there(_store_of(node), node.place))
+            if node_name not in missing and not there:
+                missing.add(node_name)
+                stack.extend(self._graph.definitions[node_name].upstream.values())
+        for definition in self._graph.needed(name):
+            if definition.node_name in missing:
+                self._compute(definition)
         if not self._nodes[name]._persisted:
-            self._nodes[name]._hold(self._kept[name].read(writable=True))
+            self._nodes[name]._hold(self._memo[name].read(writable=True))
 
-    def _compute(self, line: Line) -> None:
-        node = self._nodes[line.slot]
-        given = {self._nodes[slot].key: self._kept[slot].read(writable=False) for slot in line.upstream.values() if slot in self._kept}
+    def _compute(self, definition: WorkflowNode) -> None:
+        node = self._nodes[definition.node_name]
+        given = {
+            self._nodes[node_name].key: self._memo[node_name].read(writable=False)
+            for node_name in definition.upstream.values()
+            if node_name in self._memo
+        }
         store = _store_of(node)
         payload = generation.generate(node._twin(store), store, {}, seen=(None,), given=given, writable=False)
         if not node._persisted:
-            self._kept[line.slot] = Kept(payload)
+            self._memo[definition.node_name] = Memo(payload)
 
     # used
 
@@ -253,15 +264,15 @@ class Workflow:
 
     def run(self, *names: str, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names; without any, of `targets`."""
-        return run_.run(self._chosen(names), **options)
+        return run.run(self._chosen(names), **options)
 
     def accept_code(self, reason: str, *names: str) -> int:
         """Record of the stored nodes of these names, by default all, that are stale that nothing that matters has changed."""
         return accept.accept_code(self._chosen(names), reason=reason)
 
-    def plan(self, *names: str, **options: Any) -> planning.Plan:
+    def plan(self, *names: str, **options: Any) -> Plan:
         """`persistable.plan` of the nodes of these names; without any, of `targets`."""
-        return planning.plan(self._chosen(names), **options)
+        return plan.plan(self._chosen(names), **options)
 
     def _chosen(self, names: tuple[str, ...]) -> list[Any]:
         return [self.node(name) for name in names] if names else self.targets
@@ -282,7 +293,7 @@ class Workflow:
 
     def __repr__(self) -> str:
         words = self._binding.words()
-        return f"<{type(self).__name__}{' ' if words else ''}{words}: {', '.join(self._recipe.members)}>"
+        return f"<{type(self).__name__}{' ' if words else ''}{words}: {', '.join(self._graph.members)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return bound, (type(self), self._binding, self.workflow_id)

@@ -16,9 +16,8 @@ from persistable.families.workspaces.layout import Layout, Stored
 from persistable.families.workspaces.workflow import Workflow, bound
 from persistable.nodes.generation import default_store
 from persistable.nodes.node import Persistable
-from persistable.runs import accept
-from persistable.runs import plan as planning
-from persistable.runs import run as run_
+from persistable.runs import accept, plan, run
+from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
@@ -142,7 +141,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     def _check_seed(self, name: str, values: Values | None) -> None:
         if name not in self._files:
-            computed = name in self.layout.workflow._recipe.members  # pyright: ignore[reportPrivateUsage]
+            computed = name in self.layout.workflow._graph.members  # pyright: ignore[reportPrivateUsage]
             why = f"it is computed; [id].node({name!r}).put(value) stores another" if computed else "there is no such seed"
             raise UnknownParam(f"{name!r} cannot be put: {why}; seeds are {', '.join(self._files)}", name=name, accepted=list(self._files))
         fields = self._files[name].fields
@@ -160,15 +159,15 @@ class Workspace(Mapping[Any, W], Generic[W]):
 
     def run(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names, by default all that are stored, for `ids`, by default all; options as there."""
-        return run_.run(self._nodes(names, ids), **self._here(options))
+        return run.run(self._nodes(names, ids), **self._here(options))
 
     def accept_code(self, reason: str, *names: str, ids: Iterable[Any] | None = None) -> int:
         """Record of the stored nodes of these names and ids, by default all, that are stale that nothing that matters has changed."""
         return accept.accept_code(self._nodes(names, ids), reason=reason, **self._here({}))
 
-    def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> planning.Plan:
+    def plan(self, *names: str, ids: Iterable[Any] | None = None, **options: Any) -> Plan:
         """`persistable.plan` of the nodes of these names, by default all that are stored, for `ids`, by default all."""
-        return planning.plan(self._nodes(names, ids), **self._here(options))
+        return plan.plan(self._nodes(names, ids), **self._here(options))
 
     def _here(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"store": self.store, **options}
@@ -191,7 +190,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         names: of the nodes that will be asked for; seeds that these do not depend on are not read.
         """
         layout = self.layout
-        snapshot = self._snapshot(list(names) if names is not None else layout.workflow._recipe.members, ids)  # pyright: ignore[reportPrivateUsage]
+        snapshot = self._snapshot(list(names) if names is not None else layout.workflow._graph.members, ids)  # pyright: ignore[reportPrivateUsage]
         for values in snapshot.ids:
             workflow: W = bound(layout.workflow, Entry(self.store, layout, self._files, values, snapshot), id_of(values))
             yield id_of(values), workflow
@@ -211,7 +210,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         return chosen
 
     def _check_node(self, name: str) -> None:
-        members = self.layout.workflow._recipe.members  # pyright: ignore[reportPrivateUsage]
+        members = self.layout.workflow._graph.members  # pyright: ignore[reportPrivateUsage]
         if name not in members:
             from persistable.params.building import nearest
 

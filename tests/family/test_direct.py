@@ -125,8 +125,8 @@ def test_all_that_is_left_is_as_of_nodes(values: list[Any], kinds: list[str], tm
 
 def test_it_is_what_plain_families_of_functions_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
-    write = direct.Straight._write
-    monkeypatch.setattr(direct.Straight, "_write", lambda self, *given: written.append(write(self, *given)) or written[-1])
+    write = direct.DirectGenerator._write
+    monkeypatch.setattr(direct.DirectGenerator, "_write", lambda self, *given: written.append(write(self, *given)) or written[-1])
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         assert run(anything.over(range(50), m=[1, 2])).counts["done"] == 100
         assert written == [True] * 100
@@ -195,17 +195,17 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
             after.over(n=[1, 2], source=tried.step(1)),
             after.over(n=[1, 2], source=tried.over(n=[1, 2])),
         ):
-            lots = family.lots
-            assert lots is None or lots.straight(store) is None
+            key_chunks = family.key_chunks
+            assert key_chunks is None or key_chunks.direct_generator(store) is None
             run(family)
             assert family.status() == {Status.DONE: len(family)}
             for node in family.nodes:
                 again = node._twin(open_store(tmp_path / "folder"))
                 again.generate()
                 assert lasting(again.record) == lasting(node.record)
-        lots = anything.over(range(3)).lots
-        assert lots is not None
-        assert lots.straight(open_store(tmp_path / "folder")) is None
+        key_chunks = anything.over(range(3)).key_chunks
+        assert key_chunks is not None
+        assert key_chunks.direct_generator(open_store(tmp_path / "folder")) is None
 
 
 def test_versions_imported_meanwhile_are_in_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,8 +281,8 @@ def test_other_processes_leave_the_same(tmp_path: Path) -> None:
 
 def test_a_family_on_processes_is_sent_many_to_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = direct.Straight.order
-    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    request = direct.DirectGenerator.request
+    monkeypatch.setattr(direct.DirectGenerator, "request", lambda self, keys, *given: sent.append(len(keys)) or request(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         family = anything.over(range(3000))
         assert run(family, executor="processes", max_workers=2).counts["done"] == 3000
@@ -302,8 +302,8 @@ def cold(n: int) -> int:
 
 def test_a_slow_start_of_workers_is_not_taken_for_members_that_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    order = direct.Straight.order
-    monkeypatch.setattr(direct.Straight, "order", lambda self, keys, *given: sent.append(len(keys)) or order(self, keys, *given))
+    request = direct.DirectGenerator.request
+    monkeypatch.setattr(direct.DirectGenerator, "request", lambda self, keys, *given: sent.append(len(keys)) or request(self, keys, *given))
     with open_store(f"sqlite:///{tmp_path}/a.db"):
         assert run(cold.over(n=range(2000)), executor="processes", max_workers=2).counts["done"] == 2000
     assert max(sent) > 16

@@ -1,0 +1,168 @@
+"""The graph of a workflow class, and the nodes of many ids made from it without making each anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from persistable.errors import LineageCycle
+from persistable.families.workspaces.seeds import Seed
+from persistable.nodes.lineage import nodes_in, swapped
+from persistable.nodes.node import Persistable
+from persistable.nodes.step import StepNode
+from persistable.nodes.template import NodeTemplate, is_plain_class
+from persistable.params.encoding import encode
+
+
+class NodeMaker:
+    """Makes the nodes of one definition of a graph, by a template made from the first.
+
+    Where code of the user's may decide what a node is, or where params hold nodes or what can change in place, each is made in full.
+    """
+
+    def __init__(self, definition: WorkflowNode) -> None:
+        self._definition = definition
+        self._template: NodeTemplate | None = None
+        self._names_of_roles: list[tuple[str, NodeName]] = []
+        self._tried = False
+
+    def node(self, nodes: Mapping[NodeName, Any]) -> Any:
+        """The node over those `nodes`, of no store; nobody else has it."""
+        if self._template is not None:
+            return self._template.node({}, {role: nodes[node_name] for role, node_name in self._names_of_roles})
+        node = made(self._definition, nodes)
+        if not self._tried:
+            node_names = {id(nodes[node_name]): node_name for node_name in self._definition.upstream.values()}
+            if _is_alike(node) and node_names and len(node_names) == len(set(self._definition.upstream.values())):
+                self._names_of_roles = [(role, node_names[id(each)]) for role, each in node._upstream.items()]
+                self._template = template if (template := NodeTemplate(node, (), node._upstream)).makes(node) else None
+            self._tried = True
+        return node
+
+
+def _is_alike(node: Any) -> bool:
+    """Tell whether no code of the user's decides what the node is, and its params hold neither nodes nor what can change in place."""
+    cls: Any = node.__class__
+    plain = node._step.__wrapped__.__closure__ is None if issubclass(cls, StepNode) else is_plain_class(cls)
+    before, inside = node._snapshot, list[tuple[str, Any]]()
+    encode(node.params, "", inside)
+    return plain and not inside and before.raw is None and all(raw is None for _, _, raw in before.rows)
+
+
+NodeName = str | tuple[str, int]
+"""The name of a seed or node; of one that has none, the name of what it is a part of, and a number."""
+
+
+class WorkflowNode(NamedTuple):
+    """One node to be made. template: as it stands on the class. upstream: what stands in it, by its id, and whose name that is.
+
+    seeds: the names of those that it depends on.
+    """
+
+    node_name: NodeName
+    template: Any
+    upstream: dict[int, NodeName]
+    seeds: frozenset[str]
+
+
+class WorkflowGraph:
+    """The definitions of a workflow class, upstream before downstream.
+
+    members: its seeds and nodes by name. names: of every seed and node of it and its bases, by id. A node that stands in another by an
+    object that has a name is whatever has that name in this class, so that one that a subclass replaces is replaced wherever it is used.
+    Raises LineageCycle.
+    """
+
+    def __init__(self, members: Mapping[str, Any], names: Mapping[int, str], where: str) -> None:
+        self.members = members
+        self._names = names
+        self._where = where
+        self._objects: dict[NodeName, Any] = dict(members.items())
+        self.definitions: dict[NodeName, WorkflowNode] = {}
+        self._needed: dict[tuple[str, ...], list[WorkflowNode]] = {}
+        for name in members:
+            self._add(name)
+
+    def _add(self, name: NodeName) -> None:
+        entered: dict[NodeName, None] = {}
+        stack = [(name, False)]
+        while stack:
+            node_name, ready = stack.pop()
+            if node_name in self.definitions:
+                continue
+            upstream = self._upstream(node_name)
+            if ready:
+                del entered[node_name]
+                self.definitions[node_name] = self._definition(node_name, upstream)
+                continue
+            if node_name in entered:
+                self._circle(list(entered), node_name)
+            entered[node_name] = None
+            stack.append((node_name, True))
+            stack.extend((source, False) for source in dict.fromkeys(upstream.values()))
+
+    def _upstream(self, node_name: NodeName) -> dict[int, NodeName]:
+        owner = node_name if isinstance(node_name, str) else node_name[0]
+        found: dict[int, NodeName] = {}
+        for _, node in nodes_in(self._objects[node_name].__dict__, Persistable):
+            name = self._names.get(id(node))
+            # what a name meant in a base class, used to define it anew, is the base's
+            own = name is not None and name in self.members and not (name == owner and node is not self.members[name])
+            source: NodeName = name if own and name is not None else (owner, id(node))
+            found[id(node)] = source
+            self._objects.setdefault(source, node)
+        return found
+
+    def _definition(self, node_name: NodeName, upstream: dict[int, NodeName]) -> WorkflowNode:
+        template = self._objects[node_name]
+        own = frozenset([node_name]) if isinstance(template, Seed) and isinstance(node_name, str) else frozenset[str]()
+        return WorkflowNode(node_name, template, upstream, own.union(*[self.definitions[source].seeds for source in upstream.values()]))
+
+    def _circle(self, entered: list[NodeName], node_name: NodeName) -> None:
+        names = [each if isinstance(each, str) else each[0] for each in [*entered[entered.index(node_name) :], node_name]][::-1]
+        nodes = list(dict.fromkeys(names))
+        raise LineageCycle(
+            f"{self._where}: {' is computed from '.join(reversed([*nodes, nodes[0]]))}, which is a circle; name one of them otherwise",
+            nodes=[*nodes, nodes[0]],
+        )
+
+    def needed(self, *names: str) -> list[WorkflowNode]:
+        """The definitions of these and of all they are made from, in order."""
+        known = self._needed.get(names)
+        if known is None:
+            known = self._needed[names] = self._definitions_for(names)
+        return known
+
+    def _definitions_for(self, names: tuple[str, ...]) -> list[WorkflowNode]:
+        wanted: set[NodeName] = set()
+        stack: list[NodeName] = list(names)
+        while stack:
+            node_name = stack.pop()
+            if node_name not in wanted:
+                wanted.add(node_name)
+                stack.extend(self.definitions[node_name].upstream.values())
+        return [definition for node_name, definition in self.definitions.items() if node_name in wanted]
+
+
+def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
+    """The node of `definition`, of no store, over the `nodes` that are made already."""
+    template = definition.template
+    if not definition.upstream:
+        return template._twin(template._store)
+    of = _stand_ins(definition, nodes)
+    if isinstance(template, StepNode):
+        node: Any = template  # pyright: ignore[reportUnknownVariableType]
+        again: Any = node._step.maker.node(swapped(node._arguments, of, Persistable))
+        again._store = node._store  # and not the enclosing one
+        return again
+    twin = template._twin(template._store)
+    twin.__dict__ = swapped(twin.__dict__, of, Persistable)
+    twin._identify()
+    return twin
+
+
+def _stand_ins(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Callable[[Any], Any]:
+    def of(node: Any) -> Any:
+        return nodes[definition.upstream[id(node)]]
+
+    return of
