@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from persistable.errors import PersistableError, UnknownParam
 from persistable.families.table import counts, survey, value_of
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line
+from persistable.graph.notebook import Html, card, code, table
 from persistable.nodes.status import Status
 
 if TYPE_CHECKING:
@@ -161,19 +162,11 @@ def _chosen(family: Family[Any], x: str | None, y: str | None) -> tuple[int, int
 
 def family_html(family: Family[Any]) -> str:
     """Name, axes and counts of `family`, and a picture of its last two axes."""
-    axes = "".join(
-        f'<tr><td style="text-align:left;padding-right:12px"><code>{escape(axis.name)}</code></td>'
-        f'<td style="text-align:right;padding-right:12px">{len(axis)}</td>'
-        f'<td style="text-align:left">{escape(_values(axis.labels))}</td></tr>'
-        for axis in family.axes
-    )
+    axes = [(code(axis.name), len(axis), _values(axis.labels)) for axis in family.axes]
     number = len(family)
     members = f"{number:,} member{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     states, picture = _statuses(family) if 0 < number <= MOST_COUNTED else ("", "")
-    return (
-        f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(family.name)}</strong>: {members}{states}'
-        f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{axes}</table>{picture}</div>'
-    )
+    return card(family.name, f": {members}{states}", table(axes), Html(picture))
 
 
 def _statuses(family: Family[Any]) -> tuple[str, str]:

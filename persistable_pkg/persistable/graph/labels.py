@@ -50,6 +50,12 @@ def width(text: str) -> int:
     return len(text) if text.isascii() else sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
+def short(value: Any) -> str:
+    """The repr of `value`, cut."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def params_of(node: Any, columns: int) -> str:
     """The node's own tracked params on one line, cut to so many columns; empty without any, or where they were spoilt since."""
     parts: list[str] = []

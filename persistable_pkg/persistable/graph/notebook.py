@@ -1,14 +1,18 @@
-"""How a node looks in a notebook: the facts of its record, and a small picture of its lineage."""
+"""HTML for notebooks: tables, badges and cards for all that shows itself there, and how a node looks.
+
+Text is escaped here; `Html` is what is written as it is.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 from persistable.errors import PayloadUntrusted, PersistableError
-from persistable.graph import lineage
-from persistable.graph.labels import COLOURS
+from persistable.graph.graph import lineage
+from persistable.graph.labels import COLOURS, OTHER, short
 from persistable.nodes import loading
 from persistable.nodes.lineage import shown_params
 from persistable.nodes.staleness import judged
@@ -21,11 +25,55 @@ MAX_LOOKED = 60
 """In a lineage of so many nodes the picture shows the status of each; to look up more would make a notebook wait."""
 
 
+_CARD = "font:13px system-ui,sans-serif;line-height:1.5"
+_TABLE = "font:13px system-ui,sans-serif;border-collapse:collapse;margin:4px 0;border:none"
+_CELL = "text-align:left;padding:1px 12px 1px 0"
+
+
+class Html(str):
+    """HTML, made from text that is escaped."""
+
+    __slots__ = ()
+
+
+def html(value: object) -> Html:
+    """`value` as HTML: escaped, unless it is `Html`."""
+    return value if isinstance(value, Html) else Html(escape(str(value)))
+
+
+def code(text: str) -> Html:
+    """`text` as code."""
+    return Html(f"<code>{html(text)}</code>")
+
+
+def badge(word: str, number: int | None = None) -> Html:
+    """A status on its colour, with a number before it if one is given."""
+    shown = html(word) if number is None else f"{number} {html(word)}"
+    return Html(f'<span style="background:{COLOURS.get(word, OTHER)};color:#fff;border-radius:3px;padding:0 6px">{shown}</span>')
+
+
+def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> Html:
+    """A table of these rows."""
+    lines = ["".join(f'<th style="{_CELL}">{html(name)}</th>' for name in head)] if head else []
+    lines += ["".join(f'<td style="{_CELL}">{html(cell)}</td>' for cell in row) for row in rows]
+    return Html(f'<table style="{_TABLE}">{"".join(f"<tr>{line}</tr>" for line in lines)}</table>')
+
+
+def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:
+    """A table, how many rows are left out of it, and a line for each note."""
+    said = [*([f"and {more} more"] if more > 0 else []), *notes]
+    return Html(table(rows, head) + "".join(f"<p>{html(each)}</p>" for each in said))
+
+
+def card(title: str, *parts: object) -> Html:
+    """What is shown of one thing: its name, and what follows it."""
+    return Html(f'<div style="{_CARD}"><strong>{html(title)}</strong>{"".join(map(html, parts))}</div>')
+
+
 def node_html(node: Any, store: Store) -> str:
     """Name, params, key, status, size, age and lineage of `node`, as one self-contained HTML fragment without scripts."""
     status = _status(node, store)
-    rows = [("key", f"<code>{escape(str(node.key))}</code>"), ("status", _badge(status))]
-    rows += [("store", f"<code>{escape(store.url)}</code>")]
+    rows: list[tuple[str, object]] = [("key", code(str(node.key))), ("status", badge(status.value)), ("store", code(store.url))]
     record = None
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
         record = access.find_record(store, node.place)
@@ -34,26 +82,14 @@ def node_html(node: Any, store: Store) -> str:
         said = [f"made by {verdict.foreign}"] if verdict.foreign else []
         said += [f"stored by {wrong.format}"] if isinstance(wrong := loading.refusal(node, record), PayloadUntrusted) else []
         said += [each for each in (verdict.describe(), *verdict.unknown) if each]
-        rows += [("code", escape("; ".join(said)))] if said else []
+        rows += [("code", "; ".join(said))] if said else []
         rows += [
             ("size", size_in_words(record.size)),
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),
         ]
-    rows += [(name, f"<code>{escape(_short(value))}</code>") for name, value in shown_params(node).items()]
-    left = "text-align:left;padding:1px 0"
-    body = "".join(
-        f'<tr><td style="{left};padding-right:12px;color:#7a7f87">{escape(name)}</td><td style="{left}">{cell}</td></tr>'
-        for name, cell in rows
-    )
-    picture = _picture(node, store) if node.upstream else ""
-    return (
-        f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(type(node).__name__)}</strong>'
-        f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none">{body}</table>{picture}</div>'
-    )
-
-
-def _badge(status: Status) -> str:
-    return f'<span style="background:{COLOURS[status.value]};color:#fff;border-radius:3px;padding:0 6px">{status.value}</span>'
+    rows += [(name, code(short(value))) for name, value in shown_params(node).items()]
+    named = [(Html(f'<span style="color:{OTHER}">{html(name)}</span>'), cell) for name, cell in rows]
+    return card(type(node).__name__, table(named), _picture(node, store) if node.upstream else "")
 
 
 def _status(node: Any, store: Store) -> Status:
@@ -63,16 +99,11 @@ def _status(node: Any, store: Store) -> Status:
         return Status.ABSENT
 
 
-def _picture(node: Any, store: Store) -> str:
+def _picture(node: Any, store: Store) -> Html:
     graph = lineage(node)
     if len(graph.nodes) <= MAX_LOOKED:
         try:
             graph = lineage(node, store=store)
         except (PersistableError, OSError):
             pass  # a picture without colours says more than a traceback
-    return graph.html()
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return Html(graph.html())

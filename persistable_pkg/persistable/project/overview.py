@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from persistable.errors import PersistableError
-from persistable.graph.labels import COLOURS
+from persistable.graph.labels import short
+from persistable.graph.notebook import Html, badge, card, code, table
 from persistable.nodes.status import Status, seen_of
 from persistable.runs.plan import pairs
 from persistable.stores.base import Store
@@ -31,35 +31,23 @@ def counts(target: Any, store: Store) -> Counter[Status]:
 
 def html(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], store: Store, name: str) -> str:
     """Name, store, and a table of the targets with what is stored of each; what is wrong with one is said in its row."""
-    left = "text-align:left;padding:2px 12px 2px 0"
-    rows: list[str] = []
+    rows: list[tuple[object, ...]] = []
     for target in project:
         where = ", ".join(stage for stage, names in stages.items() if target in names)
         what, states = _row(project, target, store)
-        cells = (escape(target), escape(where), f"<code>{escape(what)}</code>", states)
-        rows.append("<tr>" + "".join(f'<td style="{left}">{cell}</td>' for cell in cells) + "</tr>")
-    head = "".join(f'<th style="{left}">{title}</th>' for title in ("target", "stages", "", "status"))
-    return (
-        f'<div style="font:13px system-ui,sans-serif;line-height:1.5"><strong>{escape(name)}</strong> <code>{escape(store.url)}</code>'
-        f'<table style="font-size:13px;border-collapse:collapse;margin:4px 0;border:none"><tr>{head}</tr>{"".join(rows)}</table></div>'
-    )
+        rows.append((target, where, code(what), states))
+    return card(name, " ", code(store.url), table(rows, ("target", "stages", "", "status")))
 
 
 def _row(project: Mapping[str, Any], name: str, store: Store) -> tuple[str, str]:
     try:
         target = project[name]
     except Exception as error:  # noqa: BLE001 - a notebook shows the other targets all the same
-        return "", f"{escape(type(error).__name__)}: {escape(str(error))}"
-    shown = repr(target)
+        return "", f"{type(error).__name__}: {error}"
     try:
-        states = " ".join(map(_badge, *zip(*counts(target, store).items(), strict=True)))
+        states: str = Html(" ".join(badge(status.value, number) for status, number in counts(target, store).items()))
     except (PersistableError, OSError) as error:
-        states = escape(f"the store cannot be read: {error}")
+        states = f"the store cannot be read: {error}"
     except TypeError:
         states = "none"
-    return shown if len(shown) <= 80 else shown[:77] + "...", states
-
-
-def _badge(status: Status, number: int) -> str:
-    colour = COLOURS[status.value]
-    return f'<span style="background:{colour};color:#fff;border-radius:3px;padding:0 6px">{number} {status.value}</span>'
+    return short(target), states

@@ -522,16 +522,10 @@ class Plan:
         return f"<Plan: {', '.join(f'{number} to {action}' for action, number in self.counts.items()) or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from persistable.graph.notebook import code, listing
 
-        rows = "".join(
-            f"<tr><td>{row.action}</td><td><code>{escape(row.key.name)}/{row.key.digest[:8]}</code></td><td>{escape(row.reason)}</td></tr>"
-            for row in self.rows[:_SHOWN]
-        )
-        more = f"<p>and {len(self.rows) - _SHOWN} more</p>" if len(self.rows) > _SHOWN else ""
-        more += "".join(f"<p>{escape(hint)}</p>" for hint in self.hints)
-        head = "<tr><th>action</th><th>node</th><th>why</th></tr>"
-        return f'<table style="text-align:left">{head}{rows}</table>{more}'
+        rows = [(row.action, code(f"{row.key.name}/{row.key.digest[:8]}"), row.reason) for row in self.rows[:_SHOWN]]
+        return listing(("action", "node", "why"), rows, len(self.rows) - _SHOWN, self.hints)
 
 
 _SHOWN = 60

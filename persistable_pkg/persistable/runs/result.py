@@ -473,16 +473,13 @@ class RunResult(Mapping[Any, Any]):
         return f"<RunResult: {', '.join(f'{number} {status}' for status, number in self.counts.items() if number) or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from persistable.graph.notebook import card, code, listing
 
-        body = "".join(
-            f"<tr><td>{row['status']}</td><td><code>{escape(row['key'][: len(row['name']) + 9])}</code></td>"
-            f"<td>{row['seconds']:.3g} s</td><td>{escape(row['error'] or '')}</td></tr>"
+        rows = [
+            (row["status"], code(row["key"][: len(row["name"]) + 9]), f"{row['seconds']:.3g} s", row["error"] or "")
             for row in self.rows()[:_SHOWN]
-        )
-        more = f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else ""
-        head = "<tr><th>status</th><th>node</th><th>took</th><th></th></tr>"
-        return f'<p>{escape(repr(self)[1:-1])}</p><table style="text-align:left">{head}{body}</table>{more}'
+        ]
+        return card(repr(self)[1:-1], listing(("status", "node", "took", ""), rows, len(self) - _SHOWN))
 
 
 class _Nodes(ValuesView[Any]):

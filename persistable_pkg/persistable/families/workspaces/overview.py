@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from persistable import graph
@@ -14,7 +13,7 @@ from persistable.families.workspaces.graph import NodeName
 from persistable.families.workspaces.ids import id_of, text_of
 from persistable.families.workspaces.seeds import FileSeed
 from persistable.families.workspaces.workflow import Binding, Workflow, bound, unstored
-from persistable.graph.labels import COLOURS, OTHER
+from persistable.graph.notebook import Html, badge, card, code, listing, table
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status, seen_of
 
@@ -95,18 +94,8 @@ class Overview(Mapping[Any, Mapping[str, Status]]):
         return lines + [f"{text_of(each)}: {'; '.join(why)}" for each, why in list(self.incomplete.items())[:SHOWN]]
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in ("/".join(self.fields), *self.columns))
-        rows = "".join(
-            f"<tr><td>{escape(text_of(each))}</td>{''.join(f'<td>{badge(status.value)}</td>' for status in row)}</tr>"
-            for each, row in self._first()
-        )
-        rest = "".join(f"<div>{escape(text)}</div>" for text in self._rest())
-        return f'<table style="text-align:left">{"<tr>"}{head}</tr>{rows}</table>{rest}'
-
-
-def badge(word: str) -> str:
-    """A word on its colour."""
-    return f'<span style="background:{COLOURS.get(word, OTHER)};color:#fff;border-radius:3px;padding:0 6px">{escape(word)}</span>'
+        rows = [(text_of(each), *[badge(status.value) for status in row]) for each, row in self._first()]
+        return listing(("/".join(self.fields), *self.columns), rows, notes=self._rest())
 
 
 def overview(workspace: Workspace[Any]) -> Overview:
@@ -174,22 +163,19 @@ def sketch(workflow: type[Workflow], **options: Any) -> Graph:
 def workflow_html(workflow: Workflow) -> str:
     """An instance: its nodes with their status, and where they lie; and how they hang together."""
     title = type(workflow).__name__ + (f" {text_of(workflow.workflow_id)}" if workflow.workflow_id is not None else "")
-    rows: list[str] = []
+    rows: list[tuple[object, ...]] = []
     nodes: dict[str, Any] = {}
     for name in workflow.nodes:
         try:
             nodes[name] = workflow.node(name)
         except PersistableError as error:
-            rows.append(f"<tr><td>{escape(name)}</td><td>{badge('absent')}</td><td>{escape(str(error))}</td></tr>")
+            rows.append((name, badge("absent"), error))
     looked_up = [name for name, node in nodes.items() if node._external or node._persisted]
     found = dict(zip(looked_up, seen_of([nodes[name] for name in looked_up]), strict=True))
-    for name, node in nodes.items():
-        word = badge(found[name].status.value) if name in found else "on demand"
-        rows.append(f"<tr><td>{escape(name)}</td><td>{word}</td><td><code>{escape(_where(node))}</code></td></tr>")
+    rows += [(name, badge(found[name].status.value) if name in found else "on demand", code(_where(node))) for name, node in nodes.items()]
     statuses = {nodes[name].key: seen.status for name, seen in found.items()}
-    picture = graph.lineage(*nodes.values(), status=statuses).html() if nodes else ""
-    table = f'<table style="text-align:left">{"".join(rows)}</table>'
-    return f'<div style="font:13px system-ui,sans-serif"><strong>{escape(title)}</strong>{table}{picture}</div>'
+    picture = Html(graph.lineage(*nodes.values(), status=statuses).html()) if nodes else ""
+    return card(title, table(rows), picture)
 
 
 def _where(node: Any) -> str:
@@ -203,8 +189,5 @@ def _where(node: Any) -> str:
 def workspace_html(workspace: Workspace[Any]) -> str:
     """A workspace: its workflow as a picture, and the status of its ids."""
     title = f"{type(workspace).__name__} of {workspace.layout.workflow.__name__} in {workspace.store.url}"
-    table = overview(workspace)._repr_html_()  # pyright: ignore[reportPrivateUsage]
-    return (
-        f'<div style="font:13px system-ui,sans-serif"><strong>{escape(title)}</strong>'
-        f"{sketch(workspace.layout.workflow).html()}{table}</div>"
-    )
+    picture = Html(sketch(workspace.layout.workflow).html())
+    return card(title, picture, Html(overview(workspace)._repr_html_()))  # pyright: ignore[reportPrivateUsage]
