@@ -157,6 +157,9 @@ assert_type(above.step(k=2.0).replace(k=3.0), StepNode[NDArray[np.float64]])
 assert_type(optional(sample.step(3)).key, Key)
 assert_type(any_of(sample.step(3), sample.step(4)).payload, NDArray[np.float64])
 chain = sample.step(3) >> [above.step(k=1.0), above.step(k=2.0)] >> Count("data")
+assert_type(chain, Count)
+assert_type(sample.step(3) >> above.step(k=1.0), StepNode[NDArray[np.float64]])
+assert_type((sample.step(3) >> [above.step(k=1.0)])[0].payload, NDArray[np.float64])
 pipeline = Pipeline(points=points, count=count)
 
 
@@ -172,7 +175,12 @@ def running() -> None:
     records: dict[Key, Record] = result.records
     print(failures, records, result.failures[points].reproduce(), result.records[points.key].size)
     assert_type(result.counts, dict[str, int])
-    assert_type(result[points].payload, Any)
+    assert_type(result[points].payload, NDArray[np.float64])
+    assert_type(result[points.key], Persistable[Any, Any])
+    assert_type(result.failures[0], NodeFailure)
+    assert_type(result.failures[points].error, Exception)
+    assert_type(result.failures[:1], list[NodeFailure])
+    assert_type(result.records[points], Record)
     for carrier in (ThreadExecutor(2), ProcessExecutor(2), RayExecutor(num_cpus=2), DaskExecutor(n_workers=2)):
         assert_type(points.run(executor=carrier, limits={"db": 2}), RunResult)
     assert_type(pipeline.run(progress=True, fail_fast=True, hooks=[Webhook("http://localhost"), Slack(Secret("SLACK_URL"))]), RunResult)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_type
 
-from persistable import Family, Persistable, Plan, RunResult, Status, plan, run, step
+from persistable import Family, Persistable, Plan, RunResult, Source, Status, plan, run, step
 from persistable.families import Matrix
+from persistable.fileio import TextFileIO
+from persistable.nodes.step import StepNode
 
 
 @dataclass
@@ -55,6 +57,18 @@ assert_type(tables.run(), RunResult)
 assert_type(run(tables, points), RunResult)
 assert_type(plan(tables), Plan)
 assert_type(Family.of({"a": Total(points=Points(n=1))}), Family[float])
+
+result = run(tables)
+assert_type(result[tables], Family[dict[str, float]])
+assert_type(result[tables][1, 2.0].payload, dict[str, float])
+assert_type(points >> scaled.step(factor=2.0), StepNode[dict[str, float]])
+
+assert_type(Source({"a": 1, "b": 2}), Source[int])
+assert_type(Source("data/{name}.txt", io=TextFileIO()), Source[str])
+assert_type(Source("data/{name}.csv"), Source[Any])
+texts: Source[str] = Source("data/{name}.txt", io=".txt")
+assert_type(texts["a"].payload, str)
+assert_type(texts.where(str.islower), Source[str])
 
 mapping: Mapping[Any, Persistable[list[float], Any]] = points
 nodes: Sequence[Persistable[list[float], Any]] = points.nodes

@@ -194,11 +194,11 @@ def test_nodes_made_one_after_the_other_are_those_made_in_full(workflow: type[Wo
         names = list(workflow._seed_members)
         instance = workflow(**{name: value + place for place, name in enumerate(names)})
         nodes: dict[Any, Any] = {}
-        for slot, line in workflow._recipe.lines.items():
-            nodes[slot] = instance.node(slot) if slot in names else made(line, nodes)
-        for slot in workflow._recipe.members:
-            node: Any = instance.node(slot)
-            full = nodes[slot]
+        for name, definition in workflow._graph.definitions.items():
+            nodes[name] = instance.node(name) if name in names else made(definition, nodes)
+        for name in workflow._graph.members:
+            node: Any = instance.node(name)
+            full = nodes[name]
             assert node.key == full.key
             assert {role: each.key for role, each in node.upstream.items()} == {role: each.key for role, each in full.upstream.items()}
             assert repr(node.params) == repr(full.params)

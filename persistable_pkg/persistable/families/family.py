@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 OtherT = TypeVar("OtherT")
+TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 
 
 class Family(Mapping[Any, Persistable[PayloadT, Any]]):
@@ -292,6 +293,10 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     # used
 
+    @overload
+    def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> compose.Nodes[TargetT]: ...
+    @overload
+    def __rshift__(self, target: TargetT) -> TargetT: ...
     def __rshift__(self, target: Any) -> Any:
         """All members, as a list, for an input of `target`."""
         return compose.feed(list(self.nodes), target)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from persistable.errors import InputMissing, LineageCycle
 from persistable.nodes.lineage import walk
+
+if TYPE_CHECKING:
+    from persistable.nodes.node import Persistable
 
 
 class Open(NamedTuple):
@@ -16,9 +19,17 @@ class Open(NamedTuple):
     many: int = 0
 
 
-class Nodes(list[Any]):
+TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
+OtherT = TypeVar("OtherT", bound="Persistable[Any, Any]")
+
+
+class Nodes(list[TargetT]):
     """The nodes on the right of ``a >> [b, c]``: a list with which the chain can go on."""
 
+    @overload
+    def __rshift__(self, target: list[OtherT] | tuple[OtherT, ...]) -> Nodes[OtherT]: ...
+    @overload
+    def __rshift__(self, target: OtherT) -> OtherT: ...
     def __rshift__(self, target: Any) -> Any:
         return feed(self, target)
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 ParamsT = TypeVar("ParamsT")
+TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 
 
 class _Absent:
@@ -260,11 +261,16 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     # composition
 
+    @overload
+    def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> compose.Nodes[TargetT]: ...
+    @overload
+    def __rshift__(self, target: TargetT) -> TargetT: ...
     def __rshift__(self, target: Any) -> Any:
         return compose.feed(self, target)
 
-    def __rrshift__(self, source: Any) -> Any:
-        return compose.feed(source, self)
+    def __rrshift__(self, source: Any) -> Self:
+        filled: Self = compose.feed(source, self)
+        return filled
 
     def _open_inputs(self) -> list[compose.Open]:
         many = declaration_of(type(self)).many

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, overload
 
 from persistable.errors import RunFailed
 from persistable.events import RunFinished
@@ -16,6 +16,9 @@ from persistable.records.access import parsed
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
 from persistable.runs.stale import Stale
+
+if TYPE_CHECKING:
+    from persistable.nodes.node import Persistable
 
 Spot = tuple[str, Place]
 """Where a node stands: the URL of its store, and its place there. Nodes of one key may stand at several."""
@@ -249,9 +252,18 @@ class NodeFailure:
         return f"<{self.key}: {self.text}{times}>"
 
 
+TargetT = TypeVar("TargetT")
+
+
 class Failures(list[NodeFailure]):
     """The failures of a run in the order they happened; one is also found by its node or key."""
 
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> NodeFailure: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[NodeFailure]: ...
+    @overload
+    def __getitem__(self, place: Key | Persistable[Any, Any]) -> NodeFailure: ...
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, int | slice):
             return super().__getitem__(place)
@@ -275,6 +287,10 @@ class Records(dict[Key, Record]):
             self.setdefault(place.key, record)
         self._found = found
         self._ending = ending
+
+    if TYPE_CHECKING:  # a node is looked up by __missing__
+
+        def __getitem__(self, target: Any) -> Record: ...
 
     def __missing__(self, node: Any) -> Record:
         ending = None if isinstance(node, Key) else self._ending(node)
@@ -368,6 +384,10 @@ class RunResult(Mapping[Any, Any]):
         found = list(self._nodes.of(key, self._store.url))
         return next((ending for ending in found if ending.node.place == place), found[0] if found else None)
 
+    @overload
+    def __getitem__(self, target: Key) -> Persistable[Any, Any]: ...
+    @overload
+    def __getitem__(self, target: TargetT) -> TargetT: ...
     def __getitem__(self, target: Any) -> Any:
         if getattr(target.__class__, "_is_family", False):
             return target.kept_in(self._store)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 from persistable.errors import InvalidName, UnknownFormat
 from persistable.families import Family
@@ -144,6 +144,7 @@ def _plain(text: str) -> str:
 
 
 PayloadT = TypeVar("PayloadT")
+OtherT = TypeVar("OtherT")
 
 
 class Source(Family[PayloadT]):
@@ -175,11 +176,35 @@ class Source(Family[PayloadT]):
     An input that is not what it was when the plan was made raises InputChanged, one that is gone InputVanished.
     """
 
+    @overload
+    def __init__(self: Source[OtherT], where: Mapping[Any, OtherT], *, name: str | None = None) -> None: ...
+    @overload
+    def __init__(
+        self: Source[OtherT],
+        where: str | os.PathLike[str] | Inputs,
+        *,
+        io: FileIO[OtherT],
+        name: str | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
+        keys: Keys | None = None,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Source[Any],
+        where: str | os.PathLike[str] | Inputs,
+        *,
+        io: str | None = None,
+        name: str | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
+        keys: Keys | None = None,
+        **options: Any,
+    ) -> None: ...
     def __init__(
         self,
-        where: str | os.PathLike[str] | Mapping[Any, PayloadT] | Inputs,
+        where: str | os.PathLike[str] | Mapping[Any, Any] | Inputs,
         *,
-        io: FileIO[PayloadT] | str | None = None,
+        io: FileIO[Any] | str | None = None,
         name: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         keys: Keys | None = None,
@@ -188,7 +213,7 @@ class Source(Family[PayloadT]):
         inputs: Inputs
         text = ""
         if isinstance(where, Mapping):
-            inputs = Objects(cast("Mapping[Any, Any]", where), name or "item")
+            inputs = Objects(where, name or "item")
         elif isinstance(where, str | os.PathLike) or hasattr(where, "storage_options"):
             text, options = _text(where, options)
             inputs = inputs_at(text, store, keys, options)
