@@ -21,7 +21,7 @@ from persistable.params.building import nearest
 from persistable.records import files as payload
 from persistable.records.key import Key
 from persistable.records.record import FileFact, Record
-from persistable.stores.base import Store, check_path, stat_many
+from persistable.stores.base import Store, check_path, extended
 
 T = TypeVar("T")
 
@@ -190,19 +190,18 @@ def missing_item(store: Store, record: Record) -> str | None:
     except (PayloadCorrupted, FileNotFoundError, ValueError) as error:
         return str(error)
     files = [(key, file) for key, entry in entries.items() for file in entry.files]
-    if getattr(store, "batches", False) or store.local_path(folder) is not None:
-        found = stat_many(store, [file.path for _, file in files])
-        for key, file in files:
-            there = found.get(file.path)
-            if there is not None and there.size != file.size and payload.healed(store, [file]):
-                there = store.stat(file.path)
-            if there is None:
-                return f"the item {key!r:.60} at {file.path} is missing"
-            if there.size != file.size:
-                return f"the item {key!r:.60} at {file.path} has {there.size} bytes, expected {file.size}"
-        return None
-    listed = set(store.list(folder))
-    return next((f"the item {key!r:.60} at {file.path} is missing" for key, file in files if file.path not in listed), None)
+    whole = extended(store)
+    is_quick = whole.batches or store.local_path(folder) is not None
+    found = whole.stat_many([file.path for _, file in files]) if is_quick else dict(whole.scan(folder))
+    for key, file in files:
+        there = found.get(file.path)
+        if there is not None and there.size != file.size and payload.healed(store, [file]):
+            there = store.stat(file.path)
+        if there is None:
+            return f"the item {key!r:.60} at {file.path} is missing"
+        if there.size != file.size:
+            return f"the item {key!r:.60} at {file.path} has {there.size} bytes, expected {file.size}"
+    return None
 
 
 # the payload

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, cast, runtime_checkable
@@ -30,6 +31,9 @@ _SAFE_PATH = re.compile(_SAFE, re.ASCII)
 _SAFE_PATHS = re.compile(rf"{_SAFE}(?:\n{_SAFE})*+", re.ASCII)
 _DEVICE_NAME = re.compile(_DEVICE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+
+
+_SCANNED_AT_ONCE = 1000
 
 
 COMMON_OPTIONS = ("claim_ttl", "claim_beat", "mmap")
@@ -92,6 +96,10 @@ class Store(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every committed path in the folder `prefix` and below, in no promised order; unfinished writes never show."""
+        ...
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        """Every path that `list` shows, with what `stat` gives for it, in as few round trips as the store can."""
         ...
 
     def local_path(self, path: str) -> Path | None:
@@ -195,6 +203,14 @@ class BaseStore:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         raise NotImplementedError(f"{type(self).__name__}.list")
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        """Every path that `list` shows, with what `stat` gives for it. By default `stat_many` of some hundreds of them at a time."""
+        return self._scan(self.list(prefix))
+
+    def _scan(self, paths: Iterator[str]) -> Iterator[tuple[str, Stat]]:
+        while some := tuple(islice(paths, _SCANNED_AT_ONCE)):
+            yield from self.stat_many(some).items()
 
     def get(self, path: str) -> bytes:
         raise NotImplementedError(f"{type(self).__name__}.get")

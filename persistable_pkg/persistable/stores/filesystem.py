@@ -87,8 +87,7 @@ class Remote:
             return None
         if found.get("type") == "directory":
             return None
-        stamp = tuple(str(found[name]) for name in _STAMPS if found.get(name) is not None)
-        return Stat(int(found["size"]), (*stamp, str(found.get("mtime", ""))) if stamp else None)
+        return stat_of(found)
 
     def delete(self, place: str) -> bool:
         if self.info(place) is None:
@@ -96,10 +95,13 @@ class Remote:
         self.fs.rm_file(place)
         return True
 
-    def walk(self, folder: str) -> Iterator[str]:
-        """Every file in `folder` and below, in no promised order; nothing where there is no such folder."""
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
+        """Every file in `folder` and below with what `info` gives for it, in no promised order; nothing where there is no such folder."""
         self.fs.invalidate_cache()
-        yield from self.fs.find(folder, withdirs=False)
+        for place, told in self.fs.find(folder, withdirs=False, detail=True).items():
+            found = stat_of(told) if told.get("size") is not None else self.info(place)
+            if found is not None:
+                yield place, found
 
     def reader(self, place: str) -> BinaryIO:
         found = self.info(place)
@@ -146,6 +148,12 @@ class Memory(Remote):
                 return False
             self.put(place, data)
             return True
+
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
+        for place, _ in super().scan(folder):
+            found = self.info(place)  # its listing writes times in another way
+            if found is not None:
+                yield place, found
 
     def put(self, place: str, data: Bytes) -> None:
         # pipe_file makes an empty file first and fills it, for others to see
@@ -242,7 +250,7 @@ class Files(Remote):
         except NotADirectoryError:
             return None
 
-    def walk(self, folder: str) -> Iterator[str]:
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         pending = [folder]
         while pending:
             try:
@@ -255,7 +263,7 @@ class Files(Remote):
                 if entry["type"] == "directory":
                     pending.append(name)
                 elif not is_temporary(name.rpartition("/")[2]):
-                    yield name
+                    yield name, stat_of(entry)
 
     def reader(self, place: str) -> BinaryIO:
         if self.info(place) is None:
@@ -433,6 +441,12 @@ class Ranges(io.RawIOBase):
             pending.cancel()
         self._blocks.clear()
         super().close()
+
+
+def stat_of(found: Mapping[str, Any]) -> Stat:
+    """Size and stamp from what a file system tells of one file."""
+    stamp = tuple(str(found[name]) for name in _STAMPS if found.get(name) is not None)
+    return Stat(int(found["size"]), (*stamp, str(found.get("mtime", ""))) if stamp else None)
 
 
 def foreign(module: str) -> Any:

@@ -113,6 +113,10 @@ class ForwardingStore(BaseStore):
     def _own(self, name: str) -> Any:
         return getattr(self.store, name, None)
 
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        own: Callable[[str], Iterator[tuple[str, Stat]]] | None = self._own("scan")
+        return own(prefix) if own is not None else super().scan(prefix)
+
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
         own: Callable[..., dict[str, Stat]] | None = self._own("stat_many")
         return own(paths) if own is not None else super().stat_many(paths)

@@ -58,7 +58,7 @@ class GCS(Remote):
             found = self._call("GET", "b/{}/o/{}", self.bucket, self._key(place))
         except FileNotFoundError:
             return None
-        return Stat(int(found["size"]), str(found["generation"]))
+        return _stat_of(found)
 
     def delete(self, place: str) -> bool:
         try:
@@ -67,13 +67,13 @@ class GCS(Remote):
             return False
         return True
 
-    def walk(self, folder: str) -> Iterator[str]:
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         prefix = self._key(folder)
         more: dict[str, str] = {}
         while True:
             page = self._call("GET", "b/{}/o", self.bucket, prefix=prefix + "/" if prefix else "", **more)
             for entry in page.get("items", ()):
-                yield f"{self.bucket}/{entry['name']}"
+                yield f"{self.bucket}/{entry['name']}", _stat_of(entry)
             if not page.get("nextPageToken"):
                 return
             more = {"pageToken": page["nextPageToken"]}
@@ -104,6 +104,10 @@ class GCS(Remote):
 
     def writer(self, place: str) -> Upload:
         return _Upload(self.fs, place)
+
+
+def _stat_of(found: dict[str, Any]) -> Stat:
+    return Stat(int(found["size"]), str(found["generation"]))
 
 
 class _Upload(Upload):

@@ -139,19 +139,32 @@ class LocalStore(BaseStore):
         found = self._lookup(path)
         if found is None:
             return None
-        return Stat(found.st_size, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+        return _stat_of(found)
 
     def local_path(self, path: str) -> Path:
         return Path(self._prefix + check_path(path))
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        return self._walk(check_prefix(prefix))
+        return (path for path, _ in self._walk(check_prefix(prefix)))
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return self._scanned(check_prefix(prefix))
+
+    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        for path, entry in self._walk(prefix):
+            try:
+                found = os.stat(entry.path) if _WINDOWS else entry.stat()  # there an entry knows no inode
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._no_read(error, path)
+            yield path, _stat_of(found)
 
     def local_name(self, path: str) -> str:
         """Where `path` lies, as a string: making a Path costs more than opening the file."""
         return self._prefix + path
 
-    def _walk(self, prefix: str) -> Iterator[str]:
+    def _walk(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         pending = [prefix + "/" if prefix else ""]
         seen: set[tuple[int, int]] = set()  # folders reached through links, so that a loop ends
         while pending:
@@ -171,7 +184,7 @@ class LocalStore(BaseStore):
                         if not entry.is_symlink() or _first_visit(entry, seen):
                             pending.append(folder + name + "/")
                     elif entry.is_file():
-                        yield folder + name
+                        yield folder + name, entry
 
     def _lookup(self, path: str) -> os.stat_result | None:
         check_path(path)
@@ -616,6 +629,10 @@ def _sync_folder(target: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _stat_of(found: os.stat_result) -> Stat:
+    return Stat(found.st_size, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 def _is_listable(name: str) -> bool:

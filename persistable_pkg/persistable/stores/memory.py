@@ -88,6 +88,10 @@ class MemoryStore(BaseStore):
         check_prefix(prefix)
         return iter([path for path in list(self._area) if in_folder(path, prefix)])
 
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        check_prefix(prefix)
+        return iter([(path, Stat(len(data), stamp)) for path, (data, stamp) in list(self._area.items()) if in_folder(path, prefix)])
+
 
 class _Write:
     def __init__(self, store: MemoryStore, path: str) -> None:

@@ -191,17 +191,20 @@ class ObjectStore(BaseStore):
         return {path: found for path, found in zip(wanted, answers, strict=True) if found is not None}
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        return self._walk(check_prefix(prefix))
+        return (path for path, _ in self.scan(prefix))
 
-    def _walk(self, prefix: str) -> Iterator[str]:
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return self._scanned(check_prefix(prefix))
+
+    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
         folder = f"{self._root}/{prefix}" if prefix and self._root else prefix or self._root
         skip = len(self._root) + 1 if self._root else 0
         try:
             with self.errors(prefix, writing=False):
-                for place in self.remote.walk(folder):
+                for place, found in self.remote.scan(folder):
                     path = place[skip:]
                     if in_folder(path, prefix) and _is_listable(path):
-                        yield path
+                        yield path, found
         except FileNotFoundError:
             return
 

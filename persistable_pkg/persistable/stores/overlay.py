@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,14 +80,16 @@ class OverlayStore(ForwardingStore):
         return {**super().stat_many(rest), **found} if rest else found
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        return self._list(check_prefix(prefix))
+        items, behind = self._in_folder(check_prefix(prefix)), self.store.list(prefix)
+        return chain(items, (path for path in behind if path not in self.items and path not in items))
 
-    def _list(self, prefix: str) -> Iterator[str]:
-        items = dict(self.items)
-        yield from [path for path, data in items.items() if data is not None and in_folder(path, prefix)]
-        for path in self.store.list(prefix):
-            if path not in items:
-                yield path
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        items, behind = self._in_folder(check_prefix(prefix)), super().scan(prefix)
+        return chain(items.items(), (found for found in behind if found[0] not in self.items and found[0] not in items))
+
+    def _in_folder(self, prefix: str) -> dict[str, Stat]:
+        found = [(path, _stat(data)) for path, data in self.items.items() if in_folder(path, prefix)]
+        return {path: stat for path, stat in found if stat is not None}
 
     # --- writing: the store alone says what is at a path that was changed there
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from persistable.errors import StoreReadOnly
-from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, stat_many
+from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, extended, stat_many
 from persistable.stores.reach import in_memory
 
 
@@ -57,6 +57,9 @@ class ReadOnlyStore(BaseStore):
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return self.inner.list(prefix)
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return extended(self.inner).scan(prefix)
 
     def local_path(self, path: str) -> Path | None:
         return self.inner.local_path(path)

@@ -110,13 +110,13 @@ class S3(Remote):
             return None
         return Stat(found["ContentLength"], found["ETag"])
 
-    def walk(self, folder: str) -> Iterator[str]:
+    def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         prefix = self.key_of(folder)
         more: dict[str, str] = {}
         while True:
             page = self.call("list_objects_v2", Prefix=prefix + "/" if prefix else "", **more)
             for entry in page.get("Contents", ()):
-                yield f"{self.bucket}/{entry['Key']}"
+                yield f"{self.bucket}/{entry['Key']}", Stat(entry["Size"], entry["ETag"])
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -41,7 +41,8 @@ _CREATE_ALONE = f"INSERT OR IGNORE INTO {ITEMS} (path, data, stamp) SELECT ?, ?,
 _GET = f"SELECT data FROM {ITEMS} WHERE path = ?"
 _STAT = f"SELECT length(data), stamp FROM {ITEMS} WHERE path = ?"
 _DELETE = f"DELETE FROM {ITEMS} WHERE path = ?"
-_LIST = f"SELECT path FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
+_PAGE = f"FROM {ITEMS} WHERE path >= ? AND path < ? ORDER BY path LIMIT 1000"
+_LIST, _SCAN = f"SELECT path {_PAGE}", f"SELECT path, length(data), stamp {_PAGE}"
 _DOUBTFUL = 100_000_000  # bytes; from here on it is worth asking how many SQLite takes
 _SPOOL = 8 << 20  # bytes of a write kept in memory
 _PIECE = 1 << 20
@@ -160,21 +161,40 @@ class SQLiteStore(BaseStore):
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._walk(check_prefix(prefix))
 
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return self._scanned(check_prefix(prefix))
+
     def _walk(self, prefix: str) -> Iterator[str]:
-        for pack in self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ():  # first: what leaves a pack goes into a row
+        for pack in self._packs(prefix):
             yield from self._do(partial(sqlite_packs.listed, number=pack, prefix=prefix), prefix) or ()
+        for page in self._pages(_LIST, prefix):
+            paths = [path for (path,) in page]
+            yield from paths if _are_paths(paths) else filter(sqlite_packs.is_path, paths)
+
+    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        for pack in self._packs(prefix):
+            yield from self._do(partial(sqlite_packs.scanned, number=pack, prefix=prefix), prefix) or ()
+        for page in self._pages(_SCAN, prefix):
+            found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
+            yield from found if _are_paths([path for path, _ in found]) else (each for each in found if sqlite_packs.is_path(each[0]))
+
+    def _packs(self, prefix: str) -> Sequence[int]:
+        """Packs with items in the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
+        return self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ()
+
+    def _pages(self, query: str, prefix: str) -> Iterator[Sequence[Any]]:
         # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
         ranges = [("", HIDDEN), (HIDDEN + "\0", HIDDEN + "/"), (HIDDEN + "0", _LAST)]
         for first, last in [(prefix + "/", prefix + "0")] if prefix else ranges:
             start: str | None = first
             while start is not None:  # by pages: no query stays open while the caller works
-                page = self._page(start, last)
-                yield from page if _are_paths(page) else filter(sqlite_packs.is_path, page)
-                start = max(page) + "\0" if page and max(page) >= start else None  # damaged, they may not be in order
+                page = self._page(query, start, last)
+                yield page
+                reached = max([row[0] for row in page], default="")  # damaged, they may not be in order
+                start = reached + "\0" if page and reached >= start else None
 
-    def _page(self, first: str, last: str) -> tuple[str, ...]:
-        rows = self._do(lambda db: db.execute(_LIST, (first, last)).fetchall(), first)
-        return tuple(path for (path,) in rows or ())
+    def _page(self, query: str, first: str, last: str) -> Sequence[Any]:
+        return self._do(lambda db: db.execute(query, (first, last)).fetchall(), first) or ()
 
     # --- writing
 

@@ -310,13 +310,25 @@ def in_prefix(db: sqlite3.Connection, prefix: str) -> list[int]:
 
 def listed(db: Any, number: int, prefix: str) -> list[str]:
     """The paths of a pack in a listing of the folder `prefix`; nothing where it has been dissolved."""
+    pack = _listable(db, number)
+    return [] if pack is None else [path for path, _, _ in pack.items if in_folder(path, prefix)]
+
+
+def scanned(db: Any, number: int, prefix: str) -> list[tuple[str, Stat]]:
+    """As `listed`, with size and stamp."""
+    pack = _listable(db, number)
+    return [] if pack is None else [(path, Stat(size, pack.stamp)) for path, size, _ in pack.items if in_folder(path, prefix)]
+
+
+def _listable(db: Any, number: int) -> _Pack | None:
     if db.execute(f"SELECT 1 FROM {_PACKS} WHERE id = ?", (number,)).fetchone() is None:
-        return []
+        return None
     pack = _Pack(db, number, False, True)
+    pack.items = list(pack.items)
     names = [path for path, _, _ in pack.items]
     if pack.sound and _is_lost(db, number, names[:1]):  # its number is damaged, or was lost with its row
         db.damaged.update({*_packs_of(db, names), number} - db.given_up)
-    return [path for path in names if in_folder(path, prefix)]
+    return pack
 
 
 _CHECKED = b"\1"

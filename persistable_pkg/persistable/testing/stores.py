@@ -307,6 +307,31 @@ class StoreContract(CommitContract):
         assert list(store.list("nowhere")) == []
         assert sorted(store.list()) == ["A/7", "a b/5", "a.b/4", "a/1", "a/b/2", "ab/3", "b/a/6", "c"]
 
+    def test_a_scan_is_a_listing_with_stats(self, store: Store) -> None:
+        for number, path in enumerate(("a/1", "a/b/2", "ab/3", "c", ".persistable/x", ".persistable/deep/y")):
+            self.plant(store, path, b"x" * number)
+        store.put_many({f"many/{number}": b"many" * number for number in range(20)})
+        store.put("many/3", b"changed")
+        store.delete("many/4")
+        for prefix in ("", "a", "many", ".persistable", ".persistable/deep", "c", "nowhere"):
+            scanned = list(store.scan(prefix))
+            assert sorted(path for path, _ in scanned) == sorted(store.list(prefix))
+            assert dict(scanned) == {path: store.stat(path) for path, _ in scanned}
+        assert {path: found.size for path, found in store.scan("a")} == {"a/1": 0, "a/b/2": 1}
+        assert dict(store.scan("many"))["many/3"].size == 7
+
+    def test_a_scan_survives_changes_made_meanwhile(self, store: Store) -> None:
+        names = {f"a/{number}" for number in range(30)}
+        store.put_many(dict.fromkeys(names, b"x"))
+        seen: set[str] = set()
+        for path, _ in store.scan("a"):
+            seen.add(path)
+            if len(seen) == 1:
+                for other in names - {path}:
+                    store.delete(other)
+        assert seen <= names
+        assert list(store.scan("a")) == [(path, store.stat(path)) for path in seen if store.exists(path)]
+
     def test_the_hidden_folder_is_listed_only_by_name(self, store: Store) -> None:
         for path in (".persistable/x", ".persistable/deep/y", ".persistable-not/z", "a/.persistable/w"):
             self.plant(store, path, b"1")
@@ -343,7 +368,7 @@ class StoreContract(CommitContract):
             lambda: store.put_many({"fine": b"", path: b""}),
         ]
         if path:
-            calls.append(lambda: store.list(path))
+            calls += [lambda: store.list(path), lambda: store.scan(path)]
         for call in calls:
             with pytest.raises(InvalidName):
                 call()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import os
 import re
 import struct
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from persistable.errors import InvalidName, StoreError
 from persistable.records.template import Template
-from persistable.stores.base import Store, is_temporary, stat_many
+from persistable.stores.base import Store, extended, is_temporary
 from persistable.stores.filesystem import BLOCK, Files, Ranges
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore
@@ -250,10 +249,8 @@ class StoreShelf(_Remote):
             self.at_once = 1
 
     def _entries(self, prefix: str, deepest: int | None) -> Iterator[tuple[str, Any]]:
-        listed = self.store.list(prefix)
-        while paths := list(itertools.islice(listed, _STATS)):
-            for path, found in stat_many(self.store, paths).items():
-                yield path, None if found.stamp is None else (found.size, found.stamp)
+        for path, found in extended(self.store).scan(prefix):
+            yield path, None if found.stamp is None else (found.size, found.stamp)
 
     def stamp(self, path: str) -> Any:
         found = self.store.stat(path)
@@ -324,7 +321,6 @@ class BucketShelf(_Remote):
 
 
 _TAGS = ("md5Hash", "ETag", "etag", "generation", "version_id", "content_md5", "checksum")
-_STATS = 1000  # sizes asked for together
 _HEX_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _BASE64_MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")

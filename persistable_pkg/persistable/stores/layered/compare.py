@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from persistable.stores.base import extended
 from persistable.stores.layered.layer import Layer
 
 _BATCH = 500
@@ -24,34 +25,33 @@ def compare(layers: Sequence[Layer], home: int, prefix: str, apart: Callable[[st
 
     Files that are no records are compared by their size, and by their bytes where `contents` is true.
     """
-    holders: dict[str, list[int]] = {}
+    holders: dict[str, dict[int, int]] = {}  # path to layers that have it, each with its size
     for index, layer in enumerate(layers):
-        for path in layer.store.list(prefix):
+        for path, stat in extended(layer.store).scan(prefix):
             if not apart(path):
-                holders.setdefault(path, []).append(index)
-    paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or having[0] < home]
+                holders.setdefault(path, {})[index] = stat.size
+    paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or min(having) < home]
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
-        looks = [_looks(layer, [path for path in batch if index in holders[path]], contents) for index, layer in enumerate(layers)]
+        sizes = [{path: holders[path][index] for path in batch if index in holders[path]} for index in range(len(layers))]
+        looks = [_looks(layer, sizes[index], contents) for index, layer in enumerate(layers)]
         for path in batch:
             found = {layers[index].store.url: looks[index].get(path, "absent") for index in holders[path]}
-            if holders[path][-1] < home:
+            if max(holders[path]) < home:
                 found[layers[home].store.url] = "absent"
             if len(set(found.values())) > 1:
                 yield Difference(path, found)
 
 
-def _looks(layer: Layer, paths: Sequence[str], contents: bool) -> dict[str, str]:
+def _looks(layer: Layer, sizes: Mapping[str, int], contents: bool) -> dict[str, str]:
     """The look of each path in a layer, as text to be compared."""
     from blake3 import blake3
 
-    records = layer.store.get_many([path for path in paths if path.endswith(_RECORD)])
+    records = layer.store.get_many([path for path in sizes if path.endswith(_RECORD)])
     looks = {path: f"{len(data)} bytes, {blake3(data).hexdigest()[:16]}" for path, data in records.items()}
-    for path in paths:
+    for path, size in sizes.items():
         if not path.endswith(_RECORD):
-            found = layer.store.stat(path)
-            if found is not None:
-                looks[path] = f"{found.size} bytes" + (f", {_digest(layer, path)}" if contents else "")
+            looks[path] = f"{size} bytes" + (f", {_digest(layer, path)}" if contents else "")
     return looks
 
 

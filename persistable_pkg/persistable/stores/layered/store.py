@@ -237,13 +237,19 @@ class LayeredStore(BaseStore):
         found = self._search(path, lambda store: store.stat(path))
         if found is None:
             return None
-        index, (size, stamp) = found
-        return Stat(size, None if stamp is None else (index, stamp))
+        return _of_layer(*found)
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        return self._union(check_prefix(prefix))
+        check_prefix(prefix)
+        return (path for _, path, _ in self._union(prefix, lambda store: ((path, None) for path in store.list(prefix))))
 
-    def _union(self, prefix: str) -> Iterator[str]:
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        """As of every store; size and stamp are those of the layer that decides, and of a cache for what only that has."""
+        found = self._union(check_prefix(prefix), lambda store: extended(store).scan(prefix))
+        return ((path, _of_layer(index, stat)) for index, path, stat in found)
+
+    def _union(self, prefix: str, ask: Callable[[Store], Iterator[tuple[str, Found]]]) -> Iterator[tuple[int, str, Found]]:
+        """Layer, path and what `ask` tells of it, of each path once: from the layers that decide, and then from the caches."""
         self._ready()
         seen: set[str] = set()
         apart = is_apart(prefix + "/")
@@ -251,13 +257,13 @@ class LayeredStore(BaseStore):
             if apart and index != self._home:
                 continue
             try:
-                for path in self.layers[index].store.list(prefix):
+                for path, told in ask(self.layers[index].store):
                     if path in seen or (index != self._home and is_apart(path)):
                         continue
                     if index in self._caches and may_change(path) and self._changing.hides(index, path):
                         continue
                     seen.add(path)
-                    yield path
+                    yield index, path, told
             except OSError as error:
                 failed = self._answering.failed(index, error)
                 if failed is not None:
@@ -595,6 +601,10 @@ class LayeredStore(BaseStore):
         if key is not None and index != self._home and not path.endswith(RECORD):  # its record would name what is not there
             self._remove(index, key[0] + RECORD)
         return self._remove(index, path)
+
+
+def _of_layer(index: int, found: Stat) -> Stat:
+    return Stat(found.size, None if found.stamp is None else (index, found.stamp))
 
 
 def _told(store: Any) -> dict[str, Any]:
