@@ -12,7 +12,7 @@ from rich.console import Console
 from persistable import run, step
 from persistable.events import Event, RunStarted
 from persistable.records.key import Key
-from persistable.runs.estimate import Pace
+from persistable.runs.estimate import DurationEstimate
 from persistable.runs.progress import Bar, in_words
 
 
@@ -75,16 +75,16 @@ def test_what_records_say_is_expected_of_the_next() -> None:
 
 
 def test_the_time_that_remains_is_guessed_from_what_is_known() -> None:
-    pace = Pace({"a": 10.0}, workers=2)
-    assert pace.remaining({"a": 4}) == 20.0
-    assert pace.remaining({"a": 1}) == 10.0  # one node uses one worker
-    assert pace.remaining({"b": 4}) is None
-    assert pace.remaining({"a": 2, "b": 1}) == 15.0  # an unknown one counts as a typical one
-    assert pace.remaining({"a": 1, "b": 5}) is None
-    pace.saw("a", 1.0)
-    pace.saw("a", 3.0)
-    assert pace.remaining({"a": 4}) == 4.0
-    assert pace.remaining({"a": 0}) is None
+    estimate = DurationEstimate({"a": 10.0}, workers=2)
+    assert estimate.remaining({"a": 4}) == 20.0
+    assert estimate.remaining({"a": 1}) == 10.0  # one node uses one worker
+    assert estimate.remaining({"b": 4}) is None
+    assert estimate.remaining({"a": 2, "b": 1}) == 15.0  # an unknown one counts as a typical one
+    assert estimate.remaining({"a": 1, "b": 5}) is None
+    estimate.saw("a", 1.0)
+    estimate.saw("a", 3.0)
+    assert estimate.remaining({"a": 4}) == 4.0
+    assert estimate.remaining({"a": 0}) is None
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.1, "1 s"), (89, "89 s"), (120, "2 min"), (7500, "2 h 5 min")])

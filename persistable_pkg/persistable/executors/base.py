@@ -29,7 +29,7 @@ class Executor(futures.Executor, ABC):
     """Tasks run in this process: objects can be handed to them as they are."""
     stops: ClassVar[bool] = False
     """`stop` ends a task that is running, with every process it started. Without it, no timeout can be enforced."""
-    isolates: ClassVar[bool] = False
+    isolates: bool = False
     """A task that takes its process down fails by itself: the others go on and none is lost. Where tasks share a worker, as on Ray, those
     that it had not answered run again."""
 

@@ -76,6 +76,17 @@ def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bo
         return False, _unpicklable(fn, result, error)
 
 
+def perform_to_bytes(parts: Parts) -> tuple[bool, list[bytes]]:
+    """As `perform`, for executors that pickle what comes back: all parts of the answer are bytes."""
+    went_well, packed = perform(parts)
+    return went_well, to_bytes(packed)
+
+
+def to_bytes(parts: Parts) -> list[bytes]:
+    """Copy all parts, for executors that pickle what they are given."""
+    return [bytes(part) for part in parts]
+
+
 def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
     """The result, or the error, that `perform` packed. Never raises: what cannot be unpickled here is an error too."""
     try:

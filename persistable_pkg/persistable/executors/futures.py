@@ -10,7 +10,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import WorkerDied
 from persistable.executors.base import Executor
-from persistable.executors.calls import Parts, answer, name_of, pack, perform
+from persistable.executors.calls import Parts, answer, name_of, pack, perform_to_bytes, to_bytes
 from persistable.executors.inline import contained
 from persistable.executors.resources import Resources
 
@@ -54,12 +54,12 @@ class FuturesExecutor(Executor):
             return self._followed(self.inner.submit(contained, fn, *args, **kwargs))
         name = name_of(fn)
         try:
-            parts = [bytes(part) for part in pack((fn, args, kwargs))]
+            parts = to_bytes(pack((fn, args, kwargs)))
         except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
             error.add_note(f"{name} or one of its arguments cannot be pickled, and so cannot go to another process")
             return _failed(error)
         try:
-            return self._followed(_Outer(self.inner.submit(_perform, parts), name))
+            return self._followed(_Outer(self.inner.submit(perform_to_bytes, parts), name))
         except futures.BrokenExecutor as error:
             return _failed(_died(error, name))
 
@@ -132,8 +132,3 @@ def _died(error: BaseException, name: str) -> WorkerDied:
     )
     died.__cause__ = error
     return died
-
-
-def _perform(parts: Parts) -> tuple[bool, Parts]:
-    went_well, packed = perform(parts)
-    return went_well, [bytes(part) for part in packed]

@@ -1,4 +1,4 @@
-"""How long nodes take: what records say, what is seen while running, and what follows for what remains."""
+"""Estimates from how long nodes take: the time that remains, and how many calls to keep under way."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.executors.sizing import MovingAverage
 from persistable.records.record import SUFFIX, Record
 
 
-class Pace:
-    """How long nodes of each name take, to guess what remains."""
+class DurationEstimate:
+    """Estimate of the seconds that the rest of a run takes, from how long nodes of each name take.
+
+    expected: payload name to seconds of one node, as known beforehand. workers: how many nodes run at a time.
+    """
 
     def __init__(self, expected: dict[str, float], workers: int) -> None:
         self._expected = dict(expected)
@@ -22,12 +26,12 @@ class Pace:
         self._expected.update(expected)
 
     def saw(self, name: str, seconds: float) -> None:
-        """One of that name took so long."""
+        """Take into account a node of that name that took so many seconds."""
         count, total = self._seen.get(name, (0, 0.0))
         self._seen[name] = (count + 1, total + seconds)
 
     def remaining(self, left: dict[str, int]) -> float | None:
-        """Seconds until `left` (name to number of nodes) are done; None where nothing is known about most of them."""
+        """Return the seconds until `left` (name to number of nodes) are done; None where nothing is known about most of them."""
         known = {name: self._of(name) for name, number in left.items() if number > 0}
         told = [seconds for seconds in known.values() if seconds is not None]
         if not told or 2 * sum(left[name] for name, seconds in known.items() if seconds is not None) < sum(left[name] for name in known):
@@ -44,29 +48,30 @@ class Pace:
         return self._expected.get(name)
 
 
-class Brief:
-    """How long tasks take of late, to keep more of them at hand where they are shorter than it takes to send the next."""
+class QueueDepth:
+    """Number of calls to keep under way: more of them the shorter they are, so that no worker waits for the next."""
 
     def __init__(self) -> None:
-        self._mean = 1.0
+        self._average = MovingAverage(weight=0.1, seconds=1.0)
 
     def saw(self, seconds: float) -> None:
-        """One took so long."""
-        self._mean += 0.1 * (seconds - self._mean)
+        """Take into account a call that took so many seconds."""
+        self._average.saw(seconds)
 
-    def window(self, workers: int) -> int:
-        """How many tasks may be under way."""
-        if self._mean > 0.05:
+    def depth(self, workers: int) -> int:
+        """Return how many calls may be under way on so many workers."""
+        seconds = self._average.seconds or 0.0
+        if seconds > 0.05:
             return workers + 1
-        if self._mean > 0.005:
+        if seconds > 0.005:
             return workers * 4
-        return workers * (64 if self._mean > 0.0005 else 512)
+        return workers * (64 if seconds > 0.0005 else 512)
 
 
 def expected_seconds(stores: Mapping[str, Any]) -> dict[str, float]:
-    """Payload name to the median seconds of generations on record, for the first names and a few records of each.
+    """Return payload name to the median seconds of generations on record, for the first names and a few records of each.
 
-    stores: by payload name, where such payloads lie.
+    stores: by payload name, the store of such payloads.
     """
     from statistics import median
 

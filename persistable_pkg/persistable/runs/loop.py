@@ -29,7 +29,7 @@ from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.records.record import Failure
 from persistable.runs.batch import Batch, Pace
-from persistable.runs.estimate import Brief, expected_seconds
+from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.others import Others, failure_since, is_stored
 from persistable.runs.plan import GIVEN_UP, Decided, Look, Start, Unit, look, planning
 from persistable.runs.queue import Room
@@ -98,7 +98,7 @@ class Loop:
         self._handed: dict[Unit, bytes | str] = {}
         self._packer = Packer()
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
-        self._brief = Brief()
+        self._depth = QueueDepth()
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
         self._others = Others()
@@ -403,7 +403,7 @@ class Loop:
         return unit.node._needs == "any" and source not in self._done and not source.there
 
     def _submit(self) -> None:
-        while (unit := self._room.take(len(self._running), self._brief.window(self._executor.workers))) is not None:
+        while (unit := self._room.take(len(self._running), self._depth.depth(self._executor.workers))) is not None:
             if self._others.met and self._is_elsewhere(unit):
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
@@ -517,7 +517,7 @@ class Loop:
                 outcome, payload = found
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
             outcome = self._killed(attempt, error)
-        self._brief.saw(outcome.seconds)
+        self._depth.saw(outcome.seconds)
         for event in outcome.events:
             events.emit(event, attempt.unit.node._logger)
         self._settle(attempt.unit, outcome, payload)

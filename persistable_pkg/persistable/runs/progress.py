@@ -10,7 +10,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import MissingExtra
-from persistable.runs.estimate import Pace
+from persistable.runs.estimate import DurationEstimate
 
 _EVERY = 0.1
 """Seconds between two drawings."""
@@ -29,7 +29,7 @@ class Bar:
             _rich()  # what is missing is said before anything begins
         self._lock = threading.Lock()
         self._left: dict[str, int] = {}
-        self._pace = Pace({}, 1)
+        self._estimate = DurationEstimate({}, 1)
         self._at_work: dict[Any, str] = {}
         self._ended = {"done": 0, "reused": 0, "failed": 0, "skipped": 0}
         self._drawn = 0.0
@@ -46,7 +46,7 @@ class Bar:
 
     def _start(self, event: events.RunStarted) -> None:
         self._left = dict(event.jobs)
-        self._pace = Pace(event.expected, event.workers)
+        self._estimate = DurationEstimate(event.expected, event.workers)
         self._total = sum(event.jobs.values())
         self._display = self._make()
         self._draw(self._facts())
@@ -54,7 +54,7 @@ class Bar:
     def _grow(self, event: events.RunGrew) -> None:
         for name, number in event.jobs.items():
             self._left[name] = self._left.get(name, 0) + number
-        self._pace.expect(event.expected)
+        self._estimate.expect(event.expected)
         self._total += sum(event.jobs.values())
 
     def _note(self, event: events.Event) -> None:
@@ -67,7 +67,7 @@ class Bar:
             self._ended[event.outcome] += 1
             self._left[event.key.name] = self._left.get(event.key.name, 1) - 1
             if event.outcome == "done":
-                self._pace.saw(event.key.name, event.seconds)
+                self._estimate.saw(event.key.name, event.seconds)
         elif isinstance(event, events.RunFinished):
             self._finish()
             return
@@ -91,7 +91,7 @@ class Bar:
         working = list(dict.fromkeys(self._at_work.values()))
         if working:
             parts.append(", ".join(working[:3]) + (" ..." if len(working) > 3 else ""))
-        remaining = self._pace.remaining(self._left)
+        remaining = self._estimate.remaining(self._left)
         if remaining is not None:
             parts.append(f"about {in_words(remaining)} left")
         return "  ".join(parts)

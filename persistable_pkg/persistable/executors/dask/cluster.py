@@ -15,14 +15,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 from distributed import Worker
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 
 from persistable.errors import WorkerDied
-from persistable.executors.base import portable, remote
+from persistable.executors import calls
+from persistable.executors.calls import Parts
 
 _NEVER = 1_000_000
+
+Answer = tuple[bool, list[bytes]]
+"""Whether a call went well, and its packed result or error."""
 
 
 def start(workers: int) -> Any:
@@ -112,31 +115,36 @@ async def _serve(scheduler: str) -> None:
 # ------------------------------------------------------------------ what runs in a worker
 
 
-def perform(work: bytes | str, entry: str | None) -> bytes:
-    """Call what was pickled into `work` (or into the file of that name); the outcome comes back pickled, errors included.
+def perform(work: Parts | str, entry: str | None) -> Answer:
+    """Perform the packed call `work`, which may be in a pickle of that name; see `calls.perform`.
 
-    Dask runs a task again when its worker is gone before the outcome was fetched. With `entry`, a path on this machine, it is begun only
-    once: the second time the outcome of the first is returned, or WorkerDied where there is none.
+    Dask runs a task again when its worker is gone before the answer was fetched. With `entry`, a path on this machine, it is begun only
+    once: the second time the answer of the first is returned, or WorkerDied where there is none.
     """
     if entry is None:
-        return _carry_out(work)
+        return _perform(work)
     try:
         with open(entry, "x", encoding="ascii") as file:
             file.write(str(os.getpid()))
     except FileExistsError:
         return _earlier(entry)
-    outcome = _carry_out(work)
+    found = _perform(work)
     half = Path(f"{entry}.half")
-    half.write_bytes(outcome)
+    half.write_bytes(pickle.dumps(found))
     half.replace(f"{entry}.done")
-    return outcome
+    return found
 
 
-def _earlier(entry: str) -> bytes:
+def _perform(work: Parts | str) -> Answer:
+    return calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
+
+
+def _earlier(entry: str) -> Answer:
     try:
-        return Path(f"{entry}.done").read_bytes()
+        found: Answer = pickle.loads(Path(f"{entry}.done").read_bytes())
+        return found
     except FileNotFoundError:
-        return pickle.dumps((False, died()))
+        return False, calls.to_bytes(calls.pack((died(), None)))
 
 
 def died(exitcode: int | None = None) -> WorkerDied:
@@ -148,30 +156,6 @@ def died(exitcode: int | None = None) -> WorkerDied:
     else:
         how = f"ended with exit status {exitcode}"
     return WorkerDied(f"the Dask worker process that did the work {how}; what it wrote to standard error may say why", exitcode=exitcode)
-
-
-def _carry_out(work: bytes | str) -> bytes:
-    try:
-        fn, args, kwargs = pickle.loads(Path(work).read_bytes() if isinstance(work, str) else work)
-        return bytes(cloudpickle.dumps((True, fn(*args, **kwargs))))
-    except BaseException as error:  # noqa: BLE001 - SystemExit would end the worker, and with it the tasks that wait there
-        return _failed(error)
-
-
-def _failed(error: BaseException) -> bytes:
-    try:
-        return bytes(cloudpickle.dumps((False, portable(error))))
-    except Exception:  # noqa: BLE001 - an error may change its mind about being pickled
-        return pickle.dumps((False, remote(error)))
-
-
-def outcome_of(raw: bytes) -> tuple[bool, Any]:
-    """Tell whether the task gave a value, and that value or the error."""
-    try:
-        good, found = pickle.loads(raw)
-    except Exception as error:  # noqa: BLE001 - whatever somebody's result does when it is unpickled
-        return False, portable(error)
-    return bool(good), found
 
 
 if __name__ == "__main__":

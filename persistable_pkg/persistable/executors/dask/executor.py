@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from persistable.errors import Infeasible, MissingExtra, RunError, WorkerDied
 from persistable.executors import machine
 from persistable.executors.base import Executor, portable
+from persistable.executors.calls import answer, pack, to_bytes
 from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
@@ -34,7 +36,7 @@ _PATIENCE = 120.0
 class _Task:
     future: futures.Future[Any]
     name: str
-    work: bytes
+    work: list[bytes]
     needs: dict[str, float]
 
 
@@ -62,8 +64,7 @@ class DaskExecutor(Executor):
             raise ValueError(f"n_workers is {n_workers}; give 1 or more, or nothing for as many as there are CPUs")
         self._given = client_or_address
         self._n_workers = n_workers
-        # what is true of one executor of this class and not of another; the class says what is true of all
-        vars(self)["isolates"] = client_or_address is None
+        self.isolates = client_or_address is None
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._waiting: deque[_Task] = deque()
@@ -89,12 +90,10 @@ class DaskExecutor(Executor):
         return max(threads, self._n_workers or 1)
 
     def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        import cloudpickle  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-
         needs = self._needs(resources)
         future: futures.Future[T] = futures.Future()
         try:
-            work = cloudpickle.dumps((fn, args, kwargs))
+            work = to_bytes(pack((fn, args, kwargs)))
         except Exception as error:  # noqa: BLE001 - as in the standard library, what cannot be sent fails by itself
             future.set_exception(portable(error))
             return future
@@ -204,7 +203,7 @@ class DaskExecutor(Executor):
             try:
                 self._launch(task)
             except Exception as error:  # noqa: BLE001 - the connection may be gone
-                self._settle(task, False, portable(error))
+                self._settle(task, None, portable(error))
         with self._idle:
             self._idle.notify_all()
 
@@ -212,11 +211,11 @@ class DaskExecutor(Executor):
         from persistable.executors.dask.cluster import perform
 
         entry = str(self._folder / task.name) if self._folder is not None else None
-        work: bytes | str = task.work
-        if entry is not None and len(task.work) > _BIG:
+        work: list[bytes] | str = task.work
+        if entry is not None and sum(map(len, task.work)) > _BIG:
             work = f"{entry}.work"  # the scheduler is no place for large arguments
-            Path(work).write_bytes(task.work)
-        task.work = b""
+            Path(work).write_bytes(pickle.dumps(task.work))
+        task.work = []
         there = self._client.submit(perform, work, entry, key=task.name, pure=False, retries=0, resources=task.needs or None)
         with self._lock:
             self._running[task.name] = there  # a task lives as long as its future is held
@@ -227,28 +226,30 @@ class DaskExecutor(Executor):
         there.add_done_callback(collect)
 
     def _collect(self, task: _Task, done: Any) -> None:
-        from persistable.executors.dask.cluster import died, exit_status, outcome_of
+        from persistable.executors.dask.cluster import died, exit_status
 
+        result: Any = None
+        error: BaseException | None
         try:
-            good, found = outcome_of(done.result())
-        except BaseException as error:  # noqa: BLE001 - Dask's own: a worker that is gone, a lost connection, a cancelled future
-            good, found = False, died() if type(error).__name__ == "KilledWorker" else portable(error)
-        if isinstance(found, WorkerDied) and self._folder is not None:
-            found = died(exit_status(str(self._folder / task.name)))
-        self._settle(task, good, found)
+            result, error = answer(*done.result())
+        except BaseException as lost:  # noqa: BLE001 - Dask's own: a worker that is gone, a lost connection, a cancelled future
+            error = died() if type(lost).__name__ == "KilledWorker" else portable(lost)
+        if isinstance(error, WorkerDied) and self._folder is not None:
+            error = died(exit_status(str(self._folder / task.name)))
+        self._settle(task, result, error)
         self._fill()
         if self._unattended:
             # not in this thread, which calls back for all clients and which closing would wait for
             threading.Thread(target=self._close_when_idle, name="persistable-dask-close").start()
 
-    def _settle(self, task: _Task, good: bool, found: Any) -> None:
+    def _settle(self, task: _Task, result: Any, error: BaseException | None) -> None:
         if self._folder is not None:
             for leftover in (task.name, f"{task.name}.done", f"{task.name}.work"):
                 (self._folder / leftover).unlink(missing_ok=True)
-        if good:
-            task.future.set_result(found)
+        if error is None:
+            task.future.set_result(result)
         else:
-            task.future.set_exception(found)
+            task.future.set_exception(error)
         with self._lock:
             self._running.pop(task.name, None)
 

@@ -21,9 +21,10 @@ from persistable.executors.calls import answer, name_of, pack
 from persistable.executors.processes.frames import RESULT, Frame
 from persistable.executors.processes.task import Task
 from persistable.executors.processes.worker import Worker
+from persistable.executors.sizing import ChunkSizer
 
 _AHEAD = 16  # tasks a worker may hold
-_SHORT = 2e6  # nanoseconds; tasks that take less on average are sent ahead
+_SHORT = 0.002  # seconds; tasks that take less on average are sent ahead
 _LATE = 0.01  # seconds after which what was sent ahead is taken back
 _FAREWELL = 5.0  # seconds a worker without work may take to leave
 _STILLBORN = 3  # so many workers in a row that end before they begin are hopeless
@@ -50,7 +51,7 @@ class Pool:
         self._leaving: list[Worker] = []
         self._retired: list[Worker] = []
         self._outcomes: list[tuple[Task, Frame | BaseException]] = []
-        self._typical = 0.0  # nanoseconds that a task takes, lately; 0 before the first
+        self._sizer = ChunkSizer(work=_AHEAD * _SHORT, least=0.0, most=_AHEAD, short=_SHORT, weight=0.2)
         self._stillborn = 0
         self._closing = False
         self._abandoned = False
@@ -192,8 +193,7 @@ class Pool:
 
     def _noted(self, answered: list[tuple[Task, Frame]]) -> list[tuple[Task, Frame | BaseException]]:
         for _, frame in answered:
-            elapsed = min(frame.elapsed, 10 * _SHORT) or 1.0
-            self._typical = elapsed if not self._typical else 0.8 * self._typical + 0.2 * elapsed
+            self._sizer.saw(frame.elapsed / 1e9)
         return [*answered]
 
     # --- for the thread that stops a task
@@ -302,8 +302,7 @@ class Pool:
         """Something for every idle worker; and while tasks are short, some more for all, so that none waits for us."""
         while self._waiting and self._waiting[0].withdrawn:
             self._waiting.popleft()
-        ahead = 0 < self._typical < _SHORT
-        share = min(_AHEAD, 1 + len(self._waiting) // self.size) if ahead else 1
+        share = self._sizer.size(len(self._waiting), self.size)
         for worker in self._workers:
             if worker.ready and not worker.given:
                 self._give(worker, share)

@@ -232,7 +232,7 @@ class Driver:
         report: Report = answer.result()
         self._leave(batch)
         if report.outcomes:
-            fresh = batch.group.seconds is None
+            fresh = batch.group.sizer.seconds is None
             batch.group.learn(report)
             if fresh:
                 self._measure(batch.group)

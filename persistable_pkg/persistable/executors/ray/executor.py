@@ -53,7 +53,7 @@ class RayExecutor(Executor):
     name: ClassVar[str] = "ray"
     places: ClassVar[bool] = True
     stops: ClassVar[bool] = True
-    isolates: ClassVar[bool] = True
+    isolates: bool = True
 
     def __init__(self, address: str | None = None, *, num_cpus: float | None = None, max_pending: int | None = None, **init: Any) -> None:
         if max_pending is not None and max_pending < 1:

@@ -11,6 +11,7 @@ from typing import Any
 from persistable.executors.calls import answer
 from persistable.executors.ray.batch import Ended, Progress, Report
 from persistable.executors.ray.objects import Held
+from persistable.executors.sizing import ChunkSizer
 
 _WORK = 0.075  # seconds of work that a batch aims at
 _LEAST = 0.004  # seconds of work that are not worth two batches
@@ -48,35 +49,31 @@ class Task(futures.Future[Any]):
 
 
 class Group:
-    """Tasks that ask for the same: they share batches, and a guess at how long they take."""
+    """Tasks that ask for the same resources: they share batches, whose size follows from how long the last ones took."""
 
     def __init__(self, remote: Any, options: Mapping[str, Any], alone: bool) -> None:
         self.remote = remote
         self.options = options
         self.alone = alone
         self.waiting: deque[Task] = deque()
-        self.seconds: float | None = None
+        self.sizer = ChunkSizer(work=_WORK, least=_LEAST, most=_MOST, short=_WORK, weight=0.5)
         self.at_ray = 0
         self.slots = 1
         self.window = 1
 
     def learn(self, report: Report) -> None:
-        found = max(report.seconds / len(report.outcomes), 1e-6)
-        # up at once, down by halves: a batch too small costs a round trip, one too large holds results up
-        self.seconds = found if self.seconds is None else max(found, (self.seconds + found) / 2)
+        """Take into account how long a batch took."""
+        self.sizer.saw(report.seconds / len(report.outcomes))
 
     def measure(self, slots: float, asked: int | None, most: int) -> None:
         """How many batches may be at Ray: by default those that can run, so that whatever waits can still be cancelled."""
         self.slots = max(1, int(min(slots, most)))
-        extra = self.slots if self.seconds is not None and self.seconds < _SHORT else 0
+        extra = self.slots if self.sizer.seconds is not None and self.sizer.seconds < _SHORT else 0
         self.window = self.slots if self.alone else asked or self.slots + extra
 
     def take(self) -> list[Task]:
-        """The tasks of the next batch: enough to be worth it, few enough that every worker gets some."""
-        size = 1
-        if self.seconds is not None and not self.alone:
-            share = math.ceil(len(self.waiting) / (2 * self.slots))
-            size = int(max(1, min(_WORK / self.seconds, max(share, _LEAST / self.seconds), _MOST)))
+        """Take the tasks of the next batch from the queue."""
+        size = 1 if self.alone else self.sizer.size(len(self.waiting), 2 * self.slots)
         taken = [self.waiting.popleft()]
         size = min(size, taken[0].company)
         while len(taken) < size and self.waiting and self.waiting[0].company >= size:

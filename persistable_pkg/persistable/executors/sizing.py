@@ -1,0 +1,55 @@
+"""How many calls travel together to a worker: few long ones, many short ones."""
+
+from __future__ import annotations
+
+
+class MovingAverage:
+    """Exponential moving average of the seconds that calls take.
+
+    weight: share of what was seen last. seconds: the average before anything was seen; None where the first becomes the average.
+    """
+
+    __slots__ = ("_weight", "seconds")
+
+    def __init__(self, weight: float, seconds: float | None = None) -> None:
+        self._weight = weight
+        self.seconds = seconds
+
+    def saw(self, seconds: float) -> None:
+        """Take into account a call that took so many seconds."""
+        self.seconds = seconds if self.seconds is None else self.seconds + self._weight * (seconds - self.seconds)
+
+
+class ChunkSizer:
+    """Number of calls in one message to a worker, from the average duration of calls.
+
+    work: seconds of work that a message aims at. least: seconds of work that are not worth two messages. most: calls of a message. short:
+    seconds from which on a call travels alone.
+    """
+
+    __slots__ = ("_average", "_least", "_most", "_outlier", "_short", "_work")
+
+    def __init__(self, *, work: float, least: float, most: int, short: float, weight: float) -> None:
+        self._work = work
+        self._least = least
+        self._most = most
+        self._short = short
+        self._outlier = 10 * short
+        self._average = MovingAverage(weight)
+
+    @property
+    def seconds(self) -> float | None:
+        """Average seconds of a call; None before the first."""
+        return self._average.seconds
+
+    def saw(self, seconds: float) -> None:
+        """Take into account a call, or the mean of several, that took so many seconds; an outlier only up to a limit."""
+        self._average.saw(min(seconds, self._outlier))
+
+    def size(self, waiting: int, workers: int) -> int:
+        """Return the calls that the next message takes: enough to be worth it, few enough that every worker gets some."""
+        seconds = self._average.seconds
+        if seconds is None or seconds >= self._short:
+            return 1
+        seconds = seconds or 1e-9
+        return int(max(1, min(self._work / seconds, max(1 + waiting // workers, self._least / seconds), self._most)))
