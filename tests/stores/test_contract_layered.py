@@ -20,12 +20,12 @@ class LayeredContract(StoreContract):
     many = 200
 
     def plant(self, store: LayeredStore, path: str, data: bytes) -> None:
-        assert store.home is not None
-        store.home.store.put(path, data)
+        assert store.primary is not None
+        store.primary.store.put(path, data)
 
     def peek(self, store: LayeredStore, path: str) -> bytes | None:
-        assert store.home is not None
-        return store.home.store.get_many([path]).get(path)
+        assert store.primary is not None
+        return store.primary.store.get_many([path]).get(path)
 
 
 class TestMemoryOverLocal(LayeredContract):

@@ -313,7 +313,7 @@ def test_with_no_layer_that_may_be_written_everything_is_refused() -> None:
     below = MemoryStore()
     below.put("x", b"1")
     store = LayeredStore(Layer(MemoryStore(), readonly=True), open_store(below, readonly=True))
-    assert store.get("x") == b"1" and store.home is None
+    assert store.get("x") == b"1" and store.primary is None
     for change in (
         lambda: store.put("x", b""),
         lambda: store.put_many({"x": b""}),
@@ -603,12 +603,12 @@ def test_a_list_is_a_store(tmp_path: Path) -> None:
     store = open_store(one)
     assert isinstance(store, LayeredStore)
     assert [(layer.readonly, layer.max_bytes) for layer in store.layers] == [(False, None), (False, 10), (True, None)]
-    assert store.home is store.layers[1]
+    assert store.primary is store.layers[1]
     assert open_store(list(one)) is store  # so that what it has reported is not reported again
     assert open_store(tuple(one)) == store
     assert open_store(store) is store
     refusing = open_store(one, readonly=True)
-    assert isinstance(refusing, LayeredStore) and refusing.home is None
+    assert isinstance(refusing, LayeredStore) and refusing.primary is None
     with store:
         node = Numbers(None, n=SMALL)
     assert node.store is store
@@ -624,7 +624,7 @@ def test_its_url_names_every_layer_without_secrets_and_opens_it_again(tmp_path: 
         assert copy == store and copy.url == store.url
         assert [layer.trust for layer in copy.layers] == [None, ("a.pub", "b&c"), ("d",)]
         assert [layer.store.url for layer in copy.layers] == [layer.store.url for layer in store.layers]
-    assert open_store("layered://?layer=memory://m", readonly=True).home is None
+    assert open_store("layered://?layer=memory://m", readonly=True).primary is None
     for wrong in ("layered://", "layered://?readonly=1", "layered://?layer=memory://m&max_bytes=many", "layered://?layer=memory://m&x=1"):
         with pytest.raises((StoreError, ValueError)):
             open_store(wrong)

@@ -19,6 +19,7 @@ from persistable.records.key import Place, Placed
 from persistable.records.listing import Entry
 from persistable.records.record import Record
 from persistable.stores.base import Store
+from persistable.stores.layered.store import LayeredStore
 from persistable.stores.open import open_store
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -175,10 +176,9 @@ def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False
 
 def _sync(store: Store, common: Common) -> int:
     """Bring to the slowest layer what is kept for it."""
-    bring: Any = getattr(store, "sync", None)
-    if bring is None:
+    if not isinstance(store, LayeredStore):
         raise BadUsage(f"{store.url} has no layers, so there is nothing to bring from one to the other")
-    paths = list(bring())
+    paths = list(store.sync())
     if common.json:
         write_json({"synced": paths})
     else:

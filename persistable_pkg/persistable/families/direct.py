@@ -37,6 +37,7 @@ from persistable.records.key import Key
 from persistable.records.record import SUFFIX, encoded
 from persistable.runs.batch import Batch, Ended
 from persistable.runs.worker import Packer, lines_of, stub, unpacked
+from persistable.stores.base import extended
 
 if TYPE_CHECKING:
     from persistable.families.keys import KeyChunks
@@ -49,7 +50,7 @@ def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | 
     """The generator of these members into `store`; None where they take their nodes."""
     factory, model = key_chunks.factory, key_chunks.model
     kind: Any = model.__class__
-    if factory.maker.__class__ is not Step or factory.upstream_families or model._upstream or not getattr(store, "batches", False):
+    if factory.maker.__class__ is not Step or factory.upstream_families or model._upstream or not extended(store).batches:
         return None
     hooked = model._validates() or kind.retry is not None or kind.resources is not None or model._logger is not None
     if hooked or not kind._persisted or kind._needs != "all" or factory.maker.maker.merge is not None:

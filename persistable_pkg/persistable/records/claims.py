@@ -28,7 +28,7 @@ from persistable.stores.base import Bytes, Store, extended, stat_many
 
 TTL = 60.0
 """Seconds a heartbeat may stand still before others take over."""
-_MOMENT, _LONGEST_WAIT = 0.05, 0.25
+_MOMENT = 0.05
 _GRACE = 1.0
 """Seconds for which a claim that nobody seems to have is left alone."""
 
@@ -160,7 +160,7 @@ class Claim:
             elif self._mine():
                 self._clear()
                 self.drop()
-            elif getattr(self._store, "definite", False) or self._tries > _TRIES:  # else a request under way may still make it
+            elif extended(self._store).definite or self._tries > _TRIES:  # else a request under way may still make it
                 self.drop()
         except OSError:
             if self._tries > _TRIES:
@@ -305,25 +305,22 @@ def has_ended(call: FrameType) -> bool:
     return True
 
 
-def ttl_of(store: Any) -> float:
+def ttl_of(store: Store) -> float:
     """Seconds a heartbeat in this store may stand still before others take over."""
-    own: float | None = getattr(store, "claim_ttl", None)
-    home = getattr(store, "home", None) if own is None else None
-    return own or (TTL if home is None else ttl_of(home.store))
+    whole = extended(store)
+    return whole.claim_ttl or extended(whole.primary_store).claim_ttl or TTL
 
 
-def beat_of(store: Any) -> float:
+def beat_of(store: Store) -> float:
     """Seconds between two beats of a claim in this store."""
-    own: float | None = getattr(store, "claim_beat", None)
-    home = getattr(store, "home", None) if own is None else None
-    return own or (ttl_of(store) / 6 if home is None else beat_of(home.store))
+    whole = extended(store)
+    primary = extended(whole.primary_store)
+    return whole.claim_beat or primary.claim_beat or (whole.claim_ttl or primary.claim_ttl or TTL) / 6
 
 
-def poll_of(store: Any) -> float:
+def poll_of(store: Store) -> float:
     """Seconds between two looks at what somebody else does in this store, for one who has waited long."""
-    home = getattr(store, "home", None)
-    found: float = getattr(store if home is None else home.store, "poll", _LONGEST_WAIT)
-    return found
+    return extended(extended(store).primary_store).poll
 
 
 class Elsewhere(Exception):

@@ -14,13 +14,12 @@ import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.records import claims
 from persistable.records.key import Place, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
-from persistable.stores.base import Store, stat_many
+from persistable.stores.base import Store, extended, stat_many
 from persistable.stores.custom_path import PLACING, move
 from persistable.stores.custom_path import beside as written_at
 
@@ -78,12 +77,11 @@ class Commit:
         return False
 
 
-def _read_back(store: Any, path: str, looks: int) -> bytes | None:
+def _read_back(store: Store, path: str, looks: int) -> bytes | None:
     """The record committed at `path`: of several layers, what the one says that decides."""
     for look in range(looks):
         try:
-            found: bytes = _deciding(store).get(path)
-            return found
+            return extended(store).deciding_store.get(path)
         except FileNotFoundError:
             return None
         except StoreUnavailable:
@@ -93,16 +91,10 @@ def _read_back(store: Any, path: str, looks: int) -> bytes | None:
     return None
 
 
-def is_definite(store: Any) -> bool:
+def is_definite(store: Store) -> bool:
     """Tell whether a call of it that has ended, however, has no effect later on."""
-    home = getattr(store, "home", None)
-    asked = (_deciding(store), store if home is None else home.store)  # it may have been sent to both
-    return all(getattr(each, "definite", False) for each in asked)
-
-
-def _deciding(store: Any) -> Any:
-    layer = getattr(store, "deciding", None)
-    return store if layer is None else layer.store
+    whole = extended(store)
+    return all(extended(each).definite for each in (whole.deciding_store, whole.primary_store))  # it may have been sent to both
 
 
 def remove(store: Store, paths: Iterable[str]) -> None:

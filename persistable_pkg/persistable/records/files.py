@@ -531,9 +531,10 @@ def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: 
         return io.loads(whole if writable else whole.toreadonly())
 
 
-def _may_map(store: Any, descriptor: int) -> bool:
+def _may_map(store: Store, descriptor: int) -> bool:
     """Tell whether a payload may be mapped: the store says so, or the file is on a disk of this machine."""
-    said = [getattr(each, "mmap", None) for each in (store, *[layer.store for layer in getattr(store, "layers", ())])]
+    whole = extended(store)
+    said = [whole.mmap, *[extended(layer.store).mmap for layer in whole.layers]]
     if False in said:
         return False
     return True in said or not is_on_network(descriptor)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from persistable.errors import StoreTooNew
 from persistable.records.key import SCHEME
-from persistable.stores.base import HIDDEN
+from persistable.stores.base import HIDDEN, extended
 
 FORMAT = 1
 """The one that is written here, and the latest that is understood."""
@@ -62,8 +62,8 @@ def before_writing(store: Any) -> None:
         seen = _mark(store, seen)
     if seen.format is not None and seen.format.min_writer > FORMAT:
         raise _too_new(store, seen.format, f"may only be written by versions that know format {seen.format.min_writer}", "min_writer")
-    for layer in getattr(store, "layers", ()):  # each is a store by itself; of those that may be away the home alone is asked
-        if not layer.readonly and getattr(layer.store, "definite", False):
+    for layer in extended(store).layers:  # each is a store by itself; of those that may be away the primary alone is asked
+        if not layer.readonly and extended(layer.store).definite:
             before_writing(layer.store)
     _remember(store, seen._replace(ready=True))
 

@@ -35,6 +35,7 @@ from persistable.runs.plan import GIVEN_UP, Decided, Look, Start, Unit, look, pl
 from persistable.runs.queue import Room
 from persistable.runs.result import NodeFailure, RunResult
 from persistable.runs.worker import Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_here, perform_packed, stub, taken
+from persistable.stores.base import extended
 from persistable.stores.reach import in_memory, is_shared
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ class Loop:
         node, found = unit.node, unit.found
         if found is None or found.token is not None or unit.store is not store or unit in self._alone:
             return False
-        return bool(getattr(store, "batches", False)) and node.resources is None and isinstance(node.place, Key)
+        return extended(store).batches and node.resources is None and isinstance(node.place, Key)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """The payloads upstream of it that are not persisted, by key."""

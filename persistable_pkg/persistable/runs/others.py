@@ -11,7 +11,7 @@ from persistable.records import claims
 from persistable.records.access import find_failure, peek
 from persistable.records.record import SUFFIX, Failure, Record
 from persistable.runs.plan import Unit
-from persistable.stores.base import stat_many
+from persistable.stores.base import extended, stat_many
 
 _SOON, _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.02, 0.5
 _MANY = 256
@@ -94,7 +94,7 @@ class Others:
         self._idle = False
         if unit in self.abandoned or not unit.node._persisted:
             return ""
-        if store.local_path(unit.node.place.path) is None and not getattr(store, "batches", False):
+        if store.local_path(unit.node.place.path) is None and not extended(store).batches:
             return ""
         seen = _seen([unit])
         if seen.failed and unit not in self.failed_here:

@@ -14,9 +14,12 @@ from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, cast, runtime_checkable
 
 from persistable.errors import InvalidName
+
+if TYPE_CHECKING:
+    from persistable.stores.layered.layer import Layer
 
 Bytes = bytes | bytearray | memoryview
 MAX_PART_BYTES = 255
@@ -149,10 +152,10 @@ def enclosing_store() -> Store | None:
 class BaseStore:
     """The common base of stores: equality by place, being the default inside ``with``, and the batch calls one by one."""
 
-    batches: ClassVar[bool] = False
+    batches: bool = False
     """True if many small changes cost much less when they are made in one call, so that work is held back for a moment to do so."""
 
-    definite: ClassVar[bool] = False
+    definite: bool = False
     """True if a call that has ended, by an exception too, has no effect afterwards; a request to a server may be obeyed later."""
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
@@ -182,8 +185,21 @@ class BaseStore:
     mmap: bool | None = None
     """True to map large payloads in files, False to read them; None to map them where that is safe: not on network file systems."""
 
-    poll: ClassVar[float] = 0.25
-    """Seconds after which whoever has waited long looks again at what others do in it: more where a look is a request that costs."""
+    poll: float = 0.25
+    """Seconds between two looks at what others do in it, for one who has waited long: more where a look is a request that costs."""
+
+    layers: tuple[Layer, ...] = ()
+    """The stores that it is made of, fast to slow; none for one that holds the bytes itself."""
+
+    @property
+    def primary_store(self) -> Store:
+        """The store in which claims are, and that decides what is committed: itself, unless it is made of several."""
+        return self
+
+    @property
+    def deciding_store(self) -> Store:
+        """The store that says now what is committed: the primary, or what stands in for it while it is down."""
+        return self.primary_store
 
     adopts: bool = False
     """True if it has files of this machine that can be filled in place: `new_file` and `adopt`. Else they are written by `write`."""

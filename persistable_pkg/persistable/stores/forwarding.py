@@ -44,9 +44,7 @@ class ForwardingStore(BaseStore):
     claim_ttl = _forwarded(BaseStore.claim_ttl)
     claim_beat = _forwarded(BaseStore.claim_beat)
     mmap = _forwarded(BaseStore.mmap)
-    home: Any = _forwarded(None)
-    deciding: Any = _forwarded(None)
-    layers: tuple[Any, ...] = _forwarded(())
+    layers = _forwarded(BaseStore.layers)
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -57,6 +55,14 @@ class ForwardingStore(BaseStore):
     @property
     def url(self) -> str:
         return self.store.url
+
+    @property
+    def primary_store(self) -> Store:
+        return self.store.primary_store if isinstance(self.store, BaseStore) else self
+
+    @property
+    def deciding_store(self) -> Store:
+        return self.store.deciding_store if isinstance(self.store, BaseStore) else self
 
     @property
     def exclusive(self) -> bool:

@@ -162,7 +162,9 @@ class BufferedStore(OverlayStore):
     What is streamed, adopted or created exclusively goes to the store at once.
     """
 
-    deciding: None = None  # not a layer behind, which has nothing of this yet
+    @property
+    def deciding_store(self) -> Store:
+        return self  # what is behind has nothing of this yet
 
     def put(self, path: str, data: Bytes) -> None:
         self.items[check_path(path)] = data if type(data) is bytes else bytes(data)

@@ -17,8 +17,9 @@ class ReadOnlyStore(BaseStore):
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
-        if getattr(inner, "mmap", None) is not None:
-            self.mmap = inner.mmap  # type: ignore[attr-defined]
+        mmap = extended(inner).mmap
+        if mmap is not None:
+            self.mmap = mmap
 
     @property
     def url(self) -> str:
@@ -27,7 +28,7 @@ class ReadOnlyStore(BaseStore):
     @property
     def exclusive(self) -> bool:
         """Of the store itself."""
-        return bool(getattr(self.inner, "exclusive", True))
+        return extended(self.inner).exclusive
 
     @property
     def in_memory(self) -> bool:

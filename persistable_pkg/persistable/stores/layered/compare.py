@@ -20,8 +20,8 @@ class Difference(NamedTuple):
     found: dict[str, str]
 
 
-def compare(layers: Sequence[Layer], home: int, prefix: str, apart: Callable[[str], bool], contents: bool) -> Iterator[Difference]:
-    """Each path at which two layers differ, or that a layer faster than the home has and none from the home downward.
+def compare(layers: Sequence[Layer], primary: int, prefix: str, apart: Callable[[str], bool], contents: bool) -> Iterator[Difference]:
+    """Each path at which two layers differ, or that a layer faster than the primary has and none from the primary downward.
 
     Files that are no records are compared by their size, and by their bytes where `contents` is true.
     """
@@ -30,15 +30,15 @@ def compare(layers: Sequence[Layer], home: int, prefix: str, apart: Callable[[st
         for path, stat in extended(layer.store).scan(prefix):
             if not apart(path):
                 holders.setdefault(path, {})[index] = stat.size
-    paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or min(having) < home]
+    paths = [path for path, having in sorted(holders.items()) if len(having) > 1 or min(having) < primary]
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
         sizes = [{path: holders[path][index] for path in batch if index in holders[path]} for index in range(len(layers))]
         looks = [_looks(layer, sizes[index], contents) for index, layer in enumerate(layers)]
         for path in batch:
             found = {layers[index].store.url: looks[index].get(path, "absent") for index in holders[path]}
-            if max(holders[path]) < home:
-                found[layers[home].store.url] = "absent"
+            if max(holders[path]) < primary:
+                found[layers[primary].store.url] = "absent"
             if len(set(found.values())) > 1:
                 yield Difference(path, found)
 

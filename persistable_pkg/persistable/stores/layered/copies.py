@@ -127,9 +127,9 @@ def _write_all(file: BinaryIO, view: memoryview) -> None:
 
 
 class LayeredWrite:
-    """The block around a write: the home gets the bytes first, then the caches.
+    """The block around a write: the primary gets the bytes first, then the caches.
 
-    `begin` gives the block of the home and its file. Where the home fails, `rescued` is asked whether the copies will do instead.
+    `begin` gives the block of the primary and its file. Where the primary fails, `rescued` is asked whether the copies will do instead.
     """
 
     def __init__(

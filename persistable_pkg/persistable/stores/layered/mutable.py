@@ -1,7 +1,7 @@
 """Mutable content in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
 
 A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as one of
-somebody's choice or an input, there may be something else tomorrow. There the slowest layer that may be written, the home, decides, and
+somebody's choice or an input, there may be something else tomorrow. There the slowest layer that may be written, the primary, decides, and
 after it the layers that may only be read. A faster layer has copies, each with a note, ``.persistable/copied/<path>``: which state of the
 deciding layer's file it is a copy of (its stamp), and the stamp of the copy itself. Before a copy is served the deciding layer is asked
 for its stamp.
@@ -10,7 +10,7 @@ The order is: a note that vouches for nothing, the copy, and then, when the copy
 that, the real note. So a process killed at any point, or two that copy at the same time, leave nothing that passes for current and is not.
 
 A file without a note, or that is not what was copied there, was put there by somebody: it is never replaced or removed by a copy, and
-counts only where no deciding layer has anything. Where the home is out of reach any copy is served.
+counts only where no deciding layer has anything. Where the primary is out of reach any copy is served.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ _PROCESS = os.urandom(8).hex()  # the stamps of a store in memory mean something
 _PIECE = 1 << 22
 
 
-class Note(NamedTuple):
+class CacheNote(NamedTuple):
     """`of`: the state of the deciding layer's file, `copy`: the stamp of the copy; both "" for a copy that is to be compared first."""
 
     of: str
     copy: str
 
 
-class Changing:
+class MutableCache:
     """The files of layers that may change."""
 
     def __init__(
         self,
         layers: Sequence[Layer],
-        home: int,
+        primary: int,
         caches: Sequence[int],
         answering: Answering,
     ) -> None:
         self._layers = layers
-        self.place(home, caches)
+        self.place(primary, caches)
         self._failed, self._skipped, self._awake = answering.failed, answering.skipped, answering.awake
         self._foreign: dict[tuple[int, str], tuple[str, str]] = {}  # files that are no copies, seen to differ
 
-    def place(self, home: int, caches: Sequence[int]) -> None:
+    def place(self, primary: int, caches: Sequence[int]) -> None:
         """From now on that layer decides, and those have copies; all others are only read."""
-        self._home = home
+        self._primary = primary
         self._caches = caches
-        self._readonly = [index for index in range(len(self._layers)) if index != home and index not in caches]
+        self._readonly = [index for index in range(len(self._layers)) if index != primary and index not in caches]
 
     # --- reading
 
@@ -89,13 +89,13 @@ class Changing:
     def _answers(self, ask: Callable[[Store], Found | None]) -> Iterator[tuple[int, Found, bool]]:
         """Layer, what it says, and whether every layer that decides has been asked and has nothing; those that decide come first.
 
-        If the home is out of reach, copies come before what is in layers that may only be read. Raises its error at the end.
+        If the primary is out of reach, copies come before what is in layers that may only be read. Raises its error at the end.
         """
         awake = set(self._awake())
         silent = not awake.issuperset(self._readonly)
         failed: OSError | None = None
         readonly, caches = [index for index in self._readonly if index in awake], [index for index in self._caches if index in awake]
-        order = [*([self._home] if self._home >= 0 else []), *readonly, *caches]
+        order = [*([self._primary] if self._primary >= 0 else []), *readonly, *caches]
         asked: set[int] = set()
         while order:
             index = order.pop(0)
@@ -107,11 +107,11 @@ class Changing:
             except OSError as error:
                 failed = self._failed(index, error) or failed
                 silent = silent or index not in caches
-                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._home else order
+                order = [each for each in (*caches, *readonly) if each not in asked] if index == self._primary else order
                 continue
             if answer is not None:
                 if failed is not None:
-                    self._skipped(self._home, failed, "read")
+                    self._skipped(self._primary, failed, "read")
                 yield index, answer, index in caches and not silent
         if failed is not None:
             raise failed
@@ -154,15 +154,15 @@ class Changing:
 
     # --- copies and their notes
 
-    def _note(self, index: int, path: str) -> Note | None:
+    def _note(self, index: int, path: str) -> CacheNote | None:
         try:
-            return Note(*json.loads(self._layers[index].store.get(f"{NOTES}/{path}")))
+            return CacheNote(*json.loads(self._layers[index].store.get(f"{NOTES}/{path}")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
-            return Note("", "")
+            return CacheNote("", "")
 
-    def _write_note(self, index: int, path: str, note: Note) -> None:
+    def _write_note(self, index: int, path: str, note: CacheNote) -> None:
         self._layers[index].store.put(f"{NOTES}/{path}", json.dumps(note).encode())
 
     def _was_copied(self, index: int, path: str) -> bool:
@@ -224,7 +224,7 @@ class Changing:
         return fresh, there
 
     def _vouch(self, index: int, path: str, of: str, digest: str, somebodys: bool) -> bool:
-        """Note of what state the copy is, if it is what was copied; whether it is."""
+        """CacheNote of what state the copy is, if it is what was copied; whether it is."""
         store = self._layers[index].store
         try:
             stamp = self._stamp(index, path)
@@ -238,10 +238,10 @@ class Changing:
                 return False
             if not stamp:
                 return True
-            self._write_note(index, path, Note(of, stamp))
+            self._write_note(index, path, CacheNote(of, stamp))
             if self._stamp(index, path) == stamp:
                 return True
-            self._write_note(index, path, Note("", ""))  # somebody else has copied meanwhile, perhaps another state
+            self._write_note(index, path, CacheNote("", ""))  # somebody else has copied meanwhile, perhaps another state
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self._skipped(index, error, "read")
@@ -256,13 +256,13 @@ class Changing:
             stacklevel=4,
         )
 
-    # --- writing: the home has it already
+    # --- writing: the primary has it already
 
     def put(self, index: int, path: str, data: Bytes) -> bool:
-        """Leave a copy in a cache. It is compared with the home before it is served: somebody else may have been there in between."""
+        """Leave a copy in a cache. It is compared with the primary before it is served: somebody else may have been there in between."""
         if not self._layers[index].takes(byte_view(data).nbytes):
             return False
-        self._write_note(index, path, Note("", ""))
+        self._write_note(index, path, CacheNote("", ""))
         self._layers[index].store.put(path, data)
         return True
 
@@ -270,7 +270,7 @@ class Changing:
         """Make copies visible that vouch for nothing yet."""
         for index in copies.targets:
             try:
-                self._write_note(index, path, Note("", ""))
+                self._write_note(index, path, CacheNote("", ""))
             except OSError as error:
                 copies.drop(index, error)
         return copies.commit()

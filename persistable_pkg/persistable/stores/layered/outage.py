@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from persistable.errors import LayerSkippedWarning, StoreUnavailable
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.primary import Home
+from persistable.stores.layered.primary import Primary
 from persistable.stores.remote_errors import is_of_name
 
 REST = 15.0
-"""Seconds for which a layer that could not be read is passed over; the home never is."""
+"""Seconds for which a layer that could not be read is passed over; the primary never is."""
 
 
 class Answering:
     """Answers of `layers` so far, of which `at` says which one decides."""
 
-    def __init__(self, layers: Sequence[Layer], at: Home) -> None:
+    def __init__(self, layers: Sequence[Layer], at: Primary) -> None:
         self._layers = layers
         self._at = at
         self._reported: set[tuple[int, str]] = set()

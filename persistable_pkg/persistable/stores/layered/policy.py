@@ -16,13 +16,13 @@ _LASTING = re.compile(r"[^/]+/[0-9a-f]{32}\.(?:record\.json|[0-9a-f]{8}.*)", re.
 KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
 
 
-def is_apart(path: str) -> bool:
+def primary_only(path: str) -> bool:
     """Tell whether it is about what is going on now, so that only one layer has it."""
     hidden = path.startswith(HIDDEN + "/") and not (path + "/").startswith((f"{PLACED}/", f"{PLACING}/"))
     return hidden or _NOW.fullmatch(path) is not None
 
 
-def may_change(path: str) -> bool:
+def is_mutable(path: str) -> bool:
     """Tell whether other bytes may come to be there: at all paths but those of attempts, and of records that are named after their key."""
     return _LASTING.fullmatch(path) is None and not path.startswith(f"{PLACING}/")
 

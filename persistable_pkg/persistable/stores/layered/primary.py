@@ -1,11 +1,11 @@
 """The layer that decides what is committed, and what stands in for it while it is down.
 
-The usual home is the slowest layer that may be written. When it fails, the next slowest that may be written, and is not in memory, stands
-in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any point, or
-one that comes later, knows what is still to be brought to the usual home. Claims that are held go along. Others that reach the usual home,
-or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is brought there: a record
-that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved there after the record, as
-whoever generates does.
+The usual primary is the slowest layer that may be written. When it fails, the next slowest that may be written, and is not in memory,
+stands in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any
+point, or one that comes later, knows what is still to be brought to the usual primary. Claims that are held go along. Others that reach
+the usual primary, or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is
+brought there: a record that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved
+there after the record, as whoever generates does.
 
 While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
 """
@@ -27,7 +27,7 @@ from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, Store
 from persistable.stores.base import HIDDEN, Store, stat_many
 from persistable.stores.custom_path import PLACED, beside, copy, move
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.policy import RECORD, claimed, files_of, is_apart, token_of
+from persistable.stores.layered.policy import RECORD, claimed, files_of, primary_only, token_of
 from persistable.stores.reach import in_memory
 from persistable.stores.remote_errors import is_of_name
 
@@ -37,7 +37,7 @@ FIRST_LOOK = 0.5
 _LAST_LOOK = 60.0
 
 
-class Home:
+class Primary:
     """Which of `layers` decides. `changed` is called whenever it becomes another."""
 
     def __init__(self, layers: Sequence[Layer], changed: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class Home:
         return error is not None and not isinstance(error, StoreFull | StoreReadOnly)
 
     def give_up(self, index: int, error: OSError) -> bool:
-        """The home has failed: whether another layer stands in for it from now on."""
+        """The primary has failed: whether another layer stands in for it from now on."""
         with self._lock:
             if index in self.down:
                 return True
@@ -108,7 +108,7 @@ class Home:
         self._changed()
 
     def ready(self) -> None:
-        """Bring to the usual home what is pending, if it is time to."""
+        """Bring to the usual primary what is pending, if it is time to."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -139,12 +139,12 @@ class Home:
     # --- claims
 
     def created(self, path: str, data: Any) -> None:
-        """Something was created in the home."""
+        """Something was created in the primary."""
         if claimed(path) is not None:
             self._claims[path] = bytes(data)
 
     def deleted(self, path: str) -> None:
-        """Something is deleted from the home."""
+        """Something is deleted from the primary."""
         mine = self._claims.pop(path, None)
         if mine is not None and self.down:
             self._released[path] = mine
@@ -164,15 +164,15 @@ class Home:
     # --- what is pending
 
     def mark(self, path: str, *, gone: bool = False) -> None:
-        """Note, while another layer stands in, that `path` is about to change there."""
-        if not self.down or is_apart(path):
+        """CacheNote, while another layer stands in, that `path` is about to change there."""
+        if not self.down or primary_only(path):
             return
         store = self._layers[self.index].store
         new = path.endswith(RECORD) and not store.exists(path)
         store.put(f"{PENDING}/{path}", json.dumps({"gone": gone, "new": new}).encode())
 
     def keep_marked(self, path: str) -> None:
-        """Note it again if the note is gone: others may have looked for what was still being written."""
+        """CacheNote it again if the note is gone: others may have looked for what was still being written."""
         if self.down and not self._layers[self.index].store.exists(f"{PENDING}/{path}"):
             self.mark(path)
 
@@ -185,7 +185,7 @@ class Home:
         return False
 
     def sync(self) -> list[str]:
-        """Bring everything pending to the usual home, which decides again from then on; the paths. Raises its error where it is down."""
+        """Bring everything pending to the usual primary, which decides again from then on; the paths. Raises its error where it is down."""
         with self._lock:
             done: list[str] = []
             for index in self._writable:
@@ -224,31 +224,31 @@ class Home:
         return done
 
     def _push(self, store: Store, path: str, files: Sequence[tuple[str, int]]) -> bool:
-        home = self._layers[self.usual].store
+        primary = self._layers[self.usual].store
         try:
             note: dict[str, Any] = json.loads(store.get(f"{PENDING}/{path}"))
         except (ValueError, FileNotFoundError):
             note = {}  # damaged: what is there is brought there
         if not store.exists(path):
-            return bool(note.get("gone")) and home.delete(path)
+            return bool(note.get("gone")) and primary.delete(path)
         if not path.endswith(RECORD):
-            copy(store, path, home, path)
+            copy(store, path, primary, path)
             return True
         data = store.get(path)
-        there = home.get_many([path]).get(path) if note.get("new") else None
+        there = primary.get_many([path]).get(path) if note.get("new") else None
         if there is not None and there != data:
-            self._give_way(store, home, path, data, there)
+            self._give_way(store, primary, path, data, there)
             return False
         to, token = path[len(PLACED) + 1 : -len(RECORD)], token_of(data)
         for name, size in files:  # beside its place until the record is there, as everybody writes
-            copy(store, name, home, beside(to, token) + name.removeprefix(to), size)
+            copy(store, name, primary, beside(to, token) + name.removeprefix(to), size)
         if there is None:
-            home.put(path, data)
-        move(home, to, token, files)
+            primary.put(path, data)
+        move(primary, to, token, files)
         return there is None
 
-    def _give_way(self, store: Store, home: Store, path: str, mine: bytes, theirs: bytes) -> None:
-        """Somebody else has generated the same in the home meanwhile: what is there counts."""
+    def _give_way(self, store: Store, primary: Store, path: str, mine: bytes, theirs: bytes) -> None:
+        """Somebody else has generated the same in the primary meanwhile: what is there counts."""
         kept = {name for name, _ in files_of(theirs) or ()}
         for index in self._writable:
             with suppress(OSError):
@@ -258,9 +258,9 @@ class Home:
             if name not in kept:
                 store.delete(name)
                 if not path.startswith(PLACED):  # else it was never brought there
-                    home.delete(name)
+                    primary.delete(name)
         warnings.warn(
-            f"{path} was generated here while {home.url} was down, and by somebody else there; what is there counts, the other is dropped",
+            f"{path} was generated here while {primary.url} was down, and by others there; what is there counts, the other is dropped",
             LayersDisagreeWarning,
             stacklevel=6,
         )
@@ -269,7 +269,7 @@ class Home:
 class _Probe:
     """Asks a layer that is down, now and then, in a thread of its own, until it answers."""
 
-    def __init__(self, owner: Home, store: Store, writes: bool, delay: float = FIRST_LOOK) -> None:
+    def __init__(self, owner: Primary, store: Store, writes: bool, delay: float = FIRST_LOOK) -> None:
         self.process = os.getpid()
         self.delay = min(delay, _LAST_LOOK)
         self.is_answered = False
@@ -277,7 +277,7 @@ class _Probe:
         threading.Thread(target=_ask, args=arguments, name="persistable-probe", daemon=True).start()
 
 
-def _ask(owner: ReferenceType[Home], probe: ReferenceType[_Probe], store: Store, writes: bool) -> None:
+def _ask(owner: ReferenceType[Primary], probe: ReferenceType[_Probe], store: Store, writes: bool) -> None:
     path = f"{HIDDEN}/probe/{os.urandom(8).hex()}"
     while True:
         asking = probe()

@@ -1,4 +1,4 @@
-"""Records named after their key, in layers that are caches: one is there only with every file it names, and only that of the home."""
+"""Records named after their key, in layers that are caches: one is there only with every file it names, and only that of the primary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistable.errors import LayersDisagreeWarning
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.outage import Answering
 from persistable.stores.layered.policy import files_of
-from persistable.stores.layered.primary import Home
+from persistable.stores.layered.primary import Primary
 
 _REMEMBERED = 4096
 
@@ -27,7 +27,7 @@ class _Seen(NamedTuple):
 class CachedRecords:
     """Those in `layers`, of which `at` says which one decides, and `answering` which ones answer."""
 
-    def __init__(self, layers: Sequence[Layer], at: Home, answering: Answering) -> None:
+    def __init__(self, layers: Sequence[Layer], at: Primary, answering: Answering) -> None:
         self._layers = layers
         self._at = at
         self._answering = answering
@@ -87,7 +87,7 @@ class CachedRecords:
             return False
 
     def drop_outdated(self, path: str, naming: str | None = None) -> None:
-        """Remove a cached record that is not the home's; with `naming`, only one that names this file, also where the home has none."""
+        """Remove a cached record that is not the primary's; with `naming`, only one that names that file, even if the primary has none."""
         for index in self._answering.up(self._at.caches):
             store = self._layers[index].store
             try:

@@ -1,12 +1,12 @@
 """Several stores as one, fast to slow: what a read finds in a slow one is kept in the faster ones, a write goes to all.
 
-The slowest layer that may be written is the *home*. It alone decides what is committed; the faster writable ones are caches of it, each
-of which may be lost, be full or be out of reach without anything being lost. What is slower than the home may only be read.
+The slowest layer that may be written is the *primary*. It alone decides what is committed; the faster writable ones are caches of it, each
+of which may be lost, be full or be out of reach without anything being lost. What is slower than the primary may only be read.
 
 A reader of any one layer, through here or on its own, never finds a record without its payload:
 
-- A write goes to the home first. Should the process die right after, the caches lack something, which costs the next reader a copy; the
-  other way round a payload would look committed to its maker and to nobody else. A write that the home refuses reaches no cache.
+- A write goes to the primary first. Should the process die right after, the caches lack something, which costs the next reader a copy; the
+  other way round a payload would look committed to its maker and to nobody else. A write that the primary refuses reaches no cache.
 - A record is put into a cache only where that cache has every file it names, in the size it names. When a record is found in a slow
   layer, its files are not in the fast one yet: it is remembered, and placed when the last of them has arrived. A payload too large for a
   layer keeps its record out of that layer too. Dying in between leaves files that no record names.
@@ -16,16 +16,16 @@ A reader of any one layer, through here or on its own, never finds a record with
 - Where a new file could not be put into a cache, what the cache had at that path is removed.
 
 A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
-change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `changing`.
+change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `mutable`.
 
 Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they
-exist in the home only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide what
-its payload is, so at that moment a cached record that is not the home's is dropped, with a warning. The same happens when the payload of a
-cached record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the home keeps serving
-what it has, which is whole; `LayeredStore.differences` finds such.
+exist in the primary only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide
+what its payload is, so at that moment a cached record that is not the primary's is dropped, with a warning. The same happens when the
+payload of a cached record is nowhere any more. Otherwise a cache that was filled before somebody else replaced the payload in the primary
+keeps serving what it has, which is whole; `LayeredStore.differences` finds such.
 
-What no layer has is absent only if the home could be asked; if not, another layer stands in for it (see `home`), or its error is raised.
-Any other layer that fails is reported once, by a LayerSkippedWarning, and passed over, for a while without being asked again.
+What no layer has is absent only if the primary could be asked; if not, another layer stands in for it (see `primary`), or its error is
+raised. Any other layer that fails is reported once, by a LayerSkippedWarning, and passed over, for a while without being asked again.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
 from persistable.stores.layered.copies import Copies, LayeredWrite, entered
 from persistable.stores.layered.layer import Layer, layers_of, url_of
-from persistable.stores.layered.mutable import Changing
+from persistable.stores.layered.mutable import MutableCache
 from persistable.stores.layered.outage import Answering
-from persistable.stores.layered.policy import KEY, RECORD, claimed, files_of, is_apart, may_change
-from persistable.stores.layered.primary import Home
+from persistable.stores.layered.policy import KEY, RECORD, claimed, files_of, is_mutable, primary_only
+from persistable.stores.layered.primary import Primary
 from persistable.stores.layered.records import CachedRecords
 from persistable.stores.reach import in_memory
 
@@ -69,14 +69,14 @@ class LayeredStore(BaseStore):
         """As given, opened."""
         if not self.layers:
             raise ValueError("a LayeredStore needs at least one layer, the fastest first")
-        self._at = Home(self.layers, self._moved)
+        self._at = Primary(self.layers, self._moved)
         self._url = url_of(self.layers)
         self._answering = Answering(self.layers, self._at)
         self._records = CachedRecords(self.layers, self._at, self._answering)
-        self._changing = Changing(self.layers, self._home, self._caches, self._answering)
+        self._mutable = MutableCache(self.layers, self._primary, self._caches, self._answering)
 
     @property
-    def _home(self) -> int:
+    def _primary(self) -> int:
         return self._at.index
 
     @property
@@ -84,7 +84,7 @@ class LayeredStore(BaseStore):
         return self._at.caches
 
     def _moved(self) -> None:
-        self._changing.place(self._home, self._caches)
+        self._mutable.place(self._primary, self._caches)
 
     @classmethod
     def from_url(cls, url: str, readonly: bool = False) -> LayeredStore:
@@ -101,36 +101,44 @@ class LayeredStore(BaseStore):
         return self._url
 
     @property
-    def home(self) -> Layer | None:
+    def primary(self) -> Layer | None:
         """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
         return self.layers[self._at.usual] if self._at.usual >= 0 else None
 
     @property
     def deciding(self) -> Layer | None:
-        """The layer that says now what is committed: the home, or what stands in for it while it is down."""
-        return self.layers[self._home] if self._home >= 0 else None
+        """The layer that says now what is committed: the primary, or what stands in for it while it is down."""
+        return self.layers[self._primary] if self._primary >= 0 else None
+
+    @property
+    def primary_store(self) -> Store:
+        return extended(self.primary.store).primary_store if self.primary is not None else self
+
+    @property
+    def deciding_store(self) -> Store:
+        return extended(self.deciding.store).deciding_store if self.deciding is not None else self
 
     def sync(self) -> Sequence[str]:
-        """Bring to the home what was written while it was down, by this process or another; the paths.
+        """Bring to the primary what was written while it was down, by this process or another; the paths.
 
-        Done by itself at the first use, and when the home answers again. Raises what the home raises that is down still.
+        Done by itself at the first use, and when the primary answers again. Raises what the primary raises that is down still.
         """
         return self._at.sync()
 
     @property
     def exclusive(self) -> bool:
-        """That of the home, where claims are."""
-        return bool(getattr(self.home.store, "exclusive", True)) if self.home is not None else True
+        """That of the primary, where claims are."""
+        return extended(self.primary.store).exclusive if self.primary is not None else True
 
     def info(self) -> dict[str, Any]:
         """As of every store, and of each layer."""
-        told = [{**_told(layer.store), "readonly": layer.readonly} for layer in self.layers]
+        told = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
         return {**super().info(), "layers": told}
 
     @property
     def in_memory(self) -> bool:
-        """Tell whether what is written counts in the memory of this process only: the home decides."""
-        return self.home is not None and in_memory(self.home.store)
+        """Tell whether what is written counts in the memory of this process only: the primary decides."""
+        return self.primary is not None and in_memory(self.primary.store)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.layers, self.said()
@@ -169,13 +177,13 @@ class LayeredStore(BaseStore):
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As of every store. Records found in a slow layer are not copied by this: who asks for many does not load their payloads."""
         self._ready()
-        home = self._home
+        primary = self._primary
         wanted: list[str] = [check_path(path) for path in dict.fromkeys(paths)]
         missing: list[str] = [path for path in wanted if not _is_checked(path)]
-        found = self._changing.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
+        found = self._mutable.many([path for path in wanted if _is_checked(path)]) if len(missing) < len(wanted) else {}
         failed: OSError | None = None
         for index in self._answering.awake() if missing else ():
-            asked = [path for path in missing if index == self._home or not is_apart(path)]
+            asked = [path for path in missing if index == self._primary or not primary_only(path)]
             if not asked:
                 continue
             try:
@@ -191,8 +199,8 @@ class LayeredStore(BaseStore):
         if failed is not None:
             if missing:
                 raise failed
-            self._answering.skipped(self._home, failed, "read")
-        if missing and self._home != home:  # it failed meanwhile: what stands in for it is to be asked for all
+            self._answering.skipped(self._primary, failed, "read")
+        if missing and self._primary != primary:  # it failed meanwhile: what stands in for it is to be asked for all
             found.update(self.get_many(missing))
         return found
 
@@ -218,16 +226,16 @@ class LayeredStore(BaseStore):
         """The answer of the fastest layer that has `path` as it is now."""
         self._ready()
         for _ in self.layers:
-            index = self._changing.current(path)
+            index = self._mutable.current(path)
             if index is None:
                 break
             try:
                 return ask(self.layers[index].store)
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)  # a copy goes when somebody replaces what it is of
-                if index == self._home if gone else self._answering.failed(index, error) is not None:
+                if index == self._primary if gone else self._answering.failed(index, error) is not None:
                     raise
-        found = self._changing.ask(path, ask)
+        found = self._mutable.ask(path, ask)
         return self._nowhere(path) if found is None else found[1]
 
     def exists(self, path: str) -> bool:
@@ -252,15 +260,15 @@ class LayeredStore(BaseStore):
         """Layer, path and what `ask` tells of it, of each path once: from the layers that decide, and then from the caches."""
         self._ready()
         seen: set[str] = set()
-        apart = is_apart(prefix + "/")
+        apart = primary_only(prefix + "/")
         for index in sorted(self._answering.awake(), key=lambda index: index in self._caches):
-            if apart and index != self._home:
+            if apart and index != self._primary:
                 continue
             try:
                 for path, told in ask(self.layers[index].store):
-                    if path in seen or (index != self._home and is_apart(path)):
+                    if path in seen or (index != self._primary and primary_only(path)):
                         continue
-                    if index in self._caches and may_change(path) and self._changing.hides(index, path):
+                    if index in self._caches and is_mutable(path) and self._mutable.hides(index, path):
                         continue
                     seen.add(path)
                     yield index, path, told
@@ -276,12 +284,12 @@ class LayeredStore(BaseStore):
         local = [(index, place) for index, layer in enumerate(self.layers) if (place := layer.store.local_path(path)) is not None]
         if not local:
             return None
-        first = next((place for index, place in local if index == self._home), local[0][1])
-        if is_apart(path) or KEY.fullmatch(path):
+        first = next((place for index, place in local if index == self._primary), local[0][1])
+        if primary_only(path) or KEY.fullmatch(path):
             return first
         places = dict(local)
-        if may_change(path):
-            current = self._changing.current(path, places.__contains__)
+        if is_mutable(path):
+            current = self._mutable.current(path, places.__contains__)
             return first if current is None else places.get(current)
         found = self._search(path, lambda store: store.stat(path))
         if found is None:
@@ -296,11 +304,11 @@ class LayeredStore(BaseStore):
         """The first layer that has something to say, and what it says."""
         self._ready()
         if _is_checked(path):
-            return self._changing.ask(path, ask)
-        apart, placing, home = is_apart(path), path.startswith(PLACING), self._home
+            return self._mutable.ask(path, ask)
+        apart, placing, primary = primary_only(path), path.startswith(PLACING), self._primary
         failed: OSError | None = None
         for index in self._answering.awake():
-            if index != self._home and (apart or (placing and self.layers[index].readonly)):
+            if index != self._primary and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
                 found = ask(self.layers[index].store)
@@ -311,11 +319,13 @@ class LayeredStore(BaseStore):
                 continue
             if found is not None:
                 if failed is not None:
-                    self._answering.skipped(self._home, failed, "read")
+                    self._answering.skipped(self._primary, failed, "read")
                 return index, found
         if failed is not None:
             raise failed
-        return self._search(path, ask) if self._home != home else None  # what stands in for a home that failed is to be asked again
+        return (
+            self._search(path, ask) if self._primary != primary else None
+        )  # what stands in for a primary that failed is to be asked again
 
     def _nowhere(self, path: str) -> NoReturn:
         self._mend(path)
@@ -324,20 +334,20 @@ class LayeredStore(BaseStore):
     def _mend(self, path: str) -> None:
         """A payload is nowhere: drop copied records that name it."""
         key = KEY.match(path)
-        if key is not None and not may_change(path) and not is_apart(path) and not path.endswith(RECORD):
+        if key is not None and not is_mutable(path) and not primary_only(path) and not path.endswith(RECORD):
             self._records.drop_outdated(key[0] + RECORD, naming=path)
 
     # --- copies in faster layers
 
     def _faster(self, index: int, size: int) -> Sequence[int]:
         """The layers that get a copy of what was found in that one."""
-        return [each for each in (*self._caches, self._home) if each < index and each >= 0 and self._takes(each, size)]
+        return [each for each in (*self._caches, self._primary) if each < index and each >= 0 and self._takes(each, size)]
 
     def _takes(self, index: int, size: int) -> bool:
-        return index == self._home or self.layers[index].takes(size)
+        return index == self._primary or self.layers[index].takes(size)
 
     def _fill(self, index: int, path: str, data: bytes) -> None:
-        for each in self._faster(index, len(data)) if index and not is_apart(path) else ():
+        for each in self._faster(index, len(data)) if index and not primary_only(path) else ():
             try:
                 self.layers[each].store.create(path, data)
             except OSError as error:
@@ -348,7 +358,7 @@ class LayeredStore(BaseStore):
     def _filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
         """The stream of `file`, or of a copy of it, made first."""
         store = self.layers[index].store
-        size = store.stat(path) if index and not is_apart(path) else None
+        size = store.stat(path) if index and not primary_only(path) else None
         targets: Sequence[int] = self._faster(index, size.size) if size is not None else ()
         if not targets:
             return file
@@ -379,7 +389,7 @@ class LayeredStore(BaseStore):
 
     def _copies(self, path: str, targets: Sequence[int]) -> Copies:
         targets = [each for each in targets if not self._answering.rests(each)]
-        limits = {each: None if each == self._home else self.layers[each].max_bytes for each in targets}
+        limits = {each: None if each == self._primary else self.layers[each].max_bytes for each in targets}
         return Copies(
             path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._answering.skipped(i, e, "written")
         )
@@ -387,8 +397,8 @@ class LayeredStore(BaseStore):
     # --- writing
 
     def put(self, path: str, data: Bytes) -> None:
-        self._in_home(path, lambda store: store.put(path, data))
-        if not is_apart(path):
+        self._in_primary(path, lambda store: store.put(path, data))
+        if not primary_only(path):
             self._copy(path, data)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
@@ -398,7 +408,7 @@ class LayeredStore(BaseStore):
         for batch in (others, records):
             if batch:
                 self._put_batch(batch)
-                self._copy_many({path: data for path, data in batch.items() if not is_apart(path)}, batch is records)
+                self._copy_many({path: data for path, data in batch.items() if not primary_only(path)}, batch is records)
 
     def _put_batch(self, batch: Mapping[str, Bytes]) -> None:
         def put(store: Store) -> None:
@@ -406,13 +416,13 @@ class LayeredStore(BaseStore):
                 self._at.mark(path)
             store.put_many(batch)
 
-        self._in_home(next(iter(batch)), put)
+        self._in_primary(next(iter(batch)), put)
 
-    def _in_home(self, path: str, act: Callable[[Store], Found], *, gone: bool = False) -> Found:
-        """`act` on the home; where it fails and another layer stands in, on that."""
+    def _in_primary(self, path: str, act: Callable[[Store], Found], *, gone: bool = False) -> Found:
+        """`act` on the primary; where it fails and another layer stands in, on that."""
         self._ready()
         while True:
-            store, index = self._writable(path), self._home
+            store, index = self._writable(path), self._primary
             try:
                 self._at.mark(path, gone=gone)
                 return act(store)
@@ -432,7 +442,7 @@ class LayeredStore(BaseStore):
                 self._copy(path, data)
             return
         for index in self._answering.up(self._caches):
-            taken = {path: data for path, data in items.items() if not may_change(path) and self._takes(index, byte_view(data).nbytes)}
+            taken = {path: data for path, data in items.items() if not is_mutable(path) and self._takes(index, byte_view(data).nbytes)}
             try:
                 self.layers[index].store.put_many(taken)
             except OSError as error:
@@ -442,15 +452,15 @@ class LayeredStore(BaseStore):
                 self._copy_into(index, path, items[path], None)
 
     def _copy(self, path: str, data: Bytes) -> None:
-        """Put into the caches what the home has just got."""
+        """Put into the caches what the primary has just got."""
         files = files_of(data) if path.endswith(RECORD) else None
         for index in self._answering.up(self._caches):
             self._copy_into(index, path, data, files)
 
     def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
         try:
-            if may_change(path):
-                if self._changing.put(index, path, data):
+            if is_mutable(path):
+                if self._mutable.put(index, path, data):
                     return
             elif self._may_have(index, path, data, files):
                 self.layers[index].store.put(path, data)
@@ -465,42 +475,42 @@ class LayeredStore(BaseStore):
         return self._takes(index, byte_view(data).nbytes)
 
     def _remove(self, index: int, path: str) -> bool:
-        """Remove from a cache what is not what the home has."""
+        """Remove from a cache what is not what the primary has."""
         if self._answering.rests(index):
             return False
         try:
-            return self._changing.remove(index, path) if may_change(path) else self.layers[index].store.delete(path)
+            return self._mutable.remove(index, path) if is_mutable(path) else self.layers[index].store.delete(path)
         except OSError as error:
             self._answering.skipped(index, error, "written")
             return False
 
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         main = self._writable(path).write(path)
-        if is_apart(path) or not (self._caches or self._at.down):
+        if primary_only(path) or not (self._caches or self._at.down):
             return main
-        index, targets = self._home, () if path.endswith(RECORD) else self._caches
+        index, targets = self._primary, () if path.endswith(RECORD) else self._caches
 
         def begin() -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
             nonlocal index, targets
-            block, file = self._in_home(path, lambda store: entered(store.write(path)))
-            index, targets = self._home, () if path.endswith(RECORD) else self._caches
+            block, file = self._in_primary(path, lambda store: entered(store.write(path)))
+            index, targets = self._primary, () if path.endswith(RECORD) else self._caches
             return block, file
 
         def rescued(error: OSError, copies: Copies) -> bool:
-            """Tell whether what stands in for a home that failed has got the bytes."""
-            if not self._at.give_up(index, error) or self._home not in copies.targets:
+            """Tell whether what stands in for a primary that failed has got the bytes."""
+            if not self._at.give_up(index, error) or self._primary not in copies.targets:
                 return False
             self._at.mark(path)
-            stands_in = self._home
-            return stands_in in (self._changing.commit(path, copies) if may_change(path) else copies.commit())
+            stands_in = self._primary
+            return stands_in in (self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())
 
         return LayeredWrite(begin, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies, index), rescued)
 
     def _committed(self, path: str, copies: Copies, written: int) -> None:
-        """The layer `written`, the home when that began, has it: make the copies visible, and remove what was there where there is none."""
-        done = [written, *(self._changing.commit(path, copies) if may_change(path) else copies.commit())]
-        if self._home not in done:  # another decides since, that was down when it began
-            copy(self.layers[written].store, path, self.layers[self._home].store, path)
+        """The layer `written`, the primary when that began, has it: show the copies, and remove what was there where there is none."""
+        done = [written, *(self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())]
+        if self._primary not in done:  # another decides since, that was down when it began
+            copy(self.layers[written].store, path, self.layers[self._primary].store, path)
         else:
             self._at.keep_marked(path)
         for index in set(self._caches).difference(done):
@@ -508,16 +518,16 @@ class LayeredStore(BaseStore):
 
     def create(self, path: str, data: Bytes) -> bool:
         self._writable(path)
-        if not is_apart(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
+        if not primary_only(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
             return False
-        if not self._in_home(path, lambda store: store.create(path, data)):
+        if not self._in_primary(path, lambda store: store.create(path, data)):
             return False
         self._at.created(path, data)
         claim = claimed(path)
         if claim is not None:
-            if not may_change(claim + RECORD):
+            if not is_mutable(claim + RECORD):
                 self._records.drop_outdated(claim + RECORD)
-        elif not is_apart(path):
+        elif not primary_only(path):
             for index in self._caches:
                 self._remove(index, path)
         return True
@@ -533,16 +543,16 @@ class LayeredStore(BaseStore):
         """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
         self._writable(path)
         self._at.deleted(path)
-        caches = () if is_apart(path) else self._caches
-        # the caches once before, so that dying in between takes nothing from the home that a cache still shows, and once after, for a copy
-        # made meanwhile
+        caches = () if primary_only(path) else self._caches
+        # the caches once before, so that dying in between takes nothing from the primary that a cache still shows, and once after, for
+        # a copy made meanwhile
         found = [self._remove(index, path) for index in caches]
-        found.append(self._in_home(path, lambda store: store.delete(path), gone=True))
+        found.append(self._in_primary(path, lambda store: store.delete(path), gone=True))
         found.extend(self._remove(index, path) for index in caches)
         return any(found)
 
     def clear_temporary(self, path: str) -> None:
-        """Remove what killed writes of files whose names begin as `path` does left in the home."""
+        """Remove what killed writes of files whose names begin as `path` does left in the primary."""
         extended(self._writable(path)).clear_temporary(path)
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
@@ -553,11 +563,11 @@ class LayeredStore(BaseStore):
 
     def _writable(self, path: str) -> Store:
         check_path(path)
-        if self._home < 0:
+        if self._primary < 0:
             raise StoreReadOnly(
                 f"{self._url} has no layer that may be written, so {path} stays as it is; add one", url=self._url, path=path
             )
-        return self.layers[self._home].store
+        return self.layers[self._primary].store
 
     # --- layers that disagree
 
@@ -568,19 +578,19 @@ class LayeredStore(BaseStore):
         layer raises that cannot be read.
         """
         check_prefix(prefix)
-        return compare(self.layers, self._home, prefix, is_apart, contents)
+        return compare(self.layers, self._primary, prefix, primary_only, contents)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
         """Remove what is at `path` and not `sound` where a slower layer has it sound, so that the next read is of that.
 
         True if something was removed, after a LayersDisagreeWarning. What is damaged in the slowest that has it stays as it is.
         """
-        if is_apart(check_path(path)):
+        if primary_only(check_path(path)):
             return False
         source, damaged = damaged_in(self.layers, self._answering.awake(), path, sound, self._answering.failed)
         dropped = [each for each in damaged if source is not None and self._drop_damaged(each, path)]
         key = KEY.match(path)
-        if dropped and key is not None and not may_change(path) and not path.endswith(RECORD):
+        if dropped and key is not None and not is_mutable(path) and not path.endswith(RECORD):
             with suppress(FileNotFoundError):
                 self.get(key[0] + RECORD)  # dropped with its file, it is placed again when that has arrived
         for each in dropped:
@@ -595,10 +605,10 @@ class LayeredStore(BaseStore):
     def _drop_damaged(self, index: int, path: str) -> bool:
         if self.layers[index].readonly:
             return False
-        if may_change(path):
-            return self._changing.drop(index, path)
+        if is_mutable(path):
+            return self._mutable.drop(index, path)
         key = KEY.match(path)
-        if key is not None and index != self._home and not path.endswith(RECORD):  # its record would name what is not there
+        if key is not None and index != self._primary and not path.endswith(RECORD):  # its record would name what is not there
             self._remove(index, key[0] + RECORD)
         return self._remove(index, path)
 
@@ -607,10 +617,6 @@ def _of_layer(index: int, found: Stat) -> Stat:
     return Stat(found.size, None if found.stamp is None else (index, found.stamp))
 
 
-def _told(store: Any) -> dict[str, Any]:
-    return dict(store.info()) if hasattr(store, "info") else {"store": type(store).__name__, "url": store.url}
-
-
 def _is_checked(path: str) -> bool:
     """Tell whether what is at `path`, which may be one, may change there, so that a copy of it has to be compared."""
-    return may_change(check_path(path)) and not is_apart(path)
+    return is_mutable(check_path(path)) and not primary_only(path)
