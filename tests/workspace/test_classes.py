@@ -182,11 +182,11 @@ def made(**places: Any) -> type:
 
 REFUSED = {
     "Made.scald: Scaling has no seed or node of that name .did you mean 'scaled'": {"scald": stored("x/{name}")},
-    "Made.factor: factor is a seed of Scaling, and nothing says where it lies": {"factor": None},
+    "Made.factor: factor is a seed of Scaling, and no path is given for it": {"factor": None},
     r"Made.scaled: 'raw/\{name\}.csv' can be the same path as": {"scaled": stored("raw/{name}.csv")},
     r"Made.scaled: 'raw/x\{name\}.csv' can be the same path as": {"scaled": stored("raw/x{name}.csv")},
-    r"one could lie inside the other": {"scaled": stored("raw/{name}.csv/x.csv")},
-    r"one could lie inside the other; part": {"top": stored("scaled/a.csv/{name}.json")},
+    r"one could be inside the other": {"scaled": stored("raw/{name}.csv/x.csv")},
+    r"one could be inside the other; part": {"top": stored("scaled/a.csv/{name}.json")},
     r"Made.scaled: 'scaled.csv' has no \{name\}, although scaled depends on the seed raw": {"scaled": stored("scaled.csv")},
     r"Made.scaled: .*has the field \{other\}": {"scaled": stored("scaled/{name}-{other}.csv")},
     r"Made.scaled: '\.\.' cannot be part": {"scaled": stored("../scaled/{name}.csv")},

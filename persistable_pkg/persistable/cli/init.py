@@ -56,7 +56,7 @@ def points(n: int = 1000, seed: int = 7) -> list[int]:
 
 @step
 def summary(points: list[int]) -> dict[str, float]:
-    """How many there are, and their mean."""
+    """Count and mean of the points."""
     return {"count": len(points), "mean": sum(points) / len(points)}
 '''
 

@@ -20,7 +20,7 @@ from persistable.records.record import package_versions
 
 FORMAT = 1
 TOLD = 200
-"""How many members of one target are described in the file, for reasons; of all others it has the keys alone."""
+"""Most members of one target that the file describes; of all others it has the keys alone."""
 
 
 class Moved(NamedTuple):

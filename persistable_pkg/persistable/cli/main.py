@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _say("interrupted; what was finished is kept")
         return INTERRUPTED
     except BrokenPipeError:
-        output.abandon()  # whoever read us has seen enough
+        output.abandon()  # the reader of the pipe is gone
         return DONE
     except Exception as error:
         if "--debug" in words:
@@ -58,7 +58,7 @@ def _say(text: str) -> None:
     try:
         sys.stderr.write(f"persistable: {text}\n")
     except (OSError, ValueError):
-        pass  # nobody is there to hear it
+        pass  # standard error is closed
 
 
 def _message(error: BaseException) -> str:
@@ -94,7 +94,7 @@ def _is_usage(error: BaseException) -> bool:
 
 
 class Verb(NamedTuple):
-    """A verb: its name, where its function lies, and what it does."""
+    """A verb: its name, the module of its function, and what it does."""
 
     name: str
     function: str

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
-    """Where to look, and how to answer.
+    """Options of all verbs: the store or project, and the form of the answer.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Wanted:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those of `Project.run` and `Project.plan`."""
+        """The options of `Project.run` and `Project.plan`."""
         return {name: value for name, value in (("failed", self.failed), ("stale", self.stale)) if value is not None}
 
 

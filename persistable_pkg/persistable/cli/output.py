@@ -1,4 +1,4 @@
-"""How answers look: tables and lines for people, JSON for programs."""
+"""Output: tables and lines for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reserve() -> None:
 
 
 def stream() -> TextIO:
-    """Where answers go."""
+    """The stream of answers."""
     return sys.stdout if _answers is None else _answers
 
 

@@ -45,7 +45,7 @@ def run(
     fail_fast
         Stop everything at the first failure.
     watch
-        Go on for ever: look for new and changed inputs, so many seconds apart.
+        Watch: look for new and changed inputs every so many seconds, until interrupted.
     no_progress
         Show no bar.
     """
@@ -57,7 +57,7 @@ def run(
     with _bars(no_progress) as hooks:
         result = project.run(*words, errors="return", hooks=hooks, **options, **wanted.options)
     status = 1 if result.failures or result.counts["skipped"] else 0
-    with contextlib.suppress(BrokenPipeError):  # how it went is told by the exit status, whoever reads the rest
+    with contextlib.suppress(BrokenPipeError):  # the exit status says how it went, even if the pipe is closed
         _tell(result, common.json)
     return status
 
@@ -87,7 +87,7 @@ def _bars(no_progress: bool) -> Any:
 
 
 def _project_of(here: Here, words: Sequence[str]) -> Project:
-    """The project; for what lies outside of any, one without targets."""
+    """The project; outside of any, one without targets."""
     from persistable.project import Project
 
     found = here.project if words else here.needed_project()

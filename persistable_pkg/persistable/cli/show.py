@@ -128,7 +128,7 @@ def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_there(found: One, key: str) -> bool:
-    """Tell whether an upstream is stored, as far as its key tells: one that lies at a place of its own is not looked for."""
+    """Tell whether an upstream is stored, as far as its key tells: one at a custom path is not looked for."""
     if found.node is not None:
         for source in found.node.upstream.values():
             if str(source.key) == key:

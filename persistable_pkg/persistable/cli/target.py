@@ -102,7 +102,7 @@ def label_in(text: str, axes: Sequence[tuple[str, Iterable[Any]]], whole: str) -
 
 
 def _texts(label: Any) -> Iterator[str]:
-    """How a label may be written: as Python shows it, and a tuple also without quotes and parentheses."""
+    """Ways to write a label: as Python shows it, and a tuple also without quotes and parentheses."""
     if isinstance(label, tuple):
         yield ",".join(map(str, label))  # pyright: ignore[reportUnknownArgumentType]
     yield str(label)  # pyright: ignore[reportUnknownArgumentType]
@@ -124,7 +124,7 @@ def _match(text: str, axes: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Any, 
 
 
 class Found(NamedTuple):
-    """The thing that a word names: a target, or a payload that is known by its key alone and lies at `place`."""
+    """The thing that a word names: a target, or a payload that is known by its key alone and is stored at `place`."""
 
     text: str
     target: Any
@@ -310,7 +310,7 @@ def _node_in(member: Any, address: Address) -> Any:
 
 
 class One(NamedTuple):
-    """One payload: where it lies, in which store, and its node, where it was named as a target."""
+    """One payload: its location, store, and node, where it was named as a target."""
 
     place: Place
     store: Store

@@ -11,7 +11,7 @@ from persistable.errors import UnknownMember
 from persistable.params.building import nearest
 
 _COMPARED = 5000
-"""So many words of an axis are compared when the nearest to a wrong one is named."""
+"""Most labels of an axis that are compared to find the nearest to a wrong one."""
 
 
 class Axis:
@@ -52,7 +52,7 @@ class Axis:
         return len(self.labels)
 
     def index(self, label: Any) -> int:
-        """Where `label` is. Raises UnknownMember, naming the nearest there is."""
+        """Index of `label`. Raises UnknownMember, naming the nearest there is."""
         try:
             index = self._find(label)
         except (KeyError, ValueError, TypeError):
@@ -227,7 +227,7 @@ def _twice(name: str, labels: Sequence[Any], first: int, second: int) -> str:
 
 
 def _different(labels: Sequence[Any]) -> int | None:
-    """How many of `labels` differ; None where that cannot be told."""
+    """Number of distinct `labels`; None where that cannot be told."""
     try:
         return len(set(labels))
     except TypeError:

@@ -40,7 +40,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     A key is the value on the one axis, or a tuple of values where there are several; members come in the order of their axes, the last
     varying fastest. Nothing is made before it is asked for: a family of a million costs what its axes cost. A node lives as long as
-    somebody holds it, and is made again after that; its key and its store are the same.
+    it is referred to, and is made again after that; its key and its store are the same.
 
     Families are made by ``Points.over(...)``, ``fn.over(...)``, ``Points.among(...)``, ``fn.among(...)`` and `Family.of`.
 
@@ -265,7 +265,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         return {key: result[node].payload for key, node in self.items()}
 
     def refresh(self) -> Family[PayloadT]:
-        """Look again at what lies outside: members come and go with it. Does nothing where nothing does, as for most families.
+        """Look again at the data sources: members come and go with them. Does nothing where nothing does, as for most families.
 
         `run`, `plan`, `status`, `best`, `matrix` and `to_frame` do it by themselves. The value is the family itself.
         """
@@ -318,7 +318,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         return graph.lineage(*self.nodes, **options)
 
     def status(self) -> Counter[Status]:
-        """How many members are in which status; the stores are asked for many at once."""
+        """Count the members in each status; the stores are asked for many at once."""
         self.refresh()
         return table.counts(self)
 
@@ -336,7 +336,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         """A pandas DataFrame, one row a member: ``key``, a column for each axis, ``status``, ``error``, and payloads.
 
         Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
-        out, unless `payload` is True: then every stored payload is loaded and stands in ``payload`` as it is. False loads none.
+        out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none.
         """
         return table.frame(self.refresh(), payload)
 

@@ -1,4 +1,4 @@
-"""How the members of a family are made: which argument comes from which axis, and which axes are one."""
+"""Grids: which argument of a node comes from which axis, which axes are one, and the factory of the members."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class NodeFactory:
         self.columns = columns
         self.upstream_families = upstream_families
         self.remembered: Store | None = None
-        """Where the last run that named a store has put members that name none."""
+        """Store of the last run that named one, for members that name none."""
 
     @property
     def _call(self) -> Any:
@@ -193,7 +193,7 @@ class GridSpec:
         return NodeFactory(self._maker, self.name, self._positional, self._named, columns, upstream_families, axes.named())
 
     def view(self) -> View:
-        """All that the factory makes."""
+        """The view of all members."""
         return view_of(self.factory())
 
     def _checked(self, slot: Slot, values: Sequence[Any]) -> Sequence[Any]:
@@ -253,7 +253,7 @@ class _Axes:
         return into
 
     def number(self, added: int) -> int:
-        """Which of the axes that are left the one added under that number has become."""
+        """Number, among the axes that are left, of the one added under that number."""
         while added in self._joined_to:
             added = self._joined_to[added]
         return sum(axis is not None for axis in self._axes[:added])

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemParams:
-    """Which item it is: its key."""
+    """The identity of an item: its key."""
 
     item: Any
 
 
-class _Lies(NamedTuple):
+class _ItemLocation(NamedTuple):
     """The means to read an item where the node that makes it is not at hand. entry: as it was when the family was listed."""
 
     place: Place
@@ -37,23 +37,23 @@ class _Lies(NamedTuple):
 
 
 class Item(Persistable[Any, ItemParams]):
-    """One item of what a node collects, as a node of its own: an input that is there, read by whoever needs it and never stored again.
+    """One item of what a node collects, as a node of its own: an external input, read by each node that needs it and never stored again.
 
     Its identity is its key, and what the collecting node is made from. ``node.members`` is the family of them.
     """
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records name it, wherever the class is defined
     _external = True
     _persisted = False
     params: ItemParams
-    _lies: _Lies
+    _location: _ItemLocation
 
     @classmethod
     def of(cls, node: Persistable[Any, Any], key: Any, entry: Entry | None = None) -> Item:
         """The item `key` of what `node` collects, whether or not it is there."""
         made = cls(params=ItemParams(checked(key)), payload_name=node.payload_name, tracked_persistable_dependencies=[node])
         made._store = node._store
-        made._lies = _Lies(node.place, node._format(), entry)
+        made._location = _ItemLocation(node.place, node._format(), entry)
         return made
 
     @staticmethod
@@ -62,17 +62,17 @@ class Item(Persistable[Any, ItemParams]):
         return Family(cast("Any", Items(node)))
 
     def _generate_payload(self, **_: Any) -> Any:
-        store, lies = self._use(), self._lies
-        source = Source(store, lies.place.key, lies.io)
-        if lies.entry is not None:
+        store, location = self._use(), self._location
+        source = Source(store, location.place.key, location.io)
+        if location.entry is not None:
             try:
-                return source.load(lies.entry)
+                return source.load(location.entry)
             except PayloadNotFound:
-                pass  # made anew since: it lies elsewhere now
-        entry = follow.entries_at(store, lies.place).get(self.params.item)
+                pass  # made anew since: it is stored elsewhere now
+        entry = follow.entries_at(store, location.place).get(self.params.item)
         if entry is None:
             raise PayloadNotFound(
-                f"{lies.place.key} has no item {self.params.item!r:.60} in {store.url}; run(node) makes them",
+                f"{location.place.key} has no item {self.params.item!r:.60} in {store.url}; run(node) makes them",
                 key=self.key,
                 nearest=None,
                 differences={},
@@ -80,14 +80,14 @@ class Item(Persistable[Any, ItemParams]):
         return source.load(entry)
 
     def _look(self) -> str:
-        store, lies = self._use(), self._lies
-        if lies.entry is not None and all(store.stat(file.path) is not None for file in lies.entry.files):
+        store, location = self._use(), self._location
+        if location.entry is not None and all(store.stat(file.path) is not None for file in location.entry.files):
             return ""
         try:
-            there = self.params.item in follow.entries_at(store, lies.place)
+            there = self.params.item in follow.entries_at(store, location.place)
         except PayloadCorrupted as error:
             return str(error)
-        return "" if there else f"{lies.place.key} has no item {self.params.item!r:.60}"
+        return "" if there else f"{location.place.key} has no item {self.params.item!r:.60}"
 
     def replace(self, **changes: Any) -> Any:
         """Another item of the same node: ``item=key``."""
@@ -118,7 +118,7 @@ class Items:
 
     @property
     def store(self) -> Any:
-        """Where they lie."""
+        """Store of the items."""
         own: Any = cast("Any", self.node)._store
         return own or self.default or self.node.store
 

@@ -35,7 +35,7 @@ class Keys(Protocol):
         ...
 
     def digests(self, members: Sequence[Indices]) -> list[str] | None:
-        """Those of `members`; None where only the nodes can tell."""
+        """Digests of `members`; None where only the nodes can tell."""
         ...
 
 
@@ -43,8 +43,8 @@ def keys_of(view: View) -> Keys | None:
     """The maker of the digests of the members of `view`; None where only nodes can."""
     factory = view.factory
     if factory.given or not isinstance(factory.maker, type | Step):
-        told: Keys | None = getattr(factory.maker, "keys", None)  # what knows the keys of what it makes
-        return told if len(view.factory.axes[0]) else None
+        known: Keys | None = getattr(factory.maker, "keys", None)  # a factory that knows the keys of what it makes
+        return known if len(view.factory.axes[0]) else None
     if not all(map(len, factory.axes)) or not _is_plain(factory):
         return None
     upstream: dict[str, tuple[UpstreamFamily, Keys]] = {}
@@ -166,7 +166,7 @@ class KeyChunks:
 
 
 def key_chunks_of(view: View, nodes: Sequence[Any], store: Any) -> KeyChunks | None:
-    """Chunks of keys for a family whose members can be worked on some at a time: all that they are made from is kept, or lies outside."""
+    """Chunks of keys for a family whose members can be worked on some at a time: all that they are made from is stored, or external."""
     keys = keys_of(view) if len(nodes) else None
     if keys is None or any(not (node._persisted or node._external) for node in walk(keys.model)):
         return None

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from persistable.families.family import Family
 
 MOST = 50
-"""So many values of an axis are drawn; the rest is counted."""
+"""Most values of an axis that are drawn; the rest is counted."""
 MOST_COUNTED = 5000
-"""In a family of so many members a notebook shows statuses; to look up more would make it wait."""
+"""Most members of a family whose statuses a notebook shows; looking up more would make it wait."""
 
 _SIDE = 22
 _STORED = (Status.DONE, Status.STALE)

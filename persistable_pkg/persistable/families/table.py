@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from persistable.families.keys import KeyChunks
 
 BATCH = 1000
-"""So many members are looked up at once, and are in memory together."""
+"""Members that are looked up at once, and are in memory together."""
 LARGEST_EXPANDED = 1_000_000
 """Bytes; a payload that takes more is no scalar, and no dict that anyone wants as columns."""
 
@@ -42,7 +42,7 @@ def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
 
 
 def counts(family: Family[Any]) -> Counter[Status]:
-    """How many members are in which status."""
+    """Count the members in each status."""
     key_chunks = family.key_chunks
     if key_chunks is None:
         return Counter(found.status for _, _, found in survey(family))
@@ -67,7 +67,7 @@ def made_by_all(key_chunks: KeyChunks, store: Any) -> bytes | None:
 
 
 def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """`numbers`, so many at a time."""
+    """`numbers` in batches."""
     return (numbers[first : first + size] for first in range(0, len(numbers), size))
 
 

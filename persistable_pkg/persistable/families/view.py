@@ -19,10 +19,10 @@ Indices = Sequence[int] | int
 
 
 class View(NamedTuple):
-    """Never changed, so that whoever works through a family does not see it change.
+    """Immutable, so that a loop over a family sees one state of it.
 
     indices: for each axis of the factory, which of its indices are meant. axes: those with more than one index left to choose, in order.
-    live: the members that somebody holds, by their indices in the factory.
+    live: the members that are referred to, by their indices in the factory.
     """
 
     factory: NodeFactory
@@ -45,7 +45,7 @@ class View(NamedTuple):
         return tuple([index if isinstance(index, int) else index[next(rest)] for index in self.indices])
 
     def part(self, chosen: Sequence[Indices]) -> View:
-        """That of these indices on each axis."""
+        """The part at these indices on each axis."""
         indices = list(self.indices)
         axes: list[Axis] = []
         for number, axis, some in zip(self.free, self.axes, chosen, strict=True):
@@ -56,7 +56,7 @@ class View(NamedTuple):
         return self._replace(indices=tuple(indices), axes=tuple(axes))
 
     def elsewhere(self) -> View:
-        """The same, for members that are others because they are kept in another store."""
+        """The same for another store, where the members are other nodes."""
         return self._replace(live=WeakValueDictionary())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ def _remade(factory: NodeFactory, indices: tuple[Indices, ...], axes: tuple[Axis
 
 
 def view_of(factory: NodeFactory) -> View:
-    """All that `factory` makes."""
+    """The view of all that `factory` makes."""
     return View(factory, tuple([range(len(axis)) for axis in factory.axes]), factory.axes, WeakValueDictionary())
 
 
@@ -143,7 +143,7 @@ def _selected(axis: Axis, labels: Sequence[Any], wanted: Any) -> Indices:
 
 
 def _matching(axis: Axis, name: str, wanted: Any, among: Indices) -> Indices:
-    """Those of the indices `among` where one column of several is as wanted; a single one if that leaves no choice."""
+    """Keep the indices `among` at which one column of several is as wanted."""
     values = axis.columns[name]
     allowed = [among] if isinstance(among, int) else among
     if isinstance(wanted, slice):

@@ -32,7 +32,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Edge(NamedTuple):
-    """That `target` holds `source` as its upstream under `role`."""
+    """An arrow: `target` has `source` as its upstream under `role`."""
 
     source: Key
     role: str
@@ -120,7 +120,7 @@ def lineage(
         direction: ``"LR"``, upstream at the left, or ``"TB"``, upstream at the top.
         collapse: with more nodes than this, those of one payload name with like upstream nodes are drawn as one stacked box,
             with their number; None never does.
-        max_nodes: so many boxes at most, the nearest to the targets; what is not drawn is counted in one box.
+        max_nodes: most boxes, those nearest to the targets; the others are counted in one box.
         colours: ``#rrggbb`` for words of `status`, beside those of `Status`.
 
     Raises ValueError for a `direction`, `collapse`, `max_nodes` or colour that is none, StoreError where the status cannot be looked up.

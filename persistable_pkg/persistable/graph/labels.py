@@ -32,7 +32,7 @@ _BREAKS = re.compile(r"\s+")
 
 
 def line(text: str, columns: int) -> str:
-    """`text` on one line of at most so many columns, without characters that cannot be written."""
+    """Put `text` on one line of at most `columns` columns, without characters that cannot be written."""
     text = _BREAKS.sub(" ", _UNSAYABLE.sub("\ufffd", text)).strip()
     if width(text) <= columns:
         return text
@@ -57,7 +57,7 @@ def short(value: Any) -> str:
 
 
 def params_of(node: Any, columns: int) -> str:
-    """The node's own tracked params on one line, cut to so many columns; empty without any, or where they were spoilt since."""
+    """The node's own tracked params on one line of at most `columns` columns; empty without any, or where they were changed since."""
     parts: list[str] = []
     left = columns
     try:

@@ -96,7 +96,7 @@ class Drawing:
         return colours[0] if colours else None
 
     def totals(self) -> Counter[str]:
-        """How many nodes have each status."""
+        """Number of nodes in each status."""
         counted: Counter[str] = Counter()
         for box in self.boxes:
             counted.update(box.statuses)

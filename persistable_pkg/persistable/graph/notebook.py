@@ -22,7 +22,7 @@ from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.stores.base import Store
 
 MAX_LOOKED = 60
-"""In a lineage of so many nodes the picture shows the status of each; to look up more would make a notebook wait."""
+"""Most nodes of a lineage whose status a picture shows; looking up more would make a notebook wait."""
 
 
 _CARD = "font:13px system-ui,sans-serif;line-height:1.5"
@@ -66,7 +66,7 @@ def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0
 
 
 def card(title: str, *parts: object) -> Html:
-    """What is shown of one thing: its name, and what follows it."""
+    """A card: a title, and what follows it."""
     return Html(f'<div style="{_CARD}"><strong>{html(title)}</strong>{"".join(map(html, parts))}</div>')
 
 

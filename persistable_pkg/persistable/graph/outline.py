@@ -5,7 +5,7 @@ from __future__ import annotations
 from persistable.graph.layout import Box, Drawing
 
 _DEEPEST = 20
-"""So many levels are indented; what lies deeper stays at that depth."""
+"""Most levels of indentation; deeper nodes stay at that depth."""
 
 
 def write(drawing: Drawing) -> str:

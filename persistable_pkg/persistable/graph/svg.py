@@ -1,4 +1,4 @@
-"""A drawing as SVG. Graphviz's dot, through pygraphviz, decides where everything lies; nothing here does."""
+"""A drawing as SVG. Graphviz's dot, through pygraphviz, computes the layout."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _card_behind(x: float, y: float, size: tuple[float, float], radius: int, pai
 
 
 def _paint(drawing: Drawing, box: Box) -> str:
-    """How a box is painted: by its status, dashed where nothing is stored, thicker where it was asked for."""
+    """Attributes of a box: coloured by its status, dashed where nothing is stored, thicker where it was asked for."""
     colour = drawing.colour_of(box)
     paint = ' fill-opacity=".04" stroke="currentColor" stroke-opacity=".6"'
     if colour is not None:

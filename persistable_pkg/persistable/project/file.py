@@ -37,6 +37,6 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def shown(file: Path) -> str:
-    """The file as errors call it: from the current folder, if it lies below that."""
+    """The file as errors call it: from the current folder, if it is below that."""
     here = Path.cwd()
     return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)

@@ -1,4 +1,4 @@
-"""How a project looks: counts of its payloads by status, and its table in a notebook."""
+"""Overview of a project: counts of its payloads by status, and its table in a notebook."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from persistable.runs.plan import pairs
 from persistable.stores.base import Store
 
 BATCH = 1000
-"""So many payloads are looked up at once."""
+"""Payloads that are looked up at once."""
 
 
 def counts(target: Any, store: Store) -> Counter[Status]:
-    """How many payloads of `target` are in which status."""
+    """Count the payloads of `target` in each status."""
     if getattr(target.__class__, "_is_family", False):
         found: Counter[Status] = target.status()
         return found

@@ -275,7 +275,7 @@ class Project(Mapping[str, Any]):
         return node.put(payload)
 
     def status(self, *names: str) -> dict[str, Counter[Status]]:
-        """How many payloads of each of these stages and targets, by default of all targets, are in which status."""
+        """Count the payloads in each status, for each of these stages and targets; by default for all targets."""
         return {name: overview.counts(self[name], self.store) for name in (self.names(*names) if names else self)}
 
     def lineage(self, *names: str, **options: Any) -> Graph:

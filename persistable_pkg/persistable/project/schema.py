@@ -171,7 +171,7 @@ def options_of(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def limits_of(given: Any, where: str) -> dict[str, float]:
-    """How much there is of each named resource, checked."""
+    """Read the amount of each named resource."""
     place = f"{where}limits"
     if not isinstance(given, Mapping):
         raise wrong(given, place, "a table, such as { db = 2 }")

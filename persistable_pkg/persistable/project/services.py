@@ -58,7 +58,7 @@ def check(given: Any, where: str) -> None:
 
 @contextmanager
 def executor_for(given: Any, max_workers: int | None, where: str) -> Generator[Any]:
-    """The executor that `given` stands for; one that is made here is shut down here. Raises ConfigError for options it does not take."""
+    """Resolve `given` to an executor; one that is made here is shut down here. Raises ConfigError for options it does not take."""
     check(given, where)
     if not isinstance(given, str | Mapping):
         yield given

@@ -27,7 +27,7 @@ from persistable.stores.open import beside
 
 
 def make_importable(folder: Path) -> None:
-    """Let modules of `folder`, and of its ``src`` if it has one, be imported: as where a script lies, before all others.
+    """Let modules of `folder`, and of its ``src`` if it has one, be imported: before all others, as for a script.
 
     It stays so: functions import when they run, and worker processes look where this one does.
     """
@@ -278,7 +278,7 @@ def _source(target: Target, folder: Path) -> Any:
 
 
 def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[Any, ...]:
-    """Where a workspace lies: at `path`, else in the project's store."""
+    """The store of a workspace: at `path`, else the project's."""
     if target.path is not None:
         return (beside(str(folder), target.path),)
     workspace = sys.modules.get("persistable.families.workspaces")  # where it is not imported, nothing is one

@@ -68,7 +68,7 @@ def _members(kind: Any, tag: Any, tellers: list[Any]) -> Iterator[Member]:
 
 
 def with_default(union: Union, default: Any) -> Union:
-    """The union where the class of `default` stands in for the declared one that it is a kind of; alone where nothing is declared."""
+    """Replace the declared class by that of `default`, which is a kind of it; alone where nothing is declared."""
     kind = type(default)
     if kind in union.classes:
         return union
@@ -154,7 +154,7 @@ def _told(union: Union, table: Mapping[str, Any]) -> list[Any]:
         return []
     try:
         tag = union.tell(dict(table))
-    except Exception:  # noqa: BLE001 - whatever somebody's function makes of a table
+    except Exception:  # noqa: BLE001 - a user's function may raise anything
         return []
     return [member.cls for member in union.members if member.tag is not None and member.tag == tag]
 
@@ -200,7 +200,7 @@ def _tagged(classes: list[Any]) -> bool:
 
 
 def is_meant(choice: Any, raw: Any) -> bool:
-    """Tell whether `raw` is how somebody writes `choice`, a value or an enum's member."""
+    """Tell whether `raw` is a way to write `choice`, a value or an enum's member."""
     if type(choice) is type(raw) and choice == raw:
         return True
     if isinstance(choice, enum.Enum):

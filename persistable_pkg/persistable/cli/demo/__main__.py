@@ -50,13 +50,13 @@ def show(title: str, flow: dict[str, Persistable[Any, Any]]) -> float:
 
 
 def size_of(node: Persistable[Any, Any]) -> str:
-    """How large the stored payload of `node` is, as people write it."""
+    """Size of the stored payload of `node`, for people."""
     size = node.record.size if node.record else 0
     return f"{size} B" if size < 1000 else f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
 
 
 def place_of(node: Persistable[Any, Any]) -> str:
-    """Where the payload's file lies in the store."""
+    """Path of the payload's file in the store."""
     return node.record.files[0].path if node.record else ""
 
 

@@ -86,7 +86,7 @@ class PredictionsParams(PersistableParams):
 
 
 class Predictions(Persistable[NDArray[np.float64], PredictionsParams]):
-    """How likely each tumour is benign, said by a copy of the model that was fitted without it."""
+    """Probability that each tumour is benign, by a copy of the model fitted without it."""
 
     features: Features
     model: Model
@@ -109,7 +109,7 @@ class MetricsParams(PersistableParams):
 
 
 class Metrics(Persistable[dict[str, float], MetricsParams]):
-    """How good the predictions are."""
+    """Scores of the predictions."""
 
     features: Features
     predictions: Predictions

@@ -66,7 +66,7 @@ def load(file: BinaryIO, content: str, io: FileIO[Any], *, local: bool) -> Any:
     """The payload that `io` reads from an open file whose content has the digest `content`; raises OtherContentError for any other.
 
     A small file, and one that its format would map, is read once and parsed in memory: what was hashed is what is parsed, whatever
-    happens to the file. A large one is parsed where it lies, or in a local copy, and hashed after that.
+    happens to the file. A large one is parsed in place, or in a local copy, and hashed after that.
     """
     if local and not io.maps and os.fstat(file.fileno()).st_size > IN_MEMORY:
         return _parsed_then_hashed(file, content, io)

@@ -27,7 +27,7 @@ _GONE = (404, 410)
 class Pages:
     """A URL with fields in braces, and the keys that there are: HTTP has no listing.
 
-    The content of one is told by its ETag, where there is none by the date of its last change, else by the digest of its bytes.
+    Content is identified by the ETag, else by the date of last change, else by the digest of the bytes.
     """
 
     at_once = 16
@@ -100,7 +100,7 @@ class Pages:
                     raise
 
     def _open_client(self) -> Any:
-        """That of the run, or of the generation, which closes it; None where neither is under way."""
+        """The client of the run or generation in progress, which closes it; None outside of both."""
         try:
             return self._in_run.open()
         except RuntimeError:

@@ -14,7 +14,7 @@ from persistable.params.encoding import encode
 
 
 class Objects:
-    """The items of a mapping, each told by what it is: anything that can be a param."""
+    """Items of a mapping, each identified by its value: anything that can be a param."""
 
     at_once = 1
 
@@ -53,7 +53,7 @@ Values = tuple[Any, ...]
 
 @runtime_checkable
 class Inputs(Protocol):
-    """Where inputs lie. Picklable: the workers of a run read inputs by it.
+    """External inputs. Picklable: the workers of a run read inputs by it.
 
     fields: names of what tells inputs apart. at_once: how many contents are worth being asked for at a time.
     """
@@ -65,7 +65,7 @@ class Inputs(Protocol):
     def at_once(self) -> int: ...
 
     def stamps(self) -> Mapping[Values, Any]:
-        """Every input there is, in order, with something that is another whenever its content is; None where that cannot be told.
+        """Every input there is, in order, with a stamp that changes with its content; None where there is none.
 
         Contents are not read for it.
         """

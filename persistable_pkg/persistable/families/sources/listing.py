@@ -24,7 +24,7 @@ PayloadT = TypeVar("PayloadT")
 
 @dataclass(frozen=True)
 class InputParams:
-    """The identity of an input: its key by field, its content, and how it is read. Where it lies is no part of it."""
+    """The identity of an input: its key by field, its content, and how it is read. Its path is no part of it."""
 
     key: dict[str, Any]
     content: str
@@ -34,7 +34,7 @@ class InputParams:
 class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records name it, wherever the class is defined
     _external = True
     _persisted = False
     params: InputParams
@@ -114,7 +114,7 @@ class Seen:
         return InputKeys(self)
 
     def digest(self, values: Values) -> str:
-        """That of the key of the node at `values`."""
+        """Digest of the key of the node at `values`."""
         return self._template.digest(self._fields(values))
 
     def _content(self, values: Values) -> str:
@@ -130,7 +130,7 @@ class Seen:
         """Find out the contents of these, several at a time where that is quicker."""
         unknown = [values for values in wanted if values not in self._contents]
         if len(unknown) < 2 or self._inputs.at_once < 2:
-            return  # whoever makes them asks
+            return  # each is read when its node is made
         together = getattr(self._inputs, "together", nullcontext)  # one client for all of them, where there is any
         with together():
             pool = ThreadPoolExecutor(min(self._inputs.at_once, len(unknown)), thread_name_prefix="persistable-source")
@@ -169,7 +169,7 @@ class Listing:
     def refresh(self) -> None:
         with self._turn:
             if self._seen is None:
-                return  # nobody has looked yet; the first use does
+                return  # not listed yet; the first use does it
             stamps = self._inputs.stamps()
             same = list(stamps.items()) == list(self._seen.stamps.items())
             if not same or None in stamps.values() or self._seen.doubtful:

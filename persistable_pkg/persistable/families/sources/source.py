@@ -120,7 +120,7 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
 
 
 def _split(where: str, scheme: str) -> tuple[str, str]:
-    """The folder that all paths lie in, as a path or URL, and the template in it."""
+    """The folder that holds all paths, as a path or URL, and the template in it."""
     address, mark, query = where.partition("?") if scheme else (where, "", "")
     rest = address[len(scheme) :]
     first = _FIELD.search(rest)
@@ -134,7 +134,7 @@ def _split(where: str, scheme: str) -> tuple[str, str]:
             source = "/"
     if scheme and not source and scheme != "memory://":
         shown = masked(where)
-        raise InvalidName(f"{shown!r}: the field stands where the host or bucket is; write that out", name=shown)
+        raise InvalidName(f"{shown!r}: the field is in place of the host or bucket; write that out", name=shown)
     text = rest[len(source) :].lstrip("/")
     return f"{scheme}{_plain(source)}{mark}{query}" if scheme else os.path.expanduser(_plain(source)) or ".", text
 
@@ -148,11 +148,11 @@ OtherT = TypeVar("OtherT")
 
 
 class Source(Family[PayloadT]):
-    """Inputs that lie outside, by key: ``Source("s3://books/{book}.txt")`` is a family of one node for each file there is.
+    """External inputs by key: ``Source("s3://books/{book}.txt")`` is a family of one node for each file there is.
 
-    Its members are nodes to give to others, ``summary.over(books)`` or ``summary.step(books["moby"])``. An input is read where it lies, by
-    whoever needs it, and never stored. Its identity is its payload name, its key, its content and the format that reads it, not where it
-    lies: another content is another node, and what was made from it is made again.
+    Its members are nodes to give to others, ``summary.over(books)`` or ``summary.step(books["moby"])``. An input is read in place by
+    each node that needs it, and never stored. Its identity is its payload name, its key, its content and the format that reads it, not its
+    path: another content is another node, and what was made from it is made again.
 
     Nothing is listed before it is used, and then with one listing; contents are read (once, when a plan is made) of those members that are
     asked for, and again only when size or time of change, or the ETag, is another. `refresh` looks again; `run`, `plan`, `status` and
@@ -161,15 +161,15 @@ class Source(Family[PayloadT]):
     Parameters:
         where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in ``/``
             takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files in it.
-            ``https://`` with `keys`; there content is told by the ETag, else by Last-Modified, else by the bytes. Or a mapping from key to
-            object, anything that can be a param. Or your own `Inputs`.
+            ``https://`` with `keys`; there content is identified by the ETag, else by Last-Modified, else by the bytes. Or a mapping from
+            key to object, anything that can be a param. Or your own `Inputs`.
         io: what reads them: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
         name: the payload name of the members, and for a mapping the name of the axis; default: the last field, or ``item``.
         store: a store in which `where` is a path; default: a relative path counts from the current folder.
         keys: the keys there are, instead of a listing; or a function that gives them, called at each refresh.
         options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`.
 
-    With one field the keys are what stands there, with several they are tuples, on one axis. Families that are over several sources are
+    With one field the keys are its values, with several they are tuples, on one axis. Families that are over several sources are
     joined by the names of their fields: one member for each key for which all inputs are there. ``rename`` tells fields apart that have
     nothing to do with each other.
 
@@ -230,7 +230,7 @@ class Source(Family[PayloadT]):
         self._live_view, self._fixed = LiveView((listing,), listing.view), None
 
     def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:
-        """Those for whose key `keep` is true; asked again at each refresh."""
+        """Keep the members for whose key `keep` is true; asked again at each refresh."""
         return cast("Source[PayloadT]", self._derived(Where(keep)))
 
     def rekey(self, name: Callable[[Any], Any]) -> Source[PayloadT]:
@@ -241,11 +241,11 @@ class Source(Family[PayloadT]):
         return cast("Source[PayloadT]", self._derived(Rekeyed(name)))
 
     def join(self, other: Family[Any]) -> Source[PayloadT]:
-        """Those for which `other` has a member too: one that has the same values in the fields of the same names."""
+        """Keep the members that `other` has too: with the same values in the fields of the same names."""
         return cast("Source[PayloadT]", self._derived(Joined(other), *other.sources))
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Source[PayloadT]:
-        """The source itself: inputs are read where they lie."""
+        """Return the source itself: inputs are read in place."""
         return self
 
     def prepare(self, view: View, members: Iterable[Any]) -> None:

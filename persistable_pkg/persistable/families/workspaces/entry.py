@@ -1,4 +1,4 @@
-"""One id of a workspace: what its seeds are, and where its nodes lie."""
+"""One id of a workspace: its seeds, and the locations of its nodes."""
 
 from __future__ import annotations
 

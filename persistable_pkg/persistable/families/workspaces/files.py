@@ -40,7 +40,7 @@ class _OneFolder(_One, Folders):
 class SeedFiles:
     """The files where the template of a seed says. Picklable: workers read seeds by it.
 
-    io: what reads them. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is where the file lies.
+    io: what reads them. kind: the declared type, of which only `pathlib.Path` matters here: then the payload is the path of the file.
     """
 
     def __init__(self, name: str, store: Store, template: Template, io: FileIO[Any], kind: Any) -> None:
@@ -66,11 +66,11 @@ class SeedFiles:
         return dict(self._inputs.stamps())
 
     def path(self, values: Values) -> str:
-        """Where one lies in the store. Raises InvalidName for values that can be no part of a path."""
+        """Path of one in the store. Raises InvalidName for values that can be no part of a path."""
         return self.template.format(**dict(zip(self.fields, values, strict=True)))
 
     def shown(self, values: Values) -> str:
-        """Where one lies, for people."""
+        """Path or URL of one, for people."""
         return self._shelf.shown(self.path(values))
 
     def stamp(self, values: Values) -> Any:

@@ -27,7 +27,7 @@ class NodeMaker:
         self._tried = False
 
     def node(self, nodes: Mapping[NodeName, Any]) -> Any:
-        """The node over those `nodes`, of no store; nobody else has it."""
+        """A new node over those `nodes`, of no store."""
         if self._template is not None:
             return self._template.node({}, {role: nodes[node_name] for role, node_name in self._names_of_roles})
         node = made(self._definition, nodes)
@@ -54,7 +54,7 @@ NodeName = str | tuple[str, int]
 
 
 class WorkflowNode(NamedTuple):
-    """One node to be made. template: as it stands on the class. upstream: what stands in it, by its id, and whose name that is.
+    """One node to be made. template: as it stands on the class. upstream: name of each node in it, by the id of the object.
 
     seeds: the names of those that it depends on.
     """

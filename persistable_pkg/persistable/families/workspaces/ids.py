@@ -37,7 +37,7 @@ def id_of(values: Values) -> Any:
 
 
 def part(fields: tuple[str, ...], values: Values, of: tuple[str, ...]) -> Values:
-    """Those of the values, by field, that the fields `of` have."""
+    """Pick the values of the fields `of`."""
     if of == fields:
         return values
     return tuple([values[fields.index(field)] for field in of])

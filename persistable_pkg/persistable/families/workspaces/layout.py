@@ -105,7 +105,7 @@ def _plain(kind: Any) -> Any:
 
 
 class Stored:
-    """Where something lies, and in what format: what `stored` gives."""
+    """Path template and format of a seed or node, as given to `stored`."""
 
     def __init__(self, template: str, io: FileIO[Any] | None = None) -> None:
         if io is not None and not isinstance(io, FileIO):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -118,7 +118,7 @@ class Stored:
 
 
 def stored(template: str, io: FileIO[Any] | None = None) -> Stored:
-    """Say where a seed or node of a workflow lies in a workspace.
+    """Store a seed or node of a workflow at a path in a workspace.
 
     Parameters:
         template: a path in the store, ``/``-separated, with the parts of the id as fields in braces: ``"raw/data-{workflow_id}.csv"``. One
@@ -153,7 +153,7 @@ class Layout:
         self.formats = {name: self._format(name, place) for name, place in places.items()}
 
     def path(self, name: str, values: Values) -> str:
-        """Where the node `name` of the id with these values lies. Raises InvalidName for values that can be no part of a path."""
+        """Path of the node `name` of the id with these values. Raises InvalidName for values that can be no part of a path."""
         template = self.templates[name]
         return template.format(**dict(zip(template.fields, part(self.fields, values, template.fields), strict=True)))
 
@@ -166,7 +166,7 @@ class Layout:
                 self._refuse(name, f"{workflow} has no seed or node of that name{hint}; it has {', '.join(members)}")
         for name, seed in seeds.items():
             if name not in places and not seed.has_default:
-                self._refuse(name, f"{name} is a seed of {workflow}, and nothing says where it lies; write {name} = stored('...')")
+                self._refuse(name, f"{name} is a seed of {workflow}, and no path is given for it; write {name} = stored('...')")
         for name in places:
             template = members[name]
             if name not in seeds and not template._persisted:
@@ -202,7 +202,7 @@ class Layout:
                     self._refuse(
                         name,
                         f"{self.templates[name].text!r} has no {{{missing[0]}}}, although {name} depends on the seed {seed}, which has it: "
-                        "the payloads of several ids would lie in one file; write the field into the template",
+                        "the payloads of several ids would be stored in one file; write the field into the template",
                     )
 
     def _fields_of(self, seed: str) -> tuple[str, ...]:
@@ -217,11 +217,11 @@ class Layout:
                 if template.overlaps(found):
                     self._refuse(
                         name,
-                        f"{template.text!r} can be the same path as {found.text!r} of {other}, so that two things would lie in one file; "
+                        f"{template.text!r} can be the same path as {found.text!r} of {other}, so that both would be in one file; "
                         "put them into folders of their own, or give them other suffixes",
                     )
                 if _lies_in(template, found) or _lies_in(found, template):
-                    self._refuse(name, f"{template.text!r} and {found.text!r} of {other}: one could lie inside the other; part them")
+                    self._refuse(name, f"{template.text!r} and {found.text!r} of {other}: one could be inside the other; part them")
 
     def _format(self, name: str, place: Stored) -> FileIO[Any]:
         if place.io is not None:

@@ -105,7 +105,7 @@ def declared(cls: type) -> dict[str, Any]:
             if isinstance(annotation, str):
                 try:
                     kind = eval(annotation, space)
-                except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
+                except Exception:  # noqa: BLE001 - evaluating a user's annotation may raise anything
                     continue  # a name that only a type checker knows
             if typing.get_origin(kind) is not typing.ClassVar:
                 found[name] = kind

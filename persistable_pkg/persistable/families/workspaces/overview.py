@@ -1,4 +1,4 @@
-"""How far a workspace is: the status of every id and node, and how workflows look in a notebook."""
+"""Status of a workspace: that of every id and node, and how workflows look in a notebook."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from persistable.graph import Graph
 
 BATCH = 1000
-"""So many ids are looked up at once."""
+"""Ids that are looked up at once."""
 SHOWN = 40
-"""So many ids are in a table for people."""
+"""Most ids in a table for people."""
 
 
 class Overview(Mapping[Any, Mapping[str, Status]]):
@@ -161,7 +161,7 @@ def sketch(workflow: type[Workflow], **options: Any) -> Graph:
 
 
 def workflow_html(workflow: Workflow) -> str:
-    """An instance: its nodes with their status, and where they lie; and how they hang together."""
+    """Nodes of an instance with status and location, and a picture of their lineage."""
     title = type(workflow).__name__ + (f" {text_of(workflow.workflow_id)}" if workflow.workflow_id is not None else "")
     rows: list[tuple[object, ...]] = []
     nodes: dict[str, Any] = {}

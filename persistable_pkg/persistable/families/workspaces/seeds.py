@@ -25,9 +25,9 @@ class FileSeedParams:
 
 
 class FileSeed(Persistable[Any, FileSeedParams]):
-    """A seed that lies in a file: whoever needs it reads it. It is what the file holds, wherever that lies."""
+    """A seed stored in a file, read by each node that needs it. Its identity is the content of the file, not its path."""
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records name it, wherever the class is defined
     _external = True
     _persisted = False
 
@@ -53,7 +53,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
 
     @property
     def shown(self) -> str:
-        """Where it lies, for people."""
+        """The path or URL, for people."""
         return self._files.shown(self._values)
 
     def _look(self) -> str:
@@ -87,7 +87,7 @@ class GivenSeedParams:
 class GivenSeed(Persistable[Any, GivenSeedParams]):
     """A seed that was given as a value, which is its identity."""
 
-    __module__ = "persistable"  # in records for ever, wherever the class is defined
+    __module__ = "persistable"  # records name it, wherever the class is defined
     _external = True
     _persisted = False
 
@@ -132,7 +132,7 @@ class _Place:
 
 
 class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
-    """The object that `seed` gives: it stands for an input in the steps of a workflow class, and has a value only in an instance.
+    """Placeholder that `seed` returns: an input of the steps of a workflow class, which has a value only in an instance.
 
     kind: the declared type, None where nothing is. default: its value where nothing else is given.
     """
@@ -161,7 +161,7 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
 
     @property
     def place(self) -> NoReturn:
-        """None: who plans what is made from it asks for one, and is told here that nothing of it can be performed."""
+        """No location: planning asks for one, and this raises that nothing made from it can be performed."""
         raise self._without_value()
 
     def _without_value(self) -> NotGeneratable:

@@ -36,7 +36,7 @@ class Memo:
         self._data: bytes | None = None
         try:
             self._data = self._io.dumps(payload)
-        except Exception:  # noqa: BLE001 - whatever somebody's object raises, it cannot be pickled
+        except Exception:  # noqa: BLE001 - any exception of a user's object means that it cannot be pickled
             self._payload = payload
 
     def read(self, writable: bool) -> Any:
@@ -47,7 +47,7 @@ class Memo:
 
 
 class Binding(ABC):
-    """The binding of an instance: it says what the seeds are, and where nodes lie."""
+    """The binding of an instance: gives its seeds, and the locations of its nodes."""
 
     @abstractmethod
     def seed(self, name: str, before: Any) -> Any:
@@ -208,7 +208,7 @@ class Workflow:
 
     @property
     def steps(self) -> Mapping[str, Persistable[Any, Any]]:
-        """Those of `nodes` that are computed."""
+        """The computed nodes among `nodes`."""
         return _Nodes(self, tuple([name for name in self._graph.members if name not in self._seed_members]))
 
     # payloads
@@ -226,7 +226,7 @@ class Workflow:
             return node.payload
 
     def _supply(self, name: str) -> None:
-        """Compute what `name` needs and does not have, each once: what is not stored is kept here, for whoever asks for it next."""
+        """Compute what `name` needs and does not have, each once: payloads that are not stored are kept for later accesses."""
         missing: set[NodeName] = set()
         stack: list[NodeName] = [name]
         while stack:

@@ -1,4 +1,4 @@
-"""`Workspace`: workflows by id, and where each of their seeds and nodes lies in a store."""
+"""`Workspace`: workflows by id, and the path of each of their seeds and nodes in a store."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ W = TypeVar("W", bound=Workflow)
 class Workspace(Mapping[Any, W], Generic[W]):
     """A mapping from id to workflow, over a store: ``Files("data")["001"].scaled``.
 
-    Write a class over ``Workspace[YourWorkflow]`` whose attributes say by `stored` where seeds and nodes lie. Ids are what stands for the
-    fields in the templates of its seeds: an id is there as soon as all of those files are (`incomplete` tells of the others); with several
-    fields it is a tuple. Whatever has no `stored` is computed on demand.
+    Write a class over ``Workspace[YourWorkflow]`` whose attributes give, by `stored`, the path of each seed and node. Ids are the values of
+    the fields in the templates of its seeds: an id exists as soon as all of those files do (`incomplete` lists the others); with several
+    fields it is a tuple. A node without `stored` is computed on demand.
 
-    What is computed lies at its template, its record under ``.persistable/placed/``; it counts only as long as it is what the seeds, as
-    they are now, would give. Seeds are files that you put there, or `put`.
+    A computed payload is stored at its template, its record under ``.persistable/placed/``; it counts only as long as it is what the
+    present seeds would give. Seeds are files that you put there, or `put`.
 
     Parameters:
         store: a folder, URL or `Store`; by default the enclosing or the default one.
