@@ -149,3 +149,10 @@ def test_names_of_stores_are_as_everywhere(shell: Shell, tmp_path: Path) -> None
     assert "nosuch" in shell("ls", "--store", "nosuch://user:hunter2@x", expect=1).err
     assert "hunter2" not in shell("ls", "--store", "nosuch://user:hunter2@x", expect=1).err
     assert "hunter2" not in shell("ls", "--store", "nosuch://user:hunter2@x", "--json", expect=1).err
+
+
+def test_listing_leaves_the_garbage_collector_of_its_caller_as_it_was(tmp_path: Path) -> None:
+    for first, expected in (("", True), ("gc.disable();", False)):
+        program = f"import gc;{first} from persistable.cli.main import main; main(['ls', '--store', 's']); raise SystemExit(gc.isenabled())"
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=60)
+        assert done.returncode == expected
