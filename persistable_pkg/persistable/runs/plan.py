@@ -580,11 +580,11 @@ def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     while stack:
         target: Any = stack.pop()
         kind: Any = target.__class__
-        for root in getattr(target, "roots", ()) if getattr(kind, "_is_family", False) else ():
-            if hasattr(root, "is_sealed"):
-                root.default = store
-                if not root.is_sealed:
-                    found[root] = (root.node, root.node._store or store)
+        for source in target.sources if getattr(kind, "_is_family", False) else ():
+            if hasattr(source, "is_sealed"):
+                source.default = store
+                if not source.is_sealed:
+                    found[source] = (source.node, source.node._store or store)
         if getattr(kind, "_is_family", False) or getattr(kind, "_is_persistable_node", False):
             continue
         inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
