@@ -266,7 +266,11 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
 
 def listened(logger: Any = None, level: int = 20) -> bool:
     """Tell whether an event of `level` would reach anyone; lets the hot path skip making it."""
-    return bool(_hooks) or bool(_own.get()) or _target(logger, level) is not None
+    if _hooks or _own.get():
+        return True
+    if logger is None and _root is not None:  # the usual case, without a call
+        return bool(_root.isEnabledFor(level) and _root.hasHandlers())
+    return _target(logger, level) is not None
 
 
 def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:

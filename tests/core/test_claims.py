@@ -229,7 +229,7 @@ class Row(RuleBasedStateMachine):
         self.owners: dict[str, int] = {}
 
     def _as(self, name: str) -> None:
-        owners._mine = json.dumps({"host": f"host-{name}", "pid": 1, "start": "1", "token": name}).encode()
+        owners.written = json.dumps({"host": f"host-{name}", "pid": 1, "start": "1", "token": name}).encode()
         owners._me.update(host=f"host-{name}", pid=1, start="1", token=name)
 
     @rule()
@@ -277,7 +277,7 @@ class Row(RuleBasedStateMachine):
         assert len(believing) <= 1, believing
 
     def teardown(self) -> None:
-        owners._mine = b""
+        owners.written = b""
         for path in list(self.store.list()):
             self.store.delete(path)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.core.waits import between
 
 from persistable import open_store
 from persistable.records import claims, owners
@@ -32,10 +33,10 @@ def no_proc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(builtins, "open", guarded)
     monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc/") and real_exists(path))
-    monkeypatch.setattr(owners, "_mine", b"")
+    monkeypatch.setattr(owners, "written", b"")
     monkeypatch.setattr(owners, "_me", {})
     yield
-    owners._mine = b""
+    owners.written = b""
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_no_start_is_known_and_a_number_that_is_free_is_dead(store: Store) -> No
     assert owners.is_dead(claim_of(dead_pid()))
     store.put("x/a.claim", claim_of(dead_pid()))
     waits: list[None] = []
-    claim = claims.acquire(store, "x/a", lambda: False, meanwhile=lambda: waits.append(None))
+    claim = claims.acquire(store, "x/a", lambda: False, waiting=between(lambda: waits.append(None)))
     assert claim is not None and not waits
     claim.release()
 
@@ -76,7 +77,7 @@ def test_no_start_is_known_and_a_number_that_is_free_is_dead(store: Store) -> No
 def test_a_number_used_again_is_taken_over_when_no_heart_beats(store: Store) -> None:
     store.put("x/a.claim", claim_of(os.getppid()))  # somebody else by now, who knows nothing of it
     waits: list[None] = []
-    claim = claims.acquire(store, "x/a", lambda: False, meanwhile=lambda: waits.append(None))
+    claim = claims.acquire(store, "x/a", lambda: False, waiting=between(lambda: waits.append(None)))
     assert claim is not None and waits
     claim.release()
     assert not list(store.list())
@@ -94,7 +95,7 @@ def test_an_owner_whose_heart_beats_is_waited_for(store: Store) -> None:
             store.delete("x/a.claim")
             over.set()
 
-    claim = claims.acquire(store, "x/a", lambda: False, meanwhile=beat_at_each_look)
+    claim = claims.acquire(store, "x/a", lambda: False, waiting=between(beat_at_each_look))
     assert claim is not None and over.is_set()
     claim.release()
 

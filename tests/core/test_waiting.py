@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from servers.fixtures import Bucket
 from servers.lossy import lossy
+from tests.core.waits import between
 
 from persistable import open_store, run, step
 from persistable.records import claims, owners
@@ -68,7 +69,7 @@ def test_a_waiter_on_a_bucket_makes_one_get_a_look_and_looks_seldom(s3_bucket: B
                 began.append(len(way.seen))
                 store.delete("x/a.claim")
 
-        claim = claims.acquire(store, "x/a", lambda: False, meanwhile=look)
+        claim = claims.acquire(store, "x/a", lambda: False, waiting=between(look))
         assert claim is not None
         claim.release()
         asked = [(method, path) for method, path, _ in way.seen[began[0] : began[1]] if method != "PUT" or not path.endswith(".beat")]
@@ -107,7 +108,7 @@ def test_nothing_is_created_while_the_holder_is_the_same(monkeypatch: pytest.Mon
         if next(looks) == LOOKS:
             store.delete("x/a.claim")
 
-    claim = claims.acquire(store, "x/a", lambda: False, meanwhile=look)
+    claim = claims.acquire(store, "x/a", lambda: False, waiting=between(look))
     assert claim is not None
     assert store.calls["create"] == 2
     assert store.calls["get"] + store.calls["stat"] <= LOOKS + 12
@@ -126,7 +127,7 @@ def test_an_owner_that_dies_while_it_is_waited_for_is_taken_over_after_its_ttl(m
             store.put("x/a.beat", b"%f" % clock.now)
             last[0] = clock.now
 
-    claim = claims.acquire(store, "x/a", lambda: False, meanwhile=look)
+    claim = claims.acquire(store, "x/a", lambda: False, waiting=between(look))
     assert claim is not None
     assert 60 < clock.now - last[0] < 75
     claim.release()

@@ -21,11 +21,11 @@ from blake3 import blake3
 from persistable import events
 from persistable.executors import cores
 from persistable.executors.base import portable
-from persistable.nodes import connections, generation, returned, usage
+from persistable.nodes import connections, generation, returned
 from persistable.nodes.code import Main, sent_from
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.node import Persistable
-from persistable.nodes.provenance import Form
+from persistable.nodes.provenance import SHORTEST, Form, usage_of_thread, usage_since
 from persistable.nodes.step import Step
 from persistable.params.encoding import SCALARS
 from persistable.params.secret import clean
@@ -156,7 +156,7 @@ class DirectGenerator:
         token = next(self._tokens)
         file = f"{name}/{digest}.{token}{io.suffix}"
         seconds = time.perf_counter() - running.clock
-        used = "{}" if seconds < usage.SHORTEST else encoded(usage.since(usage.of_thread(running.cpu))).decode()
+        used = "{}" if seconds < SHORTEST else encoded(usage_since(usage_of_thread(running.cpu))).decode()
         size, started = str(len(data)), f"{running.started:.6f}"
         pending = self._batch.pending
         pending.put(file, data)
@@ -179,7 +179,7 @@ class DirectGenerator:
         if "_given_code" in self._model.__dict__ and node._code_key() == self._model._code_key():  # its source may not be readable here
             node._given_code = self._code
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
-        made.started, made.clock, made.begun = running.started, running.clock, usage.of_thread(running.cpu)
+        made.started, made.clock, made.begun = running.started, running.clock, usage_of_thread(running.cpu)
         return made
 
 

@@ -143,8 +143,9 @@ class FileIO(ABC, Generic[P]):
         if load is not None:
             cls.load = _opening(load)  # type: ignore[assignment,method-assign]
         for name in ("check", "schema", "dump", "dump_parts"):
-            if name in cls.__dict__:
-                setattr(cls, name, _writing(cls.__dict__[name]))
+            own = cls.__dict__.get(name)
+            if own is not None and own not in _careful:
+                setattr(cls, name, _writing(own))
         load_part = cls.__dict__.get("load_part")
         if load_part is not None:
             cls.load_part = _parsing(load_part)  # type: ignore[method-assign]
@@ -215,6 +216,15 @@ def _parsing(load: Callable[..., Any]) -> Callable[..., Any]:
             raise FormatError(f"{name} cannot read this file: {type(error).__name__}: {error}", format=name) from error
 
     return parse
+
+
+_careful: set[Callable[..., Any]] = set()
+
+
+def careful(dump: Callable[..., None]) -> Callable[..., None]:
+    """Mark a `dump` that raises PayloadNotRepresentable itself for whatever a library raises, and so needs no one to do it."""
+    _careful.add(dump)
+    return dump
 
 
 def _writing(dump: Callable[..., Any]) -> Callable[..., Any]:

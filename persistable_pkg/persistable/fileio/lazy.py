@@ -16,10 +16,11 @@ from typing import Any
 
 from persistable.errors import PayloadNotRepresentable
 
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+"""Types whose values hold all of their content, and nothing else."""
 _HOLDERS = frozenset({dict, list, tuple, set, frozenset})
 _SHALLOW = 2
-_SOME = 200
+SOME = 200
 """So many items of a container are looked at, two levels deep; what is pickled is looked at wherever it is."""
 _NAMED = {
     "polars.LazyFrame": "call .collect()",
@@ -77,13 +78,13 @@ _CLASSES = (
 
 def check_content(payload: Any, format_: str) -> None:
     """Raise PayloadNotRepresentable if `payload`, or something a level or two below, holds no content of its own."""
-    if payload.__class__ not in _PLAIN:
+    if payload.__class__ not in PLAIN:
         _look(payload, "it", 0, format_)
 
 
 def _look(value: Any, place: str, depth: int, format_: str) -> None:
     kind = value.__class__
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return
     reason = "" if kind in _HOLDERS else why_lazy(value)
     if reason:
@@ -91,10 +92,10 @@ def _look(value: Any, place: str, depth: int, format_: str) -> None:
     if depth >= _SHALLOW:
         return
     if kind is dict:
-        for name, item in islice(value.items(), _SOME):
+        for name, item in islice(value.items(), SOME):
             _look(item, f"its item {name!r:.40}", depth + 1, format_)
     elif kind is list or kind is tuple:
-        for number, item in enumerate(islice(value, _SOME)):
+        for number, item in enumerate(islice(value, SOME)):
             _look(item, f"its item {number}", depth + 1, format_)
 
 

@@ -42,7 +42,7 @@ from zlib import crc32
 
 from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
 from persistable.fileio import pickle_views
-from persistable.fileio.base import Allocation, Buffer, FileIO, check_installed, need, read_all
+from persistable.fileio.base import Allocation, Buffer, FileIO, careful, check_installed, need, read_all
 
 _MAGIC = b"\x93PERSIST"
 _HEAD = struct.Struct("<8sHHIQQQQQI")
@@ -93,6 +93,7 @@ class PickleFileIO(FileIO[Any]):
                 return _plain(stream)
         return super().dumps(payload)
 
+    @careful
     def dump(self, payload: Any, file: BinaryIO) -> None:
         stream, buffers = self.pickled(payload)
         if not (buffers or self.compress) and len(stream) == 1 and len(stream[0]) <= _TINY:

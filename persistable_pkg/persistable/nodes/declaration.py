@@ -230,7 +230,7 @@ def _role_kind(annotation: Any, names: dict[str, Any], root: type) -> bool | Non
 def format_for(declared: Any, payload_type: Any) -> FileIO[Any]:
     """The format that a class or call names: a FileIO as it is, ``"auto"`` by the declared payload type, None the default."""
     if declared is None:
-        return _pickle()
+        return pickle_format()
     if isinstance(declared, FileIO):
         return declared  # pyright: ignore[reportUnknownVariableType] - as the class says
     if declared == "auto":
@@ -241,7 +241,8 @@ def format_for(declared: Any, payload_type: Any) -> FileIO[Any]:
 
 
 @cache
-def _pickle() -> FileIO[Any]:
+def pickle_format() -> FileIO[Any]:
+    """The default format."""
     from persistable.fileio.pickle import PickleFileIO
 
     return PickleFileIO()

@@ -6,6 +6,7 @@ Everything here works on a node in a given store; `Persistable` is the surface o
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import warnings
@@ -14,7 +15,9 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
+from operator import is_
 from pathlib import Path
+from types import GeneratorType
 from typing import Any, cast
 
 from persistable import events
@@ -29,13 +32,14 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
-from persistable.nodes import code, format_check, origin, returned, rows, streams, usage
+from persistable.nodes import code, format_check, origin, returned, rows, streams
 from persistable.nodes.event_loop import enter_loop, leave_loop
+from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond, reached
 from persistable.nodes.inside import author_of, taken_over
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
 from persistable.nodes.prefetch import Inputs
-from persistable.nodes.provenance import compose
+from persistable.nodes.provenance import compose, usage_begins
 from persistable.nodes.released import suffix_of
 from persistable.params.secret import clean, redact
 from persistable.records import claims, files, items
@@ -44,7 +48,7 @@ from persistable.records.access import DAMAGED, find_failure, find_record, is_th
 from persistable.records.deadlock import Waiting
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
-from persistable.records.locks import turn
+from persistable.records.locks import Lock
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
 from persistable.records.rescue import rescue
 from persistable.records.scratch import scratch_folder
@@ -95,11 +99,6 @@ _NO_KEYS: frozenset[Key] = frozenset()
 _MANY_INPUTS = 32
 
 
-def new_token() -> str:
-    """A name that no other attempt has."""
-    return os.urandom(4).hex()
-
-
 FAILED = "an upstream that failed"
 """In place of a payload: there will be none. Compared by identity."""
 _GONE = "what was waited for, and is not there"
@@ -118,6 +117,8 @@ class Generation:
     """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
     made = "generated"
     committed = False
+    heard = False
+    """Whether anybody heard of its beginning."""
     earlier: dict[str, Any] | None = None
     """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
     # what few generations have is set when it is first there
@@ -128,8 +129,8 @@ class Generation:
     _scratch: Path | None = None
     _allocated: files.Allocated | None = None
     _attached: Any = None
-    _gatherer: streams.Gatherer | None = None
-    _appender: rows.Appender | None = None
+    item_writer: streams.Gatherer | None = None
+    row_writer: rows.Appender | None = None
 
     def __init__(
         self,
@@ -137,24 +138,27 @@ class Generation:
         store: Store,
         claim: claims.Claim | claims.Claims | None,
         attempt: int,
-        given: Mapping[Key, Any] | None = None,
+        payloads: Mapping[Key, Any] | None = None,
         into: Any = None,
     ) -> None:
         self.node = node
         self.store = store
+        self.place: Place = node.place
         self.into: Any = store if into is None else into
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
         self.attempt = attempt
         if claim is not None:
-            self.token = new_token()
+            self.token = os.urandom(4).hex()
             self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
-            format_check.check(node)
-            self.code = node._code()  # as it is before it runs: what it changes then is not its source
-        self.begun = usage.begin(not at_work) if claim is not None else None
+            if format_check.fitting.get(id(node.__class__), self) is not node.io:
+                format_check.check(node)
+            sent = node.__dict__.get("_given_code")
+            self.code = sent if sent is not None else node._own_code()  # as it is before it runs: what it changes then is not its source
+        self.begun = usage_begins(not at_work) if claim is not None else None
         self.started = time.time()
         self.clock = time.perf_counter()
-        self._inputs: dict[Key, Any] = dict(given or {})
+        self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
@@ -170,7 +174,8 @@ class Generation:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
         at_work.append(self)
-        self._loop = leave_loop()
+        asyncio = sys.modules.get("asyncio.events")
+        self._loop = leave_loop() if asyncio is not None and asyncio._get_running_loop() is not None else None
 
     def __exit__(self, *_: object) -> None:
         if self._loop is not None:
@@ -278,31 +283,31 @@ class Generation:
     def gatherer(self) -> streams.Gatherer:
         """The collector of the items of a function that yields them."""
         with self._lock:
-            if self._gatherer is None:
-                self._gatherer = streams.Gatherer(self)
-        return self._gatherer
+            if self.item_writer is None:
+                self.item_writer = streams.Gatherer(self)
+        return self.item_writer
 
     def appender(self) -> rows.Appender:
         """The appender that takes the payload's rows."""
         with self._lock:
-            if self._appender is None:
+            if self.row_writer is None:
                 io = self.io if self.claim is not None else self.node._format()
-                self._appender = rows.Appender(self, io, self.scratch() / "appended")
-        return self._appender
+                self.row_writer = rows.Appender(self, io, self.scratch() / "appended")
+        return self.row_writer
 
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made, in whatever way it gave it."""
         if streams.is_stream(result):
             return self.gatherer().gather(result)
-        if self._appender is None or not (isinstance(result, rows.Appended) or (result is None and self._appender.used)):
+        if self.row_writer is None or not (isinstance(result, rows.Appended) or (result is None and self.row_writer.used)):
             return result
-        return self._appender.whole()
+        return self.row_writer.whole()
 
     def seal(self) -> None:
         """The record is there."""
-        if self._gatherer is not None:
+        if self.item_writer is not None:
             with suppress(StoreError):
-                self._gatherer.finish()
+                self.item_writer.finish()
 
     def write(self, result: Any) -> files.Written:
         """Write the payload's files; nobody reads them before the record names them."""
@@ -311,8 +316,12 @@ class Generation:
         return files.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
 
     def _target(self, suffix: str) -> str:
-        place: Place = self.node.place
-        return commits.beside(place, self.token) if isinstance(place, Placed) else place.file(self.token, suffix_of(self.node, suffix))
+        node, place = self.node, self.place
+        if isinstance(place, Placed):
+            return commits.beside(place, self.token)
+        if node.__class__.payload_file_suffix.__class__ is str or "payload_file_suffix" in node.__dict__:
+            suffix = suffix_of(node, suffix)
+        return f"{place.name}/{place.digest}.{self.token}{suffix}"
 
     def attached(self, kind: type[Any]) -> Any:
         """An object of `kind` that belongs to this generation and is closed with it."""
@@ -329,14 +338,15 @@ class Generation:
         author, self._author = self._author, None  # else payloads would live until the garbage collector comes
         if author is not None:
             del author._generation
-            if self._before is not None:
-                taken_over(self.node, author, self._before)
+            before, state = self._before, author.__dict__
+            if before is not None and not (len(state) == len(before) and all(map(is_, state.values(), before.values()))):
+                taken_over(self.node, author, before)
         if self._attached is not None:
             self._attached.close()
         if self._allocated is not None:
             self._allocated.discard()
-        if self._appender is not None:
-            self._appender.close()
+        if self.row_writer is not None:
+            self.row_writer.close()
         if (self.committed or self.claim is None) and self._scratch is not None:
             import shutil
 
@@ -434,37 +444,42 @@ def generate(
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
     place: Place = node.place
     before = seen[0] if seen is not None else _token(peek(store, place))
-    with turn(store, place, waits=waits):
+    lock = Lock(store, place, True, waits)
+    try:
         if given is None:
             given = _prepared(node, store, looked) if node._upstream else {}
         result: Any = _GONE
         while result is _GONE:
-            result = _generate_alone(node, store, untracked, before, given, writable, waits)
+            result = _generate_alone(node, store, place, untracked, before, given, writable, waits)
         return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
+    finally:
+        lock.release()
 
 
 def _generate_alone(
-    node: Any, store: Store, untracked: dict[str, Any], before: str | None, given: Mapping[Key, Any], writable: bool, waits: bool
+    node: Any,
+    store: Store,
+    place: Place,
+    untracked: dict[str, Any],
+    before: str | None,
+    given: Mapping[Key, Any],
+    writable: bool,
+    waits: bool,
 ) -> Any:
     """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
-    place: Place = node.place
-    waiting = Waiting(store, place)
+    claim = claims.acquire(
+        store,
+        f"{place.name}/{place.digest}" if place.__class__ is Key else place.path,
+        lambda: _token(peek(store, place)) not in (before, None, DAMAGED),
+        sys._getframe(),  # pyright: ignore[reportPrivateUsage]
+        waits,
+        partial(Waiting, store, place),
+    )
     try:
-        claim = claims.acquire(
-            store,
-            place.path,
-            lambda: _token(peek(store, place)) not in (before, None, DAMAGED),
-            claims.here(),
-            waits,
-            waiting.look,
-        )
-    finally:
-        waiting.close()
-    try:
-        if isinstance(place, Placed) and claim is not None:
+        if claim is not None and isinstance(place, Placed):
             commits.complete_any(store, place)
         found = peek(store, place)
-        if _token(found) not in (before, None, DAMAGED):
+        if found is not None and _token(found) not in (before, DAMAGED):
             if not waits:
                 raise claims.Elsewhere(True)
             loaded = load(node, store, writable=writable, whole=False)
@@ -472,8 +487,9 @@ def _generate_alone(
                 return loaded[0]
         if claim is None:
             return _GONE
-        result = _perform(node, store, claim, untracked, given, writable, replaced(store, place, found))
-        if claim.taken_over:  # whoever was killed has left more than that
+        old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
+        result = _perform(node, store, claim, untracked, given, writable, old)
+        if claim.epoch > 1:  # whoever was killed has left more than that
             with suppress(StoreError):
                 sweep(store, place, scratch=True)
         return result
@@ -495,7 +511,8 @@ def _generate_alone(
 def persist(node: Any, store: Store, result: Any, made: str = "generated") -> Any:
     """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
     place: Place = node.place
-    with turn(store, place):
+    lock = Lock(store, place)
+    try:
         claim = claims.acquire(store, place.path, lambda: False, claims.here())
         assert claim is not None
         generation = Generation(node, store, claim, 1)
@@ -507,6 +524,8 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
         finally:
             generation.close()
             claim.release()
+    finally:
+        lock.release()
 
 
 def _prepared(node: Any, store: Store, looked: bool) -> dict[Key, Any]:
@@ -631,8 +650,11 @@ def _perform(
     failure = find_failure(store, node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code
-        with turn(store, node.key, alone=False):
+        lock = Lock(store, node.key, alone=False)
+        try:
             return _attempt(generation, untracked, failure, writable, old)
+        finally:
+            lock.release()
     result = _attempt(generation, untracked, failure, writable, old)
     if failure is not None and may_have_left(failure):
         with suppress(StoreError):
@@ -643,9 +665,12 @@ def _perform(
 def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
     node = generation.node
     node._check_params()
-    if events.listened(node._logger):
+    generation.heard = events.listened(node._logger)
+    if generation.heard:
         events.emit(events.Started(key=node.key, attempt=generation.attempt), node._logger)
-    return conclude(generation, partial(generation.author._call_hook, "_generate_payload", untracked), failure, writable, old)
+    author = generation.author
+    make = partial(author._call_hook, "_generate_payload", untracked) if untracked else author._generate_payload
+    return conclude(generation, make, failure, writable, old)
 
 
 def conclude(
@@ -655,15 +680,7 @@ def conclude(
     node, claim = generation.node, generation.claim
     try:
         with generation:
-            result = generation.whole(make())
-            if result is None:
-                returned.check_nothing(node)
-            elif result.__class__ is int or result.__class__ is float:
-                result = returned.as_declared(node, result)
-            if claim is None and isinstance(result, files.InFile):
-                result = result.load(node._format())
-            if not isinstance(result, files.InFile) and node._validates():  # else once it can be read, before its commit
-                generation.author._validate_payload(result)
+            result = _made(generation, make)
         if claim is None:
             if result.__class__ not in ATOMS:
                 refuse_iterator(result, node.key)
@@ -690,6 +707,23 @@ def conclude(
         generation.close()
 
 
+def _made(generation: Generation, make: Callable[[], Any]) -> Any:
+    """The payload that the node's own code makes, found valid where that can be told before it is written."""
+    node = generation.node
+    result = make()
+    if result.__class__ is GeneratorType or generation.row_writer is not None:
+        result = generation.whole(result)
+    if result is None:
+        returned.check_nothing(node)
+    elif result.__class__ is int or result.__class__ is float:
+        result = returned.as_declared(node, result)
+    if generation.claim is None and isinstance(result, files.InFile):
+        result = result.load(node._format())
+    if node.__class__._validate_payload is not NO_VALIDATION and not isinstance(result, files.InFile):
+        generation.author._validate_payload(result)  # else once it can be read, before its commit
+    return result
+
+
 def fail(generation: Generation, error: BaseException) -> None:
     """End an attempt whose own code has raised `error`, and record the failure; the caller raises it."""
     try:
@@ -700,7 +734,7 @@ def fail(generation: Generation, error: BaseException) -> None:
 
 def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
-    node, store, place = generation.node, generation.into, generation.node.place
+    node, store, place = generation.node, generation.into, generation.place
     assert generation.claim is not None
     in_file = isinstance(result, files.InFile)
     if not in_file:
@@ -710,7 +744,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     try:
         record = compose(generation, written, result)
         unread = isinstance(result, rows.AppendedFile) and not node._validates()
-        again = _opened(node, store, record) if unread else _read_back(node, store, record, written, writable)
+        again = _opened(node, store, record) if unread else _read_back(generation, record, written, writable)
         if in_file and not unread and node._validates():
             with generation:
                 generation.author._validate_payload(again)
@@ -730,11 +764,13 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         moved = _move_in_place(store, place, record)
         if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
             again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
-    clear(store, place, failure, old, written.files)
-    generation.afterwards(generation.seal)
+    if failure is not None or old is not None:
+        clear(store, place, failure, old, written.files)
+    if generation.item_writer is not None:
+        generation.afterwards(generation.seal)
     if commit.interrupt is not None:
         raise commit.interrupt
-    if events.listened(node._logger):
+    if generation.heard or events.listened(node._logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
         generation.afterwards(partial(events.emit, event, node._logger))
     if unread:
@@ -759,8 +795,8 @@ def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
 
 def _is_contested(generation: Generation, old: Record | str | None) -> bool:
     """Tell whether another process may be generating the same, of which whoever is first commits. Raises ClaimLost where one has been."""
-    claim, store, place = generation.claim, generation.store, generation.node.place
-    if not isinstance(claim, claims.Claim) or not (claim.taken_over or claim.is_lost()):
+    claim, store, place = generation.claim, generation.store, generation.place
+    if not isinstance(claim, claims.Claim) or not (claim.epoch > 1 or claim.is_lost()):
         return False
     found = replaced(store, place, peek(store, place))
     if _token(found) not in (_token(old), None, DAMAGED):
@@ -779,9 +815,11 @@ def _is_overtaken(generation: Generation, old: Record | str | None) -> bool:
     return False
 
 
-def _read_back(node: Any, store: Store, record: Record, written: files.Written, writable: bool) -> Any:
+def _read_back(generation: Generation, record: Record, written: files.Written, writable: bool) -> Any:
     """The payload as any later load gives it; one that cannot be read again is noticed before it is committed."""
-    io = format_of(node, record)
+    node, store, io = generation.node, generation.into, generation.io
+    if "schema" in record.head:
+        io = format_of(node, record)
     if "items" in record.head:
         return read(store, record, io, verify=False, writable=writable)
     if written.data is not None:

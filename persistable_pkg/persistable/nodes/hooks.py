@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, KeysView
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from persistable.errors import NotGeneratable
 
@@ -53,8 +53,7 @@ class Authored(Generic[PayloadT]):
     def _validates(self) -> bool:
         """Tell whether there is anything to validate by."""
         own: Any = type(self)
-        usual: Any = Authored
-        return own._validate_payload is not usual._validate_payload
+        return own._validate_payload is not NO_VALIDATION
 
     # inside _generate_payload
 
@@ -116,3 +115,7 @@ class Authored(Generic[PayloadT]):
                 f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
             )
         return self._generation
+
+
+NO_VALIDATION: Any = cast("Any", Authored)._validate_payload
+"""The `_validate_payload` of a class that does not override it."""

@@ -6,7 +6,6 @@ import copy
 import copyreg
 from collections.abc import Iterable, Mapping
 from functools import partial
-from operator import is_
 from typing import Any
 
 from persistable.fileio.original import ATOMS, private
@@ -34,9 +33,15 @@ def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
         return author, None
     if node.params is None:
         return author, None
-    if arguments is None and _is_flat(node.params) and not _has_inner_nodes(node):
-        if not _is_frozen(type(node.params)):
-            author.params = _duplicate(node.params)
+    params = node.params
+    if (
+        arguments is None
+        and ((node._snapshot.plain and node._snapshot.rows) or _is_flat(params))
+        and not (node._upstream and _has_inner_nodes(node))
+    ):
+        settings: Any = params.__class__.__dict__.get("__dataclass_params__")
+        if settings is None or not settings.frozen:
+            author.params = _duplicate(params)
         return author, None
     facts: dict[str, Any] | None = node._facts() if generation.claim is not None else None
     if arguments is not None:
@@ -66,8 +71,6 @@ def _is_private(arguments: Iterable[Any]) -> bool:
 def taken_over(node: Any, author: Any, before: dict[str, Any]) -> None:
     """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
-    if len(state) == len(before) and all(map(is_, state.values(), before.values())):
-        return
     for name, value in state.items():
         if name in _OWN or before.get(name, _MISSING) is value or any(role.partition(".")[0] == name for role in node._upstream):
             continue
@@ -164,11 +167,6 @@ def _is_plain(kind: Any) -> bool:
     own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in hooks)
     slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
     return "__dataclass_params__" in kind.__dict__ and not own and not slots and copyreg.dispatch_table.get(kind) is None
-
-
-def _is_frozen(kind: Any) -> bool:
-    settings = kind.__dict__.get("__dataclass_params__")
-    return settings is not None and bool(settings.frozen)
 
 
 def _copied(params: Any, bound: Mapping[int, Any]) -> Any:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from persistable import events
+from persistable import errors, events
 from persistable.errors import (
     PayloadCorrupted,
     PayloadForeign,
@@ -101,7 +101,7 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
     """
     own: FileIO[Any] = node._format()
     head = record.head
-    spec, declared = head["io"], own.spec()
+    spec, declared = head["io"], own.__dict__.get("_spec") or own.spec()
     if declared == spec and "schema" not in head:
         return own
     from persistable.fileio.trust import declared_format, with_schema
@@ -150,8 +150,13 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
     made_by = record.head["code"]
     if whole and node._upstream and "_looked" not in node.__dict__:
         verdict = judged(node, store, record)
-    elif made_by is None or (made_by["quick"] and node._code().quick == made_by["quick"]):
+    elif made_by is None:
         return
+    elif made_by["quick"]:
+        own = node.__dict__.get("_given_code")
+        if (own if own is not None else node._own_code()).quick == made_by["quick"]:
+            return
+        verdict = Judge().own(node, record)
     else:
         verdict = Judge().own(node, record)
     refuse_foreign(node, verdict)
@@ -237,7 +242,7 @@ def depth_of_user() -> int:
     """How far up the stack the first caller outside this package is, for warnings."""
     import sys
 
-    here = os.path.dirname(__file__) + os.sep
+    here = os.path.dirname(errors.__file__) + os.sep
     depth, frame = 1, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
         depth, frame = depth + 1, frame.f_back

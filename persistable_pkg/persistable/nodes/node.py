@@ -14,8 +14,8 @@ from persistable.fileio.base import FileIO
 from persistable.fileio.original import private
 from persistable.nodes import arguments, compose, event_loop, generation, loading, released, reserved, returned, roles
 from persistable.nodes.code import CodeOf, Given, code_in, code_of
-from persistable.nodes.declaration import Declaration, format_for
-from persistable.nodes.hooks import Authored
+from persistable.nodes.declaration import Declaration, format_for, pickle_format
+from persistable.nodes.hooks import NO_VALIDATION, Authored
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
 from persistable.nodes.reserved import HOOKS
@@ -23,6 +23,7 @@ from persistable.nodes.sending import given_of, is_sending
 from persistable.params.declared import changed
 from persistable.params.fields import FORMER
 from persistable.params.snapshots import capture, first_change, untracked_values
+from persistable.params.trees import IDENTITY_ONLY, tree
 from persistable.records import access, scratch
 from persistable.records.key import Key, Place, Placed, check_payload_name, digest_of
 from persistable.records.record import Record
@@ -98,9 +99,9 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
 
-    data_dir = released.Released(released.data_dir)
-    payload_file_suffix = released.Released(released.payload_file_suffix)
-    tracked_persistable_dependencies = released.Released(released.dependencies)
+    data_dir = released.released("data_dir", released.data_dir)
+    payload_file_suffix = released.released("payload_file_suffix", released.payload_file_suffix)
+    tracked_persistable_dependencies = released.released("tracked_persistable_dependencies", released.dependencies)
 
     params: ParamsT
     key: Key
@@ -540,10 +541,22 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return self._store if self._store is not None else generation.default_store(self._remembered)
 
     def _format(self) -> FileIO[Any]:
-        return format_for(self.io, declaration_of(type(self)).payload_type)
+        io: Any = self.io
+        if io is None:
+            return pickle_format()
+        if isinstance(io, FileIO):
+            return io  # pyright: ignore[reportUnknownVariableType] - as the class says
+        return format_for(io, declaration_of(type(self)).payload_type)
 
     def _check_params(self) -> None:
-        changed = first_change(self.params, self._snapshot)
+        params, snapshot = self.params, self._snapshot
+        if snapshot.raw is None:
+            for attr, value, raw in snapshot.rows:
+                if raw is not None or getattr(params, attr, ABSENT) is not value:
+                    break
+            else:
+                return
+        changed = first_change(params, snapshot)
         if changed is not None:
             raise ParamsMutated(
                 f"{changed} of {self.key} was changed after the node was made, so its key no longer describes it; "
@@ -553,7 +566,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     def _accept(self, payload: Any, warn: bool) -> None:
         try:
-            self._validate_payload(payload)
+            if cast("Any", type(self))._validate_payload is not NO_VALIDATION:
+                self._validate_payload(payload)
         except Exception as error:
             if not warn:
                 raise
@@ -581,7 +595,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return declaration_of(type(self)).keywords(hook)
 
     def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
-        if getattr(type(self), name) is getattr(Authored, name) and name != "_generate_payload":
+        own = getattr(type(self), name)
+        if own is getattr(Authored, name) and name != "_generate_payload":
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
@@ -677,10 +692,12 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         given: dict[str, Any] | None = self.__dict__.get("_given_facts")
         if given is not None:
             return given
-        facts: dict[str, Any] = {"version": self.version, "params": own_params(self)}
-        untracked = untracked_values(self.params) if self.params is not None else None
-        if untracked:
-            facts["untracked"] = untracked
+        own: Any = tree(self.params) if self.params is not None else {}
+        facts: dict[str, Any] = {"version": self.version, "params": own if own.__class__ is dict else {"params": own}}
+        if self.params is not None and not (self._snapshot.plain and id(self.params.__class__) in IDENTITY_ONLY.found):
+            untracked = untracked_values(self.params)
+            if untracked:
+                facts["untracked"] = untracked
         if self._upstream:
             facts["upstream"] = {role: str(node.key) for role, node in self._upstream.items()}
             facts["lineage"] = table(self)

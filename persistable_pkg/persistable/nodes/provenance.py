@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable
+from importlib import import_module
 from operator import itemgetter
-from typing import Any
+from time import perf_counter
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from persistable.nodes import code, origin, streams, unwatched, usage
+from persistable.fileio.base import FileIO
+from persistable.nodes import code, origin, streams, unwatched
 from persistable.nodes.code.checkout import Checkout, checkout_of
+from persistable.params.registry import ClassTable
 from persistable.records import files as payload
 from persistable.records.record import FORMAT, FileFact, Record, members, package_versions, sealed, surroundings
 
@@ -21,23 +26,25 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     node = generation.node
     if not node._snapshot.plain:
         unwatched.warn_of_files(node)
-    head = _head(node, generation.io, generation.code, generation.token, written.files)
-    schema = None if isinstance(result, payload.InFile) else generation.io.schema(result)
-    if schema is not None:
-        head["schema"] = schema
+    io, own = generation.io, generation.code
+    head = _head(node, io, own, generation.token, written.files)
+    if io.__class__.schema is not _NO_SCHEMA and not isinstance(result, payload.InFile):
+        schema = io.schema(result)
+        if schema is not None:
+            head["schema"] = schema
     if isinstance(result, streams.Gathered):
         head["items"] = result.head
-    seconds = generation.seconds()
-    details = _details(generation.made, generation.started, seconds, generation.attempt)
-    if seconds >= usage.SHORTEST and generation.begun is not None:
-        details["usage"] = usage.since(generation.begun)
+    seconds = perf_counter() - generation.clock
+    details = {"made": generation.made, "started": generation.started, "seconds": seconds, "attempts": generation.attempt}
+    if seconds >= SHORTEST and generation.begun is not None:
+        details["usage"] = usage_since(generation.begun)
     if written.chunks is not None:
         details["chunks"] = written.chunks.to_json()
     if generation.notes:
         details["notes"] = generation.notes
     details.update(generation.facts())
     made_from = origin.origin_of(node, generation.store, generation.used) if node._upstream else None
-    fixed = [_of_class(node, generation.code), package_versions(), surroundings()]
+    fixed = [_of_class(node, own), package_versions(), surroundings()]
     if made_from is not None:
         if generation.earlier is not None:
             made_from = origin.joined(made_from, generation.earlier)
@@ -47,19 +54,26 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
 
 
 def _head(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+    cls = node.__class__
+    reference = _references.found.get(id(cls))
+    if reference is None:
+        reference = code.class_reference(cls)
+        if cls.__module__ not in ("__main__", "__mp_main__"):  # what that is called depends on where its work came from
+            _references.set(cls, reference)
     return {
         "record": FORMAT,
-        "key": str(node.key),
+        "key": f"{node.key.name}/{node.key.digest}",
         "token": token,
-        "io": io.spec(),
-        "class": code.class_reference(node.__class__),
+        "io": io.__dict__.get("_spec") or io.spec(),
+        "class": reference,
         "code": {"python": own.python, "quick": own.quick},
         "files": files,
     }
 
 
-def _details(made: str, started: float, seconds: float, attempts: int) -> dict[str, Any]:
-    return {"made": made, "started": started, "seconds": seconds, "attempts": attempts}
+_NO_SCHEMA: Any = cast("Any", FileIO).schema
+_references = ClassTable()
+"""The reference of each class."""
 
 
 class Form:
@@ -79,7 +93,7 @@ class Form:
         file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
         head = _head(model, io, own, token, [file])
         self.modules = len(sys.modules)
-        details = {**_details("generated", numbers[1], numbers[2], 1), "usage": used, **facts}
+        details = {"made": "generated", "started": numbers[1], "seconds": numbers[2], "attempts": 1, "usage": used, **facts}
         record = Record.compose(model.key, head, details, _of_class(model, own), package_versions(), surroundings())
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
         fields += [f'"{mark}"' for mark in marks.values()]
@@ -92,6 +106,53 @@ class Form:
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
         return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
+
+
+# CPU time and memory of one generation: of its whole process where it has that to itself, else of its thread
+
+try:
+    _getrusage: Any = import_module("resource").getrusage
+except ImportError:  # on Windows
+    _getrusage = None
+SHORTEST = 0.001
+"""Seconds. What took less is not measured: that would cost more than it tells."""
+_SELF, _CHILDREN = 0, -1
+_UNIT = 1 if sys.platform == "darwin" else 1024
+_begun = 0
+
+Counters = tuple[int, bool, Any, Any, float]
+"""Number of the generation, whether it is alone, usage of the process and of its ended children, and CPU seconds of the thread."""
+
+
+def usage_begins(alone: bool) -> Counters:
+    """The counters now. alone: whether nothing else is being generated in this process."""
+    global _begun
+    _begun += 1
+    if _getrusage is None:
+        return _begun, alone, None, None, time.thread_time()
+    return _begun, alone, _getrusage(_SELF), _getrusage(_CHILDREN), time.thread_time()
+
+
+def usage_of_thread(seconds: float) -> Counters:
+    """The counters when this thread had used so many, as far as it alone is looked at."""
+    return 0, False, None, None, seconds
+
+
+def usage_since(begun: Counters) -> dict[str, Any]:
+    """The usage since then, as records have it; to be called in the same thread."""
+    number, alone, own, children, thread = begun
+    if _getrusage is None:
+        return {"of": "thread", "cpu_seconds": round(time.thread_time() - thread, 6)}
+    own_now, children_now = _getrusage(_SELF), _getrusage(_CHILDREN)
+    peak = max(own_now.ru_maxrss, children_now.ru_maxrss) * _UNIT
+    usage = {"of": "thread", "cpu_seconds": round(time.thread_time() - thread, 6), "peak_memory": peak}
+    if own is not None:
+        usage["memory_rise"] = peak - max(own.ru_maxrss, children.ru_maxrss) * _UNIT
+        if alone and number == _begun:
+            seconds = sum(now.ru_utime + now.ru_stime for now in (own_now, children_now))
+            seconds -= sum(before.ru_utime + before.ru_stime for before in (own, children))
+            usage.update(of="process", cpu_seconds=round(seconds, 6))
+    return usage
 
 
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()

@@ -10,15 +10,17 @@ from persistable.stores.base import check_name
 from persistable.stores.local import LocalStore
 
 
-class Released:
+def released(name: str, find: Callable[[Any], Any]) -> Any:
     """An attribute that is worked out where a class or a constructor has not set it: either may, as they could before."""
 
-    def __init__(self, find: Callable[[Any], Any]) -> None:
-        self._find = find
-        self.__doc__ = find.__doc__
+    def get(node: Any) -> Any:
+        own = node.__dict__.get(name)
+        return find(node) if own is None else own
 
-    def __get__(self, node: Any, owner: type | None = None) -> Any:
-        return self if node is None else self._find(node)
+    def keep(node: Any, value: Any) -> None:
+        node.__dict__[name] = value
+
+    return property(get, keep, doc=find.__doc__)
 
 
 def data_dir(node: Any) -> Path | str:

@@ -10,6 +10,7 @@ from persistable.params import encoding
 from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
 from persistable.params.reduced import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
+from persistable.params.registry import ClassTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from persistable.params.encoding import Nodes, Path
 
 _BIG = 1 << 53
+_UNSET = object()
+IDENTITY_ONLY = ClassTable()
+"""Attribute and name in the tree of each field, by params class; of those classes whose fields are all identity, whatever they hold."""
 _DECIMAL_BITS = 2048
 
 
@@ -28,6 +32,24 @@ def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None
     its tracked fields. Everything else is ``{"$tag": content}``. Long arrays and buffers are digests. `place` and `nodes` are those
     of `encode`, and so are the errors, except that persistables need no list: they stand as ``{"$node": key}``.
     """
+    names = IDENTITY_ONLY.found.get(id(value.__class__))
+    if names is not None:  # a params class whose fields are all identity: those that hold numbers and text alone are done here
+        found: dict[str, Any] = {}
+        for attr, name in names:
+            item: Any = getattr(value, attr, _UNSET)
+            kind = item.__class__
+            if (
+                (kind is int and -_BIG < item < _BIG)
+                or (kind is str and item.isascii())
+                or (kind is float and item - item == 0)
+                or kind is bool
+                or item is None
+            ):
+                found[name] = item
+            else:
+                break
+        else:
+            return found
     return encode_with(_root, value, place, nodes)
 
 
@@ -36,6 +58,8 @@ def _root(value: Any, path: Path, nodes: Nodes) -> Any:
     if cls not in _PLAIN and not encoding.is_node(cls):
         spec = encoding.fields_of(cls)
         if spec is not None:
+            if not spec.extras and not any(field.markers.untracked or field.markers.pin is not NO_PIN for field in spec.fields):
+                IDENTITY_ONLY.set(cls, [(field.attr, field.name) for field in spec.fields])
             fields = _fields(value, spec, path, nodes)
             if any(name.startswith("$") for name in fields):  # undeclared fields of a pydantic model have any name
                 return {"$dict": [[name, fields[name]] for name in sorted(fields)]}

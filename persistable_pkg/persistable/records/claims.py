@@ -18,17 +18,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from persistable.errors import ClaimLost
 from persistable.records import owners, store_format
 from persistable.records.key import Key
-from persistable.stores.base import Bytes, Store, extended, stat_many
+from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many
 
 TTL = 60.0
 """Seconds a heartbeat may stand still before others take over."""
 _MOMENT = 0.05
+_now: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+"""Seconds on a clock that also runs while the machine sleeps, where there is one."""
+_PRIMARY_ITSELF = BaseStore.primary_store
 _GRACE = 1.0
 """Seconds for which a claim that nobody seems to have is left alone."""
 
@@ -40,7 +44,6 @@ class Claim:
         "_base",
         "_beat_at",
         "_beating",
-        "_epoch",
         "_holder",
         "_over",
         "_since",
@@ -48,16 +51,22 @@ class Claim:
         "_tries",
         "_ttl",
         "beats",
+        "epoch",
         "held",
         "waited",
     )
 
     def __init__(self, store: Store, base: str, holder: FrameType | None = None) -> None:
-        store_format.before_writing(store)
+        seen = getattr(store, "format_seen", None)
+        if seen is None or not seen.ready:
+            store_format.before_writing(store)
         self._store = store
-        self._ttl = ttl_of(store)
+        self._ttl = getattr(store, "claim_ttl", None) or (
+            TTL if getattr(type(store), "primary_store", None) is _PRIMARY_ITSELF else ttl_of(store)
+        )
         self._base = base
-        self._epoch = 1
+        self.epoch = 1
+        """More where it was left behind by somebody, who may have left more."""
         self._holder = holder
         self._since = self._beat_at = _now()
         self._over = False
@@ -68,7 +77,9 @@ class Claim:
         """True if somebody else held it first."""
         self.beats = 0
         self._beating = threading.Lock()
-        _alive(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
+        _active.add(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
+        if _heart is None or not _heart.is_alive():
+            _start_heart()
 
     @property
     def ttl(self) -> float:
@@ -80,17 +91,16 @@ class Claim:
         """Seconds between two of its beats."""
         return beat_of(self._store)
 
-    @property
-    def taken_over(self) -> bool:
-        """Tell whether it was left behind by somebody, who may have left more."""
-        return self._epoch > 1
-
     def try_epoch(self, epoch: int, predecessor: bytes | None) -> bool:
         """Create the file of that epoch; whether the claim is held now."""
-        self._epoch = epoch
-        if _create(self._store, self._base, epoch, predecessor):
+        self.epoch = epoch
+        if epoch == 1:  # as `_create`, without a call: it is felt in a miss
+            path = self._base + _SUFFIX
+            self.held = self._store.create(path, owners.written or owners.mine()) and not self._store.exists(path + ".2")
+        else:
+            self.held = _create(self._store, self._base, epoch, predecessor)
+        if self.held:
             self._since = self._beat_at = _now()
-            self.held = True
         return self.held
 
     def confirm(self, key: Key) -> None:
@@ -100,12 +110,12 @@ class Claim:
 
     def is_lost(self) -> bool:
         """Tell whether another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
-        return self.age() > self._ttl / 4 and not self._mine()
+        return _now() - self._since > self._ttl / 4 and not self._mine()
 
     def _mine(self) -> bool:
-        found = _get(self._store, _path(self._base, self._epoch))
+        found = _get(self._store, _path(self._base, self.epoch))
         mine = found == owners.mine() or (found is not None and self.held and owners.was_mine(found))
-        return mine and not self._store.exists(_path(self._base, self._epoch + 1))
+        return mine and not self._store.exists(_path(self._base, self.epoch + 1))
 
     def beat(self) -> None:
         """Show that the owner lives, if it still is the owner."""
@@ -141,14 +151,18 @@ class Claim:
         self._over = True  # should an interrupt come: the heart finishes
         beating_is_over = self._beating.acquire(timeout=self._ttl / 4)  # or a beat under way would come after, and stay
         try:
-            if self.held and (self.age() <= self._ttl / 4 or self._mine()):
-                self._clear()
+            if self.held and (_now() - self._since <= self._ttl / 4 or self._mine()):
+                if self.epoch == 1 and not self.beats:
+                    self._store.delete(self._base + _SUFFIX)
+                else:
+                    self._clear()
         except OSError:
             return
         finally:
             if beating_is_over:
                 self._beating.release()
-        self.drop()
+        _active.discard(self)
+        self._holder = None
 
     def give_up(self) -> None:
         """Let go of what was left behind, once nobody else in this process has a claim on the same."""
@@ -167,7 +181,7 @@ class Claim:
                 self.drop()
 
     def _clear(self) -> None:
-        for epoch in range(1, self._epoch + 1):
+        for epoch in range(1, self.epoch + 1):
             self._store.delete(_path(self._base, epoch))
         if self.beats:
             self._store.delete(self._base + ".beat")
@@ -337,20 +351,20 @@ def acquire(
     done: Callable[[], bool],
     holder: FrameType | None = None,
     waits: bool = True,
-    meanwhile: Callable[[], object] | None = None,
+    waiting: Callable[[], Wait] | None = None,
 ) -> Claim | None:
     """The claim on `base`, as soon as nobody else holds it.
 
     None once `done()` says, after somebody else has let go, that it is no longer needed. `holder`: the call that uses the claim, see
     `here`; what an interrupt leaves of the claim is given up when that is over. `waits`: False to raise Elsewhere while somebody else holds
-    it. `meanwhile` is called between two looks at it.
+    it. `waiting` gives what is asked between two looks at it, once somebody else holds it.
     """
     claim = Claim(store, base, holder)
     try:
         if claim.try_epoch(1, None):
             return claim
         claim.waited = True
-        return _wait_for(claim, Vigil(store, base), done, waits, meanwhile)
+        return _wait_for(claim, Vigil(store, base), done, waits, waiting)
     except Elsewhere:
         claim.drop()
         raise
@@ -359,7 +373,24 @@ def acquire(
         raise
 
 
-def _wait_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, meanwhile: Callable[[], object] | None) -> Claim | None:
+class Wait(Protocol):
+    """One wait for a claim: `look` is called between two looks at it, `close` at the end."""
+
+    def look(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _wait_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, waiting: Callable[[], Wait] | None) -> Claim | None:
+    wait = waiting() if waiting is not None else None
+    try:
+        return _waited_for(claim, vigil, done, waits, wait)
+    finally:
+        if wait is not None:
+            wait.close()
+
+
+def _waited_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool, wait: Wait | None) -> Claim | None:
     pauses = vigil.pauses()
     while True:
         seen = False
@@ -368,8 +399,8 @@ def _wait_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: bool,
                 raise Elsewhere(False)
             seen = True
             pauses.sleep()
-            if meanwhile is not None:
-                meanwhile()
+            if wait is not None:
+                wait.look()
         if sight == "gone":
             if claim.try_epoch(vigil.epoch + 1, vigil.holder):
                 return claim
@@ -568,14 +599,6 @@ def lost_to_others(key: Key) -> ClaimLost:
     )
 
 
-def _now() -> float:
-    """Seconds on a clock that also runs while the machine sleeps, where there is one."""
-    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
-
-
-_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-
-
 # heartbeats, and what interrupts leave: one thread for the whole process, alive only while something is being generated
 
 _active: set[Claim | Claims] = set()
@@ -586,13 +609,17 @@ _TRIES = 60
 
 
 def _alive(claim: Claim | Claims) -> None:
-    global _heart
     _active.add(claim)
     if _heart is None or not _heart.is_alive():
-        with _guard:
-            if _heart is None or not _heart.is_alive():
-                _heart = threading.Thread(target=_beat_on, name="persistable-heartbeat", daemon=True)
-                _heart.start()
+        _start_heart()
+
+
+def _start_heart() -> None:
+    global _heart
+    with _guard:
+        if _heart is None or not _heart.is_alive():
+            _heart = threading.Thread(target=_beat_on, name="persistable-heartbeat", daemon=True)
+            _heart.start()
 
 
 def _beat_on() -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.records import claims
-from persistable.records.key import Place, Placed
+from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores.base import Store, extended, stat_many
 from persistable.stores.custom_path import PLACING, move
@@ -44,7 +44,8 @@ class Commit:
 
     def put(self, record: Record, *, first: bool = False) -> None:
         """Put it. Raises where it does not stand, or nobody can tell. `first`: ClaimLost where another is there by then."""
-        path, data = self._place.path + SUFFIX, record.to_bytes()
+        place, data = self._place, record.data
+        path = (f"{place.name}/{place.digest}" if place.__class__ is Key else place.path) + SUFFIX
         self.may_stand, refused = True, False
         try:
             if first:

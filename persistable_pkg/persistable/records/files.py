@@ -6,10 +6,12 @@ import errno
 import io as streams
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
@@ -17,7 +19,7 @@ from blake3 import blake3
 
 from persistable.errors import CodeOfOtherPython, FormatError, MalformedFile, PayloadCorrupted, PayloadOfOtherPython, StoreError
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
-from persistable.fileio.lazy import check_content
+from persistable.fileio.lazy import PLAIN, SOME, check_content
 from persistable.fileio.maps import is_on_network, private_map, read_whole
 from persistable.params.hashing import max_threads
 from persistable.records.chunks import Chunker, Chunks, checked
@@ -48,14 +50,25 @@ def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Al
     """Write `payload` at `path`. Nobody reads it until a record names it."""
     if isinstance(payload, InFile):
         return payload.commit(store, path, io)
-    check_content(payload, type(io).__name__)
-    io.check(payload)
+    kind = payload.__class__
+    items = payload.values() if kind is dict else payload if kind is list or kind is tuple else (payload,)
+    if not PLAIN.issuperset(map(type, islice(items, SOME))):
+        check_content(payload, type(io).__name__)
+    if io.__class__.check is not _NO_CHECK:
+        io.check(payload)
     if allocation is not None and allocation.commit(payload, path):
         return Written((allocation.fact(path),), None)
     if isinstance(io, PartsFileIO):
         return Written(_write_parts(store, path, io, payload), None)
-    with _Writer(store, path) as writer:
+    writer = _Writer(store, path)
+    try:
         io.dump(payload, cast(BinaryIO, writer))
+    except BaseException:
+        writer.__exit__(*sys.exc_info())
+        raise
+    if writer.file is None:
+        return writer.put()
+    writer.__exit__(None, None, None)
     return writer.written()
 
 
@@ -73,6 +86,9 @@ def _write_parts(store: Store, folder: str, io: PartsFileIO[Any], payload: Any) 
     return tuple(sorted(facts))
 
 
+_NO_CHECK: Any = cast("Any", FileIO).check
+
+
 class _Writer(streams.RawIOBase):
     """A write-only stream into a store that hashes what passes. A small payload is kept and committed in one call."""
 
@@ -80,7 +96,7 @@ class _Writer(streams.RawIOBase):
         self._store = store
         self._path = path
         self._kept: list[bytes] = []
-        self._file: BinaryIO | None = None
+        self.file: BinaryIO | None = None
         self._exit: Any = None
         self._hasher: Any = None
         self._chunker: Chunker | None = None
@@ -97,6 +113,13 @@ class _Writer(streams.RawIOBase):
         digest: str = self._hasher.hexdigest()
         return digest
 
+    def put(self) -> Written:
+        """Put what was kept into the store, in one call."""
+        self.data = data = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+        self._store.put(self._path, data)
+        self._kept.clear()
+        return Written((FileFact("", self._path, len(data), blake3(data).hexdigest()),), data)
+
     def written(self) -> Written:
         """Its entry in the record."""
         chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
@@ -105,7 +128,7 @@ class _Writer(streams.RawIOBase):
     def write(self, data: Any) -> int:
         view = memoryview(data)
         length = view.nbytes
-        if self._file is None:
+        if self.file is None:
             if self.size + length <= SMALL:
                 self._kept.append(bytes(data))
                 self.size += length
@@ -120,22 +143,22 @@ class _Writer(streams.RawIOBase):
         if self._store.local_path(self._path) is None:
             self._chunker = Chunker()
         self._exit = self._store.write(self._path)
-        self._file = self._exit.__enter__()
+        self.file = self._exit.__enter__()
         if self._kept:
             self._stream(memoryview(b"".join(self._kept)))
 
     def _stream(self, view: memoryview) -> None:
         if view.nbytes <= SMALL:
             self._hash(view)
-            _write_all(self._file, view)
+            _write_all(self.file, view)
             return
         if view.nbytes >= _LARGE:
-            _reserve(self._file, view.nbytes)
+            _reserve(self.file, view.nbytes)
         # hashing and copying to the page cache keep a core busy each; together they take no longer than the slower one
         hashing = threading.Thread(target=self._hash, args=(view,), name="persistable-hash")
         hashing.start()
         try:
-            _write_all(self._file, view)
+            _write_all(self.file, view)
         finally:
             hashing.join()
 
@@ -148,19 +171,15 @@ class _Writer(streams.RawIOBase):
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self._file is not None:
+        if self.file is not None:
             self._exit.__exit__(kind, error, trace)
         elif error is None:
-            self.data = b"".join(self._kept)
-            self._hasher = blake3(self.data)
-            self._store.put(self._path, self.data)
+            self._hasher = blake3(self.put().data or b"")
         self._kept.clear()
 
 
 def _reserve(file: Any, size: int) -> None:
     """Ask the file system for `size` more bytes at once: writing them then takes two thirds of the time, and a full disk shows."""
-    import sys
-
     if sys.platform != "linux":
         return
     try:

@@ -1,7 +1,7 @@
 """One at a time within a process; claims see to it among processes.
 
-Whoever waits for a turn while it has one itself may wait in a circle: a node whose code asks for its own payload, or two whose code asks
-for each other's. Nobody would ever go on, so the one that would close the circle gets a `LineageCycle`.
+A thread that waits for a lock while it has one itself may wait in a circle: a node whose code asks for its own payload, or two whose code
+asks for each other's. Nobody would ever go on, so the one that would close the circle gets a `LineageCycle`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from persistable.stores.base import Store
 
 _Spot = tuple[str, Place]
 _LOOK = 0.5
-"""Seconds after which a waiter looks whether whoever has the turn has lost it by an interrupt."""
+"""Seconds after which a waiter looks whether the one that has the lock has lost it by an interrupt."""
 
-_turns: dict[_Spot, turn] = {}
-_waiting: set[turn] = set()
+_locks: dict[_Spot, Lock] = {}
+_waiting: set[Lock] = set()
 _guard = threading.Lock()
-_innermost: ContextVar[turn | None] = ContextVar("persistable_turn", default=None)
+_innermost: ContextVar[Lock | None] = ContextVar("persistable_lock", default=None)
 
 
-class turn:  # noqa: N801 - used as ``with turn(...)``
-    """Wait until no other thread of this process generates at `place`. `alone`: False where several may at the same time.
+class Lock:
+    """The right of one thread of this process to generate at `place`, had as soon as this is made, until `release`.
 
-    `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where that would never end.
+    `alone`: False where several may at the same time. `waits`: False to raise Elsewhere instead of waiting. Raises LineageCycle where
+    waiting would never end.
     """
 
     __slots__ = ("_above", "_alone", "_call", "_ended", "_outer", "_spot", "_waits")
@@ -41,22 +42,21 @@ class turn:  # noqa: N801 - used as ``with turn(...)``
         self._alone = alone
         self._waits = waits
         self._ended: list[threading.Event] = []
-
-    def __enter__(self) -> None:
         self._call: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         self._above = _innermost.get()
         if self._above is not None:
             self._refuse_circle(self._spot)
-        if self._alone and _turns.setdefault(self._spot, self) is not self:
+        if self._alone and _locks.setdefault(self._spot, self) is not self:
             self._wait()
         self._outer = _innermost.set(self)
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Let the next one have it."""
         _innermost.reset(self._outer)
         if self._alone:
             with _guard:
-                if _turns.get(self._spot) is self:
-                    del _turns[self._spot]
+                if _locks.get(self._spot) is self:
+                    del _locks[self._spot]
                 for event in self._ended:
                     event.set()
         self._call = None
@@ -65,9 +65,9 @@ class turn:  # noqa: N801 - used as ``with turn(...)``
         try:
             while True:
                 with _guard:
-                    holder = _turns.setdefault(self._spot, self)
+                    holder = _locks.setdefault(self._spot, self)
                     if holder is not self and holder._is_over():
-                        _turns[self._spot] = holder = self
+                        _locks[self._spot] = holder = self
                     if holder is self:
                         return
                     if not self._waits:
@@ -84,8 +84,8 @@ class turn:  # noqa: N801 - used as ``with turn(...)``
         """Tell whether an interrupt has ended the call that has it, without its leave."""
         return self._call is None or has_ended(self._call)
 
-    def _upward(self) -> Iterator[turn]:
-        """The turns within which it was asked for, nearest first."""
+    def _upward(self) -> Iterator[Lock]:
+        """The locks within which it was asked for, nearest first."""
         above = self._above
         while above is not None:
             if not above._is_over():
@@ -134,7 +134,7 @@ def circle(nodes: list[str]) -> LineageCycle:
 def _after_fork() -> None:
     global _guard
     _guard = threading.Lock()
-    _turns.clear()
+    _locks.clear()
     _waiting.clear()
 
 

@@ -17,17 +17,18 @@ from blake3 import blake3
 State = Literal["lives", "dead", "unknown"]
 
 _me: dict[str, Any] = {}
-_mine = b""
+written = b""
+"""What `mine` gives, once it has been asked."""
 _WINDOWS = os.name == "nt"
 
 
 def mine() -> bytes:
     """The bytes that this process writes into its claims; the same bytes each time."""
-    global _mine
-    if not _mine:
+    global written
+    if not written:
         _me.update(host=_host(), pid=os.getpid(), start=_start_of(os.getpid()), token=os.urandom(8).hex())
-        _mine = _checked(json.dumps(_me).encode())
-    return _mine
+        written = _checked(json.dumps(_me).encode())
+    return written
 
 
 def _identity() -> dict[str, Any]:
@@ -203,8 +204,8 @@ def facts_of(content: bytes) -> dict[str, Any]:
 
 
 def _after_fork() -> None:
-    global _mine
-    _mine = b""
+    global written
+    written = b""
 
 
 if hasattr(os, "register_at_fork"):

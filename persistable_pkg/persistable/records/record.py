@@ -51,10 +51,11 @@ class FileFact(NamedTuple):
 class Record:
     """The facts of one payload. Everything but what a load needs is parsed when first asked for."""
 
-    __slots__ = ("_all", "_bytes", "head", "key")
+    __slots__ = ("_all", "data", "head", "key")
 
     def __init__(self, data: bytes, head: dict[str, Any], key: Key) -> None:
-        self._bytes = data
+        self.data = data
+        """The content of the file."""
         self._all: dict[str, Any] | None = None
         self.head = head
         self.key = key
@@ -86,7 +87,7 @@ class Record:
         except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
             later = _later_format(body)
             raise _meaningless(key, error) if later is None else _of_another_format(key, later) from error
-        if head["key"] != record.key.path:
+        if head["key"] != f"{record.key.name}/{record.key.digest}":
             # a filesystem that folds case or unicode, or a file moved by hand
             raise PayloadCorrupted(
                 f"the record at {key} is that of {head['key']}; it was moved there by hand, remove it",
@@ -99,7 +100,9 @@ class Record:
     @classmethod
     def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
         """The record of these facts; `fixed` are further members already encoded by `members`."""
-        return cls(sealed(b"".join((encoded(head)[:-1], members(details), *fixed))), head, key)
+        first, rest = "".join(_encode(head, 0)), "".join(_encode(details, 0))
+        body = b"".join((f"{first[:-1]},\n{rest[1:-1]}".encode("utf-8", "surrogatepass"), *fixed))
+        return cls(b'%b%b%08x"}\n' % (body, _SEAL, crc32(body)), head, key)
 
     def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
         """This record with some members replaced or added."""
@@ -109,11 +112,11 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
-        return self._bytes
+        return self.data
 
     def unsealed(self) -> bytes:
         """The bytes that `sealed` makes the file of."""
-        return self._bytes[:-SEAL_BYTES]
+        return self.data[:-SEAL_BYTES]
 
     def to_dict(self) -> dict[str, Any]:
         """Every member, as JSON has it."""
@@ -127,8 +130,8 @@ class Record:
     def _facts(self) -> dict[str, Any]:
         if self._all is None:
             try:
-                facts = json.loads(self._bytes.decode("utf-8", "surrogatepass"))
-                _check_members(facts, self._bytes)
+                facts = json.loads(self.data.decode("utf-8", "surrogatepass"))
+                _check_members(facts, self.data)
             except (ValueError, TypeError, LookupError, RecursionError) as error:
                 raise _meaningless(self.key, error) from error
             self._all = facts
@@ -331,19 +334,19 @@ class Record:
     @property
     def checksum(self) -> str:
         """CRC-32 of everything before it, hexadecimal."""
-        return self._bytes[-11:-3].decode()
+        return self.data[-11:-3].decode()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Record) and other._bytes == self._bytes
+        return isinstance(other, Record) and other.data == self.data
 
     def __hash__(self) -> int:
-        return hash(self._bytes)
+        return hash(self.data)
 
     def __repr__(self) -> str:
         return f"Record({self.key}, {self.size} bytes, {self.class_reference})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record.parse, (self._bytes,)
+        return Record.parse, (self.data,)
 
 
 def _check_head(head: Any) -> None:

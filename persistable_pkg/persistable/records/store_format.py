@@ -46,13 +46,13 @@ class _Seen(NamedTuple):
 
 def before_reading(store: Any) -> None:
     """Raise StoreTooNew unless this version can read what `store` holds."""
-    if getattr(store, "_format_seen", None) is None:
+    if getattr(store, "format_seen", None) is None:
         _look(store)
 
 
 def before_writing(store: Any) -> None:
     """Raise StoreTooNew unless this version may write into `store`; a store that does not say its format does from now on."""
-    seen: _Seen | None = getattr(store, "_format_seen", None)
+    seen: _Seen | None = getattr(store, "format_seen", None)
     if seen is not None and seen.ready:
         return
     seen = seen or _look(store)
@@ -111,7 +111,7 @@ def _mark(store: Any, seen: _Seen) -> _Seen:
 
 def _remember(store: Any, seen: _Seen) -> _Seen:
     try:
-        store._format_seen = seen
+        store.format_seen = seen
     except AttributeError:  # it has slots: it is asked each time
         pass
     return seen

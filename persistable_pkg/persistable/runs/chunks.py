@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,6 @@ from persistable.errors import ClaimLost, StoreError
 from persistable.executors.base import Executor
 from persistable.executors.resolve import is_inline
 from persistable.nodes import connections, format_check
-from persistable.nodes.generation import new_token
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import found_of
 from persistable.records import claims
@@ -85,7 +85,7 @@ class Portioned:
         self._queue: deque[Lot] = deque()
         self._slow: Counter[Share] = Counter()
         self._packer = Packer()
-        self._run = new_token()
+        self._run = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one portion after the other."""

@@ -30,8 +30,8 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./\n]|\Z)"  # Windows opens a device for these, whatever the suffix
 _SAFE_PART = rf"(?!{_DEVICE})[A-Za-z0-9_][A-Za-z0-9_\-.=+,@()]{{0,80}}(?<!\.)"
 _SAFE = rf"(?:\.persistable/)?{_SAFE_PART}(?:/{_SAFE_PART})*+"
-_SAFE_PATH = re.compile(_SAFE, re.ASCII)
-_SAFE_PATHS = re.compile(rf"{_SAFE}(?:\n{_SAFE})*+", re.ASCII)
+SAFE_PATH = re.compile(_SAFE, re.ASCII)
+SAFE_PATHS = re.compile(rf"{_SAFE}(?:\n{_SAFE})*+", re.ASCII)
 _DEVICE_NAME = re.compile(_DEVICE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
@@ -204,9 +204,10 @@ class BaseStore:
     adopts: bool = False
     """True if it has files of this machine that can be filled in place: `new_file` and `adopt`. Else they are written by `write`."""
 
-    @property
-    def url(self) -> str:
-        raise NotImplementedError(f"{type(self).__name__}.url")
+    if TYPE_CHECKING:
+
+        @property
+        def url(self) -> str: ...
 
     def read(self, path: str) -> BinaryIO:
         raise NotImplementedError(f"{type(self).__name__}.read")
@@ -382,7 +383,7 @@ def check_prefix(prefix: str) -> str:
 
 def check_path(path: str) -> str:
     """`path` itself, if every part is a name that exists on every platform and stays inside its folder; else InvalidName."""
-    if _SAFE_PATH.fullmatch(path) is None:
+    if SAFE_PATH.fullmatch(path) is None:
         for part in path.split("/"):
             check_name(part)
     return path
@@ -392,7 +393,7 @@ def check_paths(paths: Iterable[str]) -> list[str]:
     """All of `paths`, each as `check_path` gives it."""
     found = list(paths)
     listed = "\n".join(found)
-    if _SAFE_PATHS.fullmatch(listed) is None or listed.count("\n") != len(found) - 1:
+    if SAFE_PATHS.fullmatch(listed) is None or listed.count("\n") != len(found) - 1:
         for path in found:
             check_path(path)
     return found

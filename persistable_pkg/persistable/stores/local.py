@@ -24,7 +24,19 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_name, check_path, check_prefix, is_temporary
+from persistable.stores.base import (
+    FULL,
+    HIDDEN,
+    SAFE_PATH,
+    BaseStore,
+    Bytes,
+    Stat,
+    byte_view,
+    check_name,
+    check_path,
+    check_prefix,
+    is_temporary,
+)
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _READ = os.O_RDONLY | _BINARY
@@ -37,6 +49,7 @@ _GONE = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, err
 
 _WINDOWS = os.name == "nt"
 _PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
+_is_safe = SAFE_PATH.fullmatch  # the calls of a hit and a miss ask it themselves: each Python call they save is felt there
 
 Result = TypeVar("Result")
 
@@ -67,6 +80,7 @@ class LocalStore(BaseStore):
     in_memory = False
     definite = True
     adopts = True
+    url: str
 
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
         place = os.fsdecode(root)
@@ -80,7 +94,7 @@ class LocalStore(BaseStore):
         self._open = ("", 0.0)
         """A folder in which something has just been made, and until when that tells that it is open to this process."""
         path = place.replace(os.sep, "/")
-        self._url = "file://" + (path if path.startswith("/") else "/" + path)
+        self.url = "file://" + (path if path.startswith("/") else "/" + path)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> LocalStore:
@@ -91,17 +105,13 @@ class LocalStore(BaseStore):
             place = place[1:]
         return cls(place or ".", **options)
 
-    @property
-    def url(self) -> str:
-        return self._url
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self.root, self.fsync), self.said()
 
     # --- reading
 
     def get(self, path: str) -> bytes:
-        place = self._prefix + check_path(path)
+        place = self._prefix + (path if _is_safe(path) else check_path(path))
         try:
             return _read_all(place)
         except OSError as error:
@@ -128,7 +138,7 @@ class LocalStore(BaseStore):
 
     def exists(self, path: str) -> bool:
         # asked far more often of what is absent: access(2) says so without an exception, but also of what lies in a closed folder
-        place = self._prefix + check_path(path)
+        place = self._prefix + (path if _is_safe(path) else check_path(path))
         if not os.access(place, os.F_OK):
             folder = place.rpartition("/")[0]
             if (folder == self._open[0] and time.monotonic() < self._open[1]) or os.access(folder, os.X_OK):
@@ -203,11 +213,14 @@ class LocalStore(BaseStore):
     # --- writing
 
     def put(self, path: str, data: Bytes) -> None:
-        target = self._prefix + check_path(path)
+        target = self._prefix + (path if _is_safe(path) else check_path(path))
         temporary = _beside(target)
         try:
             self._fill(temporary, data)
-            _replace(temporary, target)
+            if _WINDOWS:
+                _replace(temporary, target)
+            else:
+                os.replace(temporary, target)
         except OSError as error:
             _discard(temporary)
             self.no_write(error, path)
@@ -221,7 +234,19 @@ class LocalStore(BaseStore):
         return _Write(self, check_path(path))
 
     def create(self, path: str, data: Bytes) -> bool:
-        target = self._prefix + check_path(path)
+        target = self._prefix + (path if _is_safe(path) else check_path(path))
+        made = self._source.made
+        if made is not None and made[1] == data and made[0] == _process and not self.fsync:
+            try:
+                os.link(made[2], target)
+                self._open = target.rpartition("/")[0], time.monotonic() + _OPEN_FOR
+                return True
+            except FileExistsError:
+                return False
+            except (OSError, AttributeError):
+                # no parent folder yet, or: too many links, another file system, the source was swept away; the long way copes with each
+                if os.path.isdir(os.path.dirname(target)):
+                    self._source.forget()
         try:
             return self._create(target, data)
         except OSError as error:
@@ -231,18 +256,8 @@ class LocalStore(BaseStore):
                 _sync_folder(target)
 
     def _create(self, target: str, data: Bytes) -> bool:
-        source = self._source.holding(data) if not self.fsync else None
-        if source is not None:
-            try:
-                _link(source, target)
-                self._open = target.rpartition("/")[0], time.monotonic() + _OPEN_FOR
-                return True
-            except FileExistsError:
-                return False
-            except OSError:
-                # no parent folder yet, or: too many links, another file system, the source was swept away; the long way copes with each
-                if os.path.isdir(os.path.dirname(target)):
-                    self._source.forget()
+        if not self.fsync:
+            self._source.saw(data)
         temporary = _beside(target)
         try:
             self._fill(temporary, data)
@@ -274,7 +289,7 @@ class LocalStore(BaseStore):
         return True
 
     def delete(self, path: str) -> bool:
-        target = self._prefix + check_path(path)
+        target = self._prefix + (path if _is_safe(path) else check_path(path))
         try:
             os.unlink(target)
         except (FileNotFoundError, NotADirectoryError):
@@ -360,9 +375,14 @@ class LocalStore(BaseStore):
         self._source.forget()
 
     def _fill(self, temporary: str, data: Bytes) -> None:
-        fd = _open_new(temporary)
         try:
-            _write_all(fd, data)
+            fd = os.open(temporary, _NEW, 0o666)
+        except FileNotFoundError:
+            fd = _open_new(temporary)
+        try:
+            if data.__class__ is not bytes or len(data) > _CHUNK or os.write(fd, data) < len(data):
+                os.lseek(fd, 0, os.SEEK_SET)
+                _write_all(fd, data)
             if self.fsync:
                 os.fsync(fd)
         finally:
@@ -478,27 +498,25 @@ class _Source:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._last: tuple[str, bytes] | None = None
-        self._made: tuple[str, bytes, str] | None = None
+        self.made: tuple[str, bytes, str] | None = None
+        """The process it belongs to, its bytes, and where it is."""
 
-    def holding(self, data: Bytes) -> str | None:
-        """A file with just these bytes, if there is one or it is time to make it."""
-        made = self._made
-        if made is not None and made[0] == _process and made[1] == data:
-            return made[2]
+    def saw(self, data: Bytes) -> None:
+        """Make the file, if these bytes are being created for the second time: the next create links to it."""
         if len(data) > _KEPT_SOURCE_LIMIT or type(data) is not bytes:
-            return None
+            return
         if self._last != (_process, data):
             self._last = (_process, data)
-            return None
-        return self._make(data)
+        elif self.made is None or self.made[:2] != (_process, data):
+            self._make(data)
 
     def forget(self) -> None:
         """Remove the file; the next create makes another."""
-        made, self._made, self._last = self._made, None, None
+        made, self.made, self._last = self.made, None, None
         if made is not None and made[0] == _process and _kept.pop(made[2], ""):
             _discard(made[2])
 
-    def _make(self, data: bytes) -> str | None:
+    def _make(self, data: bytes) -> None:
         self.forget()
         temporary = _beside(f"{self._prefix}{HIDDEN}/create")
         try:
@@ -509,12 +527,11 @@ class _Source:
                 os.close(fd)
         except OSError:
             _discard(temporary)
-            return None  # the long way will say what is wrong
+            return  # the long way will say what is wrong
         if _process not in _kept.values():
             _clean_at_exit()
         _kept[temporary] = _process
-        self._made = (_process, data, temporary)
-        return temporary
+        self.made = (_process, data, temporary)
 
     def __del__(self) -> None:
         self.forget()

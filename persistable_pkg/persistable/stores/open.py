@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from persistable.errors import MissingExtra, StoreError
@@ -65,8 +66,9 @@ def open_store(
     """
     if options and not options.keys().isdisjoint(_EVERYWHERE):
         return _with_common(open_store, where, options)
-    if not options and isinstance(where, str):
-        cached = _opened.get(where if where[:1] == "/" else (where, os.getcwd()))
+    if not options and isinstance(where, str | PurePath):
+        path = str(where)
+        cached = _opened.get(path if path[:1] == "/" else (path, os.getcwd()))
         if cached is not None:
             return cached
     if isinstance(where, BaseStore):
