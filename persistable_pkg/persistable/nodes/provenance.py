@@ -149,8 +149,8 @@ def usage_since(begun: Counters) -> dict[str, Any]:
     if own is not None:
         usage["memory_rise"] = peak - max(own.ru_maxrss, children.ru_maxrss) * _UNIT
         if alone and number == _begun:
-            seconds = sum(now.ru_utime + now.ru_stime for now in (own_now, children_now))
-            seconds -= sum(before.ru_utime + before.ru_stime for before in (own, children))
+            seconds = own_now.ru_utime + own_now.ru_stime + children_now.ru_utime + children_now.ru_stime
+            seconds -= own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
             usage.update(of="process", cpu_seconds=round(seconds, 6))
     return usage
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
+from functools import cached_property
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -97,13 +98,16 @@ class Loop:
         self._hands_over = False
         self._shelf_store = base
         self._handed: dict[Unit, bytes | str] = {}
-        self._packer = Packer()
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
         self._depth = QueueDepth()
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
         self._others = Others()
         self._hooks = events.own_hooks()
+
+    @cached_property
+    def _packer(self) -> Packer:
+        return Packer()
 
     @property
     def result(self) -> RunResult:

@@ -114,6 +114,8 @@ class LocalStore(BaseStore):
         place = self._prefix + (path if _is_safe(path) else check_path(path))
         try:
             return _read_all(place)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             return self._once_more(_read_all, place, error, path)
 
