@@ -1,4 +1,4 @@
-"""Events, as frozen values; whoever wants to know subscribes a hook.
+"""Events, as frozen values, and the hooks that receive them.
 
 Nothing is printed and no log handler is installed. Where the application uses `logging`, every event is also logged: at INFO, progress at
 DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node was given another).
@@ -213,7 +213,7 @@ _retold: ContextVar[Callable[[Event], Event | None] | None] = ContextVar("persis
 
 @contextmanager
 def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
-    """Inside the block, what this thread emits is told as `tell` gives it, and not at all where it gives None."""
+    """Inside the block, replace each event that this thread emits by what `tell` returns; None drops it."""
     outer = _retold.set(tell)
     try:
         yield
@@ -222,12 +222,12 @@ def retold(tell: Callable[[Event], Event | None]) -> Generator[None]:
 
 
 own_hooks = _own.get
-"""Gives the hooks that hear what happens in this context, and nothing else."""
+"""Return the hooks that receive the events of this context only."""
 
 
 @contextmanager
 def heard_by(hooks: Iterable[Hook]) -> Generator[None]:
-    """Inside the block, these hear what this thread emits, and those of blocks around it do not."""
+    """Inside the block, these hooks receive what this thread emits, and those of blocks around it do not."""
     given: tuple[Hook, ...] = ()
     for hook in hooks:
         if not any(hook is each for each in given):
@@ -265,7 +265,7 @@ class subscribe:  # noqa: N801 - used as a function: subscribe(hook)
 
 
 def listened(logger: Any = None, level: int = 20) -> bool:
-    """Tell whether an event of `level` would reach anyone; lets the hot path skip making it."""
+    """Tell whether an event of `level` would be received; where it would not, the hot path need not make it."""
     if _hooks or _own.get():
         return True
     if logger is None and _root is not None:  # the usual case, without a call
@@ -274,7 +274,7 @@ def listened(logger: Any = None, level: int = 20) -> bool:
 
 
 def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:
-    """Tell every hook that hears all, then those of this context, or `hooks` instead of these, then the log."""
+    """Give `event` to every subscribed hook, then to those of this context, or `hooks` instead of these, then to the log."""
     tell = _retold.get()
     if tell is not None:
         told = tell(event)
@@ -298,7 +298,7 @@ _root: Any = None
 
 
 def _target(logger: Any, level: int) -> Any:
-    """Where to log, if anywhere: an application that has not imported `logging` cannot be listening."""
+    """Return the logger, if anything is logged: an application that has not imported `logging` cannot be listening."""
     global _root
     if logger is True:
         logger = logger_of("console", True)
@@ -343,7 +343,7 @@ _loggers: dict[tuple[str, bool], Any] = {}
 
 
 def logger_of(name: str, given: Any = None) -> Any:
-    """The logger for what the code of a node of this payload name says. given: see `Persistable._logger`."""
+    """Return the logger for the code of a node of this payload name. given: see `Persistable._logger`."""
     if given.__class__ is tuple:
         given = given[0]
     if given is not None and given is not True:
@@ -380,7 +380,7 @@ def _made(name: str, prints: bool) -> Any:
 
 
 def carried(given: Any) -> Any:
-    """`given` for another process, where it is told what the node's code says, but no events: they are told here."""
+    """Return `given` for another process, where it receives what the node's code logs, but no events: they are emitted here."""
     import logging
 
     if given.__class__ is tuple:

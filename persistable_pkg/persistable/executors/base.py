@@ -1,4 +1,4 @@
-"""The protocol of executors as `run` needs it, and how results and errors get from one process to another."""
+"""The protocol of executors as `run` needs it, and how errors get from one process to another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Executor(futures.Executor, ABC):
     """
 
     name: ClassVar[str]
-    """How messages call it."""
+    """Its name in messages."""
     shares_memory: ClassVar[bool] = False
     """Tasks run in this process: objects can be handed to them as they are."""
     stops: ClassVar[bool] = False
@@ -39,10 +39,10 @@ class Executor(futures.Executor, ABC):
     @property
     @abstractmethod
     def workers(self) -> int:
-        """So many tasks run at the same time; asked again while running, since a cluster may grow."""
+        """Number of tasks that run at the same time; read again while running, since a cluster may grow."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        """`submit_for` without any resources in mind."""
+        """Run ``fn(*args, **kwargs)``, which asks for no particular resources."""
         return self.submit_for(None, fn, *args, **kwargs)
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Executor(futures.Executor, ABC):
 
 
 def portable(error: BaseException) -> Exception:
-    """`error` itself if pickling brings it to another process unharmed, else a `RemoteError` that says what it was.
+    """Return `error` itself if pickling brings it to another process unharmed, else a `RemoteError` with its facts.
 
     Errors whose ``__init__`` takes other arguments than ``args`` holds, or that carry what cannot be pickled, would fail on arrival, where
     they break whatever receives them. So would SystemExit and KeyboardInterrupt, which end the process they reach.
@@ -81,7 +81,7 @@ def portable(error: BaseException) -> Exception:
 
 
 def remote(error: BaseException) -> RemoteError:
-    """The facts of `error` in an error that pickles."""
+    """Return an error that pickles, with the facts of `error`."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     try:
         message = str(error)

@@ -51,12 +51,12 @@ def pack(value: Any, large: int = _ASIDE) -> Parts:
 
 
 def unpack(parts: Parts) -> Any:
-    """The object that was packed. Raises whatever unpickling raises."""
+    """Unpickle what was packed. Raises whatever unpickling raises."""
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
 def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bool, Parts]:
-    """Make a packed ``(fn, args, kwargs)`` happen; whether it went well, and its packed result or error. Never raises.
+    """Perform a packed ``(fn, args, kwargs)``; return whether it went well, and its packed result or error. Never raises.
 
     function: gives the `fn`, where it is not among `parts`.
     """
@@ -77,7 +77,7 @@ def perform(parts: Parts, function: Callable[[], Any] | None = None) -> tuple[bo
 
 
 def perform_to_bytes(parts: Parts) -> tuple[bool, list[bytes]]:
-    """As `perform`, for executors that pickle what comes back: all parts of the answer are bytes."""
+    """Perform as `perform` does, for executors that pickle the answer: all its parts are bytes."""
     went_well, packed = perform(parts)
     return went_well, to_bytes(packed)
 
@@ -88,7 +88,7 @@ def to_bytes(parts: Parts) -> list[bytes]:
 
 
 def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
-    """The result, or the error, that `perform` packed. Never raises: what cannot be unpickled here is an error too."""
+    """Unpack the result, or the error, of `perform`. Never raises: what cannot be unpickled here is an error too."""
     try:
         found = unpack(parts)
     except BaseException as error:  # noqa: BLE001 - whatever somebody's object does when it is unpickled
@@ -105,7 +105,7 @@ def answer(went_well: bool, parts: Parts) -> tuple[Any, BaseException | None]:
 
 
 def name_of(fn: Callable[..., Any]) -> str:
-    """How messages call it."""
+    """Return the name of a function in messages."""
     return str(getattr(fn, "said_as", None) or getattr(fn, "__qualname__", None) or type(fn).__qualname__)
 
 

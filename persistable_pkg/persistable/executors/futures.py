@@ -1,4 +1,4 @@
-"""Any `concurrent.futures.Executor` that somebody else made."""
+"""Executors of other libraries, by the interface of `concurrent.futures`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class FuturesExecutor(Executor):
-    """Makes an executor of `inner`: a ProcessPoolExecutor, loky's, a ThreadPoolExecutor, mpi4py's, or any other of that interface.
+    """Adapts `inner` to our protocol: a ProcessPoolExecutor, loky's, a ThreadPoolExecutor, mpi4py's, or any other of that interface.
 
     Nothing is promised that `inner` does not promise: what runs is not stopped, and a process that dies may take other tasks along, each
     failing with `WorkerDied`. Resources are not looked at. Functions, arguments and results cross as bytes, by cloudpickle where pickle
@@ -86,7 +86,7 @@ class FuturesExecutor(Executor):
 
 
 class _Outer(futures.Future[Any]):
-    """The future that people hold: its outcome is that of the inner one, unpacked."""
+    """The future that `submit` returns: its outcome is that of the inner one, unpacked."""
 
     def __init__(self, inner: futures.Future[tuple[bool, Parts]], name: str) -> None:
         super().__init__()

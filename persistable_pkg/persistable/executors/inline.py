@@ -1,4 +1,4 @@
-"""Everything at once and here: what `submit` returns is done."""
+"""An executor without workers: what `submit` returns is done."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class InlineExecutor(Executor):
 
 
 def contained(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """``fn(*args, **kwargs)``, where an error that would end a program becomes one that does not."""
+    """Call ``fn(*args, **kwargs)``; an error that would end a program becomes one that does not."""
     try:
         return fn(*args, **kwargs)
     except Exception:

@@ -9,14 +9,14 @@ from persistable.executors.resources import Resources
 
 
 def cpus() -> int:
-    """How many CPUs this process may use, which in a container or under ``taskset`` is less than there are."""
+    """Return the number of CPUs this process may use, which in a container or under ``taskset`` is less than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
 
 
 def memory() -> int | None:
-    """Bytes of physical memory; None where the system does not tell."""
+    """Return the bytes of physical memory; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The executor that a name or an object given to `run` stands for."""
+"""Executors by name, and those of other libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from persistable.executors.base import Executor
 
 @contextmanager
 def carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
-    """The executor of the jobs: `executor`, or one made by that name, which is shut down at the end of the block."""
+    """Give `executor` itself, or one made by that name, which is shut down at the end of the block."""
     if isinstance(executor, Executor):
         yield executor
         return

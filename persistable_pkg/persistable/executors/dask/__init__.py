@@ -1,1 +1,1 @@
-"""Dask."""
+"""Executor on Dask."""

@@ -1,4 +1,7 @@
-"""A Dask cluster on this machine, and the begin-once rule that makes the death of one of its processes harm one task only."""
+"""A Dask cluster on this machine, on which each task begins once, so that a process that dies fails one task only.
+
+Its workers are supervised here. `LocalCluster` starts them by copies of this program, which runs a script without a guard again, or under
+a nanny process each, which gives up on a worker that dies while it registers, and does not say how a worker ended."""
 
 # distributed is only partly typed, so pyright may find what it does not know.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -29,7 +32,7 @@ Answer = tuple[bool, list[bytes]]
 
 
 def start(workers: int) -> Any:
-    """A scheduler in this process and `workers` processes of one thread each, all on 127.0.0.1 and on ports of their own.
+    """Start a scheduler in this process and `workers` processes of one thread each, all on 127.0.0.1 and on ports of their own.
 
     Workers are started as programs, not as copies of this one: a script needs no ``if __name__ == "__main__"``. They are in sessions of
     their own, so that Ctrl-C reaches only us; they leave by themselves when this process is gone.
@@ -45,7 +48,7 @@ def start(workers: int) -> Any:
 
 
 class _Process(ProcessInterface):
-    """One worker after another: when it dies, the next is started. `close` kills it and what its tasks have started.
+    """Supervisor of one worker process: when it dies, the next is started. `close` kills it and what its tasks have started.
 
     Dask's own nanny gives up on a worker that dies while it registers, which a task waiting for it can bring about.
     """
@@ -94,7 +97,7 @@ def _kill(group: int) -> None:
 
 
 def exit_status(entry: str) -> int | None:
-    """How the worker ended that began this entry, see `perform`; None where it is not known."""
+    """Return the exit status of the worker that began this entry, see `perform`; None where it is not known."""
     try:
         pid = int(Path(entry).read_text())
     except (OSError, ValueError):
@@ -148,7 +151,7 @@ def _earlier(entry: str) -> Answer:
 
 
 def died(exitcode: int | None = None) -> WorkerDied:
-    """The error for a task that took its process down."""
+    """Return the error for a task that took its process down."""
     if exitcode is None:
         how = "is gone"
     elif exitcode < 0:

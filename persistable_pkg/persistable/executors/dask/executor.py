@@ -1,4 +1,4 @@
-"""Dask: on processes of this machine, or on a cluster that is already there."""
+"""The executor for Dask: on processes of this machine, or on a cluster that is already there."""
 
 # distributed is only partly typed, so pyright may find what it does not know.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -174,7 +174,7 @@ class DaskExecutor(Executor):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _look(self) -> dict[str, Mapping[str, Any]]:
-        """The workers of another's cluster as they were at most a second ago."""
+        """Return the workers of another's cluster as they were at most a second ago."""
         with self._lock:
             if time.monotonic() - self._seen_at >= _FRESH and not self._closing:
                 self._connect()
@@ -260,7 +260,7 @@ _SPELLINGS = {"cpus": ("cpu", "cpus"), "gpus": ("gpu", "gpus"), "memory": ("memo
 
 
 def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> dict[str, float]:
-    """The request to Dask, in the words that `workers` (as `Client.scheduler_info` tells of them) use.
+    """Return the request to Dask, in the names that `workers` (as `Client.scheduler_info` describes them) use.
 
     Raises Infeasible where no worker has enough. Without any worker only GPUs are asked for, since they may still come.
     """
@@ -287,7 +287,7 @@ def needs_of(resources: Resources | None, workers: list[Mapping[str, Any]]) -> d
 
 
 def _offer(wanted: Mapping[str, float], worker: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
-    """For each wanted name that this worker knows: its own word, empty where that is no declared resource, and the amount."""
+    """Map each wanted name that this worker knows to its own name for it, empty where it declares none, and the amount."""
     declared: Mapping[str, float] = worker.get("resources") or {}
     found: dict[str, tuple[str, float]] = {}
     for name in wanted:

@@ -1,1 +1,1 @@
-"""Worker processes of our own."""
+"""Executor on worker processes of this machine."""

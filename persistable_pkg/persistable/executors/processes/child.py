@@ -1,4 +1,4 @@
-"""The loop of a worker process: take a task, do it, tell the answer; and die with the process that started it.
+"""The loop of a worker process: take a task, perform it, send the answer; and end with the process that started it.
 
 A task is taken by reading its number from the pipe of tokens. The pool holds that end too: a number which the pool reads first is a task
 taken back, whose message, if it came already, is passed over. So both sides know at any moment what was begun and what was not.
@@ -56,7 +56,7 @@ class _Server:
             del parts
 
     def _take(self) -> int | None:
-        """The number of the next task, which thereby has begun; None when there will be no more."""
+        """Take the number of the next task, which thereby has begun; None when there will be no more."""
         while True:
             try:
                 token = os.read(self._tokens, TOKEN.size)
@@ -66,7 +66,7 @@ class _Server:
             return int(TOKEN.unpack(token)[0]) if token else None
 
     def _find(self, number: int) -> Parts:
-        """The messages of the task with this number; messages before it were taken back."""
+        """Receive the call of the task with this number; calls before it were taken back."""
         while True:
             while self._frames:
                 frame = self._frames.popleft()

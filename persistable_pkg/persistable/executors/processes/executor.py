@@ -1,4 +1,4 @@
-"""Worker processes of our own: one that dies takes nothing along but its own task, and any task can be stopped."""
+"""The executor for worker processes: one that dies fails its own task only, and any task can be stopped."""
 
 from __future__ import annotations
 

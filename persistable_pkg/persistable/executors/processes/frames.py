@@ -33,7 +33,7 @@ class Frame(NamedTuple):
 
 
 def encoded(frame: Frame) -> list[Buffer]:
-    """The bytes to send, in pieces; a small message is one piece."""
+    """Encode a message, in pieces; a small one is one piece."""
     data, *buffers = frame.parts
     if not buffers:
         header = _HEADER.pack(frame.number, frame.elapsed, len(data), frame.kind, 0)
@@ -56,7 +56,7 @@ def readable(descriptor: int, seconds: float | None) -> bool:
 
 
 class Inbox:
-    """Takes what a socket has and gives the frames that are complete."""
+    """Receive buffer of a socket, which gives the frames that are complete."""
 
     def __init__(self) -> None:
         self._scratch = bytearray(_SCRATCH)
@@ -66,7 +66,7 @@ class Inbox:
         self._large_filled = 0
 
     def receive(self, channel: socket.socket) -> list[Frame]:
-        """The frames completed by one `recv`. Raises EOFError at the end, BlockingIOError where there is nothing yet."""
+        """Return the frames completed by one `recv`. Raises EOFError at the end, BlockingIOError where there is nothing yet."""
         if self._large is not None:
             return self._receive_large(channel, *self._large)
         received = channel.recv_into(self._view[self._filled :])

@@ -1,4 +1,4 @@
-"""The thread that owns worker processes: gives them tasks, takes their answers, and replaces those that die."""
+"""Pool of worker processes, owned by one thread that gives them tasks, takes their answers, and replaces those that die."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from persistable.executors.sizing import ChunkSizer
 _AHEAD = 16  # tasks a worker may hold
 _SHORT = 0.002  # seconds; tasks that take less on average are sent ahead
 _LATE = 0.01  # seconds after which what was sent ahead is taken back
-_FAREWELL = 5.0  # seconds a worker without work may take to leave
-_STILLBORN = 3  # so many workers in a row that end before they begin are hopeless
+_SHUTDOWN = 5.0  # seconds a worker without work may take to end
+_FAILED_STARTS = 3  # workers in a row that end before they are ready, after which no other is started
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 class Pool:
-    """Workers, and the tasks for them.
+    """Worker processes, and the tasks for them.
 
     Its own thread alone touches the selector, starts workers and closes descriptors; everything else is guarded by the lock. Outcomes are
-    handed over without the lock, since callbacks may come back here.
+    delivered without the lock, since callbacks may submit.
     """
 
     def __init__(self, size: int, environment: Mapping[str, str] | None, grace: float) -> None:
@@ -52,13 +52,13 @@ class Pool:
         self._retired: list[Worker] = []
         self._outcomes: list[tuple[Task, Frame | BaseException]] = []
         self._sizer = ChunkSizer(work=_AHEAD * _SHORT, least=0.0, most=_AHEAD, short=_SHORT, weight=0.2)
-        self._stillborn = 0
+        self._failed_starts = 0
         self._closing = False
         self._abandoned = False
         self._ended = False
         self._thread: threading.Thread | None = None
         self._timeout: float | None = None
-        self._rung = False
+        self._woken = False
 
     # --- for the threads of the user
 
@@ -81,11 +81,11 @@ class Pool:
             self._waiting.append(task)
             if self._thread is None:
                 self._open()
-        self._ring()
+        self._wake()
         return task
 
     def withdraw(self, task: Task, begun: bool = False) -> bool:
-        """See that a task which no worker has begun never will be. False if one has, or if it was withdrawn before.
+        """Prevent that a task is begun. False if a worker has begun it, or if it was withdrawn before.
 
         begun: also a task that was announced to be running, since a worker was about to begin it.
         """
@@ -98,11 +98,11 @@ class Pool:
                 task.begin()
                 return False
             task.withdrawn = True
-        self._ring()
+        self._wake()
         return True
 
     def stop(self, task: Task) -> bool:
-        """End a task that waits or runs, and all it has started. False if it had ended by itself."""
+        """End a task that waits or runs, and all it has started; return False if it had ended by itself."""
         if task.done():
             return False
         if self.withdraw(task, begun=True):
@@ -113,8 +113,8 @@ class Pool:
             mine = worker is not None and not worker.leaving
             outcomes = self._seize(worker) if worker is not None and mine else []
             ended = task.settled
-        self._ring()
-        _hand_over(outcomes)
+        self._wake()
+        _deliver(outcomes)
         if worker is None or ended:
             return False
         if mine:
@@ -131,7 +131,7 @@ class Pool:
             unwanted = self._give_up_waiting() if cancel else []
         for task in unwanted:
             task.discard()
-        self._ring()
+        self._wake()
         if wait and self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -147,29 +147,29 @@ class Pool:
                     worker.signal(signal.SIGKILL)
         for task in unwanted:
             task.discard()
-        self._ring()
+        self._wake()
         if self._thread is not None:
-            self._thread.join(2 * _FAREWELL)
+            self._thread.join(2 * _SHUTDOWN)
 
     def drop(self) -> None:
-        """Nobody can submit any more. Called by the garbage collector, which may hold any lock: so this takes none."""
+        """Close, since nobody can submit any more. Called by the garbage collector, which may hold any lock: so this takes none."""
         self._closing = True
         if self._process == os.getpid():
-            self._ring()
+            self._wake()
 
     def forget(self) -> None:
-        """In a forked copy of the process: let go of what belongs to the original, or its workers would outlive it."""
+        """Release, in a forked copy of the process, what belongs to the original, or its workers would outlive it."""
         if self._thread is not None:
             self._selector.close()
-            self._alarm.close()
-            self._bell.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
         for worker in [*self._workers, *self._leaving, *self._retired]:
             worker.close()
 
     # --- for any thread that holds the lock
 
     def _seize(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
-        """Take a worker out, unless its task is found to have ended."""
+        """Take a worker out of the pool, unless its task is found to have ended."""
         self._take_back(worker)
         outcomes = self._noted(worker.drain())
         if worker.given:
@@ -208,29 +208,29 @@ class Pool:
                 self._retired.append(worker)
                 stopped = not task.settled
                 task.settled, task.worker = True, None
-            _hand_over(outcomes)
+            _deliver(outcomes)
             if stopped:
                 task.finish(None, futures.CancelledError(f"{task.name} was stopped"))
-            self._ring()
+            self._wake()
         return stopped
 
     # --- for the pool's own thread
 
     def _open(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
-        self._selector.register(self._alarm, selectors.EVENT_READ, None)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
         self._thread = threading.Thread(target=self._run, name="persistable-pool", daemon=True)
         self._thread.start()
         _POOLS.add(self)
 
-    def _ring(self) -> None:
-        if self._thread is not None and not self._rung:
-            self._rung = True
+    def _wake(self) -> None:
+        if self._thread is not None and not self._woken:
+            self._woken = True
             try:
-                self._bell.send(b"!")
+                self._wake_writer.send(b"!")
             except OSError:  # full, which rings too; or closed, and nobody is there to hear
                 pass
 
@@ -239,13 +239,13 @@ class Pool:
             while not self._ended:
                 events = self._selector.select(self._timeout)
                 with self._lock:
-                    outcomes = self._turn(events)
-                _hand_over(outcomes)
+                    outcomes = self._handle(events)
+                _deliver(outcomes)
         except BaseException as error:
             self._collapse(error)
             raise
         finally:
-            self._farewell()
+            self._shut_down()
 
     def _collapse(self, error: BaseException) -> None:
         """End all tasks after an error of the pool's own, so that none waits for ever."""
@@ -258,40 +258,40 @@ class Pool:
             task.begin()
             task.finish(None, WorkerDied(f"{task.name} is lost, since its pool failed: {error!r}", exitcode=None))
 
-    def _turn(self, events: list[tuple[selectors.SelectorKey, int]]) -> list[tuple[Task, Frame | BaseException]]:
+    def _handle(self, events: list[tuple[selectors.SelectorKey, int]]) -> list[tuple[Task, Frame | BaseException]]:
         outcomes: list[tuple[Task, Frame | BaseException]] = []
         gone: list[Worker] = []
         for key, mask in events:
             worker: Worker | None = key.data
             if worker is None:
-                self._rung = False
-                self._alarm.recv(1 << 12)
+                self._woken = False
+                self._wake_reader.recv(1 << 12)
             elif not worker.leaving:
                 answered, ended = _attend(worker, key, mask)
                 outcomes += self._noted(answered)
-                self._stillborn = 0 if worker.ready else self._stillborn
+                self._failed_starts = 0 if worker.ready else self._failed_starts
                 if ended and worker not in gone:
                     gone.append(worker)
         for worker in gone:
-            outcomes += self._bury(worker)
+            outcomes += self._reap(worker)
         for worker in self._retired:
             self._watch(worker, 0)
             worker.close()
         self._retired.clear()
         self._feed()
-        outcomes += self._hire()
-        self._look_out()
+        outcomes += self._spawn()
+        self._watch_workers()
         self._ended = self._closing and not (self._waiting or self._leaving or any(worker.given for worker in self._workers))
         return outcomes
 
-    def _bury(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
-        """A worker has ended by itself: what it had begun fails, what it had not begun goes back to where it came from."""
+    def _reap(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
+        """Remove a worker that has ended by itself: the task that it had begun fails, those that it had not begun are queued again."""
         self._workers.remove(worker)
         self._watch(worker, 0)
         self._take_back(worker)
         exitcode = worker.reap()
         outcomes = self._noted(worker.drain())
-        self._stillborn = 0 if worker.ready else self._stillborn + 1
+        self._failed_starts = 0 if worker.ready else self._failed_starts + 1
         for task in worker.given:
             task.settled, task.worker = True, None
             outcomes.append((task, futures.CancelledError() if self._abandoned else _died(task, worker, exitcode)))
@@ -299,7 +299,7 @@ class Pool:
         return outcomes
 
     def _feed(self) -> None:
-        """Something for every idle worker; and while tasks are short, some more for all, so that none waits for us."""
+        """Give tasks to every idle worker; and while tasks are short, more to all workers, so that none waits for this thread."""
         while self._waiting and self._waiting[0].withdrawn:
             self._waiting.popleft()
         share = self._sizer.size(len(self._waiting), self.size)
@@ -325,11 +325,11 @@ class Pool:
         if tasks:
             worker.give(tasks)
 
-    def _hire(self) -> list[tuple[Task, Frame | BaseException]]:
-        """Start workers for what still waits; if none can be had, what waits fails."""
+    def _spawn(self) -> list[tuple[Task, Frame | BaseException]]:
+        """Start workers for the tasks that wait; if none can be started, these fail."""
         trouble = ""
-        if self._stillborn >= _STILLBORN:
-            trouble = f"{_STILLBORN} worker processes in a row ended before they could begin; what they said is on standard error"
+        if self._failed_starts >= _FAILED_STARTS:
+            trouble = f"{_FAILED_STARTS} worker processes in a row ended before they could begin; what they said is on standard error"
         try:
             starting = sum(not worker.ready for worker in self._workers)
             for _ in range(min(len(self._waiting) - starting, self.size - len(self._workers)) if not trouble else 0):
@@ -338,10 +338,10 @@ class Pool:
             trouble = f"no worker process can be started: {error}"
         if not trouble or self._workers:
             return []
-        self._stillborn = 0
+        self._failed_starts = 0
         return [(task, WorkerDied(f"{task.name} was not run: {trouble}", exitcode=None)) for task in self._give_up_waiting()]
 
-    def _look_out(self) -> None:
+    def _watch_workers(self) -> None:
         late, now = None, time.monotonic()
         for worker in self._leaving:
             self._watch(worker, 0)
@@ -370,13 +370,13 @@ class Pool:
                 self._selector.unregister(worker.pidfd)
         worker.watched = mask
 
-    def _farewell(self) -> None:
+    def _shut_down(self) -> None:
         for worker in self._workers:
             if worker.ready:
                 worker.release()
             else:
                 worker.signal(signal.SIGKILL)
-        end = time.monotonic() + _FAREWELL
+        end = time.monotonic() + _SHUTDOWN
         for worker in self._workers:
             worker.wait(max(0.0, end - time.monotonic()))
             worker.reap()
@@ -384,12 +384,12 @@ class Pool:
             worker.close()
         self._workers, self._retired = [], []
         self._selector.close()
-        self._bell.close()
-        self._alarm.close()
+        self._wake_writer.close()
+        self._wake_reader.close()
 
 
 def _attend(worker: Worker, key: selectors.SelectorKey, mask: int) -> tuple[list[tuple[Task, Frame]], bool]:
-    """The answers of a worker, and whether it has ended."""
+    """Return the answers of a worker, and whether it has ended."""
     if key.fileobj is not worker.channel:
         return [], True
     if mask & selectors.EVENT_WRITE:
@@ -402,7 +402,7 @@ def _attend(worker: Worker, key: selectors.SelectorKey, mask: int) -> tuple[list
         return [], True
 
 
-def _hand_over(outcomes: list[tuple[Task, Frame | BaseException]]) -> None:
+def _deliver(outcomes: list[tuple[Task, Frame | BaseException]]) -> None:
     for task, outcome in outcomes:
         if isinstance(outcome, BaseException):
             task.begin()

@@ -1,4 +1,4 @@
-"""A future that knows what is to be done, and by whom."""
+"""The future of a call, with the call and the worker that has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger("persistable")
 
 
 class Task(futures.Future[Any]):
-    """The future that a pool's `submit` returns. Whoever changes more than its outcome holds the pool's lock."""
+    """The future that a pool's `submit` returns. The pool's lock guards all but its outcome."""
 
     def __init__(self, pool: Pool, number: int, name: str, parts: Parts) -> None:
         super().__init__()
@@ -27,11 +27,11 @@ class Task(futures.Future[Any]):
         self.name = name
         self.parts = parts
         self.worker: Worker | None = None
-        """Who has it; None while it waits, and after it was answered."""
+        """The worker that has it; None while it waits, and after it was answered."""
         self.withdrawn = False
         """Not to be given to a worker any more."""
         self.settled = False
-        """Its outcome is here, if not yet handed over."""
+        """Its outcome has arrived, if not yet been delivered."""
 
     @property
     def small(self) -> bool:
@@ -39,7 +39,7 @@ class Task(futures.Future[Any]):
         return len(self.parts) == 1 and len(self.parts[0]) < _SMALL
 
     def begin(self) -> None:
-        """From now on it is running, and `cancel` comes too late."""
+        """Mark it as running, so that `cancel` comes too late."""
         if not self.begun:
             self.begun = True
             self.set_running_or_notify_cancel()
@@ -51,18 +51,18 @@ class Task(futures.Future[Any]):
         return self.cancelled()
 
     def discard(self) -> None:
-        """Cancel what was withdrawn; what was thought to be running, and had not begun, fails with CancelledError."""
+        """Cancel it after it was withdrawn; if it was announced to be running, it fails with CancelledError."""
         if super().cancel():
             self.set_running_or_notify_cancel()
         else:
             self.finish(None, futures.CancelledError(f"{self.name} was stopped before it began"))
 
     def finish(self, result: Any, error: BaseException | None) -> None:
-        """Give it its outcome. Never raises, whatever the callbacks do."""
+        """Set its outcome. Never raises, whatever the callbacks do."""
         try:
             if error is None:
                 self.set_result(result)
             else:
                 self.set_exception(error)
         except BaseException:
-            _LOGGER.exception("while the outcome of %s was handed over", self.name)
+            _LOGGER.exception("while the outcome of %s was delivered", self.name)

@@ -1,4 +1,4 @@
-"""One worker process, as the pool that owns it sees it."""
+"""The pool's side of one worker process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from persistable.executors.processes.task import Task
 
 
 class Worker:
-    """A process in a session of its own. Nothing here locks: the pool does."""
+    """A worker process in a session of its own. The pool holds its lock around every call."""
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
-        """Start it. Raises OSError where the system has no room for another process."""
+        """Start the process. Raises OSError where the system has no room for another."""
         self.given: deque[Task] = deque()
         """The tasks it was sent and has not answered, in order: the first is running, or about to."""
         self.ready = False
         self.slow = False
         """The task at hand takes long, so nothing more is sent ahead."""
         self.leaving = False
-        """Somebody is ending it, and will see to its task."""
+        """A thread is ending it, and settles its task."""
         self.watched = 0
         """The events for which the pool's selector watches it."""
         self.since = time.monotonic()
@@ -53,7 +53,7 @@ class Worker:
     # --- tasks
 
     def give(self, tasks: Iterable[Task]) -> None:
-        """Send tasks, to be done in this order."""
+        """Send tasks, to be performed in this order."""
         numbers: list[bytes] = []
         small: list[Buffer] = []
         if not self.given:
@@ -92,7 +92,7 @@ class Worker:
 
     @property
     def congested(self) -> bool:
-        """Something waits to be sent."""
+        """Whether messages wait to be sent."""
         return bool(self._outbox)
 
     def recall(self) -> list[Task]:
@@ -107,7 +107,7 @@ class Worker:
         return back
 
     def receive(self) -> list[tuple[Task, Frame]]:
-        """Tasks that were answered, with their answers; as many as are there now. Raises EOFError when the other side has closed."""
+        """Return the tasks answered by now, with their answers. Raises EOFError when the other side has closed."""
         answered: list[tuple[Task, Frame]] = []
         try:
             for frame in self._inbox.receive(self.channel):
@@ -132,7 +132,7 @@ class Worker:
         return task
 
     def drain(self) -> list[tuple[Task, Frame]]:
-        """All the answers that have arrived, and could be the last."""
+        """Return all answers that have arrived, which could be the last."""
         answered: list[tuple[Task, Frame]] = []
         try:
             while readable(self.channel.fileno(), 0):
@@ -141,16 +141,16 @@ class Worker:
             pass
         return answered
 
-    # --- life and death
+    # --- ending it
 
     def release(self) -> None:
-        """Let it end by itself once it has done what it was given."""
+        """Close its queue: it ends by itself once it has done what it was given."""
         if self._numbers >= 0:
             os.close(self._numbers)
             self._numbers = -1
 
     def signal(self, number: int) -> None:
-        """To it and everything it started. Only before `reap`: afterwards the number may be another's."""
+        """Send a signal to it and everything it started. Only before `reap`: afterwards the process id may be another's."""
         try:
             os.killpg(self.process.pid, number)
         except (ProcessLookupError, PermissionError):  # gone; macOS says it the second way
@@ -174,12 +174,12 @@ class Worker:
         self.reap()
 
     def reap(self) -> int:
-        """Kill what is left of it and what it started; its exit status, or minus the number of the signal that ended it."""
+        """Kill what is left of it and of what it started; return its exit status, or minus the number of the signal that ended it."""
         self.signal(signal.SIGKILL)
         return self.process.wait()
 
     def close(self) -> None:
-        """Let go of everything. A process that still lives dies of it."""
+        """Close all descriptors, which ends the process if it still lives."""
         self.release()
         self.channel.close()
         for descriptor in (self._tokens, self._life, self.pidfd):
@@ -204,7 +204,7 @@ def _start(channel: int, tokens: int, life: int, environment: Mapping[str, str] 
 
 
 def _pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None where the system has no such thing."""
+    """Return a descriptor that becomes readable when the process ends; None where the system has no such thing."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -1,1 +1,1 @@
-"""Ray."""
+"""Executor on Ray."""

@@ -1,4 +1,4 @@
-"""Functions that run on Ray's workers, one call for a batch of tasks; and how tasks and outcomes travel."""
+"""Functions that run on Ray's workers, one call for a batch of tasks; and the messages between them and the driver."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _BUDGET = 0.15  # seconds after which a batch begins no further task
 _SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task
 _PATIENCE = 10.0  # seconds for killed processes to go
 
-Parcel = tuple[bytes | int, tuple[int, ...]]
+Packed = tuple[bytes | int, tuple[int, ...]]
 """A pickle, or the position of a buffer that holds it; and the positions of the buffers that it refers to."""
 Ended = tuple[bool, bytes]
 """Whether a task went well, and its pickled result or error."""
 
 
-class Order(NamedTuple):
-    """A batch. `calls` are pairs of the position of a function and the parcel of its arguments."""
+class BatchRequest(NamedTuple):
+    """Tasks to perform. `calls` are pairs of the position of a function and its packed arguments."""
 
     name: str
-    functions: list[Parcel]
-    calls: list[tuple[int, Parcel]]
+    functions: list[Packed]
+    calls: list[tuple[int, Packed]]
 
 
-class Report(NamedTuple):
-    """How a batch ended: its seconds, the tasks that it performed, and the buffers of the last one's result."""
+class BatchResult(NamedTuple):
+    """Result of a batch: its seconds, the outcomes of the tasks that it performed, and the buffers of the last one's result."""
 
     seconds: float
     outcomes: list[Ended]
@@ -47,16 +47,16 @@ class Report(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a batch is that takes long: the tasks it has performed, and the process that performs the next one, its last."""
+    """Progress of a batch that takes long: outcomes so far, and the process that performs the next task, its last."""
 
     outcomes: list[Ended]
     node: str
     pid: int
 
 
-def run_batch(order: bytes, *buffers: Any) -> Report:
-    """Perform tasks one after the other."""
-    batch: Order = pickle.loads(order)
+def run_batch(request: bytes, *buffers: Any) -> BatchResult:
+    """Perform the tasks of a pickled `BatchRequest` one after the other."""
+    batch: BatchRequest = pickle.loads(request)
     performed = _Performed(batch.name)
     functions: dict[int, Any] = {}
 
@@ -69,53 +69,52 @@ def run_batch(order: bytes, *buffers: Any) -> Report:
     size = 0
     start = time.perf_counter()
     try:
-        for place, parcel in batch.calls:
-            went_well, parts = calls.perform(_opened(parcel, buffers), partial(function, place))
+        for place, packed in batch.calls:
+            went_well, parts = calls.perform(_opened(packed, buffers), partial(function, place))
             apart = [pickle.PickleBuffer(part) for part in parts[1:]]
             size += len(parts[0])
-            if not performed.goes_on((went_well, bytes(parts[0]))) or apart or size > _SENT or time.perf_counter() - start > _BUDGET:
+            if not performed.add((went_well, bytes(parts[0]))) or apart or size > _SENT or time.perf_counter() - start > _BUDGET:
                 break
     finally:
         performed.over()
-    return Report(time.perf_counter() - start, performed.outcomes, apart)
+    return BatchResult(time.perf_counter() - start, performed.outcomes, apart)
 
 
 class _Performed:
-    """The outcomes of a batch, which a thread makes known while a task takes long."""
+    """Outcomes of a batch, which a thread publishes as `Progress` once a task takes long."""
 
     def __init__(self, name: str) -> None:
         self.outcomes: list[Ended] = []
         self._name = name
         self._lock = threading.Lock()
-        self._known = False
-        self._timer = threading.Timer(OVERDUE, self._make_known)
+        self._closed = False
+        self._timer = threading.Timer(OVERDUE, self._publish)
         self._timer.daemon = True
         self._timer.start()
 
-    def goes_on(self, outcome: Ended) -> bool:
-        """Tell whether the next task may begin."""
+    def add(self, outcome: Ended) -> bool:
+        """Add an outcome; return whether the next task may begin."""
         with self._lock:
             self.outcomes.append(outcome)
-            return not self._known
+            return not self._closed
 
     def over(self) -> None:
         self._timer.cancel()
         with self._lock:
-            known, self._known = self._known, True
-        if known:
-            remove(self._name)  # before this process begins anything else: see `kill`
+            published, self._closed = self._closed, True
+        if published:
+            kv_remove(self._name)  # before this process begins anything else: see `kill`
 
-    def _make_known(self) -> None:
+    def _publish(self) -> None:
         with self._lock:
-            if self._known:
+            if self._closed:
                 return
-            self._known = True
-            progress = Progress(self.outcomes.copy(), node_id(), os.getpid())
-        keep(self._name, pickle.dumps(tuple(progress), 5))
+            self._closed = True
+            kv_put(self._name, pickle.dumps(tuple(Progress(self.outcomes, node_id(), os.getpid())), 5))
 
 
-def _opened(parcel: Parcel, buffers: Sequence[Any]) -> calls.Parts:
-    data, places = parcel
+def _opened(packed: Packed, buffers: Sequence[Any]) -> calls.Parts:
+    data, places = packed
     return [buffers[data] if isinstance(data, int) else data, *[buffers[place] for place in places]]
 
 
@@ -131,7 +130,7 @@ def kill(batch: str, pid: int) -> None:
     try:
         worker = psutil.Process(pid)
         worker.suspend()
-        if kept(batch) is None:  # it has ended meanwhile
+        if kv_get(batch) is None:  # it has ended meanwhile
             worker.resume()
             return
         doomed = [worker, *worker.children(recursive=True)]
@@ -148,7 +147,7 @@ def kill(batch: str, pid: int) -> None:
 
 
 def _runs(process: Any) -> bool:
-    """Tell whether it still does anything: a zombie does not, and may stay where nobody waits for it."""
+    """Tell whether it still runs: a zombie does not, and may stay where nobody waits for it."""
     try:
         return process.is_running() and process.status() not in ("zombie", "dead")
     except Exception:  # noqa: BLE001 - psutil's errors, which all say that it is gone
@@ -158,24 +157,24 @@ def _runs(process: Any) -> bool:
 # ------------------------------------------------------------------ Ray's key-value store
 
 
-def keep(name: str, data: bytes) -> None:
-    """Put `data` there, for whoever is connected to the cluster."""
+def kv_put(name: str, data: bytes) -> None:
+    """Store `data`, readable from all that is connected to the cluster."""
     _values()._internal_kv_put(name, data, namespace=NAMESPACE)
 
 
-def kept(name: str) -> bytes | None:
-    """Return what is there under this name."""
+def kv_get(name: str) -> bytes | None:
+    """Return the data stored under this name; None if there is none."""
     found: bytes | None = _values()._internal_kv_get(name, namespace=NAMESPACE)
     return found
 
 
-def names_kept(prefix: str) -> set[str]:
-    """Return the names there that begin with `prefix`."""
+def kv_names(prefix: str) -> set[str]:
+    """Return the stored names that begin with `prefix`."""
     return {name.decode() for name in _values()._internal_kv_list(prefix, namespace=NAMESPACE)}
 
 
-def remove(prefix: str) -> None:
-    """Remove all whose names begin with `prefix`."""
+def kv_remove(prefix: str) -> None:
+    """Remove all data whose names begin with `prefix`."""
     _values()._internal_kv_del(prefix, del_by_prefix=True, namespace=NAMESPACE)
 
 

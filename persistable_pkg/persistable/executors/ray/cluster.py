@@ -15,7 +15,7 @@ from persistable.executors.resources import Resources
 from persistable.fileio.base import need
 
 _FRESH = 5.0  # seconds for which a look at the nodes is good
-_ANSWER = 30.0  # seconds within which a node does as it is told
+_ANSWER = 30.0  # seconds within which a node performs a call
 _STARTS = 3  # tries to start a local Ray
 _PARTS = ("/ray/core/src/ray/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")  # programs of Ray's own
 _QUIET = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
@@ -39,7 +39,7 @@ class Cluster:
         return bool(self.ray.is_initialized())
 
     def nodes(self, fresh: bool = False) -> list[dict[str, Any]]:
-        """The nodes that live, as Ray describes them."""
+        """Return the living nodes, as Ray describes them."""
         if (fresh or time.monotonic() - self._looked > _FRESH or not self._nodes) and self.connected:
             self._nodes = [node for node in self.ray.nodes() if node["Alive"]]
             self._looked = time.monotonic()
@@ -49,7 +49,7 @@ class Cluster:
         return float(sum(node["Resources"].get(name, 0) for node in self.nodes()))
 
     def options(self, resources: Resources | None) -> dict[str, Any]:
-        """`resources` in Ray's words. Raises Infeasible where no node has them."""
+        """Return `resources` as options of a Ray task. Raises Infeasible where no node has them."""
         if resources is None:
             resources = Resources()
         gpus = resources.gpus if resources.gpus < 1 else math.ceil(resources.gpus)  # Ray gives parts of one GPU only
@@ -65,7 +65,7 @@ class Cluster:
         return {name: amount for name, amount in options.items() if amount or name == "num_cpus"} | ({"resources": own} if own else {})
 
     def slots(self, options: Mapping[str, Any]) -> float:
-        """How many tasks with these options have room at the same time."""
+        """Return how many tasks with these options fit at the same time."""
         wanted = {"CPU": options.get("num_cpus"), "GPU": options.get("num_gpus"), "memory": options.get("memory")}
         wanted |= options.get("resources", {})
         asked = {name: amount for name, amount in wanted.items() if amount}
@@ -158,7 +158,7 @@ def _init(ray: Any, wanted: str, options: Mapping[str, Any]) -> None:
 
 
 def _clear(psutil: Any, before: set[int]) -> None:
-    """End what a start of Ray's has left behind, and nothing else that was started meanwhile."""
+    """End the processes that a failed start of Ray has left behind, and nothing else that was started meanwhile."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if child.pid not in before and any(part in word for word in child.cmdline() for part in _PARTS):

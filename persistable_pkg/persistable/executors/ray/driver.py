@@ -23,9 +23,9 @@ from typing import Any
 from persistable.errors import RunError, WorkerDied
 from persistable.executors.base import portable
 from persistable.executors.ray import batch as remote
-from persistable.executors.ray.batch import OVERDUE, Progress, Report
+from persistable.executors.ray.batch import OVERDUE, BatchResult, Progress
 from persistable.executors.ray.cluster import Cluster
-from persistable.executors.ray.objects import Package, Shelf
+from persistable.executors.ray.objects import BatchPacker, ObjectCache
 from persistable.executors.ray.tasks import Batch, Group, Task
 
 _TRIES = 3  # times that a task which was alone is sent again because its node was lost, or a worker was killed for another's sake
@@ -39,13 +39,13 @@ _IN_FLIGHT = 2 * OVERDUE
 
 
 class Driver:
-    """Owns the thread. All state that is shared with callers changes under the lock; all else belongs to the thread."""
+    """Queue and thread of a `RayExecutor`. All state that is shared with callers changes under the lock; all else belongs to the thread."""
 
     def __init__(self, cluster: Cluster, max_pending: int | None) -> None:
         self.cluster = cluster
         self._max_pending = max_pending
         self._name = f"persistable-{uuid.uuid4().hex}-"
-        self._shelf = Shelf(cluster.ray)
+        self._cache = ObjectCache(cluster.ray)
         self._numbers = count()
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -84,7 +84,7 @@ class Driver:
             self._events.put(None)
 
     def stop(self, task: Task) -> bool:
-        """True if the task is cancelled when this returns, False if it ended by itself."""
+        """End a task; return True if it is cancelled when this returns, False if it ended by itself."""
         with self._lock:
             if task.done():
                 return False
@@ -95,7 +95,7 @@ class Driver:
         if batch is None:
             task.fail(futures.CancelledError())
             return True
-        self._events.put(partial(self._unwanted, batch))
+        self._events.put(partial(self._end_stopped, batch))
         if threading.current_thread() is self._thread:
             return True  # called from a callback of a future: it happens, but not while this waits
         futures.wait([task], timeout=_PATIENCE)
@@ -120,12 +120,12 @@ class Driver:
         try:
             while self._step():
                 pass
-        except Exception as error:  # noqa: BLE001 - nobody must wait for ever, whatever it was
+        except Exception as error:  # noqa: BLE001 - tolerated: no task may wait for ever
             self._give_up(error)
         finally:
             if self.cluster.connected:
                 with contextlib.suppress(Exception):
-                    remote.remove(self._name)
+                    remote.kv_remove(self._name)
             self.cluster.leave()
 
     def _step(self) -> bool:
@@ -138,14 +138,14 @@ class Driver:
         if event is not None:
             event()
         if time.monotonic() > self._looked + _LOOK:
-            self._look()
+            self._check_batches()
         while taken := self._take():
             self._send(*taken)
         with self._lock:
             return not (self._closing and not self._batches and not any(group.waiting for group in self._groups.values()))
 
     def _take(self) -> tuple[Group, Batch] | None:
-        """The next batch, if there is room for one."""
+        """Make the next batch, if another may be at Ray."""
         if time.monotonic() - self._measured > 5:
             self._measured = time.monotonic()
             for group in list(self._groups.values()):
@@ -174,11 +174,11 @@ class Driver:
         group.measure(self.cluster.slots(group.options), self._max_pending, self._limit())
 
     def _send(self, group: Group, batch: Batch) -> None:
-        package = Package(self._shelf)
+        packer = BatchPacker(self._cache)
         packed: list[Task] = []
         kept = batch.tasks
         for place, task in enumerate(kept):
-            if package.full and packed:
+            if packer.full and packed:
                 self._requeue(kept[place:])
                 break
             if not task.begun and not task.set_running_or_notify_cancel():
@@ -186,16 +186,16 @@ class Driver:
             task.begun = True
             assert task.call is not None
             try:
-                package.add(*task.call)
+                packer.add(*task.call)
             except Exception as error:  # noqa: BLE001 - whatever somebody's class does when it is pickled
                 task.fail(error)
                 continue
             packed.append(task)
         batch.tasks = packed
         if packed:
-            batch.holds = package.holds
-            refs = [held.ref for held in package.holds]
-            batch.ref = group.remote.remote(package.order(batch.name), *refs)
+            batch.holds = packer.holds
+            refs = [held.ref for held in packer.holds]
+            batch.ref = group.remote.remote(packer.request(batch.name), *refs)
             batch.sent_at = time.monotonic()
             batch.ref.future().add_done_callback(partial(self._note, batch))
         else:
@@ -210,7 +210,7 @@ class Driver:
             batch.group.at_ray -= 1
 
     def _requeue(self, tasks: Iterable[Task]) -> None:
-        """Back to the head of the queue, but for those that somebody wants no more."""
+        """Put tasks back to the head of the queue; those that were stopped are cancelled."""
         unwanted: list[Task] = []
         with self._lock:
             for task in reversed(list(tasks)):
@@ -229,7 +229,7 @@ class Driver:
         if error is not None:
             self._failed(batch, error)
             return
-        report: Report = answer.result()
+        report: BatchResult = answer.result()
         self._leave(batch)
         if report.outcomes:
             fresh = batch.group.sizer.seconds is None
@@ -257,8 +257,8 @@ class Driver:
                 task.fail(portable(error))
             return
         if batch.sent_at + OVERDUE < time.monotonic():
-            self._learn(batch)
-            remote.remove(batch.name)
+            self._read_progress(batch)
+            remote.kv_remove(batch.name)
         left = batch.own()
         company = math.isqrt(len(batch.tasks)) if len(batch.tasks) > _FEW else 1
         excused = len(left) > 1 or batch.cancelled or isinstance(error, gone) or time.monotonic() < self._killed + _IN_FLIGHT
@@ -269,20 +269,20 @@ class Driver:
                 task.fail(_died(error))
         self._requeue(batch.own())
 
-    # --- batches that take long, and tasks nobody wants any more
+    # --- batches that take long, and tasks that were stopped
 
-    def _look(self) -> None:
+    def _check_batches(self) -> None:
         now = self._looked = time.monotonic()
         if any(batch.progress is None and batch.sent_at + OVERDUE < now and len(batch.tasks) > 1 for batch in self._batches):
-            known = remote.names_kept(self._name)
+            known = remote.kv_names(self._name)
             for batch in [batch for batch in self._batches if batch.name in known]:
-                self._learn(batch)
-        for batch in [batch for batch in self._batches if batch.unwanted_at is not None]:
-            self._unwanted(batch)
+                self._read_progress(batch)
+        for batch in [batch for batch in self._batches if batch.stopped_at is not None]:
+            self._end_stopped(batch)
 
-    def _learn(self, batch: Batch) -> None:
-        """Give out what a batch that takes long has done, and take back what it will not do."""
-        data = None if batch.progress is not None else remote.kept(batch.name)
+    def _read_progress(self, batch: Batch) -> None:
+        """Settle the tasks that a batch which takes long has performed, and queue again those that it will not."""
+        data = None if batch.progress is not None else remote.kv_get(batch.name)
         if data is None:
             return
         batch.progress = progress = Progress(*pickle.loads(data))
@@ -291,20 +291,20 @@ class Driver:
                 task.settle(ended)
         self._requeue(batch.own(len(progress.outcomes) + 1))
 
-    def _unwanted(self, batch: Batch) -> None:
-        """End a batch, if nobody wants what it is doing: kill the process that performs it, or cancel it where it waits."""
+    def _end_stopped(self, batch: Batch) -> None:
+        """End a batch whose running task was stopped: kill its process, or cancel the batch where it waits."""
         now = time.monotonic()
-        batch.unwanted_at = batch.unwanted_at or now
+        batch.stopped_at = batch.stopped_at or now
         if batch not in self._batches or batch.cancelled or now < batch.sent_at + OVERDUE:
             return
-        self._learn(batch)
+        self._read_progress(batch)
         if not any(task.stopped for task in batch.own()):
-            batch.unwanted_at = None
+            batch.stopped_at = None
         elif batch.progress is not None:
             batch.cancelled = True
             self._killed = math.inf
             threading.Thread(target=self._kill, args=(batch, batch.progress), name="persistable-ray-kill", daemon=True).start()
-        elif now > max(batch.unwanted_at, batch.sent_at) + _IN_FLIGHT:
+        elif now > max(batch.stopped_at, batch.sent_at) + _IN_FLIGHT:
             batch.cancelled = True
             self._killed = now
             self.cluster.ray.cancel(batch.ref, force=True)

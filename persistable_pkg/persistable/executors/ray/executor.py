@@ -1,4 +1,4 @@
-"""Ray: a local instance or a cluster."""
+"""The executor for Ray: a local instance or a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RayExecutor(Executor):
     this machine. None: the cluster this process is already connected to, else ``$RAY_ADDRESS``, else a local one. num_cpus and `init`:
     passed to ``ray.init``. Nothing happens before the first task; what was started or connected here is left again by `shutdown`.
 
-    max_pending: so many batches are at Ray at a time, the others wait here, where they can be cancelled. Default: as many as the cluster
+    max_pending: the number of batches at Ray at a time; the others wait here, where they can be cancelled. Default: as many as the cluster
     can run at once, twice that for short tasks. Give more on a cluster that grows with what waits in its queue.
 
     `cpus`, `memory` and `gpus` of a task's `Resources` become Ray's ``num_cpus``, ``memory`` and ``num_gpus`` (1 CPU by default); more than
@@ -71,7 +71,7 @@ class RayExecutor(Executor):
 
     @property
     def workers(self) -> int:
-        """The CPUs of the cluster, looked at every few seconds."""
+        """Number of CPUs of the cluster, read every few seconds."""
         return max(1, int(self._connected().cluster.total("CPU")))
 
     def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:

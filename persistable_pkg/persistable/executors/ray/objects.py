@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from persistable.executors.calls import Buffer, pack
-from persistable.executors.ray.batch import LARGE, Order, Parcel
+from persistable.executors.ray.batch import LARGE, BatchRequest, Packed
 from persistable.params.hashing import max_threads
 
 _MANY = 1000  # parts of a list, tuple or dict beyond which it is not looked through for large bytes
@@ -16,8 +16,8 @@ _BYTES = 4 << 20  # pickled calls of one batch, beyond its first
 _PLAIN = frozenset({type(None), bool, int, float, str})  # what is never large and imports nothing
 
 
-class Held:
-    """One buffer in the store; freed there when nobody holds this."""
+class CachedBuffer:
+    """A buffer in the object store; freed there with this object."""
 
     def __init__(self, ref: Any) -> None:
         self.ref = ref
@@ -33,18 +33,18 @@ class _Bytes:
         return type(self._value), (pickle.PickleBuffer(self._value),)
 
 
-class Shelf:
-    """Objects put into the store, by content, for as long as the object it was put for is alive or a task needs it.
+class ObjectCache:
+    """Cache of the buffers put into the object store, by content, for as long as the object it was put for is alive or a task needs it.
 
     Buffers that cannot change are recognised by the object they belong to; the others are hashed each time, so that a change is seen.
     """
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self._by_content: weakref.WeakValueDictionary[bytes, Held] = weakref.WeakValueDictionary()
-        self._by_owner: dict[tuple[int, int, int], tuple[weakref.ref[Any], Held]] = {}
+        self._by_content: weakref.WeakValueDictionary[bytes, CachedBuffer] = weakref.WeakValueDictionary()
+        self._by_owner: dict[tuple[int, int, int], tuple[weakref.ref[Any], CachedBuffer]] = {}
 
-    def put(self, buffer: Buffer) -> Held:
+    def put(self, buffer: Buffer) -> CachedBuffer:
         view = memoryview(buffer)
         owner, frozen = _owner(view)
         key = (id(owner), _address(view), view.nbytes)
@@ -54,7 +54,7 @@ class Shelf:
         digest = _digest(view)
         held = self._by_content.get(digest)
         if held is None:
-            held = self._by_content[digest] = Held(self._ray.put(_array(view)))
+            held = self._by_content[digest] = CachedBuffer(self._ray.put(_array(view)))
         try:
             self._by_owner[key] = weakref.ref(owner, lambda _: self._by_owner.pop(key, None)), held
         except TypeError:  # bytes cannot be watched: held by the tasks alone
@@ -62,36 +62,37 @@ class Shelf:
         return held
 
 
-class Package:
-    """A batch being packed: functions once each, arguments each for itself, so that tasks share nothing that one of them may change."""
+class BatchPacker:
+    """Packs a batch: functions once each, arguments each for itself, so that tasks share nothing that one of them may change."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, cache: ObjectCache) -> None:
+        self._cache = cache
         self._functions: dict[int, int] = {}
-        self._parcels: list[Parcel] = []
-        self._calls: list[tuple[int, Parcel]] = []
+        self._packed: list[Packed] = []
+        self._calls: list[tuple[int, Packed]] = []
         self._held: dict[int, int] = {}
         self._size = 0
-        self.holds: list[Held] = []
+        self.holds: list[CachedBuffer] = []
 
     @property
     def full(self) -> bool:
         return self._size > _BYTES
 
     def add(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raises what pickling raises; the package is then as before."""
+        """Add a call. Raises what pickling raises; the batch is then as before."""
         place = self._functions.get(id(fn))
         if place is None:
-            parcel = self._parcel(fn)
-            self._parcels.append(parcel)
-            place = self._functions[id(fn)] = len(self._parcels) - 1
-        self._calls.append((place, self._plain(args, kwargs) or self._parcel(_wrapped(args, kwargs))))
+            packed = self._pack(fn)
+            self._packed.append(packed)
+            place = self._functions[id(fn)] = len(self._packed) - 1
+        self._calls.append((place, self._plain(args, kwargs) or self._pack(_wrapped(args, kwargs))))
 
-    def order(self, name: str) -> bytes:
-        return pickle.dumps(Order(name, self._parcels, self._calls), 5)
+    def request(self, name: str) -> bytes:
+        """Return the pickled `BatchRequest`."""
+        return pickle.dumps(BatchRequest(name, self._packed, self._calls), 5)
 
-    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Parcel | None:
-        """The short way, which most tiny tasks can take."""
+    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed | None:
+        """Pack plain arguments, as most tiny tasks have; None where there are others."""
         if not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values()))):
             return None
         data = pickle.dumps((args, kwargs), 5)
@@ -100,7 +101,7 @@ class Package:
         self._size += len(data)
         return data, ()
 
-    def _parcel(self, value: Any) -> Parcel:
+    def _pack(self, value: Any) -> Packed:
         data, *buffers = pack(value, LARGE)
         places = tuple(self._hold(buffer) for buffer in buffers)
         if len(data) >= LARGE:
@@ -109,7 +110,7 @@ class Package:
         return bytes(data), places
 
     def _hold(self, buffer: Buffer) -> int:
-        held = self._shelf.put(buffer)
+        held = self._cache.put(buffer)
         place = self._held.get(id(held))
         if place is None:
             self.holds.append(held)
@@ -118,7 +119,7 @@ class Package:
 
 
 def _wrapped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments with large bytes, also those directly in a list, tuple or dict, made buffers."""
+    """Return the arguments with large bytes, also those directly in a list, tuple or dict, as buffers."""
     return tuple(map(_buffered, args)), {key: _buffered(value) for key, value in kwargs.items()}
 
 
@@ -143,7 +144,7 @@ _CONTAINERS: dict[type, Callable[[Any], Any]] = {
 
 
 def _owner(view: memoryview) -> tuple[Any, bool]:
-    """The object whose memory this is, and whether it can never change."""
+    """Return the object whose memory this is, and whether it can never change."""
     owner: Any = view.obj
     frozen = view.readonly
     while type(owner).__module__ == "numpy" and getattr(owner, "base", None) is not None:

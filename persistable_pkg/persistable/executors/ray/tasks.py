@@ -1,4 +1,4 @@
-"""Tasks that wait and those on their way: a task, the tasks that ask for the same, and a batch of them."""
+"""Tasks, groups of those that ask for the same resources, and batches of them at Ray."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent import futures
 from typing import Any
 
 from persistable.executors.calls import answer
-from persistable.executors.ray.batch import Ended, Progress, Report
-from persistable.executors.ray.objects import Held
+from persistable.executors.ray.batch import BatchResult, Ended, Progress
+from persistable.executors.ray.objects import CachedBuffer
 from persistable.executors.sizing import ChunkSizer
 
 _WORK = 0.075  # seconds of work that a batch aims at
@@ -20,7 +20,7 @@ _SHORT = 0.1  # tasks shorter than this are worth having more batches at Ray tha
 
 
 class Task(futures.Future[Any]):
-    """A future, and what has to be done for it."""
+    """A future and its call."""
 
     # as attributes of the class they cost nothing to those of which nothing special becomes
     batch: Batch | None = None
@@ -61,12 +61,12 @@ class Group:
         self.slots = 1
         self.window = 1
 
-    def learn(self, report: Report) -> None:
+    def learn(self, report: BatchResult) -> None:
         """Take into account how long a batch took."""
         self.sizer.saw(report.seconds / len(report.outcomes))
 
     def measure(self, slots: float, asked: int | None, most: int) -> None:
-        """How many batches may be at Ray: by default those that can run, so that whatever waits can still be cancelled."""
+        """Set how many batches may be at Ray: by default those that can run, so that the tasks that wait can still be cancelled."""
         self.slots = max(1, int(min(slots, most)))
         extra = self.slots if self.sizer.seconds is not None and self.sizer.seconds < _SHORT else 0
         self.window = self.slots if self.alone else asked or self.slots + extra
@@ -82,7 +82,7 @@ class Group:
 
 
 class Batch:
-    """Tasks on their way: one task of Ray's."""
+    """Tasks that were sent together, as one task of Ray."""
 
     def __init__(self, name: str, group: Group, tasks: list[Task]) -> None:
         self.name = name
@@ -90,11 +90,11 @@ class Batch:
         self.tasks = tasks
         self.sent_at = math.inf
         self.ref: Any = None
-        self.holds: list[Held] = []
+        self.holds: list[CachedBuffer] = []
         self.progress: Progress | None = None
-        self.unwanted_at: float | None = None
+        self.stopped_at: float | None = None
         self.cancelled = False
 
     def own(self, start: int = 0) -> list[Task]:
-        """The tasks from a position on that were not taken from it again."""
+        """Return its tasks from a position on that it still has to answer."""
         return [task for task in self.tasks[start:] if task.batch is self]
