@@ -31,6 +31,10 @@ class _Field(NamedTuple):
         scalar = encoding.SCALARS.get(value.__class__)
         return scalar(value) if scalar is not None else encode(value, self.name)
 
+    def piece(self, raw: Mapping[str, bytes], nodes: Mapping[str, Any]) -> bytes:
+        value = raw[self.name]
+        return b"" if value == self.pin else self.key + value
+
     def column(self, values: Sequence[Any]) -> list[bytes] | None:
         """The bytes of many values; None where one of them is not plain."""
         key, pin, scalars = self.key, self.pin, encoding.SCALARS
@@ -45,6 +49,9 @@ class _Role(NamedTuple):
     """A role whose node varies."""
 
     name: str
+
+    def piece(self, raw: Mapping[str, bytes], nodes: Mapping[str, Any]) -> bytes:
+        return bytes.fromhex(nodes[self.name].key.digest)
 
 
 _NO_ROLE = _Role("")
@@ -75,13 +82,11 @@ class NodeTemplate:
         state: dict[str, Any] = {name: value for name, value in model.__dict__.items() if name not in own}
         self._same = {name: value for name, value in state.items() if not _is_copied(value)}
         # containers are copied even where they hold no node: what is changed in one node may not change another
-        copied = {
+        self._copied = {
             name: swapped(value, lambda node: role_of.get(id(node), _NO_ROLE), Persistable)
             for name, value in state.items()
             if _is_copied(value)
         }
-        self._flat = {name: (value, _roles_in(value)) for name, value in copied.items() if _is_flat(value)}
-        self._deep = {name: value for name, value in copied.items() if name not in self._flat}
 
     def digests(self, fields: Mapping[str, Sequence[Any]], upstream: Mapping[str, Sequence[bytes]], number: int) -> list[str] | None:
         """The digests of `number` nodes; None where a value is no plain one, so that only a node tells what becomes of it.
@@ -110,12 +115,7 @@ class NodeTemplate:
         return self._digest({field.name: field.encoded(fields[field.name]) for field in self._fields}, {})
 
     def _digest(self, raw: Mapping[str, bytes], nodes: Mapping[str, Any]) -> str:
-        pieces: list[bytes] = []
-        for part in self._parts:
-            if isinstance(part, _Field):
-                pieces.append(b"" if raw[part.name] == part.pin else part.key + raw[part.name])
-            else:
-                pieces.append(bytes.fromhex(nodes[part.name].key.digest) if isinstance(part, _Role) else part)
+        pieces = [part if isinstance(part, bytes) else part.piece(raw, nodes) for part in self._parts]
         return blake3(b"".join(pieces)).hexdigest(DIGEST_BYTES)
 
     def node(self, fields: Mapping[str, Any], nodes: dict[str, Any], state: Mapping[str, Any] = _NO_STATE) -> Any:
@@ -129,15 +129,11 @@ class NodeTemplate:
         node: Any = object.__new__(self._class)
         for name, value in self._same.items():  # one by one: attributes of many objects take less memory so
             setattr(node, name, value)
-        for name, (values, places) in self._flat.items():
-            filled = values.copy()
-            for place, role in places:
-                filled[place] = nodes[role]
-            setattr(node, name, filled)
-        for name, value in self._deep.items():
+        for name, value in self._copied.items():
             setattr(node, name, swapped(value, lambda role: nodes[role.name], _Role))
-        raw = {field.name: field.encoded(fields[field.name]) for field in self._fields}
-        if raw:
+        raw: dict[str, bytes] = {}
+        if self._fields:
+            raw = {field.name: field.encoded(fields[field.name]) for field in self._fields}
             node.params = self._params_with(fields)
             rows = [row_of(name, fields[name], raw[name]) if name in raw else (name, was, kept) for name, was, kept in self._rows]
             node._snapshot = Snapshot(tuple(rows), None)
@@ -156,7 +152,7 @@ class NodeTemplate:
 
     def makes(self, model: Any) -> bool:
         """Tell whether `node` makes the like of `model`: every node in it has a role, and the key is the same."""
-        if any(role is _NO_ROLE for value in (self._deep, self._flat) for _, role in nodes_in(value, _Role)):
+        if any(role is _NO_ROLE for _, role in nodes_in(self._copied, _Role)):
             return False
         fields = {field.name: getattr(self._params, field.name) for field in self._fields}
         return bool(self.node(fields, dict(model._upstream)).key == model.key)
@@ -185,16 +181,8 @@ def _parts_of(model: Any, fields: Collection[str], roles: Collection[str]) -> li
     return merged
 
 
-def _roles_in(values: dict[Any, Any]) -> list[tuple[Any, str]]:
-    return [(place, role.name) for place, role in values.items() if isinstance(role, _Role)]
-
-
 def _is_copied(value: Any) -> bool:
     return isinstance(value, Persistable) or value.__class__ in (dict, list, tuple)
-
-
-def _is_flat(value: Any) -> bool:
-    return value.__class__ is dict and not any(each.__class__ in (dict, list, tuple) for each in value.values())
 
 
 def is_plain_class(cls: type[Any], *hooks: str) -> bool:
