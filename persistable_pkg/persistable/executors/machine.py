@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 
 from persistable.errors import Infeasible
 from persistable.executors.resources import Resources
@@ -16,11 +18,29 @@ def cpus() -> int:
 
 
 def memory() -> int | None:
-    """Return the bytes of physical memory; None where the system does not say."""
+    """Return the bytes of memory this process may use, which in a container is less than there are; None where the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+    return min([physical, *cgroup_limits()])
+
+
+def cgroup_limits(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Iterator[int]:
+    """Limits of memory of this process's control group and of those above it, in either version of Linux control groups."""
+    try:
+        with open(membership, encoding="utf-8") as file:
+            groups = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return
+    for number, controllers, path in groups:
+        if number != "0" and "memory" not in controllers.split(","):
+            continue
+        folder, name = (root, "memory.max") if number == "0" else (f"{root}/memory", "memory.limit_in_bytes")
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):  # in a container only the root of what it sees may be there
+            with suppress(OSError, ValueError), open("/".join([folder, *parts[:depth], name]), encoding="ascii") as file:
+                yield int(file.read())  # "max" is no number
 
 
 def check(resources: Resources | None) -> None:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, NoReturn, Protocol, Self, TypeVar
 
 from persistable.errors import FormatError, MalformedFile, MissingExtra, PayloadNotRepresentable, PersistableError
+from persistable.params.streams import SeekableReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -390,8 +391,7 @@ def need(module: str, package: str, extra: str, user: str) -> Any:
     except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
             raise  # the package is there; something it needs is not
-        message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
-        raise MissingExtra(message, format=user, package=package, extra=extra) from error
+        raise _missing(package, extra, user) from error
 
 
 @functools.cache
@@ -401,8 +401,12 @@ def check_installed(module: str, package: str, extra: str, user: str) -> None:
     from importlib.util import find_spec
 
     if sys.modules.get(module) is None and find_spec(module) is None:
-        message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
-        raise MissingExtra(message, format=user, package=package, extra=extra)
+        raise _missing(package, extra, user)
+
+
+def _missing(package: str, extra: str, user: str) -> MissingExtra:
+    message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
+    return MissingExtra(message, format=user, package=package, extra=extra)
 
 
 def open_buffer(data: Buffer) -> BinaryIO:
@@ -439,24 +443,10 @@ def _read_into(file: Any, view: memoryview) -> int:
     return len(piece)
 
 
-class _BufferReader(io.RawIOBase):
+class _BufferReader(SeekableReader):
     def __init__(self, data: Buffer) -> None:
         self._view = memoryview(data).cast("B")
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = (0, self._at, len(self._view))[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        super().__init__(len(self._view))
 
     def readinto(self, into: Any) -> int:
         target = memoryview(into).cast("B")

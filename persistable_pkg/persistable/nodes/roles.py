@@ -9,7 +9,7 @@ from typing import Any
 
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
 from persistable.nodes.declaration import Declaration
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 from persistable.params.mismatch import Mismatch
 
 
@@ -142,8 +142,7 @@ def not_a_node(kind: type, role: str, value: Any) -> MissingUpstream:
 def unknown(kind: type, declaration: Declaration, name: str, value: Any, fields: Iterable[str]) -> UnknownParam:
     """The error for a node under a name that is no role."""
     accepted = [*declaration.roles, *fields]
-    near = nearest(name, accepted)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = did_you_mean(name, accepted)
     return UnknownParam(
         f"{kind.__name__} has no role {name!r}{hint} (its roles are {', '.join(declaration.roles) or 'none'}): declare it by an "
         f"annotation, `{name}: {_name(value.__class__)}`, or give the node in tracked_persistable_dependencies",
@@ -154,8 +153,7 @@ def unknown(kind: type, declaration: Declaration, name: str, value: Any, fields:
 
 def vanishing(kind: type, name: str, accepted: list[str]) -> UnknownParam:
     """The error for an untracked keyword that no hook takes."""
-    near = nearest(name, accepted)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = did_you_mean(name, accepted)
     takes = f"they take {', '.join(accepted)}" if accepted else "they take none"
     return UnknownParam(
         f"{name!r} means nothing to {kind.__name__}{hint}: none of its hooks takes it ({takes}); what is identity is a param",

@@ -23,7 +23,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.returned import return_type
 from persistable.nodes.sending import given_of, is_sending, sending
 from persistable.params.annotations import names_of, signature_of
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
 from persistable.params.declared import converted
 from persistable.params.fields import FORMER, NO_PIN, Markers, markers_of, text_markers
@@ -430,8 +430,7 @@ class _Maker:
         """Raise UnknownParam for a name that the function does not take."""
         for name in names:
             if name not in self.parameters:
-                near = nearest(name, self.ordinary)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = did_you_mean(name, self.ordinary)
                 raise UnknownParam(
                     f"{self.name} takes no {name!r}{hint} (it takes {', '.join(self.ordinary) or 'nothing'})",
                     name=name,

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from persistable.errors import MissingExtra
 from persistable.events import Event, RunFinished
 from persistable.executors.resources import Retry
 from persistable.notify.delivery import DeliveryQueue
@@ -79,8 +78,6 @@ def shown(receiver: str | Secret) -> str:
 
 def require(package: str, user: str) -> None:
     """Raise MissingExtra where `package` is not installed; it is not imported before it is needed."""
-    from importlib.util import find_spec
+    from persistable.fileio.base import check_installed
 
-    if find_spec(package) is None:
-        message = f"{user} needs {package}, which is not installed: pip install 'persistable[notify]'"
-        raise MissingExtra(message, format=user, package=package, extra="notify")
+    check_installed(package, package, "notify", user)

@@ -111,8 +111,7 @@ def _unknown(name: str, accepted: list[str], spec: Spec, where: str) -> str:
     renamed = next((field.attr for field in spec.fields if field.markers.former == name), None)
     if renamed is not None:
         return f"{where} takes no {name!r}: it is called {renamed!r} now"
-    near = nearest(name, accepted)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = did_you_mean(name, accepted)
     return f"{where} takes no {name!r}{hint} (it takes {', '.join(accepted) or 'nothing'})"
 
 
@@ -122,6 +121,12 @@ def nearest(name: str, accepted: Iterable[str]) -> str | None:
 
     found = get_close_matches(name, list(accepted), n=1)
     return found[0] if found else None
+
+
+def did_you_mean(name: str, accepted: Iterable[str], form: str = "; {}") -> str:
+    """The question whether a name near to `name` was meant, set into `form`; nothing where none is near."""
+    near = nearest(name, accepted)
+    return form.format(f"did you mean {near!r}?") if near is not None else ""
 
 
 def replaced(params: Any, changes: Mapping[str, Any], place: str = "") -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from persistable.errors import ConfigError
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 
 
 def check_names(given: Iterable[str], accepted: Sequence[str], where: str, hint: str = "") -> None:
@@ -24,8 +24,7 @@ def check_names(given: Iterable[str], accepted: Sequence[str], where: str, hint:
 
 def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> ConfigError:
     """The error for a name that means nothing at `where`."""
-    near = nearest(name, accepted)
-    suggestion = f"did you mean {near!r}? " if near else ""
+    suggestion = did_you_mean(name, accepted, "{} ")
     known = f"Known there: {', '.join(accepted)}" if accepted else "Nothing is known there"
     place = f"{where}.{name}" if where and not where.endswith(": ") else f"{where}{name}"
     return ConfigError(f"{place} means nothing; {suggestion}{hint}{known}", where=place, accepted=list(accepted))

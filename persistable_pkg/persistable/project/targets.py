@@ -16,7 +16,7 @@ from persistable.families import Family
 from persistable.families.view import View
 from persistable.nodes.node import Persistable, declaration_of
 from persistable.nodes.step import Step
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 from persistable.project.annotations import Fields, fields_of, parameters_of
 from persistable.project.coerce import read, read_field
 from persistable.project.scalars import check_names, unknown, wrong
@@ -61,8 +61,7 @@ def referred(text: Any, folder: Path, where: str) -> Any:
         inner = getattr(found, part, None)
         if inner is None:
             names = [each for each in dir(found) if not each.startswith("_")]
-            near = nearest(part, names)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(part, names)
             raise ConfigError(f"{where} is {text!r}, but {module_name} has no {part!r}{hint}", where=where, accepted=names)
         found = inner
     return found

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from persistable.errors import ConfigError, ParamsError
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
 from persistable.params.reduce import dereference
@@ -133,8 +133,7 @@ def _named(union: Union, table: Mapping[str, Any], where: str) -> Any:
             raise ConfigError(f"{where}.{USE}: {error}", where=f"{where}.{USE}", accepted=list(known)) from error
         if isinstance(found, type) and any(cls in found.__mro__ for cls in union.classes):
             return found
-    near = nearest(str(name), known)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = did_you_mean(str(name), known)
     raise wrong(name, f"{where}.{USE}", f"one of {', '.join(known)}{hint}", list(known))
 
 

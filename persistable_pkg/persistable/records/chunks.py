@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from blake3 import blake3
 
+from persistable.params.streams import SeekableReader
+
 LEAF = 1 << 20
 MOST = 2048
 
@@ -94,25 +96,12 @@ def checked(file: BinaryIO, chunks: Chunks, size: int, damaged: Callable[[int, s
     return cast(BinaryIO, io.BufferedReader(_Checked(file, chunks, size, damaged), 1 << 16))
 
 
-class _Checked(io.RawIOBase):
+class _Checked(SeekableReader):
     def __init__(self, file: BinaryIO, chunks: Chunks, size: int, damaged: Callable[[int, str, str], Exception]) -> None:
-        self._file, self._chunks, self._size, self._damaged = file, chunks, size, damaged
-        self._at = 0
+        super().__init__(size)
+        self._file, self._chunks, self._damaged = file, chunks, damaged
         self._held = -1
         self._chunk = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from persistable.errors import PayloadCorrupted, StoreError
+from persistable.params.streams import digest_rest
 from persistable.records import access, claims, items, store_format
 from persistable.records import commit as commits
 from persistable.records.key import Key, Placed
@@ -116,13 +117,9 @@ def _copy_file(record: Record, file: FileFact, source: Store, target: Store, pat
             _check(record, file, len(data), blake3(data).hexdigest())
             target.put(path, data)
             return
-        hasher, size = blake3(), 0
         with source.read(file.path) as reading, target.write(path) as writing:
-            while piece := reading.read(_PIECE):
-                hasher.update(piece)
-                size += len(piece)
-                _write_all(writing, piece)
-            _check(record, file, size, hasher.hexdigest())  # inside the block: a wrong file never becomes visible
+            digest, size = digest_rest(reading, writing)
+            _check(record, file, size, digest)  # inside the block: a wrong file never becomes visible
     except FileNotFoundError as error:
         raise PayloadCorrupted(
             f"{file.path}, which the record of {record.key} names, is not in {source.url}; generate it again",
@@ -130,13 +127,6 @@ def _copy_file(record: Record, file: FileFact, source: Store, target: Store, pat
             expected=file.path,
             found="nothing",
         ) from error
-
-
-def _write_all(file: object, data: bytes) -> None:
-    view = memoryview(data)
-    while view.nbytes:
-        written: int | None = file.write(view)  # type: ignore[attr-defined]
-        view = view[view.nbytes if written is None else written :]
 
 
 def _check(record: Record, file: FileFact, size: int, digest: str) -> None:

@@ -21,7 +21,8 @@ from persistable.errors import CodeOfOtherPython, FormatError, MalformedFile, Pa
 from persistable.fileio.base import Allocation, FileIO, PartsFileIO
 from persistable.fileio.lazy import PLAIN, SOME, check_content
 from persistable.fileio.maps import is_on_network, private_map, read_whole
-from persistable.params.hashing import max_threads
+from persistable.params.hashing import digest_of_file, max_threads
+from persistable.params.streams import digest_rest, write_all
 from persistable.records.chunks import Chunker, Chunks, checked
 from persistable.records.key import Key
 from persistable.records.record import FileFact
@@ -148,9 +149,10 @@ class _Writer(streams.RawIOBase):
             self._stream(memoryview(b"".join(self._kept)))
 
     def _stream(self, view: memoryview) -> None:
+        assert self.file is not None
         if view.nbytes <= SMALL:
             self._hash(view)
-            _write_all(self.file, view)
+            write_all(self.file, view)
             return
         if view.nbytes >= _LARGE:
             _reserve(self.file, view.nbytes)
@@ -158,7 +160,7 @@ class _Writer(streams.RawIOBase):
         hashing = threading.Thread(target=self._hash, args=(view,), name="persistable-hash")
         hashing.start()
         try:
-            _write_all(self.file, view)
+            write_all(self.file, view)
         finally:
             hashing.join()
 
@@ -196,15 +198,6 @@ def _reserve(file: Any, size: int) -> None:
             raise OSError(reason, os.strerror(reason))
 
 
-_WRITE_AT_ONCE = 1 << 30
-
-
-def _write_all(file: Any, view: memoryview) -> None:
-    while view.nbytes:
-        written = file.write(view[:_WRITE_AT_ONCE])
-        view = view[min(_WRITE_AT_ONCE, view.nbytes) if written is None else written :]
-
-
 class Allocated:
     """Arrays filled in place in a payload's own uncommitted file, which is moved into the store when the payload is one made of them."""
 
@@ -223,7 +216,7 @@ class Allocated:
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new zeroed array in the file."""
-        assert self._file is not None
+        assert self.file is not None
         with room_in(self._store.url, f"in {self._store.url} for an array of shape {shape}"):
             return self._file.array(shape, dtype)
 
@@ -232,7 +225,7 @@ class Allocated:
         if self._file is None or self._temp is None or not self._file.seal(payload):
             return False
         self._size = os.path.getsize(self._temp)
-        self._digest = blake3(max_threads=max_threads()).update_mmap(self._temp).hexdigest()
+        self._digest = digest_of_file(self._temp)
         self._store.adopt(self._temp, path)
         return True
 
@@ -322,7 +315,7 @@ def _move(store: BaseStore, source: Path, path: str) -> FileFact | None:
         own.unlink()
         return None
     try:
-        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
+        digest = digest_of_file(own)
         store.adopt(own, path)
     except BaseException:
         own.replace(source)
@@ -341,7 +334,7 @@ def _link(store: BaseStore, source: Path, path: str) -> FileFact | None:
         own.unlink(missing_ok=True)
         return None
     try:
-        digest = blake3(max_threads=max_threads()).update_mmap(own).hexdigest()
+        digest = digest_of_file(own)
         store.adopt(own, path)
     except BaseException:
         own.unlink(missing_ok=True)
@@ -385,11 +378,7 @@ def healed(store: Store, files: Sequence[Sequence[Any]]) -> bool:
 
 
 def _is(size: int, digest: str, file: BinaryIO) -> bool:
-    hasher, found = blake3(), 0
-    while piece := file.read(_SLICE):
-        hasher.update(piece)
-        found += len(piece)
-    return found == size and hasher.hexdigest() == digest
+    return digest_rest(file) == (digest, size)
 
 
 def _read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any], verify: bool, writable: bool) -> Any:
@@ -450,7 +439,7 @@ def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
     """Read and compare it as a whole, unless that was done."""
     place = (store.url, fact.path, fact.digest)
     if _verified.get(place) != found:
-        _fetch(store, key, fact, _Nowhere())
+        _fetch(store, key, fact, None)
         _verified[place] = found
 
 
@@ -599,14 +588,10 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
         _verified[place] = stamp
 
 
-def _fetch(store: Store, key: Key, fact: FileFact, into: Any) -> None:
-    hasher, size = blake3(), 0
+def _fetch(store: Store, key: Key, fact: FileFact, into: BinaryIO | None) -> None:
     with store.read(fact.path) as source:
-        while chunk := source.read(_SLICE):
-            hasher.update(chunk)
-            size += len(chunk)
-            into.write(chunk)
-    _expect(key, fact, size, hasher.hexdigest())
+        digest, size = digest_rest(source, into, _SLICE)
+    _expect(key, fact, size, digest)
 
 
 def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
@@ -683,7 +668,7 @@ class _StoredParts:
                 return self._download()
             if self._verify:
                 with local.open("rb", buffering=0) as raw:
-                    _fetch(self._store, self._key, fact, _Nowhere()) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
+                    _fetch(self._store, self._key, fact, None) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
             root = local
             for _ in name.split("/"):
                 root = root.parent
@@ -708,11 +693,6 @@ def _folder_of_this_process() -> Path:
     root = Path(tempfile.mkdtemp(prefix="persistable-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)  # a Path cannot say when it is no longer wanted
     return root
-
-
-class _Nowhere(streams.RawIOBase):
-    def write(self, data: Any) -> int:
-        return len(data)
 
 
 def _temporary() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from heapq import heappop, heappush
@@ -10,6 +9,7 @@ from typing import Any
 
 from persistable.errors import Infeasible, PersistableWarning
 from persistable.executors.base import Executor
+from persistable.executors.machine import memory
 from persistable.executors.resources import Resources
 from persistable.nodes.loading import depth_of_user
 from persistable.records.key import Key
@@ -30,7 +30,7 @@ class Room:
             if amount < 0:
                 raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
         self._limits = limits
-        self._there: dict[str, float] = {"cpus": float(self._workers), "memory": _memory(), "gpus": 0.0, **limits}
+        self._there: dict[str, float] = {"cpus": float(self._workers), "memory": float(memory() or "inf"), "gpus": 0.0, **limits}
         if self._places:
             self._there = dict(limits)
         self._used = dict.fromkeys(self._there, 0.0)
@@ -119,11 +119,3 @@ class Room:
         amounts: dict[str, Any] = {"memory": resources.memory or 0, "gpus": resources.gpus, **resources.counters}
         amounts["cpus"] = min(resources.cpus, self._there.get("cpus", resources.cpus))
         return {name: float(amount) for name, amount in amounts.items() if name in self._there}
-
-
-def _memory() -> float:
-    """Bytes of memory of this machine."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")

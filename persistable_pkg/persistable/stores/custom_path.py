@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from persistable.params.streams import PIECE, write_all
 from persistable.stores.base import HIDDEN, Store, extended
 
 PLACED = f"{HIDDEN}/placed"
@@ -12,7 +13,6 @@ PLACED = f"{HIDDEN}/placed"
 PLACING = f"{HIDDEN}/placing"
 """The folder in which they are written."""
 _AT_ONCE = 1 << 20
-_PIECE = 1 << 22
 
 
 def beside(to: str, token: str) -> str:
@@ -46,7 +46,5 @@ def copy(store: Store, path: str, target: Store, to: str, size: int | None = Non
         target.put(to, store.get(path))
         return
     with store.read(path) as reading, target.write(to) as writing:
-        while piece := reading.read(_PIECE):
-            view = memoryview(piece)
-            while view.nbytes:
-                view = view[writing.write(view) :]
+        while piece := reading.read(PIECE):
+            write_all(writing, piece)

@@ -16,6 +16,7 @@ from itertools import count
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
+from persistable.params.streams import SeekableReader
 from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
 
 AT_ONCE = 32  # requests in flight for a batch
@@ -381,37 +382,19 @@ class FileUpload(Upload):
             self._remote.discard(self._temporary)
 
 
-class Ranges(io.RawIOBase):
+class Ranges(SeekableReader):
     """One object read by ranges. ``start(first, stop)`` gives a future of those bytes, and must fail once the object was replaced.
 
     Reading on, the next blocks are asked for while the caller works on this one.
     """
 
     def __init__(self, size: int, start: Callable[[int, int], Any], beginning: bytes = b"") -> None:
-        super().__init__()
-        self._size = size
+        super().__init__(size)
         self._start = start
         self._beginning = beginning
         self.guard: Guard = nullcontext
-        self._at = 0
         self._blocks: dict[int, Any] = {}
         self._last = -1
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative position {base + offset}")
-        self._at = base + offset
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         if self._at >= self._size:

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from persistable.fileio.base import FileIO, read_all
 from persistable.params.hashing import max_threads
+from persistable.params.streams import digest_rest
 
 IN_MEMORY = 32 << 20
 """Bytes; the content of a smaller file is read once, and what was hashed is what is parsed."""
@@ -39,7 +40,7 @@ def remember(url: str, path: str, stamp: Any, digest: str) -> None:
 
 def digest_of(file: BinaryIO) -> str:
     """The BLAKE3 digest, hexadecimal, of what is left of an open file."""
-    return digests_of(file)[0]
+    return digest_rest(file)[0]
 
 
 def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from persistable.families.workspaces.workflow import Workflow
 from persistable.fileio import BytesFileIO, fileio_for
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import KINDS, ScalarFileIO
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean
 from persistable.records.template import Template
 
 _GIVES: dict[str, tuple[str, ...]] = {
@@ -161,8 +161,7 @@ class Layout:
         members, workflow = self._graph.members, self.workflow.__name__
         for name in places:
             if name not in members:
-                near = nearest(name, members)
-                hint = f" (did you mean {near!r}?)" if near else ""
+                hint = did_you_mean(name, members, " ({})")
                 self._refuse(name, f"{workflow} has no seed or node of that name{hint}; it has {', '.join(members)}")
         for name, seed in seeds.items():
             if name not in places and not seed.has_default:

@@ -17,7 +17,7 @@ from persistable.nodes import generation
 from persistable.nodes.generation import default_store
 from persistable.nodes.node import ABSENT, Persistable
 from persistable.nodes.status import Status, seen_of
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean, nearest
 from persistable.records import access
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
@@ -311,8 +311,7 @@ def _store_of(node: Any) -> Any:
 
 
 def _hint(name: Any, known: Mapping[str, Any]) -> str:
-    near = nearest(str(name), known)
-    return f" (did you mean {near!r}?)" if near else ""
+    return did_you_mean(str(name), known, " ({})")
 
 
 class _Nodes(Mapping[str, Persistable[Any, Any]]):

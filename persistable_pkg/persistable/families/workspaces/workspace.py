@@ -212,10 +212,9 @@ class Workspace(Mapping[Any, W], Generic[W]):
     def _check_node(self, name: str) -> None:
         members = self.layout.workflow._graph.members  # pyright: ignore[reportPrivateUsage]
         if name not in members:
-            from persistable.params.building import nearest
+            from persistable.params.building import did_you_mean
 
-            near = nearest(name, members)
-            hint = f" (did you mean {near!r}?)" if near else ""
+            hint = did_you_mean(name, members, " ({})")
             raise UnknownParam(f"{self!r} has no node {name!r}{hint}; there are {', '.join(members)}", name=name, accepted=list(members))
 
     def status(self) -> Overview:

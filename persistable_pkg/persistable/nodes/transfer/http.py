@@ -16,6 +16,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
 from persistable.params import omit_when, untracked
 from persistable.params.secret import Secret, revealed
+from persistable.params.streams import digest_rest
 from persistable.records.access import find_record, missing_file
 from persistable.records.files import InFile
 from persistable.records.key import Key
@@ -249,15 +250,10 @@ def _earlier(store: Store, params: HttpGetParams) -> Iterator[Record]:
 
 def _taken_over(store: Store, record: Record, target: Path) -> Path | None:
     """A copy of the stored body in the file `target`; None where it is not what its record names."""
-    from blake3 import blake3
-
     fact = record.files[0]
-    hasher = blake3()
     try:
         with store.read(fact.path) as source, target.open("wb") as copy:
-            while piece := source.read(1 << 20):
-                hasher.update(piece)
-                copy.write(piece)
+            digest, _ = digest_rest(source, copy)
     except FileNotFoundError:
         return None
-    return target if hasher.hexdigest() == fact.digest else None
+    return target if digest == fact.digest else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from persistable.params.streams import digest_rest
 from persistable.stores.base import extended
 from persistable.stores.layered.layer import Layer
 
 _BATCH = 500
-_PIECE = 1 << 22
 _RECORD = ".record.json"
 
 
@@ -56,13 +56,8 @@ def _looks(layer: Layer, sizes: Mapping[str, int], contents: bool) -> dict[str, 
 
 
 def _digest(layer: Layer, path: str) -> str:
-    from blake3 import blake3
-
-    hasher = blake3()
     with layer.store.read(path) as file:
-        while piece := file.read(_PIECE):
-            hasher.update(piece)
-    return hasher.hexdigest(length=8)
+        return digest_rest(file)[0][:16]
 
 
 def damaged_in(

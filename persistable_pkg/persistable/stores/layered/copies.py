@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
+from persistable.params.streams import write_all
 from persistable.stores.base import Store, byte_view
 
 
@@ -51,7 +52,7 @@ class Copies:
                 self._drop(each)
                 continue
             try:
-                _write_all(file, view)
+                write_all(file, view)
             except OSError as error:
                 self._failed(index, self._drop(each, error) or error)
 
@@ -107,7 +108,7 @@ class Tee(io.RawIOBase):
         view = byte_view(data)
         if self.failed is None:
             try:
-                _write_all(self._file, view)
+                write_all(self._file, view)
             except OSError as error:
                 self.failed = error
         self._copies.write(view)
@@ -119,11 +120,6 @@ class Tee(io.RawIOBase):
     def flush(self) -> None:
         if not self.closed and not self._file.closed and self.failed is None:
             self._file.flush()
-
-
-def _write_all(file: BinaryIO, view: memoryview) -> None:
-    while view.nbytes:
-        view = view[file.write(view) :]
 
 
 class LayeredWrite:

@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeVar
 from blake3 import blake3
 
 from persistable.errors import LayersDisagreeWarning
+from persistable.params.streams import digest_rest
 from persistable.stores.base import HIDDEN, Bytes, Stat, Store, byte_view
 from persistable.stores.layered.copies import Copies
 from persistable.stores.layered.layer import Layer
@@ -32,7 +33,6 @@ from persistable.stores.layered.outage import Answering
 Found = TypeVar("Found")
 NOTES = f"{HIDDEN}/copied"
 _PROCESS = os.urandom(8).hex()  # the stamps of a store in memory mean something in this process only
-_PIECE = 1 << 22
 
 
 class CacheNote(NamedTuple):
@@ -188,13 +188,10 @@ class MutableCache:
         fresh, there = self._sorted(path, of, size, targets)
         if not fresh and not there:
             return []
-        hasher = blake3()
         with self._layers[source].store.read(path) as file:
             copies = Copies(path, [(each, self._layers[each].store, self._layers[each].max_bytes) for each in fresh], self._unwritten)
             try:
-                while piece := file.read(_PIECE):
-                    hasher.update(piece)
-                    copies.write(memoryview(piece))
+                digest, _ = digest_rest(file, copies)
                 now = self._layers[index].store.stat(path)
                 if now is None or self._state(index, now) != of:  # replaced while it was read
                     copies.abort()
@@ -203,7 +200,7 @@ class MutableCache:
                 copies.abort()
                 raise
         made = self.commit(path, copies)
-        return [each for each in (*made, *there) if self._vouch(each, path, of, hasher.hexdigest(), each in there)]
+        return [each for each in (*made, *there) if self._vouch(each, path, of, digest, each in there)]
 
     def _sorted(self, path: str, of: str, size: int, targets: Sequence[int]) -> tuple[list[int], list[int]]:
         """The layers that may get a copy, and those that have a file of somebody's there that may be equal."""
@@ -228,11 +225,9 @@ class MutableCache:
         store = self._layers[index].store
         try:
             stamp = self._stamp(index, path)
-            hasher = blake3()
             with store.read(path) as file:
-                while piece := file.read(_PIECE):
-                    hasher.update(piece)
-            if hasher.hexdigest() != digest:
+                found, _ = digest_rest(file)
+            if found != digest:
                 if somebodys:
                     self._differs(index, path, of)
                 return False
