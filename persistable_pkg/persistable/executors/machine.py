@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache
 def memory() -> int | None:
     """Return the bytes of memory this process may use, which in a container is less than there are; None where the system does not say."""
     try:

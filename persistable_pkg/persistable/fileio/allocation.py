@@ -44,7 +44,7 @@ class GrowingFile:
         return mapped
 
     def offset_of(self, buffer: memoryview) -> int | None:
-        """Where in the file the memory of `buffer` lies; None if it is not of this file."""
+        """The position in the file of the memory of `buffer`; None if it is not of this file."""
         import numpy as np
 
         if not buffer.nbytes:
@@ -66,7 +66,7 @@ class GrowingFile:
         return offset
 
     def part(self) -> None:
-        """Make every region private to this process: whoever still holds an array can no longer change the file."""
+        """Make every region private to this process: arrays that are still held can no longer change the file."""
         import ctypes
 
         call = getattr(ctypes.CDLL(None, use_errno=True), "mmap", None)
@@ -84,7 +84,7 @@ class GrowingFile:
                 raise OSError(number, f"cannot make an allocated array private: {os.strerror(number)}")
 
     def close(self) -> None:
-        """Let go of the descriptor; the regions stay as long as arrays lie in them."""
+        """Release the descriptor; the regions stay as long as arrays are in them."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -21,7 +21,7 @@ PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray}
 _HOLDERS = frozenset({dict, list, tuple, set, frozenset})
 _SHALLOW = 2
 SOME = 200
-"""So many items of a container are looked at, two levels deep; what is pickled is looked at wherever it is."""
+"""Number of items of a container that are looked at, two levels deep; what is pickled is looked at wherever it is."""
 _NAMED = {
     "polars.LazyFrame": "call .collect()",
     "zarr.Array": "read it: array[...]",

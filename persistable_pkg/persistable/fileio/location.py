@@ -1,4 +1,4 @@
-"""Where a person's file lies: a local path, or any URL that fsspec knows. Local paths never import fsspec."""
+"""Locations of files that people name: a local path, or any URL that fsspec knows. Local paths never import fsspec."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false

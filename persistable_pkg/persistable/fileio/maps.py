@@ -38,9 +38,9 @@ _on_network: dict[int, bool] = {}
 
 
 def is_on_network(descriptor: int) -> bool:
-    """Tell whether an open file lies on a network file system, as far as Linux says.
+    """Tell whether an open file is on a network file system, as far as Linux says.
 
-    There another host may cut a file that is mapped here, or the server may go: whoever looks at the map then is ended by a signal.
+    There another host may cut a file that is mapped here, or the server may go: a process that reads the map then is ended by a signal.
     """
     device = os.fstat(descriptor).st_dev
     found = _on_network.get(device)

@@ -152,7 +152,7 @@ def contiguous_pieces(array: Any) -> Iterator[memoryview]:
 
 
 class _NumpyAllocation:
-    """The first array lies in the file, after its header; further ones are ordinary memory, as an npy file holds one."""
+    """The first array is in the file, after its header; further ones are ordinary memory, as an npy file holds one."""
 
     def __init__(self, path: str) -> None:
         from persistable.fileio.allocation import GrowingFile

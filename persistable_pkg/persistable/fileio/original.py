@@ -71,7 +71,7 @@ def private(thing: Any, writable: bool = True, swapped: Mapping[int, Any] | None
 
 
 def refuse_iterator(payload: Any, name: object) -> None:
-    """Raise PayloadNotRepresentable for what can be read only once, so that whoever comes second finds nothing."""
+    """Raise PayloadNotRepresentable for what can be read only once, so that a second reader finds nothing."""
     if type(payload) in ATOMS or not isinstance(payload, Iterator):
         return
     kind = type(payload).__name__

@@ -158,7 +158,7 @@ def _is_local(file: Any) -> bool:
 
 
 def _rows_of_batches(file: Any) -> list[int]:
-    """How many rows each record batch of an Arrow file has, from their descriptions: pyarrow tells only of a batch that it has read.
+    """Numbers of rows of the record batches of an Arrow file, from their descriptions: pyarrow tells only of a batch that it has read.
 
     An Arrow file ends in a footer that says where the batches are; footer and descriptions are flatbuffers.
     """
@@ -191,7 +191,7 @@ def _rows_of(file: Any, offset: int, described: int) -> int:
 
 
 def _field(data: bytes, table: int, number: int) -> int:
-    """Where a field of a flatbuffers table is; 0 where it is left out."""
+    """The position of a field of a flatbuffers table; 0 where it is left out."""
     described = table - int(struct.unpack_from("<i", data, table)[0])
     size = int(struct.unpack_from("<H", data, described)[0])
     at = 4 + 2 * number

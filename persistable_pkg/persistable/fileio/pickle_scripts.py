@@ -22,7 +22,7 @@ from persistable.fileio.lazy import refusal, why_lazy
 
 _MAIN = ("__main__", "__mp_main__")
 _FIELDS = ("__dataclass_fields__", "_fields", "__attrs_attrs__", "__pydantic_fields__", "model_fields", "__struct_fields__")
-"""Where kinds of classes keep the names of what their instances hold."""
+"""Attributes in which kinds of classes keep the names of the fields of their instances."""
 sender: ContextVar[str | None] = ContextVar("sender", default=None)
 """The name of the main module of another process where it is imported, while work goes on that this process was sent from there."""
 _MEANT = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__new__")
@@ -107,7 +107,7 @@ def code_of(tag: str, *parts: Any) -> CodeType:
 
 code_of.__module__ = "persistable.fileio"  # in pickles for ever
 _NAME = 12
-"""Where the qualified name stands among the parts of code, as cloudpickle has them under Python 3.11 and later."""
+"""The index of the qualified name among the parts of code, as cloudpickle has them under Python 3.11 and later."""
 
 
 def by_value(thing: Any) -> bytes:

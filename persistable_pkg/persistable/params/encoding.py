@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Writer = Callable[[Any, Path, Nodes], bytes]
 
 MAX_DEPTH = 100
-"""How deep values may be nested in each other. Deeper is refused: it is nearly always a value that contains itself."""
+"""Largest depth of nested values. Deeper is refused: it is nearly always a value that contains itself."""
 
 # ------------------------------------------------------------------ plain values
 

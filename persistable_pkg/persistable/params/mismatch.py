@@ -12,7 +12,7 @@ from persistable.errors import MistypedParam
 
 
 class Mismatch(Exception):
-    """Raised where a value was met that is not of its declared type; whoever knows the place adds the way to it."""
+    """Raised where a value is not of its declared type; the caller adds the path to it."""
 
     def __init__(self, found: Any, wanted: str, hint: str = "") -> None:
         super().__init__(wanted)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from persistable.params.reduced import Reduce
 
 CHUNK_BYTES = 1 << 22
-"""How much of an array that is not contiguous is copied at a time."""
+"""Bytes of an array that is not contiguous that are copied at a time."""
 
 _PLAIN = "convert it with numpy.asarray, or register_params its type"
 _STRING = getattr(getattr(np, "dtypes", None), "StringDType", None)  # numpy 2
@@ -105,7 +105,7 @@ def typed(value: Any) -> Any:
 
 
 def _chunks(array: Any) -> Iterator[Any]:
-    """The bytes of `array` in C order: where they lie, if they lie so; else copied piece by piece."""
+    """The bytes of `array` in C order: a view where they are so, else copied piece by piece."""
     if array.nbytes == 0:
         return
     if array.dtype.char in "gG":

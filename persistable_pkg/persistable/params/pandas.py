@@ -1,4 +1,4 @@
-"""pandas values: labels, dtypes and items, whatever blocks they lie in. Loaded when the first one is met."""
+"""pandas values: labels, dtypes and items, whatever blocks they are in. Loaded when the first one is met."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false

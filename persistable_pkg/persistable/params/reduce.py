@@ -98,14 +98,14 @@ def _unmarked(_: Any) -> str:
 
 
 mark_of: Callable[[Any], str] = _unmarked
-"""Return a digest of the source of something in the main script. The package that reads sources puts its own here: it lies above."""
+"""Return a digest of the source of something in the main script. The package that reads sources, which is above, puts its own here."""
 _BY_NAME = "name a function or class at the top level of a module, or register_params its type, or mark the field untracked"
 # types that say they live in builtins but do not
 _TYPES_MODULE = {type(None): "types:NoneType", type(...): "types:EllipsisType", type(NotImplemented): "types:NotImplementedType"}
 
 
 def reference(value: Any) -> str:
-    """Where `value` can be imported from, as ``module:qualname``. Raises Refused if that does not give `value` itself."""
+    """The name by which `value` can be imported, as ``module:qualname``. Raises Refused if that does not give `value` itself."""
     if isinstance(value, type) and value in _TYPES_MODULE:
         return _TYPES_MODULE[value]
     owner = getattr(value, "__self__", None)

@@ -73,7 +73,7 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
 
 
 def row_of(attr: str, value: Any, raw: bytes) -> tuple[str, Any, bytes | None]:
-    """What a `Snapshot` keeps of a field whose value has these bytes."""
+    """The entry of a `Snapshot` for a field whose value has these bytes."""
     return attr, value, None if lasting(value) else _brief(raw)
 
 

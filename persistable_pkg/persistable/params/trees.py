@@ -306,7 +306,7 @@ absent = Absent()
 
 
 def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """Where two trees differ: dotted path to the value in `a` and the value in `b`, `absent` where there is none."""
+    """The differences of two trees: dotted path to the value in `a` and the value in `b`, `absent` where there is none."""
     found: dict[str, tuple[Any, Any]] = {}
     _compare(a, b, "", found)
     return found

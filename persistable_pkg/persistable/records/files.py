@@ -216,7 +216,7 @@ class Allocated:
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new zeroed array in the file."""
-        assert self.file is not None
+        assert self._file is not None
         with room_in(self._store.url, f"in {self._store.url} for an array of shape {shape}"):
             return self._file.array(shape, dtype)
 

@@ -1,4 +1,4 @@
-"""Bytes at paths, wherever they lie. Nothing here is imported before it is used."""
+"""Bytes at paths: in a folder, memory, SQLite, a bucket, or layers of these. Nothing here is imported before it is used."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it is, without secrets; `open_store` of it gives an equal store, credentials apart."""
+        """The URL of this store, without secrets; `open_store` of it gives an equal store, credentials apart."""
         ...
 
     def read(self, path: str) -> BinaryIO:
@@ -106,11 +106,11 @@ class Store(Protocol):
         ...
 
     def local_path(self, path: str) -> Path | None:
-        """Where the bytes lie as a local file, for stores that keep them so, whether or not they exist yet."""
+        """The local file of `path`, for stores that keep files, whether or not it exists yet; None elsewhere."""
         ...
 
     def close(self) -> None:
-        """Let go of connections. The store opens them again when used."""
+        """Release connections. The store opens them again when used."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -131,7 +131,7 @@ _generation: Callable[[], object] = _no_generation
 
 
 def set_generation_lookup(current: Callable[[], object]) -> None:
-    """Set the function that returns the generation in whose code the caller is, or None: `generation` lies above the stores."""
+    """Set the function that returns the generation in whose code the caller is, or None: `nodes.generation` is above the stores."""
     global _generation
     _generation = current
 

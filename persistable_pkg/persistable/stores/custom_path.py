@@ -1,4 +1,4 @@
-"""Payloads at paths of somebody's choice: they are written elsewhere first, and moved there once their record stands."""
+"""Payloads at custom paths: they are written elsewhere first, and moved there once their record stands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 1 << 20
 
 
 def beside(to: str, token: str) -> str:
-    """Where the attempt `token` writes what is to be at `to`; its folder and name are those of the place, so that formats know it."""
+    """The path at which the attempt `token` writes what is to be at `to`; folder and name are like those of `to`: formats look at them."""
     folder, slash, name = to.rpartition("/")
     return f"{PLACING}/{folder}{slash}{token}-{name}"
 

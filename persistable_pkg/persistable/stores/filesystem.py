@@ -1,4 +1,4 @@
-"""How `ObjectStore` speaks to one kind of fsspec file system. Places here are full paths of that file system.
+"""Adapters of `ObjectStore` to kinds of fsspec file systems. Places here are full paths of that file system.
 
 `Remote` serves object stores in general, where one upload appears whole or not at all; `Files` serves what behaves like a disk (sftp, smb,
 webdav), where bytes are written under another name and moved. S3 and GCS have modules of their own.

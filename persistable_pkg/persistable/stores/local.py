@@ -1,10 +1,10 @@
 """Bytes at paths of a local or mounted folder.
 
 Every call is a handful of system calls on file descriptors: a hit of a tiny payload costs microseconds, and `pathlib` or `io` would
-cost more than the disk does. What is being written lies beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
+cost more than the disk does. What is being written is beside its target as ``.<name>.<token>.tmp`` and takes its place by a rename.
 
 On a file system that folds case or unicode forms (macOS, Windows) two paths that differ only so are one file; a store cannot tell them
-apart, so whoever reads compares the record with the key wanted.
+apart, so the reader compares the record with the key wanted.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class LocalStore(BaseStore):
         return self._no_read(error, path)
 
     def exists(self, path: str) -> bool:
-        # asked far more often of what is absent: access(2) says so without an exception, but also of what lies in a closed folder
+        # asked far more often of what is absent: access(2) says so without an exception, but also of what is in a closed folder
         place = self._prefix + (path if _is_safe(path) else check_path(path))
         if not os.access(place, os.F_OK):
             folder = place.rpartition("/")[0]
@@ -173,7 +173,7 @@ class LocalStore(BaseStore):
             yield path, _stat_of(found)
 
     def local_name(self, path: str) -> str:
-        """Where `path` lies, as a string: making a Path costs more than opening the file."""
+        """The file of `path`, as a string: making a Path costs more than opening the file."""
         return self._prefix + path
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -303,7 +303,7 @@ class LocalStore(BaseStore):
         return True
 
     def new_file(self, path: str) -> Path:
-        """An empty file beside where `path` will lie, to be filled in place and then given to `adopt`, or deleted."""
+        """Make an empty file beside that of `path`, to be filled in place and then given to `adopt`, or deleted."""
         temporary = _beside(self._prefix + check_path(path))
         try:
             os.close(_open_new(temporary))
@@ -314,7 +314,7 @@ class LocalStore(BaseStore):
     def adopt(self, source: str | os.PathLike[str], path: str) -> None:
         """Move a file that is completely written to `path`, replacing what was there; no byte is copied.
 
-        ``source`` must lie on the same file system (`new_file` gives one that does); after an error it is still where it was.
+        ``source`` must be on the same file system (`new_file` gives one that does); after an error it is still where it was.
         """
         target = self._prefix + check_path(path)
         try:
@@ -332,7 +332,7 @@ class LocalStore(BaseStore):
             _sync_folder(target)
 
     def abandoned(self, min_age: float = 86400.0) -> Iterator[tuple[Path, int]]:
-        """Files of writes that were killed: where they lie and their size in bytes.
+        """Files of writes that were killed: path and size in bytes.
 
         Only those not written to for ``min_age`` seconds; a write that still runs has a younger file. Deleting them is safe.
         """
@@ -424,7 +424,7 @@ class LocalStore(BaseStore):
         if code in (errno.EISDIR, errno.ENOTEMPTY):
             raise StoreError(f"{place} is a folder ({reason}); move it away or choose another name", **about) from error
         if code == errno.EXDEV:
-            message = f"{error.filename} cannot become {place}: they lie on different file systems; use the file that new_file gave"
+            message = f"{error.filename} cannot become {place}: they are on different file systems; use the file that new_file gave"
             raise StoreError(message, **about) from error
         kind = StoreUnavailable if code in _GONE else StoreError
         raise kind(f"{place} could not be written: {reason}", **about) from error

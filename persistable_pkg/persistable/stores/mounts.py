@@ -1,4 +1,4 @@
-"""The kind of file system that a path is on, and whether it lies on another machine."""
+"""The kind of file system that a path is on, and whether that is a network file system."""
 
 from __future__ import annotations
 

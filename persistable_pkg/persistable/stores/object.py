@@ -398,7 +398,7 @@ def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) ->
 
 
 def _patience() -> dict[str, Any]:
-    """How often an S3 client asks again, unless the environment says: a server that is not there is not waited for long.
+    """Retries of an S3 client, unless the environment says: an absent server is not waited for long.
 
     One that asks for patience (SlowDown) is asked again by s3fs.
     """

@@ -130,7 +130,7 @@ def _checked(name: str, option: Any) -> float | bool:
 def register_store(scheme: str, factory: str, *, replace: bool = False) -> None:
     """Let `open_store` make stores of URLs that start with ``scheme://``.
 
-    ``factory`` is where a callable ``(url, **options) -> Store`` lies, such as
+    ``factory`` names a callable ``(url, **options) -> Store``, such as
     ``"package.module:Class.from_url"``; it is imported at its first use. Processes that work for this one are told. An installed
     package can do it by an entry point of the group ``persistable.stores``, whose name is the scheme.
 

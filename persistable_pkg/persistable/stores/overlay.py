@@ -157,7 +157,7 @@ class OverlayStore(ForwardingStore):
 
 
 class BufferedStore(OverlayStore):
-    """A store in which what is put or deleted waits in `items`, to be committed by whoever made it.
+    """A store in which what is put or deleted waits in `items`, to be committed by its maker.
 
     What is streamed, adopted or created exclusively goes to the store at once.
     """

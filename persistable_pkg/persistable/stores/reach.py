@@ -54,7 +54,7 @@ def is_shared(store: Store) -> bool:
 
 
 def _tried(store: Store) -> bool:
-    """Let another process write, and look. Where that cannot be done, whoever writes there next will say why."""
+    """Let another process write, and look. Where that cannot be done, the next write there says why."""
     path = f"{HIDDEN}/reach/{os.urandom(8).hex()}"
     try:
         cloudpickle: Any = import_module("cloudpickle")

@@ -1,6 +1,6 @@
 """Bytes at paths in one SQLite file: for very many small payloads, where a file each would cost more than its content.
 
-The file is in WAL mode: readers never wait for the writer, and what was committed survives a killed process. It must lie on a local disk,
+The file is in WAL mode: readers never wait for the writer, and what was committed survives a killed process. It must be on a local disk,
 because WAL needs memory shared by all who have it open; on a network file system it is refused.
 """
 

@@ -174,7 +174,7 @@ def _make(file: str) -> None:
 
 
 def _share(file: str) -> None:
-    """Give the log and its index the group of the file: whoever may write the one has to write the others."""
+    """Give the log and its index the group of the file: a user who may write the one has to write the others."""
     if not hasattr(os, "chown"):
         return
     group = os.stat(file).st_gid

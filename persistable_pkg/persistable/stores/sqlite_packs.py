@@ -66,11 +66,11 @@ _HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHE
 LARGEST = 4096
 """Bytes; what is larger has a row of its own."""
 FEWEST = 8
-"""So many items in one folder at least make a pack."""
+"""Smallest number of items of one folder that make a pack."""
 SIZE = 1 << 16
 """Bytes of a full pack, paths included: what a single item that is asked for makes SQLite read."""
 _FIRST, _MANY = 4, 500
-"""How many paths are looked up at once: few as long as each of them finds a pack full of what is wanted, many where they do not."""
+"""Numbers of paths looked up at once: few as long as each of them finds a pack full of what is wanted, many where they do not."""
 
 
 def slot(path: str) -> int:

@@ -1,4 +1,4 @@
-"""A URL means the key that it spells: whoever would read it in another way refuses it instead."""
+"""Check that a URL means the key that it spells: one that a library would read in another way is refused."""
 
 from __future__ import annotations
 

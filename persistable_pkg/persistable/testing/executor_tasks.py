@@ -102,7 +102,7 @@ def leave_trace_or_exit(folder: str, number: int, victim: int) -> int:
 
 
 def traces(folder: Path) -> dict[int, int]:
-    """How often each number ran."""
+    """Number of runs of each number."""
     counts: dict[int, int] = {}
     for name in os.listdir(folder):
         number = int(name.partition(".")[0])
@@ -117,7 +117,7 @@ def kill_own_process(number: int) -> None:
 
 
 def process_id() -> int:
-    """Where this ran."""
+    """The number of the process of this call."""
     return os.getpid()
 
 

@@ -62,9 +62,9 @@ class ExecutorContract:
     script: ClassVar[str]
     """Source text that binds the name `executor`, for a script that has no ``if __name__ == "__main__"``."""
     many: ClassVar[int] = 1000
-    """How many tiny tasks are many."""
+    """Number of tiny tasks that are many."""
     deadly: ClassVar[int] = 200
-    """How many tasks are under way when one of them takes its process down."""
+    """Number of tasks under way when one of them takes its process down."""
     patience: ClassVar[float] = 60.0
     """Seconds after which something that should happen counts as never happening."""
     immediate: ClassVar[bool] = False

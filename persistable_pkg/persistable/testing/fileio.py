@@ -43,7 +43,7 @@ class FileIOContract:
     """Tests for one format. Override `io` and `payloads`; the rest where it applies."""
 
     samples: ClassVar[int] = 40
-    """How many places of a file are cut, and how many flipped."""
+    """Numbers of positions of a file that are cut, and that are flipped."""
     extra_memory: ClassVar[int] = 16 << 20
     """Bytes that dumping `large` may take beyond it."""
 

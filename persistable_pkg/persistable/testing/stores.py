@@ -52,11 +52,11 @@ class StoreContract(CommitContract):
     good_paths: ClassVar[list[str]] = GOOD_PATHS
     """Names that must work."""
     examples: ClassVar[int] = 30
-    """How many cases a property is tried with."""
+    """Number of cases a property is tried with."""
     rounds: ClassVar[int] = 20
-    """How many times a race is run."""
+    """Number of times a race is run."""
     many: ClassVar[int] = 1100
-    """How many entries make a long listing."""
+    """Number of entries that make a long listing."""
 
     @pytest.fixture
     def store(self) -> Store:

@@ -1,4 +1,4 @@
-"""Where the layers of a store disagree, and which of them is damaged."""
+"""Comparison of layers: paths at which they differ, and copies that are damaged."""
 
 from __future__ import annotations
 

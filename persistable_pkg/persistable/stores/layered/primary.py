@@ -5,7 +5,7 @@ stands in: what is written is kept there with a note of it, ``.persistable/pendi
 point, or one that comes later, knows what is still to be brought to the usual primary. Claims that are held go along. Others that reach
 the usual primary, or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is
 brought there: a record that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved
-there after the record, as whoever generates does.
+there after the record, as a generation does.
 
 While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
 """
