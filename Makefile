@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest
 # what may differ between Pythons: identity, code, and the core without its crowds of processes and stores
 VERSION_CORE := attribute_errors captured code_changes composition crafted formats_in_nodes golden key of_main payload record released_names roles \
   secrets staleness steps surface template trust
-VERSION_TESTS ?= tests/params tests/code $(VERSION_CORE:%=tests/core/test_%.py) --ignore=tests/code/test_many.py \
+VERSION_TESTS ?= tests/params tests/code $(wildcard $(foreach name,$(VERSION_CORE),tests/nodes/test_$(name).py tests/records/test_$(name).py tests/params/test_$(name).py)) --ignore=tests/code/test_many.py \
   --deselect=tests/code/test_versions.py::test_the_standard_library_reads_the_same_everywhere
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

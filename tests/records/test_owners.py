@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.core.waits import between
+from tests.records.waits import between
 
 from persistable import open_store
 from persistable.records import claims, owners

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.test_persistable import Outliers, Points, PointsParams
+from nodes.test_persistable import Outliers, Points, PointsParams
 from persistable import Status, open_store
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.stores import Store

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.test_persistable import Points
+from nodes.test_persistable import Points
 from persistable import events
 from persistable.errors import PersistableWarning
 from persistable.records.key import Key

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.family.flows import Counted, Outliers, Points, add, joined, made_of, number, scaled, total
+from tests.families.flows import Counted, Outliers, Points, add, joined, made_of, number, scaled, total
 
 from persistable import Family, open_store, run
 from persistable.errors import InputMissing, MissingParam, UnknownMember, UnknownParam, UntrackableParam

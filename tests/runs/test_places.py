@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.run.test_running import add, fails, number, passing
+from tests.runs.test_running import add, fails, number, passing
 
 from persistable import Project, Workflow, Workspace, events, open_store, run, seed, step, stored
 from persistable.errors import RunFailed

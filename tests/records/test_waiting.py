@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from servers.fixtures import Bucket
 from servers.lossy import lossy
-from tests.core.waits import between
+from tests.records.waits import between
 
 from persistable import open_store, run, step
 from persistable.records import claims, owners

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.family.flows import Outliers, Points, add, made_of, number
+from tests.families.flows import Outliers, Points, add, made_of, number
 
 from persistable import Family
 

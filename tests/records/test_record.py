@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nodes.test_persistable import OutlierParams, Outliers, Points
 
 import persistable
-from core.test_persistable import OutlierParams, Outliers, Points
 from persistable import Command, Key, Persistable, Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.nodes.code import checkout

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.family.flows import Outliers, Points, add, joined, made_of, number, scaled, total
+from tests.families.flows import Outliers, Points, add, joined, made_of, number, scaled, total
 
 from persistable import Family, Persistable, Retry, Status, events, formerly, omit_when, open_store, run, step, untracked
 from persistable.errors import PayloadNotFound, RunFailed

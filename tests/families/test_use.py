@@ -15,8 +15,8 @@ import cloudpickle
 import numpy as np
 import psutil
 import pytest
-from tests.family import flows
-from tests.family.flows import Outliers, Points, add, made_of, number, scaled
+from tests.families import flows
+from tests.families.flows import Outliers, Points, add, made_of, number, scaled
 
 from persistable import Family, Status, open_store, plan, run, step
 from persistable.errors import PayloadNotFound, RunFailed, StoreUnavailable, UnknownParam
