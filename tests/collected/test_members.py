@@ -309,7 +309,7 @@ def test_an_item_that_a_kill_has_left_without_its_number_holds_nobody_up(kind: s
     ENOUGH.clear()
     with pytest.raises(ValueError, match="as if killed"):
         node.generate()
-    begun = partial.find(store, node.place)
+    begun = partial.find_partial(store, node.place)
     assert begun is not None and store.delete(begun.path_of(2))
     GOING_ON.set()
     thread = threading.Thread(target=node._twin(store).generate)

@@ -74,8 +74,8 @@ def test_a_batch_gives_back_what_it_has_no_time_for(tmp_path: Path) -> None:
         held: list[int] = []
 
         def perform(number: int, failed_before: bool) -> None:
-            time.sleep(PERIOD / 4)
             held.append(sum(claims.holder_of(store, place.path) is not None for place in places))
+            time.sleep(PERIOD / 4)
 
         batch = Batch(store, places, perform)
         batch.perform(lambda: True)

@@ -158,7 +158,7 @@ def explain(node: Any, store: Store) -> Explanation:
     elif status is Status.BLOCKED:
         lines.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
     if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):
-        begun = partial.find(store, node.place)
+        begun = partial.find_partial(store, node.place)
         if begun is not None:
             lines.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):

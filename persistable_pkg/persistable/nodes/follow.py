@@ -8,8 +8,7 @@ from typing import Any
 
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
 from persistable.records import access, claims, partial
-from persistable.records import items as collected
-from persistable.records.items import Collected, Entry, Source
+from persistable.records.items import Collected, Entry, Source, folder_of, read_index
 from persistable.records.key import Place
 from persistable.records.record import Failure, Record
 from persistable.stores.base import Store
@@ -32,8 +31,8 @@ def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
     """Key to item, of all that are there of the node whose place this is."""
     record = access.find_record(store, place)
     if record is not None:
-        return collected.read_index(store, record) if collected.folder_of(record) is not None else {}
-    begun = partial.find(store, place)
+        return read_index(store, record) if folder_of(record) is not None else {}
+    begun = partial.find_partial(store, place)
     if begun is None:
         return {}
     return {entry.key: entry for entry in partial.entries(store, begun).values()}
@@ -87,18 +86,18 @@ class _Follower:
             wait = min(wait * 1.5, claims.poll_of(self._store))
 
     def _sealed(self, record: Record) -> Iterator[tuple[Any, Any]]:
-        folder = collected.folder_of(record)
+        folder = folder_of(record)
         if folder is None:
             raise TypeError(f"{self._node.key} is one payload, not items by key; there is nothing to follow")
         if self._folder is not None and folder != self._folder and self._seen:
             raise self._gone()
-        whole: Collected[Any] = Collected(self._source, collected.read_index(self._store, record))
+        whole: Collected[Any] = Collected(self._source, read_index(self._store, record))
         for key in whole:
             if key not in self._seen:
                 yield key, whole[key]
 
     def _more(self) -> list[Entry]:
-        begun = partial.find(self._store, self._node.place)
+        begun = partial.find_partial(self._store, self._node.place)
         if begun is None:
             return []
         if begun.folder != self._folder:

@@ -43,8 +43,8 @@ from persistable.nodes.provenance import compose, usage_begins
 from persistable.nodes.released import suffix_of
 from persistable.params.secret import clean, redact
 from persistable.records import claims, files, items
-from persistable.records import commit as commits
 from persistable.records.access import DAMAGED, find_failure, find_record, is_there, peek
+from persistable.records.commit import Commit, beside, complete_any, facts_in_place, move_in_place, remove
 from persistable.records.deadlock import Waiting
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
@@ -318,7 +318,7 @@ class Generation:
     def _target(self, suffix: str) -> str:
         node, place = self.node, self.place
         if isinstance(place, Placed):
-            return commits.beside(place, self.token)
+            return beside(place, self.token)
         if node.__class__.payload_file_suffix.__class__ is str or "payload_file_suffix" in node.__dict__:
             suffix = suffix_of(node, suffix)
         return f"{place.name}/{place.digest}.{self.token}{suffix}"
@@ -477,7 +477,7 @@ def _generate_alone(
     )
     try:
         if claim is not None and isinstance(place, Placed):
-            commits.complete_any(store, place)
+            complete_any(store, place)
         found = peek(store, place)
         if found is not None and _token(found) not in (before, DAMAGED):
             if not waits:
@@ -495,7 +495,7 @@ def _generate_alone(
         return result
     except ClaimLost:
         if isinstance(place, Placed):
-            commits.complete_any(store, place)  # whoever was first may still be moving it
+            complete_any(store, place)  # whoever was first may still be moving it
         found = peek(store, place)
         if not waits and _token(found) not in (before, None, DAMAGED):
             raise claims.Elsewhere(True) from None
@@ -739,7 +739,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     in_file = isinstance(result, files.InFile)
     if not in_file:
         node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
-    commit = commits.Commit(store, place)
+    commit = Commit(store, place)
     written = generation.write(result)
     try:
         record = compose(generation, written, result)
@@ -750,14 +750,14 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
                 generation.author._validate_payload(again)
         first = _is_contested(generation, old)
         if isinstance(place, Placed):
-            written = written._replace(files=commits.facts_in_place(written.files, place, generation.token))
+            written = written._replace(files=facts_in_place(written.files, place, generation.token))
             record = compose(generation, written, result)
         commit.put(record, first=first)
     except BaseException as error:
         if not commit.may_stand:
             if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
                 rescue(store, place.key, result, error, files=() if result.kept else written.files)
-            commits.remove(generation.store, [file.path for file in written.files])  # what waits to be put is forgotten anyway
+            remove(generation.store, [file.path for file in written.files])  # what waits to be put is forgotten anyway
         raise
     generation.committed = True
     if isinstance(place, Placed):
@@ -783,7 +783,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
 def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
     """Move what was committed to its path; False, after a warning, where it stays where it was written for now."""
     try:
-        moved = commits.move_in_place(store, place, record)
+        moved = move_in_place(store, place, record)
     except StoreError as error:
         later = f"the payload of {place.key} is stored, and will be moved to {place.to} when it is next loaded"
         warnings.warn(f"{later}: {error}", FileInUseWarning, stacklevel=depth_of_user())

@@ -20,10 +20,10 @@ from persistable.errors import (
 from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
-from persistable.records import files as payload
-from persistable.records import items as collected
+from persistable.records import files
 from persistable.records.access import find_record
 from persistable.records.chunks import Chunks
+from persistable.records.items import Collected, Source, read_index
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record, host_name
 from persistable.stores.base import Store
@@ -66,9 +66,9 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True,
 def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
     """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
     if "items" not in record.head:
-        return payload.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
-    source = collected.Source(store, record.key, io, verify, writable)
-    items: collected.Collected[Any] = collected.Collected(source, collected.read_index(store, record, verify))
+        return files.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
+    source = Source(store, record.key, io, verify, writable)
+    items: Collected[Any] = Collected(source, read_index(store, record, verify))
     return items
 
 
@@ -78,9 +78,7 @@ def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | N
     while record is not None:
         check_code(node, store, record)
         try:
-            return payload.read_part(
-                store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record)
-            )
+            return files.read_part(store, node.key, record.head["files"], format_of(node, record), rows, columns, chunks=chunks_of(record))
         except FileNotFoundError:
             again = find_record(store, node.place)
             if again is not None and again.attempt_token == record.attempt_token:
@@ -91,7 +89,7 @@ def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | N
 
 def chunks_of(record: Record) -> Chunks | None:
     """The digests of chunks of a large payload, where it was written to a store that keeps no local files."""
-    return Chunks.from_json(record.to_dict().get("chunks")) if record.size > payload.WHOLE else None
+    return Chunks.from_json(record.to_dict().get("chunks")) if record.size > files.WHOLE else None
 
 
 def format_of(node: Any, record: Record) -> FileIO[Any]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Iterable
 from importlib import import_module
-from operator import itemgetter
 from time import perf_counter
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -17,18 +14,18 @@ from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin, streams, unwatched
 from persistable.nodes.code.checkout import Checkout, checkout_of
 from persistable.params.registry import ClassTable
-from persistable.records import files as payload
-from persistable.records.record import FORMAT, FileFact, Record, members, package_versions, sealed, surroundings
+from persistable.records.files import InFile, Written
+from persistable.records.record import FORMAT, Record, members, package_versions, surroundings
 
 
-def compose(generation: Any, written: payload.Written, result: Any) -> Record:
+def compose(generation: Any, written: Written, result: Any) -> Record:
     """The record of a payload that `generation` has made and `written`."""
     node = generation.node
     if not node._snapshot.plain:
         unwatched.warn_of_files(node)
     io, own = generation.io, generation.code
-    head = _head(node, io, own, generation.token, written.files)
-    if io.__class__.schema is not _NO_SCHEMA and not isinstance(result, payload.InFile):
+    head = head_of(node, io, own, generation.token, written.files)
+    if io.__class__.schema is not _NO_SCHEMA and not isinstance(result, InFile):
         schema = io.schema(result)
         if schema is not None:
             head["schema"] = schema
@@ -44,7 +41,7 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
         details["notes"] = generation.notes
     details.update(generation.facts())
     made_from = origin.origin_of(node, generation.store, generation.used) if node._upstream else None
-    fixed = [_of_class(node, own), package_versions(), surroundings()]
+    fixed = [class_members_of(node, own), package_versions(), surroundings()]
     if made_from is not None:
         if generation.earlier is not None:
             made_from = origin.joined(made_from, generation.earlier)
@@ -53,7 +50,8 @@ def compose(generation: Any, written: payload.Written, result: Any) -> Record:
     return Record.compose(node.key, head, details, *fixed)
 
 
-def _head(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+def head_of(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+    """The first line of a record: what a load needs."""
     cls = node.__class__
     reference = _references.found.get(id(cls))
     if reference is None:
@@ -74,38 +72,6 @@ def _head(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: 
 _NO_SCHEMA: Any = cast("Any", FileIO).schema
 _references = ClassTable()
 """The reference of each class."""
-
-
-class Form:
-    """Records of nodes that differ in plain values of some params only, each made at the first attempt: written out once, then filled in.
-
-    model: one of these nodes. varying: the params. modules: how many were imported when it was made; once there are more, what it says of
-    their versions is out of date.
-    """
-
-    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
-        digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
-        used = os.urandom(12).hex()
-        numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
-        marks = {name: os.urandom(12).hex() for name in varying}
-        facts: dict[str, Any] = model._facts()
-        facts = {**facts, "params": {**facts["params"], **marks}}
-        file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
-        head = _head(model, io, own, token, [file])
-        self.modules = len(sys.modules)
-        details = {"made": "generated", "started": numbers[1], "seconds": numbers[2], "attempts": 1, "usage": used, **facts}
-        record = Record.compose(model.key, head, details, _of_class(model, own), package_versions(), surroundings())
-        fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
-        fields += [f'"{mark}"' for mark in marks.values()]
-        text = record.unsealed().decode("utf-8", "surrogatepass")
-        self._pieces = re.split("(" + "|".join(map(re.escape, fields)) + ")", text)
-        self._order = itemgetter(*[fields.index(mark) for mark in self._pieces[1::2]])
-
-    def fill(self, *facts: str) -> bytes:
-        """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
-        pieces = self._pieces.copy()
-        pieces[1::2] = self._order(facts)
-        return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
 
 
 # CPU time and memory of one generation: of its whole process where it has that to itself, else of its thread
@@ -158,7 +124,7 @@ def usage_since(begun: Counters) -> dict[str, Any]:
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def _of_class(node: Any, own: code.CodeOf | code.Given) -> bytes:
+def class_members_of(node: Any, own: code.CodeOf | code.Given) -> bytes:
     """The members that are the same for every record of a class, as long as its code is."""
     cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))

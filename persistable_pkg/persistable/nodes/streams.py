@@ -98,7 +98,7 @@ class Gatherer:
         return self._entries.keys()
 
     def _resume(self) -> None:
-        begun = partial.find(self._store, self._place)
+        begun = partial.find_partial(self._store, self._place)
         if begun is None:
             return
         found = access.peek(self._store, self._place)

@@ -10,11 +10,10 @@ from persistable.errors import (
     StoreError,
     StoreTooNew,
 )
-from persistable.records import commit, store_format
-from persistable.records import files as payload
-from persistable.records import items as collected
-from persistable.records import partial as unsealed
+from persistable.records import commit, items, store_format
+from persistable.records.files import healed
 from persistable.records.key import Key, Place, Placed
+from persistable.records.partial import discard_partial, find_partial
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store, extended
 
@@ -112,7 +111,7 @@ def missing_file(store: Store, record: Record) -> str | None:
     """The fault of the files that `record` names, judged by their sizes; None if nothing is."""
     for file in record.files:
         found = store.stat(file.path)
-        if found is not None and found.size != file.size and payload.healed(store, [file]):
+        if found is not None and found.size != file.size and healed(store, [file]):
             found = store.stat(file.path)
         if found is None:
             return f"{file.path} is missing"
@@ -124,7 +123,7 @@ def missing_file(store: Store, record: Record) -> str | None:
 def delete(store: Store, place: Place) -> bool:
     """Remove record, payload and failure; the record first, so that a reader sees all or nothing. What is another's at that path stays."""
     found = peek(store, place)
-    begun = unsealed.find(store, place) is not None and unsealed.discard(store, place)
+    begun = find_partial(store, place) is not None and discard_partial(store, place)
     if found is None and place.__class__ is Placed:
         return (find_failure(store, place) is not None and store.delete(place.path + FAILED_SUFFIX)) or begun
     existed = store.delete(place.path + SUFFIX)
@@ -137,7 +136,7 @@ def delete(store: Store, place: Place) -> bool:
 def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
     """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
-        folder = collected.folder_of(found)
+        folder = items.folder_of(found)
         files = [file.path for file in found.files if _is_of(place, file.path)]
         return [*files, *(store.list(folder) if folder is not None and _is_of(place, folder) else ())]
     if isinstance(place, Placed):

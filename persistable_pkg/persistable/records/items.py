@@ -18,7 +18,7 @@ from persistable.errors import InvalidName, PayloadCorrupted, PayloadNotFound, U
 from persistable.fileio.base import FileIO
 from persistable.fileio.original import Original
 from persistable.params.building import nearest
-from persistable.records import files as payload
+from persistable.records.files import healed, read
 from persistable.records.key import Key
 from persistable.records.record import FileFact, Record
 from persistable.stores.base import Store, check_path, extended
@@ -159,7 +159,7 @@ def read_index(store: Store, record: Record, verify: bool = True) -> dict[Any, E
     data = store.get(fact.path)
     found = blake3(data).hexdigest() if verify else fact.digest
     if len(data) != fact.size or found != fact.digest:
-        if payload.healed(store, record.files):
+        if healed(store, record.files):
             return read_index(store, record, verify)
         raise PayloadCorrupted(
             f"the index of {record.key} at {fact.path} is not what its record names; generate it again, `load_generate` does so",
@@ -195,7 +195,7 @@ def missing_item(store: Store, record: Record) -> str | None:
     found = whole.stat_many([file.path for _, file in files]) if is_quick else dict(whole.scan(folder))
     for key, file in files:
         there = found.get(file.path)
-        if there is not None and there.size != file.size and payload.healed(store, [file]):
+        if there is not None and there.size != file.size and healed(store, [file]):
             there = store.stat(file.path)
         if there is None:
             return f"the item {key!r:.60} at {file.path} is missing"
@@ -220,7 +220,7 @@ class Source(NamedTuple):
         """The payload of one item. Raises PayloadCorrupted, PayloadNotFound."""
         io = self.io if entry.schema is None else self.io.with_schema(entry.schema)
         try:
-            return payload.read(self.store, self.owner, entry.files, io, verify=self.verify, writable=self.writable)
+            return read(self.store, self.owner, entry.files, io, verify=self.verify, writable=self.writable)
         except FileNotFoundError as error:
             raise PayloadNotFound(
                 f"the item {entry.key!r:.60} of {self.owner} is gone: it was deleted, or made anew; load it again, or run(node)",

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
-from persistable.records import scratch as checkpoints
 from persistable.records.access import DAMAGED, files_of, peek
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
+from persistable.records.scratch import scratch_folder
 from persistable.stores.base import HIDDEN, Store, extended
 
 HANDED = f"{HIDDEN}/handed"
@@ -100,11 +100,11 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
         import shutil
 
         with suppress(StoreError):
-            shutil.rmtree(checkpoints.scratch_folder(store, place), ignore_errors=True)
+            shutil.rmtree(scratch_folder(store, place), ignore_errors=True)
 
 
 def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
-    begun = partial.find(store, place)
+    begun = partial.find_partial(store, place)
     named = {file.path for file in record.files} if record is not None else set[str]()
     named.update(folder for folder in (begun and begun.folder, record and items.folder_of(record)) if folder)
     listed = files_of(store, place, DAMAGED)

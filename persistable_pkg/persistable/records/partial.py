@@ -68,7 +68,7 @@ def base_of(place: Place) -> str:
 
 def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str, Any] | None = None) -> Unsealed:
     """Note that items are being collected at `place`; what another payload at the same path left there goes."""
-    if store.exists(f"{base_of(place)}/begun.json") and not discard(store, place):
+    if store.exists(f"{base_of(place)}/begun.json") and not discard_partial(store, place):
         forget(store, place)  # it is damaged
     folder = f"{place.path}.{token}.items"
     begun = Unsealed(base_of(place), str(place.key), token, folder, code.python, code.quick, dict(code.parts), made_from)
@@ -76,7 +76,7 @@ def begin(store: Store, place: Place, token: str, code: Any, made_from: dict[str
     return begun
 
 
-def find(store: Store, place: Place) -> Unsealed | None:
+def find_partial(store: Store, place: Place) -> Unsealed | None:
     """The note of items begun and not sealed at `place`; None where that is nothing, or another payload at the same path."""
     begun = _read(store, base_of(place))
     return begun if begun is not None and begun.key == str(place.key) else None
@@ -166,7 +166,7 @@ def forget(store: Store, place: Place) -> None:
     remove(store, store.list(base))
 
 
-def discard(store: Store, place: Place, sealed: str | None = None) -> bool:
+def discard_partial(store: Store, place: Place, sealed: str | None = None) -> bool:
     """Remove what is not sealed, items and notes; True if there was any. `sealed`: the folder of items that are, which stay."""
     begun = _read(store, base_of(place))
     if begun is None:

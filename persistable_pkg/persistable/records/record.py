@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 from zlib import crc32
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
@@ -46,6 +46,35 @@ class FileFact(NamedTuple):
     path: str
     size: int
     digest: str
+
+
+FactT = TypeVar("FactT")
+
+
+def _none() -> Any:
+    return None
+
+
+class Fact(Generic[FactT]):
+    """A member of a record that is parsed when it is first asked for. missing: makes what stands for one that is not there."""
+
+    def __init__(self, missing: Callable[[], FactT] | None = None) -> None:
+        self._missing = missing
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, record: None, owner: type) -> Fact[FactT]: ...
+    @overload
+    def __get__(self, record: Record, owner: type) -> FactT: ...
+    def __get__(self, record: Record | None, owner: type) -> Any:
+        if record is None:
+            return self
+        facts = record.facts()
+        if self._missing is not None and self._name not in facts:
+            return self._missing()
+        return facts[self._name]
 
 
 class Record:
@@ -107,7 +136,7 @@ class Record:
     def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
         """This record with some members replaced or added."""
         new_head = {**self.head, **head}
-        rest = {name: fact for name, fact in self._facts().items() if name not in self.head and name != "checksum"}
+        rest = {name: fact for name, fact in self.facts().items() if name not in self.head and name != "checksum"}
         return Record.compose(self.key, new_head, {**rest, **details})
 
     def to_bytes(self) -> bytes:
@@ -120,14 +149,15 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Every member, as JSON has it."""
-        return dict(self._facts())
+        return dict(self.facts())
 
     def checked(self) -> Record:
         """Itself, all of it parsed. Raises PayloadCorrupted where any member is not what it should be."""
-        self._facts()
+        self.facts()
         return self
 
-    def _facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
+        """Every member, parsed at the first call; not to be changed."""
         if self._all is None:
             try:
                 facts = json.loads(self.data.decode("utf-8", "surrogatepass"))
@@ -184,112 +214,65 @@ class Record:
 
     # the rest
 
-    @property
-    def made(self) -> str:
-        """``"generated"``, or ``"put"`` for a payload put in by hand."""
-        made: str = self._facts()["made"]
-        return made
+    made: Fact[str] = Fact()
+    """``"generated"``, or ``"put"`` for a payload put in by hand."""
 
-    @property
-    def version(self) -> Any:
-        """The payload's version, part of its identity."""
-        return self._facts()["version"]
+    version: Fact[Any] = Fact()
+    """The payload's version, part of its identity."""
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """The node's own params tree."""
-        params: dict[str, Any] = self._facts()["params"]
-        return params
+    params: Fact[dict[str, Any]] = Fact()
+    """The node's own params tree."""
 
-    @property
-    def untracked(self) -> dict[str, Any]:
-        """Untracked params, as far as they can be shown."""
-        untracked: dict[str, Any] = self._facts().get("untracked", {})
-        return untracked
+    untracked: Fact[dict[str, Any]] = Fact(missing=dict)
+    """Untracked params, as far as they can be shown."""
 
     @property
     def upstream(self) -> dict[str, Key]:
         """Role to key."""
-        return {role: Key.parse(path) for role, path in self._facts().get("upstream", {}).items()}
+        return {role: Key.parse(path) for role, path in self.facts().get("upstream", {}).items()}
 
-    @property
-    def lineage(self) -> dict[str, Any]:
-        """Key to facts of every node upstream, each once; the nearest ones where there are very many."""
-        lineage: dict[str, Any] = self._facts().get("lineage", {})
-        return lineage
+    lineage: Fact[dict[str, Any]] = Fact(missing=dict)
+    """Key to facts of every node upstream, each once; the nearest ones where there are very many."""
 
-    @property
-    def call(self) -> dict[str, Any] | None:
-        """The call that built the node, where its class has an ``__init__`` of its own; nodes are replaced by keys."""
-        call: dict[str, Any] | None = self._facts().get("call")
-        return call
+    call: Fact[dict[str, Any] | None] = Fact(missing=_none)
+    """The call that built the node, where its class has an ``__init__`` of its own; nodes are replaced by keys."""
 
-    @property
-    def code_parts(self) -> dict[str, str]:
-        """Fingerprint of each function the generation reached."""
-        parts: dict[str, str] = self._facts().get("code_parts", {})
-        return parts
+    code_parts: Fact[dict[str, str]] = Fact(missing=dict)
+    """Fingerprint of each function the generation reached."""
 
-    @property
-    def upstream_code(self) -> list[dict[str, Any]]:
-        """The code of everything upstream, one entry for each class or function: class, names (of payloads), python, quick and parts."""
-        entries: list[dict[str, Any]] = self._facts().get("upstream_code", [])
-        return entries
+    upstream_code: Fact[list[dict[str, Any]]] = Fact(missing=list)
+    """The code of everything upstream, one entry for each class or function: class, names (of payloads), python, quick and parts."""
 
-    @property
-    def upstream_content(self) -> dict[str, dict[str, str]]:
-        """Digests of the payloads it was made from, by key: ``direct``, and ``further`` upstream as far as it was known."""
-        contents: dict[str, dict[str, str]] = self._facts().get("upstream_content", {})
-        return contents
+    upstream_content: Fact[dict[str, dict[str, str]]] = Fact(missing=dict)
+    """Digests of the payloads it was made from, by key: ``direct``, and ``further`` upstream as far as it was known."""
 
-    @property
-    def accepted_causes(self) -> list[str]:
-        """Changes upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
-        causes: list[str] = self._facts().get("accepted_causes", [])
-        return causes
+    accepted_causes: Fact[list[str]] = Fact(missing=list)
+    """Changes upstream when the code was accepted: keys, each with what stands for its code or bytes as they were then."""
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of Python, this library and the packages that had been imported by then."""
-        versions: dict[str, str] = self._facts()["versions"]
-        return versions
+    versions: Fact[dict[str, str]] = Fact()
+    """Versions of Python, this library and the packages that had been imported by then."""
 
-    @property
-    def git_commit(self) -> str | None:
-        """The commit checked out where the class's source lies, if that is a git work tree."""
-        commit: str | None = self._facts()["git_commit"]
-        return commit
+    git_commit: Fact[str | None] = Fact()
+    """The commit checked out where the class's source lies, if that is a git work tree."""
 
-    @property
-    def project(self) -> str | None:
-        """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
-        project: str | None = self._facts().get("project")
-        return project
+    project: Fact[str | None] = Fact(missing=_none)
+    """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
 
-    @property
-    def git_dirty(self) -> bool | None:
-        """True if tracked files differed from the commit when the process first asked; None where that is not known."""
-        dirty: bool | None = self._facts().get("git_dirty")
-        return dirty
+    git_dirty: Fact[bool | None] = Fact(missing=_none)
+    """True if tracked files differed from the commit when the process first asked; None where that is not known."""
 
-    @property
-    def git_diff(self) -> str | None:
-        """A digest of these differences: equal for equal ones."""
-        diff: str | None = self._facts().get("git_diff")
-        return diff
+    git_diff: Fact[str | None] = Fact(missing=_none)
+    """A digest of these differences: equal for equal ones."""
 
-    @property
-    def usage(self) -> dict[str, Any]:
-        """CPU time and memory of the generation, up to the writing of the payload. Empty where it was not measured: it took less than a
-        millisecond, or the payload was in memory already.
+    usage: Fact[dict[str, Any]] = Fact(missing=dict)
+    """CPU time and memory of the generation, up to the writing of the payload. Empty where it was not measured: it took less than a
+    millisecond, or the payload was in memory already.
 
-        ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended
-        children, where nothing else was generated there meanwhile, else ``"thread"``, its own thread alone. ``peak_memory``: the most
-        bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: by how much
-        it has raised that; 0 where the process had needed as much before.
-        """
-        usage: dict[str, Any] = self._facts().get("usage", {})
-        return usage
+    ``cpu_seconds``: of processors, for user and system together. ``of``: ``"process"``, all threads of the process and its ended
+    children, where nothing else was generated there meanwhile, else ``"thread"``, its own thread alone. ``peak_memory``: the most
+    bytes that were ever resident in the process by the end, so never less than the generation needed. ``memory_rise``: by how much
+    it has raised that; 0 where the process had needed as much before.
+    """
 
     @property
     def cpu_seconds(self) -> float | None:
@@ -301,35 +284,20 @@ class Record:
         """The most bytes ever resident in the process by its end, see `usage`."""
         return self.usage.get("peak_memory")
 
-    @property
-    def host(self) -> str:
-        """Name of the machine."""
-        host: str = self._facts()["host"]
-        return host
+    host: Fact[str] = Fact()
+    """Name of the machine."""
 
-    @property
-    def started(self) -> float:
-        """When the generation began, seconds since the epoch."""
-        started: float = self._facts()["started"]
-        return started
+    started: Fact[float] = Fact()
+    """When the generation began, seconds since the epoch."""
 
-    @property
-    def seconds(self) -> float:
-        """From start to the end of the payload's writing."""
-        seconds: float = self._facts()["seconds"]
-        return seconds
+    seconds: Fact[float] = Fact()
+    """From start to the end of the payload's writing."""
 
-    @property
-    def attempts(self) -> int:
-        """Tries up to and including the one that worked."""
-        attempts: int = self._facts()["attempts"]
-        return attempts
+    attempts: Fact[int] = Fact()
+    """Tries up to and including the one that worked."""
 
-    @property
-    def notes(self) -> dict[str, Any]:
-        """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
-        notes: dict[str, Any] = self._facts().get("notes", {})
-        return notes
+    notes: Fact[dict[str, Any]] = Fact(missing=dict)
+    """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
 
     @property
     def checksum(self) -> str:

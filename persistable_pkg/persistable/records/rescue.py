@@ -12,7 +12,7 @@ from typing import Any
 from persistable.errors import PersistableError, StoreError
 from persistable.fileio.pickle import PickleFileIO
 from persistable.params.secret import redact
-from persistable.records import files as payload
+from persistable.records.files import InFile, write
 from persistable.records.key import Key
 from persistable.records.record import FileFact
 from persistable.stores.base import HIDDEN, Store
@@ -26,7 +26,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
     name: of a piece of the payload, such as an item. files: where the files of a payload in a file are in the store by now.
     """
     try:
-        if isinstance(result, payload.InFile):
+        if isinstance(result, InFile):
             where, how = _file(store, key, result, files), "the file as it was given"
         else:
             kept = _in_store(store, key, name, result) if not isinstance(error, StoreError) else None
@@ -36,7 +36,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
         error.add_note(f"what was computed could not be kept either: {redact(str(second))}")
         return
     error.__dict__["rescued"] = where
-    kind = "" if isinstance(result, payload.InFile) else " as a pickle"
+    kind = "" if isinstance(result, InFile) else " as a pickle"
     text = f"what was computed is kept{kind} at {where}: {how}"
     if isinstance(error, PersistableError):
         error.args = (f"{error}; {text}", *error.args[1:])
@@ -44,7 +44,7 @@ def rescue(store: Store, key: Key, result: Any, error: Exception, name: str = ""
         error.add_note(text)
 
 
-def _file(store: Store, key: Key, result: payload.InFile, files: Sequence[FileFact]) -> str:
+def _file(store: Store, key: Key, result: InFile, files: Sequence[FileFact]) -> str:
     """Move the file, or the files, of a payload to where they stay."""
     try:
         base = f"{FOLDER}/{key.path}"
@@ -85,7 +85,7 @@ def _place(store: Store, path: str) -> str:
 def _in_store(store: Store, key: Key, name: str, result: Any) -> str | None:
     path = f"{FOLDER}/{key.path}{name and f'/{name}'}.pickle"
     try:
-        payload.write(store, path, PickleFileIO(), result)
+        write(store, path, PickleFileIO(), result)
     except (OSError, StoreError):
         return None
     return _place(store, path)

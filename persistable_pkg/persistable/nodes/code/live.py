@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-from persistable.nodes.code import annotations as annotated
+from persistable.nodes.code.annotations import maker_of
 from persistable.nodes.code.constants import digest, exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.fingerprint import IMPORT, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
@@ -343,7 +343,7 @@ def _qualname(cls: type) -> str:
 
 def _annotations(attributes: Mapping[str, Any]) -> Any:
     made = exact_dict(attributes.get("__annotations__"))
-    if made is None and (maker := annotated.maker_of(attributes)) is not None:
+    if made is None and (maker := maker_of(attributes)) is not None:
         return _bare(maker.__code__)
     return [(name, value if type(value) is str else _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
 

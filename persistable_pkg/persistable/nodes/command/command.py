@@ -24,9 +24,8 @@ from persistable.nodes.node import Persistable
 from persistable.params import omit_when, untracked
 from persistable.params.credentials import given_under, in_script, inside
 from persistable.params.secret import Secret, redact
-from persistable.records import files as payloads
 from persistable.records.access import find_record
-from persistable.records.files import InFile
+from persistable.records.files import InFile, at_hand
 
 if TYPE_CHECKING:
     from persistable.executors.resources import Resources, Retry
@@ -298,7 +297,7 @@ def _file_of(running: Any, folder: Path, node: Any) -> Path:
     store = node._store or running.store
     record = find_record(store, node.place) if node._persisted else None
     if record is not None:
-        return payloads.at_hand(store, node.key, record.files, format_of(node, record), own)
+        return at_hand(store, node.key, record.files, format_of(node, record), own)
     io = node._format()
     target = own / f"{node.payload_name}{io.suffix}"
     io.save(node.payload, target)
