@@ -18,6 +18,7 @@ from persistable.stores.base import HIDDEN, Store, extended
 HANDED = f"{HIDDEN}/handed"
 """Where large payloads that are not persisted lie on their way from one worker to others."""
 
+_PAUSE = 0.05
 _SETTLED = 3600.0
 """Seconds after which no request that was sent is still on its way."""
 
@@ -68,12 +69,17 @@ def may_have_left(failure: Failure) -> bool:
     return failure.error.startswith("persistable.errors.Store") and time.time() - failure.started > _SETTLED + failure.seconds
 
 
-def tidy(store: Store, place: Place) -> None:
+def tidy(store: Store, place: Place, patience: float = 0.0) -> None:
     """Remove what a generation at `place` left that was killed: its claim, and files that no record names.
 
-    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there.
+    Does nothing while anybody else generates it. The scratch folder stays: the next attempt goes on from there. patience: seconds to wait
+    for a process that was told to end, and may not have ended yet.
     """
+    deadline = time.monotonic() + patience
     claim = claims.take_over(store, place.path, claims.here())
+    while claim is None and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+        claim = claims.take_over(store, place.path, claims.here())
     if claim is None:
         return
     try:

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     pass
 
 
+_PATIENCE = 1.0
+"""Seconds for a worker that was killed to be gone."""
+
+
 class Attempt:
     """One try at one unit, under way."""
 
@@ -534,7 +538,7 @@ class Loop:
         outcome = _driver_failure(error, unit, attempt.number)
         if unit.node._persisted:
             try:
-                leftovers.tidy(unit.store, unit.node.place)
+                leftovers.tidy(unit.store, unit.node.place, _PATIENCE)
                 failure = find_failure(unit.store, unit.node.place)
                 number = failure.attempt + 1 if failure is not None else attempt.number
                 took = time.time() - attempt.started
@@ -687,7 +691,7 @@ class Loop:
         for future, attempt in list(self._running.items()):
             if self._executor.stops and self._executor.stop(future) and attempt.unit.node._persisted:
                 try:
-                    leftovers.tidy(attempt.unit.store, attempt.unit.node.place)
+                    leftovers.tidy(attempt.unit.store, attempt.unit.node.place, _PATIENCE)
                 except StoreError:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
