@@ -111,7 +111,7 @@ class Pool:
         with self._lock:
             worker = task.worker
             mine = worker is not None and not worker.leaving
-            outcomes = self._seize(worker) if worker is not None and mine else []
+            outcomes = self._seize(worker, task) if worker is not None and mine else []
             ended = task.settled
         self._wake()
         _deliver(outcomes)
@@ -168,11 +168,11 @@ class Pool:
 
     # --- for any thread that holds the lock
 
-    def _seize(self, worker: Worker) -> list[tuple[Task, Frame | BaseException]]:
-        """Take a worker out of the pool, unless its task is found to have ended."""
+    def _seize(self, worker: Worker, task: Task) -> list[tuple[Task, Frame | BaseException]]:
+        """Take a worker out of the pool, unless `task` is found to have ended: then it may be at another, which nobody wants to end."""
         self._take_back(worker)
         outcomes = self._noted(worker.drain())
-        if worker.given:
+        if worker.given and not task.settled:
             worker.leaving = True
             self._workers.remove(worker)
             self._leaving.append(worker)
