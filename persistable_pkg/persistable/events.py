@@ -94,9 +94,9 @@ class Progressed(NodeEvent):
     __slots__ = ("done", "total")
     level = 10
     done: float
-    """How much is done, in the unit of `total`."""
+    """The amount that is done, in the unit of `total`."""
     total: float | None
-    """How much there is to do; None where that is not known."""
+    """The amount that there is to do; None where that is not known."""
 
 
 class Persisted(NodeEvent):
@@ -165,7 +165,7 @@ class RunStarted(Event):
     jobs: dict[str, int]
     """Payload name to the number of nodes of that name that it may perform."""
     workers: int
-    """How many are performed at a time."""
+    """The number of nodes performed at a time."""
 
 
 class RunGrew(Event):

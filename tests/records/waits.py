@@ -1,4 +1,4 @@
-"""What is asked between two looks at a claim that somebody else holds."""
+"""Callbacks for `claims.acquire`: they are called between two looks at a claim that somebody else holds."""
 
 from __future__ import annotations
 

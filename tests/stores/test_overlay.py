@@ -90,7 +90,7 @@ def behind(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStore:
 
 
 def content(store: BaseStore) -> dict[str, bytes]:
-    """What every way of reading finds, which is the same."""
+    """The paths and bytes that every way of reading must give alike."""
     paths = [*BEHIND, "a/new", "nowhere"]
     found = store.get_many(paths)
     assert {path for path in paths if store.exists(path)} == found.keys()

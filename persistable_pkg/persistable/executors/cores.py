@@ -1,4 +1,4 @@
-"""How many threads numerical libraries take in a worker process: all workers together as many as there are cores."""
+"""Threads of numerical libraries in worker processes: all workers together use as many as there are cores."""
 
 from __future__ import annotations
 

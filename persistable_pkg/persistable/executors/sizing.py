@@ -1,4 +1,4 @@
-"""How many calls travel together to a worker: few long ones, many short ones."""
+"""Sizer of chunks: the number of calls that are sent to a worker together, fewer the longer they take."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def is_operand(thing: Any) -> bool:
 
 
 def name_of(thing: Any) -> str:
-    """How errors call a node, or what was taken for one."""
+    """The name in errors of a node, or of an object given in place of one."""
     return str(thing.payload_name) if is_operand(thing) else f"{thing!r:.60}"
 
 

@@ -1,4 +1,4 @@
-"""How a payload comes about: claim, generate, validate, write, record.
+"""Generation of a payload: claim, generate, validate, write, record.
 
 Everything here works on a node in a given store; `Persistable` is the surface over it.
 """
@@ -118,7 +118,7 @@ class Generation:
     made = "generated"
     committed = False
     heard = False
-    """Whether anybody heard of its beginning."""
+    """True if a hook or logger received its `Started` event."""
     earlier: dict[str, Any] | None = None
     """The origin of the earlier attempt whose rows or items this one continues, where it differs from today's; else None."""
     # what few generations have is set when it is first there

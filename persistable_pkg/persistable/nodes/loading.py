@@ -237,7 +237,7 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
 
 
 def depth_of_user() -> int:
-    """How far up the stack the first caller outside this package is, for warnings."""
+    """The depth in the stack of the first caller outside this package, as `stacklevel` of a warning."""
     import sys
 
     here = os.path.dirname(errors.__file__) + os.sep

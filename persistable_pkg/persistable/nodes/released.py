@@ -30,7 +30,7 @@ def data_dir(node: Any) -> Path | str:
 
 
 def payload_file_suffix(node: Any) -> str:
-    """How the name of the payload's file ends: as its format says, unless the class or the constructor says otherwise."""
+    """The suffix of the payload's file: that of its format, unless the class or the constructor says otherwise."""
     suffix: str = node._format().suffix
     return suffix
 
@@ -41,7 +41,7 @@ def dependencies(node: Any) -> list[Any]:
 
 
 def suffix_of(node: Any, usual: str) -> str:
-    """How the name of a payload file of `node` ends; `usual` where nobody says otherwise. Raises InvalidName for what is no suffix."""
+    """The suffix of a payload file of `node`; `usual` where nobody says otherwise. Raises InvalidName for what is no suffix."""
     own = node.__dict__.get("payload_file_suffix") or node.__class__.payload_file_suffix
     if not isinstance(own, str):
         return usual

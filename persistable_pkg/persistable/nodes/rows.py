@@ -22,7 +22,7 @@ _SEALED, _CODE = "sealed", "code.json"
 
 
 class Appended(int):
-    """How many rows are there. Returned from a generating function, it stands for the payload that they make."""
+    """The number of rows that are there. Returned from a generating function, it stands for the payload that they make."""
 
 
 class AppendedFile(files.InFile):
@@ -56,7 +56,7 @@ class Appender:
 
     @property
     def rows(self) -> Appended:
-        """How many are safely there."""
+        """The number of rows that survive a kill."""
         return Appended(self._growing.rows)
 
     def append(self, block: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib import error, parse, request
 
-from persistable.executors.resources import Retry
+from persistable.executors.resources import Retry, retry_after
 from persistable.notify.delivery import NotSent
 from persistable.notify.hook import RETRY, Notifier, On
 from persistable.notify.message import Message
@@ -98,24 +98,10 @@ def post(url: str, headers: Mapping[str, str], body: Any, timeout: float) -> Non
 def _refused(answer: error.HTTPError) -> NotSent:
     with answer:
         status = answer.code
-        wait = _retry_after(answer.headers.get("Retry-After", ""))
+        wait = retry_after(answer.headers.get("Retry-After", ""))
         if status in (408, 425, 429) or status >= 500:
             return NotSent(f"the receiver answered {status}", again=True, wait=wait)
         return NotSent(f"the receiver answered {status}")
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds, from seconds or a date; None for neither."""
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    if text.strip().isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
 
 
 _LONGEST = 2900  # characters; Slack refuses a section of more than 3000

@@ -1,1 +1,1 @@
-"""What a store holds under a key: records, files, claims and items."""
+"""Content of a store under one key: record, files, claim and items."""

@@ -55,7 +55,7 @@ def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
 
 
 def format_of(model: Any) -> bytes:
-    """How records name the format that `model` declares, as `heads` and `present` have it."""
+    """The name in records of the format that `model` declares, for `heads` and `present`."""
     return encoded(model._format().spec())
 
 

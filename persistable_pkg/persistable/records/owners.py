@@ -18,7 +18,7 @@ State = Literal["lives", "dead", "unknown"]
 
 _me: dict[str, Any] = {}
 written = b""
-"""What `mine` gives, once it has been asked."""
+"""The bytes that `mine` returned; empty before its first call."""
 _WINDOWS = os.name == "nt"
 
 

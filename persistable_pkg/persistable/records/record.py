@@ -28,7 +28,7 @@ _FORMER = {
     "persistable.transfer.get:HttpGet": "persistable:HttpGet",
     "persistable.transfer.upload:Upload": "persistable:Upload",
 }
-"""How classes of ours are called in records of earlier versions."""
+"""References of our own classes in records of earlier versions, and those of today."""
 SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)

@@ -33,7 +33,7 @@ LARGEST = 1 << 23
 
 
 class Ended(NamedTuple):
-    """How one member ended: `error` is what stopped it, None where it is committed. seconds: what it took."""
+    """Outcome of one member. error: the exception that ended it, None where it is committed. seconds: its duration."""
 
     number: int
     error: BaseException | None
@@ -242,7 +242,7 @@ def _base(path: str) -> str:
 
 
 class Pace:
-    """How many members make a batch that takes a moment, however short or long each of them is."""
+    """Sizer of batches: the number of members that take a moment together, however long each of them takes."""
 
     def __init__(self) -> None:
         self.size = 4

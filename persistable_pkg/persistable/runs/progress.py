@@ -1,4 +1,4 @@
-"""How far a run is, drawn from its events: a line in the terminal, by rich, and the same facts in a notebook."""
+"""Progress of a run, from its events: a line in the terminal, by rich, and the same facts in a notebook."""
 
 from __future__ import annotations
 

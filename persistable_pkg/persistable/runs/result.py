@@ -29,7 +29,7 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class Ending(NamedTuple):
-    """How one node ended. attempts: tries made in this run."""
+    """Outcome of one node. attempts: tries made in this run."""
 
     node: Any
     store: Any
@@ -44,7 +44,7 @@ class Ending(NamedTuple):
 
 
 class Share:
-    """How the members of one family ended, by number; at first, all are cancelled.
+    """Outcomes of the members of one family, by number; at first, all are cancelled.
 
     lots: gives keys and nodes by number, see `persistable.families.keys.KeyChunks`. store: where all of them lie.
     """
@@ -83,7 +83,7 @@ class Share:
             statuses[number] = code
 
     def count(self, status: str) -> int:
-        """How many ended so."""
+        """The number of members with that outcome."""
         return self._statuses.count(STATUSES.index(status))
 
     def numbers(self, status: str) -> Iterator[int]:
@@ -108,7 +108,7 @@ class Share:
         return self._numbers.get(key.digest)
 
     def ending(self, number: int) -> Ending:
-        """How this member ended."""
+        """The outcome of this member."""
         status = STATUSES[self._statuses[number]]
         return Ending(self.lots.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
 
@@ -120,7 +120,7 @@ class Share:
 
 
 class Outcomes:
-    """How the node at each place ended."""
+    """Outcomes by location."""
 
     def __init__(self) -> None:
         self._own: dict[Spot, Ending] = {}
@@ -138,14 +138,14 @@ class Outcomes:
         self._own[spot] = ending
 
     def at(self, url: str, place: Place) -> Ending | None:
-        """How what stands there ended; None where nothing of this run does."""
+        """The outcome of the node at that location; None where this run has none there."""
         if (url, place) in self._own:
             return self._own[url, place]
         shared = self._shared(url, place)
         return shared[0].ending(shared[1]) if shared is not None else None
 
     def of(self, key: Key, url: str) -> Iterator[Ending]:
-        """How the nodes of that key ended, one after the other; those in the store of that URL come first, then those under their key."""
+        """Outcomes of the nodes of that key; those in the store of that URL come first, then those under their key."""
         urls = dict.fromkeys([url, *self._urls, *(share.url for share in self.shares)])
         found = (self.at(each, key) for each in urls)
         yield from (ending for ending in found if ending is not None)
@@ -160,7 +160,7 @@ class Outcomes:
         return len(self._own) + sum(map(len, self.shares))
 
     def endings(self) -> Iterator[Ending]:
-        """How each ended, in the order of iteration."""
+        """All outcomes, in the order of iteration."""
         for share in self.shares:
             yield from map(share.ending, range(len(share)))
         yield from self._own.values()
@@ -352,7 +352,7 @@ class RunResult(Mapping[Any, Any]):
 
     @property
     def outcomes(self) -> Outcomes:
-        """How each node ended."""
+        """The outcome of each node."""
         return self._nodes
 
     def take(self, part: RunResult) -> None:
@@ -373,7 +373,7 @@ class RunResult(Mapping[Any, Any]):
         self._held[store.url, node.place] = payload
 
     def _ending(self, target: Any) -> Ending | None:
-        """How a node, or the first of a key, ended. One that is in no store yet may stand in any."""
+        """The outcome of a node, or of the first of a key. One that is in no store yet may stand in any."""
         key = getattr(target, "key", None)
         if not isinstance(key, Key):
             return None
@@ -429,7 +429,7 @@ class RunResult(Mapping[Any, Any]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many nodes ended in which way; the stale are some of the reused."""
+        """Numbers of nodes by outcome; the stale are some of the reused."""
         return {**self._nodes.counts(), "stale": len(self.stale)}
 
     @property
@@ -449,7 +449,7 @@ class RunResult(Mapping[Any, Any]):
         return Records(found, self._ending)
 
     def status(self, node: Any) -> str:
-        """How a node ended: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. Raises KeyError for strangers."""
+        """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. KeyError if it has none."""
         ending = self._ending(node)
         if ending is None:
             raise KeyError(node)

@@ -58,7 +58,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How one attempt ended: facts that cross any border.
+    """Outcome of one attempt: facts that may be sent to any process.
 
     error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
     handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where

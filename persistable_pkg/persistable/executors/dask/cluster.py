@@ -28,7 +28,7 @@ from persistable.executors.calls import Parts
 _NEVER = 1_000_000
 
 Answer = tuple[bool, list[bytes]]
-"""Whether a call went well, and its packed result or error."""
+"""True and the packed result of a call, or False and its packed error."""
 
 
 def start(workers: int) -> Any:
@@ -86,7 +86,7 @@ class _Process(ProcessInterface):
 
 
 exits: dict[int, int] = {}
-"""How the worker processes ended, by their ids."""
+"""Exit codes of worker processes that have ended, by process id."""
 
 
 def _kill(group: int) -> None:

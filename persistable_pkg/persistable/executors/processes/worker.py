@@ -92,7 +92,7 @@ class Worker:
 
     @property
     def congested(self) -> bool:
-        """Whether messages wait to be sent."""
+        """True while messages wait to be sent."""
         return bool(self._outbox)
 
     def recall(self) -> list[Task]:

@@ -27,7 +27,7 @@ _PATIENCE = 10.0  # seconds for killed processes to go
 Packed = tuple[bytes | int, tuple[int, ...]]
 """A pickle, or the position of a buffer that holds it; and the positions of the buffers that it refers to."""
 Ended = tuple[bool, bytes]
-"""Whether a task went well, and its pickled result or error."""
+"""True and the pickled result of a task, or False and its pickled error."""
 
 
 class BatchRequest(NamedTuple):

@@ -83,7 +83,7 @@ def contents_of(held: Any) -> tuple[int, ...]:
 
 
 def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
-    """How a `Watch` holds a value: weakly where that can be, and with its code where it is a function."""
+    """The reference that a `Watch` holds to a value: weak where that can be, and with its code where it is a function."""
     if type(value) is FunctionType:
         return weakref.ref(value), None, value.__code__
     if type(value) in BUILTIN_VALUES or value is MISSING:

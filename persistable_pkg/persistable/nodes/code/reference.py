@@ -1,4 +1,4 @@
-"""How a record names the class that made a payload, and what a function carries along unseen."""
+"""References of classes and functions in records, and the values that a closure captures."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from persistable.errors import HttpFailed, ParamsError, UnknownParam
+from persistable.executors.resources import retry_after
 from persistable.fileio.base import need
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs
@@ -303,7 +304,7 @@ class _Exchange:
         if resuming and status in (206, 416):
             self._forget()
             raise self._failed(status, "the transfer could not be resumed", transient=True)
-        wait = _retry_after(response.headers.get("retry-after", ""))
+        wait = retry_after(response.headers.get("retry-after", ""))
         what = f"{status} {redact(response.reason_phrase)}".strip()
         if status in _TRANSIENT and (wait is None or wait <= LONGEST_WAIT):
             raise self._failed(status, f"{what}; try again later", transient=True, retry_after=wait)
@@ -362,20 +363,6 @@ def _strong(etag: str) -> str:
 def _encoding(response: Any) -> str:
     found = str(response.headers.get("content-encoding", "")).strip().lower().removeprefix("x-")
     return "" if found == "identity" else found
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds, from seconds or a date; None for neither."""
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    if text.strip().isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None
 
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
