@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from persistable import errors, events, executors, fileio, graph, notify, params, stores
+    from persistable.catalog.catalog import Catalog
     from persistable.errors import PersistableError
     from persistable.executors.resources import Resources, Retry
     from persistable.families import Family
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from persistable.stores import open_store
 
 __all__ = [
+    "Catalog",
     "Collected",
     "Command",
     "Family",
@@ -101,6 +103,7 @@ __all__ = [
 
 _MODULES = ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing")
 _HOME = {
+    "Catalog": "catalog.catalog",
     "Collected": "records.items",
     "Command": "nodes.command",
     "Family": "families",

@@ -29,6 +29,8 @@
     │   ├── DuplicateItem              a node that yields items yielded two of one key (also a ValueError)
     │   ├── NothingReturned            the generating code returned None where something else is declared (also a TypeError)
     │   └── NotGeneratable             the class says nothing about how to generate (also a NotImplementedError)
+    ├── InvalidQuery                   a question to a catalog that cannot be meant so (also a ValueError)
+    ├── UnknownKey                     no record has this key or path, or several keys begin with it (also a KeyError)
     ├── FormatError                    payload to bytes and back
     │   ├── PayloadNotRepresentable    the format would not give back exactly this payload (also a TypeError)
     │   ├── MalformedFile              the bytes are not of this format, or cut short (also a ValueError)
@@ -219,6 +221,22 @@ class InvalidName(PersistableError, ValueError):
     """A name that could leave its folder or does not exist on every platform. ``name`` is the offender."""
 
     name: str
+
+
+class InvalidQuery(PersistableError, ValueError):
+    """A question to a catalog that cannot be meant so. ``where`` is its text, ``part`` what the trouble is with, "" for all of it."""
+
+    where: str
+    part: str
+
+
+class UnknownKey(PersistableError, KeyError):
+    """No record has this key or path, or several keys begin with it. ``text`` is what was asked for, ``nearest`` lists keys."""
+
+    text: str
+    nearest: list[str]
+
+    __str__ = Exception.__str__  # that of KeyError shows the text in quotes
 
 
 class PayloadError(PersistableError):

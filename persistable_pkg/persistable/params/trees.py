@@ -313,7 +313,7 @@ def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _compare(a: Any, b: Any, place: str, found: dict[str, tuple[Any, Any]]) -> None:
-    left, right = _children(a), _children(b)
+    left, right = children(a), children(b)
     if left is None or right is None or left[0] != right[0]:
         if type(a) is not type(b) or a != b or _zero_signs(a, b):
             found[place] = (a, b)
@@ -331,7 +331,7 @@ def _zero_signs(a: Any, b: Any) -> bool:
     return a == 0 and type(a) is float and str(a) != str(b)
 
 
-def _children(data: Any) -> tuple[str, dict[str, Any]] | None:
+def children(data: Any) -> tuple[str, dict[str, Any]] | None:
     """The kind of a tree that has parts, and the parts by name; None for a leaf."""
     if isinstance(data, list):
         return "list", {str(i): item for i, item in enumerate(data)}
@@ -344,9 +344,14 @@ def _children(data: Any) -> tuple[str, dict[str, Any]] | None:
         fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
         return f"object {data['$object']}", fields
     content = data[tag]
+    if tag == "$estimator":
+        return f"estimator {content['class']}", content["params"]
     if tag == "$dict":
         return tag, {repr(key): item for key, item in content}
-    if tag in ("$tuple", "$OrderedDict", "$deque", "$partial", "$defaultdict", "$namedtuple", "$estimator"):
-        inner = _children(content)
+    if tag == "$namedtuple":
+        name, pairs = content["$tuple"]
+        return f"namedtuple {name}", dict(pair["$tuple"] for pair in pairs["$tuple"])
+    if tag in ("$tuple", "$OrderedDict", "$deque", "$partial", "$defaultdict"):
+        inner = children(content)
         return (f"{tag} {inner[0]}", inner[1]) if inner else None
     return None

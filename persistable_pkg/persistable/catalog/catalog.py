@@ -1,0 +1,167 @@
+"""`Catalog`: everything that is asked of the records of a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from persistable.catalog import lookup
+from persistable.catalog.criteria import criteria
+from persistable.catalog.entries import Entries
+from persistable.catalog.entry import Entry
+from persistable.catalog.index import Index, usual_file
+from persistable.catalog.parts import parts_of
+from persistable.catalog.query import Condition
+from persistable.catalog.refresh import refresh
+from persistable.records.key import Key
+from persistable.stores.base import HIDDEN, Store, enclosing_store
+from persistable.stores.local import LocalStore
+from persistable.stores.open import default_url, open_store
+
+if TYPE_CHECKING:
+    from persistable.nodes.node import Persistable
+    from persistable.nodes.step import Step
+
+    Target = Key | str | os.PathLike[str] | Entry | Persistable[Any, Any]
+
+
+class Catalog:
+    """The records of a store, found by class, name, params and facts; an index of them is brought up to date at each question.
+
+    store: a path, URL or store; without one the enclosing or default store. index: a file for the index instead of that in the user's
+    cache folder, ``"store"`` for one in the store's own folder, or None to keep it in memory. The index can be deleted at any time.
+    """
+
+    def __init__(self, store: Any = None, *, index: str | os.PathLike[str] | Literal["store"] | None = "") -> None:
+        if store is None:
+            store = enclosing_store() or default_url()
+        self.store: Store = open_store(store)
+        self.index = Index(self.store.url, _index_file(self.store, index))
+        self._several = len(parts_of(self.store)) > 1
+
+    # find
+
+    def find(
+        self,
+        what: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
+        /,
+        *,
+        where: str | None = None,
+        name: str | None = None,
+        status: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        **equal: Any,
+    ) -> Entries:
+        """The entries of a class, a step or a name that match, newest first; without any argument every record.
+
+        Params given by keyword must be equal, type included: 100 is not 100.0. With a class or step they are converted as at construction;
+        a node stands for the upstream in that role. params: the same, for names that are arguments here, and for nested ones by their
+        dotted path. status: ``"done"``, ``"corrupt"``, or ``"failed"`` for failures without a record. where: an SQL expression over params
+        (dotted), ``upstream.<role>.<param>``, and the facts key, name, status, size, seconds, created, host, class and made; facts win
+        over params of the same name, which ``params.size`` reaches.
+
+        Raises InvalidQuery, UnknownParam, MistypedParam.
+        """
+        asked = criteria(what, name, status, where, {**equal, **(params or {})})
+        found = Entries(self, asked)
+        if where is not None:
+            found.check()
+        return found
+
+    def __getitem__(self, text: Target) -> Entry:
+        """The entry of a key, the beginning of one or of a digest, or the path of a stored file. Raises UnknownKey."""
+        return lookup.entry(self, text)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.find())
+
+    def __len__(self) -> int:
+        return len(self.find())
+
+    def __contains__(self, text: object) -> bool:
+        return lookup.contains(self, text)
+
+    # lineage
+
+    def lineage(self, key: Target) -> list[Entry]:
+        """Everything upstream of it, nearest first; what is not stored has the status ``"absent"``. Raises UnknownKey."""
+        return lookup.lineage(self, self[key])
+
+    def downstream(self, key: Target) -> list[Entry]:
+        """Everything stored that was made from it, through whatever was between, nearest first. Raises UnknownKey."""
+        return lookup.downstream(self, self[key])
+
+    def upstream_of(self, entry: Entry) -> dict[str, Entry]:
+        """What `entry` was made from, by role."""
+        return lookup.upstream(self, entry)
+
+    def downstream_of(self, entry: Entry) -> list[Entry]:
+        """What was made directly from `entry`."""
+        return lookup.downstream(self, entry, levels=1)
+
+    # nodes
+
+    def node(self, key: Target) -> Persistable[Any, Any]:
+        """The node itself, from its record alone: its class or step imported, params and upstream made again, its key the same.
+
+        Raises UnknownKey, and NotRebuildable, which says what is missing or has changed.
+        """
+        raise NotImplementedError
+
+    def payload(self, entry: Entry) -> Any:
+        """The payload of `entry`."""
+        return self.node(entry).load().payload
+
+    # the index
+
+    def current(self) -> Index:
+        """The index, brought up to date."""
+        refresh(self.index, self.store)
+        return self.index
+
+    def among(self, condition: Condition) -> Condition:
+        """`condition`, where several layers have a record only of the one that counts."""
+        if not self._several:
+            return condition
+        return condition & Condition(
+            "NOT EXISTS (SELECT 1 FROM records o JOIN folders p ON p.id = o.folder, folders f WHERE f.id = r.folder AND p.path = f.path "
+            "AND o.file = r.file AND p.part < f.part)"
+        )
+
+    def rebuild(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the index anew from the records alone. progress: is called with the records read, and how many there are."""
+        with self.index.alone():
+            self.index.discard()
+        refresh(self.index, self.store, progress)
+
+    def close(self) -> None:
+        """Close the index and the connections of the store; both are opened again when used."""
+        self.index.close()
+        self.store.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Catalog of {self.store.url}, {len(self)} records>"
+
+    def _repr_html_(self) -> str:
+        return self.find()._repr_html_()  # pyright: ignore[reportPrivateUsage] - that of a notebook
+
+
+def _index_file(store: Store, index: str | os.PathLike[str] | None) -> Path | None:
+    if index is None or store.url.startswith("memory:"):
+        return None
+    if index == "":
+        return usual_file(store.url)
+    if index == "store":
+        if not isinstance(store, LocalStore):
+            raise ValueError(f"index='store' is for folders; {store.url} is none: name a file")
+        return Path(store.root) / HIDDEN / "catalog.db"
+    return Path(index)

@@ -1,0 +1,205 @@
+"""What `find` is asked for: a class, step or name, params that are equal, a status, and an expression; as one condition over an index."""
+
+# Values and classes of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from persistable.catalog.index import CLASS, PARAM, ROLE, UPSTREAM, Index
+from persistable.catalog.leaves import exact
+from persistable.catalog.query import Columns, Condition, all_of, parse
+from persistable.catalog.rows import CORRUPT, DONE, FAILED
+from persistable.errors import InvalidQuery, UnknownParam
+from persistable.nodes.code import class_reference, is_same_place
+from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.step import Step
+from persistable.params import tree
+from persistable.params.building import did_you_mean
+from persistable.params.declared import converted, field_check
+from persistable.params.fields import NO_PIN, Markers, spec_of
+from persistable.records.key import check_payload_name
+
+STATES = (DONE, CORRUPT, FAILED)
+
+
+class Maker(NamedTuple):
+    """The class or step whose payloads are asked for: its reference, and the name that its payloads have by themselves.
+
+    thing: the class, or the `Step`.
+    """
+
+    thing: Any
+    reference: str
+    name: str
+
+
+class Criteria(NamedTuple):
+    """What is asked for, before the index is looked at.
+
+    maker: the class or step, if that was given. equal: what each param must be equal to. roles: what must be upstream, by role.
+    """
+
+    maker: Maker | None
+    name: str | None
+    status: str | None
+    where: str | None
+    equal: Mapping[str, Any]
+
+
+def criteria(what: Any, name: str | None, status: str | None, where: str | None, equal: Mapping[str, Any]) -> Criteria:
+    """What these arguments of `find` ask for. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
+    if status is not None and status not in STATES:
+        raise InvalidQuery(
+            f"status={status!r:.80}: records tell of {', '.join(STATES)}; what is stale, running or absent is told by node.status",
+            where="",
+            part="status",
+        )
+    maker: Maker | None = None
+    if isinstance(what, str):
+        if name is not None and name != what:
+            raise InvalidQuery(f"find({what!r}, name={name!r}): give the name once", where="", part="name")
+        name = what
+    elif what is not None:
+        maker = _maker(what)
+        equal = dict(_converted(maker, equal))
+    if name is not None:
+        check_payload_name(name)
+    return Criteria(maker, name, status, where, equal)
+
+
+def condition(asked: Criteria, index: Index) -> Condition:
+    """The condition over an index that is up to date. Raises InvalidQuery for an unknown column, or text that is no expression."""
+    parts = [_of_status(asked.status)]
+    if asked.name is not None:
+        parts.append(Condition("r.name = ?", (asked.name,)))
+    if asked.maker is not None:
+        parts.append(_of_maker(asked.maker, index))
+    parts += [_equal(path, value) for path, value in asked.equal.items()]
+    if asked.where is not None:
+        parts.append(parse(asked.where, _columns(asked, index)))
+    return all_of(parts)
+
+
+def _of_status(status: str | None) -> Condition:
+    if status == FAILED:  # where there is a record as well, a later attempt failed, and the payload is there
+        sound = "SELECT 1 FROM records o WHERE o.node = r.node AND o.status IN ('done', 'corrupt')"
+        return Condition(f"r.status = 'failed' AND NOT EXISTS ({sound})")
+    return Condition("r.status = ?", (status,)) if status is not None else Condition("r.status IN ('done', 'corrupt')")
+
+
+# ------------------------------------------------------------------ classes and steps
+
+
+def _maker(what: Any) -> Maker:
+    if isinstance(what, Step):
+        found: Any = what
+        return Maker(found, class_reference(found.__wrapped__), found.payload_name)
+    if isinstance(what, type) and issubclass(what, Persistable):
+        return Maker(what, class_reference(what), declaration_of(what).name)
+    hint = "; find it by its key: catalog[node.key]" if isinstance(what, Persistable) else ""
+    raise InvalidQuery(f"find() takes a Persistable class, a step or a name, not {what!r:.80}{hint}", where="", part="")
+
+
+def _of_maker(maker: Maker, index: Index) -> Condition:
+    """By the class itself, or one of that name that has moved since: it is called alike and makes payloads of the same name."""
+    own = maker.reference.partition(":")[2]
+    known = [path for (path,) in index.rows("SELECT DISTINCT path FROM columns WHERE kind = ?", (CLASS,))]
+    same = [each for each in known if is_same_place(each, maker.reference)]
+    moved = [each for each in known if each not in same and each.partition(":")[2] == own]
+    marks = ", ".join("?" * len(same)) or "NULL"
+    if not moved:
+        return Condition(f"(r.class IN ({marks}) OR (r.class IS NULL AND r.name = ?))", (*same, maker.name))
+    others = ", ".join("?" * len(moved))
+    return Condition(f"(r.class IN ({marks}) OR ((r.class IS NULL OR r.class IN ({others})) AND r.name = ?))", (*same, *moved, maker.name))
+
+
+def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name in identity and value of each param, converted as at construction."""
+    for name, value in equal.items():
+        if isinstance(value, Persistable) or "." in name:
+            yield name, value
+            continue
+        former, markers, check = _field(maker, name)
+        if markers is not None and markers.untracked:
+            raise InvalidQuery(f"{maker.name}.{name} is untracked, so no record is found by it", where="", part=name)
+        wanted = value if check is None else converted(check, value, f"{maker.thing.__name__}.{name}")
+        pinned = markers is not None and markers.pin is not NO_PIN and exact(tree([markers.pin])[0]) == exact(tree([wanted])[0])
+        yield former, _LEFT_OUT if pinned else wanted
+
+
+class _LeftOut:
+    """Stands for a value with which a param is left out of identity."""
+
+
+_LEFT_OUT = _LeftOut()
+
+
+def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
+    """The name in identity of the param `name`, its markers, and the check of its values. Raises UnknownParam."""
+    if isinstance(maker.thing, Step):
+        step: Any = maker.thing
+        made = step.maker
+        made.check_names({name: None})
+        markers = made.markers.get(name)
+        return (markers.former if markers is not None and markers.former else name), markers, made.check_for(name)
+    declaration = declaration_of(maker.thing)
+    kind = declaration.params_type
+    spec = spec_of(kind) if isinstance(kind, type) else None
+    if spec is None:
+        return name, None, None
+    field = next((each for each in spec.fields if name in (each.attr, each.alias, *each.names)), None)
+    if field is None:
+        if spec.extras or name in declaration.roles:
+            return name, None, None
+        raise _unknown(maker, name, [each.attr for each in spec.fields] + list(declaration.roles))
+    return field.name, field.markers, field_check(kind, name, declaration.params_arguments)
+
+
+def _unknown(maker: Maker, name: str, accepted: list[str]) -> UnknownParam:
+    hint = did_you_mean(name, accepted)
+    return UnknownParam(f"{maker.thing.__name__} takes no {name!r}{hint} (it takes {', '.join(accepted)})", name=name, accepted=accepted)
+
+
+# ------------------------------------------------------------------ params
+
+
+def _equal(path: str, value: Any) -> Condition:
+    """Nodes whose param at `path` is `value`, type included; or that have the node `value` in the role `path`."""
+    if isinstance(value, Persistable):
+        return Condition("n.id IN (SELECT node FROM edges WHERE role = ? AND target = ?)", (path, str(value.key)))
+    own = "SELECT node FROM params WHERE path = (SELECT id FROM paths WHERE path = ?)"
+    if value is _LEFT_OUT:
+        return Condition(f"n.id NOT IN ({own})", (path,))
+    kind, content = exact(tree([value], path)[0])  # in a list, as what stands at a path: by itself, params are their fields
+    return Condition(f"n.id IN ({own} AND value IS ? AND kind = ?)", (path, content, kind))
+
+
+def _columns(asked: Criteria, index: Index) -> Columns:
+    """The columns of all that may be found."""
+    names = [asked.name] if asked.name is not None else None
+    if names is None and asked.maker is not None:
+        own = asked.maker.reference.partition(":")[2]
+        rows = index.rows("SELECT name, path FROM columns WHERE kind = ?", (CLASS,))
+        names = sorted({asked.maker.name, *(name for name, path in rows if path.partition(":")[2] == own)})
+    columns = _columns_of(names, index)
+    if asked.maker is None or columns.params is None:
+        return columns
+    kind = None if isinstance(asked.maker.thing, Step) else declaration_of(asked.maker.thing).params_type
+    spec = spec_of(kind) if isinstance(kind, type) else None
+    return columns._replace(params=columns.params | {field.name for field in spec.fields}) if spec is not None else columns
+
+
+def _columns_of(names: list[str] | None, index: Index) -> Columns:
+    among = "" if names is None else f" WHERE name IN ({', '.join('?' * len(names))})"
+    rows = index.rows(f"SELECT DISTINCT kind, path FROM columns{among}", names or ())
+    params = frozenset(path for kind, path in rows if kind == PARAM)
+    roles = frozenset(path for kind, path in rows if kind == ROLE)
+    upstream = [path.rpartition(" ") for kind, path in rows if kind == UPSTREAM]
+
+    def of_role(role: str) -> Columns:
+        return _columns_of([name for own, _, name in upstream if own == role], index)
+
+    return Columns(params if rows else None, roles, of_role)

@@ -1,0 +1,147 @@
+"""What `find` gives: the entries that match, looked up when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from persistable.catalog.criteria import Criteria, condition
+from persistable.catalog.entry import COLUMNS, Entry, value_of
+from persistable.catalog.leaves import form
+from persistable.catalog.query import Condition
+from persistable.fileio.base import need
+from persistable.params.trees import children
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+PAGE = 1000
+"""Entries that are read from the index at once."""
+FROM = "FROM records r LEFT JOIN nodes n ON n.id = r.node"
+ORDER = "ORDER BY r.created DESC, r.id DESC"
+
+
+class Entries(Sequence[Entry]):
+    """The entries that match, newest first. Each question is answered from what is stored then."""
+
+    def __init__(self, catalog: Catalog, asked: Criteria, first: int = 0, stop: int | None = None) -> None:
+        self._catalog = catalog
+        self._asked = asked
+        self._first = first
+        self._stop = stop
+
+    def _where(self) -> Condition:
+        return self._catalog.among(condition(self._asked, self._catalog.current()))
+
+    def check(self) -> None:
+        """Raise InvalidQuery for a column that does not exist."""
+        self._where()
+
+    def __len__(self) -> int:
+        where = self._where()
+        number: int = self._catalog.index.rows(f"SELECT count(*) {FROM} WHERE {where.sql}", where.values)[0][0]
+        return max(0, (number if self._stop is None else min(number, self._stop)) - self._first)
+
+    def __bool__(self) -> bool:
+        return bool(self._page(self._where(), self._first, 1)) if self._stop is None or self._stop > self._first else False
+
+    def __iter__(self) -> Iterator[Entry]:
+        where = self._where()
+        at = self._first
+        while True:
+            many = PAGE if self._stop is None else min(PAGE, self._stop - at)
+            page = self._page(where, at, many)
+            yield from page
+            at += len(page)
+            if len(page) < PAGE:
+                return
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Entries: ...
+    def __getitem__(self, index: int | slice) -> Entry | Entries:
+        if isinstance(index, slice):
+            if index.step not in (None, 1):
+                raise ValueError("entries are sliced without a step; list(...) them first")
+            length = len(self) if (index.start or 0) < 0 or (index.stop or 0) < 0 else None
+            first = _from_start(index.start or 0, length)
+            stop = None if index.stop is None else self._first + _from_start(index.stop, length)
+            stop = stop if self._stop is None else self._stop if stop is None else min(stop, self._stop)
+            return Entries(self._catalog, self._asked, self._first + first, stop)
+        at = index if index >= 0 else len(self) + index
+        if at >= 0 and (self._stop is None or self._first + at < self._stop):
+            found = self._page(self._where(), self._first + at, 1)
+            if found:
+                return found[0]
+        raise IndexError(f"there is no entry {index}: {len(self)} match")
+
+    def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
+        query = f"SELECT {COLUMNS} {FROM} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
+        return [Entry(self._catalog, row) for row in self._catalog.index.rows(query, (*where.values, max(0, many), first))]
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names."""
+        if backend not in ("pandas", "polars"):
+            raise ValueError(f"backend={backend!r}: pandas or polars")
+        library: Any = need(backend, backend, backend, "to_frame()")
+        columns = _columns(list(self))
+        if backend == "pandas":
+            frame = library.DataFrame(columns)
+            frame["created"] = library.to_datetime(frame["created"], unit="s", utc=True)
+            return frame
+        frame = library.DataFrame(columns, strict=False)
+        return frame.with_columns(library.from_epoch(frame["created"].cast(library.Float64) * 1e6, time_unit="us").alias("created"))
+
+    def __repr__(self) -> str:
+        number = len(self)
+        lines = [f"  {entry.label}  {entry.key or entry.at}" for entry in self[:10]]
+        more = [f"  and {number - 10} more"] if number > 10 else []
+        return "\n".join([f"<{number} {'entry' if number == 1 else 'entries'} in {self._catalog.store.url}>", *lines, *more])
+
+    def _repr_html_(self) -> str:
+        from persistable.catalog.words import entries_html
+
+        return entries_html(self[:50], len(self))
+
+
+def _from_start(place: int, length: int | None) -> int:
+    return place if place >= 0 or length is None else max(0, length + place)
+
+
+_FACTS: dict[str, Callable[[Entry], Any]] = {
+    "key": lambda entry: None if entry.key is None else str(entry.key),
+    "name": lambda entry: entry.name,
+    "status": lambda entry: entry.status,
+    "size": lambda entry: entry.size,
+    "seconds": lambda entry: entry.seconds,
+    "created": lambda entry: entry.created,
+    "host": lambda entry: entry.host,
+}
+
+
+def _columns(entries: list[Entry]) -> dict[str, list[Any]]:
+    """Facts and params by column, all of one length."""
+    columns: dict[str, list[Any]] = {name: [fact(entry) for entry in entries] for name, fact in _FACTS.items()}
+    for number, entry in enumerate(entries):
+        for path, value in _leaves(entry):
+            name = f"params.{path}" if path in _FACTS else path
+            columns.setdefault(name, [None] * len(entries))[number] = value
+    return columns
+
+
+def _leaves(entry: Entry) -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of all that the params hold; an object is its class and its fields, other collections stay whole."""
+    stack = list(reversed(entry.params_tree.items()))
+    while stack:
+        path, tree = stack.pop()
+        inner = children(tree) if tree.__class__ is dict and (_OBJECTS & tree.keys() or not any(name[:1] == "$" for name in tree)) else None
+        if inner is None or not inner[1]:
+            yield path, value_of(tree)
+            continue
+        if _OBJECTS & tree.keys():
+            yield path, form(tree)
+        stack.extend((f"{path}.{name}", each) for name, each in reversed(inner[1].items()))
+
+
+_OBJECTS = {"$object", "$estimator", "$namedtuple"}

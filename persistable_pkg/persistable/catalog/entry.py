@@ -1,0 +1,151 @@
+"""One record, or a failure without one: what the index knows of it, and the way to the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog.rows import CORRUPT, FAILED
+from persistable.errors import PayloadNotFound
+from persistable.params.trees import from_tree
+from persistable.records import access
+from persistable.records.key import Key, Place, Placed
+from persistable.records.record import FileFact, Record
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.nodes.node import Persistable
+    from persistable.records.record import Failure
+
+COLUMNS = "n.key, n.class, n.version, n.params, r.name, r.at, r.status, r.size, r.seconds, r.created, r.host, r.made"
+ABSENT = "absent"
+
+
+class Entry:
+    """One payload as its record tells, whether or not its files are still there.
+
+    key: its key; None where a damaged record at a path of somebody's choice hides it. name: of the payload. status: ``"done"``,
+    ``"corrupt"`` (the record is damaged), ``"failed"`` (a failure without a record) or ``"absent"`` (something upstream that is not
+    stored). size: bytes of its files. seconds: that its generation took. created: when it ended, seconds since 1970 in UTC. host: the
+    machine. class_reference: ``module:qualname`` of what made it. made: ``"generated"``, or ``"put"`` by hand.
+    """
+
+    __slots__ = (
+        "_at",
+        "_catalog",
+        "_params",
+        "class_reference",
+        "created",
+        "host",
+        "key",
+        "made",
+        "name",
+        "seconds",
+        "size",
+        "status",
+        "version",
+    )
+
+    def __init__(self, catalog: Catalog, row: tuple[Any, ...]) -> None:
+        self._catalog = catalog
+        key, self.class_reference, version, params, self.name, self._at, self.status = row[:7]
+        self.key: Key | None = Key(self.name, key[-32:]) if key is not None else None
+        self.version: Any = None if version is None else json.loads(version)
+        self._params: str | None = params
+        self.size: int | None
+        self.seconds: float | None
+        self.created: float | None
+        self.size, self.seconds, self.created, self.host, self.made = row[7:]
+
+    @property
+    def at(self) -> str | None:
+        """The path in the store that somebody chose for the payload; None for one that lies under its key."""
+        return self._at or None
+
+    @property
+    def place(self) -> Place:
+        """Where the payload lies. Raises PayloadNotFound for a damaged record at a path of somebody's choice."""
+        if self.key is None:
+            raise PayloadNotFound(f"the record of {self._at} is damaged, so its key is not known", key=None, nearest=None, differences={})
+        return Placed(*self.key, to=self._at) if self._at else self.key
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The node's own params by name, as Python values; what cannot be made again from a record is as the record has it."""
+        return {name: value_of(tree) for name, tree in self.params_tree.items()}
+
+    @property
+    def params_tree(self) -> dict[str, Any]:
+        """The node's own params as the record has them."""
+        found: dict[str, Any] = json.loads(self._params) if self._params else {}
+        return found
+
+    @property
+    def record(self) -> Record:
+        """The record itself, read from the store. Raises PayloadNotFound where there is none, PayloadCorrupted for a damaged one."""
+        found = access.find_record(self._catalog.store, self.place) if self.status != ABSENT else None
+        if found is None:
+            gone = "its last attempt failed" if self.status == FAILED else f"there is no record of it in {self._catalog.store.url}"
+            raise PayloadNotFound(f"{self.key}: {gone}", key=self.key, nearest=None, differences={})
+        return found
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure of its last attempt; None where that did not fail."""
+        return access.find_failure(self._catalog.store, self.place)
+
+    @property
+    def files(self) -> tuple[FileFact, ...]:
+        """The files of the payload: path in the store, size and digest."""
+        return self.record.files
+
+    @property
+    def payload(self) -> Any:
+        """The payload, loaded by its node; where the class cannot be imported, by a format that is safe, else raises PayloadUntrusted."""
+        return self._catalog.payload(self)
+
+    def node(self) -> Persistable[Any, Any]:
+        """The node itself, from its record alone. Raises NotRebuildable, which says why not."""
+        return self._catalog.node(self)
+
+    @property
+    def upstream(self) -> dict[str, Entry]:
+        """What it was made from, by role."""
+        return self._catalog.upstream_of(self)
+
+    @property
+    def downstream(self) -> list[Entry]:
+        """What was made directly from it."""
+        return self._catalog.downstream_of(self)
+
+    @property
+    def label(self) -> str:
+        """It in words: ``points(n=100)``."""
+        from persistable.catalog.words import label
+
+        return label(self.name, self.params_tree)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and (other.key, other._at, other.status) == (self.key, self._at, self.status)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self._at))
+
+    def __repr__(self) -> str:
+        note = f", {self.status}" if self.status in (CORRUPT, FAILED, ABSENT) else ""
+        return f"<Entry {self.label}, {self.key or self._at}{note}>"
+
+    def _repr_html_(self) -> str:
+        from persistable.catalog.words import entry_html
+
+        return entry_html(self)
+
+
+def value_of(tree: Any) -> Any:
+    """The value of a tree; the tree where there is no making it again."""
+    if tree.__class__ is not dict and tree.__class__ is not list:
+        return tree
+    try:
+        return from_tree(tree)
+    except Exception:  # noqa: BLE001 - classes of users are imported and called
+        return tree

@@ -1,0 +1,158 @@
+"""Params trees as an index has them: each path with the value that stands there, once exact, and once as it can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any
+
+from persistable.params.trees import children
+
+NULL, BOOL, INT, FLOAT, TEXT, TREE, FORM = range(7)
+"""Kinds of values. TREE: what takes more than one token of JSON, as canonical JSON or its digest; FORM: the form that can be compared."""
+_KINDS = {type(None): NULL, bool: BOOL, int: INT, float: FLOAT, str: TEXT}
+LONGEST = 200
+"""Characters of a text that an index holds itself; of longer ones it has a digest."""
+MOST = 64
+"""Elements of a collection that are indexed one by one."""
+_BIG = 1 << 63
+_LARGEST = 1.7976931348623157e308  # JSON has no infinity
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def exact(tree: Any) -> tuple[int, Any]:
+    """Kind and value, which no other tree has."""
+    kind = _KINDS.get(tree.__class__, TREE)
+    if kind == TEXT:
+        return (TEXT, tree) if len(tree) <= LONGEST else (TREE, _short(tree))
+    if kind == TREE or (kind == INT and not -_BIG <= tree < _BIG) or (kind == FLOAT and tree == 0 and str(tree)[0] == "-"):
+        return TREE, _short(_dumps(_identity(tree)))
+    return kind, int(tree) if kind == BOOL else tree
+
+
+def valued(params: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
+    for path, tree in walk(params):
+        kind, value = exact(tree)
+        yield path, kind, value
+        if kind == TREE:
+            compared = form(tree)
+            if compared is not None and (compared.__class__ is not str or len(compared) <= LONGEST):
+                yield path, FORM, compared
+
+
+def _identity(tree: Any) -> Any:
+    """`tree` without what is no part of identity: where a class lies."""
+    if tree.__class__ is list:
+        return [_identity(each) for each in tree]
+    if tree.__class__ is dict:
+        return {name: _identity(each) for name, each in tree.items() if name != "$class"}
+    return tree
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def walk(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every path in `params` and the tree there, outer ones first: dotted, with the numbers of elements of lists."""
+    stack: list[tuple[str, Any]] = list(params.items())
+    stack.reverse()
+    while stack:
+        path, tree = stack.pop()
+        yield path, tree
+        if tree.__class__ is dict or tree.__class__ is list:
+            found = children(tree)
+            if found is not None:
+                inner = list(found[1].items())[:MOST]
+                stack.extend((f"{path}.{name}", each) for name, each in reversed(inner))
+
+
+def is_plain(params: dict[str, Any]) -> bool:
+    """Tell whether all of `params` are values, with no path below any of them."""
+    return all(tree.__class__ in _KINDS for tree in params.values())
+
+
+def form(tree: Any) -> Any:
+    """The form of a tree in which it can be compared: a number or text; None where there is none. A class is its name, a list JSON."""
+    if tree.__class__ in _KINDS:
+        return tree
+    if tree.__class__ is list:
+        return _dumps(list(map(form, tree[:MOST])))
+    if "$object" in tree:
+        return tree["$object"]
+    tag = next((name for name in tree if name[:1] == "$"), "")
+    try:
+        return _FORMS[tag](tree[tag]) if tag in _FORMS else None if tag else _dumps({name: form(each) for name, each in tree.items()})
+    except (TypeError, ValueError, LookupError, ArithmeticError):
+        return None
+
+
+def _whole(content: str) -> int | float | None:
+    number = int(content, 0)
+    return number if -_BIG <= number < _BIG else float(number)
+
+
+def _first(content: Any) -> Any:
+    return content["$tuple"][0]
+
+
+def _reference(content: str) -> str:
+    return content.rpartition(":")[2]
+
+
+def _decimal(content: Any) -> float:
+    sign, digits, exponent = content["$tuple"]
+    return float(f"{'-' if sign else ''}{digits}e{exponent}")
+
+
+def _fraction(content: Any) -> float:
+    above, below = (form(each) for each in content["$tuple"])
+    return float(above / below)
+
+
+def _seconds(content: Any) -> float:
+    days, seconds, microseconds = content["$tuple"]
+    return float(days * 86400 + seconds + microseconds / 1e6)
+
+
+def _timestamp(content: Any) -> str:
+    from datetime import UTC, datetime, timedelta
+
+    nanoseconds = form(content["$tuple"][0])
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)).isoformat().removesuffix("+00:00")
+
+
+def _largest(content: str) -> float | None:
+    return None if content == "nan" else _LARGEST if content == "inf" else -_LARGEST
+
+
+def _estimator(content: Any) -> str:
+    return _reference(content["class"]["$reference"])
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "$int": _whole,
+    "$float": _largest,
+    "$tuple": form,
+    "$set": form,
+    "$frozenset": form,
+    "$date": str,
+    "$path": str,
+    "$uuid": str,
+    "$ipaddress": str,
+    "$node": str,
+    "$datetime": _first,
+    "$time": _first,
+    "$decimal": _decimal,
+    "$fraction": _fraction,
+    "$timedelta": _seconds,
+    "$pandas.Timestamp": _timestamp,
+    "$enum": itemgetter("member"),
+    "$flag": itemgetter("value"),
+    "$reference": _reference,
+    "$estimator": _estimator,
+    "$regex": itemgetter("pattern"),
+}

@@ -1,0 +1,206 @@
+"""Entries by key, by the beginning of one, by the path of a file, and by what they were made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog.entry import ABSENT, COLUMNS, Entry
+from persistable.catalog.index import Index
+from persistable.catalog.parts import parts_of
+from persistable.catalog.query import Condition
+from persistable.catalog.rows import ENDINGS
+from persistable.errors import UnknownKey
+from persistable.records.key import Key
+from persistable.stores.custom_path import PLACED
+from persistable.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+_OF_KEY = re.compile(r"([^/]+/[0-9a-f]{32})(?:[./].*)?", re.DOTALL)
+_DIGITS = re.compile(r"[0-9a-f]*")
+SHOWN = 5
+"""Keys that an error lists."""
+
+
+def entry(catalog: Catalog, text: Any) -> Entry:
+    """The entry that `text` names. Raises UnknownKey where there is none, or several."""
+    if isinstance(text, Entry):
+        return text
+    key: Any = getattr(text, "key", text)
+    index = catalog.current()
+    if isinstance(key, Key):
+        found = by_keys(catalog, index, [str(key)])
+        if found and found[0].status != ABSENT:
+            return found[0]
+        raise _unknown(index, str(key), f"there is no record of {key} in {catalog.store.url}")
+    path = str(os.fspath(key))
+    within = _within(catalog, path)
+    found = _of_path(catalog, index, within) if within is not None else []
+    if not found:
+        found = _beginning(catalog, index, path)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = [str(each.key) for each in found]
+        some = ", ".join(key[: -32 + 12] for key in keys[:SHOWN])
+        raise UnknownKey(
+            f"{path!r} is the beginning of {len(found)} keys: {some}{' ...' if len(found) > SHOWN else ''}; write more of it", text=path,
+            nearest=keys,
+        )  # fmt: skip
+    raise _unknown(index, path, f"no key or file in {catalog.store.url} is or begins with {path!r}")
+
+
+def contains(catalog: Catalog, text: object) -> bool:
+    """Tell whether there is one entry that `text` names."""
+    try:
+        entry(catalog, text)
+    except (UnknownKey, TypeError):
+        return False
+    return True
+
+
+def _within(catalog: Catalog, path: str) -> str | None:
+    """`path` as one in the store: what lies in its folder, or is relative to it; None for a file elsewhere."""
+    if "://" in path:
+        before = catalog.store.url.rstrip("/") + "/"
+        return path.removeprefix(before) if path.startswith(before) else None
+    for part in parts_of(catalog.store):
+        if isinstance(part.store, LocalStore) and (os.path.isabs(path) or os.path.exists(path)):
+            place, root = os.path.abspath(path), part.store.root
+            for one, other in ((place, root), (os.path.realpath(place), os.path.realpath(root))):
+                if one.startswith(os.path.join(other, "")):
+                    return os.path.relpath(one, other).replace(os.sep, "/")
+    return None if os.path.isabs(path) else path.replace(os.sep, "/")
+
+
+def _of_path(catalog: Catalog, index: Index, path: str) -> list[Entry]:
+    """The entry of the file at `path` in the store: its record, a file of its payload, or something in a folder that is one."""
+    own = _OF_KEY.fullmatch(path)
+    if own is not None:
+        return [each for each in by_keys(catalog, index, [own[1]]) if each.status != ABSENT]
+    for ending in ENDINGS:
+        path = path.removesuffix(ending)
+    path = path.removeprefix(PLACED + "/")
+    while path:  # the folder of a payload that is several files is some folder above this one
+        folder, _, name = f"{PLACED}/{path}".rpartition("/")
+        for ending in ENDINGS:
+            where = Condition("p.path = ? AND r.file = ?", (folder, name + ending))
+            found = _rows(catalog, index, where, "JOIN folders p ON p.id = r.folder")
+            if found:
+                return found[:1]
+        path = path.rpartition("/")[0]
+    return []
+
+
+def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
+    """The entries whose key, or whose digest, begins with `text`."""
+    name, _, digest = text.rpartition("/")
+    if not text or not _DIGITS.fullmatch(digest):
+        return []
+    names = [name] if name else [each for (each,) in index.rows("SELECT DISTINCT name FROM columns")]
+    keys = [
+        key
+        for each in names
+        for (key,) in index.rows(
+            "SELECT key FROM nodes WHERE key >= ? AND key < ? AND id IN (SELECT node FROM records) LIMIT 1000",
+            (f"{each}/{digest}", f"{each}/{digest}g"),
+        )
+    ]
+    return by_keys(catalog, index, keys)
+
+
+def _unknown(index: Index, text: str, why: str) -> UnknownKey:
+    """The error for what is not there, with the nearest that is."""
+    name, _, digest = text.rpartition("/")
+    names = [each for (each,) in index.rows("SELECT DISTINCT name FROM columns")]
+    if name and name not in names:
+        near = get_close_matches(name, names, n=3)
+        hint = f"; nothing is called {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
+        return UnknownKey(why + hint, text=text, nearest=near)
+    for length in range(len(digest), 3, -1):
+        query = "SELECT key FROM nodes WHERE key >= ? AND key < ? AND id IN (SELECT node FROM records) LIMIT 5"
+        near = [
+            key
+            for each in ([name] if name else names)
+            for (key,) in index.rows(query, (f"{each}/{digest[:length]}", f"{each}/{digest[:length]}g"))
+        ]
+        if near:
+            return UnknownKey(f"{why}; the nearest is {near[0]}", text=text, nearest=near)
+    return UnknownKey(why, text=text, nearest=[])
+
+
+# ------------------------------------------------------------------ rows
+
+
+def _rows(catalog: Catalog, index: Index, where: Condition, more: str = "") -> list[Entry]:
+    where = catalog.among(where)
+    query = f"SELECT {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node {more} WHERE {where.sql} ORDER BY {_BEST}"
+    return [Entry(catalog, row) for row in index.rows(query, where.values)]
+
+
+_BEST = "CASE r.status WHEN 'done' THEN 0 WHEN 'corrupt' THEN 1 ELSE 2 END, r.created DESC"
+
+
+def by_keys(catalog: Catalog, index: Index, keys: Iterable[str]) -> list[Entry]:
+    """An entry for each of these keys, in their order: of its record, else of its failure, else one that is absent."""
+    wanted = list(dict.fromkeys(keys))
+    found: dict[str, Entry] = {}
+    for first in range(0, len(wanted), 1000):
+        some = json.dumps(wanted[first : first + 1000])
+        for each in _rows(
+            catalog, index, Condition("r.node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))", (some,))
+        ):
+            found.setdefault(str(each.key), each)
+        left = json.dumps([key for key in wanted[first : first + 1000] if key not in found])
+        query = f"SELECT {COLUMNS} FROM nodes n LEFT JOIN records r ON 0 WHERE n.key IN (SELECT value FROM json_each(?))"
+        for row in index.rows(query, (left,)):
+            found[row[0]] = _absent(catalog, row)
+    return [found[key] if key in found else _absent(catalog, (key, *[None] * 11)) for key in wanted]
+
+
+def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
+    """The entry of a key of which there is no record: `row` has what its description tells, if there is one."""
+    return Entry(catalog, (*row[:4], row[0].rpartition("/")[0], None, ABSENT, *row[7:]))
+
+
+# ------------------------------------------------------------------ lineage
+
+
+def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
+    """What `entry` was made from, by role."""
+    rows = catalog.index.rows(
+        "SELECT role, target FROM edges WHERE node = (SELECT id FROM nodes WHERE key = ?) ORDER BY role", (str(entry.key),)
+    )
+    found = by_keys(catalog, catalog.index, [target for _, target in rows])
+    by_key = {str(each.key): each for each in found}
+    return {role: by_key[target] for role, target in rows}
+
+
+def lineage(catalog: Catalog, entry: Entry) -> list[Entry]:
+    """Everything upstream of `entry`, nearest first."""
+    query = "SELECT DISTINCT target FROM edges WHERE node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))"
+    return by_keys(catalog, catalog.index, _levels(catalog.index, str(entry.key), query))
+
+
+def downstream(catalog: Catalog, entry: Entry, levels: int | None = None) -> list[Entry]:
+    """Everything stored that was made from `entry`, nearest first."""
+    query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
+    found = by_keys(catalog, catalog.index, _levels(catalog.index, str(entry.key), query, levels))
+    return [each for each in found if each.status != ABSENT]
+
+
+def _levels(index: Index, key: str, query: str, levels: int | None = None) -> list[str]:
+    """The keys that `query` leads to from `key`, level by level."""
+    seen = {key: None}
+    level = [key]
+    while level and (levels is None or levels > 0):
+        level = [each for (each,) in index.rows(query, (json.dumps(level),)) if each not in seen]
+        seen.update(dict.fromkeys(level))
+        levels = None if levels is None else levels - 1
+    return list(seen)[1:]

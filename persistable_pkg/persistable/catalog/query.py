@@ -1,0 +1,276 @@
+"""`where=`: an SQL expression over params and facts, parsed, checked, and written anew with every value bound.
+
+Nothing of the text reaches SQLite: of what the parser finds, each part that is known here is written in words of our own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from persistable.catalog.leaves import LONGEST
+from persistable.errors import InvalidQuery
+from persistable.fileio.base import need
+from persistable.params.building import did_you_mean
+
+FACTS = {
+    "key": "n.key",
+    "name": "r.name",
+    "status": "r.status",
+    "size": "r.size",
+    "seconds": "r.seconds",
+    "created": "r.created",
+    "host": "r.host",
+    "class": "r.class",
+    "made": "r.made",
+}
+"""Facts that can be asked for, and where an index has them. created: seconds since 1970 in UTC, compared with dates as text too."""
+LEAVES = "coalesce({0}.leaves, {0}.params)"
+
+
+class Condition(NamedTuple):
+    """A condition as SQL, and the values for its question marks."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+    def __and__(self, other: Condition) -> Condition:
+        return Condition(f"{self.sql} AND {other.sql}", self.values + other.values)
+
+
+class Columns(NamedTuple):
+    """The columns that there are: params by their path, and roles; None for those of which nothing is known."""
+
+    params: frozenset[str] | None
+    roles: frozenset[str]
+    of_roles: Callable[[str], Columns]
+    """The columns of what is upstream in a role."""
+
+
+def parse(text: str, columns: Columns) -> Condition:
+    """The condition of `text`. Raises InvalidQuery for what cannot be read, names no column, or is no expression over one record."""
+    sqlglot: Any = need("sqlglot", "sqlglot", "find", "where=")
+    if not text.strip():
+        raise InvalidQuery(f'where={text!r:.80}: give an expression, such as where="n > 50"', where=str(text), part="")
+    try:
+        found = sqlglot.parse("".join(_readable(part) for part in _QUOTED.split(text)), read="sqlite")
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        said = str(error).split("\n")[0]
+        advice = "a param called like a word of SQL is written in double quotes, text in single ones"
+        raise InvalidQuery(f"where={text!r:.200} cannot be read: {said} ({advice})", where=text, part="") from None
+    if len(found) != 1 or found[0] is None:
+        raise InvalidQuery(f"where={text!r:.200}: give one expression", where=text, part="")
+    return _Writer(sqlglot.exp, text, columns).condition(found[0])
+
+
+_QUOTED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")""")
+_DOTTED = re.compile(r"\b[A-Za-z_]\w*(?:\.\w+)+")
+_NUMBERED = re.compile(r"(?<=[\w\"])\[(\d+)\]")
+
+
+def _readable(text: str) -> str:
+    """`text` with elements of lists, as in ``betas[1]`` or ``betas.1``, as the parser takes them; what is quoted stays."""
+    if text[:1] in ("'", '"'):
+        return text
+    text = _DOTTED.sub(lambda name: ".".join(f'"{part}"' if part[0].isdigit() else part for part in name[0].split(".")), text)
+    return _NUMBERED.sub(r'."\1"', text)
+
+
+class _Writer:
+    """Writes the SQL of one expression."""
+
+    def __init__(self, exp: Any, text: str, columns: Columns) -> None:
+        self._exp = exp
+        self._text = text
+        self._columns = columns
+        self._kinds: dict[Any, Callable[[Any, int], Condition]] = {
+            exp.Paren: lambda node, depth: self._around("(", self._write(node.this, depth), ")"),
+            exp.Not: lambda node, depth: self._around("(NOT ", self._write(node.this, depth), ")"),
+            exp.Neg: lambda node, depth: self._around("(- ", self._write(node.this, depth), ")"),
+            exp.Column: self._column,
+            exp.Dot: self._column,
+            exp.Bracket: self._column,
+            exp.Literal: self._literal,
+            exp.Boolean: lambda node, _: Condition("1" if node.this else "0"),
+            exp.Null: lambda _node, _depth: Condition("NULL"),
+            exp.Between: self._between,
+            exp.In: self._in,
+            exp.Like: partial(self._binary, sign="LIKE"),
+            exp.Glob: partial(self._binary, sign="GLOB"),
+        }
+        binary = {
+            exp.And: "AND", exp.Or: "OR", exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.Is: "IS",
+            exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.DPipe: "||",
+        }  # fmt: skip
+        self._kinds.update({kind: partial(self._binary, sign=sign) for kind, sign in binary.items()})
+        functions = {exp.Abs: "abs", exp.Lower: "lower", exp.Upper: "upper", exp.Length: "length", exp.Round: "round"}
+        self._kinds.update({kind: partial(self._call, name=name) for kind, name in functions.items()})
+
+    def condition(self, node: Any) -> Condition:
+        """The whole expression, and before it all that the index of values tells at once."""
+        whole = self._around("(", self._write(node, 0), ")")
+        return all_of([*self._indexed(node), whole])
+
+    def _indexed(self, node: Any) -> Iterator[Condition]:
+        """Conditions that follow from `node`, and for which the index of values is made."""
+        exp = self._exp
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if isinstance(node, exp.And):
+            yield from self._indexed(node.this)
+            yield from self._indexed(node.expression)
+            return
+        sign = {exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}.get(type(node))
+        parts = self._name(node.this) if sign is not None else None
+        if sign is None or parts is None or not isinstance(node.expression, exp.Literal):
+            return
+        value = self._literal(node.expression, 0).values[0]
+        if isinstance(value, str) and (sign != "=" or len(value) > LONGEST):
+            return  # of longer texts the index has none
+        inner = self._named(node.this, parts, self._columns, "n")
+        paths = [each[3:-1] for each in inner.values if each.startswith('$."')]
+        if len(paths) != 1 or len(inner.values) > 2:
+            return
+        found = Condition(
+            f"SELECT node FROM params WHERE path = (SELECT id FROM paths WHERE path = ?) AND value {sign} ?", (paths[0], value)
+        )
+        role = inner.values[1:]
+        if not role:
+            yield Condition(f"n.id IN ({found.sql})", found.values)
+        else:
+            upstream = f"SELECT e.node FROM nodes u JOIN edges e ON e.target = u.key WHERE e.role = ? AND u.id IN ({found.sql})"
+            yield Condition(f"n.id IN ({upstream})", (*role, *found.values))
+
+    def _write(self, node: Any, depth: int) -> Condition:
+        write = self._kinds.get(type(node))
+        more = {name for name, value in node.args.items() if value} - _ARGUMENTS
+        if write is None or more or depth > 100:
+            raise self._refusal(node, "is nothing that can be asked of a record")
+        written = write(node, depth + 1)
+        return self._around("(NOT ", written, ")") if node.args.get("negate") else written
+
+    def _around(self, before: str, inner: Condition, after: str) -> Condition:
+        return Condition(f"{before}{inner.sql}{after}", inner.values)
+
+    def _binary(self, node: Any, depth: int, sign: str) -> Condition:
+        left, right = node.this, node.expression
+        if sign not in ("AND", "OR"):
+            left, right = self._dated(left, right), self._dated(right, left)
+        one, other = self._write(left, depth), self._write(right, depth)
+        return Condition(f"({one.sql} {sign} {other.sql})", one.values + other.values)
+
+    def _between(self, node: Any, depth: int) -> Condition:
+        parts = [self._write(each, depth) for each in (node.this, *(self._dated(node.args[end], node.this) for end in ("low", "high")))]
+        return Condition(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", sum((part.values for part in parts), ()))
+
+    def _in(self, node: Any, depth: int) -> Condition:
+        if not node.expressions or node.args.get("query") is not None:
+            raise self._refusal(node, "is no list of values")
+        parts = [self._write(each, depth) for each in (node.this, *node.expressions)]
+        listed = ", ".join(part.sql for part in parts[1:])
+        return Condition(f"({parts[0].sql} IN ({listed}))", sum((part.values for part in parts), ()))
+
+    def _call(self, node: Any, depth: int, name: str) -> Condition:
+        arguments = [node.this, *([node.args["decimals"]] if node.args.get("decimals") is not None else [])]
+        parts = [self._write(each, depth) for each in arguments]
+        return Condition(f"{name}({', '.join(part.sql for part in parts)})", sum((part.values for part in parts), ()))
+
+    def _literal(self, node: Any, _: int) -> Condition:
+        if node.is_string:
+            return Condition("?", (node.this,))
+        try:
+            value = float(node.this) if any(sign in node.this for sign in ".eE") else int(node.this)
+        except ValueError:
+            raise self._refusal(node, "is no number") from None
+        return Condition("?", (value if isinstance(value, float) or -(1 << 63) <= value < 1 << 63 else float(value),))
+
+    def _dated(self, node: Any, other: Any) -> Any:
+        """`node`, as seconds where it is the text of a date that `created` is compared with."""
+        if not (isinstance(node, self._exp.Literal) and node.is_string and self._name(other) == ["created"]):
+            return node
+        from datetime import datetime
+
+        try:
+            return self._exp.Literal.number(datetime.fromisoformat(node.this).timestamp())
+        except ValueError:
+            raise self._refusal(node, "is no date; write it as '2026-01-31' or '2026-01-31T12:00'") from None
+
+    def _column(self, node: Any, _: int) -> Condition:
+        parts = self._name(node)
+        if parts is None:
+            raise self._refusal(node, "is no column")
+        return self._named(node, parts, self._columns, "n")
+
+    def _named(self, node: Any, parts: list[str], columns: Columns, table: str) -> Condition:
+        """The column of these parts, of the description in `table`."""
+        name = ".".join(parts)
+        if parts[0] == "params" and len(parts) > 1 and not _has(columns.params, name):
+            return self._param(node, ".".join(parts[1:]), columns, table)
+        if len(parts) == 1 and name in FACTS and table == "n":
+            return Condition(FACTS[name])
+        if parts[0] == "upstream" and len(parts) > 1 and not _has(columns.params, name):
+            return self._upstream(node, parts[1:], columns, table)
+        return self._param(node, name, columns, table)
+
+    def _param(self, node: Any, path: str, columns: Columns, table: str) -> Condition:
+        if (columns.params is not None and path not in columns.params) or '"' in path:
+            known = sorted({*(columns.params or ()), *(FACTS if table == "n" else ()), *(f"upstream.{role}" for role in columns.roles)})
+            quoted = isinstance(node, self._exp.Column) and node.this.args.get("quoted")
+            hint = f"; text is written in single quotes: '{path}'" if quoted else did_you_mean(path, known)
+            raise self._refusal(node, f"is no column{hint}; there are {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}")
+        return Condition(f"json_extract({LEAVES.format(table)}, ?)", (f'$."{path}"',))
+
+    def _upstream(self, node: Any, parts: list[str], columns: Columns, table: str) -> Condition:
+        role = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in columns.roles), None)
+        if role is None:
+            known = ", ".join(sorted(columns.roles)) or "none"
+            raise self._refusal(node, f"names no role; there are {known}" + did_you_mean(parts[0], columns.roles))
+        target = f"(SELECT target FROM edges WHERE node = {table}.id AND role = ?)"
+        rest = parts[role.count(".") + 1 :]
+        if not rest:
+            return Condition(target, (role,))
+        inner = self._named(node, rest, columns.of_roles(role), f"{table}u")
+        return Condition(f"(SELECT {inner.sql} FROM nodes {table}u WHERE {table}u.key = {target})", (*inner.values, role))
+
+    def _name(self, node: Any) -> list[str] | None:
+        """The parts of a column's name; None for what is none."""
+        exp = self._exp
+        if isinstance(node, exp.Column):
+            return [part.name for part in node.parts]
+        if isinstance(node, exp.Identifier):
+            return [node.name]
+        if isinstance(node, exp.Dot):
+            before, after = self._name(node.this), self._name(node.expression)
+            return None if before is None or after is None else before + after
+        if isinstance(node, exp.Bracket) and len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Literal):
+            before = self._name(node.this)
+            return None if before is None else [*before, node.expressions[0].name]
+        return None
+
+    def _refusal(self, node: Any, why: str) -> InvalidQuery:
+        try:
+            part = node.sql(dialect="sqlite")[:200]
+        except Exception:  # noqa: BLE001 - what it stumbles over in a tree that is no SQL
+            part = type(node).__name__
+        return InvalidQuery(f"where={self._text!r:.200}: {part} {why}", where=self._text, part=part)
+
+
+_ARGUMENTS = {
+    "this", "expression", "expressions", "negate", "low", "high", "decimals", "quoted", "is_string", "table", "db", "catalog", "offset",
+    "typed", "safe", "query",
+}  # fmt: skip
+"""What parts of an expression may have. Of those that are not written anew here, none changes the meaning of what is."""
+
+
+def _has(params: frozenset[str] | None, path: str) -> bool:
+    return params is not None and path in params
+
+
+def all_of(conditions: Iterable[Condition]) -> Condition:
+    """The condition that all of these hold."""
+    whole = Condition("1")
+    for condition in conditions:
+        whole &= condition
+    return whole

@@ -1,0 +1,94 @@
+"""Entries in words and as HTML: params as people write them, ages, sizes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from persistable.graph.notebook import badge, card, code, html, listing, table
+from persistable.params.trees import children
+from persistable.records.amounts import duration_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from persistable.catalog.entry import Entry
+
+LONGEST = 60
+_ROWS = 50
+
+
+def in_words(tree: Any) -> str:
+    """A tree of params as Python would show the value, as far as that is known."""
+    if tree.__class__ is list:
+        return f"[{', '.join(map(in_words, tree))}]"
+    if tree.__class__ is not dict:
+        return repr(tree)
+    tag = next((name for name in tree if name[:1] == "$"), "")
+    if not tag:
+        return f"{{{', '.join(f'{name!r}: {in_words(each)}' for name, each in tree.items())}}}"
+    found = children(tree)
+    if "$object" in tree and found is not None:
+        return f"{tree['$object']}({', '.join(f'{name}={in_words(each)}' for name, each in found[1].items())})"
+    content = tree[tag]
+    if tag == "$tuple":
+        return f"({', '.join(map(in_words, content))}{',' if len(content) == 1 else ''})"
+    if tag in ("$set", "$frozenset"):
+        return f"{{{', '.join(map(in_words, content))}}}"
+    if tag == "$reference":
+        return str(content).rpartition(":")[2]
+    if tag == "$enum" and content.__class__ is dict:
+        return f"{content['class']}.{content['member']}"
+    if tag == "$estimator":
+        inner = ", ".join(f"{name}={in_words(each)}" for name, each in content["params"].items())
+        return f"{in_words(content['class'])}({inner})"
+    if tag in ("$float", "$int"):
+        return str(content)
+    if tag in _AS_TEXT:
+        return str(content)
+    return f"{tag[1:]}({in_words(content)})" if content.__class__ is not str else f"{tag[1:]}({content!r})"
+
+
+_AS_TEXT = ("$date", "$uuid", "$ipaddress")
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """`text`, cut after some characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def label(name: str, params: Mapping[str, Any]) -> str:
+    """``points(n=100)``, cut where it is long."""
+    return f"{name}({cut(', '.join(f'{each}={cut(in_words(tree))}' for each, tree in params.items()), 160)})"
+
+
+def age(entry: Entry, now: float | None = None) -> str:
+    """How long ago the payload was made."""
+    return duration_in_words(max(0.0, (time.time() if now is None else now) - entry.created)) if entry.created is not None else ""
+
+
+def entry_html(entry: Entry) -> str:
+    """Name, params, key, size, age and upstream of an entry, as an HTML fragment."""
+    rows: list[tuple[object, object]] = [("key", code(str(entry.key or entry.at))), ("status", badge(entry.status))]
+    if entry.size is not None:
+        rows.append(("size", size_in_words(entry.size)))
+    if entry.seconds is not None:
+        rows.append(("age", f"{age(entry)}, took {duration_in_words(entry.seconds)}"))
+    rows += [("by", code(entry.class_reference))] if entry.class_reference else []
+    rows += [(name, code(cut(in_words(tree), 80))) for name, tree in entry.params_tree.items()]
+    rows += [(role, html(each.label)) for role, each in entry.upstream.items()]
+    return card(entry.name or "?", table(rows))
+
+
+def entries_html(entries: Iterable[Entry], number: int) -> str:
+    """A table of entries: the params that some of them have, each in a column."""
+    shown = list(entries)[:_ROWS]
+    names = list(dict.fromkeys(name for entry in shown for name in entry.params_tree))[:12]
+    now = time.time()
+    head = ["name", *names, "status", "size", "age", "key"]
+    rows: list[Sequence[object]] = []
+    for entry in shown:
+        tree = entry.params_tree
+        cells = [cut(in_words(tree[name]), 40) if name in tree else "" for name in names]
+        size = "" if entry.size is None else size_in_words(entry.size)
+        rows.append([entry.name, *cells, badge(entry.status), size, age(entry, now), code(entry.key.digest[:12] if entry.key else "?")])
+    return listing(head, rows, number - len(shown))

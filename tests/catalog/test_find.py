@@ -1,0 +1,289 @@
+"""Find by class, name, params of every depth, status and an expression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from shutil import copytree
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+
+from persistable import Catalog, Persistable, PersistableParams, formerly, omit_when, run, step, untracked
+from persistable.errors import InvalidQuery, MistypedParam, UnknownKey, UnknownParam
+
+
+class Kernel(Enum):
+    RBF = "rbf"
+    LINEAR = "linear"
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    lr: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class PointsParams(PersistableParams):
+    n: int
+    seed: int = 1
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    kernel: Kernel = Kernel.RBF
+    day: date = date(2026, 1, 1)
+    noise: Annotated[float, omit_when(0.0)] = 0.0
+    size: Annotated[int, formerly("n_rows")] = 10
+    n_jobs: Annotated[int, untracked] = 1
+    tag: str | None = None
+
+
+class Points(Persistable[np.ndarray, PointsParams]):
+    def _generate_payload(self, **_: Any) -> np.ndarray:
+        return np.arange(self.params.n)
+
+
+@step
+def mean(points: Any, k: float = 1.0) -> float:
+    return float(points.mean()) * k
+
+
+@step(persist=False)
+def halved(points: Any) -> Any:
+    return points / 2
+
+
+@step
+def broken(k: int = 1) -> int:
+    raise ValueError("no")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stored")
+    nodes: list[Any] = [Points(n=n, noise=0.5 if n == 40 else 0.0) for n in (10, 20, 30, 40)]
+    nodes[1] = Points(n=20, optimizer=Optimizer(lr=0.5), kernel=Kernel.LINEAR, day=date(2026, 2, 2), tag="x'y\"z")
+    run(*[mean.step(node, k=2.0) for node in nodes], mean.step(halved.step(nodes[0])), store=folder)
+    return folder
+
+
+@pytest.fixture
+def catalog(stored: Path, tmp_path: Path) -> Catalog:
+    copytree(stored, tmp_path / "data")
+    return Catalog(tmp_path / "data", index=tmp_path / "index.db")
+
+
+def ns(entries: Any) -> list[int]:
+    return sorted(entry.params["n"] for entry in entries)
+
+
+def test_everything_is_found_without_a_question(catalog: Catalog) -> None:
+    assert len(catalog.find()) == 9 == len(catalog)
+    created = [entry.created or 0.0 for entry in catalog.find()]
+    assert created == sorted(created, reverse=True)
+
+
+def test_by_class_step_and_name(catalog: Catalog) -> None:
+    assert ns(catalog.find(Points)) == ns(catalog.find("points")) == ns(catalog.find(name="points")) == [10, 20, 30, 40]
+    assert len(catalog.find(mean)) == 5
+    assert ns(catalog.find(Points, n=10)) == [10]
+    assert not catalog.find("nothing")
+
+
+def test_params_are_typed(catalog: Catalog) -> None:
+    assert ns(catalog.find("points", n=10)) == [10]
+    assert not catalog.find("points", n=10.0)
+    assert not catalog.find("points", n="10")
+    assert ns(catalog.find(Points, noise=0)) == [10, 20, 30], "as at construction"
+    with pytest.raises(MistypedParam, match=r"Points\.n"):
+        catalog.find(Points, n="ten")
+    with pytest.raises(UnknownParam, match="did you mean 'seed'"):
+        catalog.find(Points, sed=1)
+    with pytest.raises(InvalidQuery, match="untracked"):
+        catalog.find(Points, n_jobs=1)
+
+
+def test_params_of_any_depth(catalog: Catalog) -> None:
+    assert ns(catalog.find(Points, optimizer=Optimizer(lr=0.5))) == [20]
+    assert ns(catalog.find(Points, params={"optimizer.lr": 0.5})) == [20]
+    assert ns(catalog.find("points", params={"optimizer.betas": (0.9, 0.99), "kernel": Kernel.RBF})) == [10, 30, 40]
+    assert ns(catalog.find("points", params={"optimizer.betas.1": 0.99})) == [10, 20, 30, 40]
+    assert not catalog.find("points", params={"optimizer.betas": [0.9, 0.99]})
+    assert ns(catalog.find(Points, day=date(2026, 2, 2))) == [20]
+    assert ns(catalog.find(Points, tag="x'y\"z")) == [20]
+    assert ns(catalog.find(Points, tag=None)) == [10, 30, 40]
+
+
+def test_fields_left_out_and_renamed(catalog: Catalog) -> None:
+    assert ns(catalog.find(Points, noise=0.0)) == [10, 20, 30]
+    assert ns(catalog.find(Points, noise=0.5)) == [40]
+    assert ns(catalog.find(Points, size=10)) == [10, 20, 30, 40]
+    assert ns(catalog.find("points", params={"n_rows": 10})) == [10, 20, 30, 40]
+
+
+def test_by_upstream(catalog: Catalog, tmp_path: Path) -> None:
+    found = catalog.find(mean, points=Points(n=10))
+    assert [entry.params for entry in found] == [{"k": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("n > 10", [20, 30, 40]),
+        ("n > 10 and n <= 30", [20, 30]),
+        ("n = 10 or n = 40", [10, 40]),
+        ("not n = 10", [20, 30, 40]),
+        ("n <> 10", [20, 30, 40]),
+        ("n in (10, 30, 31)", [10, 30]),
+        ("n not in (10, 30)", [20, 40]),
+        ("n between 15 and 30", [20, 30]),
+        ("n * 2 > 70 - 1", [40]),
+        ("-n < -30", [40]),
+        ("optimizer.lr = 0.5", [20]),
+        ("optimizer.betas[1] > 0.9 and optimizer.lr < 0.2", [10, 30, 40]),
+        ("optimizer.betas.0 = 0.9 and n = 10", [10]),
+        ("optimizer = 'Optimizer' and n = 10", [10]),
+        ("kernel = 'LINEAR'", [20]),
+        ("day >= '2026-02-01'", [20]),
+        ("tag = 'x''y\"z'", [20]),
+        ("tag is null", [10, 30, 40]),
+        ("tag is not null", [20]),
+        ("tag like 'x%'", [20]),
+        ("tag not like 'y%'", [20]),
+        ("noise > 0", [40]),
+        ("name = 'points' and status = 'done' and size > 0", [10, 20, 30, 40]),
+        ("created > '2020-01-01' and n = 10", [10]),
+        ("created < '2020-01-01'", []),
+        ("made = 'generated' and n = 10", [10]),
+        ("lower(kernel) = 'linear'", [20]),
+        ("abs(n - 20) <= 10", [10, 20, 30]),
+        ("n = 10 -- and so on", [10]),
+    ],
+)
+def test_expressions(catalog: Catalog, where: str, wanted: list[int]) -> None:
+    assert ns(catalog.find("points", where=where)) == wanted
+    assert ns(catalog.find(Points, where=where)) == wanted
+
+
+def test_expressions_over_upstream(catalog: Catalog) -> None:
+    assert len(catalog.find("mean", where="upstream.points.n > 10 and k = 2")) == 3
+    assert len(catalog.find(mean, where="upstream.points.n = 10")) == 1
+    assert len(catalog.find(mean, where="upstream.points.upstream.points.n = 10")) == 1, "through what is not persisted"
+    assert len(catalog.find(mean, where="upstream.points.optimizer.lr = 0.5")) == 1
+    key = catalog.find(Points, n=30)[0].key
+    assert len(catalog.find(mean, where=f"upstream.points = '{key}'")) == 1
+    with pytest.raises(InvalidQuery, match="points"):
+        catalog.find(mean, where="upstream.pionts.n = 1")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "", "n =", "n = 1; drop table records", "n in (select 1)", "exists (select 1)", "load_extension('x') = 1", "m = 1", "n = \"abc\"",
+        "optimizer.l = 1", "(select count(*) from records) > 1", "case when n then 1 end", "n = 1 union select 1", "randomblob(10) is null",
+        "n collate nocase = 1", "cast(n as text) = '1'", "created > 'yesterday'", "n = ?", "n = :x", "n = 1 order by n", "1 = 1 limit 1",
+        "n like 'a' escape 'b'", "distinct n", "count(*) > 1", "n = 1 /*", "records.n = 1", "n is distinct from 3 and sqlite_version() = 1",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_an_expression(catalog: Catalog, where: str) -> None:
+    with pytest.raises(InvalidQuery):
+        catalog.find("points", where=where)
+    assert len(catalog) == 9
+
+
+def test_errors_say_what_there_is(catalog: Catalog) -> None:
+    with pytest.raises(InvalidQuery, match=r"did you mean 'optimizer\.lr'") as caught:
+        catalog.find("points", where="optimizer.rl = 1")
+    assert caught.value.part == "optimizer.rl"
+    with pytest.raises(InvalidQuery, match="single quotes: 'abc'"):
+        catalog.find("points", where='kernel = "abc"')
+    with pytest.raises(InvalidQuery, match=r"node\.status"):
+        catalog.find(status="stale")
+
+
+def test_lazy_and_sliced(catalog: Catalog, tmp_path: Path) -> None:
+    found = catalog.find(Points)
+    newest = [entry.key for entry in found]
+    assert found[0].key == newest[0] and found[-1].key == newest[-1]
+    assert [entry.key for entry in found[1:3]] == newest[1:3]
+    assert [entry.key for entry in found[1:][:2]] == newest[1:3]
+    assert [entry.key for entry in found[-2:]] == newest[-2:]
+    assert len(found[2:]) == 2 and len(found[2:100]) == 2 and not found[7:]
+    with pytest.raises(IndexError):
+        found[4]
+    Points(tmp_path / "data", n=50).generate()
+    assert len(found) == 5 and found[0].params["n"] == 50
+
+
+def test_failures_are_asked_for(catalog: Catalog, tmp_path: Path) -> None:
+    node = broken.step(k=3)
+    run(node, store=tmp_path / "data", errors="return")
+    assert len(catalog) == 9
+    (found,) = catalog.find(status="failed")
+    assert (found.key, found.status, found.params) == (node.key, "failed", {"k": 3})
+    assert "ValueError" in found.failure.error  # type: ignore[union-attr]
+    assert [entry.key for entry in catalog.find(broken, status="failed", k=3)] == [node.key]
+
+
+def test_a_failed_retry_leaves_the_record(catalog: Catalog, tmp_path: Path) -> None:
+    entry = catalog.find(Points, n=10)[0]
+    path = tmp_path / "data" / f"{entry.key}.failed.json"
+    path.write_text('{"error": "x"}')
+    assert not catalog.find(status="failed")
+    assert ns(catalog.find(Points)) == [10, 20, 30, 40]
+
+
+def test_frames(catalog: Catalog) -> None:
+    frame = catalog.find(Points, where="n < 40").to_frame()
+    assert len(frame) == 3
+    row = frame.set_index("n").loc[20]
+    assert (row["optimizer.lr"], row["optimizer"], row["optimizer.betas"], row["kernel"]) == (0.5, "Optimizer", (0.9, 0.99), Kernel.LINEAR)
+    assert str(frame["created"].dtype).startswith("datetime64")
+    assert list(frame.columns[:4]) == ["key", "name", "status", "size"]
+    polars = catalog.find(mean).to_frame("polars")
+    assert polars.height == 5 and set(polars["k"].to_list()) == {1.0, 2.0}
+    assert len(catalog.find("nothing").to_frame()) == 0
+
+
+def test_entries_show_themselves(catalog: Catalog) -> None:
+    assert "points(n=20" in repr(catalog.find(Points, n=20))
+    text = catalog.find(Points)._repr_html_()
+    assert "<table" in text and "y&quot;z" in text
+    assert "Optimizer(lr=0.5" in catalog.find(Points, n=20)[0]._repr_html_()
+    assert "<table" in catalog._repr_html_()
+
+
+def test_an_entry_by_key_digest_and_file(catalog: Catalog, tmp_path: Path) -> None:
+    node = Points(tmp_path / "data", n=10)
+    file = catalog[node.key].files[0].path
+    for text in (
+        node.key, node, str(node.key), node.key.digest, node.key.digest[:9], f"points/{node.key.digest[:6]}", file,
+        tmp_path / "data" / file,
+        str(tmp_path / "data" / file), f"{node.key}.record.json",
+    ):  # fmt: skip
+        assert catalog[text].key == node.key, text
+    assert node.key in catalog and "nothing" not in catalog
+    with pytest.raises(UnknownKey, match="did you mean 'points'") as caught:
+        catalog["point/0ad1"]
+    assert caught.value.nearest == ["points"]
+    with pytest.raises(UnknownKey, match="beginning of"):
+        catalog["points/"]
+    with pytest.raises(UnknownKey):
+        catalog[tmp_path / "elsewhere.txt"]
+    near = node.key.digest[:8] + ("0" if node.key.digest[8] != "0" else "1")
+    with pytest.raises(UnknownKey, match=f"nearest is {node.key}"):
+        catalog[f"points/{near}"]
+
+
+def test_lineage_both_ways(catalog: Catalog, tmp_path: Path) -> None:
+    node = Points(tmp_path / "data", n=10)
+    last = mean.step(halved.step(node))
+    names = [(entry.name, entry.status) for entry in catalog.lineage(last)]
+    assert names == [("halved", "absent"), ("points", "done")]
+    assert {entry.name for entry in catalog.downstream(node.key)} == {"mean"}
+    assert len(catalog.downstream(node.key)) == 2
+    entry = catalog[last.key]
+    assert entry.upstream["points"].params == {} and entry.upstream["points"].upstream["points"].key == node.key
+    assert [each.key for each in catalog[node.key].downstream] == [mean.step(node, k=2.0).key]

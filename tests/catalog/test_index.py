@@ -1,0 +1,311 @@
+"""An index is always as its store is: whoever changed that, however, and whatever became of the index."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from persistable import Catalog, Persistable, open_store, run, step
+from persistable.catalog import parts
+from persistable.records.listing import entries
+from persistable.stores import LayeredStore, MemoryStore, Store
+
+
+@step
+def number(n: int) -> int:
+    return n
+
+
+@step
+def doubled(value: int) -> int:
+    return 2 * value
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    return tmp_path / "index.db"
+
+
+@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "read-only", "cached"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: dict[str, Any] = {
+        "folder": lambda: open_store(tmp_path / "data"),
+        "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/data.db"),
+        "memory": lambda: open_store(f"memory://{tmp_path.name}"),
+        "layers": lambda: LayeredStore(tmp_path / "fast", tmp_path / "slow"),
+        "read-only": lambda: LayeredStore(tmp_path / "own", open_store(_shared(tmp_path / "shared"), readonly=True)),
+        "cached": lambda: LayeredStore(MemoryStore(), f"sqlite:///{tmp_path}/slow.db"),
+    }
+    with made[request.param]() as store:
+        yield store
+
+
+def _shared(folder: Path) -> Path:
+    run(number.step(1000), store=folder)
+    return folder
+
+
+def keys(catalog: Catalog) -> set[str]:
+    return {str(entry.key) for entry in catalog.find()}
+
+
+def stored(store: Store) -> set[str]:
+    return {str(entry.key) for entry in entries(store) if entry.record is not None}
+
+
+def test_every_store_is_followed(store: Store, index: Path) -> None:
+    catalog = Catalog(store, index=index)
+    before = keys(catalog)
+    assert before == stored(store)
+    nodes: list[Persistable[int, Any]] = [number.step(n) for n in range(5)]
+    run(*nodes, store=store)
+    assert keys(catalog) == stored(store) == before | {str(node.key) for node in nodes}
+    nodes[0].bind(store).delete()
+    assert keys(catalog) == stored(store)
+    assert str(nodes[0].key) not in keys(catalog)
+    last = doubled.step(nodes[1])
+    run(last, store=store)
+    assert [entry.key for entry in catalog.lineage(last)] == [nodes[1].key]
+    assert keys(Catalog(store, index=index)) == keys(Catalog(store, index=None)) == stored(store)
+    catalog.rebuild()
+    assert keys(catalog) == stored(store)
+
+
+def test_a_replaced_record_is_read_again(store: Store, index: Path) -> None:
+    catalog = Catalog(store, index=index)
+    node = number.step(3).bind(store)
+    node.generate()
+    first = catalog[node.key].created
+    node.generate()
+    assert catalog[node.key].created == node.record.started + node.record.seconds != first  # type: ignore[union-attr, operator]
+
+
+def test_files_copied_in_and_removed_behind_its_back(tmp_path: Path, index: Path) -> None:
+    run(*[number.step(n) for n in range(4)], store=tmp_path / "a")
+    run(*[number.step(n) for n in range(2, 8)], store=tmp_path / "b")
+    catalog = Catalog(tmp_path / "a", index=index)
+    assert len(catalog) == 4
+    for file in (tmp_path / "b" / "number").iterdir():
+        shutil.copy2(file, tmp_path / "a" / "number")
+    assert keys(catalog) == {str(number.step(n).key) for n in range(8)}
+    for file in (tmp_path / "a" / "number").glob("*.record.json"):
+        if file.stem.startswith(number.step(1).key.digest):
+            file.unlink()
+    assert len(catalog) == 7
+    shutil.rmtree(tmp_path / "a" / "number")
+    assert len(catalog) == 0
+    shutil.rmtree(tmp_path / "a")
+    assert len(catalog) == 0
+    shutil.copytree(tmp_path / "b", tmp_path / "a")
+    assert keys(catalog) == {str(number.step(n).key) for n in range(2, 8)}
+
+
+@pytest.mark.parametrize("by_inode", [False, True])
+def test_settled_folders_are_believed_and_changed_ones_listed(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch, by_inode: bool
+) -> None:
+    """As after two seconds: the stamps of folders count."""
+    if by_inode:
+        monkeypatch.setattr(parts, "LARGE", 2)
+    monkeypatch.setattr(parts, "SETTLED", -1.0)
+    run(*[number.step(n) for n in range(4)], store=tmp_path)
+    catalog = Catalog(tmp_path, index=index)
+    assert len(catalog) == 4
+    listed: list[str] = []
+    listing = parts._Folders._files  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(parts._Folders, "_files", lambda part, folder, inode: listed.append(folder) or listing(part, folder, inode))  # pyright: ignore[reportPrivateUsage]
+    assert len(catalog) == 4 and not listed
+    run(number.step(9), store=tmp_path)
+    assert len(catalog) == 5 and listed == ["number"]
+    run(doubled.step(number.step(9)), store=tmp_path)
+    assert len(catalog) == 6 and listed == ["number", "doubled"]
+    node = number.step(2).bind(tmp_path)
+    node.generate()
+    created = node.record.started + node.record.seconds  # type: ignore[union-attr]
+    assert catalog[node.key].created == created
+
+
+def test_a_damaged_record_is_an_entry(tmp_path: Path, index: Path) -> None:
+    node = number.step(1).bind(tmp_path)
+    node.generate()
+    catalog = Catalog(tmp_path, index=index)
+    file = tmp_path / f"{node.key}.record.json"
+    file.write_bytes(file.read_bytes()[:-20])
+    (entry,) = catalog.find()
+    assert (entry.status, entry.key) == ("corrupt", node.key)
+    assert [each.key for each in catalog.find(status="corrupt")] == [node.key]
+    (tmp_path / "number" / "notes.record.json").write_text("mine")
+    (tmp_path / "number" / f"{'0' * 32}.record.json").write_bytes((tmp_path / f"{number.step(1).key}.record.json").read_bytes())
+    assert len(catalog) == 2, "what lies under another key is damaged, what is no key is nothing"
+    node.generate()
+    assert catalog[node.key].status == "done"
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "cut", "another's", "other tables", "other layout", "flipped"])
+def test_a_broken_index_is_made_anew(tmp_path: Path, index: Path, damage: str) -> None:
+    run(*[number.step(n) for n in range(200)], store=tmp_path / "data")
+    assert len(Catalog(tmp_path / "data", index=index)) == 200
+    sqlite3.connect(index).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(index.read_bytes())
+    if damage == "garbage":
+        index.write_bytes(b"no database at all" * 1000)
+    elif damage == "empty":
+        index.write_bytes(b"")
+    elif damage == "cut":
+        index.write_bytes(data[: len(data) // 2])
+    elif damage == "another's":
+        index.unlink()
+        run(number.step(7), store=tmp_path / "other")
+        assert len(Catalog(tmp_path / "other", index=index)) == 1
+    elif damage == "other tables":
+        index.unlink()
+        with sqlite3.connect(index) as db:
+            db.execute("CREATE TABLE nodes (mine)")
+    elif damage == "other layout":
+        with sqlite3.connect(index) as db:
+            db.execute("PRAGMA user_version = 99")
+    else:
+        for page in range(1, len(data) // 4096):
+            data[page * 4096 : page * 4096 + 8] = b"\xff" * 8
+        index.write_bytes(data)
+    catalog = Catalog(tmp_path / "data", index=index)
+    assert len(catalog) == 200
+    assert len(catalog.find("number", n=7)) == 1
+    run(number.step(1000), store=tmp_path / "data")
+    assert len(catalog) == 201
+
+
+def test_an_index_that_cannot_be_written_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "file" / "cache"))
+    run(number.step(1), store=tmp_path / "data")
+    assert len(Catalog(tmp_path / "data")) == 1
+
+
+def test_the_index_lies_in_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    run(number.step(1), store=tmp_path / "data")
+    assert len(Catalog(tmp_path / "data")) == len(Catalog(tmp_path / "data")) == 1
+    assert len(list((tmp_path / "cache" / "catalog").glob("*.db"))) == 1
+    assert not list((tmp_path / "data").rglob("*.db"))
+    assert len(Catalog(tmp_path / "data", index="store")) == 1
+    assert (tmp_path / "data" / ".persistable" / "catalog.db").exists()
+    assert {path for path in open_store(tmp_path / "data").list() if path.endswith(".db")} == set()
+
+
+def test_a_miss_makes_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    node = number.step(1).bind(tmp_path / "data")
+    assert node.payload == 1
+    assert not (tmp_path / "cache").exists()
+
+
+def _work(folder: Path, index: Path, first: int, failed: Any) -> None:
+    try:
+        catalog = Catalog(folder, index=index)
+        for n in range(first, first + 15):
+            number.step(n).bind(folder).generate()
+            assert len(catalog.find("number", n=n)) == 1
+    except BaseException as error:
+        failed.put(repr(error))
+        raise
+
+
+def test_several_processes_write_and_ask(tmp_path: Path, index: Path) -> None:
+    context = mp.get_context("spawn")
+    failed = context.Queue()
+    workers = [context.Process(target=_work, args=(tmp_path / "data", index, 100 * k, failed)) for k in range(3)]
+    for worker in workers:
+        worker.start()
+    catalog = Catalog(tmp_path / "data", index=index)
+    seen = 0
+    while any(worker.is_alive() for worker in workers):
+        now = len(catalog)
+        assert now >= seen
+        seen = now
+        time.sleep(0.02)
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0], failed.get(timeout=5)
+    assert keys(catalog) == stored(open_store(tmp_path / "data"))
+    assert len(catalog) == 45
+
+
+def _build(folder: Path, index: Path) -> None:
+    len(Catalog(folder, index=index))
+
+
+def test_a_process_killed_while_it_builds(tmp_path: Path, index: Path) -> None:
+    run(*[number.step(n) for n in range(3000)], store=tmp_path / "data")
+    context = mp.get_context("spawn")
+    for delay in (0.0, 0.05, 0.1, 0.2):
+        worker = context.Process(target=_build, args=(tmp_path / "data", index))
+        worker.start()
+        while not index.exists() and worker.is_alive():
+            time.sleep(0.005)
+        time.sleep(delay)
+        worker.kill()
+        worker.join()
+        assert len(Catalog(tmp_path / "data", index=index)) == 3000
+        for file in tmp_path.glob("index.db*"):
+            os.unlink(file)
+
+
+class Followed(RuleBasedStateMachine):
+    """Records come, go, change and are damaged in two layers, while two catalogs with one index ask."""
+
+    there = Bundle("there")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(os.environ["PERSISTABLE_TEST_FOLDER"]) / f"m{time.monotonic_ns()}"
+        self.store = LayeredStore(self.folder / "fast", f"sqlite:///{self.folder}/slow.db")
+        self.catalogs = [Catalog(self.store, index=self.folder / "index.db") for _ in range(2)]
+
+    @rule(target=there, n=st.integers(0, 6))
+    def generate(self, n: int) -> int:
+        number.step(n).bind(self.store).generate()
+        return n
+
+    @rule(n=consumes(there))
+    def delete(self, n: int) -> None:
+        number.step(n).bind(self.store).delete()
+
+    @rule(n=there)
+    def lose_the_fast_copy(self, n: int) -> None:
+        (self.folder / "fast" / f"{number.step(n).key}.record.json").unlink(missing_ok=True)
+
+    @rule()
+    def discard(self) -> None:
+        self.catalogs[0].index.discard()
+        self.catalogs[1].close()
+
+    @invariant()
+    def agrees(self) -> None:
+        for catalog in self.catalogs:
+            assert keys(catalog) == stored(self.store)
+
+    def teardown(self) -> None:
+        for catalog in self.catalogs:
+            catalog.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    monkeypatch.setenv("PERSISTABLE_TEST_FOLDER", str(tmp_path))
+    run_state_machine_as_test(
+        Followed, settings=settings(max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
+    )  # type: ignore[no-untyped-call]
