@@ -15,6 +15,7 @@
     │   └── LineageCycle               a node would be upstream of itself (also a ValueError and a TypeError)
     ├── ReservedName                   a class uses a name that every node has (also a TypeError)
     ├── UnknownMember                  a family has no member of this key, a project no target of this name (also a KeyError)
+    ├── NotRebuildable                 a node cannot be had back from its record: says what is missing, moved or changed
     ├── RegistrationError              something else is registered already, or a package brings what does not load (also a ValueError)
     ├── ConfigError                    a project, its file or a setting of it, that cannot be meant so (also a ValueError)
     ├── WorkflowError                  a workflow or workspace class that cannot be meant so (also a ValueError and a TypeError)
@@ -189,6 +190,22 @@ class UnknownMember(PersistableError, KeyError):
     nearest: Any
 
     __str__ = Exception.__str__  # that of KeyError shows the text in quotes
+
+
+class NotRebuildable(PersistableError):
+    """A node cannot be had back from its record. ``key`` says which, ``reference`` names its class or step as the record does.
+
+    ``reason`` is one of ``"module"`` (it cannot be imported), ``"class"`` (it is not there any more), ``"no node"`` (something else has
+    that name), ``"script"`` (it was defined in a script or notebook, or inside a function), ``"params"``, ``"call"``, ``"upstream"``
+    (the facts about something upstream are gone) and ``"key"`` (it comes back as another node). ``path`` is the param or role it
+    is about, dotted, or "". ``found`` is the key of what was made, where something was.
+    """
+
+    key: Any
+    reason: str
+    reference: str
+    path: str
+    found: Any
 
 
 class RegistrationError(PersistableError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
@@ -52,6 +53,27 @@ def test_sparse_matrices(kind: str) -> None:
     every = [getattr(sparse, f"{each}_{sort}")(dense) for each in KINDS for sort in ("matrix", "array")]
     assert len({encode(each) for each in every}) == len(every), "code sees which it is: * means another thing, slices cost another"
     assert "sparse" in Using("memory://sparse", P(make(dense))).payload
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sort", ["matrix", "array"])
+def test_sparse_matrices_come_back_from_their_tree(kind: str, sort: str) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    given = getattr(sparse, f"{kind}_{sort}")(np.array([[0, 1.5, 0], [2.0, 0, 0]]))
+    again = from_tree(json.loads(json.dumps(tree(given))))
+    assert type(again) is type(given)
+    assert encode(again) == encode(given)
+
+
+def test_labelled_arrays_and_urls_come_back_from_their_tree() -> None:
+    xarray, pydantic, upath = pytest.importorskip("xarray"), pytest.importorskip("pydantic"), pytest.importorskip("upath")
+    dense = np.array([[0, 1.5, 0], [2.0, 0, 0]])
+    array = xarray.DataArray(dense, dims=("x", "y"), coords={"x": [1, 2], "z": ("x", [3.0, 4.0])}, name="n", attrs={"unit": "m"})
+    whole = xarray.Dataset({"a": array, "b": ("y", [1, 2, 3])}, attrs={"t": 1})
+    for given in (array, array.variable, whole, xarray.DataArray(3.0), pydantic.AnyUrl("https://a.b/c"), upath.UPath("memory://b/k")):
+        again = from_tree(json.loads(json.dumps(tree(given))))
+        assert type(again) is type(given)
+        assert encode(again) == encode(given)
 
 
 def test_what_a_sparse_matrix_stores_counts_and_how_places_are_counted_does_not() -> None:

@@ -12,6 +12,7 @@ from persistable.families.grid import Column, NodeFactory
 from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes import follow
+from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.records import access
 from persistable.records.items import Entry, Source, checked
@@ -55,6 +56,11 @@ class Item(Persistable[Any, ItemParams]):
         made._store = node._store
         made._location = _ItemLocation(node.place, node._format(), entry)
         return made
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        (node,) = recorded.upstream.values()
+        return Construction("persistable:Item.of", (node, recorded.params.item), {})
 
     @staticmethod
     def all_of(node: Persistable[Any, Any]) -> Family[Any]:

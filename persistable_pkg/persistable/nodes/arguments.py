@@ -14,7 +14,7 @@ from persistable.nodes.lineage import nodes_in, spread
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
 from persistable.params.holders import is_again, taken_over
-from persistable.params.trees import tree
+from persistable.params.trees import item_tree
 
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
@@ -166,12 +166,26 @@ def _stray(value: Any, root: type) -> tuple[str, Any] | None:
     return None
 
 
+def how_made(node: Any, declaration: Declaration) -> dict[str, Any]:
+    """What a record says about the making of a node: the call, where its class has an ``__init__`` of its own, and the class of its params,
+    where the declaration of its class does not tell that.
+    """
+    found: dict[str, Any] = {}
+    kind: Any = node.params.__class__
+    if not (node._by_payload or node.params is None or kind is declaration.params_type or kind.__module__ == "builtins"):
+        found["params_class"] = f"{kind.__module__}:{kind.__qualname__}"
+    call = node.__dict__.get("_call")
+    if call is not None:
+        found["call"] = call_tree(call)
+    return found
+
+
 def call_tree(call: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
     """The call that made a node, as a record has it."""
 
     def shown(argument: Any) -> Any:
         try:
-            return tree(argument)
+            return item_tree(argument)
         except Exception:  # noqa: BLE001 - whatever cannot be shown is shown by its type
             return {"$repr": f"{type(argument).__module__}.{type(argument).__qualname__}"}
 

@@ -118,8 +118,8 @@ def _params_class(declared: Any) -> tuple[Any, tuple[Any, ...]]:
     from persistable.params.checks import Scope, bare
 
     kind = bare(declared, Scope({}, {})) if declared is not None and not isinstance(declared, str) else declared
-    if kind is Any:
-        return declared, ()
+    if kind is Any:  # a class in its own right since Python 3.11, and nothing is an instance of it
+        return None, ()
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         others = [each for each in arguments if each is not type(None)]

@@ -29,18 +29,20 @@ def walk(*targets: Any) -> Iterator[Any]:
             stack.extend((upstream, False) for upstream in reversed(node.upstream.values()) if upstream.key not in done)
 
 
-def table(node: Any) -> dict[str, Any]:
-    """The nodes upstream of `node`, nearest first, each once, as its record has them."""
+def table(node: Any, how_made: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """The nodes upstream of `node`, nearest first, each once, as its record has them. how_made: further facts of one of them."""
     rows: dict[str, Any] = {}
     queue = list(node.upstream.values())
     for upstream in queue:  # grows while it is walked
         if str(upstream.key) not in rows and len(rows) < MAX_TABLE:
-            rows[str(upstream.key)] = {
+            rows[str(upstream.key)] = row = {
                 "class": class_reference(upstream.__class__),
                 "version": upstream.version,
                 "params": own_params(upstream),
                 "upstream": {role: str(source.key) for role, source in upstream.upstream.items()},
             }
+            if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
+                row.update(how_made(upstream))
             queue.extend(upstream.upstream.values())
     return rows
 

@@ -700,10 +700,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
                 facts["untracked"] = untracked
         if self._upstream:
             facts["upstream"] = {role: str(node.key) for role, node in self._upstream.items()}
-            facts["lineage"] = table(self)
-        call = self.__dict__.get("_call")
-        if call is not None:
-            facts["call"] = arguments.call_tree(call)
+            facts["lineage"] = table(self, _how_made)
+        declared: Declaration | None = self.__class__.__dict__.get("_declared")
+        if "_call" in self.__dict__ or declared is None or not (self._by_payload or self.params.__class__ is declared.params_type):
+            facts.update(arguments.how_made(self, declaration_of(type(self))))
         return facts
 
     @classmethod
@@ -772,6 +772,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         import persistable
 
         return persistable.graph.node_html(self, self._use())
+
+
+def _how_made(node: Any) -> dict[str, Any]:
+    return arguments.how_made(node, declaration_of(node.__class__))
 
 
 _HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_reader", "_remembered"})

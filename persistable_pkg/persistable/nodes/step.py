@@ -43,7 +43,8 @@ T = TypeVar("T")
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD, _STARRED, _DOUBLE = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-_CAPTURED = "closure_variables"
+CAPTURED = "closure_variables"
+"""The param of a step that holds what its function captured from functions around it."""
 
 
 class Step(Generic[P, R]):
@@ -252,7 +253,7 @@ class StepNode(Persistable[R, Any]):
         return code_of(self._step.__wrapped__, given=given) if given or sent is None else sent
 
     def _tracked(self) -> list[Any]:
-        return [value for name, value, _ in self._snapshot.rows if name != _CAPTURED]  # that is followed from the function itself
+        return [value for name, value, _ in self._snapshot.rows if name != CAPTURED]  # that is followed from the function itself
 
     def _made_by(self) -> Any:
         return self._step
@@ -275,7 +276,7 @@ class _CapturingNode(StepNode[R]):
 
     def _check_params(self) -> None:
         super()._check_params()
-        before = self.params.__dict__.get(_CAPTURED) if self.params is not None else None
+        before = self.params.__dict__.get(CAPTURED) if self.params is not None else None
         if before is not None:
             self._step.maker.check_captured(before, self.key)
 
@@ -492,7 +493,7 @@ class _Maker:
         plain = {name: value for name, value in arguments.items() if not isinstance(value, Persistable)}
         found = self._captured(judged) if self._carries else {}
         if found:
-            plain[_CAPTURED] = found
+            plain[CAPTURED] = found
         kind: Any = self._params_class(plain)
         params: Any = object.__new__(kind)
         params.__dict__.update(plain)
@@ -502,7 +503,7 @@ class _Maker:
         try:
             found = captured(self._function, judged) if self._function.__closure__ else {}
         except Unnamed as unnamed:
-            path = f"{self.name}.{_CAPTURED}.{unnamed.place}"
+            path = f"{self.name}.{CAPTURED}.{unnamed.place}"
             raise UntrackableParam(f"{path} cannot be part of an identity: {unnamed}", path=path, found=unnamed.found) from None
         if self.merge is not None:
             found["merge"] = self.merge
@@ -521,7 +522,7 @@ class _Maker:
                     f"{name}, a variable that {self.name} captured, has been bound to another value since {key} was made, so its key no "
                     f"longer describes it; bind it early, as a default ({name}={name} in the signature), or make the step in a function of "
                     "its own",
-                    path=f"{_CAPTURED}.{name}",
+                    path=f"{CAPTURED}.{name}",
                 )
 
     def _assigned(self) -> set[str]:

@@ -165,7 +165,10 @@ def restore(params_class: type, fields: Mapping[str, Any], untracked: Mapping[st
         elif field.markers.pin is not NO_PIN:
             wanted[field.attr] = field.markers.pin
     if values and not spec.extras:
-        raise ParamsError(f"{params_class.__qualname__} has no {', '.join(map(repr, values))} any more; mark the new field formerly(...)")
+        raise ParamsError(
+            f"{params_class.__qualname__} has no {', '.join(map(repr, values))} any more; where it was renamed, mark the new field "
+            "formerly(...)"
+        )
     made = _made(params_class, spec, wanted, values)
     for attr, value in wanted.items():
         if not _holds(made, attr, value):
@@ -188,11 +191,6 @@ def _holds(made: Any, attr: str, value: Any) -> bool:
     except AttributeError:
         return False
     return held is value or encoding.encode(held, nodes=[]) == encoding.encode(value, nodes=[])
-
-
-def rebuild_object(where: str, fields: Mapping[str, Any]) -> Any:
-    """A nested params object from its class reference and its fields."""
-    return restore(dereference(where), fields)
 
 
 _ARRAYS = ("array", "matrix", "recarray", "masked", "scalar", "dtype", "numpy.ma.masked")
@@ -220,11 +218,33 @@ def rebuild(tag: str, content: Any, where: str = "") -> Any:
     return found(content)
 
 
-_OF_USERS: dict[str, Any] = {
-    "enum": lambda cls, content: cls[content["member"]],
-    "flag": lambda cls, content: cls(content["value"]),
-    "namedtuple": lambda cls, content: cls._make(value for _, value in content[1]),
-}
+def _enum(cls: Any, content: Any) -> Any:
+    from enum import EnumMeta
+
+    return _of_type(cls, EnumMeta)[content["member"]]
+
+
+def _flag(cls: Any, content: Any) -> Any:
+    from enum import EnumMeta
+
+    return _of_type(cls, EnumMeta)(content["value"])
+
+
+def _namedtuple(cls: Any, content: Any) -> Any:
+    if not (isinstance(cls, type) and issubclass(cls, tuple)):
+        raise ParamsError(f"{cls!r:.60} is no named tuple any more")
+    made: Any = cls
+    return made._make(value for _, value in content[1])
+
+
+def _of_type(cls: Any, kind: type) -> Any:
+    """`cls` itself. Raises ParamsError for what is no class of that kind: whatever a record names is not called."""
+    if not isinstance(cls, kind):
+        raise ParamsError(f"{cls!r:.60} is no enum any more")
+    return cls
+
+
+_OF_USERS: dict[str, Any] = {"enum": _enum, "flag": _flag, "namedtuple": _namedtuple}
 
 
 def _datetime(content: Any) -> Any:
@@ -359,7 +379,58 @@ def _alias(content: Any) -> Any:
 
 
 def _estimator(content: Any) -> Any:
-    return content["class"](**content["params"])
+    cls = content["class"]
+    if not (isinstance(cls, type) and _is_estimator(cls)):  # a record may name anything, and not everything may be called
+        raise ParamsError(f"{cls!r:.60} is no class of estimators, kernels or splitters of scikit-learn")
+    return cls(**content["params"])
+
+
+def _is_estimator(cls: type) -> bool:
+    from persistable.params.estimators import is_described
+
+    return is_described(cls)
+
+
+def _url(content: str) -> Any:
+    from importlib import import_module
+
+    return import_module("pydantic").AnyUrl(content)
+
+
+def _upath(content: str) -> Any:
+    from importlib import import_module
+
+    return import_module("upath").UPath(content)
+
+
+def _torch(content: Any) -> Any:
+    from importlib import import_module
+
+    return getattr(import_module("torch"), content.removeprefix("torch."))
+
+
+def _torch_device(content: str) -> Any:
+    from importlib import import_module
+
+    return import_module("torch").device(content)
+
+
+def _torch_size(content: Any) -> Any:
+    from importlib import import_module
+
+    return import_module("torch").Size(content)
+
+
+def _sparse(content: Any) -> Any:
+    from persistable.params import scientific
+
+    return scientific.rebuild_sparse(content)
+
+
+def _xarray(tag: str, content: Any) -> Any:
+    from persistable.params import scientific
+
+    return scientific.rebuild_labelled(tag, content)
 
 
 def _scorer(content: Any) -> Any:
@@ -373,6 +444,17 @@ def _scorer(content: Any) -> Any:
 
 _REBUILD: dict[str, Any] = {
     "sklearn.scorer": _scorer,
+    "pydantic.url": _url,
+    "url": _upath,
+    "torch.device": _torch_device,
+    "torch.dtype": _torch,
+    "torch.layout": _torch,
+    "torch.memory_format": _torch,
+    "torch.Size": _torch_size,
+    "scipy.sparse": _sparse,
+    "xarray.DataArray": lambda content: _xarray("DataArray", content),
+    "xarray.Dataset": lambda content: _xarray("Dataset", content),
+    "xarray.Variable": lambda content: _xarray("Variable", content),
     "Counter": lambda content: _collection("Counter", content),
     "Ellipsis": lambda _: ...,
     "NotImplemented": lambda _: NotImplemented,

@@ -48,6 +48,11 @@ def reducer(cls: type) -> Reduce | None:
     return found
 
 
+def is_described(cls: type) -> bool:
+    """Tell whether values of `cls` are reduced to that and its parameters."""
+    return reducer(cls) in (_estimator, _kernel, _splitter)
+
+
 def _estimator(value: Any) -> Tagged:
     """Class and parameters. What fitting leaves behind would need the data it came from: that is a payload, not a param."""
     fitted = next((name for name in vars(value) if name.endswith("_") and not name.startswith("_") and not name.endswith("__")), None)

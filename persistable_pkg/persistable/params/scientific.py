@@ -63,6 +63,23 @@ def _wide(part: Any) -> Any:
     return tuple(_wide(each) for each in part) if isinstance(part, tuple) else np.asarray(part, dtype=np.int64)
 
 
+def rebuild_sparse(content: Any) -> Any:
+    """The matrix or array that was reduced to `content`: format, sort, shape and what is stored."""
+    from importlib import import_module
+
+    sparse = import_module("scipy.sparse")
+    kind, sort, shape = content["format"], content["sort"], tuple(content["shape"])
+    if kind not in _STORED or sort not in ("matrix", "array"):
+        raise ValueError(f"{kind}_{sort} is no sparse format")
+    make = getattr(sparse, f"{kind}_{sort}")
+    names = _STORED[kind]
+    if names in ((), ("data", "coords")):
+        held = getattr(sparse, f"coo_{sort}")((content["data"], tuple(content["coords"])), shape=shape)
+        return held if names else make(held)
+    parts = tuple(content[name] for name in names)
+    return make(parts, shape=shape)
+
+
 # ------------------------------------------------------------------ xarray
 
 
@@ -83,3 +100,16 @@ def _variable(value: Any) -> Tagged:
     if value.chunks is not None or not value._in_memory:
         raise Refused("this xarray object is not in memory, so looking at it would read or compute it", "pass .load() of it")
     return Tagged("xarray.Variable", Parts(dims=tuple(value.dims), data=value.to_numpy(), attrs=dict(value.attrs)))
+
+
+def rebuild_labelled(kind: str, content: Any) -> Any:
+    """The variable, array or dataset of xarray that was reduced to `content`."""
+    from importlib import import_module
+
+    xarray = import_module("xarray")
+    if kind == "Variable":
+        return xarray.Variable(content["dims"], content["data"], content["attrs"])
+    if kind == "DataArray":
+        variable = content["variable"]
+        return xarray.DataArray(variable, coords=content["coords"], name=content["name"])
+    return xarray.Dataset(content["data"], coords=content["coords"], attrs=content["attrs"])

@@ -218,10 +218,10 @@ def _untracked(params: Any, place: str, found: dict[str, Any], depth: int) -> No
 
 
 def _shown(value: Any) -> Any:
-    from persistable.params.trees import tree
+    from persistable.params.trees import item_tree
 
     try:
-        return tree(value)
+        return item_tree(value)
     except Exception:  # noqa: BLE001
         pass
     try:

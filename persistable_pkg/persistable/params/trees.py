@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from persistable.errors import ParamsError
 from persistable.params import encoding
 from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
@@ -244,50 +243,17 @@ def from_tree(data: Any) -> Any:
     """The value that `tree` made `data` of, for types the library itself knows. A tree of params gives a dict of their fields: see `build`.
 
     Raises ParamsError where the tree does not hold enough: long arrays (of which it has the digest), frames, persistables, types that were
-    registered, classes that cannot be imported any more.
+    registered, classes that cannot be imported any more. Its ``path`` is the place in the tree, dotted.
     """
-    if isinstance(data, list):
-        return [from_tree(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    tag = next((key for key in data if key.startswith("$")), None)
-    if tag is None:
-        return {key: from_tree(item) for key, item in data.items()}
-    if tag == "$object" or "$object" in data:
-        from persistable.params.building import rebuild_object
+    from persistable.params.reader import Reader
 
-        fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
-        return rebuild_object(data["$class"], {name: from_tree(item) for name, item in fields.items()})
-    return _untag(tag[1:], data[tag], data.get("$class", ""))
+    return Reader().read(data)
 
 
-def _untag(tag: str, content: Any, where: str) -> Any:
-    if tag in ("blob", "bulk", "bytes") and isinstance(content, dict):
-        raise ParamsError(f"the value was too large to be kept in the record: only its digest is known ({content['blake3']})")
-    if tag == "node":
-        raise ParamsError(f"the tree refers to {content}, which is a persistable of its own")
-    if tag == "bytes":
-        from binascii import a2b_base64
+def item_tree(value: Any) -> Any:
+    """The tree of `value` as it is inside others: at the top, too, params are named by their class. Raises what `tree` raises."""
+    return tree([value])[0]
 
-        return a2b_base64(content)
-    if tag == "dict":
-        return {from_tree(key): from_tree(item) for key, item in content}
-    simple = _UNTAG.get(tag)
-    if simple is not None:
-        return simple(content)
-    from persistable.params.building import rebuild
-
-    return rebuild(tag, from_tree(content), where)
-
-
-_UNTAG: dict[str, Any] = {
-    "int": lambda content: int(content, 0),
-    "float": float,
-    "str": lambda content: bytes.fromhex(content).decode("utf-8", "surrogatepass"),
-    "tuple": lambda content: tuple(map(from_tree, content)),
-    "set": lambda content: set(map(from_tree, content)),
-    "frozenset": lambda content: frozenset(map(from_tree, content)),
-}
 
 # ------------------------------------------------------------------ what differs
 

@@ -13,6 +13,41 @@ from persistable.fileio.base import FileIO
 from persistable.params.encoding import encode
 
 
+class Unlocated:
+    """An input that a record tells of, which says what was in it and not where: identity knows no paths.
+
+    shown: its name, for people.
+    """
+
+    at_once = 1
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self.fields = ("input",)
+
+    def stamps(self) -> Mapping[Values, Any]:
+        return {}
+
+    def content(self, values: Values, stamp: Any) -> str:
+        raise self._error()
+
+    def load(self, values: Values, content: str, io: Any = None) -> Any:
+        raise self._error()
+
+    def shown(self, values: Values) -> str:
+        return self._shown
+
+    def only(self, values: Values) -> Unlocated:
+        return self
+
+    def _error(self) -> InputVanished:
+        return InputVanished(
+            f"the input {self._shown} is known from a record, which has the digest of its content and not where it lies; take the node "
+            "from its source or workspace to have it read, or replace() it in the node that needs it",
+            place=self._shown,
+        )
+
+
 class Objects:
     """Items of a mapping, each identified by its value: anything that can be a param."""
 

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from persistable.errors import PersistableError
 from persistable.families.axis import Axis
 from persistable.families.grid import Column, NodeFactory
-from persistable.families.sources.inputs import Inputs, Values
+from persistable.families.sources.inputs import Inputs, Unlocated, Values
 from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
+from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.template import NodeTemplate
 from persistable.stores.base import enclosing_store
@@ -47,6 +48,20 @@ class Input(Persistable[PayloadT, InputParams]):
         model = cls(params=InputParams({}, "", io.spec() if io is not None else {}), payload_name=name, payload_io=io)
         model._inputs = inputs
         return NodeTemplate(model, ("key", "content"))
+
+    @classmethod
+    def recorded(cls, name: str, key: dict[str, Any], content: str, reads: dict[str, Any] | None = None) -> Input[Any]:
+        """The input that a record tells of: of the same key, but where it lies is not known, so that it cannot be read."""
+        made: Input[Any] = cls(params=InputParams(key, content, reads or {}), payload_name=name)
+        made._inputs = Unlocated(f"{name} {', '.join(map(str, key.values()))}")
+        made._values = tuple(key.values())
+        return made
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        params: InputParams = recorded.params
+        reads = {"reads": params.reads} if params.reads else {}
+        return Construction("persistable:Input.recorded", (recorded.name, params.key, params.content), reads)
 
     def _generate_payload(self, **_: Any) -> Any:
         try:

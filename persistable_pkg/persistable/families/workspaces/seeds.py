@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
 from persistable.errors import InputVanished, MalformedFile, NotGeneratable
-from persistable.families.sources.inputs import Values
+from persistable.families.sources.inputs import Unlocated, Values
 from persistable.families.workspaces.files import SeedFiles
 from persistable.fileio.pickle import PickleFileIO
 from persistable.fileio.plain import KINDS
+from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.template import NodeTemplate
 
@@ -39,6 +40,16 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         self._values = values
         self._scalar = next((name for name, known in KINDS.items() if known is kind), "")
 
+    @classmethod
+    def recorded(cls, name: str, content: str, read_by: dict[str, Any]) -> FileSeed:
+        """The seed that a record tells of: of the same key, but where it lies is not known, so that it cannot be read."""
+        return cls(cast("Any", _Unlocated(name, read_by)), (), content, None)
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        params: FileSeedParams = recorded.params
+        return Construction("persistable:FileSeed.recorded", (params.seed, params.content, params.read_by), {})
+
     def _generate_payload(self, **_: Any) -> Any:
         loaded = self._files.load(self._values, self.params.content)
         if not self._scalar or type(loaded) is KINDS[self._scalar]:
@@ -62,6 +73,22 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         except InputVanished as error:
             return str(error)
         return "" if found == self.params.content else f"{self._files.shown(self._values)} has other content now"
+
+
+class _Unlocated(Unlocated):
+    """A seed of which nobody knows the file. io: itself, for it only has to say how the seed is read."""
+
+    def __init__(self, name: str, read_by: dict[str, Any]) -> None:
+        super().__init__(f"seed {name}")
+        self.name = name
+        self.io = self
+        self._read_by = read_by
+
+    def spec(self) -> dict[str, Any]:
+        return self._read_by
+
+    def stamp(self, values: Values) -> Any:
+        return None
 
 
 class FileSeeds:
@@ -95,6 +122,10 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
         super().__init__(params=GivenSeedParams(name, value), payload_name=name)
         self._store = None
         self._call = None
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        return Construction("persistable:GivenSeed", (recorded.params.seed, recorded.params.value), {})
 
     def _generate_payload(self, **_: Any) -> Any:
         value = self.params.value

@@ -18,6 +18,7 @@ from persistable.nodes.command.outputs import Outputs
 from persistable.nodes.command.process import run
 from persistable.nodes.command.template import Script
 from persistable.nodes.compose import Open
+from persistable.nodes.construction import Construction, Recorded, collection, grouped
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
@@ -160,6 +161,19 @@ class Command(Persistable[PayloadT, CommandParams]):
             **nodes,
         )
 
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        params: CommandParams = recorded.params
+        outputs, io = _outputs_of(params.outputs, recorded.format)
+        env = {**params.env, **params.secrets, **dict.fromkeys(params.inherited)}
+        options = {"outputs": outputs, "io": io, "env": env or None, "cwd": params.cwd}
+        options |= {"shell": params.shell} if params.shell != "/bin/bash" else {}
+        options |= {"version": recorded.version} if recorded.version != 1 else {}
+        options |= {"payload_name": recorded.name} if recorded.name != "command" else {}
+        nodes = {name: collection(value) for name, value in grouped(recorded.upstream).items()}
+        given = {name: value for name, value in options.items() if value is not None}
+        return Construction("persistable:Command", (params.template,), {**params.values, **nodes, **given})
+
     def replace(self, **changes: Any) -> Self:
         values = {name: changes.pop(name) for name in list(changes) if name in self.params.values}
         return super().replace(**({"values": {**self.params.values, **values}} if values else {}), **changes)
@@ -221,6 +235,17 @@ class Command(Persistable[PayloadT, CommandParams]):
         found = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name) or name in self.params.inherited}
         secrets = {name: secret.reveal() for name, secret in self.params.secrets.items()}
         return {**found, "TMPDIR": str(temporary), **self.params.env, **secrets}
+
+
+def _outputs_of(spec: Any, format_of: Any) -> tuple[Any, Any]:
+    """The arguments `outputs` and `io` of which params say `spec`."""
+    if spec is None:
+        return None, None
+    if isinstance(spec, list):
+        named: list[Any] = spec  # pyright: ignore[reportUnknownVariableType] - of a name and a dict, as `Outputs.spec` made it
+        return named[0], format_of(named[1])
+    parts = cast("dict[str, list[Any]]", spec)
+    return {name: file for name, (file, _) in parts.items()}, {name: format_of(io) for name, (_, io) in parts.items()}
 
 
 def _absolute(folder: str | os.PathLike[str] | None) -> str | None:

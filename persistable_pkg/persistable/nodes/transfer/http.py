@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from persistable.errors import PayloadCorrupted
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import BytesFileIO
+from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import Known, Request, check_address, check_headers, fetch, filled
 from persistable.params import omit_when, untracked
@@ -158,6 +159,22 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         self.retry, self.resources = retry, resources
         super().__init__(params=params, payload_io=format_, **node)
 
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        params: HttpGetParams = recorded.params
+        options: dict[str, Any] = {
+            each.name: getattr(params, each.name)
+            for each in fields(params)
+            if each.name not in ("url", "accept", "reads") and getattr(params, each.name) != _default(each)
+        }
+        if params.accept:
+            options["headers"] = {**params.headers, **params.accept}
+        if params.reads:
+            options["io"] = recorded.format(params.reads)
+        if recorded.name != "http_get":
+            options["payload_name"] = recorded.name
+        return Construction("persistable:HttpGet", (params.url,), options)
+
     def _generate_payload(self, **_: Any) -> Any:
         running = self._running("notes")
         store, notes = running.store, running.notes
@@ -197,6 +214,10 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             attempts=params.attempts,
             delay=params.delay,
         )
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _format(io: FileIO[Any] | str | None, url: str) -> FileIO[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 from persistable.errors import ParamsError, StoreError
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.location import LocalPlace, place
+from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
 from persistable.nodes.transfer.client import check_address
@@ -88,6 +89,13 @@ class Upload(Persistable[str, UploadParams]):
             **upstream,
         )
         self._call = None  # it would show the options
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        params: UploadParams = recorded.params
+        options = {"io": recorded.format(params.writes)} if params.writes else {}
+        name = {"payload_name": recorded.name} if recorded.name != "upload" else {}
+        return Construction("persistable:Upload", (params.target_url,), {**recorded.upstream, **options, **name})
 
     def _generate_payload(self, **_: Any) -> str:
         problem: Exception

@@ -1,0 +1,66 @@
+"""The call that makes a node again, for classes whose constructor is not that of every node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from persistable.fileio.base import FileIO
+
+
+class Construction(NamedTuple):
+    """A call. function: what is called, ``module:qualname``; among the arguments are the nodes upstream."""
+
+    function: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Recorded(NamedTuple):
+    """What a record tells of a node.
+
+    name: the payload name. upstream: nodes by role. format: makes a format of what a record says of it; raises PayloadUntrusted for one
+    that could run code.
+    """
+
+    name: str
+    version: Any
+    params: Any
+    upstream: Mapping[str, Any]
+    format: Callable[[dict[str, Any]], FileIO[Any]]
+
+
+class Constructed(Protocol):
+    """A class of nodes that says how one is made again."""
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        """The call that makes the node."""
+        ...
+
+
+def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:
+    """Nodes by the name they are given under: those of ``models.0``, ``models.1`` as a list, of ``models.best`` as a dict."""
+    found: dict[str, Any] = {}
+    for role, node in upstream.items():
+        first, *rest = role.split(".")
+        if not rest:
+            found[first] = node
+            continue
+        inner = found.setdefault(first, {})
+        for part in rest[:-1]:
+            inner = inner.setdefault(part, {})
+        inner[rest[-1]] = node
+    return found
+
+
+def collection(value: Any, kind: str = "") -> Any:
+    """What `grouped` made, as a list or tuple where the names are numbers. kind: how it is annotated, such as ``"tuple"`` or ``"dict"``."""
+    if value.__class__ is not dict:
+        return value
+    inner: dict[str, Any] = {name: collection(item) for name, item in value.items()}
+    if not kind.endswith(("dict", "mapping")) and inner.keys() == {str(number) for number in range(len(inner))}:
+        items = [inner[str(number)] for number in range(len(inner))]
+        return tuple(items) if kind == "tuple" else items
+    return inner
