@@ -1,4 +1,7 @@
-"""`persistable keys`: the keys of a project's targets, written down and compared, so that what moves them is noticed in time."""
+"""`persistable keys`: the keys of a project's targets, written down and compared, so that what moves them is noticed in time.
+
+Also `persistable keys new` and `persistable keys show`, of the keys that records are signed by.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
+from persistable.errors import SecretMissing
 from persistable.nodes.code import class_reference
 from persistable.nodes.lineage import shown_params, walk
 from persistable.params import absent, differences
 from persistable.params.fields import name_in_identity
 from persistable.records.key import SCHEME
 from persistable.records.record import package_versions
+from persistable.stores.keys import PUBLIC, SigningKey, new_signing_key, public_key
 
 FORMAT = 1
 TOLD = 200
@@ -33,11 +38,14 @@ class Moved(NamedTuple):
     why: list[str]
 
 
-def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, common: Common = COMMON) -> int:
+def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, out: Path | None = None, common: Common = COMMON) -> int:
     """List the keys of targets, write them to a file, or compare them with one: exit status 1 where any moved, with the reason.
 
     A moved key orphans what is stored under it. Keep the file beside the code, check it in CI, and write it anew where a move is meant.
     Nothing of a store is looked at.
+
+    keys new --out FILE draws a private key to sign records by, which only you may read, and writes the public one to FILE.pub.
+    keys show FILE prints the public key of a file, as trust= takes it. The words new and show are no targets here.
 
     Parameters
     ----------
@@ -47,7 +55,13 @@ def keys(*targets: Word, lock: Path | None = None, check: Path | None = None, co
         The file to write.
     check
         The file to compare with.
+    out
+        Of keys new: the file for the private key, which is not there yet; without it, it is printed.
     """
+    if targets[:1] in (("new",), ("show",)):
+        return _signing(targets[0], targets[1:], out, lock is not None or check is not None, common)
+    if out is not None:
+        raise BadUsage("--out goes with keys new: the file for the private key")
     if lock is not None and check is not None:
         raise BadUsage("keys takes --lock or --check, not both: check first, then lock what is meant")
     here = Here(common)
@@ -107,6 +121,45 @@ def _described(node: Any) -> dict[str, Any]:
         kind: Any = node.params.__class__
         found["params_class"] = name_in_identity(kind)
     return {**found, "upstream": {role: str(source.key) for role, source in node.upstream.items()}}
+
+
+# keys that records are signed by
+
+
+def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool, common: Common) -> int:
+    if compares or (verb == "show" and (out is not None or len(files) != 1)) or (verb == "new" and files):
+        raise BadUsage("write keys new --out FILE, or keys show FILE")
+    if verb == "show":
+        public = _public_of(files[0])
+        write_json({"public": public}) if common.json else write(public)
+        return 0
+    private, public = new_signing_key()
+    if out is None:
+        write_json({"private": private.reveal(), "public": public}) if common.json else write(f"{private.reveal()}\n{public}")
+        return 0
+    try:
+        private.save(out)
+    except FileExistsError as error:
+        raise BadUsage(
+            f"there is a file {error.filename or out} already, and what is signed by it needs it; choose another name"
+        ) from error
+    if common.json:
+        write_json({"private": str(out), "public": public})
+    else:
+        write(f"the private key is in {out}, which only you may read; the public one, also in {out}.pub, is\n{public}")
+    return 0
+
+
+def _public_of(file: str) -> str:
+    """The public key of a file with either, or of ``env:NAME``. Raises BadUsage where it holds none."""
+    try:
+        return public_key(file) if file.startswith(PUBLIC) else public_key(Path(file))
+    except ValueError:
+        pass
+    try:
+        return SigningKey.of(file).public
+    except (ValueError, SecretMissing) as error:
+        raise BadUsage(str(error)) from error
 
 
 # comparing

@@ -85,11 +85,11 @@ def _names_of_target(here: Here, name: str) -> list[str]:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    place, record = entry
+    place, record = entry.place, entry.record
     row: dict[str, Any] = {"name": place.name, "key": f"{place.name}/{place.digest}" if place.digest else None}
     row["at"] = place.to if isinstance(place, Placed) else None
     if record is None:
-        return {**row, "size": None, "stored": None, "made": "damaged", "params": {}}
+        return {**row, "size": None, "stored": None, "made": "untrusted" if entry.refused is not None else "damaged", "params": {}}
     facts = record.to_dict()
     stored = facts["started"] + facts["seconds"]
     return {**row, "size": record.size, "stored": stored, "made": facts["made"], "params": facts["params"]}

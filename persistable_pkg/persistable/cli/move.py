@@ -125,7 +125,15 @@ def _named(place: Place) -> dict[str, Any]:
 # copied
 
 
-def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False, force: Flag = False, common: Common = COMMON) -> int:
+def cp(
+    *payloads: Word,
+    to: str = "",
+    sync: Flag = False,
+    upstream: Flag = False,
+    force: Flag = False,
+    sign: str | None = None,
+    common: Common = COMMON,
+) -> int:
     """Copy payloads and their records to another store. What is there already is not copied again; bytes are verified on the way.
 
     Parameters
@@ -140,6 +148,8 @@ def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False
         Also whatever they were made from, as far as it is stored.
     force
         Write over files at the same readable path that are not theirs.
+    sign
+        Sign the copies of records that are not signed yet by this private key: its file, or env:NAME. Whoever does so vouches for them.
     """
     if sync:
         if payloads or to:
@@ -150,7 +160,7 @@ def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False
     if not payloads:
         raise BadUsage("cp takes the payloads to copy: targets, members of targets, or keys")
     here = Here(common)
-    target = open_store(to)
+    target = open_store(to, sign=sign) if sign is not None else open_store(to)
     sources, missing = _to_copy(here, payloads)
     copies: list[tuple[Store, list[Entry]]] = []
     for source, entries in sources.values():
@@ -162,7 +172,7 @@ def cp(*payloads: Word, to: str = "", sync: Flag = False, upstream: Flag = False
     done: dict[str, list[dict[str, Any]]] = {"copied": [], "there": [], "missing": [_named(each.place) for each in missing]}
     size = 0
     for source, entries in copies:
-        for copied in copy(entries, source, target):
+        for copied in copy(entries, source, target, sign=sign is not None):
             done["there" if copied.there else "copied"].append({"key": str(copied.key), "size": copied.size})
             size += copied.size
     if common.json:
@@ -206,6 +216,8 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
             if record is None:
                 missing.append(each)
             else:
+                if record == access.UNTRUSTED:
+                    access.find_record(each.store, each.place)  # raises, and says why
                 entry = Entry(each.place, record if isinstance(record, Record) else None)
                 found.setdefault(each.store.url, (each.store, {}))[1][each.place] = entry
     return {url: (store, list(entries.values())) for url, (store, entries) in found.items()}, missing

@@ -186,7 +186,9 @@ def _of_record(found: One) -> dict[str, Any]:
     """The states that records alone tell."""
     record = access.peek(found.store, found.place)
     upstream: list[dict[str, Any]] = []
-    if isinstance(record, str):
+    if record == access.UNTRUSTED:
+        state, why = "foreign", "nobody that the store trusts has signed it; remove it, or generate it again"
+    elif isinstance(record, str):
         state, why = "corrupt", "its record is damaged; remove it, or generate it again"
     elif record is None:
         state, why = _without_record(found)

@@ -33,6 +33,9 @@ class Executor(futures.Executor, ABC):
     """A task that takes its process down fails by itself: the others go on and none is lost. Where tasks share a worker, as on Ray, those
     that it had not answered run again."""
 
+    local: bool = False
+    """Tasks run on this machine, and what is sent to them goes through memory only: it may be a private key."""
+
     places: ClassVar[bool] = False
     """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""
 

@@ -33,6 +33,7 @@ class FuturesExecutor(Executor):
     def __init__(self, inner: futures.Executor) -> None:
         self.inner = inner
         self._here = isinstance(inner, futures.ThreadPoolExecutor)
+        self.local = self._here or isinstance(inner, futures.ProcessPoolExecutor) or type(inner).__module__.startswith("loky.")
         self._lock = threading.Lock()
         self._open = True
         self._pending: set[futures.Future[Any]] = set()

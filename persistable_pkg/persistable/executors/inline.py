@@ -22,6 +22,7 @@ class InlineExecutor(Executor):
 
     name: ClassVar[str] = "inline"
     shares_memory: ClassVar[bool] = True
+    local: bool = True
 
     def __init__(self) -> None:
         self._open = True

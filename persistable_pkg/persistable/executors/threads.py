@@ -23,6 +23,7 @@ class ThreadExecutor(Executor):
 
     name: ClassVar[str] = "threads"
     shares_memory: ClassVar[bool] = True
+    local: bool = True
 
     def __init__(self, max_workers: int | None = None) -> None:
         self._workers = max_workers if max_workers is not None else min(32, machine.cpus() + 4)

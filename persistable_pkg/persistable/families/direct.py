@@ -332,6 +332,7 @@ class RecordTemplate:
         file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
         head = head_of(model, io, own, token, [file])
         self.modules = len(sys.modules)
+        self._signer = extended(model._store).signer
         details = {"made": "generated", "started": numbers[1], "seconds": numbers[2], "attempts": 1, "usage": used, **facts}
         record = Record.compose(model.key, head, details, class_members_of(model, own), package_versions(), surroundings())
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
@@ -344,4 +345,4 @@ class RecordTemplate:
         """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
-        return sealed("".join(pieces).encode("utf-8", "surrogatepass"))
+        return sealed("".join(pieces).encode("utf-8", "surrogatepass"), self._signer)

@@ -132,7 +132,7 @@ class Items:
     def is_sealed(self) -> bool:
         """Tell whether all are there."""
         found = access.peek(self.store, self.node.place)
-        return found is not None and found != access.DAMAGED
+        return found is not None and found not in (access.DAMAGED, access.UNTRUSTED)
 
     def version(self) -> int:
         """A number that changes with what is there."""

@@ -32,8 +32,8 @@ SAFE = frozenset(
 _DEEPEST = 20
 
 
-def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any) -> FileIO[Any]:
-    """The format of `spec`, as a record has it, if all it is made of is in `declared`, or safe.
+def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any, trusted: bool = False) -> FileIO[Any]:
+    """The format of `spec`, as a record has it, if all it is made of is in `declared`, or safe, or the record is `trusted`.
 
     Raises PayloadUntrusted where it is neither, PayloadCorrupted where a part of the record means nothing.
     """
@@ -43,11 +43,12 @@ def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any) -> FileIO
         _damaged(key, spec, error)
     known = SAFE | set(_names(declared.spec()) if declared is not None else ())
     for name in names:
-        if name not in known:
+        if name not in known and not trusted:
             raise PayloadUntrusted(
                 f"{key} was stored by {name}, which the node does not declare, and a record may choose no format that can run code; "
                 "nothing of the file was read. generate() makes it again by the format that is declared. If you trust whoever wrote it, "
-                f"declare that format, which is no part of identity: payload_io={name.rpartition(':')[2]}(...)",
+                f"declare that format, which is no part of identity: payload_io={name.rpartition(':')[2]}(...); or let them sign, and open "
+                "the store with trust=",
                 key=key,
                 format=name,
             )
@@ -55,6 +56,11 @@ def declared_format(spec: Any, declared: FileIO[Any] | None, key: Any) -> FileIO
         return fileio_from_spec(spec)
     except (TypeError, ValueError, LookupError, AttributeError, FormatError) as error:
         _damaged(key, spec, error)
+
+
+def is_safe(io: FileIO[Any]) -> bool:
+    """Tell whether reading a file of `io` runs no code that the file names."""
+    return SAFE.issuperset(_names(io.spec()))
 
 
 def with_schema(io: FileIO[Any], schema: Any, key: Any) -> FileIO[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -76,7 +77,8 @@ def node_html(node: Any, store: Store) -> str:
     rows: list[tuple[str, object]] = [("key", code(str(node.key))), ("status", badge(status.value)), ("store", code(store.url))]
     record = None
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
-        record = access.find_record(store, node.place)
+        with suppress(PayloadUntrusted):
+            record = access.find_record(store, node.place)
     if record is not None:
         verdict = judged(node, store, record)
         said = [f"made by {verdict.foreign}"] if verdict.foreign else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from persistable.errors import PayloadNotFound
+from persistable.errors import PayloadNotFound, PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.orphans import hints, records
 from persistable.nodes.staleness import judged
@@ -176,7 +176,10 @@ def explain(node: Any, store: Store) -> Explanation:
 
 def _of_code(node: Any, store: Store) -> list[str]:
     """The changes since it was made, by function and node, and what cannot be told."""
-    record = access.find_record(store, node.place)
+    try:
+        record = access.find_record(store, node.place)
+    except PayloadUntrusted as error:
+        return [str(error)]
     if record is None:
         return []
     wrong = loading.refusal(node, record)

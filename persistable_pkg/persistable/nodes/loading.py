@@ -26,7 +26,7 @@ from persistable.records.chunks import Chunks
 from persistable.records.items import Collected, Source, read_index
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record, host_name
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 
 
 def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
@@ -65,6 +65,7 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True,
 
 def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
     """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
+    verify = verify or getattr(store, "trust", None) is not None
     if "items" not in record.head:
         return files.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
     source = Source(store, record.key, io, verify, writable)
@@ -95,7 +96,8 @@ def chunks_of(record: Record) -> Chunks | None:
 def format_of(node: Any, record: Record) -> FileIO[Any]:
     """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
 
-    Else one made of what the node declares or of safe ones, whatever the record says. Raises PayloadUntrusted.
+    Else that of the record where somebody the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
+    PayloadUntrusted.
     """
     own: FileIO[Any] = node._format()
     head = record.head
@@ -105,7 +107,7 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
     from persistable.fileio.trust import declared_format, with_schema
 
     if declared != spec and not _of_one_kind(spec, declared):
-        own = declared_format(spec, own, record.key)
+        own = declared_format(spec, own, record.key, record.trusted)
     return own if head.get("schema") is None else with_schema(own, head["schema"], record.key)
 
 
@@ -228,7 +230,7 @@ def accept_code(node: Any, store: Store, reason: str) -> Record:
     if found is not None:
         head["made_from"] = [*found.head, True]
         details.update(upstream_code=found.code, upstream_content=found.content, accepted_causes=[cause.mark for cause in verdict.causes])
-    revised = record.revise(head, details)
+    revised = record.revise(head, details, extended(store).signer)
     again = find_record(store, node.place)
     if again is None or again.attempt_token != record.attempt_token:
         return accept_code(node, store, reason)  # made anew, or removed, in the meantime

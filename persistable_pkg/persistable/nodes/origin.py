@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import code
 from persistable.nodes.lineage import MAX_TABLE
 from persistable.records.key import Key
@@ -250,7 +250,7 @@ def parsed(data: bytes | None, key: Key) -> Record | None:
     """The record of `key` in `data`; None for none, a damaged one, or another's at the same path."""
     try:
         return Record.parse(data, key) if data is not None else None
-    except PayloadCorrupted:
+    except (PayloadCorrupted, PayloadUntrusted):
         return None
 
 

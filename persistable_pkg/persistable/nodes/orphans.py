@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.nodes import code
 from persistable.params import absent
 from persistable.params.defaults import default_of
@@ -173,6 +173,6 @@ def records(store: Store, paths: Iterable[str]) -> dict[str, Record]:
     for path, data in store.get_many(list(paths)).items():
         try:
             found[path] = Record.parse(data).checked()
-        except (PayloadCorrupted, StoreTooNew):
+        except (PayloadCorrupted, PayloadUntrusted, StoreTooNew):
             continue
     return found

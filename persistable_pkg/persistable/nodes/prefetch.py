@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from persistable import events
-from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.nodes import loading
 from persistable.records.files import SMALL
 from persistable.records.key import Key
@@ -98,7 +98,7 @@ def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Re
     for path, data in found.items():
         try:
             record = records[path] = Record.parse(data, keys[path])
-        except (PayloadCorrupted, StoreTooNew):
+        except (PayloadCorrupted, PayloadUntrusted, StoreTooNew):
             continue  # whoever loads it is told
         wanted += [path for _, path, size, _ in record.head["files"] if size <= SMALL]
     return OverlayStore(store, {**found, **store.get_many(wanted)}), records

@@ -47,7 +47,7 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
             made_from = origin.joined(made_from, generation.earlier)
         head["made_from"] = made_from.head
         fixed.append(members({"upstream_content": made_from.content, "upstream_code": made_from.code}))
-    return Record.compose(node.key, head, details, *fixed)
+    return Record.compose(node.key, head, details, *fixed, signer=getattr(generation.store, "signer", None))
 
 
 def head_of(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from persistable.errors import PayloadCorrupted, PersistableError
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
 from persistable.nodes import code
 from persistable.nodes.origin import Today, content_of, contents_digest, fingerprint_of, is_all_in, makers, parsed, text_digest, token_of
 from persistable.records.key import Key, Place
@@ -500,7 +500,7 @@ def _head_of(data: bytes, node: Any) -> _Head | None:
             return None
     try:
         return _Head(data, node.key, record)
-    except PayloadCorrupted:
+    except (PayloadCorrupted, PayloadUntrusted):
         return None
 
 

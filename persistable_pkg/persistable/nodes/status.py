@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
 from persistable.records import access, claims, commit, store_format
@@ -36,7 +36,8 @@ class Status(Enum):
     other bytes: served with a warning."""
     FOREIGN = "foreign"
     """Stored, but made by another class with other code: refused, until `accept_code` takes it over. Or in a format that the node does not
-    declare and that could run code: refused, too."""
+    declare and that could run code: refused, too. Or not signed by anybody whom the store trusts: refused, until it is deleted or
+    generated anew."""
 
 
 def status_of(node: Any, store: Store) -> Status:
@@ -47,6 +48,8 @@ def status_of(node: Any, store: Store) -> Status:
         record = access.find_record(store, node.place)
     except PayloadCorrupted:
         return Status.CORRUPT
+    except PayloadUntrusted:
+        return Status.FOREIGN
     if record is not None:
         if access.missing_file(store, record) is not None or missing_item(store, record) is not None:
             return Status.CORRUPT
@@ -124,7 +127,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
     places = [node.place for node in nodes]
     read = _Read(store, places)
     found = [read.found(place) for place in places]
-    stored = [index for index, each in enumerate(found) if each is not None and each.stored]
+    stored = [index for index, each in enumerate(found) if each is not None and each.stored and not each.refused]
     verdicts = judge.judge([(nodes[index], store, read.record(places[index])) for index in stored])
     for index, judged_alone in zip(stored, verdicts, strict=True):
         wrong = loading.refusal(nodes[index], read.record(places[index]))
@@ -169,12 +172,27 @@ class _Read:
         if len(data) < len(paths):
             store_format.before_reading(store)
         self._store = store
-        self._records = {place: _named(store, place, data[path]) for place, path in zip(places, paths, strict=True) if path in data}
+        self._refused: dict[Place, PayloadUntrusted] = {}
+        self._records = {place: self._named(place, data[path]) for place, path in zip(places, paths, strict=True) if path in data}
         files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]
         self._stats = stat_many(store, files) if files else {}
 
+    def _named(self, place: Place, data: bytes) -> Record | str | None:
+        try:
+            return access.named(self._store, place, data)
+        except PayloadCorrupted:
+            return access.DAMAGED
+        except PayloadUntrusted as error:
+            self._refused[place] = error
+            return access.UNTRUSTED
+
+    def refusal(self, place: Place) -> Verdict | None:
+        """The verdict on a record that the store does not trust; None for all others."""
+        error = self._refused.get(place)
+        return FRESH._replace(barred=error) if error is not None else None
+
     def of(self, place: Place) -> tuple[Record | str | None, str | None]:
-        """The record at `place`, or that it is damaged, None for nothing or that of another; and what is wrong with its files."""
+        """The record at `place`, damaged or untrusted, None for nothing or that of another; and what is wrong with its files."""
         record = self._records.get(place)
         if not isinstance(record, Record):
             return record, None
@@ -202,18 +220,14 @@ class _Read:
         record, wrong = self.of(place)
         if record is None:
             return None
+        refusal = self.refusal(place)
+        if refusal is not None:
+            return Found(True, False, access.UNTRUSTED, f"untrusted: {refusal.barred}", refusal)
         if isinstance(record, str):
             return Found(False, False, record, "its record is damaged")
         if wrong is not None:
             return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
         return Found(True, False, record.attempt_token, "stored")
-
-
-def _named(store: Store, place: Place, data: bytes) -> Record | str | None:
-    try:
-        return access.named(store, place, data)
-    except PayloadCorrupted:
-        return access.DAMAGED
 
 
 class Seen(NamedTuple):
@@ -296,7 +310,10 @@ class _Lookup:
         stored: list[tuple[_Asked, Record]] = []
         for each in asked:
             record, wrong = read.of(each.id[1])
-            if record is None:
+            refused = read.refusal(each.id[1])
+            if refused is not None:
+                self.known[each.id] = Seen(_status(refused), 0, None, refused)
+            elif record is None:
                 absent.append(each)
             elif isinstance(record, str) or wrong is not None:
                 self.known[each.id] = Seen(Status.CORRUPT)

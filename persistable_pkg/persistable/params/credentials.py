@@ -66,7 +66,7 @@ _SECRET_KEYS = _set(
     """
 )
 _TELLING_VALUES = re.compile(
-    r"(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|sk_live_|rk_live_|hf_|npm_|pypi-|dop_v1_|AIza|ya29\.|AGE-SECRET-KEY-)[\w.-]{16,}"
+    r"(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|sk_live_|rk_live_|hf_|npm_|pypi-|dop_v1_|AIza|ya29\.|AGE-SECRET-KEY-|ed25519-private:)[\w.-]{16,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*|(?:Bearer|Basic)\s+[\w.~+/=-]{6,}",
 )
 _PAIRS = re.compile(r"(?i)(?:^|[;\s])(password|pwd|passwd|accountkey|sharedaccesskey)=([^;\s]+)")  # of a connection

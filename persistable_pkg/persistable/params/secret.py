@@ -79,6 +79,13 @@ def revealed(text: str | Secret) -> str:
 
 _values: dict[str, set[str]] = {}
 """Of each variable that a `Secret` of this process names: the values it was seen to have."""
+
+
+def add_secret(name: str, value: str) -> None:
+    """Take `value`, which came from elsewhere than a variable, out of texts from now on: ``<name>`` stands where it was."""
+    _values.setdefault(name, set()).add(value)
+
+
 _SHORTEST_PIECE = 8
 _SHORTEST_CODE = 6
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from persistable.errors import (
     PayloadCorrupted,
+    PayloadUntrusted,
     StoreError,
     StoreTooNew,
 )
@@ -18,10 +19,12 @@ from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store, extended
 
 DAMAGED = "damaged"
+UNTRUSTED = "untrusted"
 
 
 def find_record(store: Store, place: Place) -> Record | None:
-    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged, StoreTooNew where nothing here can be read.
+    """The committed record at `place`. Raises PayloadCorrupted for one that is damaged, PayloadUntrusted for one that the store does not
+    trust, StoreTooNew where nothing here can be read.
 
     Where several payloads take turns at one path, None while it is another's, or the file there is not the one that was written.
     """
@@ -72,18 +75,20 @@ def named(store: Store, place: Place, data: bytes) -> Record | None:
 def _is_record(key: Key | None, file: Any) -> bool:
     try:
         Record.parse(file.read(), key)
-    except PayloadCorrupted:
+    except (PayloadCorrupted, PayloadUntrusted):
         return False
     return True
 
 
 def peek(store: Store, place: Place) -> Record | str | None:
-    """The record, or that it is damaged, or None, which is what it mostly is when this is asked."""
+    """The record, or that it is damaged or untrusted, or None, which is what it mostly is when this is asked."""
     path = f"{place.name}/{place.digest}{SUFFIX}" if place.__class__ is Key else place.path + SUFFIX
     try:
         return find_record(store, place) if store.exists(path) else None
     except PayloadCorrupted:
         return DAMAGED
+    except PayloadUntrusted:
+        return UNTRUSTED
 
 
 def find_failure(store: Store, place: Place) -> Failure | None:

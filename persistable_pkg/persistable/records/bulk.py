@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from persistable.records.record import SEAL_BYTES, SUFFIX, encoded
+from persistable.records.record import SUFFIX, encoded
 from persistable.stores.base import Store, extended, stat_many
+from persistable.stores.record_file import SEAL_BYTES
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _HEAD = re.compile(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from persistable.errors import PayloadCorrupted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.records import claims
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
@@ -176,7 +176,7 @@ def complete_any(store: Store, place: Placed) -> None:
     """As `complete`, for whoever has the claim and does not know what is there."""
     try:
         record = Record.parse(store.get(place.path + SUFFIX))
-    except (FileNotFoundError, PayloadCorrupted):
+    except (FileNotFoundError, PayloadCorrupted, PayloadUntrusted):
         return
     with suppress(StoreError):  # what may not be replaced now is read where it was written
         complete(store, place, record, claimed=True)

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.params.streams import digest_rest
-from persistable.records import access, claims, items, store_format
+from persistable.records import access, claims, items, signing, store_format
 from persistable.records import commit as commits
 from persistable.records.key import Key, Placed
 from persistable.records.listing import Entry
@@ -37,16 +37,21 @@ def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
             yield entry
 
 
-def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copied]:
+def copy(found: Iterable[Entry], source: Store, target: Store, *, sign: bool = False) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
 
     What `target` has, sound, is not copied again, whoever made it; what is `in_the_way` is written over. Raises PayloadCorrupted where the
     bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
     at the same readable path of `target` at this moment.
+
+    A record keeps its signature, byte for byte. Raises PayloadUntrusted for one that `source` or `target` does not trust, unless it is to
+    `sign` what `target` does not trust, by its own key: whoever does that vouches for it.
     """
     store_format.before_writing(target)
     for entry in found:
         record = entry.record
+        if entry.refused is not None:
+            raise entry.refused
         if record is None:
             raise PayloadCorrupted(
                 f"the record of {entry.place} in {source.url} is damaged, so it cannot be copied; generate it again or remove it",
@@ -57,6 +62,7 @@ def copy(found: Iterable[Entry], source: Store, target: Store) -> Iterator[Copie
         if _is_there(target, entry):
             yield Copied(record.key, 0, True)
             continue
+        record = signing.for_store(record, target, sign)
         if isinstance(entry.place, Placed):
             _copy_alone(entry, record, source, target)
         else:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from persistable.errors import PayloadCorrupted, StoreError
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
-from persistable.records.access import DAMAGED, files_of, peek
+from persistable.records.access import DAMAGED, UNTRUSTED, files_of, peek
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
 from persistable.records.scratch import scratch_folder
@@ -48,7 +48,7 @@ def replaced(store: Store, place: Place, found: Record | str | None) -> Record |
             return Record.parse(store.get(place.path + SUFFIX))
         except FileNotFoundError:
             return None
-        except PayloadCorrupted:
+        except (PayloadCorrupted, PayloadUntrusted):
             return DAMAGED
     return found
 
@@ -96,7 +96,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
     if isinstance(place, Placed):
         named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
         commit.remove(store, set(commit.abandoned(store, place)) - named)
-    if found != DAMAGED:
+    if found not in (DAMAGED, UNTRUSTED):
         commit.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
     commit.remove(store, [place.path + deadlock.SUFFIX])
     extended(store).clear_temporary(place.path)

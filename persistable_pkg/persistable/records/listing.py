@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from persistable.errors import InvalidName, PayloadCorrupted
+from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
 from persistable.records.key import Key, Place, Placed, check_payload_name
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
@@ -18,10 +18,14 @@ BATCH = 500
 
 
 class Entry(NamedTuple):
-    """One record and where it lies. One that cannot be read is None; at a path of somebody's choice the key is then empty."""
+    """One record and where it lies. One that cannot be read is None; at a path of somebody's choice the key is then empty.
+
+    refused: the error for one that the store does not trust.
+    """
 
     place: Place
     record: Record | None
+    refused: PayloadUntrusted | None = None
 
     @property
     def key(self) -> Key:
@@ -95,6 +99,9 @@ def _entry(base: str, data: bytes) -> Entry | None:
     place: Place | None
     try:
         record = Record.parse(data).checked()
+    except PayloadUntrusted as error:
+        place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
+        return None if place is None else Entry(place, None, error)
     except (PayloadCorrupted, InvalidName, KeyError, ValueError):
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
         return None if place is None else Entry(place, None)

@@ -49,6 +49,7 @@ class Unsealed(NamedTuple):
     def parse(cls, base: str, data: bytes) -> Unsealed | None:
         """The note that `to_bytes` made `data` of; None where it is damaged."""
         try:
+            data = data.partition(b"\n")[0]  # a store that signs has put a line after it
             facts: Any = json.loads(data)
             if not facts.pop("check") or _checked(facts) != data:
                 return None

@@ -10,26 +10,28 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
 from zlib import crc32
 
 from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.records.key import SCHEME, Key
 from persistable.records.versions import imported_versions
+from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
+
+if TYPE_CHECKING:
+    from persistable.stores.keys import SigningKey
 
 FORMAT = 1
 """The format of records that are written here, and the latest that is understood. In every later one the first member of the file is
 ``record``, the number of its format, and the last the checksum, as they are here."""
-SUFFIX = ".record.json"
+SUFFIX = RECORD
 FAILED_SUFFIX = ".failed.json"
-_SEAL = b',\n"checksum":"'
 _FORMER = {
     "persistable.command.node:Command": "persistable:Command",
     "persistable.transfer.get:HttpGet": "persistable:HttpGet",
     "persistable.transfer.upload:Upload": "persistable:Upload",
 }
 """References of our own classes in records of earlier versions, and those of today."""
-SEAL_BYTES = len(_SEAL) + 8 + len(b'"}\n')
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _made = cast("Any", json.encoder.c_make_encoder)  # type: ignore[attr-defined]
@@ -93,11 +95,14 @@ class Record:
     def parse(cls, data: bytes, key: Key | None = None) -> Record:
         """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`.
 
-        Raises StoreTooNew for a record of a later format.
+        Raises StoreTooNew for a record of a later format, PayloadUntrusted where the store it was read from has refused it.
         """
         body = data[:-SEAL_BYTES]
-        if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (_SEAL, crc32(body)):
-            shown = data[-SEAL_BYTES + len(_SEAL) : -3].decode(errors="replace")
+        if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (SEAL, crc32(body)):
+            refused: BaseException | None = getattr(data, "refused", None)
+            if refused is not None:  # a store has put this in its place
+                raise refused
+            shown = data[-SEAL_BYTES + len(SEAL) : -3].decode(errors="replace")
             raise PayloadCorrupted(
                 f"the record of {key or 'a payload'} is damaged: its checksum is not that of its content; generate it again to replace it",
                 key=key,
@@ -127,17 +132,19 @@ class Record:
         return record
 
     @classmethod
-    def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes) -> Record:
-        """The record of these facts; `fixed` are further members already encoded by `members`."""
+    def compose(cls, key: Key, head: dict[str, Any], details: Mapping[str, Any], *fixed: bytes, signer: SigningKey | None = None) -> Record:
+        """The record of these facts; `fixed` are further members already encoded by `members`. `signer`: the key of the store it is for."""
         first, rest = "".join(_encode(head, 0)), "".join(_encode(details, 0))
         body = b"".join((f"{first[:-1]},\n{rest[1:-1]}".encode("utf-8", "surrogatepass"), *fixed))
-        return cls(b'%b%b%08x"}\n' % (body, _SEAL, crc32(body)), head, key)
+        if signer is not None:
+            body = _signed(body, signer)
+        return cls(b'%b%b%08x"}\n' % (body, SEAL, crc32(body)), head, key)
 
-    def revise(self, head: Mapping[str, Any], details: Mapping[str, Any]) -> Record:
-        """This record with some members replaced or added."""
+    def revise(self, head: Mapping[str, Any], details: Mapping[str, Any], signer: SigningKey | None = None) -> Record:
+        """This record with some members replaced or added, signed by `signer` and by nobody else."""
         new_head = {**self.head, **head}
-        rest = {name: fact for name, fact in self.facts().items() if name not in self.head and name != "checksum"}
-        return Record.compose(self.key, new_head, {**rest, **details})
+        rest = {name: fact for name, fact in self.facts().items() if name not in self.head and name not in ("signature", "checksum")}
+        return Record.compose(self.key, new_head, {**rest, **details}, signer=signer)
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
@@ -299,6 +306,17 @@ class Record:
     notes: Fact[dict[str, Any]] = Fact(missing=dict)
     """Facts that the generating code itself wanted kept, such as the exit status and output of a shell script."""
 
+    signature: Fact[dict[str, str] | None] = Fact(missing=_none)
+    """The public key ``by`` which it says to be signed, and the signature; None where it is not. Only a store with ``trust=`` looks whether
+    it is right."""
+
+    @property
+    def trusted(self) -> bool:
+        """True where it was read from a store with ``trust=``, which has found the signature of somebody that it trusts."""
+        from persistable.stores.signed import Verified
+
+        return isinstance(self.data, Verified)
+
     @property
     def checksum(self) -> str:
         """CRC-32 of everything before it, hexadecimal."""
@@ -358,6 +376,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "attempts": (int,),
     "notes": (dict,),
     "accepted": (list,),
+    "signature": (dict,),
 }
 _NEEDED = ("made", "version", "params", "versions", "git_commit", "host", "started", "seconds", "attempts")
 _LAST = 253402300800.0
@@ -430,9 +449,17 @@ def _meaningless(key: Key | None, error: BaseException) -> PayloadCorrupted:
     )
 
 
-def sealed(body: bytes) -> bytes:
-    """A record, given all of it but the checksum."""
-    return b'%b%b%08x"}\n' % (body, _SEAL, crc32(body))
+def sealed(body: bytes, signer: SigningKey | None = None) -> bytes:
+    """A record, given all of it but the signature by `signer` and the checksum."""
+    if signer is not None:
+        body = _signed(body, signer)
+    return b'%b%b%08x"}\n' % (body, SEAL, crc32(body))
+
+
+def _signed(body: bytes, signer: SigningKey) -> bytes:
+    from persistable.stores.signed import signed
+
+    return signed(body, signer)
 
 
 def members(facts: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,8 @@
 """Scratch folders: where a generation keeps checkpoints that outlive a kill, until its commit.
 
-In a store that is a folder they lie in its hidden folder. Other stores have them on this machine, in a folder that only this user can have
-filled: what is found there decides what becomes a payload. Among temporary files anybody may have made one of that name before, so it is
-taken only if it is this user's own and closed to others; else one below the user's home serves.
+In a store that is a folder they lie in its hidden folder. Other stores, and those that sign what comes of it, have them on this machine,
+in a folder that only this user can have filled: what is found there decides what becomes a payload. Among temporary files anybody may have
+made one of that name before, so it is taken only if it is this user's own and closed to others; else one below the user's home serves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from persistable.stores.reach import in_memory
 def scratch_folder(store: Store, place: Place) -> Path:
     """Where a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
     path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
-    local = store.local_path(f"{HIDDEN}/scratch/{path}")
+    signs = getattr(store, "signer", None) is not None  # then not where others may write: what comes of it is signed
+    local = store.local_path(f"{HIDDEN}/scratch/{path}") if not signs else None
     if local is not None:
         return local
     from blake3 import blake3

@@ -27,7 +27,7 @@ from persistable.runs.batch import Batch, Pace
 from persistable.runs.dispatch import Lot
 from persistable.runs.estimate import expected_seconds
 from persistable.runs.result import NodeFailure, RunResult, Share, Spot
-from persistable.runs.worker import Packer, failed, lines_of
+from persistable.runs.worker import Packer, check_keys, failed, lines_of
 
 PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
@@ -84,7 +84,7 @@ class Portioned:
         self._pace = Pace()
         self._queue: deque[Lot] = deque()
         self._slow: Counter[Share] = Counter()
-        self._packer = Packer()
+        self._packer = Packer(executor)
         self._run = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
@@ -92,6 +92,7 @@ class Portioned:
         start = time.perf_counter()
         self.result.outcomes.shares.extend(self._shares)
         for share in self._shares:
+            check_keys(self._executor, share.store, share.lots.model.key)
             self._look(share)
         if self._stale == "raise":
             self.result.stale.refuse()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from persistable.errors import PayloadCorrupted, StoreTooNew
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.executors.sizing import MovingAverage
 from persistable.records.record import SUFFIX, Record
 
@@ -82,7 +82,7 @@ def expected_seconds(stores: Mapping[str, Any]) -> dict[str, float]:
         for data in store.get_many(paths).values():
             try:
                 seconds.append(Record.parse(data).seconds)
-            except (PayloadCorrupted, StoreTooNew):
+            except (PayloadCorrupted, PayloadUntrusted, StoreTooNew):
                 continue
         if seconds:
             found[name] = median(seconds)

@@ -35,7 +35,20 @@ from persistable.runs.others import Others, failure_since, is_stored
 from persistable.runs.plan import GIVEN_UP, Decided, Look, Start, Unit, look, planning
 from persistable.runs.queue import Room
 from persistable.runs.result import NodeFailure, RunResult
-from persistable.runs.worker import Job, Outcome, Packer, failed, lines_of, outcome_of, perform, perform_here, perform_packed, stub, taken
+from persistable.runs.worker import (
+    Job,
+    Outcome,
+    Packer,
+    check_keys,
+    failed,
+    lines_of,
+    outcome_of,
+    perform,
+    perform_here,
+    perform_packed,
+    stub,
+    taken,
+)
 from persistable.stores.base import extended
 from persistable.stores.reach import in_memory, is_shared
 
@@ -111,7 +124,7 @@ class Loop:
 
     @cached_property
     def _packer(self) -> Packer:
-        return Packer()
+        return Packer(self._executor)
 
     @property
     def result(self) -> RunResult:
@@ -246,6 +259,7 @@ class Loop:
                 self._room.check(unit.node.key, resources)
             if not self._executor.shares_memory and id(unit.store) not in reached:
                 reached.add(id(unit.store))
+                check_keys(self._executor, unit.store, unit.node.key)
                 if is_shared(unit.store):
                     continue
                 raise NotEnforceable(

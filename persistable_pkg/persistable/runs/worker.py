@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, cast
 from blake3 import blake3
 
 from persistable import events
-from persistable.errors import PayloadNotRepresentable, PersistableError
+from persistable.errors import NotEnforceable, PayloadNotRepresentable, PersistableError
 from persistable.executors import cores
-from persistable.executors.base import portable
+from persistable.executors.base import Executor, portable
 from persistable.executors.resources import Retry
 from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
@@ -33,6 +33,9 @@ from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
 from persistable.runs.batch import Ended
 from persistable.runs.registrations import Registrations
+from persistable.stores.base import Store
+from persistable.stores.keys import carrying
+from persistable.stores.signed import holds_private_key
 
 
 class Job(NamedTuple):
@@ -140,7 +143,8 @@ class Packer:
     of ``__main__``, which has to go by value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, executor: Executor) -> None:
+        self._local = executor.local
         self._definitions: dict[int, tuple[Any, Any]] = {}
         self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
         self.main = provenance.main_program()
@@ -152,6 +156,8 @@ class Packer:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
             common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main)
             return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits))
+        except NotEnforceable:
+            raise
         except Exception as error:
             raise PersistableError(
                 f"{job.node.key} cannot be sent to another process, since it cannot be pickled ({type(error).__name__}: {error}); "
@@ -180,11 +186,27 @@ class Packer:
 
     def _bytes(self, thing: Any) -> bytes:
         buffer = io.BytesIO()
-        try:
-            _Pickler(buffer, self._definitions).dump(thing)
-        except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
-            return by_value(thing)
+        with carrying(self._local):
+            try:
+                _Pickler(buffer, self._definitions).dump(thing)
+            except NotEnforceable:
+                raise
+            except Exception:  # noqa: BLE001 - what plain pickle cannot do, cloudpickle may
+                return by_value(thing)
         return buffer.getvalue()
+
+
+def check_keys(executor: Executor, store: Store, key: Key | str) -> None:
+    """Raise NotEnforceable where records in `store`, such as that of `key`, are signed by a key that `executor` is not to be sent."""
+    if executor.local or not holds_private_key(store):
+        return
+    raise NotEnforceable(
+        f"the record of {key} in {store.url} is to be signed by a private key that was given as a value, which is not sent to the "
+        f'{executor.name} executor; give where it is read there: open_store(url, sign="env:NAME"), a Secret, or the path of a file',
+        key=key,
+        executor=executor.name,
+        wanted="sign",
+    )
 
 
 _COMMON = ("_store", "_given_code", "_given_table", "_logger")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
+    from persistable.stores.keys import SigningKey, new_signing_key
     from persistable.stores.layered.compare import Difference
     from persistable.stores.layered.layer import Layer
     from persistable.stores.layered.store import LayeredStore
@@ -24,10 +25,12 @@ __all__ = [
     "MemoryStore",
     "ObjectStore",
     "SQLiteStore",
+    "SigningKey",
     "Store",
     "check_name",
     "check_path",
     "enclosing_store",
+    "new_signing_key",
     "open_store",
     "register_store",
 ]
@@ -40,10 +43,12 @@ _HOMES = {
     "MemoryStore": "memory",
     "ObjectStore": "object",
     "SQLiteStore": "sqlite",
+    "SigningKey": "keys",
     "Store": "base",
     "check_name": "base",
     "check_path": "base",
     "enclosing_store": "base",
+    "new_signing_key": "keys",
     "open_store": "open",
     "register_store": "open",
 }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, cas
 from persistable.errors import InvalidName
 
 if TYPE_CHECKING:
+    from persistable.stores.keys import SigningKey
     from persistable.stores.layered.layer import Layer
 
 Bytes = bytes | bytearray | memoryview
@@ -200,6 +201,12 @@ class BaseStore:
     def deciding_store(self) -> Store:
         """The store that says now what is committed: the primary, or what stands in for it while it is down."""
         return self.primary_store
+
+    signer: SigningKey | None = None
+    """The key by which the records that are made for it are signed; None where they are not."""
+
+    trust: tuple[str, ...] | None = None
+    """The public keys by which a record, or one of a layer, has to be signed to be read; None where no signature is asked for."""
 
     adopts: bool = False
     """True if it has files of this machine that can be filled in place: `new_file` and `adopt`. Else they are written by `write`."""

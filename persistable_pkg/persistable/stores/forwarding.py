@@ -45,6 +45,8 @@ class ForwardingStore(BaseStore):
     claim_beat = _forwarded(BaseStore.claim_beat)
     mmap = _forwarded(BaseStore.mmap)
     layers = _forwarded(BaseStore.layers)
+    signer = _forwarded(BaseStore.signer)
+    trust = _forwarded(BaseStore.trust)
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -42,7 +42,7 @@ _PACKAGES: dict[str, tuple[str, str | None]] = {
     "smb": ("smbprotocol", None),
     "webdav": ("webdav4", None),
 }
-_EVERYWHERE = (*COMMON_OPTIONS, "namespace")
+_EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
 _CACHE_LIMIT = 1024
 _opened: dict[object, Store] = {}
 
@@ -60,6 +60,9 @@ def open_store(
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
     given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
+    ``sign=key`` signs every record that is written: a private key of `new_signing_key`, the path of its file, a `Secret` or ``"env:NAME"``.
+    ``trust=[public]`` refuses every record that is signed by none of these keys (nor by that of ``sign``) as PayloadUntrusted, before it is
+    read; without ``sign`` nothing can be written then. Of layers, it is said of each that has no ``sign`` or ``trust`` of its own.
     ``namespace="ann"`` opens a store of that name beside this one (``data.ann``), in which another project's payloads are not found.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
@@ -107,6 +110,10 @@ def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, An
 
         where = namespaced(where, options["namespace"])
     made: Any = opened(where, **{name: option for name, option in options.items() if name not in _EVERYWHERE})
+    if options.get("sign") is not None or options.get("trust") is not None:
+        from persistable.stores.signed import with_signatures
+
+        made = with_signatures(made, options.get("sign"), options.get("trust"))
     common = {name: _checked(name, options[name]) for name in COMMON_OPTIONS if options.get(name) is not None}
     made = copy.copy(made) if common else made  # others that open it share the one that is kept
     for name, option in common.items():
@@ -297,11 +304,37 @@ def beside(folder: str, store: str | list[Any]) -> str | list[Any]:
 def _from(folder: str, layer: Any) -> Any:
     """A URL or path in a file of that folder; of a table, its ``url``."""
     if isinstance(layer, dict):
-        facts = cast("dict[str, Any]", layer)
+        facts = _with_keys(folder, cast("dict[str, Any]", layer))
         return {**facts, "url": _from(folder, facts["url"])} if isinstance(facts.get("url"), str) else facts
     if layer.startswith(_RELATIVE) and layer[len(_RELATIVE) : len(_RELATIVE) + 1] not in ("", "/"):
         return _RELATIVE + os.path.join(folder, layer.removeprefix(_RELATIVE))
     return layer if "://" in layer else os.path.join(folder, os.path.expanduser(layer))
+
+
+def _with_keys(folder: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """The table of a layer, the files of keys in it counted from `folder`. Raises ValueError for a private key that is written out."""
+    found = dict(facts)
+    sign, trust = facts.get("sign"), facts.get("trust")
+    if isinstance(sign, str):
+        if sign.startswith("ed25519-private:"):
+            raise ValueError(
+                'a layer has its private key written out as `sign`; write where it is read, sign = "env:NAME" or the path of its file, and '
+                "draw another key, for this one is no secret any more: `persistable keys new`"
+            )
+        found["sign"] = sign if sign.startswith("env:") else _beside(folder, sign)
+    if isinstance(trust, str):
+        found["trust"] = _key_beside(folder, trust)
+    elif isinstance(trust, list):
+        found["trust"] = [_key_beside(folder, each) for each in cast("Sequence[Any]", trust)]
+    return found
+
+
+def _key_beside(folder: str, key: Any) -> Any:
+    return _beside(folder, key) if isinstance(key, str) and not key.startswith("ed25519") else key
+
+
+def _beside(folder: str, path: str) -> str:
+    return os.path.join(folder, os.path.expanduser(path))
 
 
 def _store_in(file: str) -> str | list[Any] | None:

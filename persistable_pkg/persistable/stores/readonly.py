@@ -17,6 +17,7 @@ class ReadOnlyStore(BaseStore):
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
+        self.trust = extended(inner).trust
         mmap = extended(inner).mmap
         if mmap is not None:
             self.mmap = mmap
@@ -34,6 +35,10 @@ class ReadOnlyStore(BaseStore):
     def in_memory(self) -> bool:
         """Tell whether it is in the memory of this process only."""
         return in_memory(self.inner)
+
+    def info(self) -> dict[str, Any]:
+        """Of the store itself, which may not be written here."""
+        return {**super().info(), **({"trust": list(self.trust)} if self.trust is not None else {})}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.inner,), self.said()
@@ -86,4 +91,5 @@ class ReadOnlyStore(BaseStore):
 
     def _refuse(self, path: str) -> NoReturn:
         check_path(path)
-        raise StoreReadOnly(f"{self.url} was opened with readonly=True, so {path} stays as it is; open it without", url=self.url, path=path)
+        how, mend = ("readonly=True", "open it without") if self.trust is None else ("trust= and without sign=", "give the key to sign by")
+        raise StoreReadOnly(f"{self.url} was opened with {how}, so {path} stays as it is; {mend}", url=self.url, path=path)

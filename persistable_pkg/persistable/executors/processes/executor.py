@@ -37,6 +37,7 @@ class ProcessExecutor(Executor):
     name: ClassVar[str] = "processes"
     stops: ClassVar[bool] = True
     isolates: bool = True
+    local: bool = True
 
     def __init__(self, max_workers: int | None = None, *, environment: Mapping[str, str] | None = None, grace: float = 0.5) -> None:
         if os.name != "posix":

@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple
 from persistable.params.streams import digest_rest
 from persistable.stores.base import extended
 from persistable.stores.layered.layer import Layer
+from persistable.stores.record_file import RECORD
 
 _BATCH = 500
-_RECORD = ".record.json"
 
 
 class Difference(NamedTuple):
@@ -47,10 +47,10 @@ def _looks(layer: Layer, sizes: Mapping[str, int], contents: bool) -> dict[str, 
     """The look of each path in a layer, as text to be compared."""
     from blake3 import blake3
 
-    records = layer.store.get_many([path for path in sizes if path.endswith(_RECORD)])
+    records = layer.store.get_many([path for path in sizes if path.endswith(RECORD)])
     looks = {path: f"{len(data)} bytes, {blake3(data).hexdigest()[:16]}" for path, data in records.items()}
     for path, size in sizes.items():
-        if not path.endswith(_RECORD):
+        if not path.endswith(RECORD):
             looks[path] = f"{size} bytes" + (f", {_digest(layer, path)}" if contents else "")
     return looks
 

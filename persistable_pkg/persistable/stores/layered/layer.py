@@ -9,11 +9,11 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
 from persistable.errors import StoreError
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 from persistable.stores.open import open_store
 from persistable.stores.readonly import ReadOnlyStore
 
-_NAMES = ("url", "readonly", "max_bytes", "trust", "options")
+_NAMES = ("url", "readonly", "max_bytes", "trust", "sign", "options")
 _SCHEME = "layered://?"
 
 
@@ -22,10 +22,11 @@ class Layer:
 
     ``store`` is a path, a URL or a store. One that is ``readonly``, or was opened so, is never written, claimed in or collected.
     Files of more than ``max_bytes`` bypass the layer (None: there is no limit); the limit does not count where the layer is the slowest
-    that may be written, for everything has to be somewhere. ``trust`` names whose signatures count in this layer (None: nothing is said).
+    that may be written, for everything has to be somewhere. ``trust`` names the public keys by one of which a record here has to be signed,
+    and ``sign`` the private key to sign by, as for `open_store`; with ``trust`` and without ``sign`` the layer is ``readonly``.
     """
 
-    __slots__ = ("max_bytes", "readonly", "store", "trust")
+    __slots__ = ("max_bytes", "readonly", "store")
 
     def __init__(
         self,
@@ -33,15 +34,20 @@ class Layer:
         *,
         readonly: bool = False,
         max_bytes: int | None = None,
-        trust: str | Sequence[str] | None = None,
+        trust: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        sign: Any = None,
     ) -> None:
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
             raise ValueError(f"max_bytes is {max_bytes!r}; give a number of bytes, 0 or more, or None for no limit")
-        opened = open_store(store)
+        opened = open_store(store, sign=sign, trust=trust) if sign is not None or trust is not None else open_store(store)
         self.readonly = readonly or isinstance(opened, ReadOnlyStore)
         self.store: Store = ReadOnlyStore(opened) if readonly and not isinstance(opened, ReadOnlyStore) else opened
         self.max_bytes = max_bytes
-        self.trust: tuple[str, ...] | None = None if trust is None else (trust,) if isinstance(trust, str) else tuple(trust)
+
+    @property
+    def trust(self) -> tuple[str, ...] | None:
+        """The public keys by which records here have to be signed; None where no signature is asked for."""
+        return extended(self.store).trust
 
     @classmethod
     def of(cls, what: Any) -> Layer:
@@ -76,11 +82,11 @@ class Layer:
         return f"<Layer {' '.join(facts)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (self.store, self.readonly, self.max_bytes, self.trust)
+        return _made_again, (self.store, self.readonly, self.max_bytes)
 
 
-def _made_again(store: Store, readonly: bool, max_bytes: int | None, trust: tuple[str, ...] | None) -> Layer:
-    return Layer(store, readonly=readonly, max_bytes=max_bytes, trust=trust)
+def _made_again(store: Store, readonly: bool, max_bytes: int | None) -> Layer:
+    return Layer(store, readonly=readonly, max_bytes=max_bytes)
 
 
 def url_of(layers: Iterable[Layer]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from persistable.stores.base import HIDDEN, Bytes
 from persistable.stores.custom_path import PLACED, PLACING
 
-RECORD = ".record.json"
 _NOW = re.compile(r".*\.(?:claim(?:\.(?:[0-9]+|waits))?|beat|failed\.json)", re.DOTALL)
 _CLAIM = re.compile(r"(.*)\.claim(?:\.[0-9]+)?", re.DOTALL)
 _LASTING = re.compile(r"[^/]+/[0-9a-f]{32}\.(?:record\.json|[0-9a-f]{8}.*)", re.DOTALL)

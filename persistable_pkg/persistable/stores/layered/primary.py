@@ -27,8 +27,9 @@ from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, Store
 from persistable.stores.base import HIDDEN, Store, stat_many
 from persistable.stores.custom_path import PLACED, beside, copy, move
 from persistable.stores.layered.layer import Layer
-from persistable.stores.layered.policy import RECORD, claimed, files_of, primary_only, token_of
+from persistable.stores.layered.policy import claimed, files_of, primary_only, token_of
 from persistable.stores.reach import in_memory
+from persistable.stores.record_file import RECORD
 from persistable.stores.remote_errors import is_of_name
 
 PENDING = f"{HIDDEN}/pending"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from persistable.errors import LayersDisagreeWarning
+from persistable.errors import LayersDisagreeWarning, PayloadUntrusted
 from persistable.stores.layered.layer import Layer
 from persistable.stores.layered.outage import Answering
 from persistable.stores.layered.policy import files_of
@@ -77,13 +77,15 @@ class CachedRecords:
         try:
             if store.create(seen.path, seen.data) and not self._still(seen):
                 store.delete(seen.path)
+        except PayloadUntrusted:
+            pass  # a layer that does not trust whoever has signed it has no copy
         except OSError as error:
             self._answering.skipped(index, error, "written")
 
     def _still(self, seen: _Seen) -> bool:
         try:
             return self._layers[seen.source].store.get(seen.path) == seen.data
-        except OSError:
+        except (OSError, PayloadUntrusted):
             return False
 
     def drop_outdated(self, path: str, naming: str | None = None) -> None:
@@ -91,15 +93,15 @@ class CachedRecords:
         for index in self._answering.up(self._at.caches):
             store = self._layers[index].store
             try:
-                cached = store.get(path)
+                cached = store.get_many([path]).get(path)  # not `get`: one that nobody trusted has signed goes, too
+                if cached is None:
+                    continue
                 if naming is not None and naming not in [name for name, _ in files_of(cached) or ()]:
                     continue
                 true = self._layers[self._at.index].store.get_many([path]).get(path)
                 if true == cached or (true is None and naming is None):
                     continue
                 store.delete(path)
-            except FileNotFoundError:
-                continue
             except OSError as error:
                 self._answering.failed(index, error)
                 continue

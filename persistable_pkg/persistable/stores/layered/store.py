@@ -36,9 +36,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
-from persistable.errors import LayersDisagreeWarning, StoreReadOnly
+from persistable.errors import LayersDisagreeWarning, PayloadUntrusted, StoreReadOnly
 from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix, extended
 from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
@@ -46,10 +46,14 @@ from persistable.stores.layered.copies import Copies, LayeredWrite, entered
 from persistable.stores.layered.layer import Layer, layers_of, url_of
 from persistable.stores.layered.mutable import MutableCache
 from persistable.stores.layered.outage import Answering
-from persistable.stores.layered.policy import KEY, RECORD, claimed, files_of, is_mutable, primary_only
+from persistable.stores.layered.policy import KEY, claimed, files_of, is_mutable, primary_only
 from persistable.stores.layered.primary import Primary
 from persistable.stores.layered.records import CachedRecords
 from persistable.stores.reach import in_memory
+from persistable.stores.record_file import RECORD
+
+if TYPE_CHECKING:
+    from persistable.stores.keys import SigningKey
 
 Found = TypeVar("Found")
 
@@ -94,7 +98,7 @@ class LayeredStore(BaseStore):
 
     def as_readonly(self) -> LayeredStore:
         """The same layers, none of which may be written."""
-        return type(self)(*[Layer(layer.store, readonly=True, trust=layer.trust) for layer in self.layers])
+        return type(self)(*[Layer(layer.store, readonly=True) for layer in self.layers])
 
     @property
     def url(self) -> str:
@@ -117,6 +121,18 @@ class LayeredStore(BaseStore):
     @property
     def deciding_store(self) -> Store:
         return extended(self.deciding.store).deciding_store if self.deciding is not None else self
+
+    @property
+    def signer(self) -> SigningKey | None:  # type: ignore[override]
+        """The key of the primary; where that has none, of the first layer that has one."""
+        layers = [*([self.primary] if self.primary is not None else []), *self.layers]
+        return next((signer for layer in layers if not layer.readonly and (signer := extended(layer.store).signer) is not None), None)
+
+    @property
+    def trust(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The public keys that any layer trusts; None where none of them asks for signatures."""
+        asked = [layer.trust for layer in self.layers if layer.trust is not None]
+        return tuple(dict.fromkeys(each for keys in asked for each in keys)) if asked else None
 
     def sync(self) -> Sequence[str]:
         """Bring to the primary what was written while it was down, by this process or another; the paths.
@@ -465,6 +481,8 @@ class LayeredStore(BaseStore):
             elif self._may_have(index, path, data, files):
                 self.layers[index].store.put(path, data)
                 return
+        except PayloadUntrusted:
+            pass  # a layer that does not trust whoever has signed it has no copy
         except OSError as error:
             self._answering.skipped(index, error, "written")
         self._remove(index, path)

@@ -1,0 +1,262 @@
+"""`SignedStore`: a store whose records are signed, and read only where somebody trusted has signed them.
+
+A record's signature is a line of its own before its checksum, over every byte before that line. Notes of items in progress, and payloads
+that processes of a run hand to each other, get one at their end, over path and bytes: whoever reads them goes by what they say. Nothing
+else is signed: payloads are named by their digests in the record, claims and failures are facts of the moment.
+
+It is looked at below everything else, where bytes come out of the store: what is not signed by a trusted key never leaves it. `get` and
+`read` raise PayloadUntrusted; where many are asked for at once, a `Refused` stands for each such record, which `Record.parse` raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from typing import Any, BinaryIO
+from zlib import crc32
+
+from blake3 import blake3
+
+from persistable.errors import PayloadUntrusted
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Store
+from persistable.stores.forwarding import ForwardingStore
+from persistable.stores.keys import SigningKey, is_signed, public_keys
+from persistable.stores.readonly import ReadOnlyStore
+from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
+
+_MEMBER = b',\n"signature":{"by":"%b","ed25519":"%b"}'
+_MEMBER_BYTES = len(_MEMBER) - 4 + 51 + 86
+_SIGNED = re.compile(rb',\n"signature":\{"by":"(ed25519:[A-Za-z0-9_-]{43})","ed25519":"([A-Za-z0-9_-]{86})"\}')
+_OF_RECORD = b"persistable record\n"
+_LINE = b"\nsigned %b %b\n"
+_LINE_BYTES = len(_LINE) - 4 + 51 + 86
+_SIGNED_LINE = re.compile(rb"\nsigned (ed25519:[A-Za-z0-9_-]{43}) ([A-Za-z0-9_-]{86})\n")
+_OF_NOTE = b"persistable note\n%b\n"
+_NOTES = (f"{HIDDEN}/partial/", f"{HIDDEN}/handed/")
+_KNOWN = 20_000
+
+
+class Verified(bytes):
+    """A record that somebody trusted has signed."""
+
+
+class Refused(bytes):
+    """In place of a record that nobody trusted has signed. refused: the error."""
+
+    refused: PayloadUntrusted
+
+
+def signed(body: bytes, key: SigningKey) -> bytes:
+    """`body`, a record without its checksum, and the signature of it."""
+    return body + _MEMBER % (key.public.encode(), key.sign(_OF_RECORD + body))
+
+
+class SignedStore(ForwardingStore):
+    """`store`, whose records are signed by `signer`, and have to be by it or by one of `trust`; None: nothing is signed, or asked for."""
+
+    def __init__(self, store: Store, signer: SigningKey | None, trust: tuple[str, ...] | None) -> None:
+        super().__init__(store)
+        self.signer = signer
+        self.trust = trust
+        self._known: dict[bytes, None] = {}  # digests of records whose signatures were looked at
+
+    def info(self) -> dict[str, Any]:
+        """As of every store, and which keys sign and are trusted."""
+        told = self.store.info() if isinstance(self.store, BaseStore) else super().info()
+        return {**told, "sign": repr(self.signer) if self.signer is not None else None, "trust": self.trust and list(self.trust)}
+
+    def said(self) -> dict[str, Any] | None:
+        return BaseStore.said(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.store, self.signer, self.trust), self.said()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SignedStore) and (other.store, other.trust, other.signer) == (self.store, self.trust, self.signer)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.store, self.trust))
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        data = self.store.get(path)
+        if path.endswith(RECORD):
+            data = self._record(path, data)
+            if isinstance(data, Refused):
+                raise data.refused
+        elif path.startswith(_NOTES):
+            note = self._note(path, data)
+            if note is None:
+                raise FileNotFoundError(errno.ENOENT, "nobody trusted has signed it", f"{self.url}/{path}")
+            return note
+        return data
+
+    def read(self, path: str) -> BinaryIO:
+        return BytesIO(self.get(path)) if path.endswith(RECORD) or path.startswith(_NOTES) else self.store.read(path)
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        return self._looked_at(self.store.get_many(paths))
+
+    def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
+        return self._looked_at(super().get_with_colocated(paths))
+
+    def _looked_at(self, found: dict[str, bytes]) -> dict[str, bytes]:
+        for path, data in list(found.items()):
+            if path.endswith(RECORD):
+                found[path] = self._record(path, data)
+            elif path.startswith(_NOTES):
+                note = self._note(path, data)
+                if note is None:
+                    del found[path]
+                else:
+                    found[path] = note
+        return found
+
+    def _record(self, path: str, data: bytes) -> bytes:
+        """`data` itself where it is signed as it has to be; else `Refused`, and for damaged bytes others that are no record either."""
+        if self.trust is None:
+            return data
+        digest = blake3(data).digest()
+        if digest in self._known:
+            return Verified(data)
+        body = data[:-SEAL_BYTES]
+        if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (SEAL, crc32(body)):
+            return b"damaged " + digest.hex().encode()
+        found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
+        if self.signer_of(data) is None:
+            return self._refusal(path, found[1].decode() if found is not None else None, digest)
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[digest] = None
+        return Verified(data)
+
+    def signer_of(self, data: bytes) -> str | None:
+        """The public key, trusted here, of whoever has signed the record in `data`; None where that is nobody."""
+        body = data[:-SEAL_BYTES]
+        found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
+        if found is None or not self._trusts(by := found[1].decode()):
+            return None
+        return by if is_signed(by, found[2].decode(), _OF_RECORD + body[: found.start()]) else None
+
+    def _refusal(self, path: str, by: str | None, digest: bytes) -> Refused:
+        stands = Refused(b"untrusted " + digest.hex().encode())
+        if by is None:
+            why = "nobody has signed it"
+        elif self._trusts(by):
+            why = f"its signature is not that of {by}, as it says"
+        else:
+            why = f"it is signed by {by}, whom this store does not trust"
+        stands.refused = PayloadUntrusted(
+            f"the record at {path} in {self.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add their "
+            "public key to trust=; else delete it, or generate() it anew",
+            key=path.removesuffix(RECORD),
+            path=path,
+            by=by,
+            format="",
+        )
+        return stands
+
+    def _note(self, path: str, data: bytes) -> bytes | None:
+        """`data` without its signature; None where it has none that is trusted."""
+        end = max(0, len(data) - _LINE_BYTES)
+        found = _SIGNED_LINE.fullmatch(data, end)
+        if self.trust is None:
+            return data if found is None else data[:end]
+        if found is None or not self._trusts(by := found[1].decode()):
+            return None
+        return data[:end] if is_signed(by, found[2].decode(), _OF_NOTE % path.encode() + data[:end]) else None
+
+    def _trusts(self, by: str) -> bool:
+        return by in (self.trust or ()) or (self.signer is not None and by == self.signer.public)
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.store.put(path, self._to_write(path, data))
+
+    def create(self, path: str, data: Bytes) -> bool:
+        return self.store.create(path, self._to_write(path, data))
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        self.store.put_many(self._all_to_write(items))
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        return super().create_many(self._all_to_write(items))
+
+    def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
+        return super().create_fresh(self._all_to_write(items))
+
+    def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        super().change_many(*[self._all_to_write(stage) for stage in stages], delete=delete)
+
+    def _all_to_write(self, items: Mapping[str, Bytes]) -> Mapping[str, Bytes]:
+        return {path: self._to_write(path, data) for path, data in items.items()}
+
+    def _to_write(self, path: str, data: Bytes) -> Bytes:
+        """`data` as it is to be written. Raises PayloadUntrusted for a record that could not be read afterwards."""
+        if path.startswith(_NOTES):
+            return self._signed_note(path, bytes(data))
+        if path.endswith(RECORD) and self.trust is not None:
+            body = bytes(data)[:-SEAL_BYTES]
+            found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
+            if found is None or not self._trusts(found[1].decode()):
+                raise PayloadUntrusted(
+                    f"{self.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever makes or "
+                    "copies it sign it",
+                    key=path.removesuffix(RECORD),
+                    path=path,
+                    by=found[1].decode() if found is not None else None,
+                    format="",
+                )
+        return data
+
+    def _signed_note(self, path: str, data: bytes) -> bytes:
+        if self.signer is None:
+            return data
+        return data + _LINE % (self.signer.public.encode(), self.signer.sign(_OF_NOTE % path.encode() + data))
+
+
+def holds_private_key(store: Any) -> bool:
+    """Tell whether a store that signs by a key given as a value is `store`, or is in it."""
+    pending: list[Any] = [store]
+    while pending:
+        each = pending.pop()
+        signer = each.signer if isinstance(each, SignedStore) else None
+        if signer is not None and signer.by_value:
+            return True
+        inner = each.store if isinstance(each, ForwardingStore) else each.inner if isinstance(each, ReadOnlyStore) else None
+        layers = () if inner is not None else getattr(each, "layers", ())
+        pending += [*([inner] if inner is not None else []), *[layer.store for layer in layers]]
+    return False
+
+
+def with_signatures(store: Store, sign: Any, trust: Any) -> Store:
+    """`store`, or each of its layers that says nothing of its own, whose records are signed by `sign` and have to be by one of `trust`.
+
+    Without `sign` and with `trust` it may only be read: what is written could not be read again.
+    """
+    signer = SigningKey.of(sign) if sign is not None else None
+    trusted = public_keys(trust) if trust is not None else None
+    return _applied(store, lambda each: SignedStore(each, signer, trusted), signer is None)
+
+
+def _applied(store: Store, wrap: Callable[[Store], Store], readonly: bool) -> Store:
+    from persistable.stores.layered.layer import Layer
+    from persistable.stores.layered.store import LayeredStore
+
+    if isinstance(store, LayeredStore):
+        layers = [(layer, layer.store if _is_wrapped(layer.store) else _applied(layer.store, wrap, readonly)) for layer in store.layers]
+        return LayeredStore(*[Layer(each, readonly=layer.readonly, max_bytes=layer.max_bytes) for layer, each in layers])
+    if isinstance(store, ReadOnlyStore):
+        return ReadOnlyStore(_applied(store.inner, wrap, False))
+    if isinstance(store, SignedStore):
+        raise TypeError(f"{store!r} was opened with sign= or trust=, and takes no others")
+    made = wrap(store)
+    return ReadOnlyStore(made) if readonly else made
+
+
+def _is_wrapped(store: Store) -> bool:
+    return isinstance(store.inner if isinstance(store, ReadOnlyStore) else store, SignedStore)
