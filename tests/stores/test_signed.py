@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers.fixtures import Bucket
 
-from persistable import Record, Secret, Status, plan, run, step
+from persistable import Catalog, Record, Secret, Status, plan, run, step
 from persistable.errors import (
     LayersDisagreeWarning,
     NotEnforceable,
@@ -610,3 +610,25 @@ def test_keys_are_text_of_one_form() -> None:
         private, public = new_signing_key()
         assert SigningKey.of(private.reveal()).public == public == private.public and len(public) == 51
         assert SigningKey.of(private.reveal()) == private and private.reveal().startswith("ed25519-private:")
+
+
+# the catalog
+
+
+def test_a_catalog_tells_nothing_of_what_is_not_trusted(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    numbers.step(n=1).bind(place.open(sign=ANN)).generate()
+    numbers.step(n=2).bind(place.open(sign=EVE)).generate()
+    assert {entry.params["n"] for entry in Catalog(place.raw).find("numbers")} == {1, 2}
+    trusting = Catalog(place.open(trust=ANN_PUBLIC))
+    assert {entry.key.digest: (entry.status, entry.params) for entry in trusting.find("numbers")} == {
+        numbers.step(n=1).key.digest: ("done", {"n": 1}),
+        numbers.step(n=2).key.digest: ("untrusted", {}),
+    }
+    assert [entry.key for entry in trusting.find(status="untrusted")] == [numbers.step(n=2).key]
+    assert len(Catalog(place.open(trust=[ANN_PUBLIC, EVE_PUBLIC])).find("numbers", n=2)) == 1
+    (refused,) = trusting.find(status="untrusted")
+    with pytest.raises(PayloadUntrusted):
+        refused.record
+    numbers.step(n=3).bind(place.open(sign=ANN)).generate()
+    assert len(trusting.find("numbers", status="done")) == 2

@@ -17,7 +17,7 @@ from persistable.catalog.parts import parts_of
 from persistable.catalog.query import Condition
 from persistable.catalog.refresh import refresh
 from persistable.records.key import Key
-from persistable.stores.base import HIDDEN, Store, enclosing_store
+from persistable.stores.base import HIDDEN, Store, enclosing_store, extended
 from persistable.stores.local import LocalStore
 from persistable.stores.open import default_url, open_store
 
@@ -39,7 +39,7 @@ class Catalog:
         if store is None:
             store = enclosing_store() or default_url()
         self.store: Store = open_store(store)
-        self.index = Index(self.store.url, _index_file(self.store, index))
+        self.index = Index(_read_as(self.store), _index_file(self.store, index))
         self._several = len(parts_of(self.store)) > 1
 
     # find
@@ -59,9 +59,9 @@ class Catalog:
 
         Params given by keyword must be equal, type included: 100 is not 100.0. With a class or step they are converted as at construction;
         a node stands for the upstream in that role. params: the same, for names that are arguments here, and for nested ones by their
-        dotted path. status: ``"done"``, ``"corrupt"``, or ``"failed"`` for failures without a record. where: an SQL expression over params
-        (dotted), ``upstream.<role>.<param>``, and the facts key, name, status, size, seconds, created, host, class and made; facts win
-        over params of the same name, which ``params.size`` reaches.
+        dotted path. status: ``"done"``, ``"corrupt"``, ``"untrusted"``, or ``"failed"`` for failures without a record. where: an SQL
+        expression over params (dotted), ``upstream.<role>.<param>``, and the facts key, name, status, size, seconds, created, host, class
+        and made; facts win over params of the same name, which ``params.size`` reaches.
 
         Raises InvalidQuery, UnknownParam, MistypedParam.
         """
@@ -155,11 +155,17 @@ class Catalog:
         return self.find()._repr_html_()  # pyright: ignore[reportPrivateUsage] - that of a notebook
 
 
+def _read_as(store: Store) -> str:
+    """Its URL, and whose signatures count in it: whoever trusts others finds other records there."""
+    asked = [layer.trust for layer in extended(store).layers] or [extended(store).trust]
+    return store.url if not any(each is not None for each in asked) else f"{store.url} trust={asked}"
+
+
 def _index_file(store: Store, index: str | os.PathLike[str] | None) -> Path | None:
     if index is None or store.url.startswith("memory:"):
         return None
     if index == "":
-        return usual_file(store.url)
+        return usual_file(_read_as(store))
     if index == "store":
         if not isinstance(store, LocalStore):
             raise ValueError(f"index='store' is for folders; {store.url} is none: name a file")

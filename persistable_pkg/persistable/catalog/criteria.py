@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from persistable.catalog.index import CLASS, PARAM, ROLE, UPSTREAM, Index
 from persistable.catalog.leaves import exact
 from persistable.catalog.query import Columns, Condition, all_of, parse
-from persistable.catalog.rows import CORRUPT, DONE, FAILED
+from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.errors import InvalidQuery, UnknownParam
 from persistable.nodes.code import class_reference, is_same_place
 from persistable.nodes.node import Persistable, declaration_of
@@ -22,7 +22,7 @@ from persistable.params.declared import converted, field_check
 from persistable.params.fields import NO_PIN, Markers, spec_of
 from persistable.records.key import check_payload_name
 
-STATES = (DONE, CORRUPT, FAILED)
+STATES = (DONE, CORRUPT, FAILED, UNTRUSTED)
 
 
 class Maker(NamedTuple):
@@ -85,9 +85,9 @@ def condition(asked: Criteria, index: Index) -> Condition:
 
 def _of_status(status: str | None) -> Condition:
     if status == FAILED:  # where there is a record as well, a later attempt failed, and the payload is there
-        sound = "SELECT 1 FROM records o WHERE o.node = r.node AND o.status IN ('done', 'corrupt')"
+        sound = "SELECT 1 FROM records o WHERE o.node = r.node AND o.status IN ('done', 'corrupt', 'untrusted')"
         return Condition(f"r.status = 'failed' AND NOT EXISTS ({sound})")
-    return Condition("r.status = ?", (status,)) if status is not None else Condition("r.status IN ('done', 'corrupt')")
+    return Condition("r.status = ?", (status,)) if status is not None else Condition("r.status IN ('done', 'corrupt', 'untrusted')")
 
 
 # ------------------------------------------------------------------ classes and steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from persistable.catalog.rows import CORRUPT, FAILED
+from persistable.catalog.rows import CORRUPT, FAILED, UNTRUSTED
 from persistable.errors import PayloadNotFound
 from persistable.params.trees import from_tree
 from persistable.records import access
@@ -25,9 +25,10 @@ class Entry:
     """One payload as its record tells, whether or not its files are still there.
 
     key: its key; None where a damaged record at a path of somebody's choice hides it. name: of the payload. status: ``"done"``,
-    ``"corrupt"`` (the record is damaged), ``"failed"`` (a failure without a record) or ``"absent"`` (something upstream that is not
-    stored). size: bytes of its files. seconds: that its generation took. created: when it ended, seconds since 1970 in UTC. host: the
-    machine. class_reference: ``module:qualname`` of what made it. made: ``"generated"``, or ``"put"`` by hand.
+    ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a failure without a
+    record) or ``"absent"`` (something upstream that is not stored). size: bytes of its files. seconds: that its generation took. created:
+    when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of what made it. made:
+    ``"generated"``, or ``"put"`` by hand.
     """
 
     __slots__ = (
@@ -132,7 +133,7 @@ class Entry:
         return hash((self.key, self._at))
 
     def __repr__(self) -> str:
-        note = f", {self.status}" if self.status in (CORRUPT, FAILED, ABSENT) else ""
+        note = f", {self.status}" if self.status in (CORRUPT, FAILED, UNTRUSTED, ABSENT) else ""
         return f"<Entry {self.label}, {self.key or self._at}{note}>"
 
     def _repr_html_(self) -> str:

@@ -17,7 +17,6 @@ from persistable.catalog.rows import ENDINGS
 from persistable.errors import UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
-from persistable.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -71,8 +70,8 @@ def _within(catalog: Catalog, path: str) -> str | None:
         before = catalog.store.url.rstrip("/") + "/"
         return path.removeprefix(before) if path.startswith(before) else None
     for part in parts_of(catalog.store):
-        if isinstance(part.store, LocalStore) and (os.path.isabs(path) or os.path.exists(path)):
-            place, root = os.path.abspath(path), part.store.root
+        if part.root is not None and (os.path.isabs(path) or os.path.exists(path)):
+            place, root = os.path.abspath(path), part.root
             for one, other in ((place, root), (os.path.realpath(place), os.path.realpath(root))):
                 if one.startswith(os.path.join(other, "")):
                     return os.path.relpath(one, other).replace(os.sep, "/")
@@ -144,7 +143,7 @@ def _rows(catalog: Catalog, index: Index, where: Condition, more: str = "") -> l
     return [Entry(catalog, row) for row in index.rows(query, where.values)]
 
 
-_BEST = "CASE r.status WHEN 'done' THEN 0 WHEN 'corrupt' THEN 1 ELSE 2 END, r.created DESC"
+_BEST = "CASE r.status WHEN 'done' THEN 0 WHEN 'corrupt' THEN 1 WHEN 'untrusted' THEN 1 ELSE 2 END, r.created DESC"
 
 
 def by_keys(catalog: Catalog, index: Index, keys: Iterable[str]) -> list[Entry]:

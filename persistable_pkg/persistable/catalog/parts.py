@@ -16,6 +16,7 @@ from persistable.stores.base import Store, extended
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore
+from persistable.stores.signed import SignedStore
 from persistable.stores.sqlite import SQLiteStore
 
 SETTLED = 2.0
@@ -37,6 +38,8 @@ class Part(Protocol):
     """One store of those that an index is of."""
 
     store: Store
+    root: str | None
+    """The folder of this machine that it is; None for what is none."""
 
     def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterable[Listing]:
         """The folders that may have changed; `known` has the stamp of each folder that the index knows, and `size` gives its records.
@@ -51,22 +54,24 @@ def parts_of(store: Store) -> list[Part]:
     layers = extended(store).layers
     if layers:
         deciding = extended(store).deciding_store
-        ordered = sorted((layer.store for layer in layers), key=lambda each: each is not deciding)
+        ordered = sorted((layer.store for layer in layers), key=lambda each: extended(each).deciding_store is not deciding)
         return [part for each in ordered for part in parts_of(each)]
     inner = store.inner if isinstance(store, ReadOnlyStore) else store
     if inner is not store and extended(inner).layers:
         return parts_of(inner)
-    if isinstance(inner, LocalStore):
-        return [_Folders(inner)]
-    return [_Database(inner)] if isinstance(inner, SQLiteStore) else [_Listed(inner)]
+    bare = inner.store if isinstance(inner, SignedStore) else inner  # which tells what has changed, and not what is in it
+    if isinstance(bare, LocalStore):
+        return [_Folders(bare, inner)]
+    return [_Database(bare, inner)] if isinstance(bare, SQLiteStore) else [_Listed(inner)]
 
 
 class _Folders:
     """A folder of this machine: that of each name, and those of payloads at paths of somebody's choice."""
 
-    def __init__(self, store: LocalStore) -> None:
-        self.store: Store = store
-        self._root = store.root
+    def __init__(self, folder: LocalStore, store: Store) -> None:
+        self.store = store
+        self.root: str | None = folder.root
+        self._root = folder.root
 
     def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
         now = time.time()
@@ -149,9 +154,11 @@ def _file_stamp(entry: os.DirEntry[str]) -> str:
 class _Database:
     """A SQLite file, which is as it was while neither it nor its log is another."""
 
-    def __init__(self, store: SQLiteStore) -> None:
-        self.store: Store = store
-        self._file = store.file
+    root: str | None = None
+
+    def __init__(self, database: SQLiteStore, store: Store) -> None:
+        self.store = store
+        self._file = database.file
 
     def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
         stamp = self._stamp()
@@ -175,6 +182,8 @@ class _Database:
 
 class _Listed:
     """Any store: what has changed, its listing tells."""
+
+    root: str | None = None
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -12,7 +12,7 @@ from persistable.catalog.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Ind
 from persistable.catalog.leaves import valued, walk
 from persistable.catalog.parts import Listing, parts_of
 from persistable.catalog.rows import Described, Row, row_of
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
@@ -228,5 +228,5 @@ def _lineage(data: bytes) -> list[Described]:
     try:
         rows = Record.parse(data).lineage
         return [Described(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
-    except (PayloadCorrupted, KeyError, TypeError, ValueError):
+    except (PayloadCorrupted, PayloadUntrusted, KeyError, TypeError, ValueError):
         return []

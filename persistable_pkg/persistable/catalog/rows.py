@@ -6,12 +6,12 @@ import json
 from typing import Any, NamedTuple
 
 from persistable.catalog.leaves import form, is_plain, walk
-from persistable.errors import InvalidName, PayloadCorrupted, StoreTooNew
+from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.records.key import Key
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.custom_path import PLACED
 
-DONE, CORRUPT, FAILED = "done", "corrupt", "failed"
+DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
 ENDINGS = (SUFFIX, FAILED_SUFFIX)
 _text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -64,6 +64,8 @@ def _recorded(base: str, data: bytes) -> Row | None:
         if node.params.__class__ is not dict or node.upstream.__class__ is not dict:
             raise TypeError("its params are none")
         created = float(started + seconds)
+    except PayloadUntrusted:
+        return _damaged(base, UNTRUSTED)
     except (PayloadCorrupted, StoreTooNew, InvalidName, KeyError, ValueError, TypeError, RecursionError):
         return _damaged(base)
     at = _at(base, node.key)
@@ -106,15 +108,15 @@ def _failed(path: str, data: bytes) -> Row | None:
     return Row(FAILED, place.name, at, node, None, failure.seconds, failure.started + failure.seconds, failure.host)
 
 
-def _damaged(base: str) -> Row | None:
-    """A record that cannot be read: of which key, its path tells, unless somebody chose that."""
+def _damaged(base: str, state: str = CORRUPT) -> Row | None:
+    """A record that cannot, or may not, be read: of which key, its path tells, unless somebody chose that."""
     if base.startswith(PLACED + "/"):
-        return Row(CORRUPT, "", base.removeprefix(PLACED + "/"), None)
+        return Row(state, "", base.removeprefix(PLACED + "/"), None)
     try:
         key = Key.parse(base)
     except InvalidName:
         return None
-    return Row(CORRUPT, key.name, "", Described(str(key), None, None, {}, {}))
+    return Row(state, key.name, "", Described(str(key), None, None, {}, {}))
 
 
 def _at(base: str, key: str) -> str | None:
