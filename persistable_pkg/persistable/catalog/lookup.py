@@ -38,7 +38,8 @@ def entry(catalog: Catalog, text: Any) -> Entry:
         if found and found[0].status != ABSENT:
             return found[0]
         raise _unknown(index, str(key), f"there is no record of {key} in {catalog.store.url}")
-    path = str(os.fspath(key))
+    named: str | os.PathLike[str] = key
+    path = os.fspath(named)
     within = _within(catalog, path)
     found = _of_path(catalog, index, within) if within is not None else []
     if not found:
