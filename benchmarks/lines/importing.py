@@ -12,7 +12,8 @@ from harness import LIMIT, MORE, OURS, RELEASED_ROLE, Goal, Job, Line
 LINE = Line(
     name="import",
     title="first use",
-    loop="a whole process: start, import what a class or function is declared with, exit; the bare interpreter's time of the same round is taken off",
+    loop="a whole process: start, import what a class or function is declared with, exit; the bare interpreter's time of the same round is "
+    "taken off",
     unit="ms",
     rounds=25,
     rounds_quick=5,

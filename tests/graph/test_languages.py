@@ -235,7 +235,7 @@ def test_a_value_that_cannot_show_itself_is_shown_by_its_type() -> None:
 def test_params_that_were_changed_into_what_cannot_be_tracked_do_not_stop_a_picture() -> None:
     top = node("top")
     top.params.text = object()  # type: ignore[assignment]
-    assert lineage(top).text() == f"top {top.key.digest[:8]}\n" and str(top.key) in lineage(top).svg()
+    assert lineage(top).text().startswith("top n=0, text=<object") and str(top.key) in lineage(top).svg()
 
 
 def test_drawing_is_quiet_and_the_same_from_several_threads(capfd: pytest.CaptureFixture[str]) -> None:

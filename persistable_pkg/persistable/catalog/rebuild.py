@@ -19,11 +19,12 @@ Paths = Callable[[Key], str | None]
 """Gives the path of a payload that was put at one of somebody's choice; None for all others."""
 
 
-def _under_keys(_: Key) -> None:
-    return None
+def under_keys(_: Key) -> None:
+    """No path: every payload lies under its key."""
+    return
 
 
-def node_of(record: Record, store: Store, find: Find, *, paths: Paths = _under_keys, trusted: bool = False) -> Persistable[Any, Any]:
+def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_keys, trusted: bool = False) -> Persistable[Any, Any]:
     """The node that `record` is of, bound to `store` like everything upstream of it, with the key that the record has.
 
     Its class or step is imported as an import statement would: to ask for a node is to trust the modules on the path of this process, and
@@ -47,7 +48,7 @@ def node_of(record: Record, store: Store, find: Find, *, paths: Paths = _under_k
 
 
 def recipes(
-    record: Record, store: Store, find: Find, paths: Paths = _under_keys, trusted: bool = False
+    record: Record, store: Store, find: Find, paths: Paths = under_keys, trusted: bool = False
 ) -> Iterator[tuple[Recipe, Persistable[Any, Any]]]:
     """The recipe and the node of everything upstream, each once, upstream first, and of `record` itself at the end. Raises as `node_of`."""
     nodes: dict[str, Persistable[Any, Any]] = {}

@@ -175,8 +175,10 @@ def _call(facts: Facts, target: type, nodes: Mapping[str, Any], store: Any) -> t
 
 
 def _argument(facts: Facts, target: type, name: str, data: Any, nodes: Mapping[str, Any], store: Any, defaults: Mapping[str, Any]) -> Any:
+    if name in ("persist_data_dir", "data_dir"):
+        return store
     if isinstance(data, dict) and "$repr" in data:
-        if str(cast("Any", data)["$repr"]).startswith("persistable.stores.") or name in ("persist_data_dir", "data_dir"):
+        if str(cast("Any", data)["$repr"]).startswith("persistable.stores."):
             return store
         if name in defaults:
             return defaults[name]

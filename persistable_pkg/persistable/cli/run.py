@@ -116,6 +116,7 @@ def _tell(result: RunResult, as_json: bool) -> None:
         {
             "key": str(failure.key),
             "name": failure.key.name,
+            "label": failure.label,
             "error": type(failure.error).__name__,
             "message": str(failure.error),
             "attempts": failure.attempts,
@@ -128,11 +129,9 @@ def _tell(result: RunResult, as_json: bool) -> None:
         stale = {str(key): result.stale[key] for key in result.stale}
         write_json({"counts": result.counts, "seconds": result.seconds, "failures": failures, "skipped": skipped, "stale": stale})
         return
-    from persistable.cli.output import shown_params
-
     for failure in failures:
         times = f" after {failure['attempts']} attempts" if failure["attempts"] > 1 else ""
-        note(f"failed: {failure['key']} ({shown_params(failure['params'])}){times}: {failure['error']}: {failure['message']}")
+        note(printable(f"failed: {failure['key']}, {failure['label']}{times}: {failure['error']}: {failure['message']}"))
     if result.stale:
         note(printable(f"stale: {result.stale.describe()}"))
     words = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing to do"
@@ -157,12 +156,13 @@ def plan(
     here = Here(common, wanted.changes)
     rows = _project_of(here, targets).plan(*_targets(here, targets), **wanted.options)
     if common.json:
-        write_json([{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows])
+        facts = [{**row._asdict(), "key": str(row.key), "name": row.key.name, "after": list(map(str, row.after))} for row in rows]
+        write_json([{**each, "label": rows.label(number)} for number, each in enumerate(facts)])
         return 0
-    shown = [row for row in rows if row.action != "reuse" or row.reason.startswith("stored, stale")]
+    shown = [(i, row) for i, row in enumerate(rows) if row.action != "reuse" or row.reason.startswith("stored, stale")]
     if shown:
-        columns = [Column("action"), Column("name"), Column("key"), Column("after", right=True), Column("why", long=True)]
-        table(columns, [(row.action, row.key.name, row.key.digest[:8], len(row.after), row.reason) for row in shown])
+        columns = [Column("action"), Column("node"), Column("key"), Column("after", right=True), Column("why", long=True)]
+        table(columns, [(row.action, printable(rows.label(i, 60)), row.key.digest[:8], len(row.after), row.reason) for i, row in shown])
     counts = ", ".join(f"{number} to {action}" for action, number in rows.counts.items() if number)
     write(counts or "nothing to do")
     return 0

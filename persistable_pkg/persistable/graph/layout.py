@@ -63,7 +63,7 @@ class Box:
         node = self.members[0]
         about = [] if self.persisted else ["not persisted"]
         about += [self.status] if self.statuses else []
-        about += [params_of(node, 80)] if len(self.members) == 1 and node.params is not None else []
+        about += [line(node.label, 120)] if len(self.members) == 1 else []
         return [*keys, line(type(node).__name__, 80), *(text for text in about if text)]
 
 

@@ -846,7 +846,7 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
         node._logger,
     )
-    error.add_note(f"while generating {node.key} ({type(node).__name__})")
+    error.add_note(f"while generating {node.key}: {node.label}")
     if not recorded:
         return
     try:

@@ -199,6 +199,13 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         return self.key if self._to is None else Placed(*self.key, self._to)
 
     @property
+    def label(self) -> str:
+        """The node in words, on one line: ``accuracy(fold=0, model=Svm(C=10.0))``. Long values are cut, secrets masked."""
+        from persistable.nodes.label import label
+
+        return label(self)
+
+    @property
     def upstream(self) -> Mapping[str, Persistable[Any, Any]]:
         """Role to node."""
         if "_left_out" in self.__dict__ and generation.current.get() is not None:

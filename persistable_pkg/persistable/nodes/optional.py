@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from persistable.errors import UpstreamFailed
+from persistable.nodes.construction import Construction, Recorded, collection, grouped
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.node import Persistable
 from persistable.nodes.roles import refuse_open
@@ -25,6 +26,10 @@ class _Optional(Persistable[Any, _OptionalParams]):
     payload_name = "optional"
     _persisted = False
     _needs = "optional"
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        return Construction("persistable:optional", (recorded.upstream["node"],), {"default": recorded.params.default})
 
     def _stands_for(self) -> Sequence[Any]:
         return [self.node]
@@ -45,6 +50,10 @@ class _AnyOf(Persistable[Any, None]):
 
     def __init__(self, *nodes: Persistable[Any, Any]) -> None:
         super().__init__(nodes=list(nodes))
+
+    @classmethod
+    def _construction(cls, recorded: Recorded) -> Construction:
+        return Construction("persistable:any_of", tuple(collection(grouped(recorded.upstream))["nodes"]), {})
 
     def _stands_for(self) -> Sequence[Any]:
         return self.nodes

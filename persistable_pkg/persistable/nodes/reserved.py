@@ -12,7 +12,7 @@ from persistable.params.annotations import own_annotations
 
 HOOKS = ("_generate_payload", "_validate_payload", "_post_generate", "_post_load")
 """Methods that a class overrides."""
-PLANNED = frozenset({"diff", "find", "label", "pin", "reproduce", "verify"})
+PLANNED = frozenset({"diff", "find", "pin", "reproduce", "verify"})
 """Names of members to come. There will be no others: further verbs are functions, or on the catalog."""
 _OWN = frozenset(
     {*HOOKS, "version", "io", "payload_io", "payload_name", "payload_file_suffix", "params", "retry", "resources"}

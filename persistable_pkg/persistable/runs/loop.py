@@ -657,7 +657,7 @@ class Loop:
         assert error is not None
         name = f"while generating {unit.node.key}"
         if not any(note.startswith(name) for note in getattr(error, "__notes__", ())):
-            error.add_note(f"{name} ({type(unit.node).__name__})")
+            error.add_note(f"{name}: {unit.node.label}")
         if outcome.traceback and error.__traceback__ is None:
             error.add_note(f"where it was raised:\n{outcome.traceback}")
         self._failed.add(unit)

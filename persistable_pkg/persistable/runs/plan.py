@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
 from persistable.nodes.generation import default_store, nearest_store
+from persistable.nodes.label import COLUMNS, label
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Found, found_of
 from persistable.records.key import Key, Place
@@ -487,6 +488,10 @@ class Plan:
     def __getitem__(self, index: int) -> Row:
         return self.rows[index]
 
+    def label(self, index: int, columns: int = COLUMNS) -> str:
+        """The node of a row in words, on at most so many columns."""
+        return label(self._nodes[index], columns)
+
     @property
     def counts(self) -> dict[str, int]:
         """Action to number of nodes; inputs that lie elsewhere are none."""
@@ -510,9 +515,9 @@ class Plan:
         return pd.DataFrame(table, columns=columns)
 
     def __str__(self) -> str:
-        shown = [(row.action, f"{row.key.name}/{row.key.digest[:8]}", row.reason) for row in self.rows[:_SHOWN]]
+        shown = [(row.action, self.label(i, 60), row.key.digest[:8], row.reason) for i, row in enumerate(self.rows[:_SHOWN])]
         widths = [max((len(row[column]) for row in shown), default=0) for column in range(2)]
-        lines = [f"{action:<{widths[0]}}  {key:<{widths[1]}}  {reason}" for action, key, reason in shown]
+        lines = [f"{action:<{widths[0]}}  {label:<{widths[1]}}  {digest}  {reason}" for action, label, digest, reason in shown]
         if len(self.rows) > _SHOWN:
             lines.append(f"... and {len(self.rows) - _SHOWN} more")
         counts = ", ".join(f"{number} to {action}" for action, number in self.counts.items())
@@ -524,8 +529,8 @@ class Plan:
     def _repr_html_(self) -> str:
         from persistable.graph.notebook import code, listing
 
-        rows = [(row.action, code(f"{row.key.name}/{row.key.digest[:8]}"), row.reason) for row in self.rows[:_SHOWN]]
-        return listing(("action", "node", "why"), rows, len(self.rows) - _SHOWN, self.hints)
+        rows = [(row.action, code(self.label(i)), code(row.key.digest[:8]), row.reason) for i, row in enumerate(self.rows[:_SHOWN])]
+        return listing(("action", "node", "key", "why"), rows, len(self.rows) - _SHOWN, self.hints)
 
 
 _SHOWN = 60

@@ -232,6 +232,12 @@ class NodeFailure:
         return self.node._store.url, self.node.place
 
     @property
+    def label(self) -> str:
+        """The node in words."""
+        text: str = self.node.label
+        return text
+
+    @property
     def params(self) -> dict[str, Any]:
         """The params tree of the node, upstream included: the inputs that led to it."""
         tree: dict[str, Any] = self.node.params_tree
@@ -249,7 +255,7 @@ class NodeFailure:
 
     def __repr__(self) -> str:
         times = f" after {self.attempts} attempts" if self.attempts > 1 else ""
-        return f"<{self.key}: {self.text}{times}>"
+        return f"<{self.label} [{self.key}]: {self.text}{times}>"
 
 
 TargetT = TypeVar("TargetT")

@@ -82,6 +82,9 @@ class Input(Persistable[PayloadT, InputParams]):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_inputs": self._inputs.only(self._values)}
 
+    def _shown_params(self) -> dict[str, Any]:
+        return self.params.key
+
     def __repr__(self) -> str:
         return f"<input {self.payload_name}: {self._inputs.shown(self._values)} [{self.key.digest[:8]}]>"
 

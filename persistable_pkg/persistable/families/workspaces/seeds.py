@@ -62,6 +62,9 @@ class FileSeed(Persistable[Any, FileSeedParams]):
             format=type(self._files.io).__name__,
         )
 
+    def _shown_params(self) -> dict[str, Any]:
+        return {"content": self.params.content[:8]}
+
     @property
     def shown(self) -> str:
         """The path or URL, for people."""

@@ -1,0 +1,210 @@
+"""A node in words, for whatever a person reads: ``accuracy(fold=0, model=Svm(C=10.0))``."""
+
+# Values of every type pass through here, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from unicodedata import east_asian_width
+
+from persistable.nodes.construction import grouped
+from persistable.params.credentials import given_under
+from persistable.params.encoding import fields_of
+from persistable.params.fields import NO_PIN
+from persistable.params.secret import redact
+
+COLUMNS = 100
+"""A label takes so many columns at most."""
+_VALUE = 40
+_ITEMS = 6
+_DEEPEST = 3
+# what XML 1.0 cannot hold, escaped or not; and halves of surrogate pairs, which no encoding can
+_UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_BREAKS = re.compile(r"\s+")
+
+
+def label(node: Any, columns: int = COLUMNS) -> str:
+    """The payload name of `node`, its own params, and the nodes upstream, on one line of at most `columns` columns.
+
+    What is too long is cut, values first; values of secrets, and what looks like one, are masked. Never raises because of a value.
+    """
+    return line(redact(_node(node, columns, 0)), columns)
+
+
+def params_in_words(node: Any, columns: int = COLUMNS) -> str:
+    """The own params of `node` as in its label; empty without any."""
+    return redact(", ".join(_params(_fields(node), columns, 0)))
+
+
+def _node(node: Any, columns: int, depth: int) -> str:
+    left = columns - width(node.payload_name) - 2
+    fields = _fields(node)
+    parts = _params(fields, left, depth)
+    left -= sum(width(part) + 2 for part in parts)
+    for role, value in grouped(node._upstream).items():
+        if role in fields:
+            continue  # it was shown among them
+        if left <= 0:
+            parts.append("…")
+            break
+        parts.append(f"{role}={_upstream(value, min(left, 2 * _VALUE), depth + 1)}")
+        left -= width(parts[-1]) + 2
+    parts += [f"{name}=?" for name in node.__dict__.get("_open") or ()]
+    return f"{node.payload_name}({', '.join(parts)})"
+
+
+def _fields(node: Any) -> dict[str, Any]:
+    """The params of a node that its identity has, by name; those that hold nothing but nodes are left to its roles."""
+    try:
+        shown = getattr(node, "_shown_params", None)
+        found: dict[str, Any] = shown() if shown is not None else _tracked(node)
+        return {name: value for name, value in found.items() if not _only_nodes(value)}
+    except Exception:  # noqa: BLE001 - whatever a class of the user's does
+        return {}
+
+
+def _tracked(node: Any) -> dict[str, Any]:
+    params = node.__dict__.get("params")
+    if params is None:
+        return dict(node.__dict__.get("_arguments") or {})
+    if params.__class__ is dict:
+        return {str(name): value for name, value in params.items()}
+    spec = fields_of(params.__class__)
+    if spec is None:
+        return {"params": params}
+    found: dict[str, Any] = {}
+    for field in spec.fields:
+        value, pin = getattr(params, field.attr, None), field.markers.pin
+        if not (field.markers.untracked or (pin is not NO_PIN and type(value) is type(pin) and bool(value == pin))):
+            found[field.attr] = value
+    return {**found, **((params.__pydantic_extra__ or {}) if spec.extras else {})}
+
+
+def _only_nodes(value: Any) -> bool:
+    """Tell whether there is a node in a value, and beside nodes nothing but what keeps them together."""
+    kind = value.__class__
+    if kind in (list, tuple, dict):
+        return bool(value) and all(map(_only_nodes, value.values() if kind is dict else value))
+    return getattr(kind, "_is_persistable_node", False) is True
+
+
+def _upstream(value: Any, columns: int, depth: int) -> str:
+    if value.__class__ is dict:
+        first = next(iter(value.values()))
+        more = f", … {len(value):,} nodes" if len(value) > 1 else ""
+        return f"[{_upstream(first, columns, depth)}{more}]"
+    return f"{value.payload_name}(…)" if depth >= _DEEPEST else line(_node(value, columns, depth), columns)
+
+
+def _params(fields: dict[str, Any], columns: int, depth: int) -> list[str]:
+    parts: list[str] = []
+    left = columns
+    for name, value in fields.items():
+        if left <= 0:
+            parts.append("…")
+            break  # the rest would be cut off
+        parts.append(f"{name}={_given(name, value, min(left, _VALUE), depth)}")
+        left -= width(parts[-1]) + 2
+    return parts
+
+
+def _given(name: str, value: Any, columns: int, depth: int) -> str:
+    """A value under its name, which may tell that it is a credential."""
+    try:
+        if value.__class__ is str and given_under(name, value):
+            return "***"
+        return line(_value(value, columns, depth), columns)
+    except Exception:  # noqa: BLE001 - a value that cannot show itself is shown by its type
+        return f"<{type(value).__name__}>"
+
+
+def _value(value: Any, columns: int, depth: int) -> str:
+    """The text of a value: short at no great cost, however large it is."""
+    kind: Any = value.__class__
+    if kind is str or kind is bytes:
+        return repr(value[: columns + 1])
+    if kind is int and value.bit_length() > 4 * columns + 64:
+        return f"<int of {value.bit_length():,} bits>"
+    if getattr(kind, "_is_persistable_node", False) is True:
+        return f"{value.payload_name}(…)" if depth >= _DEEPEST else _node(value, columns, depth + 1)
+    if kind in (list, tuple, set, frozenset, dict):
+        return _items(value, columns, depth + 1)
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"<{kind.__name__} {' × '.join(map(str, shape))}>"  # noqa: RUF001 - as it is written
+    fields = fields_of(kind) if not isinstance(value, type) and depth <= _DEEPEST and _has_usual_repr(kind) else None
+    if fields is not None:
+        names = [field.attr for field in fields.fields if not field.markers.untracked and _is_shown(kind, field.attr)]
+        each = [(name, getattr(value, name)) for name in names]
+        return f"{kind.__name__}({', '.join(f'{name}={_given(name, item, columns, depth + 1)}' for name, item in each[:_ITEMS])})"
+    named = getattr(value, "__qualname__", None)
+    if isinstance(named, str) and callable(value):
+        return named
+    if hasattr(value, "as_posix"):
+        return repr(str(value))
+    return repr(value)[: 8 * columns]
+
+
+def _has_usual_repr(kind: Any) -> bool:
+    """Tell whether a params class shows itself by its fields, and not by code of somebody's own."""
+    own = kind.__repr__
+    code = getattr(getattr(own, "__wrapped__", own), "__code__", None)
+    file = getattr(code, "co_filename", "")
+    return file == "<string>" or file.startswith("<attrs") or str(getattr(own, "__module__", "")).startswith("pydantic")
+
+
+def _is_shown(kind: Any, name: str) -> bool:
+    """Tell whether a field is shown, as far as its class says so by ``repr=False``."""
+    for table in ("__dataclass_fields__", "__pydantic_fields__"):
+        found = getattr(kind, table, {}).get(name)
+        if found is not None:
+            return bool(found.repr)
+    return all(each.name != name or bool(each.repr) for each in getattr(kind, "__attrs_attrs__", ()))
+
+
+def _items(value: Any, columns: int, depth: int) -> str:
+    kind, number = value.__class__, len(value)
+    if depth > _DEEPEST:
+        return f"<{kind.__name__} of {number:,}>" if number else repr(value)
+    shown: list[str] = []
+    left = columns
+    for item in value.items() if kind is dict else value:
+        if left <= 0 or len(shown) == _ITEMS:
+            shown.append(f"… {number:,} in all")
+            break
+        text = (
+            f"{_given('', item[0], left, depth)}: {_given(str(item[0]), item[1], left, depth)}"
+            if kind is dict
+            else _given("", item, left, depth)
+        )
+        shown.append(text)
+        left -= width(text) + 2
+    before, after = ("[", "]") if kind is list else ("(", ")") if kind is tuple else ("{", "}")
+    inner = ", ".join(shown) + ("," if kind is tuple and number == 1 else "")
+    if kind is set and not number:
+        return "set()"
+    return f"frozenset({before}{inner}{after})" if kind is frozenset else f"{before}{inner}{after}"
+
+
+# lines
+
+
+def line(text: str, columns: int) -> str:
+    """Put `text` on one line of at most `columns` columns, without characters that cannot be written."""
+    text = _BREAKS.sub(" ", _UNSAYABLE.sub("\ufffd", text)).strip()
+    if width(text) <= columns:
+        return text
+    kept, used = 0, 1
+    for char in text:
+        used += width(char)
+        if used > columns:
+            break
+        kept += 1
+    return text[:kept] + "…"
+
+
+def width(text: str) -> int:
+    """The columns `text` takes; Chinese, Japanese, Korean and emoji take two each."""
+    return len(text) if text.isascii() else sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
