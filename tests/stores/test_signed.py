@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers.fixtures import Bucket
 
-from persistable import Catalog, Record, Secret, Status, plan, run, step
+from persistable import Catalog, Project, Record, Secret, Status, plan, run, step
 from persistable.errors import (
     LayersDisagreeWarning,
     NotEnforceable,
@@ -37,7 +37,10 @@ from persistable.nodes.status import found_of
 from persistable.records import listing
 from persistable.records.copy import copy as copy_payloads
 from persistable.stores import Layer, LayeredStore, SigningKey, Store, new_signing_key, open_store
+from persistable.stores.open import default_url
 from persistable.stores.signed import SignedStore, holds_private_key
+from persistable.testing.races import GOOD_PATHS, everything_below
+from persistable.testing.stores import StoreContract
 
 ANN, ANN_PUBLIC = new_signing_key()
 BOB, BOB_PUBLIC = new_signing_key()
@@ -632,3 +635,52 @@ def test_a_catalog_tells_nothing_of_what_is_not_trusted(place: Place, monkeypatc
         refused.record
     numbers.step(n=3).bind(place.open(sign=ANN)).generate()
     assert len(trusting.find("numbers", status="done")) == 2
+
+
+def test_a_store_is_signed_as_a_project_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of keys count from the file; a private key has no place in it."""
+    ANN.save(tmp_path / "ann")
+    BOB.save(tmp_path / "bob")
+    monkeypatch.setenv("SIGNING", ANN.reveal())
+    file = tmp_path / "persistable.toml"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for sign in ("ann", "env:SIGNING"):
+        file.write_text(f'store = [{{ url = "data", sign = "{sign}", trust = ["bob.pub", "{EVE_PUBLIC}"] }}]\n')
+        for store in (Project.load(tmp_path).store, open_store(default_url())):
+            assert isinstance(store, LayeredStore) and store.trust == (BOB_PUBLIC, EVE_PUBLIC)
+            assert store.signer is not None and store.signer.public == ANN_PUBLIC
+            assert store.layers[0].store.url == f"file://{tmp_path}/data"
+    file.write_text(f'store = [{{ url = "data", sign = "{ANN.reveal()}" }}]\n')
+    for ask in (lambda: Project.load(tmp_path).store, default_url):
+        with pytest.raises(ValueError, match="written out") as caught:
+            ask()
+        assert ANN.reveal() not in str(caught.value)
+
+
+class TestContract(StoreContract):
+    """Signatures keep the promises of every store."""
+
+    good_paths: ClassVar[list[str]] = [path for path in GOOD_PATHS if not path.endswith(".record.json")]
+    examples = 30
+    rounds = 20
+    many = 200
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        ANN.save(tmp_path / "key")
+        self.folder = tmp_path / "root"
+        return open_store(self.folder, sign=tmp_path / "key", trust=[])
+
+    def plant(self, store: Store, path: str, data: bytes) -> None:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+    def peek(self, store: Store, path: str) -> bytes | None:
+        target = self.folder / path
+        return target.read_bytes() if target.is_file() else None
+
+    def leftovers(self, store: Store) -> list[str]:
+        return everything_below(self.folder)

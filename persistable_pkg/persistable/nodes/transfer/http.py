@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
-from persistable.errors import PayloadCorrupted
+from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.plain import BytesFileIO
 from persistable.nodes.construction import Construction, Recorded
@@ -263,7 +263,7 @@ def _earlier(store: Store, params: HttpGetParams) -> Iterator[Record]:
     for name in reversed(_hinted(store, params)):
         try:
             record = find_record(store, Key.parse(name))
-        except PayloadCorrupted:
+        except (PayloadCorrupted, PayloadUntrusted):
             continue
         if record is not None and record.made == "generated" and missing_file(store, record) is None:
             yield record
