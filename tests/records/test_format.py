@@ -18,7 +18,7 @@ import pytest
 import reader
 
 import persistable
-from persistable import step
+from persistable import Catalog, run, step
 from persistable.fileio import JsonFileIO, NumpyFileIO, ParquetFileIO
 from persistable.records import claims, owners
 from persistable.records.deadlock import SUFFIX as WAITS
@@ -80,6 +80,10 @@ def fill(url: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         above.step(first).bind(url).accept_code("only renamed")
+    with Catalog(store, index=None) as catalog:
+        catalog.pin(number.step(7), "figure 3")
+        run(number.step(8), store=store)
+        catalog.gc(older_than=0, name="number").apply()
     claims.Claim(store, "number/held").try_epoch(1, None)
     store.put("number/held" + WAITS, json.dumps({"token": owners.token(), "for": "number/other"}).encode())
 
@@ -96,6 +100,8 @@ KINDS = {
     r".*\.claim\.waits": "waits",
     r"\.persistable/partial/.*/begun\.json": "begun",
     r"\.persistable/store\.json": "store",
+    r"\.persistable/pins/.*\.json": "pin",
+    r"\.persistable/trash/[^/]*/[0-9]+\.json": "trash",
 }
 
 

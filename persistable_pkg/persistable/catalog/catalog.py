@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from persistable.catalog import lookup
+from persistable.catalog import lookup, pins
+from persistable.catalog.collect import collect, rules
 from persistable.catalog.criteria import criteria
 from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
@@ -16,12 +17,21 @@ from persistable.catalog.index import Index, usual_file
 from persistable.catalog.parts import parts_of
 from persistable.catalog.query import Condition
 from persistable.catalog.refresh import refresh
+from persistable.catalog.savings import savings
+from persistable.catalog.trashed import Trash
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store, extended
 from persistable.stores.local import LocalStore
 from persistable.stores.open import default_url, open_store
 
 if TYPE_CHECKING:
+    from datetime import date, timedelta
+
+    from persistable.catalog.collection import Collection
+    from persistable.catalog.pins import Pin
+    from persistable.catalog.savings import Savings
+    from persistable.catalog.trash import Emptied
+    from persistable.catalog.trashed import Restored
     from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
 
@@ -114,6 +124,63 @@ class Catalog:
     def payload(self, entry: Entry) -> Any:
         """The payload of `entry`."""
         return self.node(entry).load().payload
+
+    # clean up
+
+    def gc(
+        self,
+        keep: Any = None,
+        superseded: bool = False,
+        failed: bool = False,
+        older_than: timedelta | date | str | float | None = None,
+        name: str | None = None,
+        max_size: int | float | str | None = None,
+    ) -> Collection:
+        """What a cleaning-up would take, and why, with sizes; nothing is touched until its `apply` moves it to the trash.
+
+        The reasons add up, and what crashes left is always among them. Nothing goes that something which stays was made from, at any
+        remove, nor what is pinned, being generated, or younger than what is being generated; layers that may only be read are left alone.
+
+        keep: nodes, families, pipelines, classes, keys, names, or a collection of such: whatever neither they are nor were made from goes.
+        superseded: what newer code or a newer version stands for. failed: failures. older_than: a timedelta, ``"30d"``, seconds, or a date:
+        only what was made before; by itself a reason. name: only payloads of that name; by itself a reason. max_size: bytes, or
+        ``"10 GB"``: payloads go, those first that take most bytes for each second of making, until what remains is no more than that;
+        what was put in by hand does not.
+
+        Raises UnknownKey, ValueError, TypeError.
+        """
+        return collect(self, rules(self, keep, superseded, failed, older_than, name, max_size))
+
+    def trash(self) -> Trash:
+        """What cleaning-ups have taken, and is not removed for good yet."""
+        return Trash(self)
+
+    def restore(self, *what: Target) -> Restored:
+        """Bring back what is in the trash: all of it, or what these keys, names or stamps of cleaning-ups stand for.
+
+        What was made anew since stays in the trash. Raises UnknownKey for what is not in the trash.
+        """
+        return Trash(self).restore(*what)
+
+    def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
+        """Remove for good what is in the trash. older_than: only what was taken before, see `gc`."""
+        return Trash(self).empty(older_than)
+
+    def pin(self, key: Target, reason: str) -> Pin:
+        """Pin a payload: cleaning up takes neither it nor anything upstream of it. Raises UnknownKey for what is not stored."""
+        return pins.pin(self, lookup.key_of(self[key]), reason)
+
+    def unpin(self, key: Target) -> bool:
+        """Remove the pin of a payload, stored or not; True if there was one."""
+        return pins.unpin(self, lookup.key_in(self, key))
+
+    def pins(self) -> list[Pin]:
+        """All pins: key, reason, since when and by which host."""
+        return pins.pins(self.store)
+
+    def savings(self) -> Savings:
+        """By name, the seconds that making took and the bytes kept; from records alone, nothing is counted when a payload is used."""
+        return savings(self)
 
     # the index
 

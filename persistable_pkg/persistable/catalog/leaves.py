@@ -28,7 +28,7 @@ def exact(tree: Any) -> tuple[int, Any]:
     if kind == TEXT:
         return (TEXT, tree) if len(tree) <= LONGEST else (TREE, _short(tree))
     if kind == TREE or (kind == INT and not -_BIG <= tree < _BIG) or (kind == FLOAT and tree == 0 and str(tree)[0] == "-"):
-        return TREE, _short(_dumps(_identity(tree)))
+        return TREE, _short(canonical(tree))
     return kind, int(tree) if kind == BOOL else tree
 
 
@@ -41,6 +41,11 @@ def valued(params: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
             compared = form(tree)
             if compared is not None and (compared.__class__ is not str or len(compared) <= LONGEST):
                 yield path, FORM, compared
+
+
+def canonical(tree: Any) -> str:
+    """JSON of `tree`, equal for equal ones: without what is no part of identity, and in one order."""
+    return _dumps(_identity(tree))
 
 
 def _identity(tree: Any) -> Any:

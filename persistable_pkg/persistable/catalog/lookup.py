@@ -14,7 +14,7 @@ from persistable.catalog.index import Index
 from persistable.catalog.parts import parts_of
 from persistable.catalog.query import Condition
 from persistable.catalog.rows import ENDINGS
-from persistable.errors import UnknownKey
+from persistable.errors import InvalidName, UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
 
@@ -54,6 +54,24 @@ def entry(catalog: Catalog, text: Any) -> Entry:
             nearest=keys,
         )  # fmt: skip
     raise _unknown(index, path, f"no key or file in {catalog.store.url} is or begins with {path!r}")
+
+
+def key_of(entry: Entry) -> Key:
+    """The key of `entry`. Raises UnknownKey where a damaged record hides it."""
+    if entry.key is None:
+        raise UnknownKey(f"the record of {entry.at} is damaged, so its key is not known", text=str(entry.at), nearest=[])
+    return entry.key
+
+
+def key_in(catalog: Catalog, text: Any) -> Key:
+    """The key that `text` is, has or stands for, whether or not it is stored. Raises UnknownKey."""
+    key: Any = getattr(text, "key", text)
+    if isinstance(key, Key):
+        return key
+    try:
+        return Key.parse(str(key))
+    except InvalidName:
+        return key_of(entry(catalog, text))
 
 
 def contains(catalog: Catalog, text: object) -> bool:

@@ -49,20 +49,31 @@ class Part(Protocol):
         ...
 
 
-def parts_of(store: Store) -> list[Part]:
-    """The stores that `store` is made of, those first that count where several have a record of one path."""
+def stores_of(store: Store, readonly: bool = False) -> list[tuple[Store, bool]]:
+    """The stores that `store` is made of, those first that count where several have a record of one path; True for what is only read."""
     layers = extended(store).layers
     if layers:
         deciding = extended(store).deciding_store
         ordered = sorted((layer.store for layer in layers), key=lambda each: extended(each).deciding_store is not deciding)
-        return [part for each in ordered for part in parts_of(each)]
-    inner = store.inner if isinstance(store, ReadOnlyStore) else store
-    if inner is not store and extended(inner).layers:
-        return parts_of(inner)
-    bare = inner.store if isinstance(inner, SignedStore) else inner  # which tells what has changed, and not what is in it
-    if isinstance(bare, LocalStore):
-        return [_Folders(bare, inner)]
-    return [_Database(bare, inner)] if isinstance(bare, SQLiteStore) else [_Listed(inner)]
+        return [found for each in ordered for found in stores_of(each, readonly)]
+    return stores_of(store.inner, readonly=True) if isinstance(store, ReadOnlyStore) else [(store, readonly)]
+
+
+def parts_of(store: Store) -> list[Part]:
+    """The stores that `store` is made of, in the order of `stores_of`."""
+    return [_part_of(each) for each, _ in stores_of(store)]
+
+
+def bare(store: Store) -> Store:
+    """The store that tells what has changed in `store`, and not what is in it: `store`, without signatures."""
+    return store.store if isinstance(store, SignedStore) else store
+
+
+def _part_of(store: Store) -> Part:
+    inner = bare(store)
+    if isinstance(inner, LocalStore):
+        return _Folders(inner, store)
+    return _Database(inner, store) if isinstance(inner, SQLiteStore) else _Listed(store)
 
 
 class _Folders:
