@@ -50,7 +50,7 @@ def test_copies_are_signed_on_request(project: Shell) -> None:
     project("run", "total")
     project("keys", "new", "--out", "key")
     public = (project.folder / "key.pub").read_text().strip()
-    trusting = f"layered://?layer=copies&readonly=1&trust={public}"
+    trusting = f"copies#trust={public}"
     project("cp", "points", "--to", "copies")
     assert "nobody has signed it" in project("show", project.keys("points")[0], "--store", trusting, expect=1).err
     assert [row["made"] for row in project("ls", "--store", trusting, "--json").json] == ["untrusted"]

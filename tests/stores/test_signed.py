@@ -490,6 +490,39 @@ def test_what_processes_hand_to_each_other_is_signed(tmp_path: Path) -> None:
     assert store.get_many([".persistable/handed/x.1"]) == {}
 
 
+# what two views of one store have of each other
+
+
+def test_a_view_that_trusts_takes_nothing_from_one_that_does_not(place: Place) -> None:
+    """Nodes of both in one run are asked for apart, although the bytes lie in one place."""
+    one, two = numbers.step(n=1), numbers.step(n=2)
+    one.bind(place.open(sign=EVE)).generate()
+    two.bind(place.open(sign=ANN)).generate()
+    trusting = place.open(trust=ANN_PUBLIC)
+    with pytest.raises(RunFailed) as caught:
+        run([one.bind(place.raw), two.bind(place.raw), one.bind(trusting), two.bind(trusting)], executor="inline")
+    assert [type(error) for error in caught.value.exceptions] == [PayloadUntrusted]
+    with pytest.raises(RunFailed):
+        run(doubled.step(one.bind(trusting)).bind(place.open(sign=ANN)), executor="inline")
+    assert run(doubled.step(two.bind(trusting)).bind(place.open(sign=ANN)), executor="inline").counts["done"] == 1
+
+
+def test_its_url_names_whom_it_trusts_and_opens_it_again(tmp_path: Path) -> None:
+    numbers.step(n=1).bind(open_store(tmp_path, sign=ANN)).generate()
+    for trust in ([ANN_PUBLIC], [BOB_PUBLIC, ANN_PUBLIC]):
+        store = open_store(tmp_path, trust=trust)
+        again = open_store(store.url)
+        assert store.url == f"file://{tmp_path}#trust={','.join(trust)}" == again.url and again == store
+        assert numbers.step(n=1).bind(again).load().payload == {"n": 1}
+    own = open_store(tmp_path, sign=ANN, trust=[])
+    assert own.url == f"file://{tmp_path}#trust=" and own != open_store(tmp_path) != open_store(tmp_path, sign=ANN)
+    with pytest.raises(PayloadUntrusted):  # which does not say whose key it is
+        numbers.step(n=1).bind(open_store(own.url)).load()
+    signing = open_store(f"{tmp_path}#trust={BOB_PUBLIC}", sign=ANN)
+    numbers.step(n=2).bind(signing).generate()
+    assert isinstance(signing, SignedStore) and signing.trust == (BOB_PUBLIC,)
+
+
 # where keys may go
 
 
@@ -651,7 +684,7 @@ def test_a_store_is_signed_as_a_project_says(tmp_path: Path, monkeypatch: pytest
         for store in (Project.load(tmp_path).store, open_store(default_url())):
             assert isinstance(store, LayeredStore) and store.trust == (BOB_PUBLIC, EVE_PUBLIC)
             assert store.signer is not None and store.signer.public == ANN_PUBLIC
-            assert store.layers[0].store.url == f"file://{tmp_path}/data"
+            assert store.layers[0].store.url == f"file://{tmp_path}/data#trust={BOB_PUBLIC},{EVE_PUBLIC}"
     file.write_text(f'store = [{{ url = "data", sign = "{ANN.reveal()}" }}]\n')
     for ask in (lambda: Project.load(tmp_path).store, default_url):
         with pytest.raises(ValueError, match="written out") as caught:

@@ -20,7 +20,7 @@ from persistable.catalog.refresh import refresh
 from persistable.catalog.savings import savings
 from persistable.catalog.trashed import Trash
 from persistable.records.key import Key
-from persistable.stores.base import HIDDEN, Store, enclosing_store, extended
+from persistable.stores.base import HIDDEN, Store, enclosing_store
 from persistable.stores.local import LocalStore
 from persistable.stores.open import default_url, open_store
 
@@ -49,7 +49,7 @@ class Catalog:
         if store is None:
             store = enclosing_store() or default_url()
         self.store: Store = open_store(store)
-        self.index = Index(_read_as(self.store), _index_file(self.store, index))
+        self.index = Index(self.store.url, _index_file(self.store, index))
         self._several = len(parts_of(self.store)) > 1
 
     # find
@@ -222,17 +222,11 @@ class Catalog:
         return self.find()._repr_html_()  # pyright: ignore[reportPrivateUsage] - that of a notebook
 
 
-def _read_as(store: Store) -> str:
-    """Its URL, and whose signatures count in it: whoever trusts others finds other records there."""
-    asked = [layer.trust for layer in extended(store).layers] or [extended(store).trust]
-    return store.url if not any(each is not None for each in asked) else f"{store.url} trust={asked}"
-
-
 def _index_file(store: Store, index: str | os.PathLike[str] | None) -> Path | None:
     if index is None or store.url.startswith("memory:"):
         return None
     if index == "":
-        return usual_file(_read_as(store))
+        return usual_file(store.url)
     if index == "store":
         if not isinstance(store, LocalStore):
             raise ValueError(f"index='store' is for folders; {store.url} is none: name a file")

@@ -17,6 +17,7 @@ from persistable.catalog.rows import ENDINGS
 from persistable.errors import InvalidName, UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
+from persistable.stores.keys import TRUSTING
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -86,7 +87,7 @@ def contains(catalog: Catalog, text: object) -> bool:
 def _within(catalog: Catalog, path: str) -> str | None:
     """`path` as one in the store: what lies in its folder, or is relative to it; None for a file elsewhere."""
     if "://" in path:
-        before = catalog.store.url.rstrip("/") + "/"
+        before = catalog.store.url.partition(TRUSTING)[0].rstrip("/") + "/"
         return path.removeprefix(before) if path.startswith(before) else None
     for part in parts_of(catalog.store):
         if part.root is not None and (os.path.isabs(path) or os.path.exists(path)):

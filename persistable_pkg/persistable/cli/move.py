@@ -19,6 +19,7 @@ from persistable.records.key import Place, Placed
 from persistable.records.listing import Entry
 from persistable.records.record import Record
 from persistable.stores.base import Store
+from persistable.stores.keys import TRUSTING
 from persistable.stores.layered.store import LayeredStore
 from persistable.stores.open import open_store
 
@@ -164,7 +165,7 @@ def cp(
     sources, missing = _to_copy(here, payloads)
     copies: list[tuple[Store, list[Entry]]] = []
     for source, entries in sources.values():
-        if source.url == target.url:
+        if source.url.partition(TRUSTING)[0] == target.url.partition(TRUSTING)[0]:
             raise BadUsage(f"--to {to}: that is the store they lie in")
         copies.append((source, [*(lineage(source, [entry.key for entry in entries]) if upstream else ()), *entries]))
     if not force:

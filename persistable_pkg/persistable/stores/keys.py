@@ -23,6 +23,8 @@ from persistable.params.secret import Secret, add_secret
 PUBLIC: Final = "ed25519:"
 PRIVATE: Final = "ed25519-private:"
 VARIABLE: Final = "env:"
+TRUSTING: Final = "#trust="
+"""At the end of the URL of a store: before the public keys whose signatures count there, with commas between them."""
 SUFFIX = ".pub"
 """Of the file with the public key, beside that with the private one."""
 _PUBLIC = re.compile(r"ed25519:[A-Za-z0-9_-]{43}")

@@ -43,6 +43,7 @@ _PACKAGES: dict[str, tuple[str, str | None]] = {
     "webdav": ("webdav4", None),
 }
 _EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
+_TRUSTING = "#trust="
 _CACHE_LIMIT = 1024
 _opened: dict[object, Store] = {}
 
@@ -62,12 +63,13 @@ def open_store(
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
     ``sign=key`` signs every record that is written: a private key of `new_signing_key`, the path of its file, a `Secret` or ``"env:NAME"``.
     ``trust=[public]`` refuses every record that is signed by none of these keys (nor by that of ``sign``) as PayloadUntrusted, before it is
-    read; without ``sign`` nothing can be written then. Of layers, it is said of each that has no ``sign`` or ``trust`` of its own.
+    read; without ``sign`` nothing can be written then. The same is said by a URL that ends in ``#trust=`` and keys, with commas between.
+    Of layers, it is said of each that has no ``sign`` or ``trust`` of its own.
     ``namespace="ann"`` opens a store of that name beside this one (``data.ann``), in which another project's payloads are not found.
 
     Raises StoreError for an unknown scheme, MissingExtra where the package behind a scheme is absent.
     """
-    if options and not options.keys().isdisjoint(_EVERYWHERE):
+    if (options and not options.keys().isdisjoint(_EVERYWHERE)) or (isinstance(where, str) and _TRUSTING in where):
         return _with_common(open_store, where, options)
     if not options and isinstance(where, str | PurePath):
         path = str(where)
@@ -105,6 +107,9 @@ def open_store(
 
 def _with_common(opened: Callable[..., Store], where: Any, options: dict[str, Any]) -> Store:
     """The store with the options that every store takes."""
+    if isinstance(where, str) and _TRUSTING in where:
+        where, _, keys = where.partition(_TRUSTING)
+        options = {"trust": keys.split(",") if keys else [], **options}
     if options.get("namespace") is not None:
         from persistable.stores.namespace import namespaced
 

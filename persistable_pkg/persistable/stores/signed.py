@@ -22,7 +22,7 @@ from blake3 import blake3
 from persistable.errors import PayloadUntrusted
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Store
 from persistable.stores.forwarding import ForwardingStore
-from persistable.stores.keys import SigningKey, is_signed, public_keys
+from persistable.stores.keys import TRUSTING, SigningKey, is_signed, public_keys
 from persistable.stores.readonly import ReadOnlyStore
 from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
 
@@ -62,10 +62,20 @@ class SignedStore(ForwardingStore):
         self.trust = trust
         self._known: dict[bytes, None] = {}  # digests of records whose signatures were looked at
 
+    @property
+    def url(self) -> str:
+        """That of the store, and whose signatures count: whoever trusts others finds other payloads there."""
+        return self.store.url if self.trust is None else f"{self.store.url}{TRUSTING}{','.join(self.trust)}"
+
     def info(self) -> dict[str, Any]:
         """As of every store, and which keys sign and are trusted."""
         told = self.store.info() if isinstance(self.store, BaseStore) else super().info()
-        return {**told, "sign": repr(self.signer) if self.signer is not None else None, "trust": self.trust and list(self.trust)}
+        return {
+            **told,
+            "url": self.url,
+            "sign": repr(self.signer) if self.signer is not None else None,
+            "trust": self.trust and list(self.trust),
+        }
 
     def said(self) -> dict[str, Any] | None:
         return BaseStore.said(self)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 from persistable.errors import StoreError
 from persistable.stores.base import Store, extended
+from persistable.stores.keys import TRUSTING
 from persistable.stores.open import open_store
 from persistable.stores.readonly import ReadOnlyStore
 
@@ -93,7 +94,7 @@ def url_of(layers: Iterable[Layer]) -> str:
     """One URL for all layers: each as ``layer=``, followed by what is said of it."""
     items: list[str] = []
     for layer in layers:
-        items.append("layer=" + quote(layer.store.url, safe=":/"))
+        items.append("layer=" + quote(layer.store.url.partition(TRUSTING)[0], safe=":/"))
         if layer.readonly:
             items.append("readonly=1")
         if layer.max_bytes is not None:
