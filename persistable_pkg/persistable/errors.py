@@ -43,6 +43,7 @@
     │   └── InputVanished              it is gone (also a FileNotFoundError)
     ├── StoreError                     bytes at paths (also an OSError)
     │   ├── StoreFull                  no space or quota left
+    │   ├── MalformedBundle            an archive or published folder that is damaged, or made to do harm (also a ValueError)
     │   ├── StoreReadOnly              writing is not permitted (also a PermissionError)
     │   ├── StoreTooNew                a later version of this library has written what is there, in a format not known here
     │   └── StoreUnavailable           the store cannot be reached (also a ConnectionError)
@@ -375,6 +376,13 @@ class StoreFull(StoreError):
 
 class StoreReadOnly(StoreError, PermissionError):
     """Writing is not permitted here."""
+
+
+class MalformedBundle(StoreError, ValueError):
+    """A zip archive, or the manifest of a published folder, is damaged or made to do harm; nothing of it was used.
+
+    ``path`` is the member that tells, empty where none does.
+    """
 
 
 class StoreTooNew(StoreError):

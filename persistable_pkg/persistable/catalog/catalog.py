@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable.catalog import lookup, pins
+from persistable.catalog.bundle import Exported, export
 from persistable.catalog.collect import collect, rules
 from persistable.catalog.criteria import criteria
 from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
+from persistable.catalog.imports import Imported, import_
 from persistable.catalog.index import Index, usual_file
 from persistable.catalog.parts import parts_of
 from persistable.catalog.query import Condition
@@ -181,6 +183,54 @@ class Catalog:
     def savings(self) -> Savings:
         """By name, the seconds that making took and the bytes kept; from records alone, nothing is counted when a payload is used."""
         return savings(self)
+
+    # bundles
+
+    def export(
+        self,
+        to: str | os.PathLike[str],
+        nodes: Any = None,
+        *,
+        payloads: Literal["all", "sources", "none"] = "all",
+        anonymous: bool = False,
+        name: str | None = None,
+        description: str | None = None,
+        author: str | None = None,
+        license: str | None = None,  # noqa: A002 - the word of RO-Crate
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Exported:
+        """Write records, all they were made from, and their payloads into one zip archive, or a folder to be published.
+
+        to: a path or URL, also of a bucket; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
+        nodes: a node, family, pipeline, key, entry, what `find` gave, or a list of such; without them every record. payloads:
+        ``"sources"`` are downloads and what was put in by hand, from which the rest can be made again. anonymous: leave host, platform,
+        untracked params and notes out of the records; signed ones stay as they are. name, description, author, license (a URL): for the
+        RO-Crate. progress: is called with the bytes written, and how many there are.
+
+        Raises UnknownKey for what is not stored, PayloadCorrupted for what is damaged, and StoreError for a folder that holds something
+        else; an archive then does not appear.
+        """
+        about = {"name": name, "description": description, "author": author, "license": license}
+        return export(self, os.fspath(to), nodes, payloads, anonymous=anonymous, about=about, progress=progress)
+
+    def import_(
+        self,
+        source: Any,
+        *,
+        replace: bool = False,
+        verify: bool = True,
+        sign: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Imported:
+        """Bring everything of a bundle, a published folder or another store into this one; what is there stays.
+
+        replace: take what comes where other bytes are there. verify: read everything once and compare digests before anything is written;
+        False leaves that to the moment at which each payload is copied. sign: sign, by the key of this store, what it does not trust.
+        progress: is called with the bytes done, and how many there are.
+
+        Raises MalformedBundle for what is damaged or made to do harm, and PayloadUntrusted; nothing is then written.
+        """
+        return import_(self, source, replace=replace, verify=verify, sign=sign, progress=progress)
 
     # the index
 

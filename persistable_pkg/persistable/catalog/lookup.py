@@ -203,23 +203,28 @@ def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
 
 def lineage(catalog: Catalog, entry: Entry) -> list[Entry]:
     """Everything upstream of `entry`, nearest first."""
+    return ancestors(catalog, [str(entry.key)])
+
+
+def ancestors(catalog: Catalog, keys: Iterable[str]) -> list[Entry]:
+    """Everything upstream of `keys` that is none of them, nearest first."""
     query = "SELECT DISTINCT target FROM edges WHERE node IN (SELECT id FROM nodes WHERE key IN (SELECT value FROM json_each(?)))"
-    return by_keys(catalog, catalog.index, _levels(catalog.index, str(entry.key), query))
+    return by_keys(catalog, catalog.index, _levels(catalog.index, keys, query))
 
 
 def downstream(catalog: Catalog, entry: Entry, levels: int | None = None) -> list[Entry]:
     """Everything stored that was made from `entry`, nearest first."""
     query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
-    found = by_keys(catalog, catalog.index, _levels(catalog.index, str(entry.key), query, levels))
+    found = by_keys(catalog, catalog.index, _levels(catalog.index, [str(entry.key)], query, levels))
     return [each for each in found if each.status != ABSENT]
 
 
-def _levels(index: Index, key: str, query: str, levels: int | None = None) -> list[str]:
-    """The keys that `query` leads to from `key`, level by level."""
-    seen = {key: None}
-    level = [key]
+def _levels(index: Index, keys: Iterable[str], query: str, levels: int | None = None) -> list[str]:
+    """The keys that `query` leads to from `keys`, level by level, without those themselves."""
+    level = list(dict.fromkeys(keys))
+    seen, first = dict.fromkeys(level), len(level)
     while level and (levels is None or levels > 0):
         level = [each for (each,) in index.rows(query, (json.dumps(level),)) if each not in seen]
         seen.update(dict.fromkeys(level))
         levels = None if levels is None else levels - 1
-    return list(seen)[1:]
+    return list(seen)[first:]

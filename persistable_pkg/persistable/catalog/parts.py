@@ -1,7 +1,7 @@
 """What has changed in a store since an index last looked, told as cheaply as each kind of store can.
 
-A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times, and everything else by a
-listing. Layers are told one by one.
+A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times, an archive by its own
+stamp, and everything else by a listing. Layers are told one by one.
 """
 
 from __future__ import annotations
@@ -200,7 +200,10 @@ class _Listed:
         self.store = store
 
     def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
-        return _listings(self.store, known, None)
+        stamp = extended(self.store).listing_stamp()
+        if stamp is not None and known and set(known.values()) == {stamp}:
+            return
+        yield from _listings(self.store, known, stamp)
 
 
 def _listings(store: Store, known: Mapping[str, str | None], stamp: str | None) -> Iterator[Listing]:

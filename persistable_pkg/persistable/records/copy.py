@@ -14,7 +14,7 @@ from persistable.records import commit as commits
 from persistable.records.key import Key, Placed
 from persistable.records.listing import Entry
 from persistable.records.record import FAILED_SUFFIX, FileFact, Record
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 
 _PIECE = 1 << 22
 _AT_ONCE = 1 << 20
@@ -37,10 +37,13 @@ def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
             yield entry
 
 
-def copy(found: Iterable[Entry], source: Store, target: Store, *, sign: bool = False) -> Iterator[Copied]:
+def copy(
+    found: Iterable[Entry], source: Store, target: Store, *, sign: bool = False, replace: bool = False, bare: bool = False
+) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
 
-    What `target` has, sound, is not copied again, whoever made it; what is `in_the_way` is written over. Raises PayloadCorrupted where the
+    What `target` has, sound, is not copied again, whoever made it, unless it is to `replace` that; what is `in_the_way` is written over.
+    bare: of a payload of which `source` has no file at all, the record alone is copied. Raises PayloadCorrupted where the
     bytes are not those the record names; nothing of that payload is then visible in `target`. Raises StoreError where somebody generates
     at the same readable path of `target` at this moment.
 
@@ -59,14 +62,14 @@ def copy(found: Iterable[Entry], source: Store, target: Store, *, sign: bool = F
                 expected="a record",
                 found="damage",
             )
-        if _is_there(target, entry):
+        if not replace and _is_there(target, entry):
             yield Copied(record.key, 0, True)
             continue
         record = signing.for_store(record, target, sign)
         if isinstance(entry.place, Placed):
-            _copy_alone(entry, record, source, target)
+            _copy_alone(entry, record, source, target, bare)
         else:
-            _copy_one(entry, record, source, target)
+            _copy_one(entry, record, source, target, bare)
         yield Copied(record.key, record.size, False)
 
 
@@ -75,21 +78,27 @@ def _is_there(target: Store, entry: Entry) -> bool:
     return isinstance(have, Record) and access.missing_file(target, have) is None
 
 
-def _copy_alone(entry: Entry, record: Record, source: Store, target: Store) -> None:
+def is_bare(store: Store, record: Record) -> bool:
+    """Tell whether `store` has none of the files that `record` names."""
+    return bool(record.files) and not extended(store).stat_many([file.path for file in record.files])
+
+
+def _copy_alone(entry: Entry, record: Record, source: Store, target: Store, bare: bool) -> None:
     """Under the claim: whoever generates there writes the same file."""
     claim = claims.take_over(target, entry.place.path, claims.here())
     if claim is None:
         raise StoreError(f"{entry.place} is being generated in {target.url}, so it was not copied there; copy it when that is over")
     try:
-        _copy_one(entry, record, source, target, claim)
+        _copy_one(entry, record, source, target, bare, claim)
     finally:
         claim.release()
 
 
-def _copy_one(entry: Entry, record: Record, source: Store, target: Store, claim: claims.Claim | None = None) -> None:
+def _copy_one(entry: Entry, record: Record, source: Store, target: Store, bare: bool, claim: claims.Claim | None = None) -> None:
     place = entry.place
     old = access.peek(target, place)
-    files = [*record.files, *items.item_files(source, record)]
+    alone = bare and is_bare(source, record)
+    files = [] if alone else [*record.files, *items.item_files(source, record)]
     beside = commits.beside(place, record.attempt_token) if isinstance(place, Placed) else ""
     written: list[str] = []
     commit = commits.Commit(target, place)
@@ -107,7 +116,7 @@ def _copy_one(entry: Entry, record: Record, source: Store, target: Store, claim:
         if not commit.may_stand:
             commits.remove(target, written)
         raise
-    if isinstance(place, Placed) and not commits.move_in_place(target, place, record):
+    if isinstance(place, Placed) and not alone and not commits.move_in_place(target, place, record):
         raise claims.lost_to_others(record.key)
     kept = {file.path for file in files}
     void = access.files_of(target, place, old) if isinstance(old, Record) else ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
+    from persistable.stores.http import HTTPStore
     from persistable.stores.keys import SigningKey, new_signing_key
     from persistable.stores.layered.compare import Difference
     from persistable.stores.layered.layer import Layer
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from persistable.stores.object import ObjectStore
     from persistable.stores.open import open_store, register_store
     from persistable.stores.sqlite import SQLiteStore
+    from persistable.stores.zip import ZipStore
 
 __all__ = [
     "Difference",
+    "HTTPStore",
     "Layer",
     "LayeredStore",
     "LocalStore",
@@ -27,6 +30,7 @@ __all__ = [
     "SQLiteStore",
     "SigningKey",
     "Store",
+    "ZipStore",
     "check_name",
     "check_path",
     "enclosing_store",
@@ -37,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "Difference": "layered.compare",
+    "HTTPStore": "http",
     "Layer": "layered.layer",
     "LayeredStore": "layered.store",
     "LocalStore": "local",
@@ -45,6 +50,7 @@ _HOMES = {
     "SQLiteStore": "sqlite",
     "SigningKey": "keys",
     "Store": "base",
+    "ZipStore": "zip",
     "check_name": "base",
     "check_path": "base",
     "enclosing_store": "base",

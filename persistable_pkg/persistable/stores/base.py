@@ -272,6 +272,16 @@ class BaseStore:
         """Move a file that is completely written, and on the same file system, to `path`; after an error it is still where it was."""
         raise NotImplementedError(f"{type(self).__name__}.adopt")
 
+    def read_range(self, path: str, first: int, last: int) -> bytes:
+        """The bytes at `path` from one place up to another, fewer where it ends before. By default of the stream that `read` opens."""
+        with self.read(path) as file:
+            file.seek(first)
+            return file.read(max(0, last - first))
+
+    def listing_stamp(self) -> str | None:
+        """A text that is another whenever the listing of all of it is, told without listing; None, by default, where that cannot be."""
+        return None
+
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
         """As `get_many`, and other items that were read with these at no cost of their own."""
         return self.get_many(paths)

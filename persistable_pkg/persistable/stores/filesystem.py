@@ -45,6 +45,10 @@ class Remote:
     def get(self, place: str) -> bytes:
         return cast(bytes, self.fs.cat_file(place))
 
+    def get_range(self, place: str, first: int, last: int) -> bytes:
+        """The bytes from one place up to another."""
+        return cast(bytes, self.fs.cat_file(place, start=first, end=last))
+
     def get_many(self, places: list[str]) -> list[bytes | BaseException]:
         """Bytes, or the error, for each place."""
         if self.asynchronous:

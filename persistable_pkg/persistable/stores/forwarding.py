@@ -137,6 +137,14 @@ class ForwardingStore(BaseStore):
         own: Callable[..., None] | None = self._own("change_many")
         return own(*stages, delete=delete) if own is not None else super().change_many(*stages, delete=delete)
 
+    def read_range(self, path: str, first: int, last: int) -> bytes:
+        own: Callable[[str, int, int], bytes] | None = self._own("read_range")
+        return own(path, first, last) if own is not None else super().read_range(path, first, last)
+
+    def listing_stamp(self) -> str | None:
+        own: Callable[[], str | None] | None = self._own("listing_stamp")
+        return own() if own is not None else super().listing_stamp()
+
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
         own: Callable[..., dict[str, bytes]] | None = self._own("get_with_colocated")
         return own(paths) if own is not None else super().get_with_colocated(paths)

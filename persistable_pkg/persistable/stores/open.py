@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)(?:::[^/]*)?://")  # one letter before the colon is a Windows drive
 _FACTORIES: dict[str, str] = {
     "file": "persistable.stores.local:LocalStore.from_url",
+    "http": "persistable.stores.http:HTTPStore.from_url",
+    "https": "persistable.stores.http:HTTPStore.from_url",
     "layered": "persistable.stores.layered.store:LayeredStore.from_url",
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
@@ -54,7 +56,8 @@ def open_store(
     """The store at `where`; nothing is created or contacted before it is used.
 
     ``where`` is a path (``~`` is expanded, a relative one counts from the current folder), a `UPath`, ``file://``, ``memory://name``,
-    ``sqlite:///relative.db``, ``sqlite:////absolute.db``, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
+    ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a zip archive (``paper.zip``, also behind a URL) or an ``https://`` URL, which
+    `Catalog.export` has written and which are only read, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
     a scheme given to `register_store`, or a store, which is returned as it is. A list of these is a `LayeredStore`, fast to slow; a layer
     may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
     (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write, and
@@ -93,6 +96,11 @@ def open_store(
         from persistable.stores.readonly import ReadOnlyStore
 
         return ReadOnlyStore(open_store(where, **options))
+    return (_zip(where, options) if ".zip" in where.lower() else None) or _at(where, options)
+
+
+def _at(where: str, options: dict[str, Any]) -> Store:
+    """The store of a path or URL."""
     found = _SCHEME.match(where)
     if found is None:
         return _local(where, options)
@@ -196,6 +204,18 @@ def _local(where: str, options: dict[str, Any]) -> LocalStore:
         raise StoreError("an empty string names no store; write '.' for the current folder", url=where, path="")
     store = LocalStore(where, **options)
     if not options and where[:1] != "~":
+        _keep(where if where[:1] == "/" else (where, os.getcwd()), store)
+    return store
+
+
+def _zip(where: str, options: dict[str, Any]) -> Store | None:
+    """The store of a zip archive; None for what is none by its name."""
+    from persistable.stores.zip import ZipStore, is_zip
+
+    if not is_zip(where):
+        return None
+    store = ZipStore(where, **options)
+    if not options and "://" not in where and where[:1] != "~":
         _keep(where if where[:1] == "/" else (where, os.getcwd()), store)
     return store
 

@@ -1,4 +1,4 @@
-"""A store that may only be read: a layer shared by others, an archive, somebody else's bucket."""
+"""Stores that may only be read: a layer shared by others, an archive, somebody else's bucket."""
 
 from __future__ import annotations
 
@@ -12,12 +12,40 @@ from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, e
 from persistable.stores.reach import in_memory
 
 
-class ReadOnlyStore(BaseStore):
+class Unwritable(BaseStore):
+    """The base of stores that are only read: every call that would change something is refused by StoreReadOnly, which says `why`."""
+
+    why: str
+
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        self._refuse(path)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        self._refuse(path)
+
+    def put(self, path: str, data: Bytes) -> None:
+        self._refuse(path)
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        for path in items:
+            self._refuse(path)
+
+    def delete(self, path: str) -> bool:
+        self._refuse(path)
+
+    def _refuse(self, path: str) -> NoReturn:
+        check_path(path)
+        raise StoreReadOnly(f"{path} cannot be changed in {self.url}: {self.why}", url=self.url, path=path)
+
+
+class ReadOnlyStore(Unwritable):
     """`inner`, with every call that would change something refused by StoreReadOnly."""
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.trust = extended(inner).trust
+        how, mend = ("readonly=True", "open it without") if self.trust is None else ("trust= and without sign=", "give the key to sign by")
+        self.why = f"it was opened with {how}; {mend}"
         mmap = extended(inner).mmap
         if mmap is not None:
             self.mmap = mmap
@@ -67,29 +95,14 @@ class ReadOnlyStore(BaseStore):
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         return extended(self.inner).scan(prefix)
 
+    def read_range(self, path: str, first: int, last: int) -> bytes:
+        return extended(self.inner).read_range(path, first, last)
+
+    def listing_stamp(self) -> str | None:
+        return extended(self.inner).listing_stamp()
+
     def local_path(self, path: str) -> Path | None:
         return self.inner.local_path(path)
 
     def close(self) -> None:
         self.inner.close()
-
-    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        self._refuse(path)
-
-    def create(self, path: str, data: Bytes) -> bool:
-        self._refuse(path)
-
-    def put(self, path: str, data: Bytes) -> None:
-        self._refuse(path)
-
-    def put_many(self, items: Mapping[str, Bytes]) -> None:
-        for path in items:
-            self._refuse(path)
-
-    def delete(self, path: str) -> bool:
-        self._refuse(path)
-
-    def _refuse(self, path: str) -> NoReturn:
-        check_path(path)
-        how, mend = ("readonly=True", "open it without") if self.trust is None else ("trust= and without sign=", "give the key to sign by")
-        raise StoreReadOnly(f"{self.url} was opened with {how}, so {path} stays as it is; {mend}", url=self.url, path=path)

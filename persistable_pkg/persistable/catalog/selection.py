@@ -1,0 +1,57 @@
+"""The entries that nodes, families, keys and queries mean, and all that those were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog.entries import Entries
+from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.lookup import ancestors
+from persistable.catalog.rows import FAILED
+from persistable.records.key import Key
+from persistable.runs.plan import pairs
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+
+def selected(catalog: Catalog, what: Any) -> list[Entry]:
+    """The stored entries that `what` means, and everything stored upstream of them, each once and in the order of their keys.
+
+    what: a node, family, pipeline, key, path, entry, what `find` gave, or a list of such; None for every record. Nodes that are not
+    persisted stand for what they were made from. Raises UnknownKey for what is not stored.
+    """
+    asked = list(catalog.find()) if what is None else list(_asked(catalog, what))
+    found = {(each.key, each.at): each for each in asked if each.status != FAILED}
+    if what is not None:
+        for each in ancestors(catalog, [str(entry.key) for entry in asked if entry.key is not None]):
+            if each.status not in (ABSENT, FAILED):
+                found.setdefault((each.key, each.at), each)
+    return [found[place] for place in sorted(found, key=lambda place: (str(place[0]), place[1] or ""))]
+
+
+def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
+    if isinstance(what, Entry | Key | str) or hasattr(what, "__fspath__"):
+        yield catalog[what]
+    elif isinstance(what, Entries):
+        yield from what
+    elif isinstance(what, list | tuple | set | frozenset):
+        for each in what:  # pyright: ignore[reportUnknownVariableType]
+            yield from _asked(catalog, each)
+    else:
+        yield from _stored([node for node, _ in pairs([what], catalog.store)], catalog)
+
+
+def _stored(nodes: Iterable[Any], catalog: Catalog) -> Iterator[Entry]:
+    """The entry of each node; of those that are kept nowhere, those of what is upstream."""
+    seen: set[Key] = set()
+    pending = list(nodes)
+    for node in pending:  # grows while it is walked
+        if node.key in seen:
+            continue
+        seen.add(node.key)
+        if node._persisted and not node._external:
+            yield catalog[node.key]
+        else:
+            pending.extend(node.upstream.values())
