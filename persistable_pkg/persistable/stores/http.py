@@ -11,8 +11,9 @@ import io
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import Any, BinaryIO, NamedTuple, cast
 from urllib.parse import quote
@@ -269,7 +270,7 @@ class HTTPStore(Unwritable):
         known = self._manifest.files.get(path) if self._manifest is not None else None
         if known is not None and known.size <= _SPOOL:
             return io.BytesIO(self.get(path))
-        return opened(self._web, self._place(path), lambda status, headers: self._check(path, status, headers))
+        return opened(self._web, self._place(path), partial(self._check, path))
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
         with self.read(path) as file:
@@ -362,7 +363,7 @@ class HTTPFile:
         self._web.close()
 
 
-def opened(web: _Web, url: str, check: Any) -> BinaryIO:
+def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None]) -> BinaryIO:
     """A stream of the file at `url`: by ranges, or, where the server gives none, of a copy that is made at once."""
     headers = {"range": f"bytes=0-{BLOCK - 1}"}
     with web.stream(url, headers) as response:
