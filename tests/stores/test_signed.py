@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from servers.fixtures import Bucket
 
 from persistable import Catalog, Project, Record, Secret, Status, plan, run, step
+from persistable.catalog.rebuild import node_of
 from persistable.errors import (
     LayersDisagreeWarning,
     NotEnforceable,
@@ -35,6 +36,7 @@ from persistable.executors import FuturesExecutor
 from persistable.fileio import FileIO, NumpyFileIO, PickleFileIO
 from persistable.nodes.status import found_of
 from persistable.records import listing
+from persistable.records.access import find_record
 from persistable.records.copy import copy as copy_payloads
 from persistable.stores import Layer, LayeredStore, SigningKey, Store, new_signing_key, open_store
 from persistable.stores.open import default_url
@@ -668,6 +670,42 @@ def test_a_catalog_tells_nothing_of_what_is_not_trusted(place: Place, monkeypatc
         refused.record
     numbers.step(n=3).bind(place.open(sign=ANN)).generate()
     assert len(trusting.find("numbers", status="done")) == 2
+
+
+def test_cleaning_up_leaves_what_an_untrusted_record_names_until_it_is_asked_for(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    node = numbers.step(n=1)
+    node.bind(place.open(sign=EVE)).generate()
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    store = place.open(sign=ANN, trust=[])
+    before = sorted(place.raw.list())
+    catalog = Catalog(store)
+    assert not list(catalog.gc())
+    plan = catalog.gc(name="numbers")
+    assert [item.key for item in plan] == [str(node.key)]
+    plan.apply()
+    assert not place.raw.exists(path_of(node)) and numbers.step(n=1).bind(store).status is Status.ABSENT
+    catalog.restore()
+    assert sorted(place.raw.list()) == before
+    check_refused(node, store)
+
+
+def test_a_node_comes_back_from_what_is_trusted_alone(place: Place) -> None:
+    whole, other = doubled.step(numbers.step(n=1)), doubled.step(numbers.step(n=2))
+    whole.bind(place.open(sign=ANN)).generate()
+    other.bind(place.open(sign=ANN)).generate()
+    other.upstream["numbers"].bind(place.open(sign=EVE)).generate()
+    store = place.open(trust=ANN_PUBLIC)
+
+    def back(node: Any) -> Any:
+        return node_of(find_record(store, node.key), store, lambda key: find_record(store, key))
+
+    assert back(whole).load().payload == {"n": 2}
+    with pytest.raises(PayloadUntrusted):
+        back(other)
 
 
 def test_a_store_is_signed_as_a_project_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

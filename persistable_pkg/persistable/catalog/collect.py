@@ -15,7 +15,7 @@ from persistable.catalog.parts import stores_of
 from persistable.catalog.pins import pins
 from persistable.catalog.query import Condition
 from persistable.catalog.reach import Cost, dearest, keys_of, upstream_of
-from persistable.catalog.rows import CORRUPT, DONE, FAILED
+from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.spans import bytes_in, moment_before
 from persistable.catalog.superseded import Made, superseded
 from persistable.records.record import FAILED_SUFFIX, SUFFIX
@@ -129,7 +129,7 @@ class _Plan:
         return Claimed(live, dead, min((each.since for each in found if each.since is not None), default=None))
 
     def _read(self) -> list[Stored]:
-        where = self._catalog.among(Condition(f"r.status IN ('{DONE}', '{CORRUPT}', '{FAILED}')"))
+        where = self._catalog.among(Condition(f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}', '{FAILED}')"))
         query = f"SELECT {COLUMNS}, d.part, d.path, r.file {FROM} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
         return [_stored(row) for row in self._index.rows(query, where.values)]
 
@@ -232,7 +232,7 @@ class _Plan:
         return Item(store, row.part, row.name, entry.label, reason + by_hand, row.size, row.created, row.path, entry=entry)
 
     def _leftovers(self) -> Iterator[Item]:
-        sizes = {row.base: None if row.status == CORRUPT else row.size for row in self._rows if row.status != FAILED}
+        sizes = {row.base: None if row.status in (CORRUPT, UNTRUSTED) else row.size for row in self._rows if row.status != FAILED}
         rows = {row.base: row for row in self._rows}
         stores = [store for store, _ in self._stores]
         resumed = None if self._asked.before is None else max(0.0, time.time() - self._asked.before)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from persistable.catalog import leftovers, trash
 from persistable.catalog.collection import Collection, Item, Taken
 from persistable.catalog.parts import stores_of
-from persistable.catalog.rows import CORRUPT, FAILED, row_of
+from persistable.catalog.rows import CORRUPT, FAILED, UNTRUSTED, row_of
 from persistable.catalog.trash import UNREADABLE, Kept, Unit
 from persistable.errors import StoreReadOnly
 from persistable.records import access, partial
@@ -158,4 +158,4 @@ def _is_same(item: Item, data: bytes) -> bool:
     row = row_of(item.path, data)
     if row is None or item.entry is None or row.status != item.entry.status:
         return False
-    return row.status == CORRUPT or row.created == item.made
+    return row.status in (CORRUPT, UNTRUSTED) or row.created == item.made

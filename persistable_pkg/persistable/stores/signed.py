@@ -5,7 +5,8 @@ that processes of a run hand to each other, get one at their end, over path and 
 else is signed: payloads are named by their digests in the record, claims and failures are facts of the moment.
 
 It is looked at below everything else, where bytes come out of the store: what is not signed by a trusted key never leaves it. `get` and
-`read` raise PayloadUntrusted; where many are asked for at once, a `Refused` stands for each such record, which `Record.parse` raises.
+`read` raise PayloadUntrusted; where many are asked for at once, a `Withheld` stands for each such record, and `Record.parse` raises its
+error.
 """
 
 from __future__ import annotations
@@ -42,10 +43,20 @@ class Verified(bytes):
     """A record that somebody trusted has signed."""
 
 
-class Refused(bytes):
-    """In place of a record that nobody trusted has signed. refused: the error."""
+class Withheld(bytes):
+    """In place of a record that is damaged, or that nobody trusted has signed: other bytes, which are no record.
 
-    refused: PayloadUntrusted
+    original: the record's own, for whoever moves it within the store. refused: the error; None where it is damaged.
+    """
+
+    original: bytes
+    refused: PayloadUntrusted | None
+
+
+def _withheld(why: bytes, data: bytes, digest: bytes) -> Withheld:
+    stands = Withheld(why + b" " + digest.hex().encode())
+    stands.original, stands.refused = data, None
+    return stands
 
 
 def signed(body: bytes, key: SigningKey) -> bytes:
@@ -95,7 +106,7 @@ class SignedStore(ForwardingStore):
         data = self.store.get(path)
         if path.endswith(RECORD):
             data = self._record(path, data)
-            if isinstance(data, Refused):
+            if isinstance(data, Withheld) and data.refused is not None:
                 raise data.refused
         elif path.startswith(_NOTES):
             note = self._note(path, data)
@@ -126,7 +137,7 @@ class SignedStore(ForwardingStore):
         return found
 
     def _record(self, path: str, data: bytes) -> bytes:
-        """`data` itself where it is signed as it has to be; else `Refused`, and for damaged bytes others that are no record either."""
+        """`data` itself where it is signed as it has to be; else what stands for it."""
         if self.trust is None:
             return data
         digest = blake3(data).digest()
@@ -134,10 +145,12 @@ class SignedStore(ForwardingStore):
             return Verified(data)
         body = data[:-SEAL_BYTES]
         if data[-SEAL_BYTES:] != b'%b%08x"}\n' % (SEAL, crc32(body)):
-            return b"damaged " + digest.hex().encode()
+            return _withheld(b"damaged", data, digest)
         found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
         if self.signer_of(data) is None:
-            return self._refusal(path, found[1].decode() if found is not None else None, digest)
+            stands = _withheld(b"untrusted", data, digest)
+            stands.refused = self._refusal(path, found[1].decode() if found is not None else None)
+            return stands
         if len(self._known) >= _KNOWN:
             self._known.clear()
         self._known[digest] = None
@@ -151,15 +164,14 @@ class SignedStore(ForwardingStore):
             return None
         return by if is_signed(by, found[2].decode(), _OF_RECORD + body[: found.start()]) else None
 
-    def _refusal(self, path: str, by: str | None, digest: bytes) -> Refused:
-        stands = Refused(b"untrusted " + digest.hex().encode())
+    def _refusal(self, path: str, by: str | None) -> PayloadUntrusted:
         if by is None:
             why = "nobody has signed it"
         elif self._trusts(by):
             why = f"its signature is not that of {by}, as it says"
         else:
             why = f"it is signed by {by}, whom this store does not trust"
-        stands.refused = PayloadUntrusted(
+        return PayloadUntrusted(
             f"the record at {path} in {self.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add their "
             "public key to trust=; else delete it, or generate() it anew",
             key=path.removesuffix(RECORD),
@@ -167,7 +179,6 @@ class SignedStore(ForwardingStore):
             by=by,
             format="",
         )
-        return stands
 
     def _note(self, path: str, data: bytes) -> bytes | None:
         """`data` without its signature; None where it has none that is trusted."""
@@ -200,16 +211,21 @@ class SignedStore(ForwardingStore):
         return super().create_fresh(self._all_to_write(items))
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        super().change_many(*[self._all_to_write(stage) for stage in stages], delete=delete)
+        # whatever records these are: so those come back that were moved to another path, and who reads them is told
+        super().change_many(*[{path: self._as_written(path, data) for path, data in stage.items()} for stage in stages], delete=delete)
 
     def _all_to_write(self, items: Mapping[str, Bytes]) -> Mapping[str, Bytes]:
         return {path: self._to_write(path, data) for path, data in items.items()}
 
-    def _to_write(self, path: str, data: Bytes) -> Bytes:
-        """`data` as it is to be written. Raises PayloadUntrusted for a record that could not be read afterwards."""
+    def _as_written(self, path: str, data: Bytes) -> Bytes:
+        """`data` as it is to be written."""
         if path.startswith(_NOTES):
             return self._signed_note(path, bytes(data))
-        if path.endswith(RECORD) and self.trust is not None:
+        return data.original if isinstance(data, Withheld) else data
+
+    def _to_write(self, path: str, data: Bytes) -> Bytes:
+        """The same. Raises PayloadUntrusted for a record that could not be read afterwards."""
+        if path.endswith(RECORD) and self.trust is not None and not isinstance(data, Withheld):
             body = bytes(data)[:-SEAL_BYTES]
             found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
             if found is None or not self._trusts(found[1].decode()):
@@ -221,7 +237,7 @@ class SignedStore(ForwardingStore):
                     by=found[1].decode() if found is not None else None,
                     format="",
                 )
-        return data
+        return self._as_written(path, data)
 
     def _signed_note(self, path: str, data: bytes) -> bytes:
         if self.signer is None:
