@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+import pytest
 from tests.cli.conftest import Shell
 
 
@@ -46,7 +47,7 @@ def test_what_makes_no_sense_is_said(shell: Shell) -> None:
     assert not (shell.folder / "x").exists()
 
 
-def test_copies_are_signed_on_request(project: Shell) -> None:
+def test_copies_are_signed_on_request(project: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
     project("run", "total")
     project("keys", "new", "--out", "key")
     public = (project.folder / "key.pub").read_text().strip()
@@ -59,6 +60,12 @@ def test_copies_are_signed_on_request(project: Shell) -> None:
         "points": "untrusted",
         "total": "generated",
     }
+    total = project.keys("total")[0]
+    alone = Shell(tmp_path_factory.mktemp("elsewhere"))  # without the code
+    copies = str(project.folder / "copies")
+    refused = alone("cat", total, "--store", copies, expect=1)
+    assert "PickleFileIO" in refused.err and "trust" in refused.err
+    assert alone("cat", total, "--store", f"{copies}#trust={public}").out == project("cat", "total").out
     found = project("explain", "points", "--store", trusting, "--json").json
     assert found["status"] == "foreign" and "nobody has signed it" in str(found["why"])
     assert "nobody has signed it" in project("cp", "points", "--to", "more", "--store", trusting, expect=1).err

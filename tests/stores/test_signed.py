@@ -708,6 +708,25 @@ def test_a_node_comes_back_from_what_is_trusted_alone(place: Place) -> None:
         back(other)
 
 
+def test_a_bundle_carries_signatures_to_whoever_opens_or_imports_it(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    one, two = numbers.step(n=1), numbers.step(n=2)
+    one.bind(place.open(sign=ANN)).generate()
+    two.bind(place.open(sign=EVE)).generate()
+    for name in ("paper.zip", "site"):
+        bundle = str(tmp_path / name)
+        Catalog(place.raw).export(bundle, [one, two])
+        opened = open_store(f"{bundle}#trust={ANN_PUBLIC}")
+        assert one.bind(opened).load().payload == {"n": 1}
+        check_refused(two, opened)
+        mine = open_store(tmp_path / f"{name} of mine", sign=BOB, trust=[ANN_PUBLIC])
+        with pytest.raises(PayloadUntrusted):
+            Catalog(mine).import_(f"{bundle}#trust={ANN_PUBLIC}")
+        assert not [path for path in mine.list() if path.endswith(".record.json")]
+        Catalog(mine).import_(bundle, sign=True)  # whoever says so vouches for the others
+        assert [each.bind(mine).record.signature["by"] for each in (one, two)] == [ANN_PUBLIC, BOB_PUBLIC]
+
+
 def test_a_store_is_signed_as_a_project_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of keys count from the file; a private key has no place in it."""
     ANN.save(tmp_path / "ann")

@@ -219,7 +219,7 @@ def _folder(here: Here) -> Path:
 
 def _safe_format(record: Record, folder: Path) -> FileIO[Any]:
     try:
-        return declared_format(record.fileio, None, record.key)
+        return declared_format(record.fileio, None, record.key, record.trusted)
     except PayloadUntrusted:
         declared = _declared(record.class_reference, folder)
         if declared is None:

@@ -172,7 +172,7 @@ class SignedStore(ForwardingStore):
         else:
             why = f"it is signed by {by}, whom this store does not trust"
         return PayloadUntrusted(
-            f"the record at {path} in {self.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add their "
+            f"the record at {path} in {self.store.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add their "
             "public key to trust=; else delete it, or generate() it anew",
             key=path.removesuffix(RECORD),
             path=path,
@@ -230,7 +230,7 @@ class SignedStore(ForwardingStore):
             found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
             if found is None or not self._trusts(found[1].decode()):
                 raise PayloadUntrusted(
-                    f"{self.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever makes or "
+                    f"{self.store.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever makes or "
                     "copies it sign it",
                     key=path.removesuffix(RECORD),
                     path=path,
