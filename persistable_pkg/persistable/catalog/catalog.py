@@ -21,6 +21,7 @@ from persistable.catalog.query import Condition
 from persistable.catalog.refresh import refresh
 from persistable.catalog.savings import savings
 from persistable.catalog.trashed import Trash
+from persistable.catalog.verify import verify
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store
 from persistable.stores.local import LocalStore
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from persistable.catalog.savings import Savings
     from persistable.catalog.trash import Emptied
     from persistable.catalog.trashed import Restored
+    from persistable.catalog.verify import Verification
     from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
 
@@ -167,6 +169,14 @@ class Catalog:
     def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
         """Remove for good what is in the trash. older_than: only what was taken before, see `gc`."""
         return Trash(self).empty(older_than)
+
+    def verify(self, recompute: float = 0.0, progress: Callable[[int, int], None] | None = None) -> Verification:
+        """Read every payload, copies in layers too, and compare it with the sizes and digests in its record.
+
+        recompute: the part of all payloads, 0 to 1, that is also made again and compared; see `reproduce`. progress: is called with the
+        records that are done, and how many there are. Raises ValueError, and what the store raises.
+        """
+        return verify(self, recompute, progress)
 
     def pin(self, key: Target, reason: str) -> Pin:
         """Pin a payload: cleaning up takes neither it nor anything upstream of it. Raises UnknownKey for what is not stored."""

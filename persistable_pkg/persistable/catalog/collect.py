@@ -88,9 +88,12 @@ def rules(
     return Rules(kept, superseded, failed, before, older_than, name, None if max_size is None else bytes_in(max_size))
 
 
-def collect(catalog: Catalog, asked: Rules) -> Collection:
-    """What `asked` takes from the store of `catalog` as it is now; nothing is touched."""
-    return _Plan(catalog, asked).collection()
+def collect(catalog: Catalog, asked: Rules, *, everywhere: bool = False) -> Collection:
+    """What `asked` takes from the store of `catalog` as it is now; nothing is touched.
+
+    everywhere: tell also what crashes left in layers that may only be read.
+    """
+    return _Plan(catalog, asked).collection(everywhere)
 
 
 class _Plan:
@@ -108,14 +111,14 @@ class _Plan:
         self._protect()
         self._kept: dict[str, int] = {}
 
-    def collection(self) -> Collection:
+    def collection(self, everywhere: bool) -> Collection:
         """The things to take, the largest first."""
         reasons = self._reasons()
         self._keep_upstream(reasons)
         if self._asked.max_size is not None:
             self._fit(reasons, self._asked.max_size)
         items = [self._item(self._rows[number], reason) for number, reason in reasons.items()]
-        items += self._leftovers()
+        items += self._leftovers(everywhere)
         items.sort(key=lambda item: (-item.size, item.name, item.path))
         freed_later = any(not trash.renames(self._stores[item.part][0]) for item in items)
         return Collection(self._catalog, self._asked, items, self._kept, freed_later)
@@ -231,13 +234,13 @@ class _Plan:
         store = self._stores[row.part][0]
         return Item(store, row.part, row.name, entry.label, reason + by_hand, row.size, row.created, row.path, entry=entry)
 
-    def _leftovers(self) -> Iterator[Item]:
+    def _leftovers(self, everywhere: bool) -> Iterator[Item]:
         sizes = {row.base: None if row.status in (CORRUPT, UNTRUSTED) else row.size for row in self._rows if row.status != FAILED}
         rows = {row.base: row for row in self._rows}
         stores = [store for store, _ in self._stores]
         resumed = None if self._asked.before is None else max(0.0, time.time() - self._asked.before)
         for part, (store, readonly) in enumerate(self._stores):
-            if readonly:
+            if readonly and not everywhere:
                 continue
             for found in Survey(store, stores, sizes, self._taken, resumed).leftovers():
                 row = rows.get(found.base)

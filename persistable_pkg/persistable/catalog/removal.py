@@ -11,10 +11,10 @@ from persistable.catalog.parts import stores_of
 from persistable.catalog.rows import CORRUPT, FAILED, UNTRUSTED, row_of
 from persistable.catalog.trash import UNREADABLE, Kept, Unit
 from persistable.errors import StoreReadOnly
-from persistable.records import access, partial
+from persistable.records import access, claims, partial
 from persistable.records.key import Key, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Record
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Store, stat_many
 from persistable.stores.custom_path import PLACED
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class _Removal:
     def take(self, some: Sequence[Item]) -> None:
         """Move things of one layer to its trash, those that nobody is generating."""
         store, part = some[0].store, some[0].part
-        with trash.claimed(self._whole, [_base_of(item) for item in some]) as mine:
+        with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here()) as mine:
             free = [item for item in some if _base_of(item) in mine]
             self.left += [Kept(item, GENERATED) for item in some if _base_of(item) not in mine]
             going = self._unchanged(store, [item for item in free if item.left is None])
@@ -116,14 +116,16 @@ class _Removal:
         found: list[tuple[Item, Unit]] = []
         data = store.get_many([item.path for item in some])
         pending = store.get_many([f"{_PENDING}/{item.path}" for item in some]) if len(self._writable) > 1 else {}
+        files = {item: files_of(item, data[item.path]) for item in some if item.path in data}
+        there = stat_many(store, [path for own in files.values() for path in own])
         for item in some:
             if f"{_PENDING}/{item.path}" in pending:
                 self.left.append(Kept(item, NOT_BROUGHT))
             elif item.path not in data or not _is_same(item, data[item.path]):
                 self.left.append(Kept(item, CHANGED))
             else:
-                files = files_of(item, data[item.path])
-                found.append((item, Unit(_base_of(item), item.path, files, item.reason, item.size, item.key)))
+                own = tuple(path for path in files[item] if path in there)
+                found.append((item, Unit(_base_of(item), item.path, own, item.reason, item.size, item.key)))
         return found
 
     def _is_still(self, store: Store, item: Item) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from persistable.catalog.notes import checked, parsed
@@ -122,7 +123,7 @@ def _held_in(store: Store, stamp: str, paths: Iterable[str]) -> Iterator[Held]:
     inside = {_outside(path.removeprefix(begin)) for path in paths if path.startswith(begin)}
     for at, unit in _noted(store, stamp, [path for path in paths if not path.startswith(begin)]):
         own = {path for path in (unit.record, *unit.files) if path in inside}
-        if own or (unit.record is None and not renames(store)):
+        if own or (unit.record is None and not renames(store) and stat_many(store, unit.files)):
             inside -= own
             yield Held(stamp, at, unit, frozenset(own))
     at = _time_of(stamp)
@@ -172,18 +173,18 @@ def held_files(store: Store) -> set[str]:
 
 
 @contextmanager
-def claimed(whole: Store, bases: Iterable[str]) -> Generator[set[str]]:
+def claimed(whole: Store, bases: Iterable[str], holder: FrameType) -> Generator[set[str]]:
     """The claims on those of `bases` that nobody is generating, while the block runs; "" stands for what needs none.
 
-    whole: the store in which claims are.
+    whole: the store in which claims are. holder: the call that uses them: what an interrupt leaves of them is given up when that is over.
     """
     wanted = set(bases)
-    held = claims.Claims(whole, wanted - {""})
+    held = claims.Claims(whole, wanted - {""}, holder)
     mine = {"", *held.bases}
     others: list[claims.Claim] = []
     try:
         for base in wanted - mine:
-            claim = claims.take_over(whole, base)  # of an owner that is gone
+            claim = claims.take_over(whole, base, holder)  # of an owner that is gone
             if claim is not None:
                 others.append(claim)
                 mine.add(base)
@@ -212,7 +213,7 @@ def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[He
     back: list[Held] = []
     left: list[Kept] = []
     for first in range(0, len(wanted), BATCH):
-        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]]) as mine:
+        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
             for each in wanted[first : first + BATCH]:
                 why = "it is being generated" if each.unit.base not in mine else _obstacle(store, each)
                 if why:
@@ -234,7 +235,7 @@ def _obstacle(store: Store, each: Held) -> str:
         data = store.get_many([_inside(each.stamp, unit.record)]).get(_inside(each.stamp, unit.record))
         if data is None:
             return "its record is gone"
-        if unit.record in there and store.get(unit.record) != data:
+        if unit.record in there and store.get_many([unit.record]).get(unit.record) != data:
             return "there is a newer one"
         if unit.record.endswith(FAILED_SUFFIX) and store.exists(unit.base + SUFFIX):
             return "it has been made since"
@@ -246,20 +247,20 @@ def _obstacle(store: Store, each: Held) -> str:
 
 
 def _missing(store: Store, each: Held, data: bytes, there: dict[str, int]) -> str:
-    """The fault of the files that the record in the trash names."""
+    """The fault of the files of a record in the trash: one that is gone, or is another by now."""
+    gone = [path for path in each.unit.files if path not in each.moved and path not in there]
+    if gone:
+        return f"{gone[0]} is gone"
     if not (each.unit.record or "").endswith(SUFFIX):
         return ""
     try:
-        files = Record.parse(data).files
+        files = [file for file in Record.parse(data).files if file.path in each.unit.files]
     except UNREADABLE:
         return ""
-    inside = stat_many(store, [_inside(each.stamp, file.path) for file in files])
+    inside = stat_many(store, [_inside(each.stamp, file.path) for file in files if file.path in each.moved])
     for file in files:
-        found = inside.get(_inside(each.stamp, file.path))
-        size = found.size if found is not None else there.get(file.path)
-        if size != file.size:
-            return f"{file.path} is gone" if size is None else f"{file.path} is another file by now"
-        if found is None and _is_placed(each.unit.base) and not _is_same(store, file):
+        size = inside[_inside(each.stamp, file.path)].size if file.path in each.moved else there[file.path]
+        if size != file.size or (file.path not in each.moved and _is_placed(each.unit.base) and not _is_same(store, file)):
             return f"{file.path} is another file by now"
     return ""
 
@@ -288,11 +289,11 @@ class Emptied(NamedTuple):
 
 
 def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
-    """Remove `wanted` for good: records, then files, those that still lie where they were as well."""
+    """Remove `wanted` for good: files, those that still lie where they were as well, then records."""
     count = size = 0
     left: list[Kept] = []
     for first in range(0, len(wanted), BATCH):
-        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]]) as mine:
+        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
             for each in wanted[first : first + BATCH]:
                 why = "it is being generated" if each.unit.base not in mine else "" if _is_due(each) else "somebody may be about to name it"
                 if why:
@@ -313,9 +314,10 @@ def _remove(store: Store, each: Held) -> int:
     inside = [_inside(each.stamp, path) for path in each.moved]
     outside = _unnamed(store, each)
     size = sum(found.size for found in stat_many(store, [*inside, *outside]).values())
-    if unit.record is not None:
-        store.delete(_inside(each.stamp, unit.record))
-    partial.remove(store, [*inside, *outside])
+    record = None if unit.record is None else _inside(each.stamp, unit.record)
+    partial.remove(store, [*outside, *(path for path in inside if path != record)])
+    if record is not None:
+        store.delete(record)  # last, for it tells what else there is to remove
     return size
 
 

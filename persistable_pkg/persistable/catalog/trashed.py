@@ -44,10 +44,12 @@ class Trash(Sequence[Held]):
         self._catalog = catalog
         self._found: list[tuple[Store, Held]] | None = None
 
+    def _stores(self) -> list[Store]:
+        return [store for store, readonly in stores_of(self._catalog.store) if not readonly]
+
     def _all(self) -> list[tuple[Store, Held]]:
         if self._found is None:
-            stores = [store for store, readonly in stores_of(self._catalog.store) if not readonly]
-            self._found = [(store, each) for store in stores for each in trash.held(store)]
+            self._found = [(store, each) for store in self._stores() for each in trash.held(store)]
         return self._found
 
     @overload
@@ -77,8 +79,8 @@ class Trash(Sequence[Held]):
                 raise UnknownKey(f"nothing in the trash of {self._catalog.store.url} is {text!r}; catalog.trash() lists it", text=text)
         back: list[Held] = []
         left: list[Kept] = []
-        for store in dict.fromkeys(store for store, _ in there):
-            some = [each for own, each in there if own is store and (not wanted or any(_matches(each, text) for text in wanted))]
+        for store in self._stores():
+            some = [each for own, each in there if own == store and (not wanted or any(_matches(each, text) for text in wanted))]
             done, kept = trash.restore(store, self._catalog.store, some)
             back += done
             left += kept
@@ -90,8 +92,8 @@ class Trash(Sequence[Held]):
         before = None if older_than is None else moment_before(older_than, time.time())
         there = [(store, each) for store, each in self._all() if before is None or each.at < before]
         whole = Emptied(0, 0, [])
-        for store in dict.fromkeys(store for store, _ in there):
-            done = trash.empty(store, self._catalog.store, [each for own, each in there if own is store])
+        for store in self._stores():
+            done = trash.empty(store, self._catalog.store, [each for own, each in there if own == store])
             whole = Emptied(whole.number + done.number, whole.size + done.size, [*whole.left, *done.left])
         self._found = None
         return whole

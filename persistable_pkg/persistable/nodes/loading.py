@@ -21,7 +21,7 @@ from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
 from persistable.records import files
-from persistable.records.access import find_record
+from persistable.records.access import find_record, missing_file
 from persistable.records.chunks import Chunks
 from persistable.records.items import Collected, Source, read_index
 from persistable.records.key import Key
@@ -48,6 +48,8 @@ def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True,
             if again is not None and again.attempt_token == record.attempt_token:
                 if isinstance(error, PayloadCorrupted):
                     raise
+                if missing_file(store, again) is None:
+                    continue  # moved to the trash and back
                 raise PayloadCorrupted(
                     f"the payload of {node.key} is missing although its record is there ({error}); "
                     "generate it again, `load_generate` does so",

@@ -600,6 +600,11 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
         _verified[place] = stamp
 
 
+def verify_file(store: Store, key: Key, fact: FileFact) -> None:
+    """Read a committed file whole and compare it with `fact`. Raises PayloadCorrupted, FileNotFoundError."""
+    _fetch(store, key, fact, None)
+
+
 def _fetch(store: Store, key: Key, fact: FileFact, into: BinaryIO | None) -> None:
     with store.read(fact.path) as source:
         digest, size = digest_rest(source, into, _SLICE)

@@ -1,0 +1,337 @@
+"""Cleaning up, restoring and emptying, cut off at any call of the store or killed at any line: old, new, or garbage that the next finds."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.faulty import FAULTS, FaultyLocal, FaultyMemory, FaultySQLite, Remote, failing
+from faults.kill_points import child, count_lines, die_at_line
+
+from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
+from persistable.catalog import trash
+from persistable.errors import PayloadNotFound
+from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
+from persistable.records import claims
+from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
+from persistable.stores.base import HIDDEN
+from persistable.stores.custom_path import PLACED, PLACING
+
+
+@step(io=JsonFileIO())
+def number(n: int) -> int:
+    return n
+
+
+@step(io=JsonFileIO())
+def squares(n: int) -> Iterator[tuple[int, int]]:
+    for each in range(n):
+        yield each, each * each
+
+
+@step(io=BundleFileIO({"count": JsonFileIO(), "words": TextFileIO()}))
+def several(n: int) -> dict[str, Any]:
+    return {"count": n, "words": "w" * n}
+
+
+@step(io=JsonFileIO())
+def twice(n: int) -> int:
+    return 2 * n
+
+
+@step
+def broken(n: int) -> int:
+    raise ValueError(n)
+
+
+class Doubling(Workflow):
+    raw = seed(int)
+    doubled = twice.step(raw)
+
+
+class Files(Workspace[Doubling]):
+    raw = stored("raw/{workflow_id}.json")
+    doubled = stored("computed/doubled-{workflow_id}.json")
+
+
+KEPT = number.step(1)
+GOING = [number.step(2), squares.step(3), several.step(4)]
+SEED = b"21"
+
+
+def filled(store: Store) -> None:
+    """One payload of each kind, and a failure."""
+    run(KEPT, *GOING, broken.step(1), store=store, errors="return")
+    store.put("raw/001.json", SEED)
+    assert Files(store)["001"].doubled == 42
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Everything but what lies in the trash, claims, and what stores keep for themselves."""
+    paths = [path for prefix in ("", PLACED, PLACING) for path in store.list(prefix)]
+    return {path: store.get(path) for path in paths if ".claim" not in path and not path.endswith(".beat")}
+
+
+def whole_or_gone(store: Store) -> None:
+    """What a reader finds is a whole payload or none."""
+    assert KEPT.bind(store).load().payload == 1
+    wanted: list[tuple[Any, Callable[[Any], Any], Any]] = [
+        (GOING[0], lambda payload: payload, 2),
+        (GOING[1], dict, {0: 0, 1: 1, 2: 4}),
+        (GOING[2], lambda payload: payload, {"count": 4, "words": "wwww"}),
+        (Files(store)["001"].node("doubled"), lambda payload: payload, 42),
+    ]
+    for node, shown, expected in wanted:
+        with suppress(PayloadNotFound):
+            assert shown(node.bind(store).load().payload) == expected
+    assert store.get("raw/001.json") == SEED
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no record names counts at once: nobody else writes here."""
+    monkeypatch.setattr(trash, "SETTLED", -1.0)
+
+
+KINDS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Store]]] = {
+    "folder": (lambda folder: FaultyLocal(folder), lambda folder: LocalStore(folder)),  # noqa: PLW0108
+    "sqlite": (lambda folder: FaultySQLite(folder / "a.db"), lambda folder: SQLiteStore(folder / "a.db")),
+    "memory": (lambda folder: FaultyMemory(str(folder)), lambda folder: MemoryStore(str(folder))),
+    "remote": (lambda folder: Remote(folder), lambda folder: Remote(folder)),  # noqa: PLW0108
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("act", ["apply", "restore", "empty"])
+def test_cut_off_at_any_call(tmp_path: Path, kind: str, fault: str, act: str) -> None:
+    broken_one, sound_one = KINDS[kind]
+    hits = 0
+    for at in range(0, 400, 1 if kind in ("folder", "memory") else 3):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        store = sound_one(folder)
+        filled(store)
+        before = contents(store)
+        if act != "apply":
+            Catalog(store, index=None).gc(keep=KEPT).apply()
+        catalog = Catalog(broken_one(folder), index=None)
+        planned = catalog.gc(keep=KEPT) if act == "apply" else None
+        with failing(fault, at) as injected, suppress(OSError, KeyboardInterrupt):
+            if planned is not None:
+                assert len(planned) == 5
+                planned.apply()
+            elif act == "restore":
+                catalog.restore()
+            else:
+                catalog.empty_trash()
+        if not injected.hit:
+            break
+        hits += 1
+        for claim in list(claims._active):  # pyright: ignore[reportPrivateUsage] - as the heartbeat does, in a moment
+            claim.give_up()
+        catalog.close()
+        _recovers(sound_one(folder), before, act)
+    assert hits > 3
+
+
+def _recovers(store: Store, before: dict[str, bytes], act: str) -> None:
+    whole_or_gone(store)
+    catalog = Catalog(store, index=None)
+    if act != "empty":
+        catalog.restore()
+        whole_or_gone(store)
+        assert contents(store) == before
+        assert not list(store.list(trash.FOLDER))
+    catalog.gc(keep=KEPT).apply()
+    catalog.gc(keep=KEPT).apply()  # what the first made visible
+    left = catalog.empty_trash().left
+    assert left == [], left
+    assert {path.partition(".")[0] for path in contents(store)} == {KEPT.key.path, "raw/001"}
+    assert not list(store.list(trash.FOLDER)) and len(catalog.gc()) == 0
+    assert KEPT.bind(store).load().payload == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("url", ["folder", "sqlite"])
+@pytest.mark.parametrize("act", ["apply", "restore", "empty"])
+def test_killed_at_any_line(tmp_path: Path, url: str, act: str) -> None:
+    def place(number: int) -> str:
+        (tmp_path / str(number)).mkdir(exist_ok=True)
+        return str(tmp_path / str(number)) if url == "folder" else f"sqlite:///{tmp_path}/{number}/a.db"
+
+    def prepared(number: int) -> dict[str, bytes]:
+        store = open_store(place(number))
+        filled(store)
+        before = contents(store)
+        if act != "apply":
+            Catalog(store, index=None).gc(keep=KEPT).apply()
+        store.close()
+        return before
+
+    def acted(number: int) -> int:
+        catalog = Catalog(place(number), index=None)
+        if act == "apply":
+            catalog.gc(keep=KEPT).apply()
+        elif act == "restore":
+            catalog.restore()
+        else:
+            catalog.empty_trash()
+        return 0
+
+    prepared(0)
+    lines = count_lines(lambda: acted(0))
+    chance = random.Random(7)
+    killed = 0
+    for point in range(1, 19):
+        before = prepared(point)
+        at = chance.randrange(lines // 3 if act == "apply" else 0, lines)
+
+        def dying(point: int = point, at: int = at) -> int:
+            sys.settrace(die_at_line(at))
+            return acted(point)
+
+        killed += child(dying)[1] == signal.SIGKILL
+        store = open_store(place(point))
+        _recovers(store, before, act)
+        store.close()
+    assert killed > 9
+
+
+def test_a_load_that_races_gets_the_whole_payload_or_none(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    filled(store)
+    catalog = Catalog(store, index=None)
+    stop = threading.Event()
+    wrong: list[BaseException] = []
+    seen = {"whole": 0, "gone": 0}
+
+    def read() -> None:
+        while not stop.is_set():
+            for node, expected in ((GOING[2], {"count": 4, "words": "wwww"}), (GOING[0], 2)):
+                try:
+                    assert node.bind(store).load().payload == expected
+                    seen["whole"] += 1
+                except PayloadNotFound:
+                    seen["gone"] += 1
+                except BaseException as error:  # noqa: BLE001 - shown below
+                    wrong.append(error)
+            try:
+                payload = GOING[1].bind(store).load().payload
+                assert dict(payload) == {0: 0, 1: 1, 2: 4}
+            except PayloadNotFound:
+                pass
+            except BaseException as error:  # noqa: BLE001 - shown below
+                wrong.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    for _ in range(25):
+        catalog.gc(keep=KEPT).apply()
+        catalog.restore()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert wrong == [] and min(seen.values()) > 0
+
+
+def test_what_crashes_leave_is_found_and_removed(tmp_path: Path) -> None:
+    """Each kind of garbage, as a process that is gone has left it."""
+    store = LocalStore(tmp_path)
+    filled(store)
+    key = GOING[0].key
+    dead = b'{"host": "%b", "pid": 4194301, "start": "1", "token": "0"}' % _this_host()
+    store.put(f"number/{'a' * 32}.claim", dead)
+    store.put(f"number/{'a' * 32}.beat", b"7")
+    store.put(f"number/{'a' * 32}.01234567.json", b"half")
+    store.put(f"{key.path}.01234567.json", b"an attempt whose record never came")
+    store.put(f"{HIDDEN}/scratch/{key.path}/checkpoint", b"of a payload that is stored")
+    store.put(f"{PLACING}/computed/01234567-doubled-001.json", b"never moved")
+    store.put(f"{HIDDEN}/reach/abc", b"")
+    (tmp_path / "number" / f".{'a' * 32}.01234567.json.0123.tmp").write_bytes(b"unfinished")
+    catalog = Catalog(store, index=None)
+    before = contents(store)
+    planned = catalog.gc()
+    assert {item.reason for item in planned} == {
+        "left by an attempt that was killed",
+        "files that no record names",
+        "claim of a process that is gone",
+        "checkpoints of a payload that is stored",
+        "unfinished write",
+        "trial of whether the store answers",
+    }
+    assert {item.name for item in catalog.gc(name="number")} == {"number"}
+    assert planned.apply().left == []
+    whole_or_gone(store)
+    assert len(catalog.gc()) == 0
+    assert not list((tmp_path / "number").rglob(".*.tmp")) and not list(tmp_path.rglob("*.claim*")) and not list(tmp_path.rglob("*.beat"))
+    catalog.restore()
+    assert contents(store) == before
+    catalog.gc().apply()
+    catalog.empty_trash()
+    gone = {f"number/{'a' * 32}.01234567.json", f"{key.path}.01234567.json", f"{PLACING}/computed/01234567-doubled-001.json"}
+    assert contents(store) == {path: data for path, data in before.items() if path not in gone}
+
+
+def _this_host() -> bytes:
+    import json
+
+    from persistable.records import owners
+
+    host: str = json.loads(owners.mine())["host"]
+    return host.encode()
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_what_may_still_be_named_is_left_for_an_hour(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy from another store has no claim, and puts the record last."""
+    monkeypatch.setattr(trash, "SETTLED", 3600.0)
+    store: Store = LocalStore(tmp_path) if kind == "folder" else MemoryStore()
+    path = f"number/{'b' * 32}.01234567.json"
+    store.put(path, b"on its way")
+    catalog = Catalog(store, index=None)
+    catalog.gc().apply()
+    assert [kept.why for kept in catalog.empty_trash().left] == ([] if kind == "folder" else ["somebody may be about to name it"])
+    assert store.get(path) == b"on its way"
+    if kind == "folder":
+        os.utime(tmp_path / path, (0, 0))
+        assert [item.paths for item in catalog.gc()] == [(path,)]
+    else:
+        monkeypatch.setattr(trash, "SETTLED", -1.0)
+        catalog.empty_trash()
+        assert not list(store.list())
+
+
+def test_checkpoints_and_items_that_can_be_gone_on_with_stay_for_a_week(tmp_path: Path) -> None:
+    @step(name="cut_off", io=JsonFileIO())
+    def cut_off(n: int) -> Iterator[tuple[int, int]]:
+        yield 0, n
+        yield 1, n
+        raise ValueError("cut off")
+
+    run(cut_off.step(1), store=tmp_path, errors="return")
+    store = LocalStore(tmp_path)
+    store.put(f"{HIDDEN}/scratch/number/{'c' * 32}/checkpoint", b"an hour's work")
+    items = [path for path in store.list("cut_off") if ".items/" in path]
+    assert len(items) == 2
+    catalog = Catalog(store, index=None)
+    assert len(catalog.gc()) == 0
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            os.utime(file, (0, 0))
+    assert {item.reason for item in catalog.gc()} == {"checkpoints that nobody went on from", "items that nobody went on from"}
+    assert set(items) <= {path for item in catalog.gc() for path in item.paths}
+    before = {path: store.get(path) for path in store.list(HIDDEN)}
+    catalog.gc().apply()
+    assert not [path for path in store.list("cut_off") if ".items/" in path]
+    catalog.restore()
+    assert {path: store.get(path) for path in store.list(HIDDEN)} == before
