@@ -15,7 +15,7 @@ from persistable.catalog.rows import ENDINGS
 from persistable.stores.base import Store, extended
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
-from persistable.stores.readonly import ReadOnlyStore
+from persistable.stores.readonly import ReadOnlyStore, Unwritable
 from persistable.stores.signed import SignedStore
 from persistable.stores.sqlite import SQLiteStore
 
@@ -56,7 +56,9 @@ def stores_of(store: Store, readonly: bool = False) -> list[tuple[Store, bool]]:
         deciding = extended(store).deciding_store
         ordered = sorted((layer.store for layer in layers), key=lambda each: extended(each).deciding_store is not deciding)
         return [found for each in ordered for found in stores_of(each, readonly)]
-    return stores_of(store.inner, readonly=True) if isinstance(store, ReadOnlyStore) else [(store, readonly)]
+    if isinstance(store, ReadOnlyStore):
+        return stores_of(store.inner, readonly=True)
+    return [(store, readonly or isinstance(bare(store), Unwritable))]
 
 
 def parts_of(store: Store) -> list[Part]:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
@@ -80,6 +80,18 @@ def write_json_list(items: Iterable[Any]) -> None:
         out.write(between + json.dumps(item, default=str))
         between = ",\n"
     out.write("\n]\n" if between != "[\n" else "[]\n")
+
+
+def progress(word: str) -> Callable[[int, int], None] | None:
+    """Tells, in one line of standard error, how far long work has come: ``verified 300 of 5000``. None where that is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def told(done: int, total: int) -> None:
+        sys.stderr.write(f"\r{word} {done} of {total}" + ("\r\x1b[K" if done >= total else ""))
+        sys.stderr.flush()
+
+    return told
 
 
 def flush() -> None:

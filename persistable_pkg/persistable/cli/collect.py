@@ -1,0 +1,207 @@
+"""`persistable gc` and `persistable restore`: what is needed no more goes to a trash, and comes back from it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from persistable.catalog.catalog import Catalog
+from persistable.catalog.collection import Collection, Item, Taken, in_words, notes
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import Column, note, progress, table, write, write_json
+from persistable.cli.target import Here, stored_names
+from persistable.cli.usage import BadUsage
+from persistable.errors import UnknownKey
+from persistable.records.amounts import duration_in_words, size_in_words
+
+Flag = Annotated[bool, Parameter(negative="")]
+Words = Annotated[tuple[Word, ...], Parameter(negative="", show_default=False)]
+
+
+def gc(
+    *,
+    keep: Words = (),
+    keep_targets: Flag = False,
+    superseded: Flag = False,
+    failed: Flag = False,
+    older_than: str | None = None,
+    name: str | None = None,
+    max_size: str | None = None,
+    apply: Flag = False,
+    empty_trash: Flag = False,
+    common: Common = COMMON,
+) -> int:
+    """Show what a cleaning-up would take, and why; with --apply, move it to the trash, from which `restore` brings it back.
+
+    What crashes left always goes. Nothing goes that something which stays was made from, nor what is pinned or being generated.
+
+    Parameters
+    ----------
+    keep
+        A target, stage, key or name. Whatever is neither kept nor was any of it made from goes. May be given several times.
+    keep_targets
+        Keep all targets of the project.
+    superseded
+        Take what newer code or a newer version stands for.
+    failed
+        Take failures.
+    older_than
+        Only what is older: 30d, 12h, 2w, or a date. By itself a reason.
+    name
+        Only payloads of this name. By itself a reason.
+    max_size
+        Take payloads, those first that take most bytes for the time it took to make them, until no more than this remains: 10GB.
+    apply
+        Do it.
+    empty_trash
+        Remove for good what is in the trash, with --older-than only what has been there for longer.
+    """
+    here = Here(common)
+    catalog = Catalog(here.store)
+    if empty_trash:
+        if keep or keep_targets or superseded or failed or name or max_size or apply:
+            raise BadUsage("--empty-trash takes no other option than --older-than: it removes what is in the trash already")
+        return _empty(catalog, older_than, common)
+    kept = _kept(here, keep, keep_targets)
+    try:
+        planned = catalog.gc(keep=kept, superseded=superseded, failed=failed, older_than=older_than, name=name, max_size=max_size)
+    except ValueError as error:
+        raise BadUsage(str(error)) from error
+    if not apply:
+        _show(planned, common)
+        return 0
+    taken = planned.apply(progress("moved"))
+    _answer(taken, common)
+    return 1 if taken.left else 0
+
+
+def _kept(here: Here, words: tuple[str, ...], everything: bool) -> list[Any] | None:
+    """What these words name; None where nothing was said about keeping."""
+    if not words and not everything:
+        return None
+    kept: list[Any] = []
+    if everything:
+        kept += [here.needed_project()[name] for name in here.needed_project().targets]
+    names = stored_names(here.store) if words else []
+    for text in words:
+        if not here.is_name(text) and text in names:
+            kept.append(text)
+            continue
+        found = here.find(text)
+        kept.append(found.place.key if found.place is not None else found.target)
+    return kept
+
+
+def _show(planned: Collection, common: Common) -> None:
+    if common.json:
+        write_json({**_facts(planned), "would_remove": [_row(item) for item in planned], "removed": []})
+        return
+    if planned:
+        sizes = [(name, number, size_in_words(size)) for name, (number, size) in planned.sizes.items()]
+        table([Column("name"), Column("things", right=True), Column("size", right=True)], sizes)
+        write("")
+        _table(list(planned))
+    write(in_words(planned))
+    for line in notes(planned):
+        note(line)
+    if planned:
+        note("nothing was touched; --apply moves it to the trash")
+
+
+def _table(items: list[Item]) -> None:
+    rows = [(item.label, size_in_words(item.size), item.age, item.reason) for item in items]
+    table([Column("payload"), Column("size", right=True), Column("age", right=True), Column("reason", long=True)], rows)
+
+
+def _facts(planned: Collection) -> dict[str, Any]:
+    by_name = {name: {"number": number, "size": size} for name, (number, size) in planned.sizes.items()}
+    return {"size": planned.size, "names": by_name, "stays": planned.kept, "freed_later": planned.freed_later}
+
+
+def _row(item: Item) -> dict[str, Any]:
+    return {"key": item.key or None, "name": item.name or None, "label": item.label, "reason": item.reason, "size": item.size}
+
+
+def _answer(taken: Taken, common: Common) -> None:
+    if common.json:
+        left = [{**_row(kept.what), "why": kept.why} for kept in taken.left]
+        write_json({"removed": [_row(item) for item in taken.items], "size": taken.size, "stamps": list(taken.stamps), "left": left})
+        return
+    write(f"moved {len(taken.items)} to the trash ({size_in_words(taken.size)}); `persistable restore` brings it back")
+    for kept in taken.left:
+        note(f"stays: {kept.what.label}: {kept.why}")
+    if taken.items:
+        note("space is freed by `persistable gc --empty-trash`")
+
+
+def _empty(catalog: Catalog, older_than: str | None, common: Common) -> int:
+    try:
+        done = catalog.empty_trash(older_than)
+    except ValueError as error:
+        raise BadUsage(str(error)) from error
+    if common.json:
+        write_json({"removed": done.number, "size": done.size, "left": [_left(kept) for kept in done.left]})
+    else:
+        write(f"removed {done.number} from the trash ({size_in_words(done.size)})")
+        for kept in done.left:
+            note(f"stays in the trash: {_named(kept.what)}: {kept.why}")
+    return 0
+
+
+def _named(each: Any) -> str:
+    return str(each.unit.key or each.unit.base or next(iter(each.moved), "?"))
+
+
+def _left(kept: Any) -> dict[str, Any]:
+    return {"key": kept.what.unit.key or None, "path": _named(kept.what), "why": kept.why}
+
+
+def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative="")] = False, common: Common = COMMON) -> int:
+    """Bring back what is in the trash; what was made anew since stays there.
+
+    Parameters
+    ----------
+    what
+        Keys, beginnings of digests, names, or stamps of cleaning-ups; without any, everything.
+    show
+        List what is in the trash, and stop.
+    """
+    catalog = Catalog(Here(common).store)
+    if show:
+        _list(catalog, common)
+        return 0
+    try:
+        done = catalog.restore(*what)
+    except UnknownKey as error:
+        raise BadUsage(f"{error.args[0]}; `persistable restore --list` lists what there is") from error
+    if common.json:
+        write_json({"restored": [each.unit.key or _named(each) for each in done.back], "left": [_left(kept) for kept in done.left]})
+    else:
+        write(f"restored {len(done.back)}")
+        for kept in done.left:
+            note(f"stays in the trash: {_named(kept.what)}: {kept.why}")
+    return 1 if done.left else 0
+
+
+def _list(catalog: Catalog, common: Common) -> None:
+    import time
+
+    found = list(catalog.trash())
+    if common.json:
+        rows = [
+            {"key": each.unit.key or None, "path": _named(each), "reason": each.unit.reason, "size": each.unit.size, "stamp": each.stamp}
+            for each in found
+        ]
+        write_json(rows)
+        return
+    cells = [
+        (_named(each), size_in_words(each.unit.size), duration_in_words(max(0.0, time.time() - each.at)), each.stamp, each.unit.reason)
+        for each in found
+    ]
+    if cells:
+        table(
+            [Column("payload"), Column("size", right=True), Column("taken", right=True), Column("stamp"), Column("reason", long=True)],
+            cells,
+        )
+    write(f"{len(found)} in the trash ({size_in_words(sum(each.unit.size for each in found))})")

@@ -1,0 +1,86 @@
+"""`persistable pin`: payloads that a cleaning-up never takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from persistable.catalog.catalog import Catalog
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.target import Here, one
+from persistable.cli.usage import BadUsage
+from persistable.errors import UnknownKey
+from persistable.records.key import Key
+
+
+def pin(
+    payload: Word | None = None,
+    reason: str | None = None,
+    /,
+    *,
+    remove: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Pin a payload: neither it nor anything upstream of it is taken by gc. Without a payload, list the pins.
+
+    Parameters
+    ----------
+    payload
+        A target, a member of one, or a key.
+    reason
+        Why, in words.
+    remove
+        Remove the pin.
+    """
+    here = Here(common)
+    catalog = Catalog(here.store)
+    if payload is None:
+        return _list(catalog, common)
+    key = _key(here, payload)
+    if remove:
+        gone = catalog.unpin(key)
+        if common.json:
+            write_json({"key": str(key), "removed": gone})
+        else:
+            write(f"{key} is not pinned any more" if gone else f"{key} was not pinned")
+        return 0
+    if not reason:
+        raise BadUsage(f'pin takes the reason as well: persistable pin {payload} "figure 3 of the paper"')
+    try:
+        made = catalog.pin(key, reason)
+    except UnknownKey as error:
+        raise BadUsage(f"{error.args[0]}; only what is stored can be pinned") from error
+    if common.json:
+        write_json(_row(made.key, made.reason, made.at, made.host))
+    else:
+        write(f"pinned {made.key}: {made.reason}")
+    return 0
+
+
+def _key(here: Here, text: str) -> Key:
+    try:
+        return Key.parse(text)  # stored or not
+    except ValueError:
+        return one(here, text).key
+
+
+def _list(catalog: Catalog, common: Common) -> int:
+    found = catalog.pins()
+    if common.json:
+        write_json([_row(*each) for each in found])
+        return 0
+    if found:
+        from datetime import datetime
+
+        days = ["?" if each.at is None else datetime.fromtimestamp(each.at).astimezone().strftime("%Y-%m-%d") for each in found]
+        rows = [(str(each.key), day, each.reason) for each, day in zip(found, days, strict=True)]
+        table([Column("key"), Column("since"), Column("reason", long=True)], rows)
+    else:
+        note("nothing is pinned")
+    return 0
+
+
+def _row(key: Key, reason: str, at: float | None, host: str) -> dict[str, object]:
+    return {"key": str(key), "reason": reason, "at": at, "host": host}

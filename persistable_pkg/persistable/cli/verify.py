@@ -1,0 +1,58 @@
+"""`persistable verify`: everything read, and compared with what records say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.catalog.catalog import Catalog
+from persistable.catalog.verify import Verification
+from persistable.cli.options import COMMON, Common
+from persistable.cli.output import Column, note, progress, table, write, write_json
+from persistable.cli.target import Here
+from persistable.cli.usage import BadUsage
+from persistable.records.amounts import duration_in_words, size_in_words
+
+
+def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
+    """Read everything that is stored and compare it with the sizes and digests in records. Exit status 1 if anything is corrupt or missing.
+
+    Parameters
+    ----------
+    recompute
+        The part of all payloads, such as 0.01, that is also made again and compared.
+    """
+    try:
+        found = Catalog(Here(common).store).verify(recompute, progress("verified"))
+    except ValueError as error:
+        raise BadUsage(str(error)) from error
+    if common.json:
+        write_json(_facts(found))
+    else:
+        _show(found)
+    return 0 if found.ok else 1
+
+
+def _facts(found: Verification) -> dict[str, Any]:
+    bad = [
+        {"key": None if entry.key is None else str(entry.key), "at": entry.at, "state": fault.state, "why": fault.why}
+        for entry, fault in found.faults.items()
+    ]
+    again = [{"key": str(entry.key), "outcome": told.outcome, "why": told.why} for entry, told in found.reproductions.items()]
+    return {
+        "sound": len(found.sound), "corrupt": len(found.corrupt), "missing": len(found.missing), "faults": bad, "orphans": found.orphans,
+        "reproduced": again, "size": found.size, "seconds": found.seconds,
+    }  # fmt: skip
+
+
+def _show(found: Verification) -> None:
+    rows = found.rows()
+    if rows:
+        table([Column("payload"), Column("state"), Column("why", long=True)], rows)
+    again = f", {len(found.reproductions)} made again" if found.reproductions else ""
+    counts = f"{len(found.sound)} sound, {len(found.corrupt)} corrupt, {len(found.missing)} missing{again}"
+    write(f"{counts} ({size_in_words(found.size)} in {duration_in_words(found.seconds)})")
+    for entry, told in found.reproductions.items():
+        if told.outcome == "impossible":
+            note(f"not made again: {entry.key}: {told.why}")
+    if found.orphans:
+        note(f"files that no record names: {len(found.orphans)}, such as {found.orphans[0]}; `persistable gc` takes them")
