@@ -172,8 +172,8 @@ class SignedStore(ForwardingStore):
         else:
             why = f"it is signed by {by}, whom this store does not trust"
         return PayloadUntrusted(
-            f"the record at {path} in {self.store.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add their "
-            "public key to trust=; else delete it, or generate() it anew",
+            f"the record at {path} in {self.store.url} is not trusted: {why}; nothing of it was read. If you trust whoever wrote it, add "
+            "their public key to trust=; else delete it, or generate() it anew",
             key=path.removesuffix(RECORD),
             path=path,
             by=by,
@@ -230,8 +230,8 @@ class SignedStore(ForwardingStore):
             found = _SIGNED.fullmatch(body, max(0, len(body) - _MEMBER_BYTES))
             if found is None or not self._trusts(found[1].decode()):
                 raise PayloadUntrusted(
-                    f"{self.store.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever makes or "
-                    "copies it sign it",
+                    f"{self.store.url} takes records that are signed by somebody it trusts, and that for {path} is not; let whoever "
+                    "makes or copies it sign it",
                     key=path.removesuffix(RECORD),
                     path=path,
                     by=found[1].decode() if found is not None else None,
