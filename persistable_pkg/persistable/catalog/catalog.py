@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from persistable.catalog.refresh import refresh
 from persistable.catalog.savings import savings
 from persistable.catalog.trashed import Trash
 from persistable.catalog.verify import verify
+from persistable.catalog.view import View, view
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store
 from persistable.stores.local import LocalStore
@@ -241,6 +242,30 @@ class Catalog:
         Raises MalformedBundle for what is damaged or made to do harm, and PayloadUntrusted; nothing is then written.
         """
         return import_(self, source, replace=replace, verify=verify, sign=sign, progress=progress)
+
+    def view(
+        self,
+        folder: str | os.PathLike[str],
+        what: type[Persistable[Any, Any]] | Step[..., Any] | str | Iterable[Entry] | None = None,
+        /,
+        *,
+        by: str,
+        where: str | None = None,
+        dry_run: bool = False,
+    ) -> View:
+        """Make a folder of links to payload files, whose names are made of params; the same call makes it anew and removes what is stale.
+
+        what: a class, step or name, what `find` gave, or a list of entries; without it everything. where: as for `find`. by: the path of
+        each, with params in braces, dotted where they lie deeper: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
+        ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file comes behind it. Characters
+        that a file name cannot have become ``-``, what would have one name is told apart by its digest. Where links cannot be made, they
+        are hard links or copies. dry_run: only say what would be done.
+
+        Raises InvalidQuery, and StoreError for a store without files of this machine, and for a folder that holds anything else.
+        """
+        asked: Any = what
+        is_question = what is None or isinstance(what, str | type) or hasattr(what, "step")
+        return view(self, folder, self.find(asked, where=where) if is_question else asked, by, dry_run=dry_run)
 
     # the index
 
