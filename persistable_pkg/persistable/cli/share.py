@@ -1,0 +1,167 @@
+"""`persistable export`, `import` and `view`: bundles made and read, and a tree of links with readable names."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from persistable.catalog.catalog import Catalog
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import note, write, write_json
+from persistable.cli.target import Here, all_of
+from persistable.cli.usage import BadUsage
+from persistable.records.amounts import size_in_words
+from persistable.records.key import Key
+
+Flag = Annotated[bool, Parameter(negative="")]
+_PAUSE = 0.2
+
+
+def export(
+    to: str,
+    /,
+    *payloads: Word,
+    include: Literal["all", "sources", "none"] = "all",
+    anonymous: Flag = False,
+    name: str | None = None,
+    description: str | None = None,
+    author: str | None = None,
+    license: str | None = None,  # noqa: A002 - the word of RO-Crate
+    common: Common = COMMON,
+) -> int:
+    """Write payloads, their records and all they were made from into one zip archive, or a folder to be published.
+
+    Parameters
+    ----------
+    to
+        A path or URL: an archive if it ends in .zip, else a folder.
+    payloads
+        Targets, members of targets, stages, or keys; without them everything that is stored.
+    include
+        All payloads, only the sources (downloads, and what was put in by hand), or records alone.
+    anonymous
+        Leave host, platform, untracked params and notes out of the records.
+    name
+        What the whole is called.
+    description
+        What it is.
+    author
+        Whose it is.
+    license
+        The URL of its license.
+    """
+    here = Here(common)
+    catalog = Catalog(here.store)
+    wanted = _keys(here, payloads) if payloads else None
+    about = {"name": name, "description": description, "author": author, "license": license}
+    done = catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=_progress("exported"), **about)
+    if common.json:
+        counts = {"to": done.to, "records": done.records, "files": done.files, "size": done.size}
+        write_json({**counts, "missing": _texts(done.missing), "named": _texts(done.named)})
+    else:
+        write(repr(done))
+        for key in done.missing:
+            note(f"not stored, so without its payload: {key}")
+    return 1 if done.missing else 0
+
+
+def _keys(here: Here, words: tuple[str, ...]) -> list[Key]:
+    """The keys of what the words name; of what is not kept, those of what it was made from."""
+    found: list[Any] = []
+    for word in words:
+        for member in all_of(here, word)[0]:
+            if member.store.url != here.store.url:
+                raise BadUsage(f"{word} is kept in {member.store.url}; name that by --store, and export from there")
+            found.append(member.key if member.node is None else member.node)
+    return found
+
+
+def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, sign: Flag = False, common: Common = COMMON) -> int:
+    """Bring everything of a bundle, a published folder or another store into the store. What is there stays.
+
+    Parameters
+    ----------
+    source
+        A path or URL: of a zip archive, a folder, or any other store.
+    replace
+        Take what comes where other bytes are there.
+    no_verify
+        Do not read everything once before anything is written; each payload is verified when it is copied all the same.
+    sign
+        Sign, by the key of the store, what it does not trust.
+    """
+    here = Here(common)
+    done = Catalog(here.store).import_(source, replace=replace, verify=not no_verify, sign=sign, progress=_progress("imported"))
+    if common.json:
+        write_json(
+            {"imported": _texts(done.imported), "kept": _texts(done.kept), "conflicts": _texts(done.conflicts), "bare": _texts(done.bare)}
+        )
+    else:
+        write(f"imported {len(done.imported)}, {len(done.kept)} there already")
+        for key in done.bare:
+            note(f"its record alone, as there is no payload of it: {key}")
+        for key in done.conflicts:
+            note(f"there with other bytes, so it stays: {key}; --replace takes the new")
+    return 1 if done.conflicts else 0
+
+
+def view(
+    folder: str,
+    name: str | None = None,
+    /,
+    *,
+    by: str,
+    where: str | None = None,
+    dry_run: Flag = False,
+    common: Common = COMMON,
+) -> int:
+    """Make a folder of links to payload files, with names made of their params. The same command makes it anew.
+
+    Parameters
+    ----------
+    folder
+        Where: an empty folder, or one that was made so.
+    name
+        Only payloads of this name.
+    by
+        The path of each, with params in braces: {alpha}/{upstream.points.n}
+    where
+        Only those of which this expression is true: n > 50 and seconds > 3
+    dry_run
+        Show what would be done, and stop.
+    """
+    here = Here(common)
+    done = Catalog(here.store).view(folder, name, by=by, where=where, dry_run=dry_run)
+    if common.json:
+        links = {path: str(key) for path, key in done.links.items()}
+        counts = {"made": done.made, "kept": done.kept, "removed": done.removed}
+        write_json({"folder": str(done.folder), **counts, "missing": _texts(done.missing), "links": links})
+    else:
+        write(repr(done))
+        if not done.links:
+            note(f"nothing called {name} is stored in {here.store.url}" if name else f"nothing is stored in {here.store.url}")
+    return 1 if done.missing else 0
+
+
+def _texts(keys: list[Key]) -> list[str]:
+    return [str(key) for key in keys]
+
+
+def _progress(done: str) -> Callable[[int, int], None] | None:
+    """A line on standard error that tells how far it is, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    told = time.monotonic()
+
+    def tell(size: int, whole: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > _PAUSE or size >= whole:
+            told = time.monotonic()
+            sys.stderr.write(f"\r{done} {size_in_words(size)} of {size_in_words(whole)}\033[K" + ("\r\033[K" if size >= whole else ""))
+            sys.stderr.flush()
+
+    return tell
