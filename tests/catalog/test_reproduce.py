@@ -284,7 +284,7 @@ def test_a_store_in_memory(tmp_path: Path) -> None:
     with MemoryStore():
         node = scaled.step(noise.step(3))
         node.run()
-        found = again(node, recursive=True)
+        found = again(node, recursive=True, executor="processes")
     assert found.outcome == "identical"
     assert found.why.endswith("made in this process, which alone knows the store")
 
