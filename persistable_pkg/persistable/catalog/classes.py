@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn, cast
@@ -24,19 +24,23 @@ _SEARCHED = 500
 """So many files of a package are looked through at most for a class that was moved."""
 
 
-def class_of(key: Key, reference: str) -> type[Persistable[Any, Any]] | Step[..., Any]:
+def class_of(
+    key: Key, reference: str, source: Mapping[str, str] | None = None, trusted: bool = False
+) -> type[Persistable[Any, Any]] | Step[..., Any]:
     """The class of nodes, or the step, that `reference` names: ``module:qualname``, or ``script.py:qualname``.
 
-    Modules are imported as by an import statement, scripts never: of those only the one that this process runs is looked at. Raises
-    NotRebuildable where it is not there, or is neither.
+    Modules are imported as by an import statement, scripts never: of those only the one that this process runs is looked at, and then
+    `source`, what the record keeps of it, which is executed where it is `trusted`. Raises NotRebuildable where it is not there, or is
+    neither.
     """
     module, _, name = reference.partition(":")
     if "<locals>" in name:
         _refuse(key, reference, "script", "it is defined inside a function, so it has no name to import it by: define it in a module")
-    home = _script(key, reference, module) if _is_script(module) else _imported(key, reference, module)
-    found: Any = home
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    home = _script(key, reference, module, source, trusted) if _is_script(module) else _imported(key, reference, module)
+    found = _at(home, name)
+    if found is None and source and home is sys.modules.get("__main__"):
+        home = _executed(key, reference, module, source, trusted)
+        found = _at(home, name)
     if found is None:
         found = _renamed(home, name, key)
     if found is None and home is sys.modules.get("__main__"):
@@ -54,6 +58,12 @@ def class_of(key: Key, reference: str) -> type[Persistable[Any, Any]] | Step[...
     return cast("type[Persistable[Any, Any]] | Step[..., Any]", found)
 
 
+def _at(home: Any, name: str) -> Any:
+    for part in name.split("."):
+        home = getattr(home, part, None)
+    return home
+
+
 def _is_named_by_records(found: object) -> bool:
     """Tell whether it is a step or a class of nodes."""
     return isinstance(found, Step) or (isinstance(found, type) and issubclass(found, Persistable))
@@ -63,13 +73,33 @@ def _is_script(module: str) -> bool:
     return module in _MAINS or module.endswith((".py", ".ipynb")) or module == main_name()
 
 
-def _script(key: Key, reference: str, module: str) -> Any:
+def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], trusted: bool) -> Any:
+    """The module that the source in a record makes."""
+    if not trusted:
+        text = (
+            f"it was defined in {'a notebook' if module in _MAINS else module}, of which the record keeps the source; that is executed "
+            "only where whoever wrote it is trusted: open the store with trust=..., or say trusted=True for a store of your own"
+        )
+        return _refuse(key, reference, "script", text)
+    from persistable.catalog.scripts import module_of
+
+    try:
+        return module_of(module, source)
+    except Exception as error:  # noqa: BLE001 - whatever it does
+        return _refuse(
+            key, reference, "script", f"executing the source that its record keeps raised {type(error).__name__}: {error}", error
+        )
+
+
+def _script(key: Key, reference: str, module: str, source: Mapping[str, str] | None, trusted: bool) -> Any:
     """The main program of this process, where that is the one which is meant, or a module that was imported from the same file."""
     if module == main_name() and "__main__" in sys.modules:
         return sys.modules["__main__"]
     imported = sys.modules.get(module.removesuffix(".py"))
     if imported is not None and os.path.basename(getattr(imported, "__file__", None) or "") == module:
         return imported
+    if source:
+        return _executed(key, reference, module, source, trusted)
     if module in _MAINS:
         text = f"{_NOTEBOOK}: run that again up to the definition and ask there, or move it to a module"
     else:

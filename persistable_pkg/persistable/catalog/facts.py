@@ -18,7 +18,8 @@ class Facts(NamedTuple):
 
     reference: of its class or function. version, params, untracked, call: trees, as records have them; call is None where the class has
     no ``__init__`` of its own, or it is not known. params_class: the reference of the class of the params, where that of the node does
-    not tell it. io: the format of the payload, None where only a record downstream tells of the node.
+    not tell it. io: the format of the payload, None where only a record downstream tells of the node. source: of a class of a script, where
+    its records keep it: name to statement.
     """
 
     key: Key
@@ -31,6 +32,12 @@ class Facts(NamedTuple):
     params_class: str
     io: dict[str, Any] | None
     record: Record | None
+    source: dict[str, str] = {}  # noqa: RUF012 - a field of a tuple, never written to
+
+    @property
+    def script(self) -> str:
+        """The module or script of its class."""
+        return self.reference.partition(":")[0]
 
     @classmethod
     def of(cls, record: Record) -> Facts:
@@ -46,6 +53,7 @@ class Facts(NamedTuple):
             record.facts().get("params_class") or "",
             record.fileio,
             record,
+            record.source,
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 from persistable.catalog.facts import Facts, Find, gathered
 from persistable.catalog.recipe import Recipe, recipe_of
+from persistable.catalog.scripts import merged
 from persistable.errors import NotRebuildable, PersistableError
 from persistable.nodes.lineage import own_params
 from persistable.nodes.node import Persistable
@@ -28,14 +29,16 @@ def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
     """The node that `record` is of, bound to `store` like everything upstream of it, with the key that the record has.
 
     Its class or step is imported as an import statement would: to ask for a node is to trust the modules on the path of this process, and
-    nothing else that a record names is called. Scripts are never imported.
+    nothing else that a record names is called. Scripts are never imported; the source that a record keeps of one (``source=True``) is
+    executed where it is `trusted`.
 
     Parameters:
         record: a committed one.
         store: where it lies.
         find: gives the records of what is upstream, None for one that is gone; what is upstream is then taken from `record`.
         paths: tells of payloads that lie at paths of somebody's choice.
-        trusted: whether whoever wrote the records may choose formats that run code, for commands and downloads, whose formats are params.
+        trusted: whether whoever wrote the records may have code run here: the source that a record keeps of a script or notebook, and
+            formats that run code, of commands and downloads, whose formats are params.
 
     Raises NotRebuildable, which says what is missing, has moved or changed; PayloadUntrusted for such a format; PayloadCorrupted for
     a record that means nothing.
@@ -52,7 +55,10 @@ def recipes(
 ) -> Iterator[tuple[Recipe, Persistable[Any, Any]]]:
     """The recipe and the node of everything upstream, each once, upstream first, and of `record` itself at the end. Raises as `node_of`."""
     nodes: dict[str, Persistable[Any, Any]] = {}
-    for facts in gathered(record, find):
+    every = gathered(record, find)
+    sources = merged(every)
+    for each in every:
+        facts = each._replace(source=sources.get(each.script, each.source))
         recipe = recipe_of(facts, nodes, store, trusted)
         node: Any = _made(recipe, store)
         nodes[str(facts.key)] = node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -16,7 +17,7 @@ from persistable.params.annotations import home_of, own_annotations, signature_o
 from persistable.params.encoding import encode
 from persistable.params.fields import NO_PIN, spec_of
 from persistable.params.reader import Reader
-from persistable.params.reduce import dereference
+from persistable.params.reduce import dereference, kept_main
 
 
 class Recipe(NamedTuple):
@@ -53,9 +54,17 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
 
     Raises NotRebuildable.
     """
-    target = class_of(facts.key, facts.reference)
+    target = class_of(facts.key, facts.reference, facts.source, trusted)
+    token = kept_main.set(sys.modules.get(target.__module__) if facts.source else None)
+    try:
+        return _recipe(facts, target, nodes, store, trusted)
+    finally:
+        kept_main.reset(token)
+
+
+def _recipe(facts: Facts, target: Any, nodes: Mapping[str, Persistable[Any, Any]], store: Any, trusted: bool) -> Recipe:
     if isinstance(target, Step):
-        return _of_step(facts, target, nodes)
+        return _of_step(facts, target, nodes)  # pyright: ignore[reportUnknownArgumentType] - as any step
     construction: Callable[[Recorded], Construction] | None = getattr(target, "_construction", None)
     if construction is not None:
         how = construction(_recorded(facts, target, nodes, trusted))
@@ -63,7 +72,7 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
     if facts.call is not None:
         args, kwargs = _call(facts, target, nodes, store)
         return Recipe(facts, facts.reference, target, None, args, kwargs)
-    if cast("Any", target).__init__ is not cast("Any", Persistable).__init__:
+    if target.__init__ is not cast("Any", Persistable).__init__:
         _refuse(facts, "call", "", "its class has an __init__ of its own, and the record does not say what that was called with")
     return _of_class(facts, target, nodes)
 

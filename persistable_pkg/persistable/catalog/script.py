@@ -6,12 +6,14 @@ import builtins
 import keyword
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from persistable.catalog.facts import Find
 from persistable.catalog.literals import Literals, NoText
 from persistable.catalog.rebuild import Paths, recipes, under_keys
 from persistable.catalog.recipe import Recipe
+from persistable.catalog.scripts import FUTURE, merged, text_of
 from persistable.errors import NotRebuildable
 from persistable.nodes.node import Persistable, declaration_of
 from persistable.params.encoding import encode, fields_of
@@ -28,8 +30,12 @@ def code_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
     says where it is stored. Parameters and errors are those of `node_of`; raises NotRebuildable, too, where a value has no text.
     """
     made = list(recipes(record, store, find, paths, trusted))
-    names = _names(made)
-    literals = Literals(names.values(), lambda node: names[str(node.key)], store)
+    sources = merged(recipe.facts for recipe, _ in made)
+    statements: dict[str, str] = {}
+    for source in sources.values():
+        statements.update(source)
+    names = _names(made, statements)
+    literals = Literals([*names.values(), *statements], lambda node: names[str(node.key)], store)
     lines: list[str] = []
     for recipe, _ in made:
         name = names[str(recipe.facts.key)]
@@ -48,19 +54,23 @@ def code_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
             ) from error
     where = masked(store.url)
     head = [f"# {record.key}; node.bind({where!r}).load() has what is stored"]
-    if literals.here:
+    if not literals.here:
+        statements = {}
+    if literals.here.keys() - statements.keys():
         script = record.class_reference.partition(":")[0]
-        shown = ", ".join(literals.here)
+        shown = ", ".join(name for name in literals.here if name not in statements)
         head.append(
             f"# defined in a notebook or script{f' ({script})' if script.endswith('.py') else ''}, so run this where it is: {shown}"
         )
     imports = literals.imports()
-    return "\n".join([*head, *imports, *([""] if imports else []), *lines]) + "\n"
+    future = [statements.pop(FUTURE)] if FUTURE in statements else []
+    kept = [text_of(statements), ""] if statements else []
+    return "\n".join([*head, *future, *imports, *([""] if imports or future else []), *kept, *lines]) + "\n"
 
 
-def _names(made: list[tuple[Recipe, Persistable[Any, Any]]]) -> dict[str, str]:
+def _names(made: list[tuple[Recipe, Persistable[Any, Any]]], more: Iterable[str]) -> dict[str, str]:
     """The name of the variable of each node, by key: that of its payload, numbered where there are several or it is taken."""
-    taken = {"node", *dir(builtins)}
+    taken = {"node", *dir(builtins), *more}
     taken.update(recipe.reference.partition(":")[2].partition(".")[0] for recipe, _ in made)
     plain = [re.sub(r"\W", "_", recipe.facts.key.name, flags=re.ASCII) for recipe, _ in made[:-1]]
     often = Counter(plain)

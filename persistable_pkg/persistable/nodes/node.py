@@ -18,6 +18,7 @@ from persistable.nodes.declaration import Declaration, format_for, pickle_format
 from persistable.nodes.hooks import NO_VALIDATION, Authored
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
+from persistable.nodes.provenance import kept_source
 from persistable.nodes.reserved import HOOKS
 from persistable.nodes.sending import given_of, is_sending
 from persistable.params.declared import changed
@@ -655,7 +656,8 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         if not is_sending() or cls._by_payload:
             return {}
         sent: Given | None = cls.__dict__.get("_sent_code")
-        return {"_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, (Persistable, Authored)), cls)}
+        kept = {"_sent_source": found} if (found := kept_source(cls)) else {}
+        return {**kept, "_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, (Persistable, Authored)), cls)}
 
     def _generating_function(self) -> Any:
         """The code that makes the payload."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from importlib import import_module
 from time import perf_counter
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from persistable.errors import PersistableWarning
 from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin, streams, unwatched
 from persistable.nodes.code.checkout import Checkout, checkout_of
+from persistable.nodes.code.scripts import MAINS
 from persistable.params.registry import ClassTable
 from persistable.records.files import InFile, Written
 from persistable.records.record import FORMAT, Record, members, package_versions, surroundings
@@ -135,9 +138,35 @@ def class_members_of(node: Any, own: code.CodeOf | code.Given) -> bytes:
         if where is not None:
             dirty = None if where.diff is None else where.diff != ""
             facts.update(git_commit=where.commit, git_dirty=dirty, git_diff=where.diff or None)
-        known = members({**facts, "code_parts": dict(own.parts)})
+        known = members({**facts, **kept_source(cls, node._given_things()), "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known
+
+
+def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """The source that a class of a script, or a step of one, wants to have in its records; nothing for all others.
+
+    given: functions and classes among the params of a node, with how they are there.
+    """
+    if not (getattr(cls, "_keeps_source", False) or getattr(cls, "source", False) is True):
+        return {}
+    sent: dict[str, Any] | None = cls.__dict__.get("_sent_source")
+    if sent is not None or cls.__module__ not in MAINS:  # a module can be imported
+        return sent or {}
+    others = [thing for _, thing in given if getattr(thing, "__module__", None) in MAINS and hasattr(thing, "__qualname__")]
+    from persistable.nodes.code.extract import Unkept, extracted
+
+    step = getattr(cls, "_step", None)
+    try:
+        return {"source": extracted(cls if step is None else step.__wrapped__, *others)}
+    except Unkept as reason:
+        warnings.warn(
+            f"the source of {cls.__qualname__} is not kept in its records, as source=True asks: {reason}. What is made can be had back "
+            "where the script or notebook is, or where the class is moved to a module",
+            PersistableWarning,
+            stacklevel=2,
+        )
+        return {}
 
 
 _commits: dict[str, Checkout | None] = {}

@@ -20,6 +20,7 @@ from persistable.nodes.connections import Connection
 from persistable.nodes.declaration import Declaration, is_collection
 from persistable.nodes.lineage import nodes_in, spread
 from persistable.nodes.node import Persistable
+from persistable.nodes.provenance import kept_source
 from persistable.nodes.returned import return_type
 from persistable.nodes.sending import given_of, is_sending, sending
 from persistable.params.annotations import names_of, signature_of
@@ -144,7 +145,8 @@ class Step(Generic[P, R]):
         if importable(self):
             name: str = self.__qualname__
             return name  # by reference, as functions are
-        parts = (self.__wrapped__, self._options, self.known or self.maker.known())
+        kept = {"sent_source": kept_source(self.node_class)} if self._options.get("source") else {}
+        parts = (self.__wrapped__, {**self._options, **kept}, self.known or self.maker.known())
         if is_sending():
             return _step_again, (*parts, self.sent_code or given_of(code_of(self.__wrapped__), self.node_class))
         return _step_of, (by_value(parts), self.__module__, self.__qualname__, main_name())
@@ -612,6 +614,8 @@ def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[s
         "io": options.get("io"),
         "retry": options.get("retry"),
         "resources": options.get("resources"),
+        "_keeps_source": options.get("source", False),
+        "_sent_source": options.get("sent_source"),
     }
     made: Any = type(step.__name__, (base,), members)
     made._declared = declaration = Declaration(made, Persistable)
@@ -646,6 +650,7 @@ def step(
     retry: Retry | None = None,
     resources: Resources | None = None,
     merge: Callable[[list[Any]], Any] | None = None,
+    source: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
@@ -659,15 +664,18 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         persist: False for what is done for its effect: it runs each time it is asked for, and its payload is never stored.
         retry, resources: how `run` treats its nodes.
         merge: makes one argument of a list of payloads, where a list of nodes is joined to the step by ``>>``.
+        source: keep the source of a function of a script or notebook in its records, with what it uses of that, so that its nodes can be
+            had back elsewhere.
 
     `Annotated` markers in the signature mean what they mean in a params class. Variables captured from a function around it are part of
     identity.
     """
     if function is not None:
         return Step(function)
-    unknown = options.keys() - {"name", "version", "io", "persist", "retry", "resources", "merge"}
+    known = ("name", "version", "io", "persist", "retry", "resources", "merge", "source")
+    unknown = options.keys() - {*known}
     if unknown:
-        raise TypeError(f"@step takes no {', '.join(sorted(unknown))}; it takes name, version, io, persist, retry, resources, merge")
+        raise TypeError(f"@step takes no {', '.join(sorted(unknown))}; it takes {', '.join(known)}")
 
     def decorate(function: Callable[..., Any]) -> Step[..., Any]:
         return Step(function, **options)

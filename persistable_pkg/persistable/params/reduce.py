@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _contextvars import ContextVar
 
 from persistable.errors import ParamsError
 from persistable.params.reduced import Refused, Tagged
@@ -91,6 +92,13 @@ def _why(value: Any) -> tuple[str, str]:
 
 
 _MAINS = ("__main__", "__mp_main__")
+kept_main: ContextVar[Any] = ContextVar("kept_main", default=None)
+"""The module that stands for ``__main__`` in the trees that are read just now, where a record has kept its source."""
+
+
+def is_script(module: str) -> bool:
+    """Tell whether a module is a script or notebook, or was made of the source of one: ``<train.py>``, which no import finds."""
+    return module in _MAINS or module.startswith("<")
 
 
 def _unmarked(_: Any) -> str:
@@ -121,7 +129,7 @@ def reference(value: Any) -> str:
         raise Refused("it is a lambda, which has no name that tells it from others", _BY_NAME)
     if "<locals>" in name:
         raise Refused(f"{name} is defined inside a function and cannot be imported", _BY_NAME)
-    if module in _MAINS:
+    if is_script(module):
         # a worker holds a copy of what the main script defined, so it need not be the same object, only the same kind of one
         found = _lookup(module, name)
         if found is not None and type(found) is not type(value):
@@ -160,6 +168,8 @@ def _public(module: str, name: str, value: Any) -> str:
 
 def _lookup(module: str, name: str) -> Any:
     found: Any = sys.modules.get(module)
+    if module in _MAINS:
+        found = kept_main.get() or found
     if found is None:
         from importlib import import_module
 

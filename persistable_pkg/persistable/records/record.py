@@ -317,6 +317,10 @@ class Record:
 
         return isinstance(self.data, Verified)
 
+    source: Fact[dict[str, str]] = Fact(missing=dict)
+    """The source of a class or step of a script or notebook that asked for it, by ``source=True``, with what it uses of that: name to
+    Python statement, in the order to execute them. It is code: `Catalog.node` executes it only where the record is trusted."""
+
     @property
     def checksum(self) -> str:
         """CRC-32 of everything before it, hexadecimal."""
@@ -361,6 +365,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "params": (dict,),
     "untracked": (dict,),
     "upstream": (dict,),
+    "source": (dict,),
     "lineage": (dict,),
     "call": (dict, type(None)),
     "code_parts": (dict,),
@@ -393,7 +398,7 @@ def _check_members(facts: Any, data: bytes) -> None:
             raise TypeError(f"{name} is a {facts[name].__class__.__name__}")
     if not (0 <= facts["started"] < _LAST and 0 <= facts["seconds"] < _LAST and 0 < facts["attempts"] < 1 << 31):
         raise ValueError("a number in it is none that it can be")
-    for name in ("upstream", "code_parts", "versions"):
+    for name in ("upstream", "code_parts", "versions", "source"):
         for value in facts.get(name, {}).values():
             if value.__class__ is not str:
                 raise TypeError(f"{name} holds a {value.__class__.__name__}")

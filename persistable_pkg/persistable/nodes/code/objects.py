@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
+from persistable.params.reduce import is_script
 
 MISSING = object()
 class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
@@ -55,7 +56,7 @@ def title(thing: Any) -> str:
     """The name of what came with the params, with its module: that is part of the key anyway."""
     module = str(getattr(thing, "__module__", ""))
     name = str(getattr(thing, "__qualname__", "")).rpartition("<locals>.")[2]
-    return name if module in ("", "__main__", "__mp_main__") else f"{module}.{name}"
+    return name if not module or is_script(module) else f"{module}.{name}"
 
 
 def is_member(name: str, cls: type) -> bool:

@@ -24,6 +24,8 @@ def class_reference(thing: type | Callable[..., Any]) -> str:
     except AttributeError:
         module, name = type.__getattribute__(type(thing), "__module__"), type.__getattribute__(type(thing), "__qualname__")
     module = str(module)
+    if module[:1] == "<":  # made of the source that a record has kept
+        return f"{module[1:-1]}:{name}"
     return f"{main_name() if module in ('__main__', '__mp_main__') else module}:{name}"
 
 

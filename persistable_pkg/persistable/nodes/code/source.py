@@ -231,6 +231,20 @@ def _trace(namespace: Namespace, filename: str) -> CodeType | None:
     return None
 
 
+def files_of(namespace: Namespace) -> list[SourceFile]:
+    """The sources that a namespace was made by, as they were then; of a notebook the last cell first."""
+    return _of_namespace(namespace)
+
+
+def function_node(function: FunctionType) -> ast.AST | None:
+    """The definition of a function, where a source says exactly what it does."""
+    for file in _texts(function.__code__.co_filename, function.__globals__):
+        node = file.function(function.__code__)
+        if node is not None:
+            return node
+    return None
+
+
 def of_function(function: FunctionType) -> Found | None:
     """The source of a function, with the names its decorators and defaults evaluate."""
     return of_code(function.__code__, function.__globals__)
