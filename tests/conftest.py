@@ -1,9 +1,12 @@
 """What every test has: fixtures that start real servers, and Hypothesis without a stopwatch."""
 
+import atexit
 import contextlib
 import os
+import shutil
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,6 +16,10 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = ["absent", "workers", "servers.fixtures", "servers.ray_cluster"]
+
+# indexes of the stores of tests do not go to the folder of the user
+os.environ.setdefault("PERSISTABLE_CACHE", tempfile.mkdtemp(prefix="persistable-tests-"))
+atexit.register(shutil.rmtree, os.environ["PERSISTABLE_CACHE"], ignore_errors=True)
 
 # how long an example takes says more about the machine's other work than about the code
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -287,3 +287,14 @@ def test_lineage_both_ways(catalog: Catalog, tmp_path: Path) -> None:
     entry = catalog[last.key]
     assert entry.upstream["points"].params == {} and entry.upstream["points"].upstream["points"].key == node.key
     assert [each.key for each in catalog[node.key].downstream] == [mean.step(node, k=2.0).key]
+
+
+def test_a_node_and_a_payload_back(catalog: Catalog, tmp_path: Path) -> None:
+    entry = catalog.find(mean, points=Points(n=20, optimizer=Optimizer(lr=0.5), kernel=Kernel.LINEAR, day=date(2026, 2, 2), tag="x'y\"z"))[
+        0
+    ]
+    node = entry.node()
+    assert node.key == entry.key and node.upstream["points"].params.optimizer == Optimizer(lr=0.5)
+    assert node.status.value == "done" and entry.payload == node.payload == 19.0
+    assert catalog.node(str(entry.key)).key == entry.key
+    assert np.array_equal(catalog.find(Points, n=10)[0].payload, np.arange(10))

@@ -122,6 +122,7 @@ class Shell:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERSISTABLE", "NO_COLOR"))}
         self.environment["PYTHONPATH"] = str(PACKAGE)
+        self.environment["PERSISTABLE_CACHE"] = str(folder.parent / f"{folder.name}-cache")
         self.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # tests edit a file within a second, and may leave its length as it was
 
     def __call__(self, *words: str, expect: int | None = 0, folder: Path | None = None, **environment: str) -> Done:

@@ -8,21 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from persistable.catalog import lookup, pins
-from persistable.catalog.bundle import Exported, export
-from persistable.catalog.collect import collect, rules
+from persistable.catalog import lookup
 from persistable.catalog.criteria import criteria
 from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
-from persistable.catalog.imports import Imported, import_
 from persistable.catalog.index import Index, usual_file
 from persistable.catalog.parts import parts_of
-from persistable.catalog.query import Condition
-from persistable.catalog.refresh import refresh
-from persistable.catalog.savings import savings
-from persistable.catalog.trashed import Trash
-from persistable.catalog.verify import verify
-from persistable.catalog.view import View, view
+from persistable.catalog.refresh import is_current, refresh
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store
 from persistable.stores.local import LocalStore
@@ -31,12 +23,18 @@ from persistable.stores.open import default_url, open_store
 if TYPE_CHECKING:
     from datetime import date, timedelta
 
+    from persistable.catalog.bundle import Exported
     from persistable.catalog.collection import Collection
+    from persistable.catalog.diff import Diff
+    from persistable.catalog.imports import Imported
     from persistable.catalog.pins import Pin
+    from persistable.catalog.reproduce import Reproduction
     from persistable.catalog.savings import Savings
     from persistable.catalog.trash import Emptied
-    from persistable.catalog.trashed import Restored
+    from persistable.catalog.trashed import Restored, Trash
     from persistable.catalog.verify import Verification
+    from persistable.catalog.view import View
+    from persistable.nodes.nearest import Nearest
     from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
 
@@ -55,7 +53,7 @@ class Catalog:
             store = enclosing_store() or default_url()
         self.store: Store = open_store(store)
         self.index = Index(self.store.url, _index_file(self.store, index))
-        self._several = len(parts_of(self.store)) > 1
+        self.is_layered = len(parts_of(self.store)) > 1
 
     # find
 
@@ -90,6 +88,10 @@ class Catalog:
         """The entry of a key, the beginning of one or of a digest, or the path of a stored file. Raises UnknownKey."""
         return lookup.entry(self, text)
 
+    def names(self) -> list[str]:
+        """The names of all that is recorded, in order."""
+        return lookup.names(self.current())
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.find())
 
@@ -109,13 +111,26 @@ class Catalog:
         """Everything stored that was made from it, through whatever was between, nearest first. Raises UnknownKey."""
         return lookup.downstream(self, self[key])
 
-    def upstream_of(self, entry: Entry) -> dict[str, Entry]:
-        """What `entry` was made from, by role."""
-        return lookup.upstream(self, entry)
+    # differences
 
-    def downstream_of(self, entry: Entry) -> list[Entry]:
-        """What was made directly from `entry`."""
-        return lookup.downstream(self, entry, levels=1)
+    def nearest(self, node: Persistable[Any, Any]) -> Nearest | None:
+        """The stored payload of the same name that differs from `node` in the fewest params, upstream ones included, and in which.
+
+        None where nothing of its name is stored.
+        """
+        from persistable.catalog import nearest
+
+        return nearest.nearest(self, node, self.current())
+
+    def diff(self, a: Target, b: Target, *, payloads: bool = True, rtol: float = 0.0, atol: float = 0.0) -> Diff:
+        """How two stored payloads differ: params to the leaf, code by function, versions, facts, and the payloads themselves.
+
+        payloads: False to read none. rtol, atol: relative and absolute difference up to which two numbers in them count as equal.
+        Raises UnknownKey, PayloadNotFound, PayloadCorrupted.
+        """
+        from persistable.catalog.diff import diff
+
+        return diff(self, self[a], self[b], payloads=payloads, rtol=rtol, atol=atol)
 
     # nodes
 
@@ -124,11 +139,25 @@ class Catalog:
 
         Raises UnknownKey, and NotRebuildable, which says what is missing or has changed.
         """
-        raise NotImplementedError
+        from persistable.catalog import made
 
-    def payload(self, entry: Entry) -> Any:
-        """The payload of `entry`."""
-        return self.node(entry).load().payload
+        return made.node(self, self[key])
+
+    def code(self, key: Target) -> str:
+        """Python text that imports what it needs and leaves the node in `node`. Raises UnknownKey, NotRebuildable."""
+        from persistable.catalog import made
+
+        return made.script(self, self[key])
+
+    def reproduce(self, key: Target, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, progress: bool = False) -> Reproduction:
+        """Generate a stored payload again, from its record alone and without storing it, and compare.
+
+        recursive: begin at the sources, make everything upstream again too, and name the first that diverges. rtol, atol: relative and
+        absolute difference up to which two numbers count as equal. progress: show a bar. Raises UnknownKey.
+        """
+        from persistable.catalog import made
+
+        return made.reproduction(self, self[key], recursive, rtol, atol, progress)
 
     # clean up
 
@@ -154,10 +183,14 @@ class Catalog:
 
         Raises UnknownKey, ValueError, TypeError.
         """
+        from persistable.catalog.collect import collect, rules
+
         return collect(self, rules(self, keep, superseded, failed, older_than, name, max_size))
 
     def trash(self) -> Trash:
         """What cleaning-ups have taken, and is not removed for good yet."""
+        from persistable.catalog.trashed import Trash
+
         return Trash(self)
 
     def restore(self, *what: Target) -> Restored:
@@ -165,10 +198,14 @@ class Catalog:
 
         What was made anew since stays in the trash. Raises UnknownKey for what is not in the trash.
         """
+        from persistable.catalog.trashed import Trash
+
         return Trash(self).restore(*what)
 
     def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
         """Remove for good what is in the trash. older_than: only what was taken before, see `gc`."""
+        from persistable.catalog.trashed import Trash
+
         return Trash(self).empty(older_than)
 
     def verify(self, recompute: float = 0.0, progress: Callable[[int, int], None] | None = None) -> Verification:
@@ -177,22 +214,32 @@ class Catalog:
         recompute: the part of all payloads, 0 to 1, that is also made again and compared; see `reproduce`. progress: is called with the
         records that are done, and how many there are. Raises ValueError, and what the store raises.
         """
+        from persistable.catalog.verify import verify
+
         return verify(self, recompute, progress)
 
     def pin(self, key: Target, reason: str) -> Pin:
         """Pin a payload: cleaning up takes neither it nor anything upstream of it. Raises UnknownKey for what is not stored."""
+        from persistable.catalog import pins
+
         return pins.pin(self, lookup.key_of(self[key]), reason)
 
     def unpin(self, key: Target) -> bool:
         """Remove the pin of a payload, stored or not; True if there was one."""
+        from persistable.catalog import pins
+
         return pins.unpin(self, lookup.key_in(self, key))
 
     def pins(self) -> list[Pin]:
         """All pins: key, reason, since when and by which host."""
+        from persistable.catalog import pins
+
         return pins.pins(self.store)
 
     def savings(self) -> Savings:
         """By name, the seconds that making took and the bytes kept; from records alone, nothing is counted when a payload is used."""
+        from persistable.catalog.savings import savings
+
         return savings(self)
 
     # bundles
@@ -221,6 +268,8 @@ class Catalog:
         Raises UnknownKey for what is not stored, PayloadCorrupted for what is damaged, and StoreError for a folder that holds something
         else; an archive then does not appear.
         """
+        from persistable.catalog.bundle import export
+
         about = {"name": name, "description": description, "author": author, "license": license}
         return export(self, os.fspath(to), nodes, payloads, anonymous=anonymous, about=about, progress=progress)
 
@@ -241,6 +290,8 @@ class Catalog:
 
         Raises MalformedBundle for what is damaged or made to do harm, and PayloadUntrusted; nothing is then written.
         """
+        from persistable.catalog.imports import import_
+
         return import_(self, source, replace=replace, verify=verify, sign=sign, progress=progress)
 
     def view(
@@ -263,25 +314,24 @@ class Catalog:
 
         Raises InvalidQuery, and StoreError for a store without files of this machine, and for a folder that holds anything else.
         """
+        from persistable.catalog.view import view
+
         asked: Any = what
         is_question = what is None or isinstance(what, str | type) or hasattr(what, "step")
         return view(self, folder, self.find(asked, where=where) if is_question else asked, by, dry_run=dry_run)
 
     # the index
 
+    @classmethod
+    def known(cls, store: Store) -> Catalog | None:
+        """The catalog of `store`, where its usual index is there and as the store is now; None where it would have to be made first."""
+        catalog = cls(store)
+        return catalog if catalog.index.is_there() and is_current(catalog.index, catalog.store) else None
+
     def current(self) -> Index:
         """The index, brought up to date."""
         refresh(self.index, self.store)
         return self.index
-
-    def among(self, condition: Condition) -> Condition:
-        """`condition`, where several layers have a record only of the one that counts."""
-        if not self._several:
-            return condition
-        return condition & Condition(
-            "NOT EXISTS (SELECT 1 FROM records o JOIN folders p ON p.id = o.folder, folders f WHERE f.id = r.folder AND p.path = f.path "
-            "AND o.file = r.file AND p.part < f.part)"
-        )
 
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make the index anew from the records alone. progress: is called with the records read, and how many there are."""

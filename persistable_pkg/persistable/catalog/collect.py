@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog import leftovers, trash
 from persistable.catalog.collection import Collection, Item
-from persistable.catalog.entries import FROM
 from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.leftovers import Claimed, Leftover, Survey
 from persistable.catalog.parts import stores_of
 from persistable.catalog.pins import pins
-from persistable.catalog.query import Condition
+from persistable.catalog.query import Condition, counting
 from persistable.catalog.reach import Cost, dearest, keys_of, upstream_of
 from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.spans import bytes_in, moment_before
@@ -132,8 +131,8 @@ class _Plan:
         return Claimed(live, dead, min((each.since for each in found if each.since is not None), default=None))
 
     def _read(self) -> list[Stored]:
-        where = self._catalog.among(Condition(f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}', '{FAILED}')"))
-        query = f"SELECT {COLUMNS}, d.part, d.path, r.file {FROM} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
+        where = counting(Condition(f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}', '{FAILED}')"), self._catalog.is_layered)
+        query = f"SELECT {COLUMNS}, d.part, d.path, r.file {where.source} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
         return [_stored(row) for row in self._index.rows(query, where.values)]
 
     def _protect(self) -> None:

@@ -13,13 +13,10 @@ from persistable.catalog.leaves import exact
 from persistable.catalog.query import Columns, Condition, all_of, parse
 from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.errors import InvalidQuery, UnknownParam
-from persistable.nodes.code import class_reference, is_same_place
-from persistable.nodes.node import Persistable, declaration_of
-from persistable.nodes.step import Step
-from persistable.params import tree
+from persistable.params import encoding, tree
 from persistable.params.building import did_you_mean
 from persistable.params.declared import converted, field_check
-from persistable.params.fields import NO_PIN, Markers, spec_of
+from persistable.params.fields import NO_PIN, Markers, Spec, spec_of
 from persistable.records.key import check_payload_name
 
 STATES = (DONE, CORRUPT, FAILED, UNTRUSTED)
@@ -34,6 +31,11 @@ class Maker(NamedTuple):
     thing: Any
     reference: str
     name: str
+
+    @property
+    def is_step(self) -> bool:
+        """Tell whether it is a step."""
+        return not isinstance(self.thing, type)
 
 
 class Criteria(NamedTuple):
@@ -72,15 +74,15 @@ def criteria(what: Any, name: str | None, status: str | None, where: str | None,
 
 def condition(asked: Criteria, index: Index) -> Condition:
     """The condition over an index that is up to date. Raises InvalidQuery for an unknown column, or text that is no expression."""
-    parts = [_of_status(asked.status)]
-    if asked.name is not None:
-        parts.append(Condition("r.name = ?", (asked.name,)))
-    if asked.maker is not None:
-        parts.append(_of_maker(asked.maker, index))
-    parts += [_equal(path, value) for path, value in asked.equal.items()]
+    parts = [_equal(path, value) for path, value in asked.equal.items()]
     if asked.where is not None:
         parts.append(parse(asked.where, _columns(asked, index)))
-    return all_of(parts)
+    name = "+r.name" if any(part.few for part in parts) else "r.name"  # with a sign before it, an index of names is not begun with
+    if asked.name is not None:
+        parts.append(Condition(f"{name} = ?", (asked.name,)))
+    if asked.maker is not None:
+        parts.append(_of_maker(asked.maker, index))
+    return all_of([*parts, _of_status(asked.status)])
 
 
 def _of_status(status: str | None) -> Condition:
@@ -94,6 +96,10 @@ def _of_status(status: str | None) -> Condition:
 
 
 def _maker(what: Any) -> Maker:
+    from persistable.nodes.code import class_reference
+    from persistable.nodes.node import Persistable, declaration_of
+    from persistable.nodes.step import Step
+
     if isinstance(what, Step):
         found: Any = what
         return Maker(found, class_reference(found.__wrapped__), found.payload_name)
@@ -105,6 +111,8 @@ def _maker(what: Any) -> Maker:
 
 def _of_maker(maker: Maker, index: Index) -> Condition:
     """By the class itself, or one of that name that has moved since: it is called alike and makes payloads of the same name."""
+    from persistable.nodes.code import is_same_place
+
     own = maker.reference.partition(":")[2]
     known = [path for (path,) in index.rows("SELECT DISTINCT path FROM columns WHERE kind = ?", (CLASS,))]
     same = [each for each in known if is_same_place(each, maker.reference)]
@@ -119,7 +127,7 @@ def _of_maker(maker: Maker, index: Index) -> Condition:
 def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Name in identity and value of each param, converted as at construction."""
     for name, value in equal.items():
-        if isinstance(value, Persistable) or "." in name:
+        if encoding.is_node(type(value)) or "." in name:
             yield name, value
             continue
         former, markers, check = _field(maker, name)
@@ -139,12 +147,13 @@ _LEFT_OUT = _LeftOut()
 
 def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
     """The name in identity of the param `name`, its markers, and the check of its values. Raises UnknownParam."""
-    if isinstance(maker.thing, Step):
-        step: Any = maker.thing
-        made = step.maker
+    if maker.is_step:
+        made = maker.thing.maker
         made.check_names({name: None})
         markers = made.markers.get(name)
         return (markers.former if markers is not None and markers.former else name), markers, made.check_for(name)
+    from persistable.nodes.node import declaration_of
+
     declaration = declaration_of(maker.thing)
     kind = declaration.params_type
     spec = spec_of(kind) if isinstance(kind, type) else None
@@ -168,13 +177,13 @@ def _unknown(maker: Maker, name: str, accepted: list[str]) -> UnknownParam:
 
 def _equal(path: str, value: Any) -> Condition:
     """Nodes whose param at `path` is `value`, type included; or that have the node `value` in the role `path`."""
-    if isinstance(value, Persistable):
-        return Condition("n.id IN (SELECT node FROM edges WHERE role = ? AND target = ?)", (path, str(value.key)))
+    if encoding.is_node(type(value)):
+        return Condition("n.id IN (SELECT node FROM edges WHERE role = ? AND target = ?)", (path, str(value.key)), few=True)
     own = "SELECT node FROM params WHERE path = (SELECT id FROM paths WHERE path = ?)"
     if value is _LEFT_OUT:
         return Condition(f"n.id NOT IN ({own})", (path,))
     kind, content = exact(tree([value], path)[0])  # in a list, as what stands at a path: by itself, params are their fields
-    return Condition(f"n.id IN ({own} AND value IS ? AND kind = ?)", (path, content, kind))
+    return Condition(f"n.id IN ({own} AND value IS ? AND kind = ?)", (path, content, kind), few=True)
 
 
 def _columns(asked: Criteria, index: Index) -> Columns:
@@ -187,9 +196,15 @@ def _columns(asked: Criteria, index: Index) -> Columns:
     columns = _columns_of(names, index)
     if asked.maker is None or columns.params is None:
         return columns
-    kind = None if isinstance(asked.maker.thing, Step) else declaration_of(asked.maker.thing).params_type
-    spec = spec_of(kind) if isinstance(kind, type) else None
+    spec = None if asked.maker.is_step else _spec(asked.maker)
     return columns._replace(params=columns.params | {field.name for field in spec.fields}) if spec is not None else columns
+
+
+def _spec(maker: Maker) -> Spec | None:
+    from persistable.nodes.node import declaration_of
+
+    kind = declaration_of(maker.thing).params_type
+    return spec_of(kind) if isinstance(kind, type) else None
 
 
 def _columns_of(names: list[str] | None, index: Index) -> Columns:

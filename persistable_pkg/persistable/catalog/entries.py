@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
 from persistable.catalog.leaves import form
-from persistable.catalog.query import Condition
+from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
 from persistable.params.trees import children
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """Entries that are read from the index at once."""
-FROM = "FROM records r LEFT JOIN nodes n ON n.id = r.node"
 ORDER = "ORDER BY r.created DESC, r.id DESC"
 
 
@@ -31,7 +30,7 @@ class Entries(Sequence[Entry]):
         self._stop = stop
 
     def _where(self) -> Condition:
-        return self._catalog.among(condition(self._asked, self._catalog.current()))
+        return counting(condition(self._asked, self._catalog.current()), self._catalog.is_layered)
 
     def check(self) -> None:
         """Raise InvalidQuery for a column that does not exist."""
@@ -39,7 +38,7 @@ class Entries(Sequence[Entry]):
 
     def __len__(self) -> int:
         where = self._where()
-        number: int = self._catalog.index.rows(f"SELECT count(*) {FROM} WHERE {where.sql}", where.values)[0][0]
+        number: int = self._catalog.index.rows(f"SELECT count(*) {where.source} WHERE {where.sql}", where.values)[0][0]
         return max(0, (number if self._stop is None else min(number, self._stop)) - self._first)
 
     def __bool__(self) -> bool:
@@ -77,8 +76,14 @@ class Entries(Sequence[Entry]):
         raise IndexError(f"there is no entry {index}: {len(self)} match")
 
     def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
-        query = f"SELECT {COLUMNS} {FROM} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
+        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
         return [Entry(self._catalog, row) for row in self._catalog.index.rows(query, (*where.values, max(0, many), first))]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""
+        where = self._where()
+        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
+        return self._catalog.index.rows(query, (*where.values, -1 if self._stop is None else self._stop - self._first, self._first))
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """A table of them, of pandas or polars: key, name, status, facts, and each param in a column, nested ones under dotted names."""

@@ -103,7 +103,9 @@ class Entry:
     @property
     def payload(self) -> Any:
         """The payload, loaded by its node; where the class cannot be imported, by a format that is safe, else raises PayloadUntrusted."""
-        return self._catalog.payload(self)
+        from persistable.catalog.made import payload
+
+        return payload(self._catalog, self)
 
     def node(self) -> Persistable[Any, Any]:
         """The node itself, from its record alone. Raises NotRebuildable, which says why not."""
@@ -112,12 +114,16 @@ class Entry:
     @property
     def upstream(self) -> dict[str, Entry]:
         """What it was made from, by role."""
-        return self._catalog.upstream_of(self)
+        from persistable.catalog.lookup import upstream
+
+        return upstream(self._catalog, self)
 
     @property
     def downstream(self) -> list[Entry]:
         """What was made directly from it."""
-        return self._catalog.downstream_of(self)
+        from persistable.catalog.lookup import downstream
+
+        return downstream(self._catalog, self, levels=1)
 
     @property
     def label(self) -> str:

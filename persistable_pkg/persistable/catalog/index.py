@@ -40,8 +40,9 @@ TABLES = (
     "CREATE TABLE folders (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, path TEXT NOT NULL, stamp TEXT, UNIQUE (part, path))",
     # a record or failure as it lies in a store
     (
-        "CREATE TABLE records (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, file TEXT NOT NULL, stamp TEXT NOT NULL, node INTEGER, "
-        "name TEXT NOT NULL, at TEXT, status TEXT NOT NULL, size INTEGER, seconds REAL, created REAL, host TEXT, class TEXT, made TEXT, "
+        "CREATE TABLE records (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, file TEXT NOT NULL, stamp TEXT NOT NULL, inode INTEGER, "
+        "node INTEGER, name TEXT NOT NULL, at TEXT, status TEXT NOT NULL, size INTEGER, seconds REAL, created REAL, host TEXT, class TEXT, "
+        "made TEXT, "
         "UNIQUE (folder, file))"
     ),
 )
@@ -95,6 +96,10 @@ class Index:
                 yield
             finally:
                 os.close(held)
+
+    def is_there(self) -> bool:
+        """Tell whether there is a file of it."""
+        return self.file is not None and self.file.exists()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows that `query` finds."""

@@ -63,6 +63,9 @@ def _short(text: str) -> str:
 
 def walk(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every path in `params` and the tree there, outer ones first: dotted, with the numbers of elements of lists."""
+    if is_plain(params):
+        yield from params.items()
+        return
     stack: list[tuple[str, Any]] = list(params.items())
     stack.reverse()
     while stack:

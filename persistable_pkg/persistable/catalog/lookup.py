@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
 from persistable.catalog.index import Index
 from persistable.catalog.parts import parts_of
-from persistable.catalog.query import Condition
+from persistable.catalog.query import Condition, counting
 from persistable.catalog.rows import ENDINGS
 from persistable.errors import InvalidName, UnknownKey
 from persistable.records.key import Key
@@ -110,24 +110,41 @@ def _of_path(catalog: Catalog, index: Index, path: str) -> list[Entry]:
         folder, _, name = f"{PLACED}/{path}".rpartition("/")
         for ending in ENDINGS:
             where = Condition("p.path = ? AND r.file = ?", (folder, name + ending))
-            found = _rows(catalog, index, where, "JOIN folders p ON p.id = r.folder")
+            found = _rows(
+                catalog, index, where, "FROM folders p CROSS JOIN records r ON r.folder = p.id LEFT JOIN nodes n ON n.id = r.node"
+            )
             if found:
                 return found[:1]
         path = path.rpartition("/")[0]
     return []
 
 
-def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
+def names(index: Index) -> list[str]:
+    """The names of all that has a record or a failure, in order; found from one to the next, however many there are of each."""
+    found: list[str] = []
+    while True:
+        last = found[-1] if found else ""
+        rows = index.rows("SELECT name FROM records WHERE name > ? ORDER BY name LIMIT 1", (last,))
+        if not rows:
+            return found
+        found.append(rows[0][0])
+
+
+def beginning(catalog: Catalog, text: str) -> list[Entry]:
     """The entries whose key, or whose digest, begins with `text`."""
+    return _beginning(catalog, catalog.current(), text)
+
+
+def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
     name, _, digest = text.rpartition("/")
     if not text or not _DIGITS.fullmatch(digest):
         return []
-    names = [name] if name else [each for (each,) in index.rows("SELECT DISTINCT name FROM columns")]
+    among = [name] if name else names(index)
     keys = [
         key
-        for each in names
+        for each in among
         for (key,) in index.rows(
-            "SELECT key FROM nodes WHERE key >= ? AND key < ? AND id IN (SELECT node FROM records) LIMIT 1000",
+            "SELECT key FROM nodes WHERE key >= ? AND key < ? AND EXISTS (SELECT 1 FROM records WHERE node = nodes.id) LIMIT 1000",
             (f"{each}/{digest}", f"{each}/{digest}g"),
         )
     ]
@@ -137,16 +154,16 @@ def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
 def _unknown(index: Index, text: str, why: str) -> UnknownKey:
     """The error for what is not there, with the nearest that is."""
     name, _, digest = text.rpartition("/")
-    names = [each for (each,) in index.rows("SELECT DISTINCT name FROM columns")]
-    if name and name not in names:
-        near = get_close_matches(name, names, n=3)
+    known = names(index)
+    if name and name not in known:
+        near = get_close_matches(name, known, n=3)
         hint = f"; nothing is called {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
         return UnknownKey(why + hint, text=text, nearest=near)
     for length in range(len(digest), 3, -1):
-        query = "SELECT key FROM nodes WHERE key >= ? AND key < ? AND id IN (SELECT node FROM records) LIMIT 5"
+        query = "SELECT key FROM nodes WHERE key >= ? AND key < ? AND EXISTS (SELECT 1 FROM records WHERE node = nodes.id) LIMIT 5"
         near = [
             key
-            for each in ([name] if name else names)
+            for each in ([name] if name else known)
             for (key,) in index.rows(query, (f"{each}/{digest[:length]}", f"{each}/{digest[:length]}g"))
         ]
         if near:
@@ -157,9 +174,9 @@ def _unknown(index: Index, text: str, why: str) -> UnknownKey:
 # ------------------------------------------------------------------ rows
 
 
-def _rows(catalog: Catalog, index: Index, where: Condition, more: str = "") -> list[Entry]:
-    where = catalog.among(where)
-    query = f"SELECT {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node {more} WHERE {where.sql} ORDER BY {_BEST}"
+def _rows(catalog: Catalog, index: Index, where: Condition, source: str | None = None) -> list[Entry]:
+    where = counting(where, catalog.is_layered)
+    query = f"SELECT {COLUMNS} {where.source if source is None else source} WHERE {where.sql} ORDER BY {_BEST}"
     return [Entry(catalog, row) for row in index.rows(query, where.values)]
 
 

@@ -26,12 +26,16 @@ LARGE = 20_000
 
 
 class Listing(NamedTuple):
-    """A folder of a store as it is now. files: name and stamp of each record and failure in it. stamp: by which the same state is known
-    again; None where it may still change without another stamp. gone: it is there no more."""
+    """A folder of a store as it is now, empty where it is gone.
+
+    files: name and stamp, or inode, of each record and failure in it. stamp: by which the same state is known again; None where it may
+    still change without another stamp.
+    """
 
     folder: str
-    files: Mapping[str, str]
+    files: Mapping[str, str | int]
     stamp: str | None
+    by_inode: bool = False
 
 
 class Part(Protocol):
@@ -93,7 +97,8 @@ class _Folders:
             there.add(folder)
             stamp = _folder_stamp(self._place(folder), now)
             if stamp is None or known.get(folder) != stamp:
-                yield Listing(folder, self._files(folder, size(folder) > LARGE), stamp)
+                by_inode = size(folder) > LARGE
+                yield Listing(folder, self._inodes(folder) if by_inode else self._stamps(folder), stamp, by_inode)
         for folder in known.keys() - there:
             yield Listing(folder, {}, None)
 
@@ -116,17 +121,19 @@ class _Folders:
     def _place(self, folder: str) -> str:
         return os.path.join(self._root, folder)
 
-    def _files(self, folder: str, by_inode: bool) -> dict[str, str]:
+    def _stamps(self, folder: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        try:
-            with os.scandir(self._place(folder)) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name.endswith(ENDINGS) and name[0] != ".":
-                        found[name] = str(entry.inode()) if by_inode else _file_stamp(entry)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        return {name: stamp for name, stamp in found.items() if stamp}
+        with _entries(self._place(folder)) as entries:
+            for entry in entries:
+                if entry.name.endswith(ENDINGS):
+                    stamp = _file_stamp(entry)
+                    if stamp:
+                        found[entry.name] = stamp
+        return found
+
+    def _inodes(self, folder: str) -> dict[str, int]:
+        with _entries(self._place(folder)) as entries:
+            return {name: entry.inode() for entry in entries if (name := entry.name).endswith(ENDINGS)}
 
 
 class _Nothing:

@@ -35,9 +35,16 @@ class Condition(NamedTuple):
 
     sql: str
     values: tuple[Any, ...] = ()
+    few: bool = False
+    """True if few descriptions fulfil it, and SQLite is to begin with them: it knows no numbers."""
 
     def __and__(self, other: Condition) -> Condition:
-        return Condition(f"{self.sql} AND {other.sql}", self.values + other.values)
+        return Condition(f"{self.sql} AND {other.sql}", self.values + other.values, self.few or other.few)
+
+    @property
+    def source(self) -> str:
+        """The tables, so joined that SQLite begins with the descriptions where those are few."""
+        return "FROM nodes n CROSS JOIN records r ON r.node = n.id" if self.few else "FROM records r LEFT JOIN nodes n ON n.id = r.node"
 
 
 class Columns(NamedTuple):
@@ -138,10 +145,10 @@ class _Writer:
         )
         role = inner.values[1:]
         if not role:
-            yield Condition(f"n.id IN ({found.sql})", found.values)
+            yield Condition(f"n.id IN ({found.sql})", found.values, sign == "=")
         else:
             upstream = f"SELECT e.node FROM nodes u JOIN edges e ON e.target = u.key WHERE e.role = ? AND u.id IN ({found.sql})"
-            yield Condition(f"n.id IN ({upstream})", (*role, *found.values))
+            yield Condition(f"n.id IN ({upstream})", (*role, *found.values), sign == "=")
 
     def _write(self, node: Any, depth: int) -> Condition:
         write = self._kinds.get(type(node))
@@ -274,3 +281,13 @@ def all_of(conditions: Iterable[Condition]) -> Condition:
     for condition in conditions:
         whole &= condition
     return whole
+
+
+def counting(condition: Condition, layered: bool) -> Condition:
+    """`condition`, and where several layers have a record only of the one that counts."""
+    if not layered:
+        return condition
+    return condition & Condition(
+        "NOT EXISTS (SELECT 1 FROM records o JOIN folders p ON p.id = o.folder, folders f WHERE f.id = r.folder AND p.path = f.path "
+        "AND o.file = r.file AND p.part < f.part)"
+    )

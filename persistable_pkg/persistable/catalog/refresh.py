@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from persistable.catalog.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
-from persistable.catalog.leaves import valued, walk
-from persistable.catalog.parts import Listing, parts_of
+from persistable.catalog.leaves import is_plain, valued, walk
+from persistable.catalog.parts import LARGE, Listing, parts_of
 from persistable.catalog.rows import Described, Row, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
@@ -38,6 +39,20 @@ def refresh(index: Index, store: Store, progress: Progress | None = None) -> Non
         index.use(lambda db: _Refresh(db, progress).all_of(store))
 
 
+def is_current(index: Index, store: Store) -> bool:
+    """Tell whether `index` is as `store` is now; nothing is brought up to date."""
+
+    def look(db: sqlite3.Connection) -> bool:
+        for number, part in enumerate(parts_of(store)):
+            rows = dict(db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,)).fetchall())
+            if any(listing.files or listing.folder in rows for listing in part.changed(rows, lambda _: LARGE + 1)):
+                return False
+        return True
+
+    with index.alone():
+        return index.use(look)
+
+
 class _Refresh:
     """One refresh of an index."""
 
@@ -47,11 +62,15 @@ class _Refresh:
         self._done = self._wanted = 0
         self._dropped = False
         self._columns: dict[str, set[tuple[int, str]]] | None = None
+        self._shapes: set[tuple[Any, ...]] = set()
+        """Name, class and params of descriptions whose columns are noted."""
         self._unknown: dict[str, str] = {}
         """Keys upstream of which the index has no description, each with one downstream of it."""
 
     def all_of(self, store: Store) -> None:
         """Bring every part of the index up to date."""
+        enabled = gc.isenabled()
+        gc.disable()  # hundreds of thousands of texts that all stay: looking for circles among them takes longer than making them
         try:
             for number, part in enumerate(parts_of(store)):
                 rows = self._db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,))
@@ -59,6 +78,8 @@ class _Refresh:
                     self._apply(number, part.store, listing)
             self._describe_upstream(store)
         finally:
+            if enabled:
+                gc.enable()
             if self._dropped:
                 with written(self._db):
                     for statement in INDEXES.values():
@@ -78,12 +99,13 @@ class _Refresh:
             db.execute("INSERT INTO folders (part, path) VALUES (?, ?)", (part, listing.folder))
             found = db.execute("SELECT id, stamp FROM folders WHERE part = ? AND path = ?", (part, listing.folder)).fetchone()
         folder, stamp = found
-        have: dict[str, str] = dict(db.execute("SELECT file, stamp FROM records WHERE folder = ?", (folder,)).fetchall())
+        stamp_of = "inode" if listing.by_inode else "stamp"
+        have: dict[str, Any] = dict(db.execute(f"SELECT file, {stamp_of} FROM records WHERE folder = ?", (folder,)).fetchall())
         gone = [(folder, file) for file in have.keys() - listing.files.keys()]
         if gone:
             with written(db):
                 db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
-        self._read(store, listing, folder, sorted(_differing(have, listing)))
+        self._read(store, listing, folder, sorted([file for file, stamp in listing.files.items() if have.get(file) != stamp]))
         if stamp != listing.stamp:
             db.execute("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder))
 
@@ -106,20 +128,13 @@ class _Refresh:
                 self._progress(self._done, self._wanted)
 
     def _write(self, folder: int, rows: Sequence[tuple[str, Row | None]], stamps: Any) -> None:
-        nodes = self._nodes([row.node for _, row in rows if row is not None and row.node is not None])
+        nodes = self._nodes([row.node for _, row in rows if row and row.node])
         self._db.executemany(
-            "INSERT OR REPLACE INTO records (folder, file, stamp, node, name, at, status, size, seconds, created, host, class, made) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (folder, file, stamps[file], None, "", None, OTHER, None, None, None, None, None, None)
-                if row is None
-                else (
-                    folder, file, stamps[file], None if row.node is None else nodes[row.node.key], row.name, row.at, row.status,
-                    row.size, row.seconds, row.created, row.host, row.class_reference, row.made,
-                )
-                for file, row in rows
-            ],
-        )  # fmt: skip
+            "INSERT OR REPLACE INTO records "
+            "(folder, file, stamp, inode, node, name, at, status, size, seconds, created, host, class, made) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(folder, file, *_stamps(stamps[file]), *_columns(row, nodes)) for file, row in rows],
+        )
 
     def _nodes(self, described: Sequence[Described]) -> dict[str, int]:
         """The ids of these descriptions, which are written where the index lacks them."""
@@ -139,7 +154,7 @@ class _Refresh:
                 ids[node.key] = number
         self._db.executemany(
             "INSERT OR REPLACE INTO nodes (id, key, class, version, params, leaves) VALUES (?, ?, ?, ?, ?, ?)",
-            [(ids[node.key], node.key, node.class_reference, json.dumps(node.version), *node.texts()) for node in new],
+            [(ids[node.key], node.key, node.class_reference, _text(node.version), *node.texts()) for node in new],
         )
         self._edges(new, ids)
         self._params([node for node in new if node.key not in partial], ids)
@@ -184,6 +199,11 @@ class _Refresh:
             for name, *column in self._db.execute("SELECT name, kind, path FROM columns"):
                 self._columns.setdefault(name, set()).add((column[0], column[1]))
         name = node.key.rpartition("/")[0]
+        shape = (name, node.class_reference, *node.params) if not node.upstream and is_plain(node.params) else None
+        if shape is not None:
+            if shape in self._shapes:
+                return  # as thousands are
+            self._shapes.add(shape)
         known = self._columns.setdefault(name, set())
         found = {(PARAM, path) for path, _ in walk(node.params)} if len(known) <= COLUMNS else set[tuple[int, str]]()
         found.add((CLASS, node.class_reference or ""))
@@ -215,13 +235,23 @@ class _Refresh:
         return {key for (key,) in self._db.execute(query, (json.dumps(keys),))}
 
 
-def _differing(have: dict[str, str], listing: Listing) -> list[str]:
-    """The files of a folder that are new, or are not as they were."""
-    files = listing.files
-    some = next(iter(files.values()), "")
-    if have and ":" not in some:  # inodes alone
-        return [file for file, stamp in files.items() if have.get(file, "").partition(":")[0] != stamp]
-    return [file for file, stamp in files.items() if have.get(file) != stamp]
+def _stamps(stamp: str | int) -> tuple[str, int]:
+    """The stamp of a file and its inode, by which alone it was listed in a large folder."""
+    if isinstance(stamp, int):
+        return "", stamp
+    inode = stamp.partition(":")[0]
+    return stamp, int(inode) if inode.isdigit() else 0
+
+
+def _columns(row: Row | None, nodes: dict[str, int]) -> tuple[Any, ...]:
+    if row is None:
+        return None, "", None, OTHER, None, None, None, None, None, None
+    node = None if row.node is None else nodes[row.node.key]
+    return node, row.name, row.at, row.status, row.size, row.seconds, row.created, row.host, row.class_reference, row.made
+
+
+def _text(version: Any) -> str:
+    return str(version) if version.__class__ is int else json.dumps(version)
 
 
 def _lineage(data: bytes) -> list[Described]:

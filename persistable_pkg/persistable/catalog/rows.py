@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from persistable.catalog.leaves import form, is_plain, walk
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.records.key import Key
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, encoded
 from persistable.stores.custom_path import PLACED
 
 DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
 ENDINGS = (SUFFIX, FAILED_SUFFIX)
-_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _hosts: dict[bytes, str] = {}
 _NEEDED = {"params", "version", "started", "seconds", "made"}
@@ -48,6 +47,10 @@ class Row(NamedTuple):
     host: str | None = None
     class_reference: str | None = None
     made: str | None = None
+
+
+def _text(tree: Any) -> str:
+    return encoded(tree).decode()
 
 
 def row_of(path: str, data: bytes) -> Row | None:

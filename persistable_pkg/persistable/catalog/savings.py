@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from persistable.catalog.query import Condition
+from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
 from persistable.records.amounts import duration_in_words, size_in_words
 
@@ -91,7 +91,7 @@ def _per_megabyte(row: Saving) -> str:
 def savings(catalog: Catalog) -> Savings:
     """What is kept in the store of `catalog`."""
     index = catalog.current()
-    where = catalog.among(Condition("r.status = 'done'"))
+    where = counting(Condition("r.status = 'done'"), catalog.is_layered)
     query = (
         "SELECT r.name, count(*), coalesce(sum(r.seconds), 0), coalesce(sum(r.size), 0) FROM records r "
         f"WHERE {where.sql} GROUP BY r.name ORDER BY 3 DESC, 1"

@@ -13,7 +13,6 @@ from blake3 import blake3
 
 from persistable.catalog import leftovers
 from persistable.catalog.collect import Rules, collect
-from persistable.catalog.entries import FROM
 from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.parts import bare, stores_of
 from persistable.catalog.rows import CORRUPT, DONE
@@ -140,7 +139,7 @@ def _note(seen: dict[Entry, Fault | None], entry: Entry, fault: Fault | None) ->
 def _pages(catalog: Catalog, part: int, states: str) -> Iterator[list[tuple[Entry, str]]]:
     """The entries of one layer with the paths of their records, some hundreds at a time."""
     query = (
-        f"SELECT {COLUMNS}, r.id, d.path, r.file {FROM} JOIN folders d ON d.id = r.folder "
+        f"SELECT {COLUMNS}, r.id, d.path, r.file FROM records r LEFT JOIN nodes n ON n.id = r.node JOIN folders d ON d.id = r.folder "
         f"WHERE d.part = ? AND r.id > ? AND {states} ORDER BY r.id LIMIT {PAGE}"
     )
     last = -1

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from persistable.catalog.entry import Entry, value_of
 from persistable.catalog.leaves import form, walk
 from persistable.catalog.links import Links
-from persistable.catalog.words import in_words
 from persistable.errors import InvalidName, InvalidQuery, PayloadNotFound, StoreError
+from persistable.params.words import in_words
 from persistable.records import items
 from persistable.records.key import Key, Placed
 from persistable.stores.base import Store, check_name, check_path

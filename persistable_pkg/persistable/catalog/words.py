@@ -7,53 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.notebook import badge, card, code, html, listing, table
-from persistable.params.trees import children
+from persistable.params.words import cut, in_words
 from persistable.records.amounts import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
     from persistable.catalog.entry import Entry
 
-LONGEST = 60
 _ROWS = 50
-
-
-def in_words(tree: Any) -> str:
-    """A tree of params as Python would show the value, as far as that is known."""
-    if tree.__class__ is list:
-        return f"[{', '.join(map(in_words, tree))}]"
-    if tree.__class__ is not dict:
-        return repr(tree)
-    tag = next((name for name in tree if name[:1] == "$"), "")
-    if not tag:
-        return f"{{{', '.join(f'{name!r}: {in_words(each)}' for name, each in tree.items())}}}"
-    found = children(tree)
-    if "$object" in tree and found is not None:
-        return f"{tree['$object']}({', '.join(f'{name}={in_words(each)}' for name, each in found[1].items())})"
-    content = tree[tag]
-    if tag == "$tuple":
-        return f"({', '.join(map(in_words, content))}{',' if len(content) == 1 else ''})"
-    if tag in ("$set", "$frozenset"):
-        return f"{{{', '.join(map(in_words, content))}}}"
-    if tag == "$reference":
-        return str(content).rpartition(":")[2]
-    if tag == "$enum" and content.__class__ is dict:
-        return f"{content['class']}.{content['member']}"
-    if tag == "$estimator":
-        inner = ", ".join(f"{name}={in_words(each)}" for name, each in content["params"].items())
-        return f"{in_words(content['class'])}({inner})"
-    if tag in ("$float", "$int"):
-        return str(content)
-    if tag in _AS_TEXT:
-        return str(content)
-    return f"{tag[1:]}({in_words(content)})" if content.__class__ is not str else f"{tag[1:]}({content!r})"
-
-
-_AS_TEXT = ("$date", "$uuid", "$ipaddress")
-
-
-def cut(text: str, longest: int = LONGEST) -> str:
-    """`text`, cut after some characters."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def label(name: str, params: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from persistable.catalog.catalog import Catalog
 from persistable.catalog.collection import Collection, Item, Taken, in_words, notes
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
-from persistable.cli.target import Here, stored_names
+from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 from persistable.errors import UnknownKey
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -83,7 +83,7 @@ def _kept(here: Here, words: tuple[str, ...], everything: bool) -> list[Any] | N
     kept: list[Any] = []
     if everything:
         kept += [here.needed_project()[name] for name in here.needed_project().targets]
-    names = stored_names(here.store) if words else []
+    names = here.catalog.names() if words else []
     for text in words:
         if not here.is_name(text) and text in names:
             kept.append(text)

@@ -1,26 +1,29 @@
-"""`persistable ls`: what is stored, from the records alone."""
+"""`persistable ls`: what is stored, from an index of the records."""
 
 from __future__ import annotations
 
 import gc
+import json
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, on_terminal, shown_params, table, write_json_list
-from persistable.cli.target import Here, stored_names
+from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
-from persistable.records.key import Placed
-from persistable.records.listing import Entry, entries
+
+if TYPE_CHECKING:
+    from persistable.catalog.entries import Entries
 
 
 def ls(
     name: Word | None = None,
     /,
     *,
+    where: str | None = None,
+    status: Literal["done", "corrupt", "untrusted", "failed"] | None = None,
     sort: Literal["name", "size", "age"] = "name",
     limit: Annotated[int | None, Parameter(negative="")] = None,
     common: Common = COMMON,
@@ -31,6 +34,10 @@ def ls(
     ----------
     name
         Only payloads of this name, or of this target.
+    where
+        Only those for which an expression holds: "n > 50 and upstream.points.n = 10 and seconds > 3".
+    status
+        Only those of this status; failed are failures of what is not stored.
     sort
         The first by name, the largest first, or the youngest first.
     limit
@@ -39,40 +46,36 @@ def ls(
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
     here = Here(common)
-    found = sorted(_rows(here, name), key=_ORDER[sort])
+    found = sorted(_rows(here, name, where, status), key=_ORDER[sort])
     shown = found if limit is None else found[:limit]
     if common.json:
         write_json_list(shown)
         return 0
     _show(shown)
     if not found:
-        note(f"nothing is stored in {here.store.url}" if name is None else f"nothing called {name} is stored in {here.store.url}")
+        what = "nothing" if name is None else f"nothing called {name}"
+        such = "" if where is None and status is None else " that is such"
+        note(f"{what}{such} is stored in {here.store.url}")
     elif len(shown) < len(found):
         note(f"and {len(found) - len(shown)} more")
     return 0
 
 
-def _rows(here: Here, name: str | None) -> list[dict[str, Any]]:
+def _rows(here: Here, name: str | None, where: str | None, status: str | None) -> list[dict[str, Any]]:
     enabled = gc.isenabled()
     gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
     try:
-        return [_row(entry) for entry in _asked(here, name)]
+        return [row for found in _asked(here, name, where, status) for row in map(_row, found.rows())]
     finally:
         if enabled:
             gc.enable()
 
 
-def _asked(here: Here, name: str | None) -> Iterator[Entry]:
-    if name is None:
-        yield from entries(here.store)
-        return
-    empty = True
-    for entry in entries(here.store, name):
-        empty = False
-        yield entry
-    if empty:
-        for other in _names_of_target(here, name):
-            yield from entries(here.store, other)
+def _asked(here: Here, name: str | None, where: str | None, status: str | None) -> list[Entries]:
+    found = here.catalog.find(name, where=where, status=status)
+    if name is None or found or name in here.catalog.names():
+        return [found]
+    return [here.catalog.find(other, where=where, status=status) for other in _names_of_target(here, name)]
 
 
 def _names_of_target(here: Here, name: str) -> list[str]:
@@ -80,19 +83,20 @@ def _names_of_target(here: Here, name: str) -> list[str]:
     project = here.project
     if project is not None and name in project.targets:
         return sorted({node.payload_name for node, _ in here.pairs(project[name])} - {name})
-    known = [*stored_names(here.store), *(project.targets if project is not None else ())]
+    known = [*here.catalog.names(), *(project.targets if project is not None else ())]
     raise BadUsage(f"nothing called {name!r} is stored in {here.store.url}; {near(name, sorted(set(known)))}")
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    place, record = entry.place, entry.record
-    row: dict[str, Any] = {"name": place.name, "key": f"{place.name}/{place.digest}" if place.digest else None}
-    row["at"] = place.to if isinstance(place, Placed) else None
-    if record is None:
-        return {**row, "size": None, "stored": None, "made": "untrusted" if entry.refused is not None else "damaged", "params": {}}
-    facts = record.to_dict()
-    stored = facts["started"] + facts["seconds"]
-    return {**row, "size": record.size, "stored": stored, "made": facts["made"], "params": facts["params"]}
+def _row(found: tuple[Any, ...]) -> dict[str, Any]:
+    key, _, _, params, name, at, status, size, _, stored, _, made = found
+    row: dict[str, Any] = {"name": name, "key": key, "at": at or None}
+    if status in _UNREADABLE:
+        return {**row, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
+    made = "failed" if status == "failed" else made
+    return {**row, "size": size, "stored": stored, "made": made, "params": json.loads(params)}
+
+
+_UNREADABLE = {"corrupt": "damaged", "untrusted": "untrusted"}
 
 
 def _by_name(row: dict[str, Any]) -> Any:
@@ -121,17 +125,20 @@ def _show(rows: list[dict[str, Any]]) -> None:
     cells: list[list[str]] = []
     for row in rows:
         digest = (row["key"] or "").rpartition("/")[2]
-        damaged = row["made"] == "damaged"
+        unreadable = _WHY.get(row["made"])
         line = [
             row["name"] or "?",
             digest[:8] if short else row["key"] or "?",
-            "?" if damaged else size_in_words(row["size"]),
-            "?" if damaged else duration_in_words(max(0.0, now - row["stored"])),
+            "?" if row["size"] is None else size_in_words(row["size"]),
+            "?" if unreadable else duration_in_words(max(0.0, now - row["stored"])),
         ]
         line += [row["at"] or ""] * placed
-        cells.append([*line, "its record is damaged" if damaged else _params(row)])
+        cells.append([*line, unreadable or _params(row)])
     table(columns, cells)
 
 
+_WHY = {"damaged": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}
+
+
 def _params(row: dict[str, Any]) -> str:
-    return ("put in by hand " if row["made"] == "put" else "") + shown_params(row["params"])
+    return {"put": "put in by hand ", "failed": "failed "}.get(row["made"], "") + shown_params(row["params"])

@@ -37,7 +37,7 @@ def run(
     Parameters
     ----------
     targets
-        Targets, stages, members of targets, or module:object.
+        Targets, stages, members of targets, module:object, or keys: what these stand for is made again from their records.
     executor
         inline, threads, processes, ray or dask, in place of the project's.
     workers
@@ -105,9 +105,7 @@ def _target(here: Here, word: str) -> Any:
         here.pairs(found.target)
         return found.target
     node = here.node_of(found.place.key)
-    if node is None:
-        raise BadUsage(f"{word} is the key of a payload that no target of the project is; run takes targets")
-    return node
+    return here.catalog.node(found.place.key) if node is None else node
 
 
 def _tell(result: RunResult, as_json: bool) -> None:

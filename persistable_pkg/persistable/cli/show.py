@@ -27,17 +27,26 @@ from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
 
 
-def show(payload: Word, /, *, common: Common = COMMON) -> int:
+def show(payload: Word, /, *, python: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
     """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
 
     Parameters
     ----------
     payload
-        A target or member of one, or a key or the beginning of one.
+        A target or member of one, a key or the beginning of one, or a file of it.
+    python
+        Instead write Python that makes its node.
     """
     here = Here(common)
     found = one(here, payload)
     record = record_of(found)
+    if python:
+        text = here.catalog_of(found.store).code(found.key)
+        if common.json:
+            write_json({"key": str(found.key), "python": text})
+        else:
+            write(text.rstrip("\n"))
+        return 0
     facts = _facts(found, record)
     if common.json:
         write_json(facts)

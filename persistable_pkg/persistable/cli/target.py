@@ -16,6 +16,7 @@ from persistable.stores.base import Store
 from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
 
 if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
     from persistable.cli.options import Common
     from persistable.project import Project
     from persistable.records.key import Key, Place
@@ -147,8 +148,6 @@ class Here:
     @cached_property
     def project(self) -> Project | None:
         """The project, None where there is none. Raises BadUsage where one was named that is not there."""
-        from persistable.project import Project
-
         named = self.common.project
         if named is None and nearest_file(os.getcwd()) is None:
             if self._changes:
@@ -156,6 +155,8 @@ class Here:
                     f"--set changes params of a project, and there is no {PROJECT_FILE} here or above; `persistable init` writes one"
                 )
             return None
+        from persistable.project import Project
+
         try:
             return Project.load(named, set=self._changes, store=self.common.store)
         except FileNotFoundError as error:
@@ -179,10 +180,26 @@ class Here:
             return self.needed_project().store
         return open_store(default_url())
 
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog of the store. What it imports may lie in the folder of the project, or in that in which the command was called."""
+        from persistable.catalog.catalog import Catalog
+
+        self._import_from_here()
+        return Catalog(self.store)
+
+    def catalog_of(self, store: Store) -> Catalog:
+        """The catalog of `store`, in which one payload lies."""
+        from persistable.catalog.catalog import Catalog
+
+        return self.catalog if store.url == self.store.url else Catalog(store)
+
     # what words name
 
     def find(self, text: str) -> Found:
         """The thing that `text` names. Raises BadUsage for what is unknown, suggesting the nearest."""
+        if os.path.lexists(text) and not self.is_name(text):
+            return Found(text, None, self._made_file(text))
         address = parse(text)
         if address.is_key:
             return Found(text, None, self._stored(address))
@@ -236,9 +253,7 @@ class Here:
 
     def _object(self, address: Address) -> Any:
         module, _, path = address.base.partition(":")
-        folder = str(self.project.folder) if self.project is not None else os.getcwd()
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        folder = self._import_from_here()
         try:
             found: Any = import_module(module)
         except ModuleNotFoundError as error:
@@ -253,15 +268,31 @@ class Here:
                 raise BadUsage(f"{address.base}: there is no {name!r} in it; {near(name, known)}") from None
         return found
 
+    def _import_from_here(self) -> str:
+        """The folder of the project, or the working folder, from which modules can be imported from now on."""
+        folder = str(self.project.folder) if self.project is not None else os.getcwd()
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        return folder
+
+    def _made_file(self, path: str) -> Place:
+        """The payload that the file or folder at `path` is of."""
+        from persistable.errors import UnknownKey
+
+        try:
+            return self.catalog[os.path.abspath(path)].place
+        except UnknownKey as error:
+            raise BadUsage(f"{path} is no file of a payload in {self.store.url}") from error
+
     def _bound(self, target: Any) -> Any:
         if getattr(target.__class__, "_is_persistable_node", False):
             return target._twin(self.store)
         return target.bind(self.store) if getattr(target.__class__, "_is_family", False) else target
 
     def _stored(self, address: Address) -> Place:
-        from persistable.records.listing import matching
+        from persistable.catalog.lookup import beginning
 
-        found = matching(self.store, address.base)
+        found = [entry.place for entry in beginning(self.catalog, address.base)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -271,17 +302,10 @@ class Here:
             )
         if "/" in address.base:
             wanted = address.base.rpartition("/")[0]
-            names = stored_names(self.store)
+            names = self.catalog.names()
             if wanted not in names:
                 raise BadUsage(f"nothing called {wanted!r} is stored in {self.store.url}; {near(wanted, names)}")
         raise BadUsage(f"no key in {self.store.url} begins with {address.base!r}; `persistable ls` lists them")
-
-
-def stored_names(store: Store) -> list[str]:
-    """The names of all payloads in `store`."""
-    from persistable.records.listing import entries
-
-    return sorted({entry.key.name for entry in entries(store)})
 
 
 def _member(whole: Any, address: Address) -> Any:

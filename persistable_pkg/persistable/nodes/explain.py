@@ -2,111 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from persistable.errors import PayloadNotFound, PayloadUntrusted
+from persistable.errors import PayloadUntrusted
 from persistable.nodes import loading
-from persistable.nodes.orphans import hints, records
+from persistable.nodes.nearest import SEARCHED, Nearest, compared, least, nearest
+from persistable.nodes.nearest import lines as differing
+from persistable.nodes.orphans import hints
 from persistable.nodes.staleness import judged
 from persistable.nodes.status import Status, blocking, status_of
-from persistable.params import differences
 from persistable.records import access, partial
-from persistable.records.record import SUFFIX, Record
+from persistable.records.record import Record
 from persistable.stores.base import Store
 
-SEARCHED = 1000
-"""So many records of the same name are compared at most."""
-_ABSENT_VALUE = "(nothing)"
-
-
-class Nearest(NamedTuple):
-    """The stored payload of the same name that differs in the fewest params, and how: dotted path -> (asked for, stored)."""
-
-    record: Record
-    differences: dict[str, tuple[Any, Any]]
-
-
-def nearest(node: Any, store: Store) -> Nearest | None:
-    """The nearest stored relative of `node`; None if nothing of its name is stored."""
-    return _least(_compared(node, store))
-
-
-def _compared(node: Any, store: Store) -> list[Nearest]:
-    """The stored relatives of `node`, each with what differs."""
-    wanted = _facts(node)
-    paths = [path for _, path in zip(range(SEARCHED), (path for path in store.list(node.key.name) if path.endswith(SUFFIX)), strict=False)]
-    return [Nearest(record, differences(wanted, _recorded(record))) for record in records(store, paths).values() if record.key != node.key]
-
-
-def _least(compared: list[Nearest]) -> Nearest | None:
-    return min(compared, key=lambda each: len(each.differences), default=None)
-
-
-def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
-    """Stored payloads that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
-    said: dict[str, None] = {}
-    looked: dict[tuple[str, str], int] = {}
-    for node, store in nodes:
-        place = (node.key.name, store.url)
-        if (
-            node._external
-            or not node._persisted
-            or looked.get(place, 0) >= _OF_ONE_NAME
-            or (place not in looked and len(looked) >= _OF_NAMES)
-        ):
-            continue
-        looked[place] = looked.get(place, 0) + 1
-        compared = _compared(node, store)
-        best = _least(compared)
-        for hint in hints(node, compared, None if best is None else best.differences, store):
-            said[f"{node.key.name}: {hint}"] = None
-            looked[place] = _OF_ONE_NAME
-    return list(said)
-
-
-_OF_NAMES, _OF_ONE_NAME = 20, 2
-
-
-def _facts(node: Any) -> dict[str, Any]:
-    tree: dict[str, Any] = {"version": node.version, **node._facts()["params"]}
-    for role, upstream in node.upstream.items():
-        tree[role] = str(upstream.key)
-    return tree
-
-
-def _recorded(record: Record) -> dict[str, Any]:
-    tree: dict[str, Any] = {"version": record.version, **record.params}
-    for role, key in record.upstream.items():
-        tree[role] = str(key)
-    return tree
-
-
-def not_found(node: Any, store: Store) -> PayloadNotFound:
-    """The error of a load that found nothing."""
-    near = nearest(node, store)
-    advice = "; generate() makes it, load_generate() and payload do so when needed"
-    if near is None:
-        text = f"nothing is stored under {node.key} in {store.url}, nor anything else of that name{advice}"
-    else:
-        text = f"nothing is stored under {node.key} in {store.url}; "
-        text += f"the nearest is {near.record.key}, where {in_words(near.differences)}{advice}"
-    return PayloadNotFound(
-        text, key=node.key, nearest=None if near is None else near.record, differences={} if near is None else near.differences
-    )
-
-
-def in_words(found: dict[str, tuple[Any, Any]]) -> str:
-    """``n is 10, not 20; points is a/1, not a/2``: stored first, asked for second."""
-    if not found:
-        return "all params are equal"
-    shown = [f"{path} is {_short(stored)}, not {_short(asked)}" for path, (asked, stored) in list(found.items())[:8]]
-    return "; ".join(shown) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+SHOWN = 20
+"""Params that differ which are listed."""
 
 
 class Explanation(str):
@@ -162,12 +72,11 @@ def explain(node: Any, store: Store) -> Explanation:
         if begun is not None:
             lines.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):
-        compared = _compared(node, store)
-        near = _least(compared)
-        lines.append(
-            "nothing of this name is stored" if near is None else f"the nearest is {near.record.key}, where {in_words(near.differences)}"
-        )
-        lines += hints(node, compared, None if near is None else near.differences, store)
+        found = compared(node, store)
+        near = nearest(node, store) if len(found) >= SEARCHED else least(found)
+        lines.append("nothing of this name is stored" if near is None else f"the nearest is {near.record.key}:")
+        lines += [f"  {line}" for line in differing(near.differences)[:SHOWN]] if near is not None else []
+        lines += hints(node, found, None if near is None else near.differences, store)
         missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
         if missing:
             lines.append(f"upstream, to be generated first: {', '.join(missing)}")

@@ -392,7 +392,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         store = self._use()
         loaded = loading.load(self, store, verify=verify)
         if loaded is None:
-            from persistable.nodes.explain import not_found
+            from persistable.nodes.nearest import not_found
 
             raise not_found(self, store)
         self._accept(loaded[0], warn_if_validation_fails)

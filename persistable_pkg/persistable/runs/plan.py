@@ -475,7 +475,7 @@ class Plan:
     @cached_property
     def hints(self) -> list[str]:
         """Stored payloads that are not found since a name or the params changed, and why: looked for when it is first asked for."""
-        from persistable.nodes.explain import left_behind
+        from persistable.nodes.nearest import left_behind
 
         return left_behind(self._absent)
 

@@ -1,0 +1,122 @@
+"""`persistable lineage`, `diff`, `reproduce` and `rebuild`: what records tell of payloads and of their making."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import Column, note, printable, progress, table, write, write_json
+from persistable.cli.target import Here, One, one
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.entry import Entry
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
+    found: One = one(here, text)
+    catalog = here.catalog_of(found.store)
+    return catalog, catalog[found.key]
+
+
+def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> int:
+    """List everything that a payload was made from, nearest first.
+
+    Parameters
+    ----------
+    payload
+        A target or member of one, a key or the beginning of one, or a file of it.
+    downstream
+        Instead list everything stored that was made from it.
+    """
+    catalog, entry = _entry(Here(common), payload)
+    found = catalog.downstream(entry) if downstream else catalog.lineage(entry)
+    if common.json:
+        write_json([_facts(each) for each in found])
+        return 0
+    if found:
+        rows = [(each.status, each.key, each.label) for each in found]
+        table([Column("status"), Column("key"), Column("payload", long=True)], rows)
+    else:
+        note(f"nothing stored was made from {entry.key}" if downstream else f"nothing is upstream of {entry.key}")
+    return 0
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    return {
+        "key": str(entry.key),
+        "name": entry.name,
+        "at": entry.at,
+        "status": entry.status,
+        "size": entry.size,
+        "stored": entry.created,
+        "params": entry.params_tree,
+    }
+
+
+def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+    """Show how two stored payloads differ: params, also those upstream, code, versions, facts, and the payloads themselves.
+
+    Parameters
+    ----------
+    a
+        A target or member of one, a key or the beginning of one, or a file of it.
+    b
+        The other one.
+    no_payloads
+        Read no payload.
+    rtol
+        Numbers in payloads count as equal up to this relative difference.
+    atol
+        Numbers in payloads count as equal up to this absolute difference.
+    """
+    here = Here(common)
+    catalog, first = _entry(here, a)
+    found = catalog.diff(first, _entry(here, b)[1], payloads=not no_payloads, rtol=rtol, atol=atol)
+    if common.json:
+        write_json(found.to_dict())
+    else:
+        write(printable(str(found), lines=True))
+    return 0
+
+
+def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+    """Generate a stored payload again, from its record alone and without storing it, and compare. Exit status 1 if it differs.
+
+    Parameters
+    ----------
+    payload
+        A target or member of one, a key or the beginning of one, or a file of it.
+    recursive
+        Begin at the sources: make everything upstream again, too, and name the first that differs.
+    rtol
+        Numbers count as equal up to this relative difference.
+    atol
+        Numbers count as equal up to this absolute difference.
+    """
+    catalog, entry = _entry(Here(common), payload)
+    found = catalog.reproduce(entry, recursive=recursive, rtol=rtol, atol=atol, progress=sys.stderr.isatty())
+    if common.json:
+        write_json(
+            {"key": str(entry.key), "outcome": found.outcome, "first": None if found.first is None else str(found.first), "why": found.why}
+        )
+    else:
+        write(printable(str(found), lines=True))
+    return 0 if found.outcome in ("identical", "equal") else 1
+
+
+def rebuild(*, common: Common = COMMON) -> int:
+    """Make the index of the records in the store anew. It is kept up to date by itself: this is for one that is doubted."""
+    here = Here(common)
+    here.catalog.rebuild(progress("read"))
+    number = len(here.catalog)
+    if common.json:
+        write_json({"store": here.store.url, "records": number})
+    else:
+        write(f"{number} records in {here.store.url}")
+    return 0

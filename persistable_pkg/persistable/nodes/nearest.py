@@ -1,0 +1,127 @@
+"""The stored payload of the same name that a node is nearest to, and the single params in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from persistable.errors import PayloadNotFound
+from persistable.nodes.orphans import hints, records
+from persistable.params.words import cut, in_words
+from persistable.records.description import Description, described, in_lineage, leaves
+from persistable.records.record import SUFFIX, Record
+from persistable.stores.base import Store
+
+SEARCHED = 1000
+"""Records of the same name that are compared at most, where no index of them is there."""
+_OF_NAMES, _OF_ONE_NAME = 20, 2
+
+
+class Nearest(NamedTuple):
+    """The stored payload of the same name that differs in the fewest params, and how: dotted path -> (asked for, stored)."""
+
+    record: Record
+    differences: dict[str, tuple[Any, Any]]
+
+
+def description_of(node: Any) -> Description:
+    """The description that the key of `node` is of."""
+    facts = node._facts()
+    return Description(str(node.key), facts["version"], facts["params"], facts.get("upstream") or {})
+
+
+def upstream_of(node: Any) -> Callable[[str], Description | None]:
+    """Gives the descriptions of what is upstream of `node`."""
+    nodes: dict[str, Any] = {}
+
+    def find(key: str) -> Description | None:
+        if not nodes:
+            pending = list(node.upstream.values())
+            for each in pending:  # grows while it is walked
+                if str(each.key) not in nodes:
+                    nodes[str(each.key)] = each
+                    pending += each.upstream.values()
+        found = nodes.get(key)
+        return None if found is None else description_of(found)
+
+    return find
+
+
+def nearest(node: Any, store: Store) -> Nearest | None:
+    """The nearest stored relative of `node`; None if nothing of its name is stored."""
+    indexed = _indexed(node, store)
+    return indexed if indexed is not None else least(compared(node, store))
+
+
+def _indexed(node: Any, store: Store) -> Nearest | None:
+    """The nearest by an index of the store, where there is one that is current."""
+    import persistable
+
+    catalog = persistable.Catalog.known(store)
+    return None if catalog is None else catalog.nearest(node)
+
+
+def compared(node: Any, store: Store) -> list[Nearest]:
+    """Some stored relatives of `node`, each with what differs."""
+    wanted, upstream = description_of(node), upstream_of(node)
+    paths = list(islice((path for path in store.list(node.key.name) if path.endswith(SUFFIX)), SEARCHED))
+    return [
+        Nearest(record, leaves(wanted, described(record), upstream, in_lineage(record)))
+        for record in records(store, paths).values()
+        if record.key != node.key
+    ]
+
+
+def least(found: list[Nearest]) -> Nearest | None:
+    """The one of these that differs in the fewest params."""
+    return min(found, key=lambda each: len(each.differences), default=None)
+
+
+def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
+    """Stored payloads that a rename or a new param keeps from being found, for nodes that are absent: a few of each name are looked at."""
+    said: dict[str, None] = {}
+    looked: dict[tuple[str, str], int] = {}
+    for node, store in nodes:
+        place = (node.key.name, store.url)
+        if (
+            node._external
+            or not node._persisted
+            or looked.get(place, 0) >= _OF_ONE_NAME
+            or (place not in looked and len(looked) >= _OF_NAMES)
+        ):
+            continue
+        looked[place] = looked.get(place, 0) + 1
+        found = compared(node, store)
+        best = least(found)
+        for hint in hints(node, found, None if best is None else best.differences, store):
+            said[f"{node.key.name}: {hint}"] = None
+            looked[place] = _OF_ONE_NAME
+    return list(said)
+
+
+def not_found(node: Any, store: Store) -> PayloadNotFound:
+    """The error of a load that found nothing."""
+    near = nearest(node, store)
+    advice = "; generate() makes it, load_generate() and payload do so when needed"
+    if near is None:
+        text = f"nothing is stored under {node.key} in {store.url}, nor anything else of that name{advice}"
+    else:
+        text = f"nothing is stored under {node.key} in {store.url}; "
+        text += f"the nearest is {near.record.key} ({difference_in_words(near.differences)}){advice}"
+    return PayloadNotFound(
+        text, key=node.key, nearest=None if near is None else near.record, differences={} if near is None else near.differences
+    )
+
+
+def difference_in_words(found: dict[str, tuple[Any, Any]], most: int = 8) -> str:
+    """``n: 20, stored 10; points.seed: 1, stored 2``."""
+    if not found:
+        return "all params are equal"
+    shown = lines(found)
+    return "; ".join(shown[:most]) + (f"; and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def lines(found: dict[str, tuple[Any, Any]]) -> Sequence[str]:
+    """``n: 20, stored 10`` for each param that differs."""
+    return [f"{path}: {cut(in_words(asked))}, stored {cut(in_words(stored))}" for path, (asked, stored) in found.items()]

@@ -1,0 +1,96 @@
+"""Trees of params in words: as Python would show the values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.params.trees import absent, children
+
+LONGEST = 60
+
+
+def in_words(tree: Any) -> str:
+    """A tree as Python would show the value, as far as that is known: ``Svm(C=10.0)``, ``(1, 2)``, ``2026-01-31``."""
+    if tree is absent:
+        return "nothing"
+    if tree.__class__ is list:
+        return f"[{', '.join(map(in_words, tree))}]"
+    if tree.__class__ is not dict:
+        return repr(tree)
+    tag = next((name for name in tree if name[:1] == "$"), "")
+    if not tag:
+        return f"{{{', '.join(f'{name!r}: {in_words(each)}' for name, each in tree.items())}}}"
+    if "$object" in tree:
+        found = children(tree)
+        fields = {} if found is None else found[1]
+        return f"{tree['$object']}({', '.join(f'{name}={in_words(each)}' for name, each in fields.items())})"
+    content = tree[tag]
+    try:
+        known = _TAGS.get(tag)
+        return f"{tag[1:]}({in_words(content)})" if known is None else known(content)
+    except (TypeError, ValueError, LookupError):
+        return str(content)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """`text`, cut after some characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _tuple(content: Any) -> str:
+    return f"({', '.join(map(in_words, content))}{',' if len(content) == 1 else ''})"
+
+
+def _set(content: Any) -> str:
+    return f"{{{', '.join(map(in_words, content))}}}"
+
+
+def _dict(content: Any) -> str:
+    return f"{{{', '.join(f'{in_words(name)}: {in_words(each)}' for name, each in content)}}}"
+
+
+def _reference(content: Any) -> str:
+    return str(content).rpartition(":")[2]
+
+
+def _estimator(content: Any) -> str:
+    return f"{in_words(content['class'])}({', '.join(f'{name}={in_words(each)}' for name, each in content['params'].items())})"
+
+
+def _large(content: Any) -> str:
+    size = f"{content['size']} bytes" if "size" in content else f"{content['length']} items"
+    return f"({size}, BLAKE3 {content['blake3'][:12]})"
+
+
+def _bytes(content: Any) -> str:
+    return _large(content) if isinstance(content, dict) else f"bytes({content!r})"
+
+
+def _enum(content: Any) -> str:
+    return f"{content['class']}.{content['member']}"
+
+
+def _first(content: Any) -> str:
+    return str(content["$tuple"][0])
+
+
+_TAGS: dict[str, Any] = {
+    "$tuple": _tuple,
+    "$set": _set,
+    "$frozenset": _set,
+    "$dict": _dict,
+    "$reference": _reference,
+    "$estimator": _estimator,
+    "$enum": _enum,
+    "$blob": _large,
+    "$bulk": _large,
+    "$bytes": _bytes,
+    "$datetime": _first,
+    "$time": _first,
+    "$float": str,
+    "$int": str,
+    "$date": str,
+    "$uuid": str,
+    "$ipaddress": str,
+    "$node": str,
+}
