@@ -693,6 +693,16 @@ def test_cleaning_up_leaves_what_an_untrusted_record_names_until_it_is_asked_for
     check_refused(node, store)
 
 
+def test_verifying_says_what_is_not_trusted(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    numbers.step(n=1).bind(place.open(sign=ANN)).generate()
+    numbers.step(n=2).bind(place.open(sign=EVE)).generate()
+    found = Catalog(place.open(trust=ANN_PUBLIC)).verify()
+    assert [str(entry.key) for entry in found.sound] == [str(numbers.step(n=1).key)]
+    assert [str(entry.key) for entry in found.untrusted] == [str(numbers.step(n=2).key)]
+    assert not found.ok and not found.corrupt and not found.orphans and "1 untrusted" in str(found)
+
+
 def test_a_node_comes_back_from_what_is_trusted_alone(place: Place) -> None:
     whole, other = doubled.step(numbers.step(n=1)), doubled.step(numbers.step(n=2))
     whole.bind(place.open(sign=ANN)).generate()

@@ -15,9 +15,9 @@ from persistable.catalog import leftovers
 from persistable.catalog.collect import Rules, collect
 from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.parts import bare, stores_of
-from persistable.catalog.rows import CORRUPT, DONE
+from persistable.catalog.rows import CORRUPT, DONE, UNTRUSTED
 from persistable.catalog.trash import UNREADABLE
-from persistable.errors import PayloadCorrupted, PersistableError
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
 from persistable.records import commit, items
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.files import SMALL, verify_file
@@ -39,11 +39,11 @@ REQUESTS = 8
 """Large files of a store behind a network that are read at a time."""
 MISSING = "missing"
 SHOWN = 20
-_ORDER = (DONE, MISSING, CORRUPT)
+_ORDER = (DONE, MISSING, CORRUPT, UNTRUSTED)
 
 
 class Fault(NamedTuple):
-    """What is wrong with one payload: ``"missing"`` or ``"corrupt"``, and in words where."""
+    """What is wrong with one payload: ``"missing"``, ``"corrupt"`` or ``"untrusted"``, and in words where."""
 
     state: str
     why: str
@@ -52,7 +52,8 @@ class Fault(NamedTuple):
 class Verification:
     """What came of reading everything.
 
-    sound, corrupt, missing: entries; one of which any layer has a damaged copy is corrupt. orphans: paths of files that no record names.
+    sound, corrupt, missing: entries; one of which any layer has a damaged copy is corrupt. untrusted: those that nobody whom the store
+    trusts has signed, of which nothing was read. orphans: paths of files that no record names.
     diverging: entries that were made again and came out different. faults: entry to what is wrong with it. reproductions: entry to what
     came of making it again. size: bytes that were read. seconds: that it took.
     """
@@ -61,6 +62,7 @@ class Verification:
         self.sound: list[Entry] = []
         self.corrupt: list[Entry] = []
         self.missing: list[Entry] = []
+        self.untrusted: list[Entry] = []
         self.orphans: list[str] = []
         self.diverging: list[Entry] = []
         self.faults: dict[Entry, Fault] = {}
@@ -70,11 +72,17 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """True where nothing is corrupt or missing, and nothing that was made again diverges."""
-        return not (self.corrupt or self.missing or self.diverging)
+        """True where nothing is corrupt, missing or untrusted, and nothing that was made again diverges."""
+        return not (self.corrupt or self.missing or self.untrusted or self.diverging)
 
     def _head(self) -> str:
-        told = [(self.sound, "sound"), (self.corrupt, "corrupt"), (self.missing, "missing"), (self.diverging, "diverging")]
+        told = [
+            (self.sound, "sound"),
+            (self.corrupt, "corrupt"),
+            (self.missing, "missing"),
+            (self.untrusted, "untrusted"),
+            (self.diverging, "diverging"),
+        ]
         counts = [f"{len(found)} {word}" for found, word in told if found or word == "sound"]
         counts += [f"{len(self.orphans)} orphan{'s' if len(self.orphans) > 1 else ''}"] if self.orphans else []
         return f"{', '.join(counts)}; {size_in_words(self.size)} read in {duration_in_words(self.seconds)}"
@@ -106,7 +114,7 @@ def verify(catalog: Catalog, recompute: float, progress: Callable[[int, int], No
     began = time.monotonic()
     found = Verification()
     index = catalog.current()
-    states = f"r.status IN ('{DONE}', '{CORRUPT}')"
+    states = f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}')"
     total: int = index.rows(f"SELECT count(*) FROM records r WHERE {states}")[0][0]
     seen: dict[Entry, Fault | None] = {}
     done = 0
@@ -119,8 +127,9 @@ def verify(catalog: Catalog, recompute: float, progress: Callable[[int, int], No
             if progress is not None:
                 progress(done, total)
         found.size += reader.size
+    lists = {MISSING: found.missing, CORRUPT: found.corrupt, UNTRUSTED: found.untrusted}
     for entry, fault in seen.items():
-        (found.sound if fault is None else found.missing if fault.state == MISSING else found.corrupt).append(entry)
+        (found.sound if fault is None else lists[fault.state]).append(entry)
         if fault is not None:
             found.faults[entry] = fault
     found.orphans = _orphans(catalog)
@@ -235,7 +244,7 @@ def _compared(fact: FileFact, data: bytes | None) -> Fault | None:
 def _fault(error: Exception, path: str = "") -> Fault:
     if isinstance(error, FileNotFoundError) and not isinstance(error, PersistableError):
         return Fault(MISSING, f"{path or error.filename or error} is missing")
-    return Fault(CORRUPT, str(error))
+    return Fault(UNTRUSTED if isinstance(error, PayloadUntrusted) else CORRUPT, str(error))
 
 
 def _orphans(catalog: Catalog) -> list[str]:

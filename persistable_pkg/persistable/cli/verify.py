@@ -39,8 +39,8 @@ def _facts(found: Verification) -> dict[str, Any]:
     ]
     again = [{"key": str(entry.key), "outcome": told.outcome, "why": told.why} for entry, told in found.reproductions.items()]
     return {
-        "sound": len(found.sound), "corrupt": len(found.corrupt), "missing": len(found.missing), "faults": bad, "orphans": found.orphans,
-        "reproduced": again, "size": found.size, "seconds": found.seconds,
+        "sound": len(found.sound), "corrupt": len(found.corrupt), "missing": len(found.missing), "untrusted": len(found.untrusted),
+        "faults": bad, "orphans": found.orphans, "reproduced": again, "size": found.size, "seconds": found.seconds,
     }  # fmt: skip
 
 
@@ -49,7 +49,8 @@ def _show(found: Verification) -> None:
     if rows:
         table([Column("payload"), Column("state"), Column("why", long=True)], rows)
     again = f", {len(found.reproductions)} made again" if found.reproductions else ""
-    counts = f"{len(found.sound)} sound, {len(found.corrupt)} corrupt, {len(found.missing)} missing{again}"
+    refused = f", {len(found.untrusted)} untrusted" if found.untrusted else ""
+    counts = f"{len(found.sound)} sound, {len(found.corrupt)} corrupt, {len(found.missing)} missing{refused}{again}"
     write(f"{counts} ({size_in_words(found.size)} in {duration_in_words(found.seconds)})")
     for entry, told in found.reproductions.items():
         if told.outcome == "impossible":
