@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import logging
 import os
 import pickle
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -716,6 +718,21 @@ def test_a_node_comes_back_from_what_is_trusted_alone(place: Place) -> None:
     assert back(whole).load().payload == {"n": 2}
     with pytest.raises(PayloadUntrusted):
         back(other)
+
+
+def test_where_the_class_is_gone_a_pickle_is_read_if_it_is_signed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "vanishing.py").write_text("from persistable import step\n\n@step\ndef made(n: int) -> dict:\n    return {'n': n}\n")
+    with monkeypatch.context() as there:
+        there.syspath_prepend(str(tmp_path))
+        node = importlib.import_module("vanishing").made.step(n=1)
+        node.bind(place.open(sign=ANN)).generate()
+        key = node.key
+    (tmp_path / "vanishing.py").unlink()
+    monkeypatch.delitem(sys.modules, "vanishing")
+    with pytest.raises(PayloadUntrusted, match="trust="):
+        Catalog(place.raw)[key].payload
+    assert Catalog(place.open(trust=ANN_PUBLIC))[key].payload == {"n": 1}
 
 
 def test_a_bundle_carries_signatures_to_whoever_opens_or_imports_it(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def payload(catalog: Catalog, entry: Entry) -> Any:
 
 def _safely(catalog: Catalog, record: Record, cause: PersistableError) -> Any:
     try:
-        io = declared_format(record.fileio, None, record.key)
+        io = declared_format(record.fileio, None, record.key, record.trusted)
     except PayloadUntrusted as error:
         raise PayloadUntrusted(
             f"{record.key} was stored by {error.format}, which can run code, and its class, which would declare it, cannot be had: "

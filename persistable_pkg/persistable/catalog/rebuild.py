@@ -59,7 +59,8 @@ def recipes(
     sources = merged(every)
     for each in every:
         facts = each._replace(source=sources.get(each.script, each.source))
-        recipe = recipe_of(facts, nodes, store, trusted)
+        signed = facts.record is not None and facts.record.trusted  # by somebody whom the store trusts
+        recipe = recipe_of(facts, nodes, store, trusted or signed)
         node: Any = _made(recipe, store)
         nodes[str(facts.key)] = node
         to = paths(facts.key)
