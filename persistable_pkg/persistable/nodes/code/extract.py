@@ -98,6 +98,8 @@ class _Extract:
                 names = [alias for alias in last.names if (alias.asname or alias.name.partition(".")[0]) == name]
                 again = ast.Import(names) if isinstance(last, ast.Import) else ast.ImportFrom(last.module, names, 0)
                 return [again] if names else []
+            if isinstance(last, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                return []  # of which it is not, or the text was edited since
             if len(statements) == 1 and isinstance(last, (ast.Assign, ast.AnnAssign)):
                 return [last]
             raise Unkept(f"it uses {name}, which the script gives a value in more than a single assignment")
