@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from persistable import open_store, step
+from persistable import Catalog, open_store, step
 from persistable.catalog.rebuild import node_of
 from persistable.catalog.reproduce import reproduce
 from persistable.catalog.script import code_of
@@ -18,6 +18,7 @@ from persistable.nodes.status import Status
 from persistable.records import access
 from persistable.records.key import Key
 from persistable.records.record import Record
+from persistable.stores import new_signing_key
 from persistable.stores.base import Store
 
 SCRIPT = '''
@@ -214,3 +215,16 @@ def test_source_that_does_not_run_is_told(tmp_path: Path) -> None:
     broken = record.revise({}, {"source": {"fit": "raise RuntimeError('no')"}})
     with pytest.raises(NotRebuildable, match="executing the source that its record keeps raised"):
         node_of(broken, store, lambda _: None, trusted=True)
+
+
+def test_the_catalog_executes_it_where_records_are_signed_or_by_request(tmp_path: Path) -> None:
+    store, record = made(tmp_path, act="none")
+    catalog = Catalog(store, index=None)
+    with pytest.raises(NotRebuildable, match=r"Catalog\.node\(key, trusted=True\)"):
+        catalog.node(record.key)
+    assert catalog.node(record.key, trusted=True).load().payload == 28.0
+    assert "class Points" in catalog.code(record.key, trusted=True)
+    private, public = new_signing_key()
+    signed = Catalog(open_store(tmp_path / "signed", sign=private, trust=[public]), index=None)
+    signed.import_(store, sign=True)
+    assert signed.node(record.key).load().payload == 28.0

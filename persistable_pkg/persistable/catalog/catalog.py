@@ -134,20 +134,27 @@ class Catalog:
 
     # nodes
 
-    def node(self, key: Target) -> Persistable[Any, Any]:
+    def node(self, key: Target, trusted: bool = False) -> Persistable[Any, Any]:
         """The node itself, from its record alone: its class or step imported, params and upstream made again, its key the same.
+
+        trusted: execute the source that records keep of scripts and notebooks (``source=True``), and take formats of commands and downloads
+        that run code: what whoever can write to the store has chosen. In a store with ``trust=`` it is so anyway, for what it reads is
+        signed.
 
         Raises UnknownKey, and NotRebuildable, which says what is missing or has changed.
         """
         from persistable.catalog import made
 
-        return made.node(self, self[key])
+        return made.node(self, self[key], trusted)
 
-    def code(self, key: Target) -> str:
-        """Python text that imports what it needs and leaves the node in `node`. Raises UnknownKey, NotRebuildable."""
+    def code(self, key: Target, trusted: bool = False) -> str:
+        """Python text that imports what it needs and leaves the node in `node`. trusted: as for `node`.
+
+        Raises UnknownKey, NotRebuildable.
+        """
         from persistable.catalog import made
 
-        return made.script(self, self[key])
+        return made.script(self, self[key], trusted)
 
     def reproduce(self, key: Target, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, progress: bool = False) -> Reproduction:
         """Generate a stored payload again, from its record alone and without storing it, and compare.

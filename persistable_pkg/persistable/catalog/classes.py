@@ -78,7 +78,8 @@ def _executed(key: Key, reference: str, module: str, source: Mapping[str, str], 
     if not trusted:
         text = (
             f"it was defined in {'a notebook' if module in _MAINS else module}, of which the record keeps the source; that is executed "
-            "only where whoever wrote it is trusted: open the store with trust=..., or say trusted=True for a store of your own"
+            "only where whoever wrote it is trusted: open the store with trust=..., or say Catalog.node(key, trusted=True) for a store of "
+            "your own"
         )
         return _refuse(key, reference, "script", text)
     from persistable.catalog.scripts import module_of

@@ -15,6 +15,7 @@ from persistable.nodes import loading
 from persistable.records import access
 from persistable.records.key import Key
 from persistable.records.record import Record
+from persistable.stores.base import extended
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -47,9 +48,14 @@ def placer(catalog: Catalog) -> Paths:
     return path
 
 
-def node(catalog: Catalog, entry: Entry) -> Persistable[Any, Any]:
-    """The node of `entry`. Raises NotRebuildable."""
-    return node_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog))
+def node(catalog: Catalog, entry: Entry, trusted: bool = False) -> Persistable[Any, Any]:
+    """The node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
+    return node_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
+
+
+def _is_signed(catalog: Catalog) -> bool:
+    """Tell whether every record that is read was written by somebody whom the store names."""
+    return extended(catalog.store).trust is not None
 
 
 def payload(catalog: Catalog, entry: Entry) -> Any:
@@ -79,11 +85,11 @@ def _safely(catalog: Catalog, record: Record, cause: PersistableError) -> Any:
         raise PayloadNotFound(f"a file of {record.key} is gone: {error}", key=record.key, nearest=None, differences={}) from error
 
 
-def script(catalog: Catalog, entry: Entry) -> str:
-    """Python text that makes the node of `entry`. Raises NotRebuildable."""
+def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
+    """Python text that makes the node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
     from persistable.catalog.script import code_of
 
-    return code_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog))
+    return code_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
 
 
 def reproduction(catalog: Catalog, entry: Entry, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
