@@ -77,7 +77,7 @@ def test_a_view(filled: Shell) -> None:
     assert sorted(os.listdir(filled.folder / "by-x" / "a")) == ["1.pickle", "2.pickle", "3.pickle"]
     told = filled("view", "by-x", "square", "--by", "{x}", "--where", "x > 1", "--json").json
     assert (told["made"], told["removed"], sorted(told["links"])) == (2, 3, ["2.pickle", "3.pickle"])
-    assert "would make 1 links" in filled("view", "by-n", "points", "--by", "{n}", "--dry-run").out
+    assert "would make 1 link in" in filled("view", "by-n", "points", "--by", "{n}", "--dry-run").out
     assert not (filled.folder / "by-n").exists()
     assert "did you mean 'x'" in filled("view", "by-y", "square", "--by", "{xx}", expect=2).err
     assert "nothing called nobody" in filled("view", "by-y", "nobody", "--by", "{x}").err

@@ -55,24 +55,9 @@ def test_help_and_what_cannot_be_meant(shell: Shell) -> None:
     assert "explain" in shell("--help").out and shell("--version").out.startswith("persistable ")
     assert "Usage: persistable" in shell(expect=2).out
     for verb in (
-        "init",
-        "run",
-        "plan",
-        "status",
-        "ls",
-        "show",
-        "cat",
-        "put",
-        "explain",
-        "rm",
-        "graph",
-        "cp",
-        "demo",
-        "completion",
-        "export",
-        "import",
-        "view",
-    ):
+        "init", "run", "plan", "status", "ls", "show", "cat", "put", "explain", "rm", "graph", "cp", "demo", "completion",
+        "export", "import", "view",
+    ):  # fmt: skip
         assert f"persistable {verb}" in shell(verb, "--help").out
     assert "did you mean status?" in shell("staus", expect=2).err
     assert shell("show", expect=2).err and shell("show", "a", "b", expect=2).err and shell("ls", "--sort", "x", expect=2).err

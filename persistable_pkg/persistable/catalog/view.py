@@ -48,7 +48,8 @@ class View:
 
     def __repr__(self) -> str:
         verb = "would make" if self.dry_run else "made"
-        text = f"{verb} {self.made} links in {self.folder}, {self.kept} were there, {self.removed} removed"
+        links = "link" if self.made == 1 else "links"
+        text = f"{verb} {self.made} {links} in {self.folder}, {self.kept} there already, {self.removed} removed"
         return f"{text}; {len(self.missing)} payloads are not stored" if self.missing else text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import threading
 import time
@@ -97,6 +98,7 @@ class _Web:
             headers = {"accept-encoding": "identity", "user-agent": "persistable"}
             client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
             self._held = os.getpid(), client
+            logging.getLogger("httpx").addFilter(_without_secrets)  # once: it is told the URL of each request
             return client
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> _Answer:
@@ -152,6 +154,11 @@ class _Web:
         held, self._held = self._held, None
         if held is not None and held[0] == os.getpid():
             held[1].close()
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
 
 
 def _check(url: str, response: Any) -> None:
