@@ -20,11 +20,11 @@ from rocrate.rocrate import ROCrate
 from servers.needs import absent
 from stores.test_contract_reading import Plain, Ranged, serving
 
-from persistable import Catalog, Persistable, Pipeline, open_store, run, step
-from persistable.errors import MalformedBundle, PayloadCorrupted, StoreError, StoreReadOnly, UnknownKey
+from persistable import Catalog, Persistable, Pipeline, Source, open_store, run, step
+from persistable.errors import MalformedBundle, PayloadCorrupted, PayloadUntrusted, StoreError, StoreReadOnly, UnknownKey
 from persistable.fileio import NumpyFileIO, TextFileIO
 from persistable.records.record import Record
-from persistable.stores import MemoryStore
+from persistable.stores import MemoryStore, new_signing_key
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ def halved(points: np.ndarray) -> np.ndarray:
 @step(io=TextFileIO())
 def report(points: np.ndarray, title: str = "sum # 1") -> str:
     return f"{title}: {points.sum()}"
+
+
+@step
+def words(book: str) -> int:
+    return len(book.split())
 
 
 @step
@@ -173,6 +178,75 @@ def test_sources_alone(tmp_path: Path) -> None:
     paper = open_store(tmp_path / "a.zip")
     assert Points(n=4).bind(paper).load().payload.sum() == 6.0
     assert not paper.exists(catalog[report.step(Points(n=4)).key].files[0].path)
+
+
+@pytest.mark.parametrize("payloads", ["all", "sources", "none"])
+def test_inputs_that_lie_elsewhere_come_along(payloads: Any, tmp_path: Path) -> None:
+    (tmp_path / "books").mkdir()
+    for book, text in (("emma", "Emma Woodhouse, handsome"), ("moby", "Call me")):
+        (tmp_path / "books" / f"{book}.txt").write_text(text)
+    books = Source(f"{tmp_path}/books/{{book}}.txt", io=TextFileIO())
+    counts = words.over(books)
+    run(counts, store=tmp_path / "data")
+    catalog = opened(tmp_path / "data")
+    done = catalog.export(tmp_path / "a.zip", counts, payloads=payloads, anonymous=True)
+    paper = opened(tmp_path / "a.zip")
+    assert done.records == (2 if payloads == "none" else 4)
+    if payloads != "none":
+        entry = paper[books["moby"].key]
+        assert (entry.made, entry.params["key"], entry.record.host) == ("put", {"book": "moby"}, "")
+        (file,) = entry.files
+        assert paper.store.get(file.path) == b"Call me"
+        assert opened(tmp_path / "other").import_(tmp_path / "a.zip").imported
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert str(tmp_path).encode() not in b"".join(archive.read(name) for name in archive.namelist()), "its path is no part of it"
+    moby, source = counts["moby"], books["moby"]
+    (tmp_path / "books" / "moby.txt").write_text("Call me something else")
+    done = catalog.export(tmp_path / "b.zip", moby, payloads=payloads)
+    assert done.missing == ([] if payloads == "none" else [source.key]), "it is not what the key was made from any more"
+
+
+def test_who_signed_what_is_exported(tmp_path: Path) -> None:
+    (private, public), (_, other) = new_signing_key(), new_signing_key()
+    store = open_store(tmp_path / "data", sign=private, trust=[public])
+    run(FINAL, store=store)
+    opened(store).export(tmp_path / "a.zip", anonymous=True)
+    trusted = open_store(tmp_path / "a.zip", trust=[public])
+    assert FINAL.bind(trusted).load().payload == "sum # 1: 2475.0"
+    assert len(opened(tmp_path / "mine").import_(trusted).imported) == 2
+    for refused in (open_store(tmp_path / "a.zip", trust=[other]), open_store(_unsigned(tmp_path), trust=[public])):
+        with pytest.raises(PayloadUntrusted):
+            FINAL.bind(refused).load()
+        with pytest.raises(PayloadUntrusted):
+            opened(tmp_path / "other").import_(refused)
+        assert not (tmp_path / "other").exists()
+    guarded = open_store(tmp_path / "guarded", sign=private, trust=[public])
+    with pytest.raises(PayloadUntrusted):
+        opened(guarded).import_(_unsigned(tmp_path))
+    assert len(opened(guarded).import_(_unsigned(tmp_path), sign=True).imported) == 2
+
+
+def _unsigned(folder: Path) -> Path:
+    run(FINAL, store=folder / "open")
+    opened(folder / "open").export(folder / "unsigned.zip")
+    return folder / "unsigned.zip"
+
+
+def test_an_interrupted_export_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    def interrupt(done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        catalog.export(tmp_path / "out" / "a.zip", progress=interrupt)
+    assert os.listdir(tmp_path / "out") == []
+    catalog.export(tmp_path / "site", Points(n=3))
+    before = keys(opened(tmp_path / "site"))
+    with pytest.raises(KeyboardInterrupt):
+        catalog.export(tmp_path / "site", progress=interrupt)
+    assert [key for key in keys(opened(tmp_path / "site")) if key in before] == before, "the earlier export can still be read"
+    catalog.export(tmp_path / "site", Points(n=3))
+    assert keys(opened(tmp_path / "site")) == before
 
 
 def test_anonymous_records(catalog: Catalog, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import functools
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class Ranged(Plain):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
-        self.wfile.write(data[first : last + 1])
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(data[first : last + 1])
 
 
 @contextmanager

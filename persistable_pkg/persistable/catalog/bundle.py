@@ -10,16 +10,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from blake3 import blake3
 
 from persistable.catalog import crate
 from persistable.catalog.entry import Entry
-from persistable.catalog.selection import selected
+from persistable.catalog.selection import inputs, selected
 from persistable.catalog.sinks import Sink, sink_at
-from persistable.errors import PayloadCorrupted, StoreError
+from persistable.errors import InputError, PayloadCorrupted, StoreError
+from persistable.nodes.generation import persist
 from persistable.params.streams import digest_rest
 from persistable.records import access, items, store_format
 from persistable.records.amounts import size_in_words
@@ -27,6 +28,7 @@ from persistable.records.key import Key, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores import manifest
 from persistable.stores.base import Store, extended
+from persistable.stores.local import LocalStore
 from persistable.stores.manifest import Listed
 
 if TYPE_CHECKING:
@@ -76,10 +78,11 @@ def export(
         raise ValueError(f"payloads={payloads!r}: give 'all', 'sources' or 'none'")
     store = catalog.store
     entries = selected(catalog, nodes)
+    external = inputs(catalog, nodes) if payloads != "none" else []
     with sink_at(to) as sink:
         if sink.url == store.url:
             raise StoreError(f"{to} is the store itself; export into another folder", url=store.url, path="")
-        return _Export(store, sink, payloads, anonymous, progress).write(entries, about)
+        return _Export(store, sink, payloads, anonymous, progress).write(entries, external, about)
 
 
 class _Export:
@@ -98,16 +101,16 @@ class _Export:
         self._wanted = self._done = 0
         self._result = Exported(sink.url)
 
-    def write(self, entries: Sequence[Entry], about: dict[str, str | None]) -> Exported:
+    def write(self, entries: Sequence[Entry], external: Sequence[Any], about: dict[str, str | None]) -> Exported:
         """Write everything, and say what it was."""
         self._wanted = sum(entry.size or 0 for entry in entries)
+        known = {entry.key for entry in entries}
         with SpooledTemporaryFile[bytes](_SPOOL, prefix="persistable-") as spool:
             for entry, record in self._records(entries):
-                present = self._payload(entry, record)
-                data = self._shared(record).data
-                spool.write(data)
-                self._places.append((entry.place.path + SUFFIX, len(data), present))
-                self._published = max(self._published, record.started + record.seconds)
+                self._note_record(entry.place.path, record, self._payload(entry, record), spool)
+            for node in external:
+                if node.key not in known:
+                    self._input(node, spool)
             spool.seek(0)
             for path, size, _ in self._places:
                 self._put(path, spool.read(size))
@@ -116,6 +119,29 @@ class _Export:
         self._list()
         self._result.records, self._result.files = len(self._places), len(self._files) + 1
         return self._result
+
+    def _note_record(self, place: str, record: Record, present: tuple[str, ...], spool: SpooledTemporaryFile[bytes]) -> None:
+        """Put a record aside, to be written behind the payloads."""
+        data = self._shared(record).data
+        spool.write(data)
+        self._places.append((place + SUFFIX, len(data), present))
+        self._published = max(self._published, record.started + record.seconds)
+
+    def _input(self, node: Any, spool: SpooledTemporaryFile[bytes]) -> None:
+        """Write what lies elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
+        with TemporaryDirectory(prefix="persistable-") as folder:
+            store = LocalStore(folder)
+            twin = node.bind(store)
+            try:
+                persist(twin, store, twin.payload, made="put")
+            except InputError:
+                self._result.missing.append(node.key)
+                return
+            record = access.find_record(store, node.key)
+            assert record is not None
+            for file in record.files:
+                self._copy(record, file, store)
+            self._note_record(str(record.key), record, tuple([file.path for file in record.files]), spool)
 
     def _records(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Record]]:
         """Each entry with its record. Raises PayloadCorrupted for one that is damaged or gone."""
@@ -142,7 +168,7 @@ class _Export:
             self._result.missing.append(record.key)
             return ()
         for file in files:
-            self._copy(record, file)
+            self._copy(record, file, self._store)
         return tuple([file.path for file in files])
 
     def _is_wanted(self, record: Record) -> bool:
@@ -160,16 +186,16 @@ class _Export:
         files += items.item_files(self._store, record)
         return list({file.path: file for file in files}.values())
 
-    def _copy(self, record: Record, file: FileFact) -> None:
+    def _copy(self, record: Record, file: FileFact, store: Store) -> None:
         """Copy one file. Raises PayloadCorrupted where its bytes are not those that the record names."""
         try:
             with self._sink.open(file.path, file.size, packed=False) as out:
                 if file.size <= _SMALL:
-                    data = self._store.get(file.path)
+                    data = store.get(file.path)
                     digest, size = blake3(data).hexdigest(), len(data)
                     out.write(data)
                 else:
-                    with self._store.read(file.path) as reading:
+                    with store.read(file.path) as reading:
                         digest, size = digest_rest(reading, out)
                 if (digest, size) != (file.digest, file.size):
                     raise PayloadCorrupted(

@@ -9,6 +9,7 @@ from persistable.catalog.entries import Entries
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.lookup import ancestors
 from persistable.catalog.rows import FAILED
+from persistable.nodes.lineage import walk
 from persistable.records.key import Key
 from persistable.runs.plan import pairs
 
@@ -31,11 +32,29 @@ def selected(catalog: Catalog, what: Any) -> list[Entry]:
     return [found[place] for place in sorted(found, key=lambda place: (str(place[0]), place[1] or ""))]
 
 
+def inputs(catalog: Catalog, what: Any) -> list[Any]:
+    """The nodes of inputs that lie elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
+    return [node for node in walk(*_nodes(catalog, what)) if node._external]
+
+
+def _nodes(catalog: Catalog, what: Any) -> list[Any]:
+    if what is None or _is_stored(what):
+        return []
+    if isinstance(what, list | tuple | set | frozenset):
+        return [node for each in what for node in _nodes(catalog, each)]  # pyright: ignore[reportUnknownVariableType]
+    return [node for node, _ in pairs([what], catalog.store)]
+
+
+def _is_stored(what: Any) -> bool:
+    """Tell whether it names what is stored, and is no node."""
+    return isinstance(what, Entry | Key | str | Entries) or hasattr(what, "__fspath__")
+
+
 def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
-    if isinstance(what, Entry | Key | str) or hasattr(what, "__fspath__"):
-        yield catalog[what]
-    elif isinstance(what, Entries):
+    if isinstance(what, Entries):
         yield from what
+    elif _is_stored(what):
+        yield catalog[what]
     elif isinstance(what, list | tuple | set | frozenset):
         for each in what:  # pyright: ignore[reportUnknownVariableType]
             yield from _asked(catalog, each)
