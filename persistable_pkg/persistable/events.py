@@ -7,10 +7,11 @@ DEBUG, failures at ERROR, on the node's logger (``persistable`` unless the node 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from persistable.params.secret import redact, said_without_secrets
@@ -32,9 +33,12 @@ class Event:
     """The level of `logging` at which it is logged."""
     _said: ClassVar[tuple[str, ...]] = ()
     """The facts that hold what others have said, from which secrets are removed."""
+    _optional: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Facts that need not be given, and what they are then."""
 
     def __init__(self, **facts: Any) -> None:
         names = self._fields()
+        facts = {**self._optional, **facts}
         if facts.keys() != set(names):
             raise TypeError(f"{type(self).__name__} takes exactly {', '.join(names)}; it was given {', '.join(facts) or 'nothing'}")
         for name, fact in facts.items():
@@ -83,9 +87,12 @@ class NodeEvent(Event):
 class Started(NodeEvent):
     """A generation begins."""
 
-    __slots__ = ("attempt",)
+    __slots__ = ("attempt", "label")
+    _optional = MappingProxyType({"label": ""})
     attempt: int
     """The number of the attempt, from 1."""
+    label: str
+    """The node in words; "" for members of a family that are generated without a node each."""
 
 
 class Progressed(NodeEvent):
@@ -136,9 +143,12 @@ class Retried(NodeEvent):
 class Failed(NodeEvent):
     """A generation raised."""
 
-    __slots__ = ("attempt", "error", "seconds")
+    __slots__ = ("attempt", "error", "label", "seconds")
     level = 40
     _said = ("error",)
+    _optional = MappingProxyType({"label": ""})
+    label: str
+    """The node in words; "" for members of a family that are generated without a node each."""
     attempt: int
     """The number of the attempt, from 1."""
     error: str

@@ -165,3 +165,22 @@ def test_a_class_cannot_call_something_else_so() -> None:
 
         class Labelled(Persistable[int, None]):
             label = "mine"  # type: ignore[assignment]
+
+
+def test_progress_and_logs_tell_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from persistable import events
+    from persistable.runs.progress import Bar
+
+    seen: list[events.Event] = []
+    with caplog.at_level("INFO", "persistable"):
+        run(accuracy.step(0, Svm(C=10.0)), store=tmp_path, hooks=[seen.append])
+    (started,) = [event for event in seen if isinstance(event, events.Started)]
+    assert started.label == "accuracy(fold=0, model=Svm(C=10.0), scores=())"
+    assert "accuracy(fold=0, model=Svm(C=10.0), scores=())" in caplog.text
+    bar: Any = Bar()
+    bar._display = object()
+    bar._drawn = float("inf")
+    bar(started)
+    assert bar._facts() == "accuracy(fold=0, model=Svm(C=10.0), sco…"
+    bar(events.Progressed(key=started.key, done=1.0, total=4.0))
+    assert bar._facts().endswith("… 25%")

@@ -113,7 +113,7 @@ class DirectGenerator:
         key, row = self._keys[index], self._rows[index]
         running = _Running(self, row, self._attempt(key) if failed_before else 1)
         if self._heard:
-            events.emit(events.Started(key=key, attempt=running.attempt))
+            events.emit(events.Started(key=key, attempt=running.attempt, label=""))
         outer = generation.current.set(cast("Any", running))
         generation.at_work.append(running)
         loop = leave_loop()

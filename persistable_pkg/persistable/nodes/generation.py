@@ -667,7 +667,7 @@ def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure
     node._check_params()
     generation.heard = events.listened(node._logger)
     if generation.heard:
-        events.emit(events.Started(key=node.key, attempt=generation.attempt), node._logger)
+        events.emit(events.Started(key=node.key, attempt=generation.attempt, label=node.label), node._logger)
     author = generation.author
     make = partial(author._call_hook, "_generate_payload", untracked) if untracked else author._generate_payload
     return conclude(generation, make, failure, writable, old)
@@ -843,7 +843,13 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
     node = generation.node
     events.emit(
-        events.Failed(key=node.key, attempt=generation.attempt, error=f"{type(error).__name__}: {error}", seconds=generation.seconds()),
+        events.Failed(
+            key=node.key,
+            attempt=generation.attempt,
+            error=f"{type(error).__name__}: {error}",
+            seconds=generation.seconds(),
+            label=node.label,
+        ),
         node._logger,
     )
     error.add_note(f"while generating {node.key}: {node.label}")

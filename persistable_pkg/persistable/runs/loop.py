@@ -440,7 +440,7 @@ class Loop:
             self._running[future] = Attempt(unit, number, future)
             # what happens elsewhere is only told when it is over
             if not self._executor.shares_memory and events.listened(unit.node._logger):
-                events.emit(events.Started(key=unit.node.key, attempt=number), unit.node._logger)
+                events.emit(events.Started(key=unit.node.key, attempt=number, label=unit.node.label), unit.node._logger)
             future.add_done_callback(self._arrived.put)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
@@ -560,7 +560,13 @@ class Loop:
             except StoreError as second:
                 error.add_note(f"and the failure could not be recorded: {second}")
         events.emit(
-            events.Failed(key=unit.node.key, attempt=attempt.number, error=f"{type(error).__name__}: {error}", seconds=outcome.seconds),
+            events.Failed(
+                key=unit.node.key,
+                attempt=attempt.number,
+                error=f"{type(error).__name__}: {error}",
+                seconds=outcome.seconds,
+                label=unit.node.label,
+            ),
             unit.node._logger,
         )
         return outcome
@@ -680,7 +686,10 @@ class Loop:
         self._failed.add(unit)
         self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._result.note(unit.node, unit.store, "failed")
-        events.emit(events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0), unit.node._logger)
+        events.emit(
+            events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0, label=unit.node.label),
+            unit.node._logger,
+        )
 
     def _keep_as_it_is(self, unit: Unit) -> None:
         """A node that was to follow others, which turned out to have the same bytes as before."""

@@ -10,8 +10,11 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import MissingExtra
+from persistable.nodes.label import line
 from persistable.runs.estimate import DurationEstimate
 
+_LABEL = 40
+"""So many columns of the label of a node are shown."""
 _EVERY = 0.1
 """Seconds between two drawings."""
 
@@ -31,6 +34,7 @@ class Bar:
         self._left: dict[str, int] = {}
         self._estimate = DurationEstimate({}, 1)
         self._at_work: dict[Any, str] = {}
+        self._labels: dict[Any, str] = {}
         self._ended = {"done": 0, "reused": 0, "failed": 0, "skipped": 0}
         self._drawn = 0.0
         self._total = 0
@@ -59,11 +63,13 @@ class Bar:
 
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Started):
-            self._at_work[event.key] = event.key.name
+            self._labels[event.key] = line(event.label or event.key.name, _LABEL)
+            self._at_work[event.key] = self._labels[event.key]
         elif isinstance(event, events.Progressed) and event.total:
-            self._at_work[event.key] = f"{event.key.name} {event.done / event.total:.0%}"
+            self._at_work[event.key] = f"{self._labels.get(event.key, event.key.name)} {event.done / event.total:.0%}"
         elif isinstance(event, events.Performed):
             self._at_work.pop(event.key, None)
+            self._labels.pop(event.key, None)
             self._ended[event.outcome] += 1
             self._left[event.key.name] = self._left.get(event.key.name, 1) - 1
             if event.outcome == "done":
