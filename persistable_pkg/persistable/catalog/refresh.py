@@ -105,7 +105,7 @@ class _Refresh:
         if gone:
             with written(db):
                 db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
-        self._read(store, listing, folder, sorted([file for file, stamp in listing.files.items() if have.get(file) != stamp]))
+        self._read(store, listing, folder, [file for file, stamp in listing.files.items() if have.get(file) != stamp])
         if stamp != listing.stamp:
             db.execute("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder))
 
