@@ -127,10 +127,10 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """It in words: ``points(n=100)``."""
+        """It in words, with what is directly upstream: ``outliers(k=2.0, points=points(n=100))``."""
         from persistable.catalog.words import label
 
-        return label(self.name, self.params_tree)
+        return label(self.name, self.params_tree, {} if self.key is None else self.upstream)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and (other.key, other._at, other.status) == (self.key, self._at, self.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.notebook import badge, card, code, html, listing, table
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 _ROWS = 50
 
 
-def label(name: str, params: Mapping[str, Any]) -> str:
-    """``points(n=100)``, cut where it is long."""
-    return f"{name}({cut(', '.join(f'{each}={cut(in_words(tree))}' for each, tree in params.items()), 160)})"
+def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
+    """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
+    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if tree.__class__ is not dict or "$node" not in tree]
+    parts += [f"{role}={cut(label(entry.name, entry.params_tree))}" for role, entry in upstream.items()]
+    return f"{name}({cut(', '.join(parts), 160)})"
 
 
 def age(entry: Entry, now: float | None = None) -> str:

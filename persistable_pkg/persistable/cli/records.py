@@ -40,7 +40,9 @@ def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMM
         write_json([_facts(each) for each in found])
         return 0
     if found:
-        rows = [(each.status, each.key, each.label) for each in found]
+        from persistable.catalog.words import label
+
+        rows = [(each.status, each.key, label(each.name, each.params_tree)) for each in found]
         table([Column("status"), Column("key"), Column("payload", long=True)], rows)
     else:
         note(f"nothing stored was made from {entry.key}" if downstream else f"nothing is upstream of {entry.key}")
