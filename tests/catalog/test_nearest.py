@@ -120,3 +120,10 @@ def test_a_diamond_is_compared_once(tmp_path: Path) -> None:
 @step(persist=False)
 def both(a: Any, b: Any) -> int:
     return 1
+
+
+def test_of_several_the_one_whose_numbers_are_nearest(tmp_path: Path) -> None:
+    run(*[number.step(n=n) for n in (1, 50, 200, 10**400)], store=tmp_path)
+    for catalog in (Catalog(tmp_path, index=None), None):
+        near = catalog.nearest(number.step(n=199)) if catalog is not None else number.step(n=199).bind(tmp_path).explain()
+        assert near is not None and near.differences == {"n": (199, 200)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.index import Index
 from persistable.catalog.leaves import valued
-from persistable.nodes.nearest import Nearest, description_of, upstream_of
+from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
 from persistable.records import access
 from persistable.records.description import Description, leaves
 from persistable.records.key import Key
@@ -29,7 +29,7 @@ def nearest(catalog: Catalog, node: Any, index: Index) -> Nearest | None:
     known.load(candidates)
     upstream = upstream_of(node)
     found = [(leaves(wanted, known.of[key], upstream, known.of.get), key) for key in candidates if key in known.of]
-    found.sort(key=lambda each: (len(each[0]), each[1]))
+    found.sort(key=lambda each: (*distance(each[0]), each[1]))
     for differences, key in found:
         name, _, digest = key.rpartition("/")
         record = access.peek(catalog.store, catalog[Key(name, digest)].place)

@@ -74,8 +74,21 @@ def compared(node: Any, store: Store) -> list[Nearest]:
 
 
 def least(found: list[Nearest]) -> Nearest | None:
-    """The one of these that differs in the fewest params."""
-    return min(found, key=lambda each: len(each.differences), default=None)
+    """The one of these that differs in the fewest params; of several, that whose numbers are nearest."""
+    return min(found, key=lambda each: distance(each.differences), default=None)
+
+
+def distance(found: dict[str, tuple[Any, Any]]) -> tuple[int, float]:
+    """How far two descriptions are apart: params that differ, and the sum of relative differences of those that are numbers, 1 for others."""
+    return len(found), sum(map(_apart, found.values()))
+
+
+def _apart(values: tuple[Any, Any]) -> float:
+    asked, stored = values
+    if asked.__class__ in (int, float) and stored.__class__ in (int, float):
+        scale = abs(asked) + abs(stored)
+        return abs(asked - stored) / scale if scale else 0.0
+    return 1.0
 
 
 def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
