@@ -17,6 +17,7 @@ from faults.faulty import FAULTS, FaultyLocal, FaultyMemory, FaultySQLite, Remot
 from faults.kill_points import child, count_lines, die_at_line
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
+from persistable.catalog import collect as collecting
 from persistable.catalog import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
@@ -289,6 +290,70 @@ def _this_host() -> bytes:
 
     host: str = json.loads(owners.mine())["host"]
     return host.encode()
+
+
+def test_a_claim_of_another_host_counts_until_it_has_been_silent_for_a_day(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    filled(store)
+    base = f"number/{'d' * 32}"
+    store.put(base + ".claim", b'{"host": "elsewhere", "pid": 7, "start": "1", "token": "0"}')
+    store.put(base + ".01234567.json", b"half")
+    catalog = Catalog(store, index=None)
+    assert len(catalog.gc(keep=[])) == 0  # all of it is younger
+    os.utime(tmp_path / f"{base}.claim", (0, 0))
+    store.put(base + ".beat", b"3")
+    assert not any(item.left for item in catalog.gc(keep=KEPT))
+    os.utime(tmp_path / f"{base}.beat", (0, 0))
+    assert {item.reason for item in catalog.gc()} == {"claim of a process that is gone", "left by an attempt that was killed"}
+    assert catalog.gc().apply().left == []
+    assert not [path for path in store.list() if path.startswith(base)] and len(catalog.gc()) == 0
+
+
+def test_generating_and_cleaning_up_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for is there, whole, whoever is faster."""
+    monkeypatch.setattr(collecting, "BEFORE", -1e12)  # only what is being generated itself stays
+    stop = threading.Event()
+    wrong: list[BaseException] = []
+    taken: list[int] = []
+
+    def generate(offset: int) -> None:
+        store = LocalStore(tmp_path)
+        try:
+            for turn in range(60):
+                n = (turn + offset) % 5
+                assert number.step(n).bind(store).load_generate().payload == n
+                assert dict(squares.step(2).bind(store).load_generate().payload).keys() == {0, 1}
+        except BaseException as error:  # noqa: BLE001 - shown below
+            if not isinstance(error, PayloadNotFound):  # of an item that went while it was looked at
+                wrong.append(error)
+
+    def clean() -> None:
+        catalog = Catalog(tmp_path, index=None)
+        try:
+            while not stop.is_set():
+                taken.append(len(catalog.gc(keep=[]).apply().items))
+                catalog.restore()
+                taken.append(len(catalog.gc(older_than=0).apply().items))
+                catalog.empty_trash()
+        except BaseException as error:  # noqa: BLE001 - shown below
+            wrong.append(error)
+
+    makers = [threading.Thread(target=generate, args=(place,)) for place in range(2)]
+    cleaners = [threading.Thread(target=clean) for _ in range(2)]
+    for thread in [*makers, *cleaners]:
+        thread.start()
+    for thread in makers:
+        thread.join()
+    stop.set()
+    for thread in cleaners:
+        thread.join()
+    assert wrong == [] and sum(taken) > 5
+    store = LocalStore(tmp_path)
+    catalog = Catalog(store, index=None)
+    assert catalog.verify().ok
+    catalog.gc(keep=[]).apply()
+    catalog.empty_trash()
+    assert not list(store.list()) and not list(store.list(trash.FOLDER))
 
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])

@@ -91,9 +91,16 @@ def claimed(store: Store, whole: Store) -> Claimed:
                 found.setdefault(claim["base"], []).append((path, stat))
     live: dict[str, float] = {}
     for base, files in found.items():
-        if claims.holder_of(whole, base) is not None:
+        owner = claims.holder_of(whole, base)
+        if owner is not None and not (owners.state_of(owner) == "unknown" and _is_silent(store, files)):
             live[base] = _begun(store, base, files)
     return Claimed(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
+
+
+def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
+    """Tell whether a claim has not been beaten for a day: its owner is on another host, or stopped, and would have lost it long ago."""
+    times = [changed_at(store, stat) for _, stat in files]
+    return all(changed is not None and time.time() - changed > DAY for changed in times)
 
 
 def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:

@@ -41,7 +41,18 @@ def files_of(item: Item, record: bytes | None = None) -> tuple[str, ...]:
     except UNREADABLE:
         found = access.DAMAGED
     place = _place_of(base, found)
-    return tuple(dict.fromkeys(access.files_of(item.store, place, found))) if place is not None else ()
+    if place is None:
+        return ()
+    files = dict.fromkeys(access.files_of(item.store, place, found))
+    if isinstance(place, Placed) and isinstance(found, Record):  # at a path of somebody's choice may lie a file of theirs
+        others = _others(item.store, found)
+        files = dict.fromkeys(path for path in files if path not in others)
+    return tuple(files)
+
+
+def _others(store: Store, record: Record) -> set[str]:
+    """The paths that `record` names at which lies another file than it tells of, or none."""
+    return {file.path for file in record.files if not trash.is_same(store, file)}
 
 
 def _place_of(base: str, found: Record | str) -> Key | Placed | None:
@@ -63,7 +74,8 @@ def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callabl
     now = same(planned, collect(catalog, asked))
     known = {item.identity for item in now}
     left = [Kept(item, CHANGED) for item in planned if item.identity not in known]
-    act = _Removal(catalog.store, [store for store, readonly in stores if not readonly])
+    gone = {item.left.base for item in now if item.left is not None and item.left.reason == leftovers.CLAIM}
+    act = _Removal(catalog.store, [store for store, readonly in stores if not readonly], gone)
     done = len(left)
     for some in _batches(now):
         act.take(some)
@@ -82,9 +94,11 @@ def _batches(found: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 class _Removal:
-    """One cleaning-up under way. stamps: by layer, the name of its folder in the trash."""
+    """One cleaning-up under way. silent: the keys whose claims are of processes that are gone. stamps: by layer, the name of its folder in
+    the trash."""
 
-    def __init__(self, whole: Store, writable: Sequence[Store]) -> None:
+    def __init__(self, whole: Store, writable: Sequence[Store], silent: set[str]) -> None:
+        self._silent = silent
         self._whole = whole
         self._writable = writable
         self.stamps: dict[int, str] = {}
@@ -95,7 +109,7 @@ class _Removal:
     def take(self, some: Sequence[Item]) -> None:
         """Move things of one layer to its trash, those that nobody is generating."""
         store, part = some[0].store, some[0].part
-        with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here()) as mine:
+        with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here(), self._silent) as mine:
             free = [item for item in some if _base_of(item) in mine]
             self.left += [Kept(item, GENERATED) for item in some if _base_of(item) not in mine]
             going = self._unchanged(store, [item for item in free if item.left is None])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from persistable.catalog.notes import checked, parsed
-from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
+from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
 from persistable.params.streams import digest_rest
 from persistable.records import claims, items, partial
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
@@ -35,6 +35,7 @@ SETTLED = 3600.0
 BATCH = 500
 _FILES = "files"
 _MARK = "~"
+_TRIES = 10
 
 
 class Unit(NamedTuple):
@@ -65,10 +66,14 @@ def renames(store: Store) -> bool:
 
 def take(store: Store, stamp: str, number: int, units: Sequence[Unit]) -> None:
     """Move `units`, whose claims the caller has, into the trash: first the note of what is taken, then records, then files."""
-    store.put(f"{FOLDER}/{stamp}/{number}.json", checked({"at": time.time(), "units": [unit._asdict() for unit in units]}))
+    path = f"{FOLDER}/{stamp}/{number}.json"
+    note = checked({"at": time.time(), "units": [unit._asdict() for unit in units]})
+    store.put(path, note)
     _move(store, {unit.record: _inside(stamp, unit.record) for unit in units if unit.record is not None})
     if renames(store):
         _move(store, {path: _inside(stamp, path) for unit in units for path in unit.files})
+    if not store.exists(path):  # who restored all that had been taken by then has removed the notes
+        store.put(path, note)
 
 
 def _inside(stamp: str, path: str) -> str:
@@ -86,14 +91,25 @@ def _move(store: Store, paths: dict[str, str]) -> None:
     """Move each file, by renaming where that can be done; what is gone by now is passed over."""
     if renames(store):
         for path, to in paths.items():
-            place = store.local_path(path)
             with suppress(FileNotFoundError):
-                extended(store).adopt(str(place), to)
+                _rename(store, path, to)
         return
     remaining = iter(paths.items())
     while some := dict(islice(remaining, BATCH)):
         data = store.get_many(some)
         extended(store).change_many({some[path]: content for path, content in data.items()}, delete=data)
+
+
+def _rename(store: Store, path: str, to: str) -> None:
+    """Rename a file, once more where somebody has removed the empty folder that it was to go into. Raises FileNotFoundError."""
+    place = str(store.local_path(path))
+    for _ in range(_TRIES):
+        try:
+            return extended(store).adopt(place, to)
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError) or not os.path.exists(place):
+                raise
+    return extended(store).adopt(place, to)
 
 
 # ------------------------------------------------------------------ what is in it
@@ -173,10 +189,11 @@ def held_files(store: Store) -> set[str]:
 
 
 @contextmanager
-def claimed(whole: Store, bases: Iterable[str], holder: FrameType) -> Generator[set[str]]:
+def claimed(whole: Store, bases: Iterable[str], holder: FrameType, silent: Collection[str] = ()) -> Generator[set[str]]:
     """The claims on those of `bases` that nobody is generating, while the block runs; "" stands for what needs none.
 
     whole: the store in which claims are. holder: the call that uses them: what an interrupt leaves of them is given up when that is over.
+    silent: those whose owners have shown no life for long.
     """
     wanted = set(bases)
     held = claims.Claims(whole, wanted - {""}, holder)
@@ -184,7 +201,7 @@ def claimed(whole: Store, bases: Iterable[str], holder: FrameType) -> Generator[
     others: list[claims.Claim] = []
     try:
         for base in wanted - mine:
-            claim = claims.take_over(whole, base, holder)  # of an owner that is gone
+            claim = claims.take_over(whole, base, holder, silent=base in silent)  # of an owner that is gone
             if claim is not None:
                 others.append(claim)
                 mine.add(base)
@@ -223,7 +240,7 @@ def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[He
                 if each.unit.record in each.moved:
                     _move(store, {_inside(each.stamp, each.unit.record or ""): each.unit.record or ""})
                 back.append(each)
-    _tidy(store)
+    _tidy(store, {each.stamp for each in wanted})
     return back, left
 
 
@@ -260,7 +277,7 @@ def _missing(store: Store, each: Held, data: bytes, there: dict[str, int]) -> st
     inside = stat_many(store, [_inside(each.stamp, file.path) for file in files if file.path in each.moved])
     for file in files:
         size = inside[_inside(each.stamp, file.path)].size if file.path in each.moved else there[file.path]
-        if size != file.size or (file.path not in each.moved and _is_placed(each.unit.base) and not _is_same(store, file)):
+        if size != file.size or (file.path not in each.moved and _is_placed(each.unit.base) and not is_same(store, file)):
             return f"{file.path} is another file by now"
     return ""
 
@@ -269,7 +286,11 @@ def _is_placed(base: str) -> bool:
     return base.startswith(PLACED + "/")
 
 
-def _is_same(store: Store, file: FileFact) -> bool:
+def is_same(store: Store, file: FileFact) -> bool:
+    """Tell whether at its path lies a file of its size and digest."""
+    found = store.stat(file.path)
+    if found is None or found.size != file.size:
+        return False
     try:
         with store.read(file.path) as reading:
             return digest_rest(reading) == (file.digest, file.size)
@@ -301,7 +322,7 @@ def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
                 else:
                     count += 1
                     size += _remove(store, each)
-    _tidy(store)
+    _tidy(store, {each.stamp for each in wanted})
     return Emptied(count, size, left)
 
 
@@ -337,7 +358,7 @@ def _unnamed(store: Store, each: Held) -> list[str]:
         own = {file.path: file for file in Record.parse(data).files}
     except UNREADABLE:
         return []  # whose the file there is cannot be told
-    return [path for path in found if path not in own or _is_same(store, own[path])]
+    return [path for path in found if path not in own or is_same(store, own[path])]
 
 
 def named_files(store: Store, base: str) -> set[str] | None:
@@ -353,17 +374,18 @@ def named_files(store: Store, base: str) -> set[str] | None:
     return {file.path for file in record.files} | (set(store.list(folder)) if folder is not None else set[str]())
 
 
-def _tidy(store: Store) -> None:
-    """Remove notes of cleaning-ups of which nothing is left, and their folders."""
+def _tidy(store: Store, stamps: Collection[str]) -> None:
+    """Remove notes and folders of cleaning-ups of which nothing is left: of these, and of old ones; another may be under way."""
     remaining = {each.stamp for each in held(store)}
+    old = time.time() - SETTLED
+    gone: set[str] = set()
     for path in list(store.list(FOLDER)):
-        if path.removeprefix(FOLDER + "/").partition("/")[0] not in remaining:
+        stamp = path.removeprefix(FOLDER + "/").partition("/")[0]
+        if stamp not in remaining and (stamp in stamps or _time_of(stamp) < old):
             store.delete(path)
-    if not renames(store):
-        return
-    root = store.local_path(FOLDER)
-    assert root is not None
-    for folder, _, _ in os.walk(root, topdown=False):
-        if Path(folder) != root:
+            gone.add(stamp)
+    root = store.local_path(FOLDER) if renames(store) else None
+    for stamp in gone.union(stamps) - remaining if root is not None else ():
+        for folder, _, _ in os.walk(Path(str(root), stamp), topdown=False):
             with suppress(OSError):
                 os.rmdir(folder)

@@ -503,14 +503,19 @@ class Pauses:
         return pause * random.uniform(0.75, 1.25)
 
 
-def take_over(store: Store, base: str, holder: FrameType | None = None) -> Claim | None:
-    """The claim on `base`, if nobody has it or its owner is known to be gone; None otherwise. Does not wait."""
+def take_over(store: Store, base: str, holder: FrameType | None = None, *, silent: bool = False) -> Claim | None:
+    """The claim on `base`, if nobody has it or its owner is known to be gone; None otherwise. Does not wait.
+
+    silent: the caller has seen that its owner has shown no life for far longer than a heartbeat may stand still.
+    """
     claim = Claim(store, base, holder)
     try:
         if claim.try_epoch(1, None):
             return claim
         found, epoch = _holder(store, base)
-        if found is not None and (owners.is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)):
+        if found is not None and (
+            silent or owners.is_dead(found) or _is_left(store, base, found) or _stays_damaged(store, base, epoch, found)
+        ):
             claim.waited = True
             if claim.try_epoch(epoch + 1, found):
                 return claim
