@@ -14,9 +14,7 @@ from servers.fixtures import Bucket
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
 from persistable.catalog import verify as verifying
-from persistable.catalog.rebuild import node_of
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
-from persistable.records import access
 from persistable.stores import LayeredStore, MemoryStore, Store
 
 
@@ -146,18 +144,11 @@ def test_orphans_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert catalog.verify().orphans == sorted(paths) == Catalog(open_store(tmp_path, readonly=True), index=None).verify().orphans
 
 
-def test_a_sample_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_made_again(tmp_path: Path) -> None:
     run(number.step(1), chance.step(1), store=tmp_path)
     by_hand = number.step(3).bind(tmp_path)
     by_hand.put(3)
     catalog = Catalog(tmp_path, index=None)
-    store = open_store(tmp_path)
-    monkeypatch.setattr(
-        Catalog,
-        "node",
-        lambda _, key: node_of(key.record, store, lambda each: access.find_record(store, each), trusted=True),
-        raising=False,
-    )
     found = catalog.verify(recompute=1.0)
     assert [entry.name for entry in found.diverging] == ["chance"] and not found.ok
     assert {entry.name: told.outcome for entry, told in found.reproductions.items()} == {"number": "identical", "chance": "different"}
