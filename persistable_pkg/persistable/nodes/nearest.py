@@ -79,7 +79,7 @@ def least(found: list[Nearest]) -> Nearest | None:
 
 
 def distance(found: dict[str, tuple[Any, Any]]) -> tuple[int, float]:
-    """How far two descriptions are apart: params that differ, and the sum of relative differences of those that are numbers, 1 for others."""
+    """How far two descriptions are apart: params that differ, and a sum of relative differences of numbers, 1 for others."""
     return len(found), sum(map(_apart, found.values()))
 
 
