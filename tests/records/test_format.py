@@ -9,6 +9,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ KINDS = {
     r".*\.claim\.waits": "waits",
     r"\.persistable/partial/.*/begun\.json": "begun",
     r"\.persistable/store\.json": "store",
+    r"\.persistable/manifest\.json": "manifest",
     r"\.persistable/pins/.*\.json": "pin",
     r"\.persistable/trash/[^/]*/[0-9]+\.json": "trash",
 }
@@ -121,10 +123,12 @@ def opened(place: str) -> Any:
     return reader.sqlite_items(place) if Path(place).is_file() else reader.Folder(place)
 
 
-def test_all_that_is_written_is_as_the_schemas_say(url: str) -> None:
+def test_all_that_is_written_is_as_the_schemas_say(url: str, tmp_path: Path) -> None:
     fill(url)
+    with Catalog(url, index=None) as catalog:
+        catalog.export(tmp_path / "site")
     seen = {}
-    for kind, content in described(opened(url.removeprefix("sqlite:///"))):
+    for kind, content in chain(described(opened(url.removeprefix("sqlite:///"))), described(opened(str(tmp_path / "site")))):
         jsonschema.validate(content, SCHEMAS[kind])
         known = SCHEMAS[kind].get("properties")
         assert known is None or content.keys() <= known.keys(), f"{kind}: say in docs/reference/format.md what these are"
