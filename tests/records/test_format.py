@@ -85,6 +85,8 @@ def fill(url: str) -> None:
         catalog.pin(number.step(7), "figure 3")
         run(number.step(8), store=store)
         catalog.gc(older_than=0, name="number").apply()
+        run(number.step(9), store=store)
+        assert catalog.rename("number", params={"n": "m"}, where="n = 9").apply().moved
     claims.Claim(store, "number/held").try_epoch(1, None)
     store.put("number/held" + WAITS, json.dumps({"token": owners.token(), "for": "number/other"}).encode())
 
@@ -104,6 +106,7 @@ KINDS = {
     r"\.persistable/manifest\.json": "manifest",
     r"\.persistable/pins/.*\.json": "pin",
     r"\.persistable/trash/[^/]*/[0-9]+\.json": "trash",
+    r"\.persistable/renamed/[^/]*/[0-9]+\.json": "renamed",
 }
 
 

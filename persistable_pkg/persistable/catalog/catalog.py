@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from persistable.catalog.diff import Diff
     from persistable.catalog.imports import Imported
     from persistable.catalog.pins import Pin
+    from persistable.catalog.renaming import Renaming
     from persistable.catalog.reproduce import Reproduction
     from persistable.catalog.savings import Savings
     from persistable.catalog.trash import Emptied
@@ -165,6 +166,34 @@ class Catalog:
         from persistable.catalog import made
 
         return made.reproduction(self, self[key], recursive, rtol, atol, progress)
+
+    # evolution
+
+    def rename(
+        self,
+        what: type[Persistable[Any, Any]] | Step[..., Any] | str | None = None,
+        /,
+        *,
+        name: tuple[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        classes: Mapping[str, str] | None = None,
+        where: str | None = None,
+        undo: str | None = None,
+    ) -> Renaming:
+        """What renaming would do to all that is stored, for its `apply` to do it: keys move, also of all that was made from it.
+
+        Payloads are not read, records keep everything else. name: payload name, old and new; only what has the old one is renamed at all.
+        params: old name to new one, nested ones by their dotted path, ``{"optimizer.rate": "optimizer.lr"}``; ``*`` in it stands for every
+        item. classes: of params classes, enums and whatever else params name, and of nodes: ``{"Svm": "SupportVectors"}``, or by path,
+        ``{"old.module:Svm": "new.module:Svm"}``, ``{"old.module:": "new.module:"}``. what, where: only what `find` finds by them.
+        undo: instead of all these, the stamp of a renaming: what would give everything its old key back.
+
+        Raises InvalidName, ValueError, InvalidQuery, and UnknownKey for an unknown stamp.
+        """
+        from persistable.catalog import rename
+        from persistable.catalog.changes import Changes
+
+        return rename.undoing(self, undo) if undo is not None else rename.plan(self, Changes(name, params, classes), what, where)
 
     # clean up
 

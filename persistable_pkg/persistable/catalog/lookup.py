@@ -236,6 +236,12 @@ def downstream(catalog: Catalog, entry: Entry, levels: int | None = None) -> lis
     return [each for each in found if each.status != ABSENT]
 
 
+def downstream_keys(index: Index, keys: Iterable[str]) -> list[str]:
+    """The keys of everything made from `keys`, stored or only known from lineages, nearest first; `keys` themselves are not in it."""
+    query = "SELECT key FROM nodes WHERE id IN (SELECT node FROM edges WHERE target IN (SELECT value FROM json_each(?)))"
+    return _levels(index, keys, query)
+
+
 def _levels(index: Index, keys: Iterable[str], query: str, levels: int | None = None) -> list[str]:
     """The keys that `query` leads to from `keys`, level by level, without those themselves."""
     level = list(dict.fromkeys(keys))

@@ -46,6 +46,14 @@ def unpin(catalog: Catalog, key: Key) -> bool:
     return catalog.store.delete(_path(key))
 
 
+def follow(store: Store, old: Key, new: Key) -> None:
+    """Pin `new` in place of `old`, where that is pinned."""
+    data = store.get_many([_path(old)]).get(_path(old)) if old != new else None
+    if data is not None:
+        store.put(_path(new), _to_bytes(_parsed(old, data)._replace(key=new)))
+        store.delete(_path(old))
+
+
 def pins(store: Store) -> list[Pin]:
     """All pins, those in layers that may only be read as well, in the order of their keys."""
     found: dict[Key, Pin] = {}
