@@ -79,7 +79,7 @@ def every_kind(store: Store) -> Iterator[Persistable[Any, Any]]:
 
 @pytest.mark.parametrize("number", range(27))
 def test_every_kind_of_node_comes_back(number: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERSISTABLE_TEST_TOKEN", "x")
+    monkeypatch.setenv("PERSISTABLE_TEST_TOKEN", "open-sesame-4711")
     nodes = list(every_kind(store))
     assert len(nodes) == 27
     node = nodes[number].generate()

@@ -68,7 +68,7 @@ def executed(text: str) -> Persistable[Any, Any]:
 
 @pytest.mark.parametrize("number", range(27))
 def test_every_kind_of_node(number: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERSISTABLE_TEST_TOKEN", "x")
+    monkeypatch.setenv("PERSISTABLE_TEST_TOKEN", "open-sesame-4711")
     node = list(every_kind(store))[number].generate()
     again = executed(text_of(node.record, store))
     assert type(again) is type(node)
