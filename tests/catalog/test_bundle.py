@@ -20,7 +20,7 @@ from rocrate.rocrate import ROCrate
 from servers.needs import absent
 from stores.test_contract_reading import Plain, Ranged, serving
 
-from persistable import Catalog, Persistable, Pipeline, Source, open_store, run, step
+from persistable import Catalog, Persistable, Pipeline, Source, Workflow, Workspace, open_store, run, seed, step, stored
 from persistable.errors import MalformedBundle, PayloadCorrupted, PayloadUntrusted, StoreError, StoreReadOnly, UnknownKey
 from persistable.fileio import NumpyFileIO, TextFileIO
 from persistable.records.record import Record
@@ -466,6 +466,70 @@ def test_a_foreign_folder_is_refused(catalog: Catalog, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"no export has put there|itself"):
             catalog.export(tmp_path / folder)
         assert _all_files(tmp_path / folder) == before
+
+
+@pytest.mark.parametrize("where", ["paper.zip", "site"])
+def test_below_a_store_of_ones_own(catalog: Catalog, where: str, tmp_path: Path) -> None:
+    catalog.export(tmp_path / where, Points(n=100))
+    with serving(tmp_path, Ranged) as url:
+        store = open_store([str(tmp_path / "mine"), f"{url}/{where}"])
+        assert [layer.readonly for layer in store.layers] == [False, True]  # type: ignore[attr-defined]
+        assert FINAL.bind(store).load_generate().payload == "sum # 1: 2475.0"
+        assert FINAL.bind(open_store(tmp_path / "mine")).exists()
+        assert keys(opened(store)) == sorted([str(FINAL.key), str(Points(n=100).key)])
+
+
+@pytest.mark.parametrize("source", ["sqlite", "layers", "memory"])
+@pytest.mark.parametrize("target", ["sqlite", "layers"])
+def test_of_and_into_every_kind_of_store(source: str, target: str, tmp_path: Path) -> None:
+    def store(kind: str, name: str) -> Any:
+        folder = tmp_path / name
+        folder.mkdir()
+        layers = [f"memory://{folder}", str(folder / "slow")]
+        return open_store({"sqlite": f"sqlite:///{folder}/a.db", "memory": f"memory://{folder}", "layers": layers}[kind])
+
+    theirs, mine = store(source, "theirs"), store(target, "mine")
+    run(FINAL, pieces.step(3), store=theirs)
+    opened(theirs).export(tmp_path / "a.zip")
+    assert len(opened(mine).import_(tmp_path / "a.zip").imported) == 3
+    assert FINAL.bind(mine).load().payload == "sum # 1: 2475.0"
+    assert len(opened(mine).import_(theirs).kept) == 3
+
+
+class Sums(Workflow):
+    raw = seed(str)
+    report = report.step(Points(n=3), title=raw)
+
+
+class Files(Workspace[Sums]):
+    raw = stored("raw/{workflow_id}.txt")
+    report = stored("reports/{workflow_id}.txt")
+
+
+def test_payloads_at_readable_paths(tmp_path: Path) -> None:
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "one.txt").write_text("First")
+    Files(tmp_path / "data").run()
+    catalog = opened(tmp_path / "data")
+    done = catalog.export(tmp_path / "a.zip")
+    assert done.records == 1 and done.missing == []
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.read("reports/one.txt") == b"First: 3.0"
+    paper, other = opened(tmp_path / "a.zip"), opened(tmp_path / "other")
+    assert {entry.at for entry in paper} == {"reports/one.txt"}
+    assert len(other.import_(tmp_path / "a.zip").imported) == 1
+    assert (tmp_path / "other" / "reports" / "one.txt").read_text() == "First: 3.0"
+    assert len(other.import_(tmp_path / "a.zip").kept) == 1
+    (tmp_path / "third" / "reports").mkdir(parents=True)
+    (tmp_path / "third" / "reports" / "one.txt").write_text("mine")
+    third = opened(tmp_path / "third")
+    done_there = third.import_(tmp_path / "a.zip")
+    assert (len(done_there.imported), len(done_there.conflicts)) == (0, 1)
+    assert (tmp_path / "third" / "reports" / "one.txt").read_text() == "mine"
+    assert len(third.import_(tmp_path / "a.zip", replace=True).imported) == 1
+    assert (tmp_path / "third" / "reports" / "one.txt").read_text() == "First: 3.0"
+    done_view = other.view(tmp_path / "view", by="{name}")
+    assert "report.txt" in done_view.links
 
 
 # buckets

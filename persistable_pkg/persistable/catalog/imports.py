@@ -99,7 +99,7 @@ def _check(store: Store, verify: bool) -> int:
     """The bytes of all payloads in `store`. Raises MalformedBundle where a record or, unless `verify` is False, a payload is damaged."""
     data = store.get_many([manifest.PATH]).get(manifest.PATH)
     listed = manifest.read_manifest(data, store.url) if data is not None else None
-    if verify and isinstance(store, ZipStore) and (damaged := store.first_damaged()) is not None:
+    if verify and listed is None and isinstance(store, ZipStore) and (damaged := store.first_damaged()) is not None:
         raise _refused(store, f"{damaged} is damaged", damaged)
     if verify and listed is not None:
         for path, (size, digest) in listed.items():

@@ -12,7 +12,7 @@ from persistable.errors import StoreError
 from persistable.stores.base import Store, extended
 from persistable.stores.keys import TRUSTING
 from persistable.stores.open import open_store
-from persistable.stores.readonly import ReadOnlyStore
+from persistable.stores.readonly import ReadOnlyStore, Unwritable
 
 _NAMES = ("url", "readonly", "max_bytes", "trust", "sign", "options")
 _SCHEME = "layered://?"
@@ -41,8 +41,8 @@ class Layer:
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
             raise ValueError(f"max_bytes is {max_bytes!r}; give a number of bytes, 0 or more, or None for no limit")
         opened = open_store(store, sign=sign, trust=trust) if sign is not None or trust is not None else open_store(store)
-        self.readonly = readonly or isinstance(opened, ReadOnlyStore)
-        self.store: Store = ReadOnlyStore(opened) if readonly and not isinstance(opened, ReadOnlyStore) else opened
+        self.readonly = readonly or isinstance(opened, Unwritable)
+        self.store: Store = ReadOnlyStore(opened) if readonly and not isinstance(opened, Unwritable) else opened
         self.max_bytes = max_bytes
 
     @property
