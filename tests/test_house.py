@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import persistable
+from persistable import step
+from persistable.nodes.binding import bound_to
+from persistable.nodes.step import OpenNode, StepNode
 
 ROOT = Path(persistable.__file__).parent
 MODULES = {"__init__", "__main__", "errors", "events"}
@@ -24,3 +29,72 @@ def test_the_root_holds_the_packages_and_four_modules() -> None:
 def test_every_package_says_what_it_is() -> None:
     for path in ROOT.rglob("__init__.py"):
         assert path.read_text().startswith('"""'), path
+
+
+# the seams between packages are typed
+
+NODES = {"node", "target", "model", "family", "unit", "upstream"}
+"""Names of parameters and variables that hold a node, or something made of nodes."""
+MARKS = {"_is_persistable_node", "_is_family"}
+"""What a node and a family are known by where their classes are not, in `params` and `stores`."""
+
+
+def parsed() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def says_any(annotation: ast.expr) -> bool:
+    """Tell whether an annotation admits anything: ``Any``, or a union with it."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return says_any(ast.parse(annotation.value, mode="eval").body)
+    if isinstance(annotation, ast.BinOp):
+        return says_any(annotation.left) or says_any(annotation.right)
+    return "Any" in (getattr(annotation, "id", ""), getattr(annotation, "attr", ""))
+
+
+def test_whatever_holds_a_node_has_a_type() -> None:
+    untyped: list[str] = []
+    for file, module in parsed():
+        for each in ast.walk(module):
+            if isinstance(each, ast.arg):
+                name, annotation = each.arg, each.annotation
+            elif isinstance(each, ast.AnnAssign):
+                name, annotation = getattr(each.target, "id", getattr(each.target, "attr", "")), each.annotation
+            else:
+                continue
+            if name in NODES and annotation is not None and says_any(annotation):
+                untyped.append(f"{file}:{each.lineno} {name}")
+    assert not untyped
+
+
+def private_names() -> set[str]:
+    """The private members of nodes: of their classes, and what they hold."""
+    classes = [cls for kind in (StepNode, OpenNode) for cls in kind.__mro__ if cls.__module__.startswith("persistable.")]
+    names = {name for cls in classes for name in (*vars(cls), *cls.__dict__.get("__annotations__", {}))}  # noqa: RUF063
+    names |= vars(bound_to(one.step(1), None)).keys() | vars(one.step()).keys()
+    return {name for name in names if name.startswith("_") and name[-1] != "_"} - MARKS
+
+
+@step
+def one(n: int) -> int:
+    return n
+
+
+def test_private_members_of_nodes_are_used_in_nodes_only() -> None:
+    private = private_names()
+    assert {"_store", "_upstream", "_logger", "_snapshot", "_arguments", "_look", "_own_code"} <= private
+    found: list[str] = []
+    for file, module in parsed():
+        if file.startswith("nodes/"):
+            continue
+        for each in ast.walk(module):
+            if isinstance(each, ast.Attribute) and each.attr in private:
+                owner = ast.unparse(each.value)
+                if owner not in ("self", "cls", "super()"):
+                    found.append(f"{file}:{each.lineno} {owner}.{each.attr}")
+            elif isinstance(each, ast.Call) and getattr(each.func, "id", "") in ("getattr", "hasattr", "setattr"):
+                name = each.args[1]
+                if isinstance(name, ast.Constant) and name.value in private:
+                    found.append(f"{file}:{each.lineno} {ast.unparse(each)}")
+    assert not found

@@ -22,6 +22,8 @@ from persistable import Command, HttpGet, Persistable, Secret, Source, any_of, o
 from persistable.catalog.rebuild import node_of
 from persistable.errors import InputVanished, NotRebuildable, PayloadUntrusted
 from persistable.fileio import CsvFileIO, PickleFileIO
+from persistable.nodes.own_code import code_of_node
+from persistable.nodes.provenance import facts_of
 from persistable.params import encode
 from persistable.records import access
 from persistable.records.key import Key
@@ -140,8 +142,8 @@ def test_a_chain_of_ten_thousand(store: Store) -> None:
         from persistable.records.record import Record as Written
 
         while walked is not None:  # generating each would take a minute
-            own = walked._code()
-            facts = walked._facts()
+            own = code_of_node(walked)
+            facts = facts_of(walked)
             facts["lineage"] = {}
             details: dict[str, Any] = {
                 "made": "put",
@@ -445,7 +447,7 @@ def test_the_format_of_a_command_is_a_param_and_may_not_run_code(store: Store) -
         record: Any = flow.total.step([node])
         found = flow.total.step([1]).generate().record
     assert found is not None
-    facts = record._facts()
+    facts = facts_of(record)
     head = {"key": str(record.key)}
     crafted = Record.compose(
         record.key, {**found.head, **head}, {**{k: v for k, v in found.facts().items() if k not in found.head}, **facts}

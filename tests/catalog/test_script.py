@@ -124,10 +124,11 @@ def test_values_of_many_types(value: Any) -> None:
 
 def facts_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The two parts of a record of what was never generated."""
-    from persistable.nodes.provenance import head_of
+    from persistable.nodes import provenance
+    from persistable.nodes.own_code import code_of_node
 
     details = {"made": "put", "started": 1.0, "seconds": 0.1, "attempts": 1, "versions": {}, "git_commit": None, "host": "h"}
-    return head_of(node, node._format(), node._code(), "00000000", []), {**details, **node._facts()}
+    return provenance.head_of(node, node.payload_io, code_of_node(node), "00000000", []), {**details, **provenance.facts_of(node)}
 
 
 @given(

@@ -12,6 +12,7 @@ from tests.cli.test_running import in_terminal
 
 from persistable import open_store, run, step
 from persistable.errors import PersistableError
+from persistable.nodes.binding import bound_to, stored_at
 
 
 @step
@@ -78,7 +79,7 @@ def test_odd_params_neither_steer_the_terminal_nor_break_the_lines(shell: Shell)
 
 def test_payloads_at_paths_of_their_own_are_listed(shell: Shell) -> None:
     store = open_store(shell.folder / "s")
-    node = word.step(text="placed")._twin(store)._put_at("texts/one.pickle")
+    node = stored_at(bound_to(word.step(text="placed"), store), "texts/one.pickle")
     run(node, store=store)
     (row,) = shell("ls", "--store", "s", "--json").json
     assert row["at"] == "texts/one.pickle" and row["key"] == str(node.key)

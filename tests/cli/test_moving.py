@@ -14,6 +14,7 @@ from tests.cli.test_running import in_terminal
 
 from persistable import open_store, run, step
 from persistable.errors import PayloadCorrupted, StoreError
+from persistable.nodes.binding import bound_to, stored_at
 from persistable.records import claims
 from persistable.records.copy import copy
 from persistable.records.downstream import dependants, lineage, removals, remove
@@ -47,7 +48,7 @@ def test_what_was_made_from_a_payload_is_found_over_what_is_not_stored(tmp_path:
     assert dependants(store, [end.key]) == []
     second = last.step(end)
     run(second, store=store)
-    end._twin(store).delete()  # its own record is gone; that of `second` still tells what it was made from
+    bound_to(end, store).delete()  # its own record is gone; that of `second` still tells what it was made from
     assert [entry.key for entry in dependants(store, [start.key])] == [second.key]
 
 
@@ -57,7 +58,7 @@ def test_a_large_payload_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
     run(node, store=source)
     (done,) = copy(entries(source), source, target)
     assert not done.there and done.size > 3_000_000
-    assert node._twin(target).load().payload == b"x" * 3_000_000
+    assert bound_to(node, target).load().payload == b"x" * 3_000_000
     (again,) = copy(entries(source), source, target)
     assert again.there
 
@@ -137,7 +138,7 @@ def waits(folder: str) -> int:
 
 def test_what_is_generated_by_now_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path / "data")
-    node, other = waits.step(folder=str(tmp_path))._twin(store), first.step(n=3)._twin(store)
+    node, other = bound_to(waits.step(folder=str(tmp_path)), store), bound_to(first.step(n=3), store)
     (tmp_path / "go").touch()
     run(node, other)
     going = removals(store, [node.place, other.place])
@@ -145,7 +146,7 @@ def test_what_is_generated_by_now_stays(tmp_path: Path) -> None:
     for name in ("go", "begun"):
         (tmp_path / name).unlink()
     with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(lambda: node._twin(store).generate().payload)
+        again = pool.submit(lambda: bound_to(node, store).generate().payload)
         while not (tmp_path / "begun").exists():
             assert not again.done()
             time.sleep(0.01)
@@ -159,7 +160,7 @@ def test_what_is_generated_by_now_stays(tmp_path: Path) -> None:
 
 def test_what_is_put_in_by_hand_meanwhile_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path / "data")
-    nodes = [first.step(n=n)._twin(store) for n in (3, 4)]
+    nodes = [bound_to(first.step(n=n), store) for n in (3, 4)]
     run(nodes)
     going = removals(store, [nodes[0].place], groups=[nodes[1].place])
     for node in nodes:
@@ -310,7 +311,7 @@ def test_files_at_the_same_readable_path_are_not_written_over(shell: Shell) -> N
 
 def test_a_copy_waits_for_nobody_who_writes_the_same_file(tmp_path: Path) -> None:
     source, target = open_store(tmp_path / "a"), open_store(tmp_path / "b")
-    node = first.step(n=5)._put_at("here/x.bin")
+    node = stored_at(first.step(n=5), "here/x.bin")
     run(node, store=source)
     claim = claims.take_over(target, node.place.path)
     assert claim is not None
@@ -324,8 +325,8 @@ def test_a_copy_waits_for_nobody_who_writes_the_same_file(tmp_path: Path) -> Non
 
 def test_what_one_key_made_at_several_paths_goes_with_it(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    start = first.step(n=3)._twin(store)
-    ends = [last.step(between.step(start))._put_at(f"{name}/x.bin") for name in "ab"]
+    start = bound_to(first.step(n=3), store)
+    ends = [stored_at(last.step(between.step(start)), f"{name}/x.bin") for name in "ab"]
     run(ends, store=store)
     assert {entry.place for entry in dependants(store, [start.key])} == {end.place for end in ends}
     for removal in removals(store, [start.place], downstream=True):

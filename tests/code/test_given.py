@@ -176,13 +176,14 @@ def test_plain_params_bring_nothing(project: Any) -> None:
 import json, math, statistics
 from typing import Any
 from persistable import step
+from persistable.nodes.own_code import code_of_node, given_things
 
 @step
 def apply(fn: Any, x: Any) -> Any:
     return fn(x)
 
 nodes = [apply.step(fn, [1.0, 2.0]) for fn in (statistics.mean, math.fsum, max, str.upper, json.dumps)]
-print(json.dumps([len(node._given_things()) for node in nodes] + [len({id(node._code()) for node in nodes})]))
+print(json.dumps([len(given_things(node)) for node in nodes] + [len({id(code_of_node(node)) for node in nodes})]))
 """
         }
     )

@@ -28,6 +28,7 @@ from persistable.errors import (
 )
 from persistable.fileio import CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO
 from persistable.nodes import streams
+from persistable.nodes.binding import bound_to
 from persistable.nodes.status import seen_of, status_of
 from persistable.records import claims
 from persistable.records.items import checked, stem
@@ -343,7 +344,7 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
     def calls(number: int) -> tuple[int, int, float]:
         counting: Any = Counting(store)
         start = time.monotonic()
-        many.step(number)._twin(counting).generate()
+        bound_to(many.step(number), counting).generate()
         return sum(counting.calls.values()) - counting.looks, counting.looks, time.monotonic() - start
 
     (more, looks, seconds), (fewer, *_) = calls(60), calls(20)

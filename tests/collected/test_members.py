@@ -15,6 +15,7 @@ from tests.collected.flows import length, letters, made
 
 from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step
 from persistable.errors import NotEnforceable, PayloadNotFound, RunFailed, TimedOut, UpstreamFailed, WorkerDied
+from persistable.nodes.binding import bound_to
 from persistable.records import partial
 from persistable.runs.progress import Bar
 
@@ -312,7 +313,7 @@ def test_an_item_that_a_kill_has_left_without_its_number_holds_nobody_up(kind: s
     begun = partial.find_partial(store, node.place)
     assert begun is not None and store.delete(begun.path_of(2))
     GOING_ON.set()
-    thread = threading.Thread(target=node._twin(store).generate)
+    thread = threading.Thread(target=bound_to(node, store).generate)
     thread.start()
     try:
         came: list[str] = []

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import persistable
 from persistable import Persistable, Resources, Retry, Status, connection, events, formerly, omit_when, open_store, run, step, untracked
 from persistable.families import direct
+from persistable.nodes.binding import bound_to
 from persistable.records.access import find_failure
 from persistable.runs import chunks
 
@@ -200,7 +201,7 @@ def test_what_takes_a_node_has_one(tmp_path: Path) -> None:
             run(family)
             assert family.status() == {Status.DONE: len(family)}
             for node in family.nodes:
-                again = node._twin(open_store(tmp_path / "folder"))
+                again = bound_to(node, open_store(tmp_path / "folder"))
                 again.generate()
                 assert lasting(again.record) == lasting(node.record)
         key_chunks = anything.over(range(3)).key_chunks

@@ -30,7 +30,7 @@ class Node(Persistable[Any, Params]):
 class Passing(Node):
     """A node whose payload is never stored."""
 
-    _persisted = False
+    is_persisted = False
 
 
 def node(name: str, *above: Any, n: int = 0, text: str = "", cls: type[Node] = Node, store: Any = None) -> Node:

@@ -164,7 +164,7 @@ def test_it_pickles(monkeypatch: pytest.MonkeyPatch) -> None:
         persist=False,
     )
     again = pickle.loads(pickle.dumps(node))
-    assert again.key == node.key and again._persisted is False
+    assert again.key == node.key and again.is_persisted is False
     assert again.payload == {"a": "x1b-value"}
 
 

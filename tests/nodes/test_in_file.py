@@ -37,7 +37,7 @@ class Found(Persistable[Any, None]):
 
 
 def node(where: Any, make: Any, io: FileIO[Any] | None = None, persisted: bool = True) -> Found:
-    cls = Found if persisted else type("Found", (Found,), {"_persisted": False})
+    cls = Found if persisted else type("Found", (Found,), {"is_persisted": False})
     made = cls(where) if where is not None else cls()
     made.make, made.keep = make, []
     if io is not None:

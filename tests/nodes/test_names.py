@@ -70,8 +70,8 @@ def _member(name: str, value: Any) -> Callable[[], type]:
             (_role(name), name)
             for name in ("record", "store", "status", "payload", "upstream", "params", "logger", "find", "label", "aload")
         ],
-        *[(_member(name, 3), name) for name in ("record", "store", "rng", "scratch", "verify", "_twin")],
-        *[(_member(name, lambda self: 3), name) for name in ("status", "explain", "_call_hook", "_facts", "diff", "run")],
+        *[(_member(name, 3), name) for name in ("record", "store", "rng", "scratch", "verify", "_call_hook")],
+        *[(_member(name, lambda self: 3), name) for name in ("status", "explain", "_identify", "_use", "diff", "run")],
         (_member("status", property(lambda self: 3)), "status"),
         (_member("over", classmethod(lambda cls: 3)), "over"),
     ],

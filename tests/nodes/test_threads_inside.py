@@ -59,7 +59,7 @@ class Points(Persistable[list[float], None]):
 
 
 class Aside(Persistable[list[float], None]):
-    _persisted = False
+    is_persisted = False
 
     def _generate_payload(self, **_: Any) -> list[float]:
         made.append("aside")

@@ -30,7 +30,7 @@ class Given(Persistable[Any, None]):
 
 
 def given(value: Any, io: FileIO[Any] | None = None, persisted: bool = True, where: Any = "data", name: str = "given") -> Given:
-    cls = Given if persisted else type("Given", (Given,), {"_persisted": False, "_generate_payload": lambda self: value})
+    cls = Given if persisted else type("Given", (Given,), {"is_persisted": False, "_generate_payload": lambda self: value})
     node = cls(where, payload_io=io, payload_name=name)
     node.value = value
     return node

@@ -14,6 +14,7 @@ import pytest
 from persistable import Persistable, Status, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
+from persistable.nodes.binding import bound_to, stored_at
 from persistable.records import claims
 from persistable.records.record import Record
 from persistable.stores import Store, open_store
@@ -41,7 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def at(node: Any, path: str, store: Store) -> Any:
-    return node._put_at(path)._twin(store)
+    return bound_to(stored_at(node, path), store)
 
 
 def test_the_payload_lies_where_it_was_put(store: Store) -> None:
@@ -165,8 +166,8 @@ class Nothing:
 class Outside(Persistable[str, Nothing]):
     """An input that lies in a file of its own."""
 
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
 
     def _generate_payload(self, **_: Any) -> str:
         return Path(self.params.path).read_text()
@@ -212,7 +213,7 @@ print("ready", flush=True)
 seed = 0
 while True:
     seed += 1
-    many.step(20000, seed)._put_at("computed/it.json")._twin(store).payload
+    bound_to(stored_at(many.step(20000, seed), "computed/it.json"), store).payload
 """
 
 
@@ -234,7 +235,7 @@ def test_kill_9_leaves_the_old_the_new_or_nothing(url: str, tmp_path: Path) -> N
         if paths:
             record = Record.parse(store.get(paths[0]))
             found = record.params
-            node = many.step(20000, found["seed"])._put_at("computed/it.json")._twin(store)
+            node = bound_to(stored_at(many.step(20000, found["seed"]), "computed/it.json"), store)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it may have been killed between payload and record
                 assert node.payload == [found["seed"]] * 20000

@@ -85,7 +85,7 @@ class Base(Persistable[Any, None]):
 
 
 class Unkept(Base):
-    _persisted = False
+    is_persisted = False
 
 
 class Asks(Persistable[Any, None]):

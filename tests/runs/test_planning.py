@@ -162,7 +162,7 @@ def graphs(draw: Any) -> tuple[list[Any], dict[str, list[str]]]:
 def test_every_needed_node_begins_once_and_after_its_upstream(graph: Any, data: Any) -> None:
     """A model: what is needed is what a naive recursion says, nothing begins before what it needs has succeeded, all end or are skipped."""
     nodes, edges = graph
-    persisted = {each.params.name: each._persisted for each in nodes}
+    persisted = {each.params.name: each.is_persisted for each in nodes}
     stored = {name for name in edges if persisted[name] and data.draw(st.booleans())}
     broken = {name for name in edges if data.draw(st.integers(0, 5)) == 0}
     targets = data.draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3))

@@ -21,6 +21,7 @@ from typing import Any
 from persistable import Persistable
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BytesFileIO
+from persistable.nodes.binding import bound_to, stored_at
 from persistable.stores import LayeredStore, LocalStore, Store
 from persistable.stores.layered.policy import files_of
 
@@ -130,7 +131,7 @@ class Place:
 
     def node(self, store: Store) -> Any:
         node: Any = Torn(store)
-        return node._put_at("computed/torn.bin")._twin(store) if self.placed else node
+        return bound_to(stored_at(node, "computed/torn.bin"), store) if self.placed else node
 
     def write(self) -> int:
         """Write through both layers."""

@@ -13,6 +13,7 @@ from servers.fixtures import Bucket
 from persistable import Status, run, step
 from persistable.errors import CorruptPayloadWarning, LayersDisagreeWarning, LayerSkippedWarning
 from persistable.fileio import JsonFileIO
+from persistable.nodes.binding import bound_to, stored_at
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
 
 made: list[Any] = []
@@ -38,7 +39,7 @@ def doubled(text: str) -> str:
 
 
 def at(node: Any, store: Store, path: str = PATH) -> Any:
-    return node._put_at(path)._twin(store)
+    return bound_to(stored_at(node, path), store)
 
 
 @pytest.fixture(params=["local", "sqlite", "s3"])
@@ -212,7 +213,7 @@ def test_a_run_on_processes_generates_what_changed_and_only_that(tmp_path: Path)
 
     def nodes(store: Store, texts: str) -> list[Any]:
         placed = [at(value.step(x=text), store, f"computed/{number}.json") for number, text in enumerate(texts)]
-        return [doubled.step(text=node)._twin(store) for node in placed]
+        return [bound_to(doubled.step(text=node), store) for node in placed]
 
     def generated(store: Store, texts: str) -> int:
         count: list[Any] = []

@@ -203,7 +203,7 @@ def test_nodes_made_one_after_the_other_are_those_made_in_full(workflow: type[Wo
             assert {role: each.key for role, each in node.upstream.items()} == {role: each.key for role, each in full.upstream.items()}
             assert repr(node.params) == repr(full.params)
             assert repr(node) == repr(full)
-            assert node.__dict__.keys() - {"_persisted", "_store"} == full.__dict__.keys() - {"_persisted", "_store"}
+            assert node.__dict__.keys() - {"is_persisted", "_store"} == full.__dict__.keys() - {"is_persisted", "_store"}
             node._check_params()
 
 

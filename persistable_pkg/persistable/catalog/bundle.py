@@ -21,6 +21,7 @@ from persistable.catalog.selection import inputs, selected
 from persistable.catalog.sinks import Sink, sink_at
 from persistable.errors import InputError, PayloadCorrupted, StoreError
 from persistable.nodes.generation import persist
+from persistable.nodes.node import Persistable
 from persistable.params.streams import digest_rest
 from persistable.records import access, items, store_format
 from persistable.records.amounts import size_in_words
@@ -127,7 +128,7 @@ class _Export:
         self._places.append((place + SUFFIX, len(data), present))
         self._published = max(self._published, record.started + record.seconds)
 
-    def _input(self, node: Any, spool: SpooledTemporaryFile[bytes]) -> None:
+    def _input(self, node: Persistable[Any, Any], spool: SpooledTemporaryFile[bytes]) -> None:
         """Write what lies elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
         with TemporaryDirectory(prefix="persistable-") as folder:
             store = LocalStore(folder)

@@ -97,7 +97,8 @@ def _of_status(status: str | None) -> Condition:
 
 def _maker(what: Any) -> Maker:
     from persistable.nodes.code import class_reference
-    from persistable.nodes.node import Persistable, declaration_of
+    from persistable.nodes.declaration import declaration_of
+    from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
 
     if isinstance(what, Step):
@@ -152,7 +153,7 @@ def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
         made.check_names({name: None})
         markers = made.markers.get(name)
         return (markers.former if markers is not None and markers.former else name), markers, made.check_for(name)
-    from persistable.nodes.node import declaration_of
+    from persistable.nodes.declaration import declaration_of
 
     declaration = declaration_of(maker.thing)
     kind = declaration.params_type
@@ -201,7 +202,7 @@ def _columns(asked: Criteria, index: Index) -> Columns:
 
 
 def _spec(maker: Maker) -> Spec | None:
-    from persistable.nodes.node import declaration_of
+    from persistable.nodes.declaration import declaration_of
 
     kind = declaration_of(maker.thing).params_type
     return spec_of(kind) if isinstance(kind, type) else None

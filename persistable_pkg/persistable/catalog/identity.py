@@ -99,7 +99,7 @@ class Forms:
 def _imported(key: str, references: list[str]) -> Iterator[str]:
     """The names of the params classes that the classes at these references declare."""
     from persistable.catalog.classes import class_of
-    from persistable.nodes.node import declaration_of
+    from persistable.nodes.declaration import declaration_of
     from persistable.params.fields import name_in_identity
 
     for reference in dict.fromkeys(references):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from persistable.catalog.index import Index
 from persistable.catalog.leaves import valued
 from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
+from persistable.nodes.types import Node
 from persistable.records import access
 from persistable.records.description import Description, leaves
 from persistable.records.key import Key
@@ -21,7 +22,7 @@ COMPARED = 2000
 _OF_ONE_PARAM = 20_000
 
 
-def nearest(catalog: Catalog, node: Any, index: Index) -> Nearest | None:
+def nearest(catalog: Catalog, node: Node, index: Index) -> Nearest | None:
     """The nearest relative of `node` in the index; None where nothing of its name is stored."""
     wanted = description_of(node)
     known = Descriptions(index)

@@ -93,14 +93,14 @@ class _Writer:
         self._text = text
         self._columns = columns
         self._kinds: dict[Any, Callable[[Any, int], Condition]] = {
-            exp.Paren: lambda node, depth: self._around("(", self._write(node.this, depth), ")"),
-            exp.Not: lambda node, depth: self._around("(NOT ", self._write(node.this, depth), ")"),
-            exp.Neg: lambda node, depth: self._around("(- ", self._write(node.this, depth), ")"),
+            exp.Paren: lambda expr, depth: self._around("(", self._write(expr.this, depth), ")"),
+            exp.Not: lambda expr, depth: self._around("(NOT ", self._write(expr.this, depth), ")"),
+            exp.Neg: lambda expr, depth: self._around("(- ", self._write(expr.this, depth), ")"),
             exp.Column: self._column,
             exp.Dot: self._column,
             exp.Bracket: self._column,
             exp.Literal: self._literal,
-            exp.Boolean: lambda node, _: Condition("1" if node.this else "0"),
+            exp.Boolean: lambda expr, _: Condition("1" if expr.this else "0"),
             exp.Null: lambda _node, _depth: Condition("NULL"),
             exp.Between: self._between,
             exp.In: self._in,
@@ -115,28 +115,28 @@ class _Writer:
         functions = {exp.Abs: "abs", exp.Lower: "lower", exp.Upper: "upper", exp.Length: "length", exp.Round: "round"}
         self._kinds.update({kind: partial(self._call, name=name) for kind, name in functions.items()})
 
-    def condition(self, node: Any) -> Condition:
+    def condition(self, expr: Any) -> Condition:
         """The whole expression, and before it all that the index of values tells at once."""
-        whole = self._around("(", self._write(node, 0), ")")
-        return all_of([*self._indexed(node), whole])
+        whole = self._around("(", self._write(expr, 0), ")")
+        return all_of([*self._indexed(expr), whole])
 
-    def _indexed(self, node: Any) -> Iterator[Condition]:
-        """Conditions that follow from `node`, and for which the index of values is made."""
+    def _indexed(self, expr: Any) -> Iterator[Condition]:
+        """Conditions that follow from `expr`, and for which the index of values is made."""
         exp = self._exp
-        while isinstance(node, exp.Paren):
-            node = node.this
-        if isinstance(node, exp.And):
-            yield from self._indexed(node.this)
-            yield from self._indexed(node.expression)
+        while isinstance(expr, exp.Paren):
+            expr = expr.this
+        if isinstance(expr, exp.And):
+            yield from self._indexed(expr.this)
+            yield from self._indexed(expr.expression)
             return
-        sign = {exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}.get(type(node))
-        parts = self._name(node.this) if sign is not None else None
-        if sign is None or parts is None or not isinstance(node.expression, exp.Literal):
+        sign = {exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}.get(type(expr))
+        parts = self._name(expr.this) if sign is not None else None
+        if sign is None or parts is None or not isinstance(expr.expression, exp.Literal):
             return
-        value = self._literal(node.expression, 0).values[0]
+        value = self._literal(expr.expression, 0).values[0]
         if isinstance(value, str) and (sign != "=" or len(value) > LONGEST):
             return  # of longer texts the index has none
-        inner = self._named(node.this, parts, self._columns, "n")
+        inner = self._named(expr.this, parts, self._columns, "n")
         paths = [each[3:-1] for each in inner.values if each.startswith('$."')]
         if len(paths) != 1 or len(inner.values) > 2:
             return
@@ -150,117 +150,117 @@ class _Writer:
             upstream = f"SELECT e.node FROM nodes u JOIN edges e ON e.target = u.key WHERE e.role = ? AND u.id IN ({found.sql})"
             yield Condition(f"n.id IN ({upstream})", (*role, *found.values), sign == "=")
 
-    def _write(self, node: Any, depth: int) -> Condition:
-        write = self._kinds.get(type(node))
-        more = {name for name, value in node.args.items() if value} - _ARGUMENTS
+    def _write(self, expr: Any, depth: int) -> Condition:
+        write = self._kinds.get(type(expr))
+        more = {name for name, value in expr.args.items() if value} - _ARGUMENTS
         if write is None or more or depth > 100:
-            raise self._refusal(node, "is nothing that can be asked of a record")
-        written = write(node, depth + 1)
-        return self._around("(NOT ", written, ")") if node.args.get("negate") else written
+            raise self._refusal(expr, "is nothing that can be asked of a record")
+        written = write(expr, depth + 1)
+        return self._around("(NOT ", written, ")") if expr.args.get("negate") else written
 
     def _around(self, before: str, inner: Condition, after: str) -> Condition:
         return Condition(f"{before}{inner.sql}{after}", inner.values)
 
-    def _binary(self, node: Any, depth: int, sign: str) -> Condition:
-        left, right = node.this, node.expression
+    def _binary(self, expr: Any, depth: int, sign: str) -> Condition:
+        left, right = expr.this, expr.expression
         if sign not in ("AND", "OR"):
             left, right = self._dated(left, right), self._dated(right, left)
         one, other = self._write(left, depth), self._write(right, depth)
         return Condition(f"({one.sql} {sign} {other.sql})", one.values + other.values)
 
-    def _between(self, node: Any, depth: int) -> Condition:
-        parts = [self._write(each, depth) for each in (node.this, *(self._dated(node.args[end], node.this) for end in ("low", "high")))]
+    def _between(self, expr: Any, depth: int) -> Condition:
+        parts = [self._write(each, depth) for each in (expr.this, *(self._dated(expr.args[end], expr.this) for end in ("low", "high")))]
         return Condition(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", sum((part.values for part in parts), ()))
 
-    def _in(self, node: Any, depth: int) -> Condition:
-        if not node.expressions or node.args.get("query") is not None:
-            raise self._refusal(node, "is no list of values")
-        parts = [self._write(each, depth) for each in (node.this, *node.expressions)]
+    def _in(self, expr: Any, depth: int) -> Condition:
+        if not expr.expressions or expr.args.get("query") is not None:
+            raise self._refusal(expr, "is no list of values")
+        parts = [self._write(each, depth) for each in (expr.this, *expr.expressions)]
         listed = ", ".join(part.sql for part in parts[1:])
         return Condition(f"({parts[0].sql} IN ({listed}))", sum((part.values for part in parts), ()))
 
-    def _call(self, node: Any, depth: int, name: str) -> Condition:
-        arguments = [node.this, *([node.args["decimals"]] if node.args.get("decimals") is not None else [])]
+    def _call(self, expr: Any, depth: int, name: str) -> Condition:
+        arguments = [expr.this, *([expr.args["decimals"]] if expr.args.get("decimals") is not None else [])]
         parts = [self._write(each, depth) for each in arguments]
         return Condition(f"{name}({', '.join(part.sql for part in parts)})", sum((part.values for part in parts), ()))
 
-    def _literal(self, node: Any, _: int) -> Condition:
-        if node.is_string:
-            return Condition("?", (node.this,))
+    def _literal(self, expr: Any, _: int) -> Condition:
+        if expr.is_string:
+            return Condition("?", (expr.this,))
         try:
-            value = float(node.this) if any(sign in node.this for sign in ".eE") else int(node.this)
+            value = float(expr.this) if any(sign in expr.this for sign in ".eE") else int(expr.this)
         except ValueError:
-            raise self._refusal(node, "is no number") from None
+            raise self._refusal(expr, "is no number") from None
         return Condition("?", (value if isinstance(value, float) or -(1 << 63) <= value < 1 << 63 else float(value),))
 
-    def _dated(self, node: Any, other: Any) -> Any:
-        """`node`, as seconds where it is the text of a date that `created` is compared with."""
-        if not (isinstance(node, self._exp.Literal) and node.is_string and self._name(other) == ["created"]):
-            return node
+    def _dated(self, expr: Any, other: Any) -> Any:
+        """`expr`, as seconds where it is the text of a date that `created` is compared with."""
+        if not (isinstance(expr, self._exp.Literal) and expr.is_string and self._name(other) == ["created"]):
+            return expr
         from datetime import datetime
 
         try:
-            return self._exp.Literal.number(datetime.fromisoformat(node.this).timestamp())
+            return self._exp.Literal.number(datetime.fromisoformat(expr.this).timestamp())
         except ValueError:
-            raise self._refusal(node, "is no date; write it as '2026-01-31' or '2026-01-31T12:00'") from None
+            raise self._refusal(expr, "is no date; write it as '2026-01-31' or '2026-01-31T12:00'") from None
 
-    def _column(self, node: Any, _: int) -> Condition:
-        parts = self._name(node)
+    def _column(self, expr: Any, _: int) -> Condition:
+        parts = self._name(expr)
         if parts is None:
-            raise self._refusal(node, "is no column")
-        return self._named(node, parts, self._columns, "n")
+            raise self._refusal(expr, "is no column")
+        return self._named(expr, parts, self._columns, "n")
 
-    def _named(self, node: Any, parts: list[str], columns: Columns, table: str) -> Condition:
+    def _named(self, expr: Any, parts: list[str], columns: Columns, table: str) -> Condition:
         """The column of these parts, of the description in `table`."""
         name = ".".join(parts)
         if parts[0] == "params" and len(parts) > 1 and not _has(columns.params, name):
-            return self._param(node, ".".join(parts[1:]), columns, table)
+            return self._param(expr, ".".join(parts[1:]), columns, table)
         if len(parts) == 1 and name in FACTS and table == "n":
             return Condition(FACTS[name])
         if parts[0] == "upstream" and len(parts) > 1 and not _has(columns.params, name):
-            return self._upstream(node, parts[1:], columns, table)
-        return self._param(node, name, columns, table)
+            return self._upstream(expr, parts[1:], columns, table)
+        return self._param(expr, name, columns, table)
 
-    def _param(self, node: Any, path: str, columns: Columns, table: str) -> Condition:
+    def _param(self, expr: Any, path: str, columns: Columns, table: str) -> Condition:
         if (columns.params is not None and path not in columns.params) or '"' in path:
             known = sorted({*(columns.params or ()), *(FACTS if table == "n" else ()), *(f"upstream.{role}" for role in columns.roles)})
-            quoted = isinstance(node, self._exp.Column) and node.this.args.get("quoted")
+            quoted = isinstance(expr, self._exp.Column) and expr.this.args.get("quoted")
             hint = f"; text is written in single quotes: '{path}'" if quoted else did_you_mean(path, known)
-            raise self._refusal(node, f"is no column{hint}; there are {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}")
+            raise self._refusal(expr, f"is no column{hint}; there are {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}")
         return Condition(f"json_extract({LEAVES.format(table)}, ?)", (f'$."{path}"',))
 
-    def _upstream(self, node: Any, parts: list[str], columns: Columns, table: str) -> Condition:
+    def _upstream(self, expr: Any, parts: list[str], columns: Columns, table: str) -> Condition:
         role = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in columns.roles), None)
         if role is None:
             known = ", ".join(sorted(columns.roles)) or "none"
-            raise self._refusal(node, f"names no role; there are {known}" + did_you_mean(parts[0], columns.roles))
+            raise self._refusal(expr, f"names no role; there are {known}" + did_you_mean(parts[0], columns.roles))
         target = f"(SELECT target FROM edges WHERE node = {table}.id AND role = ?)"
         rest = parts[role.count(".") + 1 :]
         if not rest:
             return Condition(target, (role,))
-        inner = self._named(node, rest, columns.of_roles(role), f"{table}u")
+        inner = self._named(expr, rest, columns.of_roles(role), f"{table}u")
         return Condition(f"(SELECT {inner.sql} FROM nodes {table}u WHERE {table}u.key = {target})", (*inner.values, role))
 
-    def _name(self, node: Any) -> list[str] | None:
+    def _name(self, expr: Any) -> list[str] | None:
         """The parts of a column's name; None for what is none."""
         exp = self._exp
-        if isinstance(node, exp.Column):
-            return [part.name for part in node.parts]
-        if isinstance(node, exp.Identifier):
-            return [node.name]
-        if isinstance(node, exp.Dot):
-            before, after = self._name(node.this), self._name(node.expression)
+        if isinstance(expr, exp.Column):
+            return [part.name for part in expr.parts]
+        if isinstance(expr, exp.Identifier):
+            return [expr.name]
+        if isinstance(expr, exp.Dot):
+            before, after = self._name(expr.this), self._name(expr.expression)
             return None if before is None or after is None else before + after
-        if isinstance(node, exp.Bracket) and len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Literal):
-            before = self._name(node.this)
-            return None if before is None else [*before, node.expressions[0].name]
+        if isinstance(expr, exp.Bracket) and len(expr.expressions) == 1 and isinstance(expr.expressions[0], exp.Literal):
+            before = self._name(expr.this)
+            return None if before is None else [*before, expr.expressions[0].name]
         return None
 
-    def _refusal(self, node: Any, why: str) -> InvalidQuery:
+    def _refusal(self, expr: Any, why: str) -> InvalidQuery:
         try:
-            part = node.sql(dialect="sqlite")[:200]
+            part = expr.sql(dialect="sqlite")[:200]
         except Exception:  # noqa: BLE001 - what it stumbles over in a tree that is no SQL
-            part = type(node).__name__
+            part = type(expr).__name__
         return InvalidQuery(f"where={self._text!r:.200}: {part} {why}", where=self._text, part=part)
 
 

@@ -50,16 +50,16 @@ def _flat(keep: Any) -> Iterator[Any]:
     """The things in `keep`, a thing itself or any collection of them, however nested."""
     stack: list[Any] = [keep]
     while stack:
-        target: Any = stack.pop()
-        kind: Any = target.__class__
-        if not isinstance(target, Key) and issubclass(kind, list | tuple | set | frozenset):
-            stack.extend(target)
+        thing: Any = stack.pop()
+        kind: Any = thing.__class__
+        if not isinstance(thing, Key) and issubclass(kind, list | tuple | set | frozenset):
+            stack.extend(thing)
         elif issubclass(kind, dict):
-            stack.extend(cast("dict[Any, Any]", target).values())
+            stack.extend(cast("dict[Any, Any]", thing).values())
         elif issubclass(kind, Iterator):
-            stack.extend(target)
+            stack.extend(thing)
         else:
-            yield target
+            yield thing
 
 
 def upstream_of(index: Index, keys: Iterable[str]) -> set[str]:

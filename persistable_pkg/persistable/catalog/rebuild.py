@@ -9,8 +9,10 @@ from persistable.catalog.facts import Facts, Find, gathered
 from persistable.catalog.recipe import Recipe, recipe_of
 from persistable.catalog.scripts import merged
 from persistable.errors import NotRebuildable, PersistableError
+from persistable.nodes.binding import move_to
 from persistable.nodes.lineage import own_params
 from persistable.nodes.node import Persistable
+from persistable.nodes.types import open_inputs_of, own_store
 from persistable.params.trees import differences, tree
 from persistable.records.key import Key
 from persistable.records.record import Record
@@ -61,28 +63,29 @@ def recipes(
         facts = each._replace(source=sources.get(each.script, each.source))
         signed = facts.record is not None and facts.record.trusted  # by somebody whom the store trusts
         recipe = recipe_of(facts, nodes, store, trusted or signed)
-        node: Any = _made(recipe, store)
+        node: Persistable[Any, Any] = _made(recipe, store)
         nodes[str(facts.key)] = node
         to = paths(facts.key)
         if to is not None:
-            node._to = to
+            move_to(node, own_store(node), to)
         yield recipe, node
 
 
 def _made(recipe: Recipe, store: Store) -> Any:
     facts = recipe.facts
     try:
-        node: Any = recipe.make()
+        node: Persistable[Any, Any] = recipe.make()
     except PersistableError as error:
         raise _refused(facts, "params", str(error.__dict__.get("path") or error.__dict__.get("name") or ""), str(error)) from error
     except Exception as error:
         raise _refused(facts, "call", "", f"its class raised {type(error).__name__}: {error}") from error
-    if node._open:
-        raise _refused(facts, "params", node._open[0], f"it needs {', '.join(node._open)} now, which the record does not have")
+    missing = open_inputs_of(node)
+    if missing:
+        raise _refused(facts, "params", missing[0], f"it needs {', '.join(missing)} now, which the record does not have")
     if node.key != facts.key:
         path, text = _why_another(facts, node)
         raise _refused(facts, "key", path, f"what comes back is {node.key}: {text}", node.key)
-    node._store = store
+    move_to(node, store)
     return node
 
 

@@ -10,8 +10,8 @@ from persistable.catalog.classes import class_of
 from persistable.catalog.facts import Facts
 from persistable.errors import NotRebuildable, ParamsError, PersistableError
 from persistable.nodes.construction import Construction, Recorded, collection, grouped
-from persistable.nodes.declaration import Declaration
-from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.declaration import Declaration, declaration_of
+from persistable.nodes.node import Persistable
 from persistable.nodes.step import CAPTURED, Step
 from persistable.params.annotations import home_of, own_annotations, signature_of
 from persistable.params.encoding import encode
@@ -62,19 +62,19 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
         kept_main.reset(token)
 
 
-def _recipe(facts: Facts, target: Any, nodes: Mapping[str, Persistable[Any, Any]], store: Any, trusted: bool) -> Recipe:
-    if isinstance(target, Step):
-        return _of_step(facts, target, nodes)  # pyright: ignore[reportUnknownArgumentType] - as any step
-    construction: Callable[[Recorded], Construction] | None = getattr(target, "_construction", None)
+def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]], store: Any, trusted: bool) -> Recipe:
+    if isinstance(maker, Step):
+        return _of_step(facts, maker, nodes)  # pyright: ignore[reportUnknownArgumentType] - as any step
+    construction: Callable[[Recorded], Construction] | None = getattr(maker, "_construction", None)
     if construction is not None:
-        how = construction(_recorded(facts, target, nodes, trusted))
+        how = construction(_recorded(facts, maker, nodes, trusted))
         return Recipe(facts, how.function, dereference(how.function), None, how.args, how.kwargs)
     if facts.call is not None:
-        args, kwargs = _call(facts, target, nodes, store)
-        return Recipe(facts, facts.reference, target, None, args, kwargs)
-    if target.__init__ is not cast("Any", Persistable).__init__:
+        args, kwargs = _call(facts, maker, nodes, store)
+        return Recipe(facts, facts.reference, maker, None, args, kwargs)
+    if maker.__init__ is not cast("Any", Persistable).__init__:
         _refuse(facts, "call", "", "its class has an __init__ of its own, and the record does not say what that was called with")
-    return _of_class(facts, target, nodes)
+    return _of_class(facts, maker, nodes)
 
 
 def _refuse(facts: Facts, reason: str, path: str, text: str, cause: BaseException | None = None) -> NoReturn:

@@ -14,9 +14,11 @@ from typing import Any, Literal, NamedTuple
 from persistable.catalog.compare import Comparison, compare
 from persistable.errors import InputError, NotRebuildable, PayloadError, PersistableError, PersistableWarning
 from persistable.nodes import loading
+from persistable.nodes.binding import move_to
 from persistable.nodes.lineage import flattened, rebuilt, walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import judged
+from persistable.nodes.types import Node, upstream_of
 from persistable.params.secret import redact
 from persistable.records import access
 from persistable.records.amounts import duration_in_words
@@ -149,11 +151,11 @@ class _Remake:
     remade: those that are stored, or were, upstream first. trouble: why it cannot begin.
     """
 
-    def __init__(self, node: Any, store: Store, scratch: Store, recursive: bool) -> None:
+    def __init__(self, node: Node, store: Store, scratch: Store, recursive: bool) -> None:
         self.store = store
         self.scratch = scratch
         self.then: dict[Key, Any] = {each.key: each for each in walk(node)}
-        self.target: Any = rebuilt(flattened(node, Persistable))  # a copy, whose stores are of no concern to anybody else
+        self.target: Node = rebuilt(flattened(node, Persistable))  # a copy, whose stores are of no concern to anybody else
         self.records: dict[Key, Record | None] = {}
         self.trouble: list[Remade] = []
         self._kept = ReadOnlyStore(store)
@@ -169,25 +171,25 @@ class _Remake:
         elif self._is_put(self.target.key):
             self._cannot(self.target, "it was put in by hand, so nothing says how it is made")
         while waiting:
-            for upstream in waiting.pop()._upstream.values():
+            for upstream in upstream_of(waiting.pop()).values():
                 if upstream.key in met:
                     continue
                 met.add(upstream.key)
                 if self._is_made(upstream, recursive):
                     again.add(upstream.key)
-                elif upstream._persisted:
+                elif upstream.is_persisted:
                     continue  # it is read, so nothing beyond it is needed
                 waiting.append(upstream)
         order: list[Any] = []
         for each in walk(self.target):
-            from_scratch = each.key in again or (not each._persisted and any(one.key in again for one in each._upstream.values()))
-            each._store = self.scratch if from_scratch else self._kept
+            from_scratch = each.key in again or (not each.is_persisted and any(one.key in again for one in upstream_of(each).values()))
+            move_to(each, self.scratch if from_scratch else self._kept)
             if each.key in again:
                 order.append(each)
         return order
 
-    def _is_made(self, node: Any, recursive: bool) -> bool:
-        if node._external or not node._persisted:
+    def _is_made(self, node: Node, recursive: bool) -> bool:
+        if node.is_external or not node.is_persisted:
             return False
         stored = self._look(node) is not None and self._is_whole(node.key)
         if self._is_put(node.key):
@@ -196,7 +198,7 @@ class _Remake:
             return False
         return recursive or not stored
 
-    def _look(self, node: Any) -> Record | None:
+    def _look(self, node: Node) -> Record | None:
         key = node.key
         if key not in self.records:
             try:
@@ -215,19 +217,19 @@ class _Remake:
         record = self.records.get(key)
         return record is not None and access.missing_file(self.store, record) is None
 
-    def _cannot(self, node: Any, why: str) -> None:
+    def _cannot(self, node: Node, why: str) -> None:
         if not any(each.key == node.key for each in self.trouble):
             self.trouble.append(Remade(node.key, node.label, "impossible", redact(why)))
 
     def run(self, executor: str | futures.Executor, max_workers: int | None, progress: bool) -> list[NodeFailure]:
         """Make them, and tell which failed. Those that yield items come first: a run takes the items of others as they are."""
-        taken = {one.key for each in walk(self.target) if each._external for one in each._upstream.values()}
+        taken = {one.key for each in walk(self.target) if each.is_external for one in upstream_of(each).values()}
         failures: list[NodeFailure] = []
         for each in [*(each for each in self.remade if each.key in taken and each.key != self.target.key), self.target]:
             failures += _quietly(each, self.scratch, executor, max_workers, progress).failures
         return failures
 
-    def judge(self, node: Any, failures: Sequence[NodeFailure], rtol: float, atol: float) -> Remade | None:
+    def judge(self, node: Node, failures: Sequence[NodeFailure], rtol: float, atol: float) -> Remade | None:
         """What came of one of them; None where there is nothing to compare it with."""
         failure = next((each for each in failures if each.key == node.key), None)
         if failure is not None:
@@ -258,10 +260,10 @@ class _Remake:
             why = f"{within}{redact(told)}"
         return Remade(node.key, node.label, found.outcome, why, found, new.seconds)
 
-    def _read(self, store: Store, node: Any, record: Record) -> Any:
+    def _read(self, store: Store, node: Node, record: Record) -> Any:
         return loading.read(store, record, loading.format_of(node, record))
 
-    def cause(self, node: Any, second: Store, executor: str | futures.Executor, max_workers: int | None) -> str:
+    def cause(self, node: Node, second: Store, executor: str | futures.Executor, max_workers: int | None) -> str:
         """Why a payload is another now, in plain words."""
         said: list[str] = []
         if self._is_random(node, second, executor, max_workers):
@@ -294,10 +296,10 @@ class _Remake:
         told = verdict.describe() or (f"it was made by {verdict.foreign}" if verdict.foreign else "")
         return "; ".join([*([told] if told else []), *verdict.unknown])
 
-    def _is_random(self, node: Any, second: Store, executor: str | futures.Executor, max_workers: int | None) -> bool:
+    def _is_random(self, node: Node, second: Store, executor: str | futures.Executor, max_workers: int | None) -> bool:
         """Tell whether two new generations differ from each other."""
         twin: Any = rebuilt(flattened(node, Persistable))
-        twin._store = second
+        move_to(twin, second)
         made = _quietly(twin, second, executor, max_workers, False)
         one, two = access.find_record(self.scratch, node.place), access.find_record(second, node.place)
         if made.failures or one is None or two is None or _content(one) == _content(two):
@@ -305,7 +307,7 @@ class _Remake:
         return compare(self._read(self.scratch, node, one), self._read(second, node, two)).outcome != "identical"
 
 
-def _quietly(target: Any, scratch: Store, executor: str | futures.Executor, max_workers: int | None, progress: bool) -> RunResult:
+def _quietly(target: Node, scratch: Store, executor: str | futures.Executor, max_workers: int | None, progress: bool) -> RunResult:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PersistableWarning)  # what has changed since is said in the end
         return run(target, store=scratch, executor=executor, max_workers=max_workers, errors="return", progress=progress)

@@ -15,7 +15,8 @@ from persistable.catalog.rebuild import Paths, recipes, under_keys
 from persistable.catalog.recipe import Recipe
 from persistable.catalog.scripts import FUTURE, merged, text_of
 from persistable.errors import NotRebuildable
-from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.declaration import declaration_of
+from persistable.nodes.node import Persistable
 from persistable.params.encoding import encode, fields_of
 from persistable.params.fields import NO_PIN
 from persistable.params.masking import masked

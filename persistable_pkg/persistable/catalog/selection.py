@@ -34,7 +34,7 @@ def selected(catalog: Catalog, what: Any) -> list[Entry]:
 
 def inputs(catalog: Catalog, what: Any) -> list[Any]:
     """The nodes of inputs that lie elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
-    return [node for node in walk(*_nodes(catalog, what)) if node._external]
+    return [node for node in walk(*_nodes(catalog, what)) if node.is_external]
 
 
 def _nodes(catalog: Catalog, what: Any) -> list[Any]:
@@ -70,7 +70,7 @@ def _stored(nodes: Iterable[Any], catalog: Catalog) -> Iterator[Entry]:
         if node.key in seen:
             continue
         seen.add(node.key)
-        if node._persisted and not node._external:
+        if node.is_persisted and not node.is_external:
             yield catalog[node.key]
         else:
             pending.extend(node.upstream.values())

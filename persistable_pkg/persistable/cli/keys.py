@@ -17,6 +17,8 @@ from persistable.cli.usage import BadUsage
 from persistable.errors import SecretMissing
 from persistable.nodes.code import class_reference
 from persistable.nodes.lineage import shown_params, walk
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.types import Node
 from persistable.params import absent, differences
 from persistable.params.fields import name_in_identity
 from persistable.records.key import SCHEME
@@ -102,7 +104,7 @@ _PACKAGES = ("python", "persistable", "numpy", "pandas", "polars", "pyarrow", "s
 """The packages whose values may be params."""
 
 
-def _label(node: Any) -> str:
+def _label(node: Node) -> str:
     return f"{node.payload_name}({', '.join(f'{name}={value!r:.60}' for name, value in shown_params(node).items())})"
 
 
@@ -114,8 +116,8 @@ def _free(label: str, taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _described(node: Any) -> dict[str, Any]:
-    facts = node._facts()
+def _described(node: Node) -> dict[str, Any]:
+    facts = facts_of(node)
     found = {"class": class_reference(node.__class__), "version": facts["version"], "params": facts["params"]}
     if node.params is not None:
         kind: Any = node.params.__class__

@@ -11,6 +11,7 @@ from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.target import Here, One, all_of
 from persistable.cli.usage import BadUsage
+from persistable.nodes.types import Node
 from persistable.records import access
 from persistable.records.amounts import size_in_words
 from persistable.records.copy import copy, in_the_way
@@ -67,16 +68,16 @@ def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple
     for text in words:
         members, itself = all_of(here, text)
         for member in members:
-            if member.node is not None and not member.node._persisted:
-                _refuse_input(text, member, itself)
+            if member.node is not None and not member.node.is_persisted:
+                _refuse_input(text, member.node, itself)
                 continue
             _, own, group = named.setdefault(member.store.url, (member.store, [], []))
             (own if itself else group).append(member.place)
     return [(store, removal) for store, own, group in named.values() for removal in removals(store, own, downstream, group)]
 
 
-def _refuse_input(text: str, member: One, itself: bool) -> None:
-    if member.node._external and itself:
+def _refuse_input(text: str, node: Node, itself: bool) -> None:
+    if node.is_external and itself:
         raise BadUsage(f"{text} is an input that lies elsewhere; rm never removes those")
     if itself:
         note(f"{text} is not persisted, so there is nothing to remove")
@@ -211,7 +212,7 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
     missing: list[One] = []
     for text in words:
         for each in all_of(here, text)[0]:
-            if each.node is not None and not each.node._persisted:
+            if each.node is not None and not each.node.is_persisted:
                 continue
             record = access.peek(each.store, each.place)
             if record is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import write, write_json
@@ -11,6 +11,8 @@ from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 from persistable.fileio.base import PartsFileIO
 from persistable.fileio.registry import fileio_for
+from persistable.nodes.binding import bound_to
+from persistable.nodes.types import Node, own_store
 from persistable.records.amounts import size_in_words
 
 
@@ -28,9 +30,11 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     found = here.find(target)
     if not found.is_node:
         raise BadUsage(f"{target} is no single target; name one, such as {target.partition('[')[0]}[label]")
-    node: Any = found.target
-    if node._external or not node._persisted:
-        raise BadUsage(f"{target} is {'an input that lies elsewhere' if node._external else 'not persisted'}, so nothing can be put there")
+    node = cast("Node", found.target)
+    if node.is_external or not node.is_persisted:
+        raise BadUsage(
+            f"{target} is {'an input that lies elsewhere' if node.is_external else 'not persisted'}, so nothing can be put there"
+        )
     if not file.exists():
         raise BadUsage(f"there is no file {file}")
     payload = _format(node, file).load(file)
@@ -38,9 +42,10 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     held = (
         project.put(target, payload)
         if project is not None and target in project.targets
-        else node._twin(node._store or here.store).put(payload)
+        else bound_to(node, own_store(node) or here.store).put(payload)
     )
     record = held.record
+    assert record is not None
     if common.json:
         write_json({"key": str(held.key), "size": record.size, "made": record.made})
     else:
@@ -48,9 +53,9 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     return 0
 
 
-def _format(node: Any, file: Path) -> Any:
+def _format(node: Node, file: Path) -> Any:
     """The target's own where it writes such files, so that its options count; else that of the suffix. Raises UnknownFormat."""
-    own: Any = node._format()
+    own: Any = node.payload_io
     if file.name.lower().endswith(own.suffix) or (file.is_dir() and issubclass(own.__class__, PartsFileIO)):
         return own
     return fileio_for(file)

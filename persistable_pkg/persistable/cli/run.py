@@ -13,6 +13,7 @@ from persistable.cli.options import COMMON, WANTED, Common, Wanted, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
+from persistable.nodes.provenance import facts_of
 from persistable.records.amounts import duration_in_words
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _tell(result: RunResult, as_json: bool) -> None:
             "error": type(failure.error).__name__,
             "message": str(failure.error),
             "attempts": failure.attempts,
-            "params": failure.node._facts()["params"],
+            "params": facts_of(failure.node)["params"],
         }
         for failure in result.failures
     ]

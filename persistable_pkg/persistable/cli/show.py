@@ -18,8 +18,8 @@ from persistable.fileio.base import FileIO
 from persistable.fileio.registry import fileio_from_spec
 from persistable.fileio.trust import declared_format, with_schema
 from persistable.nodes import loading
-from persistable.nodes.declaration import format_for
-from persistable.nodes.node import declaration_of
+from persistable.nodes.declaration import declaration_of, format_for
+from persistable.nodes.types import own_store
 from persistable.project.targets import referred
 from persistable.records import access, circumstances, files
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -61,9 +61,9 @@ def record_of(found: One) -> Record:
     record = access.find_record(found.store, found.place)
     if record is not None:
         return record
-    if found.node is not None and found.node._external:
+    if found.node is not None and found.node.is_external:
         raise PayloadNotFound(f"{found.key} is an input that lies elsewhere; nothing is recorded of it", key=found.key)
-    if found.node is not None and not found.node._persisted:
+    if found.node is not None and not found.node.is_persisted:
         raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
     failure = access.find_failure(found.store, found.place)
     why = "" if failure is None else f"; its last attempt raised {failure.error}: {failure.message}"
@@ -141,7 +141,7 @@ def _is_there(found: One, key: str) -> bool:
     if found.node is not None:
         for source in found.node.upstream.values():
             if str(source.key) == key:
-                return source._external or access.is_there(source._store or found.store, source.place)
+                return source.is_external or access.is_there(own_store(source) or found.store, source.place)
     return access.is_there(found.store, Key.parse(key)) or isinstance(found.place, Placed)
 
 
@@ -174,7 +174,7 @@ def cat(
     """
     here = Here(common)
     found = one(here, payload)
-    if found.node is not None and found.node._external:
+    if found.node is not None and found.node.is_external:
         _write_value(found.node.payload, common.json)
         return 0
     record = record_of(found)

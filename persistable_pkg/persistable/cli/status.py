@@ -11,6 +11,7 @@ from persistable.cli.output import Column, note, printable, table, write, write_
 from persistable.cli.target import Here, One, one
 from persistable.nodes.lineage import walk
 from persistable.nodes.status import Seen, Status, seen_of
+from persistable.nodes.types import Node, own_store, why_absent
 from persistable.records import access
 from persistable.records.key import Key
 from persistable.stores.base import Store
@@ -71,7 +72,7 @@ def _places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
     nodes = list(walk(*(node for node, _ in targets)))
     for node in reversed(nodes):
         for source in node.upstream.values():
-            stores.setdefault(source.key, source._store or stores[node.key])
+            stores.setdefault(source.key, own_store(source) or stores[node.key])
     return [(node, stores[node.key]) for node in nodes]
 
 
@@ -86,8 +87,8 @@ def _seen(pairs: Sequence[tuple[Any, Store]]) -> list[Seen]:
     return [found[index] for index in range(len(pairs))]
 
 
-def _state(node: Any, seen: Seen) -> str:
-    return seen.status.value if node._persisted or node._external else NOT_KEPT
+def _state(node: Node, seen: Seen) -> str:
+    return seen.status.value if node.is_persisted or node.is_external else NOT_KEPT
 
 
 # why
@@ -130,7 +131,7 @@ def _with_node(here: Here, text: str) -> One:
         node = here.node_of(Key.parse(text)) if address.is_key and len(address.base.rpartition("/")[2]) == 32 else None
         if node is None:
             raise
-        return One(node.place, node._store or here.store, node)
+        return One(node.place, own_store(node) or here.store, node)
     if found.node is None:
         node = here.node_of(found.key)
         return found if node is None else One(found.place, found.store, node)
@@ -140,6 +141,7 @@ def _with_node(here: Here, text: str) -> One:
 def _of_node(found: One) -> dict[str, Any]:
     from persistable.nodes.explain import explain
 
+    assert found.node is not None
     pairs = _places([(found.node, found.store)])
     seen = _seen(pairs)
     states = [_state(node, each) for (node, _), each in zip(pairs, seen, strict=True)]
@@ -151,9 +153,9 @@ def _of_node(found: One) -> dict[str, Any]:
     return {"key": str(found.key), "store": found.store.url, "status": states[-1], "why": why, "upstream": upstream[::-1]}
 
 
-def _why(node: Any, store: Store, state: str, seen: Seen) -> str:
-    if node._external:
-        return str(node._look())
+def _why(node: Node, store: Store, state: str, seen: Seen) -> str:
+    if node.is_external:
+        return str(why_absent(node))
     if seen.failure is not None:
         return f"attempt {seen.failure.attempt} raised {seen.failure.error}: {seen.failure.message}"
     if seen.verdict.barred is not None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.cli.output import reserve
 from persistable.cli.usage import BadUsage, near
+from persistable.nodes.binding import bound_to
+from persistable.nodes.types import Node, is_family, is_node
 from persistable.stores.base import Store
 from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
 
@@ -128,13 +130,13 @@ class Found(NamedTuple):
     """The thing that a word names: a target, or a payload that is known by its key alone and is stored at `place`."""
 
     text: str
-    target: Any
+    target: object
     place: Place | None
 
     @property
     def is_node(self) -> bool:
         """Tell whether it is one node."""
-        return getattr(self.target.__class__, "_is_persistable_node", False)
+        return is_node(self.target)
 
 
 class Here:
@@ -284,10 +286,10 @@ class Here:
         except UnknownKey as error:
             raise BadUsage(f"{path} is no file of a payload in {self.store.url}") from error
 
-    def _bound(self, target: Any) -> Any:
-        if getattr(target.__class__, "_is_persistable_node", False):
-            return target._twin(self.store)
-        return target.bind(self.store) if getattr(target.__class__, "_is_family", False) else target
+    def _bound(self, found: Any) -> Any:
+        if is_node(found):
+            return bound_to(found, self.store)
+        return found.bind(self.store) if is_family(found) else found
 
     def _stored(self, address: Address) -> Place:
         from persistable.catalog.lookup import beginning
@@ -312,7 +314,7 @@ def _member(whole: Any, address: Address) -> Any:
     """The member of a family, workspace or other mapping that the labels name."""
     labels = cast("str", address.labels)
     kind: type = whole.__class__
-    if getattr(kind, "_is_family", False):
+    if is_family(whole):
         found = label_in(labels, [(axis.name, axis.labels) for axis in whole.axes], address.text) if whole.axes else ()
         member = whole[found[0] if len(found) == 1 else found]
     elif issubclass(kind, Mapping):
@@ -338,7 +340,7 @@ class One(NamedTuple):
 
     place: Place
     store: Store
-    node: Any
+    node: Node | None
 
     @property
     def key(self) -> Key:

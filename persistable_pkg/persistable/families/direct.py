@@ -24,11 +24,15 @@ from persistable import events
 from persistable.executors import cores
 from persistable.executors.base import portable
 from persistable.nodes import code, connections, generation, returned
+from persistable.nodes.binding import bound_to
 from persistable.nodes.code import Main, sent_from
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.node import Persistable
-from persistable.nodes.provenance import SHORTEST, class_members_of, head_of, usage_of_thread, usage_since
-from persistable.nodes.step import Step
+from persistable.nodes.own_code import code_key, code_of_node, has_given_code, use_code
+from persistable.nodes.provenance import SHORTEST, class_members_of, facts_of, head_of, usage_of_thread, usage_since
+from persistable.nodes.step import Step, StepNode, arguments_of
+from persistable.nodes.stub import stub
+from persistable.nodes.types import Node, given_logger, needs_of, own_store, upstream_of, validates
 from persistable.params.encoding import SCALARS
 from persistable.params.secret import clean
 from persistable.params.snapshots import tracked_rows, untracked_values
@@ -38,7 +42,7 @@ from persistable.records.files import SMALL
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
 from persistable.runs.batch import Batch, Ended
-from persistable.runs.worker import Packer, lines_of, stub, unpacked
+from persistable.runs.worker import Packer, lines_of, unpacked
 from persistable.stores.base import extended
 
 if TYPE_CHECKING:
@@ -50,29 +54,32 @@ Row = tuple[Any, ...]
 
 def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | None:
     """The generator of these members into `store`; None where they take their nodes."""
-    factory, model = key_chunks.factory, key_chunks.model
-    kind: Any = model.__class__
-    if factory.maker.__class__ is not Step or factory.upstream_families or model._upstream or not extended(store).batches:
+    factory = key_chunks.factory
+    if factory.maker.__class__ is not Step:
         return None
-    hooked = model._validates() or kind.retry is not None or kind.resources is not None or model._logger is not None
-    if hooked or not kind._persisted or kind._needs != "all" or factory.maker.maker.merge is not None:
+    model = cast("StepNode[Any]", key_chunks.model)
+    kind: Any = model.__class__
+    if factory.upstream_families or upstream_of(model) or not extended(store).batches:
+        return None
+    hooked = validates(model) or kind.retry is not None or kind.resources is not None or given_logger(model) is not None
+    if hooked or not kind.is_persisted or needs_of(kind) != "all" or factory.maker.maker.merge is not None:
         return None
     varying = [factory.role(column.slot) for column in factory.columns]
-    fixed = [value for name, value in model._arguments.items() if name not in varying]
+    fixed = [value for name, value in arguments_of(model).items() if name not in varying]
     if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in factory.columns) or untracked_values(model.params):
         return None
-    return DirectGenerator(model._twin(store), varying) if _as_they_are(model, varying) else None
+    return DirectGenerator(bound_to(model, store), varying) if _as_they_are(model, varying) else None
 
 
 def _are_scalars(values: Sequence[Any]) -> bool:
     return values.__class__ is range or {value.__class__ for value in values} <= SCALARS.keys()
 
 
-def _as_they_are(model: Any, varying: Sequence[str]) -> bool:
+def _as_they_are(model: StepNode[Any], varying: Sequence[str]) -> bool:
     """Tell whether these params always are in a record, under their own names."""
     rows = tracked_rows(model.params.__class__)
     kept = {name for name, _, pin in rows[1] if pin is None} if rows is not None else set[str]()
-    return bool(varying) and kept.issuperset(varying) and model._facts()["params"].keys() >= set(varying)
+    return bool(varying) and kept.issuperset(varying) and facts_of(model)["params"].keys() >= set(varying)
 
 
 class DirectGenerator:
@@ -81,13 +88,13 @@ class DirectGenerator:
     model: one of them, bound to the store of all. varying: the names of the arguments that differ.
     """
 
-    def __init__(self, model: Any, varying: Sequence[str]) -> None:
+    def __init__(self, model: StepNode[Any], varying: Sequence[str]) -> None:
         self._model = model
-        self._store = model._store
+        self._store: Any = own_store(model)
         self._varying = varying
         self._maker = model.step.maker
-        self._fixed: dict[str, Any] = model._arguments
-        self._io = model._format()
+        self._fixed: dict[str, Any] = arguments_of(model)
+        self._io = model.payload_io
         self._tokens = _tokens()
         self._sent: Any = None
 
@@ -96,7 +103,7 @@ class DirectGenerator:
         self._keys = keys
         self._rows = rows
         self._heard = events.listened()
-        self._code = self._model._code()
+        self._code = code_of_node(self._model)
         self._template = RecordTemplate(self._model, self._io, self._code, self._varying)
         self._batch = Batch(self._store, keys, self._generate)
         return self._batch
@@ -179,8 +186,8 @@ class DirectGenerator:
     def make(self, running: _Running) -> generation.Generation:
         """The full generation of `running`."""
         node = self._maker.node({**self._fixed, **dict(zip(self._varying, running.row, strict=True))}, self._store)
-        if "_given_code" in self._model.__dict__ and node._code_key() == self._model._code_key():  # its source may not be readable here
-            node._given_code = self._code
+        if has_given_code(self._model) and code_key(node) == code_key(self._model):  # its source may not be readable here
+            use_code(node, self._code)
         made = generation.Generation(node, self._store, self._batch.claims, running.attempt, None, self._batch.pending)
         made.started, made.clock, made.begun = running.started, running.clock, usage_of_thread(running.cpu)
         return made
@@ -233,7 +240,7 @@ class ChunkResult(NamedTuple):
     told: tuple[events.Event, ...]
 
 
-_known: tuple[bytes, tuple[Any, Sequence[str]]] = (b"", (None, ()))
+_known: tuple[bytes, tuple[Any, Any]] = (b"", (None, ()))
 """The common part of the last request, packed and unpacked."""
 
 
@@ -322,17 +329,17 @@ class RecordTemplate:
     their versions is out of date.
     """
 
-    def __init__(self, model: Any, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
+    def __init__(self, model: Node, io: Any, own: code.CodeOf | code.Given, varying: Iterable[str]) -> None:
         digest, token, content = model.key.digest, *[os.urandom(length).hex() for length in (12, 32)]
         used = os.urandom(12).hex()
         numbers = [int.from_bytes(os.urandom(6), "big") + (1 << 48) for _ in range(3)]
         marks = {name: os.urandom(12).hex() for name in varying}
-        facts: dict[str, Any] = model._facts()
+        facts: dict[str, Any] = facts_of(model)
         facts = {**facts, "params": {**facts["params"], **marks}}
         file = FileFact("", model.key.file(token, io.suffix), numbers[0], content)
         head = head_of(model, io, own, token, [file])
         self.modules = len(sys.modules)
-        self._signer = extended(model._store).signer
+        self._signer = extended(model.store).signer
         details = {"made": "generated", "started": numbers[1], "seconds": numbers[2], "attempts": 1, "usage": used, **facts}
         record = Record.compose(model.key, head, details, class_members_of(model, own), package_versions(), surroundings())
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']

@@ -5,37 +5,34 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from persistable import graph
 from persistable.errors import UnknownMember
 from persistable.families import table
+from persistable.families.all_members import AllMembers
 from persistable.families.axis import Axis, values_of
 from persistable.families.grid import GridSpec, NodeFactory, names_store, of_nodes
 from persistable.families.keys import KeyChunks, key_chunks_of
 from persistable.families.view import DataSource, LiveView, Renamed, Selected, Sliced, View, view_of
 from persistable.graph.labels import TIMES
-from persistable.nodes import compose, event_loop
+from persistable.nodes.binding import bound_to, move_to, remember_store
+from persistable.nodes.compose import Chainable
 from persistable.nodes.node import Persistable
-from persistable.nodes.status import Status
-from persistable.runs import accept, plan, run
-from persistable.runs.plan import Plan
-from persistable.runs.result import RunResult
+from persistable.nodes.types import own_store
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
-    from persistable.families.matrix import Matrix
+    pass
 
 PayloadT = TypeVar("PayloadT")
 OtherT = TypeVar("OtherT")
 TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 
 
-class Family(Mapping[Any, Persistable[PayloadT, Any]]):
+class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT, Any]]):
     """The same node over many params, keys or upstream nodes: a mapping from key to node.
 
     A key is the value on the one axis, or a tuple of values where there are several; members come in the order of their axes, the last
@@ -49,7 +46,6 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     _is_family: ClassVar[bool] = True
     _remembered: Store | None = None
-    __array_ufunc__ = None
 
     def __init__(self, factory: NodeFactory | GridSpec, store: Store | None = None) -> None:
         self.name = factory.name
@@ -171,13 +167,13 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         known = view.live.get(full)
         if known is None:
             known = view.factory.make(full)
-            if self._store is not None and known._store is not self._store:
+            if self._store is not None and own_store(known) is not self._store:
                 if view.factory.given:
-                    known = known._twin(self._store)
+                    known = bound_to(known, self._store)
                 else:
-                    known._store = self._store
-            elif known._store is None and (remembered := self._remembered or view.factory.remembered) is not None:
-                known._remembered = remembered
+                    move_to(known, self._store)
+            elif own_store(known) is None and (remembered := self._remembered or view.factory.remembered) is not None:
+                remember_store(known, remembered)
             known = view.live.setdefault(full, known)
         return known
 
@@ -186,7 +182,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         view = self.view
         self._remembered = view.factory.remembered = store
         for node in [] if self._store is not None else list(view.live.values()):
-            node._remembered = store
+            remember_store(node, store)
         return [*view.factory.upstream().values(), *view.factory.nodes()]
 
     def prepare(self, view: View, members: Iterable[Sequence[int]]) -> None:
@@ -211,7 +207,7 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
         found = key_chunks_of(self.view, self.nodes, self._store)
         if found is not None and found.store is None:
-            found.model._remembered = self._remembered or self.view.factory.remembered
+            remember_store(found.model, self._remembered or self.view.factory.remembered)
         return found
 
     # parts
@@ -236,33 +232,11 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""
-        bound = self._derived(View.elsewhere)
-        bound._store = open_store(store)
-        return bound
+        return self._derived(View.elsewhere, _store=open_store(store))
 
     def kept_in(self, store: Store) -> Family[PayloadT]:
         """The same family, in `store` unless it has one of its own."""
         return self if self._store is not None else self.bind(store)
-
-    def payloads(self) -> Iterator[tuple[Any, PayloadT]]:
-        """Key and payload of each member, in order; the records and small payloads of many are fetched at once. None is generated.
-
-        Raises PayloadNotFound for the first that is not stored, and what `load` raises.
-        """
-        return table.payloads(self)
-
-    async def aload(self, **options: Any) -> dict[Any, PayloadT]:
-        """Key to payload of each member, without blocking the event loop: those that are not stored are generated first, as `run` does.
-
-        options: those of `run`, which goes on in a thread. Cancelled, it is not waited for any longer.
-        """
-        return await event_loop.in_thread(lambda: self._run_and_load(options))
-
-    def _run_and_load(self, options: Mapping[str, Any]) -> dict[Any, PayloadT]:
-        result = self.run(**options)
-        if all(node._persisted for node in self.nodes[:1]):  # pyright: ignore[reportPrivateUsage]
-            return dict(result[self].payloads())
-        return {key: result[node].payload for key, node in self.items()}
 
     def refresh(self) -> Family[PayloadT]:
         """Look again at the data sources: members come and go with them. Does nothing where nothing does, as for most families.
@@ -277,87 +251,21 @@ class Family(Mapping[Any, Persistable[PayloadT, Any]]):
         if self._live_view is not None:
             self._live_view.refresh(done)
 
-    def _derived(self, change: Callable[[View], View], *more: DataSource) -> Family[PayloadT]:
-        """The family that is this one with a change; where this one follows something, it does too."""
+    def _derived(self, change: Callable[[View], View], *more: DataSource, **state: Any) -> Family[PayloadT]:
+        """The family that is this one with a change, and with this `state`; where this one follows something, it does too."""
         if self._live_view is None and not more:
-            return self._with(change(self.view))
-        twin = self._with(None)
-        twin._live_view = (self._live_view or LiveView((), partial(_itself, self.view))).changed(change, *more)
-        return twin
+            return self._with(change(self.view), **state)
+        live_view = (self._live_view or LiveView((), partial(_itself, self.view))).changed(change, *more)
+        return self._with(None, _live_view=live_view, **state)
 
-    def _with(self, view: View | None) -> Family[PayloadT]:
+    def _with(self, view: View | None, **state: Any) -> Family[PayloadT]:
         twin: Family[PayloadT] = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._fixed, twin._live_view = view, None
+        twin.__dict__.update({**self.__dict__, "_fixed": view, "_live_view": None, **state})
         return twin
-
-    # used
-
-    @overload
-    def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> compose.Nodes[TargetT]: ...
-    @overload
-    def __rshift__(self, target: TargetT) -> TargetT: ...
-    def __rshift__(self, target: Any) -> Any:
-        """All members, as a list, for an input of `target`."""
-        return compose.feed(list(self.nodes), target)
-
-    def run(self, **options: Any) -> RunResult:
-        """`persistable.run` of all members."""
-        return run.run(self, **options)
-
-    def accept_code(self, reason: str) -> int:
-        """Record of each stored member that is stale that the code changed in nothing that matters; how many these were."""
-        return accept.accept_code(self, reason=reason, store=self._store, upstream=False)
-
-    def plan(self, **options: Any) -> Plan:
-        """`persistable.plan` of all members."""
-        return plan.plan(self, **options)
-
-    def lineage(self, **options: Any) -> graph.Graph:
-        """All members and what is upstream of them as a picture, like ones in one box; see `persistable.graph.lineage`."""
-        return graph.lineage(*self.nodes, **options)
-
-    def status(self) -> Counter[Status]:
-        """Count the members in each status; the stores are asked for many at once."""
-        self.refresh()
-        return table.counts(self)
-
-    def best(self, max: bool = True, by: str | Callable[[PayloadT], Any] | None = None) -> Persistable[PayloadT, Any]:  # noqa: A002
-        """The member with the largest payload, or smallest with ``max=False``; the first of several.
-
-        `by`: the entry of dict payloads to go by, or a function of the payload. Payloads are loaded, none is generated: raises
-        PayloadNotFound unless all are stored. NaN is never best.
-        """
-        self.refresh()
-        node: Persistable[PayloadT, Any] = table.best(self, max, by)
-        return node
-
-    def to_frame(self, payload: bool | None = None) -> Any:
-        """A pandas DataFrame, one row a member: ``key``, a column for each axis, ``status``, ``error``, and payloads.
-
-        Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
-        out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none.
-        """
-        return table.frame(self.refresh(), payload)
-
-    def matrix(self, x: str | None = None, y: str | None = None, by: bool | str | Callable[[PayloadT], Any] | None = None) -> Matrix:
-        """A picture of two axes, by default the last across and the one before it downwards.
-
-        Colours tell the status; with `by` (True for scalar payloads, the name of an entry, or a function of the payload) the value, which
-        is the mean where other axes are behind a cell.
-        """
-        from persistable.families.matrix import matrix
-
-        return matrix(self.refresh(), x, y, by)
 
     def __repr__(self) -> str:
         sizes = f" {TIMES} ".join(f"{axis.name} ({len(axis)})" for axis in self.axes)
         return f"<Family {self.name}: {sizes or 'one member'}>"
-
-    def _repr_html_(self) -> str:
-        from persistable.families.matrix import family_html
-
-        return family_html(self)
 
 
 class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 from persistable.errors import MissingParam, WrongUpstream
 from persistable.families.axis import Axis, values_of
 from persistable.families.view import View, view_of
-from persistable.nodes.declaration import is_collection
+from persistable.nodes.declaration import declaration_of, is_collection
 from persistable.nodes.lineage import nodes_in
-from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.node import Persistable
 from persistable.nodes.roles import fits, refuse_open
 from persistable.nodes.step import Step
+from persistable.nodes.types import Node, is_family
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.checks import Scope, bare
 from persistable.params.declared import column, field_check, made
@@ -126,7 +127,7 @@ class NodeFactory:
         return {_name(self.maker, slot): family for slot, family, *_ in self.upstream_families}
 
 
-def itself(node: Any) -> Any:
+def itself(node: Node) -> Any:
     """Return the node that was given."""
     return node
 
@@ -273,11 +274,6 @@ class _Axes:
         return [axis.named({name: f"{source}.{name}" for name in axis.columns if source and counts[name] > 1}) for axis, source in left]
 
 
-def is_family(value: Any) -> bool:
-    """Tell whether it is a family, and not a class of some."""
-    return bool(getattr(value.__class__, "_is_family", False))
-
-
 def _put(args: list[Any], kwargs: dict[str, Any], slot: Slot, value: Any) -> None:
     if isinstance(slot, int):
         args[slot] = value
@@ -339,7 +335,7 @@ def _check_of(maker: Any, name: str) -> tuple[Check | None, str]:
     return field_check(kind, name, declaration.params_arguments), kind.__name__
 
 
-def _check_single(maker: Any, name: str, family: Any) -> None:
+def _check_single(maker: Any, name: str, family: Family[Any]) -> None:
     """Raise TypeError for a family whose members, one by one, would be given to an argument that takes many at once."""
     if maker.__class__ is Step:
         parameter = maker.maker.parameters.get(name)
@@ -373,7 +369,7 @@ def _is_item(payload: Any, item: Any) -> bool:
     return fits(payload, item) or (payload is int and item in (float, complex)) or (payload is float and item is complex)
 
 
-def _payload_of(family: Any) -> Any:
+def _payload_of(family: Family[Any]) -> Any:
     """The declared payload type of the members of a family; None where it is not known."""
     maker: Any = family.view.factory.maker
     if maker.__class__ is Step:

@@ -12,8 +12,10 @@ from persistable.families.grid import Column, NodeFactory
 from persistable.families.view import View, view_of
 from persistable.fileio.base import FileIO
 from persistable.nodes import follow
+from persistable.nodes.binding import move_to
 from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
+from persistable.nodes.types import own_store
 from persistable.records import access
 from persistable.records.items import Entry, Source, checked
 from persistable.records.key import Place
@@ -44,8 +46,8 @@ class Item(Persistable[Any, ItemParams]):
     """
 
     __module__ = "persistable"  # records name it, wherever the class is defined
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
     params: ItemParams
     _location: _ItemLocation
 
@@ -53,8 +55,8 @@ class Item(Persistable[Any, ItemParams]):
     def of(cls, node: Persistable[Any, Any], key: Any, entry: Entry | None = None) -> Item:
         """The item `key` of what `node` collects, whether or not it is there."""
         made = cls(params=ItemParams(checked(key)), payload_name=node.payload_name, tracked_persistable_dependencies=[node])
-        made._store = node._store
-        made._location = _ItemLocation(node.place, node._format(), entry)
+        move_to(made, own_store(node))
+        made._location = _ItemLocation(node.place, node.payload_io, entry)
         return made
 
     @classmethod
@@ -125,8 +127,7 @@ class Items:
     @property
     def store(self) -> Any:
         """Store of the items."""
-        own: Any = cast("Any", self.node)._store
-        return own or self.default or self.node.store
+        return own_store(self.node) or self.default or self.node.store
 
     @property
     def is_sealed(self) -> bool:

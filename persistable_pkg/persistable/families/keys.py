@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from persistable.families.direct import DirectGenerator, direct_generator_of
 from persistable.families.grid import OPTIONS
+from persistable.nodes.declaration import declaration_of
 from persistable.nodes.lineage import walk
-from persistable.nodes.node import declaration_of
 from persistable.nodes.step import Step
 from persistable.nodes.template import NodeTemplate, has_plain_fields, is_plain_class
+from persistable.nodes.types import Node, own_store, upstream_of
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def keys_of(view: View) -> Keys | None:
     ends: list[Indices] = [tuple(0 for _ in factory.axes), tuple(len(axis) - 1 for axis in factory.axes)]
     models = [factory.make(indices) for indices in ends]
     columns = {factory.role(column.slot): column for column in factory.columns}
-    if not upstream.keys() <= models[0]._upstream.keys() or (columns and not has_plain_fields(models[0].params, columns)):
+    if not upstream.keys() <= upstream_of(models[0]).keys() or (columns and not has_plain_fields(models[0].params, columns)):
         return None
     made = GridKeys(models[0], columns, upstream)
     return made if made.digests(ends) == [model.key.digest for model in models] else None
@@ -65,7 +66,7 @@ def keys_of(view: View) -> Keys | None:
 class GridKeys:
     """Keys of a grid, whose members differ in plain values and in members of other families."""
 
-    def __init__(self, model: Any, columns: dict[str, Column], upstream: dict[str, tuple[UpstreamFamily, Keys]]) -> None:
+    def __init__(self, model: Node, columns: dict[str, Column], upstream: dict[str, tuple[UpstreamFamily, Keys]]) -> None:
         self.model = model
         self._columns = columns
         self._upstream = upstream
@@ -117,7 +118,7 @@ class KeyChunks:
         self.factory = view.factory
         self._is_range = len(view.shape) == 1 and view.indices == (range(len(nodes)),)
         self.nodes = nodes
-        self.model: Any = keys.model
+        self.model: Node = keys.model
         self.store = store
 
     def __len__(self) -> int:
@@ -168,6 +169,6 @@ class KeyChunks:
 def key_chunks_of(view: View, nodes: Sequence[Any], store: Any) -> KeyChunks | None:
     """Chunks of keys for a family whose members can be worked on some at a time: all that they are made from is stored, or external."""
     keys = keys_of(view) if len(nodes) else None
-    if keys is None or any(not (node._persisted or node._external) for node in walk(keys.model)):
+    if keys is None or any(not (node.is_persisted or node.is_external) for node in walk(keys.model)):
         return None
-    return KeyChunks(view, keys, nodes, store if store is not None else keys.model._store)
+    return KeyChunks(view, keys, nodes, store if store is not None else own_store(keys.model))

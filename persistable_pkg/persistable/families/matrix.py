@@ -13,7 +13,9 @@ from persistable.errors import PersistableError, UnknownParam
 from persistable.families.table import counts, survey, value_of
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line
 from persistable.graph.notebook import Html, card, code, table
+from persistable.nodes.binding import bound_to
 from persistable.nodes.status import Status
+from persistable.nodes.types import own_store
 
 if TYPE_CHECKING:
     from persistable.families.family import Family
@@ -136,7 +138,7 @@ def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | C
         column, row = indices[across], indices[down] if down is not None else 0
         made.cells[row][column][seen.status] += 1
         if by and seen.status in _STORED:
-            found.setdefault((row, column), []).append(float(value_of(node._twin(node._store).load().payload, by)))
+            found.setdefault((row, column), []).append(float(value_of(bound_to(node, own_store(node)).load().payload, by)))
     if by:
         made.values = [
             [math.fsum(some) / len(some) if (some := found.get((row, column))) else None for column in range(len(made.columns))]

@@ -13,11 +13,13 @@ from blake3 import blake3
 from persistable import events
 from persistable.errors import PayloadError, PayloadNotFound
 from persistable.nodes import loading
+from persistable.nodes.binding import bound_to
 from persistable.nodes.node import Persistable
 from persistable.nodes.prefetch import fetched
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Seen, Status, seen_of
-from persistable.records.bulk import format_of, heads, made_by, present
+from persistable.nodes.types import Node, given_logger, upstream_of
+from persistable.records.bulk import format_in_records, heads, made_by, present
 from persistable.records.files import SMALL
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
         return Counter(found.status for _, _, found in survey(family))
     found: Counter[Status] = Counter()
     store = key_chunks.store if key_chunks.store is not None else key_chunks.model.store
-    own, format_ = made_by_all(key_chunks, store), format_of(key_chunks.model)
+    own, format_ = made_by_all(key_chunks, store), format_in_records(key_chunks.model.payload_io)
     for numbers in key_chunks:
         bases = key_chunks.bases(numbers)
         there = present(store, bases, format_)
@@ -171,11 +173,9 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _load(node: Any, store: Any) -> Any:
+def _load(node: Node, store: Any) -> Any:
     """The payload of a member that was judged together with others."""
-    twin = node._twin(store)
-    twin._looked = True
-    return twin.load().payload
+    return loading.looked_at(bound_to(node, store)).load().payload
 
 
 class _Table:
@@ -253,7 +253,7 @@ def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _loaded(members: list[Any]) -> Iterator[Any]:
-    loading.say_stale([(node, node.store) for node in members if node._upstream])
+    loading.say_stale([(node, node.store) for node in members if upstream_of(node)])
     for node, store in zip(members, fetched(members), strict=True):
         yield _load(node, store)
 
@@ -263,18 +263,18 @@ class Quick:
 
     def __init__(self, key_chunks: KeyChunks) -> None:
         self._key_chunks = key_chunks
-        self._io = key_chunks.model._format()
-        self._spec = format_of(key_chunks.model)
+        self._io = key_chunks.model.payload_io
+        self._spec = format_in_records(key_chunks.model.payload_io)
         self._store: Any = key_chunks.store if key_chunks.store is not None else key_chunks.model.store
         self._made_by = made_by_all(key_chunks, self._store)
 
     @staticmethod
-    def suits(model: Any) -> bool:
+    def suits(model: Node) -> bool:
         """Tell whether no hook and no listener wants to know of each node."""
         bases = model.__class__.__mro__
         own: list[Any] = list(bases[: bases.index(Persistable)])
         return not any(hook in base.__dict__ for base in own for hook in ("_validate_payload", "_post_load")) and not events.listened(
-            model._logger
+            given_logger(model)
         )
 
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:

@@ -11,6 +11,7 @@ from persistable.errors import UnknownParam
 from persistable.families.axis import Axis, frozen, is_meant, sought, values_of
 
 if TYPE_CHECKING:
+    from persistable.families.family import Family
     from persistable.families.grid import NodeFactory
 
 
@@ -88,7 +89,7 @@ class Selected:
     """Takes what is at `labels`, as `Family.sel` says; `family` is how errors call what it is taken from."""
 
     labels: Mapping[str, Any]
-    family: Any
+    family: Family[Any]
 
     def __call__(self, view: View) -> View:
         labels = dict(self.labels)
@@ -111,7 +112,7 @@ class Renamed:
     """Gives axes other names, as `Family.rename` says."""
 
     names: Mapping[str, str]
-    family: Any
+    family: Family[Any]
 
     def __call__(self, view: View) -> View:
         names = self.names
@@ -122,7 +123,7 @@ class Renamed:
         return view._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in view.axes]))
 
 
-def _no_axis(family: Any, view: View, wrong: str) -> UnknownParam:
+def _no_axis(family: Family[Any], view: View, wrong: str) -> UnknownParam:
     accepted = [name for axis in view.axes for name in axis.columns]
     return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
 

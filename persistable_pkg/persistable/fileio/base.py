@@ -101,7 +101,7 @@ class FileIO(ABC, Generic[P]):
         """The payload in `data`. Raises MalformedFile."""
         return self.load(open_buffer(data))
 
-    def save(self, payload: P, target: Any) -> None:
+    def save(self, payload: P, target: object) -> None:
         """Write `payload` to a path, UPath or fsspec URL, whole or not at all; folders above it are made.
 
         What the bytes cannot hold (`schema`) goes beside it into ``<target>.schema.json``. Raises PayloadNotRepresentable, OSError.
@@ -158,7 +158,7 @@ class FileIO(ABC, Generic[P]):
         """Tell whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""
         return type(self).with_schema is not FileIO.with_schema
 
-    def _load_at(self, target: Any) -> P:
+    def _load_at(self, target: object) -> P:
         """The payload at a path or URL."""
         from persistable.fileio.location import place
 
@@ -337,7 +337,7 @@ class PartsFileIO(FileIO[P]):
 
         return self.load_parts(ZipParts(file, type(self).__name__))
 
-    def save(self, payload: P, target: Any) -> None:
+    def save(self, payload: P, target: object) -> None:
         """Write the parts into the folder `target` (path, UPath or URL), replacing what was there.
 
         On a local path the folder appears whole; elsewhere all parts are made first, then copied one by one.
@@ -354,7 +354,7 @@ class PartsFileIO(FileIO[P]):
             if self._keeps_schema():
                 at.write_schema(schema)
 
-    def _load_at(self, target: Any) -> P:
+    def _load_at(self, target: object) -> P:
         from persistable.fileio.folders import folder_parts
         from persistable.fileio.location import place
 

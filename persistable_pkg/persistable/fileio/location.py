@@ -19,26 +19,26 @@ from persistable.params.masking import check_user, masked, unmasked
 _LOCAL = ("file://", "local://")
 
 
-def place(target: Any) -> Place:
-    """`target` is a str, path, UPath or fsspec URL. Raises TypeError for anything else."""
-    if isinstance(target, bytes) or not (isinstance(target, (str, os.PathLike)) or hasattr(target, "fs")):
-        raise TypeError(f"expected a path, a URL or an open binary file, found {type(target).__name__}")
-    if not isinstance(target, str):
+def place(where: Any) -> Place:
+    """`where` is a str, path, UPath or fsspec URL. Raises TypeError for anything else."""
+    if isinstance(where, bytes) or not (isinstance(where, (str, os.PathLike)) or hasattr(where, "fs")):
+        raise TypeError(f"expected a path, a URL or an open binary file, found {type(where).__name__}")
+    if not isinstance(where, str):
         try:
-            return LocalPlace(os.fspath(target))
+            return LocalPlace(os.fspath(where))
         except TypeError:  # a UPath that is not local
-            return RemotePlace(target.fs, target.path)  # pyright: ignore[reportAttributeAccessIssue]
+            return RemotePlace(where.fs, where.path)  # pyright: ignore[reportAttributeAccessIssue]
     for scheme in _LOCAL:
-        if target.startswith(scheme):
-            return LocalPlace(target[len(scheme) :])
-    if "://" not in target and "::" not in target:
-        return LocalPlace(target)
+        if where.startswith(scheme):
+            return LocalPlace(where[len(scheme) :])
+    if "://" not in where and "::" not in where:
+        return LocalPlace(where)
     import fsspec  # type: ignore[import-untyped]
 
-    check_user(target)
-    fs, path = fsspec.core.url_to_fs(target)
-    _check_exact(target, str(path))
-    return RemotePlace(fs, path, is_folder=target.endswith("/"))
+    check_user(where)
+    fs, path = fsspec.core.url_to_fs(where)
+    _check_exact(where, str(path))
+    return RemotePlace(fs, path, is_folder=where.endswith("/"))
 
 
 def _check_exact(url: str, path: str) -> None:

@@ -80,8 +80,8 @@ def _pickler_by_value() -> Any:
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:  # a definition
                 reduced[2][0]["__qualname__"] = obj.__qualname__
-                if any("_sent_along" in base.__dict__ for base in obj.__mro__):
-                    reduced[2][0].update(cast("Any", obj)._sent_along())
+                if any("__sent_along__" in base.__dict__ for base in obj.__mro__):
+                    reduced[2][0].update(cast("Any", obj).__sent_along__())
                 plain = reduced[0] is skeleton and type(obj) in (type, ABCMeta) and not issubclass(obj, tuple)
                 if plain and "__slots__" in obj.__dict__:
                     reduced[1][3]["__slots__"] = obj.__dict__["__slots__"]

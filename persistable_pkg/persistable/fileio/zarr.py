@@ -78,12 +78,12 @@ class ZarrFileIO(PartsFileIO[Any]):
         array[...] = value
 
 
-def _read(zarr: Any, node: Any) -> Any:
-    if isinstance(node, zarr.Group):
-        names = list(node.attrs["order"]) if "order" in node.attrs else sorted(node.keys())
+def _read(zarr: Any, stored: Any) -> Any:
+    if isinstance(stored, zarr.Group):
+        names = list(stored.attrs["order"]) if "order" in stored.attrs else sorted(stored.keys())
         if any("/" in name or name in ("", ".", "..") for name in names):
             raise ValueError(f"its arrays are called {names}")
-        return {name: _read(zarr, node[name]) for name in names}
+        return {name: _read(zarr, stored[name]) for name in names}
     import numpy as np
 
-    return np.asarray(node[...], dtype=node.dtype)
+    return np.asarray(stored[...], dtype=stored.dtype)

@@ -24,7 +24,7 @@ def look(nodes: Iterable[Any], store: Store | None) -> dict[Key, Status]:
     """The status of each of `nodes`, those that name no store in `store`. Nodes that are never stored have one only if they failed."""
     nodes = list(nodes)
     found = {node.key: seen.status for node, seen in zip(nodes, seen_of(nodes, store), strict=True)}
-    return {node.key: found[node.key] for node in nodes if found[node.key] is not Status.ABSENT or node._persisted}
+    return {node.key: found[node.key] for node in nodes if found[node.key] is not Status.ABSENT or node.is_persisted}
 
 
 Direction = Literal["LR", "TB"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from persistable.nodes.label import line, params_in_words, width
 from persistable.nodes.status import Status
+from persistable.nodes.types import Node
 
 __all__ = ["COLOURS", "OTHER", "TIMES", "line", "params_of", "roles_in_words", "short", "width"]
 
@@ -32,7 +33,7 @@ def short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def params_of(node: Any, columns: int) -> str:
+def params_of(node: Node, columns: int) -> str:
     """The node's own tracked params on one line of at most `columns` columns; empty without any, or where they were changed since."""
     return line(params_in_words(node, columns), columns)
 

@@ -30,7 +30,7 @@ class Box:
     @property
     def persisted(self) -> bool:
         """Tell whether the payload is stored at all."""
-        return not self.members or bool(getattr(self.members[0], "_persisted", True))
+        return not self.members or bool(getattr(self.members[0], "is_persisted", True))
 
     @property
     def name(self) -> str:

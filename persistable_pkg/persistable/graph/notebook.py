@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from html import escape
-from typing import Any
 
 from persistable.errors import PayloadUntrusted, PersistableError
 from persistable.graph.graph import lineage
@@ -18,6 +17,7 @@ from persistable.nodes import loading
 from persistable.nodes.lineage import shown_params
 from persistable.nodes.staleness import judged
 from persistable.nodes.status import Status, status_of
+from persistable.nodes.types import Node, own_store
 from persistable.records import access
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.stores.base import Store
@@ -71,7 +71,7 @@ def card(title: str, *parts: object) -> Html:
     return Html(f'<div style="{_CARD}"><strong>{html(title)}</strong>{"".join(map(html, parts))}</div>')
 
 
-def node_html(node: Any, store: Store) -> str:
+def node_html(node: Node, store: Store) -> str:
     """Name, params, key, status, size, age and lineage of `node`, as one self-contained HTML fragment without scripts."""
     status = _status(node, store)
     rows: list[tuple[str, object]] = [("key", code(str(node.key))), ("status", badge(status.value)), ("store", code(store.url))]
@@ -94,14 +94,14 @@ def node_html(node: Any, store: Store) -> str:
     return card(type(node).__name__, table(named), _picture(node, store) if node.upstream else "")
 
 
-def _status(node: Any, store: Store) -> Status:
+def _status(node: Node, store: Store) -> Status:
     try:
-        return status_of(node, node._store or store)
+        return status_of(node, own_store(node) or store)
     except (PersistableError, OSError):
         return Status.ABSENT
 
 
-def _picture(node: Any, store: Store) -> Html:
+def _picture(node: Node, store: Store) -> Html:
     graph = lineage(node)
     if len(graph.nodes) <= MAX_LOOKED:
         try:

@@ -1,5 +1,7 @@
 """The arguments of a new node, sorted into roles, params and what is still missing."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import re
@@ -11,6 +13,7 @@ from persistable.errors import MissingUpstream, RoleClash, UnknownParam
 from persistable.nodes import roles
 from persistable.nodes.declaration import Declaration
 from persistable.nodes.lineage import nodes_in, spread
+from persistable.nodes.types import Node
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
 from persistable.params.holders import is_again, taken_over
@@ -31,7 +34,7 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
             else:
                 raise roles.not_a_node(self.__class__, name, value)
             continue
-        node: Any = value
+        node: Node = value
         if declaration.admitted.get(name) is value.__class__ and not node._open:
             self._upstream[name] = self.__dict__[name] = value
             continue
@@ -74,7 +77,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
     roles.check(kind, declaration, name, value)
     for place, node in found:
         self._upstream[name + place] = node
-    if isinstance(value, root) and roles.is_known_by_class(value):
+    if isinstance(value, root) and roles.is_known_by_class(cast("Node", value)):
         declaration.admitted[name] = value.__class__
     return True
 
@@ -148,7 +151,7 @@ def take_params(self: Any, declaration: Declaration, params: Any, fields: dict[s
     return made(kind, fields, type(self).__name__, declaration.params_arguments)
 
 
-def open_roles(node: Any, declaration: Declaration) -> tuple[str, ...]:
+def open_roles(node: Node, declaration: Declaration) -> tuple[str, ...]:
     """The roles that must have a node and were given none."""
     return tuple([role for role in declaration.required if role not in node.__dict__])
 
@@ -166,7 +169,7 @@ def _stray(value: Any, root: type) -> tuple[str, Any] | None:
     return None
 
 
-def how_made(node: Any, declaration: Declaration) -> dict[str, Any]:
+def how_made(node: Node, declaration: Declaration) -> dict[str, Any]:
     """What a record says about the making of a node: the call, where its class has an ``__init__`` of its own, and the class of its params,
     where the declaration of its class does not tell that.
     """

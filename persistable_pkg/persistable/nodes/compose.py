@@ -1,12 +1,15 @@
 """``a >> b``: the upstream of an open node filled in, in a new node. Nothing that exists is changed."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast, overload
 
 from persistable.errors import InputMissing, LineageCycle
 from persistable.nodes.lineage import walk
+from persistable.nodes.types import Node, is_family
 
 if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
@@ -23,36 +26,45 @@ TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 OtherT = TypeVar("OtherT", bound="Persistable[Any, Any]")
 
 
-class Nodes(list[TargetT]):
-    """The nodes on the right of ``a >> [b, c]``: a list with which the chain can go on."""
+class Chainable:
+    """Stands on either side of ``>>``."""
+
+    __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
 
     @overload
     def __rshift__(self, target: list[OtherT] | tuple[OtherT, ...]) -> Nodes[OtherT]: ...
     @overload
     def __rshift__(self, target: OtherT) -> OtherT: ...
-    def __rshift__(self, target: Any) -> Any:
+    def __rshift__(self, target: object) -> Any:
         return feed(self, target)
 
-    def __rrshift__(self, source: Any) -> Any:
-        return feed(source, self)
+    def __rrshift__(self, source: Any) -> Self:
+        filled: Self = feed(source, self)
+        return filled
 
 
-def feed(source: Any, target: Any) -> Any:
+class Nodes(Chainable, list[TargetT]):
+    """The nodes on the right of ``a >> [b, c]``: a list with which the chain can go on."""
+
+
+def feed(source: Any, target: object) -> Any:
     """``source >> target``: `target` with the nodes of `source` for its open inputs; a list of such for a list of targets.
 
-    A dict of nodes fills the inputs it names. Otherwise a node goes to the open input that has its name, else to the first that is open.
-    Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for what is no node and for nodes too many.
+    A dict of nodes fills the inputs it names; a family is the list of its nodes. Otherwise a node goes to the open input that has its
+    name, else to the first that is open. Raises InputMissing for a source that is open itself, LineageCycle, and TypeError for what is
+    no node and for nodes too many.
     """
     if isinstance(target, list | tuple):
         if not target:
             raise TypeError("an empty list stands after >>; put at least one open node into it")
         return Nodes([feed(source, each) for each in cast("Iterable[Any]", target)])
-    sources = _sources(source, target)
-    for node in sources.values() if isinstance(sources, dict) else sources:
-        _check(node, target)
-    inputs: list[Open] = list(target._open_inputs()) if is_operand(target) else _refuse(target)
-    given = _named(sources, inputs, target) if isinstance(sources, dict) else _matched(sources, inputs, target)
-    return target._fill(given)
+    taker = cast("Node", target)
+    sources = _sources(source, taker)
+    for each in sources.values() if isinstance(sources, dict) else sources:
+        _check(each, taker)
+    inputs: list[Open] = list(taker._open_inputs()) if is_operand(taker) else _refuse(taker)
+    given = _named(sources, inputs, taker) if isinstance(sources, dict) else _matched(sources, inputs, taker)
+    return taker._fill(given)
 
 
 def is_operand(thing: Any) -> bool:
@@ -66,9 +78,11 @@ def name_of(thing: Any) -> str:
     return str(thing.payload_name) if is_operand(thing) else f"{thing!r:.60}"
 
 
-def _sources(source: Any, target: Any) -> dict[str, Any] | list[Any]:
+def _sources(source: Any, target: Node) -> dict[str, Any] | list[Any]:
     if isinstance(source, dict):
         return cast("dict[str, Any]", source)
+    if is_family(source):
+        source = list(source.nodes)
     if isinstance(source, list | tuple):
         nodes = list(cast("Iterable[Any]", source))
         if not nodes:
@@ -84,7 +98,7 @@ def _refuse(thing: Any) -> Any:
     )
 
 
-def _check(source: Any, target: Any) -> None:
+def _check(source: Any, target: Node) -> None:
     if not is_operand(source):
         _refuse(source)
     if source is target:
@@ -96,7 +110,7 @@ def _check(source: Any, target: Any) -> None:
         raise InputMissing(text, inputs=missing, roles=missing)
 
 
-def _named(sources: dict[str, Any], inputs: list[Open], target: Any) -> dict[str, Any]:
+def _named(sources: dict[str, Any], inputs: list[Open], target: Node) -> dict[str, Any]:
     accepted = [each.name for each in inputs]
     for name in sources:
         if name not in accepted:
@@ -104,7 +118,7 @@ def _named(sources: dict[str, Any], inputs: list[Open], target: Any) -> dict[str
     return sources
 
 
-def _matched(sources: list[Any], inputs: list[Open], target: Any) -> dict[str, Any]:
+def _matched(sources: list[Any], inputs: list[Open], target: Node) -> dict[str, Any]:
     """Which source goes where: by name first, then in order; an input that takes many takes what is left."""
     if not inputs:
         _full(sources[0], target)
@@ -131,7 +145,7 @@ def _matched(sources: list[Any], inputs: list[Open], target: Any) -> dict[str, A
     return given
 
 
-def _full(source: Any, target: Any) -> None:
+def _full(source: Any, target: Node) -> None:
     left, right = name_of(source), name_of(target)
     if any(node.key == target.key for node in walk(source)):
         text = f"{left} >> {right}: {right} is upstream of {left} already, so this would be a circle"

@@ -1,5 +1,7 @@
 """Why a payload is or is not there: its status in words, and on a miss the nearest stored payload with the params that differ."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,8 +11,10 @@ from persistable.nodes import loading
 from persistable.nodes.nearest import SEARCHED, Nearest, compared, least, nearest
 from persistable.nodes.nearest import lines as differing
 from persistable.nodes.orphans import hints
+from persistable.nodes.own_code import code_of_node
 from persistable.nodes.staleness import judged
 from persistable.nodes.status import Status, blocking, status_of
+from persistable.nodes.types import Node
 from persistable.records import access, partial
 from persistable.records.record import Record
 from persistable.stores.base import Store
@@ -49,12 +53,12 @@ class Explanation(str):
         return f"<pre>{escape(self)}</pre>"
 
 
-def explain(node: Any, store: Store) -> Explanation:
+def explain(node: Node, store: Store) -> Explanation:
     """The action that asking for the payload would cause, and why."""
-    if node._external:
+    if node.is_external:
         gone = node._look()
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")])
-    if not node._persisted:
+    if not node.is_persisted:
         return Explanation([f"{node.key} is not persisted: payload generates it each time"])
     status = status_of(node, store)
     near: Nearest | None = None
@@ -83,7 +87,7 @@ def explain(node: Any, store: Store) -> Explanation:
     return Explanation(lines, status, near)
 
 
-def _of_code(node: Any, store: Store) -> list[str]:
+def _of_code(node: Node, store: Store) -> list[str]:
     """The changes since it was made, by function and node, and what cannot be told."""
     try:
         record = access.find_record(store, node.place)
@@ -104,14 +108,14 @@ def _of_code(node: Any, store: Store) -> list[str]:
         if cause.key == node.key:
             continue
         lines.append(f"{cause.describe()} ({cause.by})" if not cause.change else f"upstream {cause.key} ({cause.by}): {cause.change}")
-    unwatched = node._code().unknown
+    unwatched = code_of_node(node).unknown
     if unwatched:
         lines.append(f"not watched: {', '.join(unwatched)} (compiled, or without a source)")
     return [*lines, *verdict.unknown]
 
 
-def _stored(node: Any, store: Store) -> bool:
-    return node._external or access.is_there(node._store or store, node.place)
+def _stored(node: Node, store: Store) -> bool:
+    return node.is_external or access.is_there(node._store or store, node.place)
 
 
 _CONSEQUENCE = {

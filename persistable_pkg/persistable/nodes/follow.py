@@ -1,5 +1,7 @@
 """Items while they are being collected: which are there, and each as it comes."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import time
@@ -7,6 +9,7 @@ from collections.abc import Iterator, KeysView
 from typing import Any
 
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
+from persistable.nodes.types import Node
 from persistable.records import access, claims, partial
 from persistable.records.items import Collected, Entry, Source, folder_of, read_index
 from persistable.records.key import Place
@@ -17,12 +20,12 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5
 _LISTED_EVERY = 0.25
 
 
-def committed(node: Any, store: Store) -> KeysView[Any]:
+def committed(node: Node, store: Store) -> KeysView[Any]:
     """Keys of the items of `node` that are there, sealed or not. Raises PayloadCorrupted."""
     return entries(node, store).keys()
 
 
-def entries(node: Any, store: Store) -> dict[Any, Entry]:
+def entries(node: Node, store: Store) -> dict[Any, Entry]:
     """Key to item, of all that are there, in order."""
     return entries_at(store, node.place)
 
@@ -38,13 +41,13 @@ def entries_at(store: Store, place: Place) -> dict[Any, Entry]:
     return {entry.key: entry for entry in partial.entries(store, begun).values()}
 
 
-def follow(node: Any, store: Store, timeout: float | None) -> Iterator[tuple[Any, Any]]:
+def follow(node: Node, store: Store, timeout: float | None) -> Iterator[tuple[Any, Any]]:
     """The iterator of `Persistable.follow`."""
     return _Follower(node, store, timeout).items()
 
 
 class _Follower:
-    def __init__(self, node: Any, store: Store, timeout: float | None) -> None:
+    def __init__(self, node: Node, store: Store, timeout: float | None) -> None:
         self._node = node
         self._store = store
         self._timeout = timeout

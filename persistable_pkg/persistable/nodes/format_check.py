@@ -1,5 +1,7 @@
 """Fit of a node's declared payload and its format: known before any work is done."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import sys
@@ -10,6 +12,7 @@ from typing import Any
 
 from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
+from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 
 _JSON = ("builtins.dict", "builtins.list", "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.NoneType")
@@ -33,14 +36,14 @@ fitting: dict[int, Any] = _known[True].found
 """By ``id`` of a class, the `io` of which `check` has found that it will do."""
 
 
-def check(node: Any) -> None:
+def check(node: Node) -> None:
     """Raise MissingExtra or PayloadNotRepresentable where the payload of `node` surely cannot be stored in its format."""
     error = refusal(node)
     if error is not None:
         raise error
 
 
-def refusal(node: Any, packages: bool = True) -> FormatError | None:
+def refusal(node: Node, packages: bool = True) -> FormatError | None:
     """The error of `check`, None where there is none. packages: whether those that the format needs are to be here."""
     kind: type = node.__class__
     known = _known[packages]

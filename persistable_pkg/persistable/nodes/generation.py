@@ -3,6 +3,8 @@
 Everything here works on a node in a given store; `Persistable` is the surface over it.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -33,14 +35,15 @@ from persistable.errors import (
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
 from persistable.nodes import code, format_check, origin, returned, rows, streams
+from persistable.nodes.binding import author_of, bound_to, taken_over
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond, reached
-from persistable.nodes.inside import author_of, taken_over
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
 from persistable.nodes.prefetch import Inputs
-from persistable.nodes.provenance import compose, usage_begins
+from persistable.nodes.provenance import compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
+from persistable.nodes.types import Node
 from persistable.params.secret import clean, redact
 from persistable.records import claims, files, items
 from persistable.records.access import DAMAGED, find_failure, find_record, is_there, peek
@@ -112,7 +115,7 @@ class Generation:
 
     token: str
     io: FileIO[Any]
-    code: code.CodeOf | code.Fingerprint
+    code: code.CodeOf | code.Given
     over = False
     """True once it has ended: code that still runs then, in a thread of its own, is given nothing any more."""
     made = "generated"
@@ -134,7 +137,7 @@ class Generation:
 
     def __init__(
         self,
-        node: Any,
+        node: Node,
         store: Store,
         claim: claims.Claim | claims.Claims | None,
         attempt: int,
@@ -201,7 +204,7 @@ class Generation:
 
     def facts(self) -> dict[str, Any]:
         """Facts about the node itself for its record: as it was when this began, should its own code change it."""
-        facts: dict[str, Any] = self.node._facts() if self._facts is None else self._facts
+        facts: dict[str, Any] = facts_of(self.node) if self._facts is None else self._facts
         self._facts = facts
         return facts
 
@@ -209,7 +212,7 @@ class Generation:
         """Since it began."""
         return time.perf_counter() - self.clock
 
-    def input(self, node: Any) -> Any:
+    def input(self, node: Node) -> Any:
         """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
         found = self._inputs.get(node.key, UNREAD)
         if found is UNREAD or found.__class__ is Original:
@@ -228,19 +231,19 @@ class Generation:
         """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
         return key in self._inputs
 
-    def _load(self, node: Any) -> Any:
+    def _load(self, node: Node) -> Any:
         if len(self.upstream_keys) >= _MANY_INPUTS:
             with self._lock:
                 if self._many is None:
-                    some = [each for each in self.author._upstream.values() if each._persisted and not each._external]
+                    some = [each for each in self.author._upstream.values() if each.is_persisted and not each.is_external]
                     self._many = Inputs([(each, each._store or self.store) for each in some])
                 many = self._many
             loaded = many.load(node)
             if loaded is not None:
                 self.used[node.key] = loaded[1]
                 return loaded[0]
-        twin = node._twin(node._store or self.store)
-        return load_or_generate(twin, twin._store, {}, writable=False, used=self.used)[0]
+        store = node._store or self.store
+        return load_or_generate(bound_to(node, store), store, {}, writable=False, used=self.used)[0]
 
     def rng(self) -> Any:
         """A `numpy.random.Generator` seeded from the digest: the same numbers wherever and whenever this payload is generated."""
@@ -319,7 +322,8 @@ class Generation:
         node, place = self.node, self.place
         if isinstance(place, Placed):
             return beside(place, self.token)
-        if node.__class__.payload_file_suffix.__class__ is str or "payload_file_suffix" in node.__dict__:
+        kind: Any = node.__class__
+        if kind.payload_file_suffix.__class__ is str or "payload_file_suffix" in node.__dict__:
             suffix = suffix_of(node, suffix)
         return f"{place.name}/{place.digest}.{self.token}{suffix}"
 
@@ -368,15 +372,15 @@ def _token(found: Record | str | None) -> str | None:
 
 
 def load_or_generate(
-    node: Any, store: Store, untracked: dict[str, Any], *, writable: bool = True, used: dict[Key, Record] | None = None
+    node: Node, store: Store, untracked: dict[str, Any], *, writable: bool = True, used: dict[Key, Record] | None = None
 ) -> tuple[Any, bool]:
     """The payload, and whether it was loaded: it is, if it is stored and sound; else generated, once, however many ask at the same time.
 
     `used`: takes the record of what is loaded for a generation, which has looked already at what has changed upstream.
     """
-    if node._external:
+    if node.is_external:
         return node._call_hook("_generate_payload", untracked), True
-    if not node._persisted:
+    if not node.is_persisted:
         return private(generate(node, store, untracked, writable=writable), writable), False
     if "_is_leaf" in node.__dict__:
         loaded = _load_leaf(node, store)
@@ -396,7 +400,7 @@ def load_or_generate(
     return generate(node, store, untracked, seen=(seen,), writable=writable), False
 
 
-def _load_leaf(node: Any, store: Store) -> tuple[Any, Record]:
+def _load_leaf(node: Node, store: Store) -> tuple[Any, Record]:
     """The payload of a node that came here without its upstream, so that it cannot be generated, and its record."""
     loaded = load(node, store, writable=False, whole=False)
     if loaded is None:
@@ -404,7 +408,7 @@ def _load_leaf(node: Any, store: Store) -> tuple[Any, Record]:
     return loaded
 
 
-def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
+def _refused(store: Store, node: Node, error: PayloadCorrupted) -> str:
     """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
     try:
         record = find_record(store, node.place)
@@ -418,7 +422,7 @@ def _refused(store: Store, node: Any, error: PayloadCorrupted) -> str:
 
 
 def generate(
-    node: Any,
+    node: Node,
     store: Store,
     untracked: dict[str, Any],
     *,
@@ -438,7 +442,7 @@ def generate(
     `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
     already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for somebody else's, or loading it.
     """
-    if not (persist and node._persisted):
+    if not (persist and node.is_persisted):
         if given is None:
             given = _prepared(node, store, looked) if node._upstream else {}
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
@@ -457,7 +461,7 @@ def generate(
 
 
 def _generate_alone(
-    node: Any,
+    node: Node,
     store: Store,
     place: Place,
     untracked: dict[str, Any],
@@ -508,7 +512,7 @@ def _generate_alone(
             claim.release()
 
 
-def persist(node: Any, store: Store, result: Any, made: str = "generated") -> Any:
+def persist(node: Node, store: Store, result: Any, made: str = "generated") -> Any:
     """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
     place: Place = node.place
     lock = Lock(store, place)
@@ -528,7 +532,7 @@ def persist(node: Any, store: Store, result: Any, made: str = "generated") -> An
         lock.release()
 
 
-def _prepared(node: Any, store: Store, looked: bool) -> dict[Key, Any]:
+def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
     """As `_prepare`, after which it is said what of the stored upstream is stale."""
     given = _prepare(node, store)
     if not looked:
@@ -536,21 +540,21 @@ def _prepared(node: Any, store: Store, looked: bool) -> dict[Key, Any]:
     return given
 
 
-def _prepare(node: Any, store: Store) -> dict[Key, Any]:
+def _prepare(node: Node, store: Store) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
     if node._needs != "all":
         return _whatever_comes(node, store)
     missing = _missing(node, store)
     if missing:  # before all that work
         for each in (node, *[each for each, _ in missing]):
-            if each._persisted:
+            if each.is_persisted:
                 format_check.check(each)
     users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
     given: dict[Key, Any] = {}
     for each, where in missing:
-        twin = each._twin(where)
+        twin = bound_to(each, where)
         own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
-        if each._persisted:
+        if each.is_persisted:
             generate(twin, where, {}, seen=(None,), writable=False, read=False, given=own if each._needs == "all" else None, looked=True)
         else:
             own = own if each._needs == "all" else _whatever_comes(each, where)
@@ -562,7 +566,7 @@ def _prepare(node: Any, store: Store) -> dict[Key, Any]:
     return given
 
 
-def _taken_by(node: Any) -> list[Any]:
+def _taken_by(node: Node) -> list[Any]:
     """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
     return (
         list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
@@ -584,7 +588,7 @@ def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]
     return found
 
 
-def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
+def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
     """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
     found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
@@ -594,7 +598,7 @@ def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
         node, where, ready = stack.pop()
         if node.key in done:
             continue
-        if ready or node._external or (node._persisted and ((where.url, node.place) in there or is_there(where, node.place))):
+        if ready or node.is_external or (node.is_persisted and ((where.url, node.place) in there or is_there(where, node.place))):
             done.add(node.key)
             if ready:
                 found.append((node, where))
@@ -605,13 +609,13 @@ def _missing(node: Any, store: Store) -> list[tuple[Any, Store]]:
     return found
 
 
-def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
+def _whatever_comes(node: Node, store: Store) -> dict[Key, Any]:
     """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
     given: dict[Key, Any] = {}
     for upstream in node.upstream.values():
         where = upstream._store or store
         try:
-            given[upstream.key], _ = load_or_generate(upstream._twin(where), where, {}, writable=False)
+            given[upstream.key], _ = load_or_generate(bound_to(upstream, where), where, {}, writable=False)
         except Exception:  # noqa: BLE001 - recorded and announced where it was raised
             given[upstream.key] = FAILED
         else:
@@ -622,7 +626,7 @@ def _whatever_comes(node: Any, store: Store) -> dict[Key, Any]:
 
 def perform_into(
     into: Any,
-    node: Any,
+    node: Node,
     store: Store,
     claim: claims.Claims,
     given: Mapping[Key, Any],
@@ -637,7 +641,7 @@ def perform_into(
 
 
 def _perform(
-    node: Any,
+    node: Node,
     store: Store,
     claim: claims.Claim | None,
     untracked: dict[str, Any],
@@ -738,7 +742,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     assert generation.claim is not None
     in_file = isinstance(result, files.InFile)
     if not in_file:
-        node._hold(result)  # should writing fail, the work is not lost: mend the cause and call persist()
+        node._payload = result  # should writing fail, the work is not lost: mend the cause and call persist()
     commit = Commit(store, place)
     written = generation.write(result)
     try:
@@ -776,7 +780,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     if unread:
         node.reset_payload()
     else:
-        node._hold(again)
+        node._payload = again
     return again
 
 
@@ -830,7 +834,7 @@ def _read_back(generation: Generation, record: Record, written: files.Written, w
         raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
 
 
-def _opened(node: Any, store: Store, record: Record) -> Any:
+def _opened(node: Node, store: Store, record: Record) -> Any:
     """UNREAD; a payload that cannot be opened is noticed before it is committed."""
     try:
         files.read_part(store, node.key, record.head["files"], format_of(node, record), slice(0, 0), None, verify=False)
@@ -863,7 +867,7 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
 
 
 def record_failure(
-    node: Any,
+    node: Node,
     store: Store,
     error: BaseException,
     attempt: int,
@@ -881,7 +885,7 @@ def record_failure(
         message=redact(str(error)),
         traceback=redact("".join(traceback.format_exception(error))),
         attempt=attempt,
-        params=params if params is not None else node._facts()["params"],
+        params=params if params is not None else facts_of(node)["params"],
         host=host_name(),
         started=started,
         seconds=seconds,

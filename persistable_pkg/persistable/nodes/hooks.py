@@ -6,13 +6,17 @@ from collections.abc import Iterator, KeysView
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from persistable import events
 from persistable.errors import NotGeneratable
+from persistable.nodes import roles
+from persistable.nodes.declaration import declaration_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from persistable.nodes.generation import Generation
+    from persistable.nodes.types import Node
     from persistable.records.key import Key
     from persistable.stores.base import Store
 
@@ -24,6 +28,8 @@ class Authored(Generic[PayloadT]):
 
     if TYPE_CHECKING:
         key: Key
+        payload_name: str
+        _logger: Any
 
         def _use(self) -> Store: ...
 
@@ -55,7 +61,36 @@ class Authored(Generic[PayloadT]):
         own: Any = type(self)
         return own._validate_payload is not NO_VALIDATION
 
+    def _check_untracked(self, given: dict[str, Any]) -> None:
+        """Raise UnknownParam for keywords that no hook takes: they would vanish. Each hook gets those that it takes."""
+        accepted: set[str] = set()
+        for hook in ("_generate_payload", "_post_generate", "_post_load"):
+            if getattr(type(self), hook) is getattr(Authored, hook):
+                continue
+            names = self._hook_names(hook)
+            if names is None:
+                return
+            accepted |= names - {"self"}
+        unknown = sorted(given.keys() - accepted)
+        if unknown:
+            raise roles.vanishing(type(self), unknown[0], sorted(accepted))
+
+    def _hook_names(self, hook: str) -> frozenset[str] | None:
+        """The keywords that a hook takes; None for any."""
+        return declaration_of(type(self)).keywords(hook)
+
     # inside _generate_payload
+
+    @property
+    def logger(self) -> Any:
+        """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
+        unless the application listens to it. What it says is said without secrets.
+        """
+        return events.logger_of(self.payload_name, self._logger)
+
+    @logger.setter
+    def logger(self, logger: Any) -> None:
+        self._logger = logger
 
     @property
     def rng(self) -> np.random.Generator:
@@ -103,7 +138,7 @@ class Authored(Generic[PayloadT]):
             return self._generation.gatherer().keys
         from persistable.nodes.follow import committed
 
-        return committed(self, self._use())
+        return committed(cast("Node", self), self._use())
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Inside `_generate_payload`: announce that `done` of `total` is done."""

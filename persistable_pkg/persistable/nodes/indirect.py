@@ -1,5 +1,7 @@
 """Payloads that a node's own code asks of nodes that are not its direct upstream, such as ``self.model.points.payload``."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import dis
@@ -10,7 +12,9 @@ from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from persistable.nodes.declaration import root_of
 from persistable.nodes.lineage import nodes_in
+from persistable.nodes.types import Node
 
 
 class Beyond(BaseException):
@@ -20,12 +24,12 @@ class Beyond(BaseException):
     """
 
 
-def reached(node: Any) -> list[Any]:
+def reached(node: Node) -> list[Any]:
     """The nodes upstream of those upstream of `node` that its code names, each once. Nothing for what is given payloads, not nodes."""
     asked = asked_of(node)
     if not asked:
         return []
-    root = root_of(node)
+    root = root_of(node.__class__)
     found: dict[Any, Any] = {}
     stack = [(upstream, asked) for upstream in node._upstream.values()]
     while stack:
@@ -37,12 +41,7 @@ def reached(node: Any) -> list[Any]:
     return list(found.values())
 
 
-def root_of(node: Any) -> type:
-    """`Persistable`, of which this floor knows no more."""
-    return next(base for base in reversed(type(node).__mro__) if "_is_persistable_node" in base.__dict__)
-
-
-def kept(upstream: Any, asked: Mapping[str, int], root: type) -> Iterator[tuple[str, Mapping[str, int]]]:
+def kept(upstream: Node, asked: Mapping[str, int], root: type) -> Iterator[tuple[str, Mapping[str, int]]]:
     """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
     for name in asked:
         attribute = "_upstream" if name == "upstream" else name
@@ -52,14 +51,14 @@ def kept(upstream: Any, asked: Mapping[str, int], root: type) -> Iterator[tuple[
             yield attribute, left if left[name] else {other: count for other, count in left.items() if other != name}
 
 
-def asked_of(node: Any) -> Mapping[str, int]:
+def asked_of(node: Node) -> Mapping[str, int]:
     """The attributes that the code of `node` asks of something else than the node itself, and how often it does."""
     if node._by_payload or not node._upstream:
         return {}
     kind: type = node.__class__
     found = _asked.get(kind)
     if found is None:
-        root = root_of(node)
+        root = root_of(node.__class__)
         names: Counter[str] = Counter()
         known: set[int] = set()
         for base in kind.__mro__:

@@ -3,6 +3,8 @@
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import re
@@ -10,6 +12,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from persistable.nodes.construction import grouped
+from persistable.nodes.types import Node
 from persistable.params.credentials import given_under
 from persistable.params.encoding import fields_of
 from persistable.params.fields import NO_PIN
@@ -25,7 +28,7 @@ _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0
 _BREAKS = re.compile(r"\s+")
 
 
-def label(node: Any, columns: int = COLUMNS) -> str:
+def label(node: Node, columns: int = COLUMNS) -> str:
     """The payload name of `node`, its own params, and the nodes upstream, on one line of at most `columns` columns.
 
     What is too long is cut, values first; values of secrets, and what looks like one, are masked. Never raises because of a value.
@@ -33,12 +36,12 @@ def label(node: Any, columns: int = COLUMNS) -> str:
     return line(redact(_node(node, columns, 0)), columns)
 
 
-def params_in_words(node: Any, columns: int = COLUMNS) -> str:
+def params_in_words(node: Node, columns: int = COLUMNS) -> str:
     """The own params of `node` as in its label; empty without any."""
     return redact(", ".join(_params(_fields(node), columns, 0)))
 
 
-def _node(node: Any, columns: int, depth: int) -> str:
+def _node(node: Node, columns: int, depth: int) -> str:
     left = columns - width(node.payload_name) - 2
     fields = _fields(node)
     parts = _params(fields, left, depth)
@@ -55,7 +58,7 @@ def _node(node: Any, columns: int, depth: int) -> str:
     return f"{node.payload_name}({', '.join(parts)})"
 
 
-def _fields(node: Any) -> dict[str, Any]:
+def _fields(node: Node) -> dict[str, Any]:
     """The params of a node that its identity has, by name; those that hold nothing but nodes are left to its roles."""
     try:
         shown = getattr(node, "_shown_params", None)
@@ -65,7 +68,7 @@ def _fields(node: Any) -> dict[str, Any]:
         return {}
 
 
-def _tracked(node: Any) -> dict[str, Any]:
+def _tracked(node: Node) -> dict[str, Any]:
     params = node.__dict__.get("params")
     if params is None:
         return dict(node.__dict__.get("_arguments") or {})

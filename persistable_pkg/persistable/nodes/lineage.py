@@ -1,11 +1,14 @@
 """A node and all that is upstream of it: walked, tabled for a record, and pickled, each without recursion and each node once."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from persistable.nodes.code import class_reference
+from persistable.nodes.types import Node
 from persistable.params.trees import tree
 from persistable.records.key import Key
 
@@ -29,25 +32,25 @@ def walk(*targets: Any) -> Iterator[Any]:
             stack.extend((upstream, False) for upstream in reversed(node.upstream.values()) if upstream.key not in done)
 
 
-def table(node: Any, how_made: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+def table(node: Node, how_made: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """The nodes upstream of `node`, nearest first, each once, as its record has them. how_made: further facts of one of them."""
     rows: dict[str, Any] = {}
-    queue = list(node.upstream.values())
+    queue = list(node._upstream.values())
     for upstream in queue:  # grows while it is walked
         if str(upstream.key) not in rows and len(rows) < MAX_TABLE:
             rows[str(upstream.key)] = row = {
                 "class": class_reference(upstream.__class__),
                 "version": upstream.version,
                 "params": own_params(upstream),
-                "upstream": {role: str(source.key) for role, source in upstream.upstream.items()},
+                "upstream": {role: str(source.key) for role, source in upstream._upstream.items()},
             }
             if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
                 row.update(how_made(upstream))
-            queue.extend(upstream.upstream.values())
+            queue.extend(upstream._upstream.values())
     return rows
 
 
-def own_params(node: Any) -> dict[str, Any]:
+def own_params(node: Node) -> dict[str, Any]:
     """The params tree of `node` itself."""
     if node.params is None:
         return {}
@@ -55,7 +58,7 @@ def own_params(node: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", own) if isinstance(own, dict) else {"params": own}
 
 
-def shown_params(node: Any) -> dict[str, Any]:
+def shown_params(node: Node) -> dict[str, Any]:
     """The node's own tracked params by field, for people: values where they can be had, and without those that hold nothing but nodes."""
     return {name: getattr(node.params, name, content) for name, content in own_params(node).items() if not _only_nodes(content)}
 
@@ -108,7 +111,7 @@ class _Numbered(int):
     __slots__ = ()
 
 
-def flattened(target: Any, root: type) -> list[tuple[Any, dict[str, Any]]]:
+def flattened(target: Node, root: type) -> list[tuple[Any, dict[str, Any]]]:
     """Class (or what has it as ``node_class``) and state of every node object in `target`, itself last, each naming those before by number.
 
     `pickle` by itself would recurse out at a few hundred nodes. Objects count, not keys: two of one key may differ in their stores.
@@ -136,18 +139,15 @@ def rebuilt(states: list[tuple[Any, dict[str, Any]]]) -> Any:
     """The last of the nodes that `flattened` took apart."""
     nodes: list[Any] = []
     for made_by, numbered in states:
-        cls = made_by if isinstance(made_by, type) else made_by.node_class
+        cls: Any = cast("Any", made_by) if isinstance(made_by, type) else made_by.node_class
         state = swapped(numbered, nodes.__getitem__, _Numbered) if nodes else numbered  # the first names none
-        nodes.append(_with_state(object.__new__(cls), state))
+        made: Any = object.__new__(cls)
+        if hasattr(made, "__setstate__"):
+            made.__setstate__(state)
+        else:
+            made.__dict__.update(state)
+        nodes.append(made)
     return nodes[-1]
-
-
-def _with_state(node: Any, state: dict[str, Any]) -> Any:
-    if hasattr(node, "__setstate__"):
-        node.__setstate__(state)
-    else:
-        node.__dict__.update(state)
-    return node
 
 
 def swapped(value: Any, made_of: Callable[[Any], Any], kind: type) -> Any:

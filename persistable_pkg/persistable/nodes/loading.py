@@ -1,12 +1,14 @@
 """Load the payload of one node from a store, and judge whether it may be used: its format, its code, its class."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from persistable import errors, events
 from persistable.errors import (
@@ -19,7 +21,9 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin
+from persistable.nodes.own_code import code_of_node
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
+from persistable.nodes.types import Node
 from persistable.records import files
 from persistable.records.access import find_record, missing_file
 from persistable.records.chunks import Chunks
@@ -28,8 +32,10 @@ from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record, host_name
 from persistable.stores.base import Store, extended
 
+NodeT = TypeVar("NodeT", bound=Node)
 
-def load(node: Any, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
+
+def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True, whole: bool = True) -> tuple[Any, Record] | None:
     """The stored payload and its record; None where nothing is stored. Raises PayloadCorrupted, PayloadForeign.
 
     `whole`: False where somebody has looked already at what has changed upstream.
@@ -75,7 +81,7 @@ def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, 
     return items
 
 
-def part(node: Any, store: Store, rows: slice | None, columns: Sequence[str] | None) -> Any:
+def part(node: Node, store: Store, rows: slice | None, columns: Sequence[str] | None) -> Any:
     """Some rows and columns of the stored payload. Raises PayloadNotFound, PayloadCorrupted, PayloadForeign, FormatError."""
     record = find_record(store, node.place)
     while record is not None:
@@ -95,7 +101,7 @@ def chunks_of(record: Record) -> Chunks | None:
     return Chunks.from_json(record.to_dict().get("chunks")) if record.size > files.WHOLE else None
 
 
-def format_of(node: Any, record: Record) -> FileIO[Any]:
+def format_of(node: Node, record: Record) -> FileIO[Any]:
     """The format that wrote the payload: the node's own where it is of that kind, so that its options count.
 
     Else that of the record where somebody the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
@@ -113,7 +119,7 @@ def format_of(node: Any, record: Record) -> FileIO[Any]:
     return own if head.get("schema") is None else with_schema(own, head["schema"], record.key)
 
 
-def refusal(node: Any, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
+def refusal(node: Node, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
     """Why a load would not read what `record` is of, without reading it, as far as its format goes."""
     if record.head["io"] == node._format().spec():
         return None
@@ -124,7 +130,7 @@ def refusal(node: Any, record: Record) -> PayloadUntrusted | PayloadCorrupted | 
     return None
 
 
-def refused(node: Any, verdict: Verdict) -> PersistableError:
+def refused(node: Node, verdict: Verdict) -> PersistableError:
     """The error of a load, for what is not served."""
     return verdict.barred if verdict.barred is not None else foreign(node, verdict)
 
@@ -144,7 +150,7 @@ _MADE_OF_OTHERS = ("BundleFileIO", "CompressedFileIO")
 _warned: set[tuple[str, ...]] = set()
 
 
-def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> None:
+def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> None:
     """Warn, once, if the code has changed since or something upstream has; raise PayloadForeign for what is somebody else's.
 
     `whole`: False where somebody has looked already at what is upstream.
@@ -166,6 +172,12 @@ def check_code(node: Any, store: Store, record: Record, whole: bool = True) -> N
         warn_stale(node, verdict)
 
 
+def looked_at(node: NodeT) -> NodeT:
+    """`node`, of which the caller has told already what has changed upstream of it: a load looks no more."""
+    node.__dict__["_looked"] = True
+    return node
+
+
 def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
     """Warn of those of these nodes, which are about to be used, that are stored and stale; raise PayloadForeign as `check_code` does."""
     for (node, _), verdict in zip(nodes, Judge().stored(nodes), strict=True):
@@ -175,13 +187,13 @@ def say_stale(nodes: Sequence[tuple[Any, Store]]) -> None:
                 warn_stale(node, verdict)
 
 
-def refuse_foreign(node: Any, verdict: Verdict) -> None:
+def refuse_foreign(node: Node, verdict: Verdict) -> None:
     """Raise PayloadForeign for what another class with other code has made."""
     if verdict.foreign:
         raise foreign(node, verdict)
 
 
-def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
+def foreign(node: Node, verdict: Verdict) -> PayloadForeign:
     """The error for what another class with other code has made."""
     reference = code.class_reference(node.__class__)
     if verdict.foreign.startswith(f"{reference} of "):
@@ -195,7 +207,7 @@ def foreign(node: Any, verdict: Verdict) -> PayloadForeign:
     )
 
 
-def warn_stale(node: Any, verdict: Verdict) -> None:
+def warn_stale(node: Node, verdict: Verdict) -> None:
     """Say what has changed, once for each class and cause."""
     if not is_new(node, verdict):
         return
@@ -208,7 +220,7 @@ def warn_stale(node: Any, verdict: Verdict) -> None:
     )
 
 
-def is_new(node: Any, verdict: Verdict) -> bool:
+def is_new(node: Node, verdict: Verdict) -> bool:
     """Tell whether any of the causes was not said yet of this class; now they are."""
     reference = code.class_reference(node.__class__)
     known = len(_warned)
@@ -216,12 +228,12 @@ def is_new(node: Any, verdict: Verdict) -> bool:
     return len(_warned) > known
 
 
-def accept_code(node: Any, store: Store, reason: str) -> Record:
+def accept_code(node: Node, store: Store, reason: str) -> Record:
     """Write the code as it is now, the node's own and that upstream, into its record, and the reason why."""
     record = find_record(store, node.place)
     if record is None:
         raise PayloadNotFound(f"nothing is stored under {node.key}, so there is no record to accept code for", key=node.key)
-    own = node._code()
+    own = code_of_node(node)
     verdict = judged(node, store, record)
     accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": verdict.describe()}
     head: dict[str, Any] = {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from persistable.errors import PayloadNotFound
 from persistable.nodes.orphans import hints, records
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.types import Node
 from persistable.params.words import cut, in_words
 from persistable.records.description import Description, described, in_lineage, leaves
 from persistable.records.record import SUFFIX, Record
@@ -25,13 +27,13 @@ class Nearest(NamedTuple):
     differences: dict[str, tuple[Any, Any]]
 
 
-def description_of(node: Any) -> Description:
+def description_of(node: Node) -> Description:
     """The description that the key of `node` is of."""
-    facts = node._facts()
+    facts = facts_of(node)
     return Description(str(node.key), facts["version"], facts["params"], facts.get("upstream") or {})
 
 
-def upstream_of(node: Any) -> Callable[[str], Description | None]:
+def upstream_of(node: Node) -> Callable[[str], Description | None]:
     """Gives the descriptions of what is upstream of `node`."""
     nodes: dict[str, Any] = {}
 
@@ -48,21 +50,21 @@ def upstream_of(node: Any) -> Callable[[str], Description | None]:
     return find
 
 
-def nearest(node: Any, store: Store) -> Nearest | None:
+def nearest(node: Node, store: Store) -> Nearest | None:
     """The nearest stored relative of `node`; None if nothing of its name is stored."""
     indexed = _indexed(node, store)
     return indexed if indexed is not None else least(compared(node, store))
 
 
-def _indexed(node: Any, store: Store) -> Nearest | None:
+def _indexed(node: Node, store: Store) -> Nearest | None:
     """The nearest by an index of the store, where there is one that is current."""
     import persistable
 
     catalog = persistable.Catalog.known(store)
-    return None if catalog is None else catalog.nearest(node)
+    return None if catalog is None else catalog.nearest(cast("Any", node))
 
 
-def compared(node: Any, store: Store) -> list[Nearest]:
+def compared(node: Node, store: Store) -> list[Nearest]:
     """Some stored relatives of `node`, each with what differs."""
     wanted, upstream = description_of(node), upstream_of(node)
     paths = list(islice((path for path in store.list(node.key.name) if path.endswith(SUFFIX)), SEARCHED))
@@ -98,8 +100,8 @@ def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
     for node, store in nodes:
         place = (node.key.name, store.url)
         if (
-            node._external
-            or not node._persisted
+            node.is_external
+            or not node.is_persisted
             or looked.get(place, 0) >= _OF_ONE_NAME
             or (place not in looked and len(looked) >= _OF_NAMES)
         ):
@@ -113,7 +115,7 @@ def left_behind(nodes: Iterable[tuple[Any, Store]]) -> list[str]:
     return list(said)
 
 
-def not_found(node: Any, store: Store) -> PayloadNotFound:
+def not_found(node: Node, store: Store) -> PayloadNotFound:
     """The error of a load that found nothing."""
     near = nearest(node, store)
     advice = "; generate() makes it, load_generate() and payload do so when needed"

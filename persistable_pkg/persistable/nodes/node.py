@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
-from persistable import events
-from persistable.errors import InputMissing, InvalidPayloadWarning, ParamsMutated, PayloadNotHeld, RoleClash
+from persistable.errors import InputMissing, InvalidPayloadWarning, ParamsMutated, PayloadNotHeld
 from persistable.fileio.base import FileIO
 from persistable.fileio.original import private
-from persistable.nodes import arguments, compose, event_loop, generation, loading, released, reserved, returned, roles
-from persistable.nodes.code import CodeOf, Given, code_in, code_of
-from persistable.nodes.declaration import Declaration, format_for, pickle_format
+from persistable.nodes import arguments, event_loop, generation, loading, released, reserved, returned, roles
+from persistable.nodes.code import CodeOf, Given, code_of
+from persistable.nodes.declaration import Declaration, declaration_of, format_for, pickle_format
+from persistable.nodes.description import Described
 from persistable.nodes.hooks import NO_VALIDATION, Authored
 from persistable.nodes.indirect import Beyond
-from persistable.nodes.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, table, walk
+from persistable.nodes.own_code import given_things
 from persistable.nodes.provenance import kept_source
 from persistable.nodes.reserved import HOOKS
 from persistable.nodes.sending import given_of, is_sending
-from persistable.params.declared import changed
+from persistable.nodes.stored import Stored
+from persistable.nodes.types import ABSENT
 from persistable.params.fields import FORMER
-from persistable.params.snapshots import capture, first_change, untracked_values
-from persistable.params.trees import IDENTITY_ONLY, tree
-from persistable.records import access, scratch
-from persistable.records.key import Key, Place, Placed, check_payload_name, digest_of
-from persistable.records.record import Record
+from persistable.params.snapshots import first_change
+from persistable.records.key import Key, Place, Placed, check_payload_name
 from persistable.stores.base import Store, enclosing_store
 from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
     import persistable
     from persistable.executors.resources import Resources, Retry
-    from persistable.graph import Graph
-    from persistable.nodes.explain import Explanation
-    from persistable.nodes.status import Status
     from persistable.params.snapshots import Snapshot
     from persistable.runs.result import RunResult
 
@@ -45,20 +38,7 @@ ParamsT = TypeVar("ParamsT")
 TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
 
 
-class _Absent:
-    """No payload in memory: unlike None, which is a payload."""
-
-    def __repr__(self) -> str:
-        return "absent"
-
-    def __reduce__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT = _Absent()
-
-
-class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
+class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[PayloadT, ParamsT]):
     """A payload and what it is made from: a name, params, and the persistables upstream of it.
 
     Subclass it as ``Persistable[Payload, Params]``, say in `_generate_payload` how the payload is made, and declare upstream nodes as
@@ -88,15 +68,17 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     """A FileIO, or ``"auto"`` for the one fit for the declared payload type, or None for `PickleFileIO`."""
     retry: Retry | None = None
     resources: Resources | None = None
-    _persisted: ClassVar[bool] = True
-    _external: ClassVar[bool] = False
+    is_persisted: bool = True
+    """False for what is done for its effect, or made again whenever it is asked for."""
+    is_external: bool = False
     """True if it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
-    _needs: ClassVar[str] = "all"
-    _by_payload: ClassVar[bool] = False
+    _needs: str = "all"
+    _captured: str = ""
+    """Of the params, the one that holds what its function captured: the code of that is followed from the function."""
+    _by_payload: bool = False
     """True if its class says nothing of what it is, but the type of its payload does, as with a step."""
-    _is_persistable_node: ClassVar[bool] = True
-    _is_family: ClassVar[bool] = False
-    __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
+    _is_persistable_node: bool = True
+    _is_family: bool = False
     _declared: ClassVar[Declaration]
     _code_kept: ClassVar[CodeOf]
 
@@ -118,10 +100,16 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
     _call: tuple[tuple[Any, ...], dict[str, Any]] | None
     _open: tuple[str, ...] = ()
     _to: str | None = None
+    _store: Store | None
     _remembered: Store | None = None
     """Where the last run put it that named a store; of no account for a node that names one itself."""
     _reader: generation.Generation | None = None
     """The running generation that this is upstream of, and which reads its payload."""
+    _given_code: Given
+    """Of a node that was sent here, as are the next three: its code as it was found where it came from."""
+    _given_facts: dict[str, Any]
+    _given_table: Any
+    _given_origin: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,7 +120,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             setattr(cls, "__signature__", arguments.signature_of(cls.__dict__["__init__"]))  # noqa: B010 - else help shows that of __new__
 
     @classmethod
-    def _renamed_from(cls, name: str) -> None:
+    def __renamed_from__(cls, name: str) -> None:
         """Take the payload name that a class of this name has; where the class names its payload, that stays."""
         setattr(cls, FORMER, name)
         if "_declared" in cls.__dict__:
@@ -178,87 +166,12 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
                 return
         self._identify()
 
-    def _identify(self) -> None:
-        nodes: list[tuple[str, Any]] = []
-        params, self._snapshot = capture(self.params, "", nodes)
-        for role, node in nodes:
-            if self._upstream.setdefault(role, node).key != node.key:
-                raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
-        upstream = {role: node.key.digest for role, node in self._upstream.items()} if self._upstream else self._upstream
-        self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))  # type: ignore[arg-type]
-
     # identity
-
-    @property
-    def persist_hash(self) -> str:
-        """The digest, hexadecimal."""
-        return self.key.digest
 
     @property
     def place(self) -> Place:
         """Where payload and record lie: under the key, or at a path of somebody's choice."""
         return self.key if self._to is None else Placed(*self.key, self._to)
-
-    @property
-    def label(self) -> str:
-        """The node in words, on one line: ``accuracy(fold=0, model=Svm(C=10.0))``. Long values are cut, secrets masked."""
-        from persistable.nodes.label import label
-
-        return label(self)
-
-    @property
-    def upstream(self) -> Mapping[str, Persistable[Any, Any]]:
-        """Role to node."""
-        if "_left_out" in self.__dict__ and generation.current.get() is not None:
-            raise Beyond("upstream")
-        return MappingProxyType(self._upstream)
-
-    @property
-    def params_tree(self) -> dict[str, Any]:
-        """Params as JSON has them, and under each role the params tree of the node upstream, at any depth.
-
-        Nodes met twice share one dict.
-        """
-        trees: dict[Key, dict[str, Any]] = {}
-        for node in walk(self):
-            own = own_params(node)
-            for role, upstream in node._upstream.items():
-                own[role if role not in own else f"upstream:{role}"] = trees[upstream.key]
-            trees[node.key] = own
-        return trees[self.key]
-
-    def replace(self, /, **changes: Any) -> Self:
-        """A new node with some params or upstream nodes changed; this one stays as it is.
-
-        A role takes what it takes when a node is made: where it holds several nodes, a family is the list of its members. Raises TypeError
-        for a family where it holds one: `over` makes a node for each member.
-        """
-        declaration = declaration_of(type(self))
-        for name, value in changes.items():
-            arguments.check_one_node(self, name, value, Persistable)
-        twin = self._twin(self._store)
-        twin._upstream = {}
-        fields = arguments.take_roles(twin, declaration, changes, Persistable)
-        given = changes.keys() - fields.keys()
-        kept = {
-            role: node for role, node in self._upstream.items() if not any(role == name or role.startswith(name + ".") for name in given)
-        }
-        twin._upstream = {**kept, **twin._upstream}
-        if fields:
-            twin.params = changed(self.params, fields, type(self).__name__, declaration.params_arguments)
-        twin._call = None
-        twin._to = None
-        twin._remembered = None
-        for found in ("_makers", "_things"):  # of the params and upstream nodes that it had
-            twin.__dict__.pop(found, None)
-        twin._open = arguments.open_roles(twin, declaration) if self._open else ()
-        if not twin._open:
-            twin._identify()
-        return twin
-
-    def bind(self, store: str | os.PathLike[str] | Store) -> Self:
-        """The same node in `store`: of the same key, without a payload in memory."""
-        return self._twin(open_store(store))
 
     if TYPE_CHECKING:  # on the class of a workflow it is a node, on an instance its payload; so type checkers know it for any class
 
@@ -269,34 +182,6 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         def __get__(self, instance: Any, owner: Any) -> Any: ...
 
     # composition
-
-    @overload
-    def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> compose.Nodes[TargetT]: ...
-    @overload
-    def __rshift__(self, target: TargetT) -> TargetT: ...
-    def __rshift__(self, target: Any) -> Any:
-        return compose.feed(self, target)
-
-    def __rrshift__(self, source: Any) -> Self:
-        filled: Self = compose.feed(source, self)
-        return filled
-
-    def _open_inputs(self) -> list[compose.Open]:
-        many = declaration_of(type(self)).many
-        return [compose.Open(role, int(role in many)) for role in self._open]
-
-    def _fill(self, given: dict[str, Any]) -> Self:
-        filled = self._twin(self._store)
-        filled._upstream = dict(self._upstream)
-        filled._open = tuple([role for role in self._open if role not in given])
-        for name, value in given.items():
-            filled.__dict__[name] = value
-            roles.check(type(self), declaration_of(type(self)), name, value)
-            for place, node in nodes_in(value, Persistable):
-                filled._upstream[name + place] = node
-        if not filled._open:
-            filled._identify()
-        return filled
 
     if not TYPE_CHECKING:  # a type checker that saw it would believe that every attribute exists
 
@@ -355,7 +240,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         if untracked_payload_params:
             self._check_untracked(untracked_payload_params)
         payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
-        if not (persist and self._persisted):
+        if not (persist and self.is_persisted):
             payload = private(payload)
         self._payload = ABSENT if payload is generation.UNREAD else payload
         self._call_hook("_post_generate", untracked_payload_params)
@@ -413,19 +298,6 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         self._call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
         return self
 
-    def part(self, rows: slice | None = None, columns: Sequence[str] | None = None) -> PayloadT:
-        """Some rows and columns of the payload, without reading the others; generated first, if it is not stored.
-
-        For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
-        little else is read. Raises PayloadCorrupted, and FormatError for other formats.
-        """
-        self._check_params()
-        store = self._use()
-        if not access.is_there(store, self.place):
-            generation.generate(self._twin(store), store, {}, seen=(None,), writable=False, read=False)
-        found: PayloadT = loading.part(self, store, rows, columns)
-        return found
-
     def run(self, **options: Any) -> RunResult:
         """``run(self, **options)``: generate it and all it needs, as far as they are not stored; see `persistable.run`."""
         import persistable
@@ -460,88 +332,7 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
 
     # items, where the generating function yields them
 
-    def follow(self, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
-        """``(key, payload)`` of each item, as soon as it is committed by whoever generates them, in another thread or process.
-
-        Ends when all have come and are sealed; begins with those that are there. Nothing is generated here. Raises UpstreamFailed when the
-        generation fails, WorkerDied when its process is gone without having finished, and TimedOut after `timeout` seconds without any
-        news (None: never).
-        """
-        from persistable.nodes.follow import follow
-
-        return follow(self, self._use(), timeout)
-
-    @property
-    def members(self) -> persistable.Family[Any]:
-        """The items that a generating function yields, as a family. ``summary.over(node.members)`` has one node for each.
-
-        Before they are sealed only those are members that are committed by the time somebody looks; `run` of anything made from it
-        generates this node first.
-        """
-        import persistable
-
-        return persistable.Item.all_of(self)
-
     # what is stored
-
-    @property
-    def store(self) -> Store:
-        """The store in use: the node's own, else its consumer's, else the enclosing or the default one."""
-        return self._use()
-
-    @property
-    def persist_filepath(self) -> Path:
-        """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
-        lies = self.key.path if self._to is None else self._to
-        path = self._use().local_path(lies)
-        return path if path is not None else Path(lies)
-
-    @property
-    def payload_io(self) -> FileIO[PayloadT]:
-        """The FileIO in use."""
-        return self._format()
-
-    @property
-    def record(self) -> Record | None:
-        """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
-        return access.find_record(self._use(), self.place)
-
-    @property
-    def status(self) -> Status:
-        """The status of this payload in its store."""
-        from persistable.nodes.status import status_of
-
-        return status_of(self, self._use())
-
-    def exists(self) -> bool:
-        """Tell whether a payload is stored, judged by its record and the sizes of its files."""
-        store = self._use()
-        if self._external:
-            return not self._look()
-        record = access.find_record(store, self.place)
-        return record is not None and access.missing_file(store, record) is None
-
-    def delete(self) -> bool:
-        """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
-        store = self._use()
-        scratch.forget_appended(store, self.place)
-        return access.delete(store, self.place)
-
-    def explain(self) -> Explanation:
-        """The action of `payload` and its reasons: status, changes by function and node, and on a miss the nearest stored payload."""
-        from persistable.nodes.explain import explain
-
-        return explain(self, self._use())
-
-    def lineage(self, **options: Any) -> Graph:
-        """The lineage as a picture with ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.graph.lineage`."""
-        import persistable
-
-        return persistable.graph.lineage(self, **options)
-
-    def accept_code(self, reason: str) -> Record:
-        """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
-        return loading.accept_code(self, self._use(), reason)
 
     # plumbing
 
@@ -584,80 +375,36 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
             warnings.warn(f"the loaded payload of {self.key} is not valid: {error!r}", InvalidPayloadWarning, stacklevel=3)
         self._payload = payload
 
-    def _check_untracked(self, given: dict[str, Any]) -> None:
-        """Raise UnknownParam for keywords that no hook takes: they would vanish. Each hook gets those that it takes."""
-        accepted: set[str] = set()
-        for hook in ("_generate_payload", "_post_generate", "_post_load"):
-            if getattr(type(self), hook) is getattr(Authored, hook):
-                continue
-            names = self._hook_names(hook)
-            if names is None:
-                return
-            accepted |= names - {"self"}
-        unknown = sorted(given.keys() - accepted)
-        if unknown:
-            raise roles.vanishing(type(self), unknown[0], sorted(accepted))
-
-    def _hook_names(self, hook: str) -> frozenset[str] | None:
-        """The keywords that a hook takes; None for any."""
-        return declaration_of(type(self)).keywords(hook)
-
     def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
         own = getattr(type(self), name)
         if own is getattr(Authored, name) and name != "_generate_payload":
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
-    def _code(self) -> CodeOf | Given:
-        """The generating code: as it was found where the node was sent from, else as it is now."""
-        given: Given | None = self.__dict__.get("_given_code")
-        return given if given is not None else self._own_code()
-
-    def _code_key(self) -> Any:
-        """Equal for nodes whose generating code is the same."""
-        given = self._given_things()
-        return (self._made_by(), given) if given else self._made_by()
-
-    def _given_things(self) -> tuple[Any, ...]:
-        """Functions and classes of the user's own among the params, found at the first look."""
-        kept: Snapshot | None = self.__dict__.get("_snapshot")
-        if kept is not None and kept.plain:
-            return ()
-        found: tuple[Any, ...] | None = self.__dict__.get("_things")
-        if found is None:
-            found = self.__dict__["_things"] = code_in(self._tracked(), type(self).__module__.partition(".")[0])
-        return found
-
-    def _tracked(self) -> list[Any]:
-        """The values that are identity."""
-        kept: Snapshot | None = self.__dict__.get("_snapshot")
-        rows = kept.rows if kept is not None else ()
-        return [value for _, value, _ in rows] if rows else list(getattr(self.params, "__dict__", {}).values())
-
     def _own_code(self) -> CodeOf | Given:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
         seen: Snapshot | None = self.__dict__.get("_snapshot")
         if seen is None or not seen.plain:
-            given = self._given_things()
+            given = given_things(self)
             if given:
-                return code_of(cls, HOOKS, (Persistable, Authored), given)
+                return code_of(cls, HOOKS, _BASES, given)
         kept: CodeOf | None = cls.__dict__.get("_code_kept")
         if kept is None or not kept.is_current():
             sent: Given | None = cls.__dict__.get("_sent_code")
             if sent is not None:
                 return sent
-            kept = cls._code_kept = code_of(cls, HOOKS, (Persistable, Authored))
+            kept = cls._code_kept = code_of(cls, HOOKS, _BASES)
         return kept
 
     @classmethod
-    def _sent_along(cls) -> dict[str, Any]:
+    def __sent_along__(cls) -> dict[str, Any]:
         """The fingerprint of the class's code, to be sent along with its definition: not all that the code uses is sent."""
         if not is_sending() or cls._by_payload:
             return {}
         sent: Given | None = cls.__dict__.get("_sent_code")
         kept = {"_sent_source": found} if (found := kept_source(cls)) else {}
-        return {**kept, "_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, (Persistable, Authored)), cls)}
+        return {**kept, "_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
 
     def _generating_function(self) -> Any:
         """The code that makes the payload."""
@@ -673,56 +420,10 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """Of an input that lies elsewhere: empty where it is there, else why it is not."""
         return ""
 
-    def _put_at(self, path: str) -> Self:
-        """The same node, its payload at `path` in its store."""
-        twin = self._twin(self._store)
-        twin._to = path
-        return twin
-
-    def _hold(self, payload: Any) -> None:
-        self._payload = payload
-
-    def _twin(self, store: Store | None, lent: bool = False) -> Self:
-        """The same node without a payload, bound to `store`. lent: for one generation, and seen by nobody afterwards."""
-        twin = object.__new__(type(self))
-        state = twin.__dict__
-        state.update(self.__dict__)
-        if "_payload" in state:
-            del state["_payload"]
-        if "_generation" in state:
-            del state["_generation"]
-        state["_store"] = store
-        if lent:
-            state["_lent"] = True
-        return twin
-
-    def _facts(self) -> dict[str, Any]:
-        """The facts for the record about the node itself."""
-        given: dict[str, Any] | None = self.__dict__.get("_given_facts")
-        if given is not None:
-            return given
-        own: Any = tree(self.params) if self.params is not None else {}
-        facts: dict[str, Any] = {"version": self.version, "params": own if own.__class__ is dict else {"params": own}}
-        if self.params is not None and not (self._snapshot.plain and id(self.params.__class__) in IDENTITY_ONLY.found):
-            untracked = untracked_values(self.params)
-            if untracked:
-                facts["untracked"] = untracked
-        if self._upstream:
-            facts["upstream"] = {role: str(node.key) for role, node in self._upstream.items()}
-            facts["lineage"] = table(self, _how_made)
-        declared: Declaration | None = self.__class__.__dict__.get("_declared")
-        if "_call" in self.__dict__ or declared is None or not (self._by_payload or self.params.__class__ is declared.params_type):
-            facts.update(arguments.how_made(self, declaration_of(type(self))))
-        return facts
-
     @classmethod
     def checked_role(cls, value: Any) -> Any:
         """`value`, where it is a node that a role annotated with this class takes."""
         return roles.admitted(cls, value)
-
-    @classmethod
-    def _declared_payload(cls) -> Any:
-        return declaration_of(cls).payload_type
 
     def _payload_type(self) -> Any:
         """The declared type of the payload; None where it is not known."""
@@ -736,65 +437,6 @@ class Persistable(Authored[PayloadT], Generic[PayloadT, ParamsT]):
         """The object to pickle in place of the class."""
         return type(self)
 
-    @property
-    def logger(self) -> Any:
-        """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
-        unless the application listens to it. What it says is said without secrets.
-        """
-        return events.logger_of(self.payload_name, self._logger)
 
-    @logger.setter
-    def logger(self, logger: Any) -> None:
-        self._logger = logger
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in _HERE}
-        if "_logger" in state:
-            state["_logger"] = events.carried(self._logger)
-        return state
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return rebuilt, (flattened(self, Persistable),)
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
-        if self is other:
-            return True
-        same = cast("Any", other)
-        if not isinstance(other, Persistable):
-            return NotImplemented
-        return not self._open and not same._open and self.key == same.key and self._to == same._to
-
-    def __hash__(self) -> int:
-        return object.__hash__(self) if self._open else hash(self.key)
-
-    def __repr__(self) -> str:
-        if self._open:
-            return f"<{self.payload_name}, open: {', '.join(self._open)}>"
-        shown = [f"{name}={value!r:.60}" for name, value in shown_params(self).items()]
-        shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
-        return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
-
-    def _repr_html_(self) -> str:
-        if self._open:
-            return f"<code>{repr(self).strip('<>')}</code>"
-        import persistable
-
-        return persistable.graph.node_html(self, self._use())
-
-
-def _how_made(node: Any) -> dict[str, Any]:
-    return arguments.how_made(node, declaration_of(node.__class__))
-
-
-_HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_reader", "_remembered"})
-"""Attributes that stay in this process."""
-
-
-def declaration_of(cls: type[Any]) -> Declaration:
-    """The declaration of the node class `cls`, read once and kept on it (its bases have declarations of their own)."""
-    try:
-        declaration: Declaration = cls.__dict__["_declared"]
-    except KeyError:
-        declaration = cls._declared = Declaration(cls, Persistable)
-    return declaration
+_BASES = tuple([base for base in Persistable.__mro__ if base.__module__.startswith("persistable.")])
+"""The classes whose code is no part of what a user's class says."""

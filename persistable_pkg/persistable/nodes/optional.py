@@ -24,7 +24,7 @@ class _Optional(Persistable[Any, _OptionalParams]):
     __module__ = "persistable"  # in records for ever, wherever the class is defined
     node: Persistable[Any, Any]
     payload_name = "optional"
-    _persisted = False
+    is_persisted = False
     _needs = "optional"
 
     @classmethod
@@ -45,7 +45,7 @@ class _AnyOf(Persistable[Any, None]):
     __module__ = "persistable"  # in records for ever, wherever the class is defined
     nodes: list[Persistable[Any, Any]]
     payload_name = "any_of"
-    _persisted = False
+    is_persisted = False
     _needs = "any"
 
     def __init__(self, *nodes: Persistable[Any, Any]) -> None:

@@ -5,6 +5,8 @@ upstream. The rest of it says the same at length, so that what differs can be na
 and ``upstream_content``, of the direct upstream and, as far as their records tell, of what is further up.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +17,8 @@ from blake3 import blake3
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import code
 from persistable.nodes.lineage import MAX_TABLE
+from persistable.nodes.own_code import code_key, code_of_node
+from persistable.nodes.types import Node
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
@@ -73,7 +77,7 @@ _NOBODY = _Makers({})
 """Of all nodes with nothing upstream: one, so that what is known of it is found again."""
 
 
-def makers(node: Any) -> dict[Any, Any]:
+def makers(node: Node) -> dict[Any, Any]:
     """Everything upstream of `node` that has code of its own: one node for each class or function, and each payload name."""
     kept: _Makers | None = node.__dict__.get(_KEPT)
     if kept is not None:
@@ -98,7 +102,7 @@ def makers(node: Any) -> dict[Any, Any]:
     return rows
 
 
-def is_all_in(node: Any, store: Store) -> bool:
+def is_all_in(node: Node, store: Store) -> bool:
     """Tell whether nothing upstream of `node` names another store than `store`."""
     makers(node)
     stores: frozenset[int] = node.__dict__[_KEPT].stores
@@ -114,7 +118,7 @@ def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:
             merged, owned = rows, False
         elif rows is not merged and not rows.keys() <= merged.keys():
             merged, owned = {**merged, **rows}, True
-        own = None if node._external else (node._code_key(), node.payload_name)
+        own = None if node.is_external else (code_key(node), node.payload_name)
         if own is not None and own not in merged:
             if not owned:
                 merged, owned = dict(merged), True
@@ -137,29 +141,29 @@ class Today:
         self._tokens: dict[Any, str] = {}
         self._digests: dict[int, tuple[Any, str]] = {}
 
-    def code(self, node: Any) -> Any:
+    def code(self, node: Node) -> Any:
         """The code of `node` itself."""
         if "_given_code" in node.__dict__:
-            return node._code()
-        key = node._code_key()
+            return code_of_node(node)
+        key = code_key(node)
         found = self._codes.get(key)
         if found is None:
-            found = self._codes[key] = node._code()
+            found = self._codes[key] = code_of_node(node)
         return found
 
-    def token(self, node: Any) -> str:
+    def token(self, node: Node) -> str:
         """The token of its code: the quick digest, or where there is none one over its parts."""
         state = node.__dict__
         if "_given_code" in state:
-            return token_of(node._code())
+            return token_of(code_of_node(node))
         seen = state.get("_snapshot")
-        key = node.__class__ if seen is not None and seen.plain else node._code_key()  # params that bring no code, as nearly always
+        key = node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
         found = self._tokens.get(key)
         if found is None:
             found = self._tokens[key] = token_of(self.code(node))
         return found
 
-    def upstream(self, node: Any) -> str:
+    def upstream(self, node: Node) -> str:
         """A digest of the code of everything upstream of `node`."""
         rows = makers(node)
         known = self._digests.get(id(rows))
@@ -167,7 +171,7 @@ class Today:
             known = self._digests[id(rows)] = (rows, tokens_digest(map(self.token, rows.values())))
         return known[1]
 
-    def table(self, node: Any) -> UpstreamCode:
+    def table(self, node: Node) -> UpstreamCode:
         """The code of everything upstream of `node`, at length."""
         rows = [(code.class_reference(each.__class__), each.payload_name, self.token(each)) for each in makers(node).values()]
         place = frozenset(rows)
@@ -214,7 +218,7 @@ def fingerprint_of(entry: Mapping[str, Any]) -> code.Fingerprint:
 # what is read
 
 
-def direct(node: Any, store: Store) -> list[tuple[Any, Store]]:
+def direct(node: Node, store: Store) -> list[tuple[Any, Store]]:
     """The stored upstream that `node` is made from, each with its store: the nearest, through what is not persisted."""
     found: dict[Key, tuple[Any, Store]] = {}
     seen: set[Key] = set()
@@ -224,7 +228,7 @@ def direct(node: Any, store: Store) -> list[tuple[Any, Store]]:
         if upstream.key in seen:
             continue
         seen.add(upstream.key)
-        if upstream._persisted:
+        if upstream.is_persisted:
             found[upstream.key] = (upstream, where)
         else:
             stack.extend((source, source._store or where) for source in upstream._upstream.values())
@@ -272,7 +276,7 @@ class Origin(NamedTuple):
     content: dict[str, dict[str, str]]
 
 
-def given(node: Any, store: Store) -> tuple[UpstreamCode, Given]:
+def given(node: Node, store: Store) -> tuple[UpstreamCode, Given]:
     """Facts that another process needs to write the record of `node`."""
     today = Today()
     sources = direct(node, store)
@@ -282,7 +286,7 @@ def given(node: Any, store: Store) -> tuple[UpstreamCode, Given]:
     return today.table(node), Given(contents, {str(upstream.key): today.upstream(upstream) for upstream, _ in sources})
 
 
-def origin_of(node: Any, store: Store, used: Mapping[Key, Record]) -> Origin | None:
+def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | None:
     """The origin of a payload of `node` that is made now; None where nothing is upstream. used: the records of what was loaded for it."""
     if not node._upstream:
         return None
@@ -321,7 +325,7 @@ def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
     return Origin([table.digest, contents_digest(contents)], table.entries, {**now.content, "direct": contents})
 
 
-def origin_now(node: Any, store: Store, before: Record) -> Origin | None:
+def origin_now(node: Node, store: Store, before: Record) -> Origin | None:
     """As `origin_of`, with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
     if not node._upstream:
         return None

@@ -6,6 +6,8 @@ Only explanations and printed plans ask. What is read is bounded: `LISTED` paths
 # Params are values of every type, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import inspect
@@ -15,6 +17,8 @@ from typing import Any
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.nodes import code
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.types import Node
 from persistable.params import absent
 from persistable.params.defaults import default_of
 from persistable.records.record import SUFFIX, Record
@@ -28,7 +32,7 @@ _EACH = 20
 Differences = Mapping[str, tuple[Any, Any]]
 
 
-def hints(node: Any, compared: Sequence[tuple[Record, Differences]], best: Differences | None, store: Store) -> list[str]:
+def hints(node: Node, compared: Sequence[tuple[Record, Differences]], best: Differences | None, store: Store) -> list[str]:
     """The reason that keeps the stored payloads that `node` would have found, had nothing been renamed or added.
 
     compared: the records of its own name, each with its differences (asked for, stored); best: those of the nearest.
@@ -43,7 +47,7 @@ def hints(node: Any, compared: Sequence[tuple[Record, Differences]], best: Diffe
 # ------------------------------------------------------------------ fields
 
 
-def _of_fields(node: Any, compared: Sequence[Any], best: Differences) -> Iterator[str]:
+def _of_fields(node: Node, compared: Sequence[Any], best: Differences) -> Iterator[str]:
     added = {path: asked for path, (asked, stored) in best.items() if stored is absent}
     gone = {path: stored for path, (asked, stored) in best.items() if asked is absent}
     for path, asked in added.items():
@@ -74,7 +78,7 @@ def _same(value: Any, other: Any) -> bool:
     return type(value) is type(other) and bool(value == other)
 
 
-def _default(node: Any, path: str) -> Any:
+def _default(node: Node, path: str) -> Any:
     """The default of the param at `path`; `absent` where it has none, or where nobody can tell."""
     *before, name = path.split(".")
     step = getattr(node._made_by(), "__wrapped__", None)
@@ -93,7 +97,7 @@ def _default(node: Any, path: str) -> Any:
 # ------------------------------------------------------------------ params classes
 
 
-def _of_classes(node: Any, compared: Sequence[Any], best: Differences) -> Iterator[str]:
+def _of_classes(node: Node, compared: Sequence[Any], best: Differences) -> Iterator[str]:
     said: set[str] = set()
     for path, (asked, stored) in best.items():
         now, before = _class_in(asked), _class_in(stored)
@@ -118,7 +122,7 @@ def _class_in(tree: Any) -> str | None:
     return str(named[0]) if isinstance(named, list) and named and isinstance(named[0], str) else None
 
 
-def _is_there(node: Any, name: str) -> bool:
+def _is_there(node: Node, name: str) -> bool:
     """Tell whether the module of the node's code has a `name` still."""
     return name in vars(sys.modules.get(node.__class__.__module__, object))
 
@@ -126,7 +130,7 @@ def _is_there(node: Any, name: str) -> bool:
 # ------------------------------------------------------------------ names
 
 
-def _of_names(node: Any, store: Store) -> Iterator[str]:
+def _of_names(node: Node, store: Store) -> Iterator[str]:
     """Other names under which what has the params and roles of `node` is stored, by something of its module that is there no more."""
     stored: dict[str, list[str]] = {}
     paths = [path for _, path in zip(range(LISTED), store.list(), strict=False)]
@@ -136,7 +140,7 @@ def _of_names(node: Any, store: Store) -> Iterator[str]:
             stored.setdefault(name, []).append(path)
     names = list(stored)[:_NAMES]
     first = records(store, [stored[name][0] for name in names])
-    mine, wanted = code.class_reference(node.__class__), _shape(node._facts()["params"], node.upstream)
+    mine, wanted = code.class_reference(node.__class__), _shape(facts_of(node)["params"], node.upstream)
     for name in names:
         record = first.get(stored[name][0])
         if record is None or not _was_mine(node, mine, record.class_reference):
@@ -150,7 +154,7 @@ def _of_names(node: Any, store: Store) -> Iterator[str]:
             yield f"{number_of} stored under `{name}`, by {record.class_reference}, which is there no more; {keeps} keeps them"
 
 
-def _was_mine(node: Any, mine: str, reference: str) -> bool:
+def _was_mine(node: Node, mine: str, reference: str) -> bool:
     """Tell whether `reference` names what the code of `node` may have been called before."""
     if reference == mine:
         return True

@@ -1,5 +1,7 @@
 """Records and payloads of very many nodes, fetched from their stores in a few calls."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import threading
@@ -10,6 +12,7 @@ from typing import Any
 from persistable import events
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
 from persistable.nodes import loading
+from persistable.nodes.types import Node
 from persistable.records.files import SMALL
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record
@@ -42,7 +45,7 @@ class Inputs:
         self._ready: dict[Key, tuple[Any, Record | None]] = {}
         self._lock = threading.Lock()
 
-    def load(self, node: Any) -> tuple[Any, Record] | None:
+    def load(self, node: Node) -> tuple[Any, Record] | None:
         """As `holdings.load` gives it, read-only; None for one that needs a closer look."""
         store, record = self._of(node)
         if record is None:
@@ -58,7 +61,7 @@ class Inputs:
             events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
         return result, record
 
-    def _of(self, node: Any) -> tuple[Any, Record | None]:
+    def _of(self, node: Node) -> tuple[Any, Record | None]:
         """The store to load it from, and its record."""
         number = self._numbers.get(node.key)
         if number is None:

@@ -1,5 +1,7 @@
 """Facts for the record of one generation."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -14,9 +16,16 @@ from weakref import WeakKeyDictionary
 from persistable.errors import PersistableWarning
 from persistable.fileio.base import FileIO
 from persistable.nodes import code, origin, streams, unwatched
+from persistable.nodes.arguments import how_made
 from persistable.nodes.code.checkout import Checkout, checkout_of
 from persistable.nodes.code.scripts import MAINS
+from persistable.nodes.declaration import Declaration, declaration_of
+from persistable.nodes.lineage import table
+from persistable.nodes.own_code import given_things
+from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
+from persistable.params.snapshots import untracked_values
+from persistable.params.trees import IDENTITY_ONLY, tree
 from persistable.records.files import InFile, Written
 from persistable.records.record import FORMAT, Record, members, package_versions, surroundings
 
@@ -53,7 +62,31 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
     return Record.compose(node.key, head, details, *fixed, signer=getattr(generation.store, "signer", None))
 
 
-def head_of(node: Any, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
+def facts_of(node: Node) -> dict[str, Any]:
+    """The facts for the record about the node itself."""
+    given: dict[str, Any] | None = node.__dict__.get("_given_facts")
+    if given is not None:
+        return given
+    own: Any = tree(node.params) if node.params is not None else {}
+    facts: dict[str, Any] = {"version": node.version, "params": own if own.__class__ is dict else {"params": own}}
+    if node.params is not None and not (node._snapshot.plain and id(node.params.__class__) in IDENTITY_ONLY.found):
+        untracked = untracked_values(node.params)
+        if untracked:
+            facts["untracked"] = untracked
+    if node._upstream:
+        facts["upstream"] = {role: str(each.key) for role, each in node._upstream.items()}
+        facts["lineage"] = table(node, _how_made)
+    declared: Declaration | None = node.__class__.__dict__.get("_declared")
+    if "_call" in node.__dict__ or declared is None or not (node._by_payload or node.params.__class__ is declared.params_type):
+        facts.update(how_made(node, declaration_of(node.__class__)))
+    return facts
+
+
+def _how_made(node: Node) -> dict[str, Any]:
+    return how_made(node, declaration_of(node.__class__))
+
+
+def head_of(node: Node, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
     """The first line of a record: what a load needs."""
     cls = node.__class__
     reference = _references.found.get(id(cls))
@@ -127,7 +160,7 @@ def usage_since(begun: Counters) -> dict[str, Any]:
 _class_members: WeakKeyDictionary[type, tuple[str, bytes]] = WeakKeyDictionary()
 
 
-def class_members_of(node: Any, own: code.CodeOf | code.Given) -> bytes:
+def class_members_of(node: Node, own: code.CodeOf | code.Given) -> bytes:
     """The members that are the same for every record of a class, as long as its code is."""
     cls: type = node.__class__
     quick, known = _class_members.get(cls, ("", b""))
@@ -138,7 +171,7 @@ def class_members_of(node: Any, own: code.CodeOf | code.Given) -> bytes:
         if where is not None:
             dirty = None if where.diff is None else where.diff != ""
             facts.update(git_commit=where.commit, git_dirty=dirty, git_diff=where.diff or None)
-        known = members({**facts, **kept_source(cls, node._given_things()), "code_parts": dict(own.parts)})
+        known = members({**facts, **kept_source(cls, given_things(node)), "code_parts": dict(own.parts)})
         _class_members[cls] = (own.quick, known)
     return known
 

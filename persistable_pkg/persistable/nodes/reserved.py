@@ -16,7 +16,7 @@ PLANNED = frozenset({"diff", "find", "pin", "reproduce", "verify"})
 """Names of members to come. There will be no others: further verbs are functions, or on the catalog."""
 _OWN = frozenset(
     {*HOOKS, "version", "io", "payload_io", "payload_name", "payload_file_suffix", "params", "retry", "resources"}
-    | {"_persisted", "_external", "_needs", "_by_payload", "_look"}
+    | {"is_persisted", "is_external", "_needs", "_by_payload", "_look"}
 )
 """Names that a class gives a meaning of its own."""
 _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_post_load": {"verify", "warn_if_validation_fails"}}

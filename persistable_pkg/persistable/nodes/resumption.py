@@ -1,5 +1,7 @@
 """An attempt that was cut off and is gone on with by other code: what is kept of that."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import warnings
@@ -8,6 +10,7 @@ from typing import Any
 
 from persistable.errors import StaleCodeWarning
 from persistable.nodes import code, loading, origin
+from persistable.nodes.types import Node
 
 
 def made_from(generation: Any) -> dict[str, Any] | None:
@@ -39,11 +42,11 @@ def going_on(generation: Any, before: code.Fingerprint, earlier: Mapping[str, An
     return mixed or bool(changed)
 
 
-def _changed(node: Any, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changed(node: Node, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys of what has other bytes now, and the classes of what is not stored and has other code."""
     before: dict[str, str] = earlier["content"]
     changed = [key for key, content in now["content"].items() if before.get(key, content) != content]
-    if all(source._persisted or source._external for source in node._upstream.values()):
+    if all(source.is_persisted or source.is_external for source in node._upstream.values()):
         return changed  # bytes decide
     for entry in earlier["code"]:
         after = [origin.fingerprint_of(each) for each in now["code"] if each["class"] == entry["class"]]

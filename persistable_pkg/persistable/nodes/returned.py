@@ -1,5 +1,7 @@
 """A forgotten `return`: nothing, where the declared payload is something."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import inspect
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from persistable.errors import NothingReturned
+from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 
 UNKNOWN = typing.Any
@@ -19,7 +22,7 @@ UNKNOWN = typing.Any
 _refused: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
 
-def check_nothing(node: Any) -> None:
+def check_nothing(node: Node) -> None:
     """Raise NothingReturned if the generating code of `node`, which has returned None, declares that it returns something else."""
     refused = refuses_nothing(node)
     if refused:
@@ -34,7 +37,7 @@ def check_nothing(node: Any) -> None:
         )
 
 
-def refuses_nothing(node: Any) -> str:
+def refuses_nothing(node: Node) -> str:
     """The declared type of the payload of `node`, as it is written, where that does not admit None; else empty."""
     cls: Any = node.__class__
     refused = _refused.get(cls)
@@ -43,7 +46,7 @@ def refuses_nothing(node: Any) -> str:
     return refused
 
 
-def as_declared(node: Any, result: Any) -> Any:
+def as_declared(node: Node, result: Any) -> Any:
     """`result`, an int or float that the generating code of `node` returned, as the declared number: ``8.0`` for ``8`` for a float.
 
     By the rule for params: exactly as much, or left as it is.

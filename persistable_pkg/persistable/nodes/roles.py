@@ -1,5 +1,7 @@
 """Roles: which node, or which collection of nodes, a declared role takes."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import types
@@ -8,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from persistable.errors import InputMissing, MissingUpstream, UnknownParam, WrongUpstream
-from persistable.nodes.declaration import Declaration
+from persistable.nodes.declaration import Declaration, declaration_of
+from persistable.nodes.types import Node
 from persistable.params.building import did_you_mean
 from persistable.params.mismatch import Mismatch
 
@@ -33,7 +36,7 @@ def check(kind: type, declaration: Declaration, role: str, value: Any) -> None:
         ) from None
 
 
-def _of_many(kind: type, declaration: Declaration, role: str, node: Any) -> None:
+def _of_many(kind: type, declaration: Declaration, role: str, node: Node) -> None:
     """A single node for a role of several: right where its payload is the collection, which only an undeclared one can be."""
     words = declaration.check_of(role).words
     raise WrongUpstream(
@@ -64,18 +67,18 @@ def admitted(cls: Any, value: Any) -> Any:
         for each in inner:
             admitted(cls, each)
         return value
-    if kind._by_payload or kind._external:
-        given, wanted = value._payload_type(), cls._declared_payload()
+    if kind._by_payload or kind.is_external:
+        given, wanted = value._payload_type(), declaration_of(cls).payload_type
         if fits(given, wanted):
             return value
         raise Mismatch(value, f"a node of {name}", f"its payload is declared {_words(given)}, that of {name} {_words(wanted)}")
     raise Mismatch(value, f"a node of {name}")
 
 
-def is_known_by_class(node: Any) -> bool:
+def is_known_by_class(node: Node) -> bool:
     """Tell whether all nodes of the class of `node` are taken where it is."""
     kind: Any = node.__class__
-    return not (kind._by_payload or kind._external or node._stands_for())
+    return not (kind._by_payload or kind.is_external or node._stands_for())
 
 
 def _name(cls: Any) -> str:

@@ -5,6 +5,8 @@ tell); if something stored upstream has other bytes than it was made from; or if
 records of the stored upstream, read in one call of each store.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,8 @@ from typing import Any, NamedTuple
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
 from persistable.nodes import code
 from persistable.nodes.origin import Today, content_of, contents_digest, fingerprint_of, is_all_in, makers, parsed, text_digest, token_of
+from persistable.nodes.own_code import code_key, code_of_node
+from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
@@ -84,11 +88,11 @@ NO_FACTS = "its record does not say what it was made from, so it cannot be told 
 BY_HAND = "put in by hand, so it stays as it is, although upstream has changed since:"
 
 
-def judged(node: Any, store: Store, record: Record) -> Verdict:
+def judged(node: Node, store: Store, record: Record) -> Verdict:
     """The verdict on one payload."""
     if not node._upstream:
         made_by = record.head["code"]
-        if made_by is None or (made_by["quick"] and made_by["quick"] == node._code().quick):
+        if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
             return FRESH
         return Judge().own(node, record)
     which = (node.key, node._to) if is_all_in(node, store) else None  # else another object of it may have its upstream elsewhere
@@ -116,13 +120,13 @@ class _Fresh:
 
     __slots__ = ("_lines", "_own", "_store", "_tokens")
 
-    def __init__(self, node: Any, store: Store, record: Record, judge: Judge) -> None:
+    def __init__(self, node: Node, store: Store, record: Record, judge: Judge) -> None:
         self._store = store
         self._own = first_line(record.to_bytes())
         self._tokens = _tokens(node)
         self._lines = [(at, paths, {path: first_line(data) for path, data in found.items()}) for at, paths, found in judge.read]
 
-    def is_unchanged(self, node: Any, store: Store, record: Record) -> bool:
+    def is_unchanged(self, node: Node, store: Store, record: Record) -> bool:
         """Tell whether it is all as it was."""
         if self._store is not store or not record.to_bytes().startswith(self._own):
             return False
@@ -135,7 +139,7 @@ class _Fresh:
         return True
 
 
-def _tokens(node: Any) -> list[str]:
+def _tokens(node: Node) -> list[str]:
     """The tokens of the code of a node and of everything upstream, as it is now."""
     token = Today().token
     return [token(node), *map(token, makers(node).values())]
@@ -220,7 +224,7 @@ class _Unit:
 
     __slots__ = ("head", "node", "sources", "store", "verdict")
 
-    def __init__(self, node: Any, store: Store) -> None:
+    def __init__(self, node: Node, store: Store) -> None:
         self.node = node
         self.store = store
         self.sources: list[_Unit] | None = None if node._upstream else _NONE
@@ -231,7 +235,7 @@ class _Unit:
 _NONE: list[_Unit] = []
 
 
-def _stranger(node: Any, record: Record) -> str:
+def _stranger(node: Node, record: Record) -> str:
     """The maker of a record, where that is another class, or one of that name in another project; else ""."""
     if not code.is_same_place(record.class_reference, code.class_reference(node.__class__)):
         return record.class_reference
@@ -278,7 +282,7 @@ class Judge:
         self._verdicts(self._order(units))
         return [unit.verdict for unit in units]
 
-    def expected(self, node: Any, store: Store) -> tuple[str, list[Any] | None] | None:
+    def expected(self, node: Node, store: Store) -> tuple[str, list[Any] | None] | None:
         """The facts of its record about its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
         if not node._upstream:
             return self._today.token(node), None
@@ -292,7 +296,7 @@ class Judge:
 
     # the nodes upstream, and what is stored of them
 
-    def _unit(self, node: Any, store: Store) -> _Unit:
+    def _unit(self, node: Node, store: Store) -> _Unit:
         kept = self._stores.get(id(store))
         if kept is None:
             kept = self._stores[id(store)] = (store, self._units.setdefault(store.url, {}))
@@ -331,7 +335,7 @@ class Judge:
         for unit in units:
             if unit not in looked:
                 looked.add(unit)
-                if unit.node._persisted:
+                if unit.node.is_persisted:
                     store, these = self._stores[id(unit.store)]
                     by_store.setdefault(id(these), (store, []))[1].append(unit)
         for store, some in by_store.values():
@@ -346,14 +350,14 @@ class Judge:
 
     # what is to be said
 
-    def own(self, node: Any, record: Record) -> Verdict:
+    def own(self, node: Node, record: Record) -> Verdict:
         """The verdict on the payload's own code alone."""
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == self._today.token(node)):
             return FRESH
         return self._compared(node, record)
 
-    def _compared(self, node: Any, record: Record) -> Verdict:
+    def _compared(self, node: Node, record: Record) -> Verdict:
         """As `own`, where the quick digests differ."""
         own, before = self._today.code(node), _fingerprint(record)
         change = code.compare(before, own)
@@ -472,9 +476,9 @@ class Judge:
         done: set[Any] = set()
         for unit in exposed:
             node = unit.node
-            if node._external or node._code_key() in done:
+            if node.is_external or code_key(node) in done:
                 continue
-            done.add(node._code_key())
+            done.add(code_key(node))
             token, reference = self._today.token(node), code.class_reference(node.__class__)
             named = [entry for entry in entries if node.payload_name in entry["names"]]
             of_it = [entry for entry in named if entry["class"] == reference]
@@ -491,7 +495,7 @@ class Judge:
         return causes, tuple(unknown)
 
 
-def _head_of(data: bytes, node: Any) -> _Head | None:
+def _head_of(data: bytes, node: Node) -> _Head | None:
     """The head of the record in `data`, which was read where the record of `node` lies; None for a record that is damaged, or another's."""
     record = None
     if node._to is not None or not data.startswith(_BEGINNING):  # payloads may take turns there

@@ -1,5 +1,7 @@
 """The status of payloads in their stores."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
+from persistable.nodes.types import Node
 from persistable.records import access, claims, commit, store_format
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
@@ -40,9 +43,9 @@ class Status(Enum):
     generated anew."""
 
 
-def status_of(node: Any, store: Store) -> Status:
+def status_of(node: Node, store: Store) -> Status:
     """The status of `node` in `store`. Sizes are compared, digests are not: `load` does that."""
-    if node._external:
+    if node.is_external:
         return Status.ABSENT if node._look() else Status.DONE
     try:
         record = access.find_record(store, node.place)
@@ -68,13 +71,13 @@ def _status(verdict: Verdict) -> Status:
     return Status.STALE if verdict.causes else Status.DONE
 
 
-def blocking(node: Any, store: Store) -> list[Key]:
+def blocking(node: Node, store: Store) -> list[Key]:
     """The recorded failures that stand between `node` and its payload, nearest first."""
     failed: list[Key] = []
     seen: set[Key] = set()
     queue = [(upstream, upstream._store or store) for upstream in node.upstream.values()]
     for upstream, where in queue:  # grows while it is walked
-        if upstream.key in seen or upstream._external or access.is_there(where, upstream.place):
+        if upstream.key in seen or upstream.is_external or access.is_there(where, upstream.place):
             continue
         seen.add(upstream.key)
         if access.find_failure(where, upstream.place) is not None:
@@ -142,7 +145,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
     return [each or _never(failures, place) for place, each in zip(places, found, strict=True)]
 
 
-def _judged(found: Found, node: Any, verdict: Verdict) -> Found:
+def _judged(found: Found, node: Node, verdict: Verdict) -> Found:
     why = found.why
     if verdict.refused:
         why = f"{'untrusted' if verdict.barred else 'foreign'}: {loading.refused(node, verdict)}"
@@ -261,7 +264,7 @@ def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
 class _Asked(NamedTuple):
     """A node in a store; `id` is the URL of the store and the place."""
 
-    node: Any
+    node: Node
     store: Store
     id: tuple[str, Place]
 
@@ -274,9 +277,9 @@ class _Lookup:
         self._urls: dict[int, tuple[str, Store]] = {}
         self._judge = Judge()
 
-    def asked(self, node: Any, store: Store) -> _Asked:
+    def asked(self, node: Node, store: Store) -> _Asked:
         url = self._urls.get(id(store)) or self._urls.setdefault(id(store), (store.url, store))
-        return _Asked(node, store, (url[0], node.key if node._external else node.place))  # an input has no place in the store
+        return _Asked(node, store, (url[0], node.key if node.is_external else node.place))  # an input has no place in the store
 
     def look(self, asked: Sequence[_Asked]) -> None:
         """Look up these and, of what is absent, whatever is upstream and may have failed."""
@@ -296,15 +299,15 @@ class _Lookup:
                 ]
             )
             asked = [source for _, sources in levels[-1] for source in sources]
-        for absent in reversed(levels):
-            for each, sources in absent:
+        for level in reversed(levels):
+            for each, sources in level:
                 if any(self.known[source.id].status in (Status.FAILED, Status.BLOCKED) for source in sources):
                     self.known[each.id] = Seen(Status.BLOCKED)
 
     def _look_in(self, store: Store, asked: list[_Asked]) -> None:
-        for node, _, known in [each for each in asked if each.node._external]:
+        for node, _, known in [each for each in asked if each.node.is_external]:
             self.known[known] = Seen(status_of(node, store))
-        asked = [each for each in asked if not each.node._external]
+        asked = [each for each in asked if not each.node.is_external]
         read = _Read(store, [each.id[1] for each in asked])
         absent: list[_Asked] = []
         stored: list[tuple[_Asked, Record]] = []

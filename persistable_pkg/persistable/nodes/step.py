@@ -1,5 +1,7 @@
 """`@step`: a plain function that can also be a node."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import inspect
@@ -7,6 +9,7 @@ import pickle
 import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
+from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
@@ -20,9 +23,11 @@ from persistable.nodes.connections import Connection
 from persistable.nodes.declaration import Declaration, is_collection
 from persistable.nodes.lineage import nodes_in, spread
 from persistable.nodes.node import Persistable
+from persistable.nodes.own_code import given_things
 from persistable.nodes.provenance import kept_source
 from persistable.nodes.returned import return_type
 from persistable.nodes.sending import given_of, is_sending, sending
+from persistable.nodes.types import Node
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean
 from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
@@ -75,7 +80,7 @@ class Step(Generic[P, R]):
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{function.__qualname__} is async; a step is a plain function: call asyncio.run(...) inside it")
 
-    def _renamed_from(self, name: str) -> None:
+    def __renamed_from__(self, name: str) -> None:
         """Take the payload name `name`, unless ``@step(name=...)`` says which."""
         if not self._options.get("name"):
             self.payload_name, self._made = check_payload_name(name), None
@@ -84,10 +89,10 @@ class Step(Generic[P, R]):
         given: Any
         for given in (*args, *kwargs.values()) if kwargs else args:
             if isinstance(given, Persistable):
-                self._refuse_node(given)
+                self._refuse_node(cast("Node", given))
         return self.__wrapped__(*args, **kwargs)
 
-    def _refuse_node(self, node: Any) -> NoReturn:
+    def _refuse_node(self, node: Node) -> NoReturn:
         raise TypeError(
             f"{self.payload_name}(...) computes at once and was given the node {node.payload_name}; call {self.payload_name}.step(...) to "
             "describe it, or give the node's payload"
@@ -152,6 +157,15 @@ class Step(Generic[P, R]):
         return _step_of, (by_value(parts), self.__module__, self.__qualname__, main_name())
 
 
+arguments_of: Callable[[StepNode[Any]], dict[str, Any]] = attrgetter("_arguments")
+"""The arguments of the call that a node describes, by parameter."""
+
+
+def step_of(node: Node) -> Step[..., Any] | None:
+    """The step whose call `node` describes; None for a node of a class."""
+    return cast("StepNode[Any]", node).step if issubclass(node.__class__, StepNode) else None
+
+
 def importable(thing: Any) -> bool:
     """Tell whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
     if thing.__module__ in ("__main__", "__mp_main__"):
@@ -206,6 +220,7 @@ class StepNode(Persistable[R, Any]):
     """A node made by `Step.step`. Its `params` are the arguments that are no nodes."""
 
     _by_payload = True
+    _captured = CAPTURED
     _step: ClassVar[Step[..., Any]]
     _arguments: dict[str, Any]
 
@@ -251,11 +266,8 @@ class StepNode(Persistable[R, Any]):
         return self._step.maker.result
 
     def _own_code(self) -> CodeOf | Given:
-        given, sent = self._given_things(), self._step.sent_code
+        given, sent = given_things(self), self._step.sent_code
         return code_of(self._step.__wrapped__, given=given) if given or sent is None else sent
-
-    def _tracked(self) -> list[Any]:
-        return [value for name, value, _ in self._snapshot.rows if name != CAPTURED]  # that is followed from the function itself
 
     def _made_by(self) -> Any:
         return self._step
@@ -301,9 +313,6 @@ class OpenNode(StepNode[Any]):
 
     def replace(self, /, **changes: Any) -> Any:
         return self.fill(**changes)
-
-    def _twin(self, store: Any, lent: bool = False) -> Any:
-        return self._maker.node(self._arguments, store)
 
     def _made_by(self) -> Any:
         return OpenNode
@@ -471,7 +480,7 @@ class _Maker:
         self._check(arguments)
         if missing:
             return self._open({name: arguments[name] for name in given}, missing, store)
-        node: Any = object.__new__(self.node_class)
+        node: Node = object.__new__(self.node_class)
         node.__dict__.update(payload_name=self.name, _arguments=arguments)
         node._store = store if store is not None else enclosing_store()
         node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
@@ -608,7 +617,7 @@ def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[s
         "__qualname__": step.__qualname__,
         "__doc__": step.__doc__,
         "_step": step,
-        "_persisted": options.get("persist", True),
+        "is_persisted": options.get("persist", True),
         "payload_name": step.payload_name,
         "version": options.get("version", 1),
         "io": options.get("io"),

@@ -4,6 +4,8 @@ Making a node takes five times as long as its digest: arguments, params class, s
 values of some params and in the nodes of some roles differ in their canonical bytes only there; the rest is taken from one that is made.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +16,7 @@ from blake3 import blake3
 
 from persistable.nodes.lineage import nodes_in, swapped
 from persistable.nodes.node import Persistable
+from persistable.nodes.types import Node
 from persistable.params import encoding
 from persistable.params.encoding import encode
 from persistable.params.snapshots import Snapshot, row_of, tracked_rows
@@ -70,7 +73,7 @@ class NodeTemplate:
         roles: names of the roles whose nodes vary.
     """
 
-    def __init__(self, model: Any, fields: Collection[str] = (), roles: Collection[str] = ()) -> None:
+    def __init__(self, model: Node, fields: Collection[str] = (), roles: Collection[str] = ()) -> None:
         self._class: type[Any] = model.__class__
         self._name: str = model.payload_name
         self._params: Any = model.params
@@ -126,7 +129,7 @@ class NodeTemplate:
             nodes: the node of each role; the new node keeps this dict.
             state: attributes that differ from those of the model.
         """
-        node: Any = object.__new__(self._class)
+        node: Node = object.__new__(self._class)
         for name, value in self._same.items():  # one by one: attributes of many objects take less memory so
             setattr(node, name, value)
         for name, value in self._copied.items():
@@ -150,7 +153,7 @@ class NodeTemplate:
         params.__dict__.update(fields)
         return params
 
-    def makes(self, model: Any) -> bool:
+    def makes(self, model: Node) -> bool:
         """Tell whether `node` makes the like of `model`: every node in it has a role, and the key is the same."""
         if any(role is _NO_ROLE for _, role in nodes_in(self._copied, _Role)):
             return False
@@ -158,7 +161,7 @@ class NodeTemplate:
         return bool(self.node(fields, dict(model._upstream)).key == model.key)
 
 
-def _parts_of(model: Any, fields: Collection[str], roles: Collection[str]) -> list[Part]:
+def _parts_of(model: Node, fields: Collection[str], roles: Collection[str]) -> list[Part]:
     """The canonical bytes of the nodes, and between them what varies."""
     parts: list[Part] = [beginning(model.payload_name, model.version)]
     rows = tracked_rows(model.params.__class__) if fields else None
@@ -191,7 +194,13 @@ def is_plain_class(cls: type[Any], *hooks: str) -> bool:
     return own.isdisjoint({*_DECIDING, *hooks}) and isinstance(cls.version, int)
 
 
-_DECIDING = frozenset({"_identify", "_twin", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
+def has_lasting_params(node: Node) -> bool:
+    """Tell whether no tracked param of `node` can change in place."""
+    snapshot = node._snapshot
+    return snapshot.raw is None and all(raw is None for _, _, raw in snapshot.rows)
+
+
+_DECIDING = frozenset({"_identify", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
 
 
 def has_plain_fields(params: Any, fields: Collection[str]) -> bool:

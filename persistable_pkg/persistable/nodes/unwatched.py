@@ -1,20 +1,22 @@
 """Say, once in a process, which changes nobody will notice: of code without a fingerprint, and of files that params only name."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
 import warnings
 from pathlib import PurePath
-from typing import Any
 
 from persistable.errors import UnwatchedCodeWarning, UnwatchedFileWarning
 from persistable.nodes import code
 from persistable.nodes.loading import depth_of_user
+from persistable.nodes.types import Node
 
 _said: set[tuple[str, tuple[str, ...]]] = set()
 
 
-def warn(node: Any, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
+def warn(node: Node, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
     """Warn where the generating code of `node` reaches what cannot be compared. Reads the parts of `own`."""
     unknown = own.unknown
     if not unknown:
@@ -30,7 +32,7 @@ def warn(node: Any, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
         )
 
 
-def warn_of_files(node: Any) -> None:
+def warn_of_files(node: Node) -> None:
     """Warn where a param of `node` is the path of a file that is there: the path is part of the key, and what the file holds is not."""
     for field, value, _ in node._snapshot.rows:
         if isinstance(value, PurePath) and os.path.isfile(value):

@@ -268,9 +268,9 @@ def _reducing(reduce: Reduce) -> Writer:
     return write
 
 
-def node_digest(node: Any) -> bytes:
+def node_digest(persistable: Any) -> bytes:
     """The digest of a persistable as bytes."""
-    digest = node.key.digest
+    digest = persistable.key.digest
     return digest if isinstance(digest, bytes) else bytes.fromhex(digest)
 
 

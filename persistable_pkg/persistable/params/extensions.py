@@ -24,7 +24,7 @@ _KINDS = ("stores", "formats", "params", "executors")
 _listed: dict[str, dict[str, dict[str, EntryPoint]]] = {}
 
 
-def register(kind: str, target: Any, value: Any, replace: bool) -> None:
+def register(kind: str, target: object, value: Any, replace: bool) -> None:
     """Note that `value` was registered for `target`: a class, the name of one, another type, a suffix or a scheme.
 
     Raises RegistrationError where something else was, unless it is to `replace` that. A class of the same name that was made anew, as when
@@ -44,7 +44,7 @@ def register(kind: str, target: Any, value: Any, replace: bool) -> None:
     registered[kind, name] = target, value
 
 
-def _name(target: Any) -> Any:
+def _name(target: object) -> Any:
     if isinstance(target, str) and target.count(":") == 1:
         module, _, path = target.partition(":")
         found: Any = sys.modules.get(module)

@@ -79,7 +79,7 @@ class Formerly:
 
     def __call__(self, renamed: ClassT) -> ClassT:
         """`renamed`, which keeps the identity that it had under its old name."""
-        take: Any = getattr(renamed, "_renamed_from", None)
+        take: Any = getattr(renamed, "__renamed_from__", None)
         if take is not None:  # a step or a class of nodes, which knows what its name means
             take(self.name)
         elif isinstance(renamed, type) or hasattr(renamed, "__code__"):

@@ -244,8 +244,8 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _named_tuple(cls, raw, where)
     if getattr(cls, "__pydantic_root_model__", False):
-        model: Any = cls
-        return model(read(model.model_fields["root"].annotation, raw, where))
+        root_model: Any = cls
+        return root_model(read(root_model.model_fields["root"].annotation, raw, where))
     if _is_params(cls):
         table = literal(raw) if isinstance(raw, str) else raw
         if isinstance(table, Mapping):

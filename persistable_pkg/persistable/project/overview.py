@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from persistable.errors import PersistableError
 from persistable.graph.labels import short
 from persistable.graph.notebook import Html, badge, card, code, table
+from persistable.nodes.binding import bound_to
 from persistable.nodes.status import Status, seen_of
+from persistable.nodes.types import is_family, own_store
 from persistable.runs.plan import pairs
 from persistable.stores.base import Store
 
@@ -17,12 +19,12 @@ BATCH = 1000
 """Payloads that are looked up at once."""
 
 
-def counts(target: Any, store: Store) -> Counter[Status]:
+def counts(target: object, store: Store) -> Counter[Status]:
     """Count the payloads of `target` in each status."""
-    if getattr(target.__class__, "_is_family", False):
-        found: Counter[Status] = target.status()
+    if is_family(target):
+        found: Counter[Status] = cast("Any", target).status()
         return found
-    nodes = [node if node._store is not None else node._twin(where) for node, where in pairs([target], store)]
+    nodes = [node if own_store(node) is not None else bound_to(node, where) for node, where in pairs([target], store)]
     total: Counter[Status] = Counter()
     for start in range(0, len(nodes), BATCH):
         total.update(seen.status for seen in seen_of(nodes[start : start + BATCH]))

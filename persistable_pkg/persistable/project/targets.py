@@ -14,8 +14,11 @@ from persistable.errors import ConfigError, InvalidName, LineageError, ParamsErr
 from persistable.executors.resources import Resources, Retry
 from persistable.families import Family
 from persistable.families.view import View
-from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.binding import bound_to
+from persistable.nodes.declaration import declaration_of
+from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
+from persistable.nodes.types import Node, own_store
 from persistable.params.building import did_you_mean
 from persistable.project.annotations import Fields, fields_of, parameters_of
 from persistable.project.coerce import read, read_field
@@ -339,23 +342,24 @@ def _checked(found: Any, target: Target) -> Any:
 
 def _bound(found: Any, store: Store, target: Target) -> Any:
     if isinstance(found, Persistable):
-        node = cast("Any", found)
-        if node._store is None or target.retry is not None or target.resources is not None:
-            node = node._twin(node._store if node._store is not None else store)
+        node = cast("Node", found)
+        own = own_store(node)
+        if own is None or target.retry is not None or target.resources is not None:
+            node = bound_to(node, own if own is not None else store)
         return _treated(node, target)
     for key in ("retry", "resources"):
         if getattr(target, key) is not None:
             where = f"{target.where}.{key}"
             raise ConfigError(f"{where} is for single nodes; say it where the class or step is", where=where, accepted=[])
     if isinstance(found, Family):
-        family: Any = found
-        return family if family._store is not None else family.bind(store)
+        members: Any = found
+        return members if own_store(members) is not None else members.bind(store)
     if isinstance(found, Pipeline):
         return Pipeline(**{name: _bound(node, store, target) for name, node in found.items()})
     return found
 
 
-def _treated(node: Any, target: Target) -> Any:
+def _treated(node: Node, target: Target) -> Any:
     if target.retry is not None:
         node.retry = _options(Retry, target.retry, f"{target.where}.retry")
     if target.resources is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from persistable.fileio.base import FileIO
 from persistable.records.record import SUFFIX, encoded
 from persistable.stores.base import Store, extended, stat_many
 from persistable.stores.record_file import SEAL_BYTES
@@ -55,9 +56,9 @@ def made_by(told: tuple[str, list[Any] | None] | None) -> bytes | None:
     return quick.encode() if made_from is None else quick.encode() + encoded(made_from)[1:-1]
 
 
-def format_of(model: Any) -> bytes:
-    """The name in records of the format that `model` declares, for `heads` and `present`."""
-    return encoded(model._format().spec())
+def format_in_records(io: FileIO[Any]) -> bytes:
+    """The name of a format in records, for `heads` and `present`."""
+    return encoded(io.spec())
 
 
 def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 from persistable.nodes import loading
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import PORTION, found_of
+from persistable.nodes.types import own_store, upstream_of
 from persistable.runs.plan import base_of, pairs
 from persistable.stores.base import Store
 
@@ -30,7 +31,7 @@ def accept_code(*targets: Any, reason: str, store: Any = None, upstream: bool = 
 
 def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
     """As `accept_code`, of these nodes, upstream before downstream, each in its store."""
-    left = [(node, store) for node, store in nodes if node._persisted]
+    left = [(node, store) for node, store in nodes if node.is_persisted]
     number = 0
     for first in range(0, len(left), PORTION):
         some = left[first : first + PORTION]
@@ -51,12 +52,12 @@ def _lineage(found: list[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
     stack = [(node, store, False) for node, store in reversed(found)]
     while stack:
         node, store, ready = stack.pop()
-        place = (store.url, node.place if node._persisted else node.key)
+        place = (store.url, node.place if node.is_persisted else node.key)
         if place in done:
             continue
-        if ready or not node._upstream:
+        if ready or not upstream_of(node):
             done[place] = (node, store)
             continue
         stack.append((node, store, True))
-        stack.extend((source, source._store or store, False) for source in node._upstream.values())
+        stack.extend((source, own_store(source) or store, False) for source in upstream_of(node).values())
     return list(done.values())

@@ -6,21 +6,23 @@ import itertools
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from persistable import events
 from persistable.errors import ClaimLost, StoreError
 from persistable.executors.base import Executor
 from persistable.executors.resolve import is_inline
 from persistable.nodes import connections, format_check
+from persistable.nodes.binding import bound_to
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import found_of
+from persistable.nodes.types import own_store
 from persistable.records import claims
-from persistable.records.bulk import format_of, made_by, present
+from persistable.records.bulk import format_in_records, made_by, present
 from persistable.records.record import SUFFIX
 from persistable.runs import dispatch
 from persistable.runs.batch import Batch, Pace
@@ -44,6 +46,13 @@ Wanted = list[tuple[Any, Any]]
 Member = tuple[Share, int]
 
 
+class ChunkedFamily(Sized, Protocol):
+    """A family, as far as runs know of families."""
+
+    @property
+    def key_chunks(self) -> Any: ...
+
+
 class Large:
     """The families among the targets that are worked on in portions; `base` is the store of those that name none."""
 
@@ -51,7 +60,7 @@ class Large:
         self.base = base
         self.families: list[Share] = []
 
-    def take(self, family: Any) -> bool:
+    def take(self, family: ChunkedFamily) -> bool:
         """Tell whether `family` is one of them."""
         lots = family.key_chunks if len(family) >= SMALLEST else None
         if lots is None:
@@ -125,7 +134,7 @@ class Portioned:
 
     def _look(self, share: Share) -> None:
         """Find out what is there already, and what of it is stale."""
-        made_by, format_ = self._made_by(share), format_of(share.lots.model)
+        made_by, format_ = self._made_by(share), format_in_records(share.lots.model.payload_io)
         for numbers in share.lots:
             bases: list[str] = share.lots.bases(numbers)
             there = present(share.store, bases, format_)
@@ -281,7 +290,7 @@ class Portioned:
 
     def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None
-        node = share.lots.nodes[number]._twin(share.store)
+        node = bound_to(share.lots.nodes[number], share.store)
         if lines and error.__traceback__ is None:
             error.add_note(f"where it was raised:\n{lines}")
         self.result.failures.append(NodeFailure(node, error, lines or lines_of(error), 1, seconds))
@@ -300,7 +309,7 @@ class Portioned:
 
     def _announce(self) -> None:
         jobs = Counter(node.payload_name for node, _ in self._wanted)
-        stores = {node.payload_name: node._store or store for node, store in self._wanted if node._persisted}
+        stores = {node.payload_name: own_store(node) or store for node, store in self._wanted if node.is_persisted}
         for share in self._shares:
             jobs[share.lots.model.payload_name] += share.count("cancelled")
             stores[share.lots.model.payload_name] = share.store

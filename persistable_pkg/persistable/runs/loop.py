@@ -9,21 +9,22 @@ from concurrent import futures
 from functools import cached_property
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persistable import events
 from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
 from persistable.executors.base import Executor
 from persistable.executors.resolve import is_inline
 from persistable.executors.resources import Resources, Retry
-from persistable.fileio.original import ATOMS, Original
 from persistable.nodes import connections, generation
+from persistable.nodes.binding import bound_to
 from persistable.nodes.generation import FAILED
-from persistable.nodes.indirect import reached
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Found
+from persistable.nodes.stub import stub
+from persistable.nodes.types import check_unchanged, given_logger, needs_of, own_store
 from persistable.params.secret import clean
 from persistable.records import leftovers
 from persistable.records.access import find_failure
@@ -31,6 +32,7 @@ from persistable.records.key import Key
 from persistable.records.record import Failure
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
+from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, failure_since, is_stored
 from persistable.runs.plan import GIVEN_UP, Decided, Look, Start, Unit, look, planning
 from persistable.runs.queue import Room
@@ -46,15 +48,9 @@ from persistable.runs.worker import (
     perform,
     perform_here,
     perform_packed,
-    stub,
-    taken,
 )
 from persistable.stores.base import extended
 from persistable.stores.reach import in_memory, is_shared
-
-if TYPE_CHECKING:
-    pass
-
 
 _PATIENCE = 1.0
 """Seconds for a worker that was killed to be gone."""
@@ -107,20 +103,18 @@ class Loop:
         self._tries: dict[Unit, int] = {}
         self._healed: set[Unit] = set()
         self._ended: list[tuple[Unit, bool]] = []
-        self._payloads: dict[Unit, Any] = {}
-        self._users: dict[Unit, int] = {}
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
-        self._shelf = leftovers.new_shelf()
-        self._hands_over = False
-        self._shelf_store = base
-        self._handed: dict[Unit, bytes | str] = {}
+        self._handover = Handover(base, self._targets, self._result)
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
-        self._depth = QueueDepth()
         self._batches = Pace()
         self._alone: set[Unit] = set()  # those that a batch has left
         self._others = Others()
         self._hooks = events.own_hooks()
+
+    @cached_property
+    def _depth(self) -> QueueDepth:
+        return QueueDepth()
 
     @cached_property
     def _packer(self) -> Packer:
@@ -146,14 +140,14 @@ class Loop:
             self._judge = None  # from now on it changes what is stored
             self._begin(request)
             decided = request
-            with connections.within(self._shelf):
+            with connections.within(self._handover.run):
                 self._carry_out(steps)
         except BaseException:
             self._abort()
             raise
         finally:
             steps.close()
-            connections.close(self._shelf)
+            connections.close(self._handover.run)
             self._result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)
@@ -219,23 +213,17 @@ class Loop:
             self._refuse(unit)
         self._check(decided.needed)
         if decided.needed and not self._executor.shares_memory and in_memory(self._base):
-            self._shelf_store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
-        self._count_users(decided.needed)
+            self._handover.store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
+        self._handover.expect(decided.needed)
         if events.listened() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
-            expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node._persisted})
+            expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node.is_persisted})
             events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected))
-
-    def _count_users(self, units: Sequence[Unit]) -> None:
-        for unit in units:
-            for source in self._taken_by(unit):
-                if not source.node._persisted:
-                    self._users[source] = self._users.get(source, 0) + 1
 
     def _expect(self, more: Sequence[Unit]) -> None:
         """Be ready for what is needed besides what was planned."""
         self._check(list(more))
-        self._count_users(more)
+        self._handover.expect(more)
         if events.listened() and not self.quiet:
             events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
@@ -274,13 +262,7 @@ class Loop:
         for unit in decided.needed:
             if self._result.outcomes.at(unit.store.url, unit.node.place) is None:
                 self._result.note(unit.node, unit.store, "cancelled")
-        for unit, handed in self._handed.items():
-            if unit.node.key in self._targets:
-                self._result.hold(unit.node, unit.store, Original(taken(self._shelf_store, handed), unit.node.key))
-            if isinstance(handed, str):
-                self._shelf_store.delete(handed)
-        if self._hands_over:  # a worker that was killed may have left something too
-            leftovers.clear_shelves(self._shelf_store, self._shelf)
+        self._handover.finish()
         if decided.needed:
             leftovers.clear_sources(self._base)
         if events.listened() and not self.quiet:
@@ -344,7 +326,7 @@ class Loop:
     def _perform_here(self, unit: Unit) -> None:
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
-        node = unit.node._twin(unit.store, lent=True)
+        node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
         outcome, payload = perform(node, unit.store, token, given, number, unit in self._others.abandoned)
         self._batches.saw(1, outcome.seconds)
@@ -360,7 +342,7 @@ class Loop:
         for unit in units[apart:]:
             self._room.queue(unit)
         units = units[:apart]
-        members = [(unit.node._twin(unit.store, lent=True), self._given(unit)) for unit in units]
+        members = [(bound_to(unit.node, unit.store, lent=True), self._given(unit)) for unit in units]
 
         def perform_one(number: int, failed_before: bool) -> None:
             node, given = members[number]
@@ -369,7 +351,7 @@ class Loop:
 
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
-        batch = Batch(first.store, [node.place for node, _ in members], perform_one)
+        batch = Batch(first.store, [node.key for node, _ in members], perform_one)
         start = time.perf_counter()
         try:
             batch.perform(lambda: not self._fail_fast)
@@ -395,35 +377,18 @@ class Loop:
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """The payloads upstream of it that are not persisted, by key."""
         given: dict[Any, Any] = {}
-        for source in self._taken_by(unit):
+        for source in taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = FAILED
-            elif not source.node._persisted and source in self._payloads:
-                given[source.node.key] = self._payloads[source]
+            elif not source.node.is_persisted and source in self._handover.held:
+                given[source.node.key] = self._handover.held[source]
         return given
-
-    def _taken_by(self, unit: Unit) -> Sequence[Unit]:
-        """Those whose payloads are handed to it where they are not persisted: its sources, and what its code asks of theirs."""
-        sources = unit.sources
-        if not sources or unit.node._by_payload:
-            return sources or ()
-        names = {node.key for node in reached(unit.node) if not node._persisted}
-        if not names:
-            return sources
-        taken = dict.fromkeys(sources)
-        stack = list(sources)
-        while stack:
-            for further in stack.pop().sources or ():
-                if further not in taken:
-                    stack.append(further)
-                    taken[further] = None
-        return [*sources, *[each for each in taken if each.node.key in names and each not in sources]]
 
     def _will_not_come(self, source: Unit, unit: Unit) -> bool:
         """Tell whether `unit` goes on without that upstream: it failed, or one of several that would do is there already."""
         if source in self._failed:
             return True
-        return unit.node._needs == "any" and source not in self._done and not source.there
+        return needs_of(unit.node) == "any" and source not in self._done and not source.there
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._depth.depth(self._executor.workers))) is not None:
@@ -439,8 +404,8 @@ class Loop:
                 continue
             self._running[future] = Attempt(unit, number, future)
             # what happens elsewhere is only told when it is over
-            if not self._executor.shares_memory and events.listened(unit.node._logger):
-                events.emit(events.Started(key=unit.node.key, attempt=number, label=unit.node.label), unit.node._logger)
+            if not self._executor.shares_memory and events.listened(given_logger(unit.node)):
+                events.emit(events.Started(key=unit.node.key, attempt=number, label=unit.node.label), given_logger(unit.node))
             future.add_done_callback(self._arrived.put)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
@@ -448,9 +413,9 @@ class Loop:
         if self._executor.shares_memory:
             waits = unit in self._others.abandoned
             return _performed, (
-                self._shelf,
+                self._handover.run,
                 self._hooks,
-                unit.node._twin(unit.store, lent=True),
+                bound_to(unit.node, unit.store, lent=True),
                 unit.store,
                 token,
                 self._given(unit),
@@ -458,28 +423,24 @@ class Loop:
                 waits,
             )
         given: dict[Any, bytes | str | None] = {}
-        for source in self._taken_by(unit):
+        for source in taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = None
-            elif source in self._handed:
-                given[source.node.key] = self._handed[source]
-        path = None
-        if not unit.node._persisted and (self._users.get(unit) or unit.node.key in self._targets):
-            self._hands_over = True
-            path = f"{self._shelf}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
-        unit.node._check_params()  # here: a copy elsewhere cannot know what they were
-        node = stub(unit.node, lambda upstream: upstream._store or unit.store, Persistable, unit.node.__class__ in self._whole)
+            elif source in self._handover.handed:
+                given[source.node.key] = self._handover.handed[source]
+        check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
+        node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, Persistable, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(
             Job(
                 node,
                 unit.store,
                 token,
                 number,
-                self._shelf_store,
+                self._handover.store,
                 given,
-                path,
-                events.listened(unit.node._logger),
-                self._shelf,
+                self._handover.path(unit),
+                events.listened(given_logger(unit.node)),
+                self._handover.run,
                 unit in self._others.abandoned,
             )
         )
@@ -542,7 +503,7 @@ class Loop:
             outcome = self._killed(attempt, error)
         self._depth.saw(outcome.seconds)
         for event in outcome.events:
-            events.emit(event, attempt.unit.node._logger)
+            events.emit(event, given_logger(attempt.unit.node))
         self._settle(attempt.unit, outcome, payload)
 
     def _killed(self, attempt: Attempt, error: Exception) -> Outcome:
@@ -550,7 +511,7 @@ class Loop:
         unit = attempt.unit
         error = clean(_of_node(error, unit.node.key))
         outcome = _driver_failure(error, unit, attempt.number)
-        if unit.node._persisted:
+        if unit.node.is_persisted:
             try:
                 leftovers.tidy(unit.store, unit.node.place, _PATIENCE)
                 failure = find_failure(unit.store, unit.node.place)
@@ -567,7 +528,7 @@ class Loop:
                 seconds=outcome.seconds,
                 label=unit.node.label,
             ),
-            unit.node._logger,
+            given_logger(unit.node),
         )
         return outcome
 
@@ -576,9 +537,9 @@ class Loop:
     def _settle(self, unit: Unit, outcome: Outcome, payload: Any) -> None:
         if outcome.succeeded:
             if outcome.handed is not None:
-                self._handed[unit] = outcome.handed
-            elif not unit.node._persisted and self._executor.shares_memory:
-                self._keep(unit, payload)
+                self._handover.handed[unit] = outcome.handed
+            elif not unit.node.is_persisted and self._executor.shares_memory:
+                self._handover.keep(unit, payload)
             self._done.add(unit)
             self._close(unit, "done", outcome)
             return
@@ -601,7 +562,7 @@ class Loop:
             delay = retry.delay_after(outcome.attempt)
             heappush(self._delayed, (time.monotonic() + delay, unit.order, unit))
             text = f"{type(outcome.error).__name__}: {outcome.error}"
-            events.emit(events.Retried(key=unit.node.key, attempt=outcome.attempt, delay=delay, error=text), unit.node._logger)
+            events.emit(events.Retried(key=unit.node.key, attempt=outcome.attempt, delay=delay, error=text), given_logger(unit.node))
             return
         self._fail(unit, outcome)
 
@@ -609,11 +570,11 @@ class Loop:
         """Generate an upstream payload that turned out to be corrupt again, once, and perform `unit` once more."""
         key = getattr(error, "key", None)
         source = next((each for each in unit.sources or () if each.node.key == key), None)
-        if not isinstance(error, PayloadCorrupted) or source is None or source in self._healed or not source.node._persisted:
+        if not isinstance(error, PayloadCorrupted) or source is None or source in self._healed or not source.node.is_persisted:
             return False
         self._healed.add(source)
         try:
-            source.node._twin(source.store).load_generate()
+            bound_to(source.node, source.store).load_generate()
         except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
             return False
         self._tries[unit] -= 1
@@ -621,42 +582,14 @@ class Loop:
         self._room.queue(unit)
         return True
 
-    def _keep(self, unit: Unit, payload: Any) -> None:
-        used, wanted = self._users.get(unit), unit.node.key in self._targets
-        if not (used or wanted):
-            return
-        if payload.__class__ is not Original and payload.__class__ not in ATOMS:
-            payload = Original(payload, unit.node.key)
-        if used:
-            self._payloads[unit] = payload
-        if wanted:
-            self._result.hold(unit.node, unit.store, payload)
-
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
         self._result.note(unit.node, unit.store, status, outcome.seconds, outcome.attempt)
         if status == "reused":
             self._done.add(unit)
         self._ended.append((unit, status != "failed"))
-        self._let_go(unit)
+        self._handover.let_go(unit)
         if events.listened(level=10):
             events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=outcome.seconds))
-
-    def _let_go(self, unit: Unit) -> None:
-        """Payloads that are held only for `unit` are not needed any more."""
-        for source in self._taken_by(unit):
-            users = self._users.get(source)
-            if users is not None:
-                self._users[source] = users - 1
-                if users == 1:
-                    self._payloads.pop(source, None)
-                    self._drop(source)
-
-    def _drop(self, unit: Unit) -> None:
-        """A payload that was handed over has been taken by all who need it."""
-        if unit.node.key not in self._targets:
-            handed = self._handed.pop(unit, None)
-            if isinstance(handed, str):
-                self._shelf_store.delete(handed)
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         error = outcome.error
@@ -668,7 +601,7 @@ class Loop:
             error.add_note(f"where it was raised:\n{outcome.traceback}")
         self._failed.add(unit)
         lines = outcome.traceback or lines_of(error)
-        self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, lines, outcome.attempt, outcome.seconds))
+        self._result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, lines, outcome.attempt, outcome.seconds))
         self._close(unit, "failed", outcome)
 
     def _leave(self, unit: Unit) -> None:
@@ -677,33 +610,33 @@ class Loop:
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
         self._result.skip(unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
-        events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), unit.node._logger)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), given_logger(unit.node))
 
     def _refuse(self, unit: Unit) -> None:
         """Fail a node whose stored payload is not served, such as one that another class with other code has made: nor is it replaced."""
         assert unit.found is not None
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
-        self._result.failures.append(NodeFailure(unit.node._twin(unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
+        self._result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._result.note(unit.node, unit.store, "failed")
         events.emit(
             events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0, label=unit.node.label),
-            unit.node._logger,
+            given_logger(unit.node),
         )
 
     def _keep_as_it_is(self, unit: Unit) -> None:
         """A node that was to follow others, which turned out to have the same bytes as before."""
         self._result.note(unit.node, unit.store, "reused")
         self._done.add(unit)
-        self._let_go(unit)
+        self._handover.let_go(unit)
         if events.listened(level=10):
             events.emit(events.Performed(key=unit.node.key, outcome="reused", seconds=0.0))
 
     def _skip(self, unit: Unit, cause: Unit) -> None:
         self._result.skip(unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
-        self._let_go(unit)
-        events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), unit.node._logger)
+        self._handover.let_go(unit)
+        events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), given_logger(unit.node))
         if events.listened(level=10):
             events.emit(events.Performed(key=unit.node.key, outcome="skipped", seconds=0.0))
 
@@ -712,7 +645,7 @@ class Loop:
         for future in list(self._running):
             future.cancel()
         for future, attempt in list(self._running.items()):
-            if self._executor.stops and self._executor.stop(future) and attempt.unit.node._persisted:
+            if self._executor.stops and self._executor.stop(future) and attempt.unit.node.is_persisted:
                 try:
                     leftovers.tidy(attempt.unit.store, attempt.unit.node.place, _PATIENCE)
                 except StoreError:

@@ -92,7 +92,7 @@ class Others:
         """
         store = unit.store
         self._idle = False
-        if unit in self.abandoned or not unit.node._persisted:
+        if unit in self.abandoned or not unit.node.is_persisted:
             return ""
         if store.local_path(unit.node.place.path) is None and not extended(store).batches:
             return ""

@@ -9,6 +9,7 @@ from persistable import graph
 from persistable.graph import Graph
 from persistable.nodes.compose import is_operand
 from persistable.nodes.lineage import walk
+from persistable.nodes.types import Node
 from persistable.runs import accept
 from persistable.runs import plan as planning
 from persistable.runs import run as run_
@@ -29,7 +30,7 @@ class Pipeline(Mapping[str, Any]):
         for name, node in named.items():
             self._add(name, node)
 
-    def _add(self, name: str, node: Any) -> None:
+    def _add(self, name: str, node: Node) -> None:
         if is_operand(node):
             node.key  # noqa: B018 - an open node says here what it needs
         elif isinstance(node, type) or not hasattr(node, "targets"):

@@ -11,10 +11,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
+from persistable.nodes.binding import remember_store, remembered_store
 from persistable.nodes.generation import default_store, nearest_store
 from persistable.nodes.label import COLUMNS, label
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import Found, found_of
+from persistable.nodes.types import Node, needs_of, own_store, upstream_of
 from persistable.records.key import Key, Place
 from persistable.runs.stale import POLICIES
 from persistable.stores.base import Store
@@ -26,7 +28,7 @@ class Unit:
 
     __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "there", "waits")
 
-    def __init__(self, node: Any, store: Any) -> None:
+    def __init__(self, node: Node, store: Any) -> None:
         self.node = node
         self.store = store
         self.found: Found | None = None
@@ -125,8 +127,8 @@ class _Graph:
         self._by_store: dict[str, dict[Place, Unit]] = {}
         self._stores: dict[int, tuple[Any, dict[Place, Unit]]] = {}
 
-    def unit(self, node: Any, store: Any) -> Unit:
-        where = node._store
+    def unit(self, node: Node, store: Any) -> Unit:
+        where = own_store(node)
         if where is None:
             where = store
         known = self._stores.get(id(where))
@@ -135,14 +137,14 @@ class _Graph:
         found = known[1].get(node.place)
         if found is None:
             found = known[1][node.place] = Unit(node, where)
-            if node._external:
+            if node.is_external:
                 found.take(_GIVEN)
         return found
 
     def upstream(self, unit: Unit) -> list[Unit]:
         if unit.sources is None:
             store = unit.store
-            unit.sources = [self.unit(node, store) for node in unit.node._upstream.values()]
+            unit.sources = [self.unit(node, store) for node in upstream_of(unit.node).values()]
             if len(unit.sources) > 1:
                 unit.sources = list(dict.fromkeys(unit.sources))
         return unit.sources
@@ -163,7 +165,7 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str, packages
     for unit in wanted:
         unit.needed = True
     while frontier:
-        unknown = _worth_a_look(graph, [unit for unit in frontier if unit.node._persisted and unit.found is None], looked)
+        unknown = _worth_a_look(graph, [unit for unit in frontier if unit.node.is_persisted and unit.found is None], looked)
         if unknown:
             looked += len(unknown)
             for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
@@ -184,9 +186,9 @@ def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str, packages
         frontier = following
 
 
-def _fit(node: Any, found: Found, packages: bool) -> Found:
+def _fit(node: Node, found: Found, packages: bool) -> Found:
     """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
-    error = format_check.refusal(node, packages) if not node._external else None
+    error = format_check.refusal(node, packages) if not node.is_external else None
     return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
 
 
@@ -209,7 +211,7 @@ def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
             if source not in seen and len(more) < looked:
                 seen.add(source)
                 more.append(source)
-    return [unit for unit in more if unit.node._persisted and unit.found is None]
+    return [unit for unit in more if unit.node.is_persisted and unit.found is None]
 
 
 def _reason(unit: Unit, failed: str) -> str:
@@ -264,7 +266,7 @@ def waited_for(unit: Unit) -> list[Unit]:
         if source in seen or source.there:
             continue
         seen.add(source)
-        if source.again or (source.needed and source.node._persisted):
+        if source.again or (source.needed and source.node.is_persisted):
             found[source] = None
         else:
             stack.extend(source.sources or ())
@@ -323,7 +325,7 @@ class _Carrying:
                 if fed.waits == _CLOSED:
                     continue
                 fed.waits -= 1
-                needs = "all" if fed.again == FOLLOW else fed.node._needs
+                needs = "all" if fed.again == FOLLOW else needs_of(fed.node)
                 begins, never = _verdict(needs, success, fed.waits == 0)
                 if begins:
                     fed.waits = _CLOSED
@@ -377,7 +379,7 @@ class _Carrying:
                     source.order = len(self._planned)
                     new.append(source)
                     stack.append(source)
-            if any(self._ended.get(source) is False for source in unit.sources or ()) and unit.node._needs == "all":
+            if any(self._ended.get(source) is False for source in unit.sources or ()) and needs_of(unit.node) == "all":
                 unit.waits = _CLOSED
                 self._skipped.append((unit, unit))
                 self._settle(unit, False)
@@ -408,12 +410,7 @@ def base_of(targets: Iterable[Any], store: Any) -> Store:
     """
     if store is not None:
         return open_store(store)
-    return nearest_store() or default_store(next(filter(None, map(_remembered, _families_and_nodes(targets))), None))
-
-
-def _remembered(target: Any) -> Store | None:
-    found: Store | None = getattr(target, "_remembered", None)
-    return found
+    return nearest_store() or default_store(next(filter(None, map(remembered_store, _families_and_nodes(targets))), None))
 
 
 def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
@@ -437,14 +434,15 @@ def remember(targets: Iterable[Any], store: Store) -> None:
         some, store = stack.pop()
         for target in some:
             where = store
-            if target._is_family:
+            if getattr(target, "_is_family", False):
                 upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
             else:
-                if target._store is None:
-                    target._remembered = where
+                own = own_store(target)
+                if own is None:
+                    remember_store(target, where)
                 else:
-                    where = target._store
-                upstream = target._upstream and target._upstream.values()
+                    where = own
+                upstream = upstream_of(target) and upstream_of(target).values()
             if upstream and id(target) not in seen:
                 seen.add(id(target))
                 stack.append((upstream, where))
@@ -497,7 +495,7 @@ class Plan:
         """Action to number of nodes; inputs that lie elsewhere are none."""
         counts: dict[str, int] = {}
         for row, node in zip(self.rows, self._nodes, strict=True):
-            if not node._external:
+            if not node.is_external:
                 counts[row.action] = counts.get(row.action, 0) + 1
         return counts
 
@@ -583,13 +581,13 @@ def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     found: dict[Any, tuple[Any, Any]] = {}
     stack: list[Any] = list(targets)
     while stack:
-        target: Any = stack.pop()
+        target = stack.pop()
         kind: Any = target.__class__
         for source in target.sources if getattr(kind, "_is_family", False) else ():
             if hasattr(source, "is_sealed"):
                 source.default = store
                 if not source.is_sealed:
-                    found[source] = (source.node, source.node._store or store)
+                    found[source] = (source.node, own_store(source.node) or store)
         if getattr(kind, "_is_family", False) or getattr(kind, "_is_persistable_node", False):
             continue
         inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
@@ -606,11 +604,11 @@ def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = l
     looked: set[int] = set()
     stack: list[Any] = list(reversed(list(targets)))
     while stack:
-        target: Any = stack.pop()
+        target = stack.pop()
         kind: Any = target.__class__
         if getattr(kind, "_is_persistable_node", False):
             target.key  # noqa: B018 - an open node says here what it needs
-            found.append((target, target._store or store))
+            found.append((target, own_store(target) or store))
         elif issubclass(kind, dict):
             stack.extend(reversed(list(target.values())))
         elif issubclass(kind, list | tuple):

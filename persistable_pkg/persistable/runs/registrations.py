@@ -57,15 +57,15 @@ def take_over(data: list[bytes]) -> None:
     _taken = data
 
 
-def _register(kind: str, name: Any, target: Any, value: Any) -> None:
+def _register(kind: str, name: Any, registered_for: Any, value: Any) -> None:
     known = extensions.registered.get((kind, name))
-    if known is not None and known[0] is target and known[1] is value:
+    if known is not None and known[0] is registered_for and known[1] is value:
         return
     if kind == "params":
-        register_params(target, value, replace=True)
+        register_params(registered_for, value, replace=True)
     elif kind == "stores":
-        register_store(target, value, replace=True)
-    elif isinstance(target, str) and target.startswith("."):
-        register_fileio(value, suffixes=[target], replace=True)
+        register_store(registered_for, value, replace=True)
+    elif isinstance(registered_for, str) and registered_for.startswith("."):
+        register_fileio(value, suffixes=[registered_for], replace=True)
     else:
-        register_fileio(value, types=[target], replace=True)
+        register_fileio(value, types=[registered_for], replace=True)

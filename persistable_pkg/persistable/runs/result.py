@@ -6,11 +6,13 @@ from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import repeat
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast, overload
 
 from persistable.errors import RunFailed
 from persistable.events import RunFinished
 from persistable.fileio.original import Original
+from persistable.nodes.binding import bound_to
+from persistable.nodes.types import Node, hold, is_family, is_node, own_store
 from persistable.params.secret import redact
 from persistable.records.access import parsed
 from persistable.records.key import Key, Place, Placed
@@ -31,7 +33,7 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 class Ending(NamedTuple):
     """Outcome of one node. attempts: tries made in this run."""
 
-    node: Any
+    node: Node
     store: Any
     status: str
     seconds: float
@@ -192,7 +194,7 @@ class Outcomes:
         """Status to number of nodes; inputs that lie elsewhere are none."""
         counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
         for ending in self._own.values():
-            if not (ending.status == "reused" and ending.node._external):  # an input, which no run makes
+            if not (ending.status == "reused" and ending.node.is_external):  # an input, which no run makes
                 counts[ending.status] += 1
         for status in counts:
             counts[status] += sum(share.count(status) for share in self.shares)
@@ -213,7 +215,7 @@ class NodeFailure:
     traceback: as text. attempts: tries made. seconds: what the last one took.
     """
 
-    def __init__(self, node: Any, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
+    def __init__(self, node: Node, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
         self.node = node
         self.error = error
         self.traceback = redact(traceback)
@@ -229,7 +231,7 @@ class NodeFailure:
     @property
     def spot(self) -> Spot:
         """Where the node stands."""
-        return self.node._store.url, self.node.place
+        return self.node.store.url, self.node.place
 
     @property
     def label(self) -> str:
@@ -250,7 +252,7 @@ class NodeFailure:
 
     def reproduce(self) -> Any:
         """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
-        twin = self.node._twin(self.node._store)
+        twin = bound_to(self.node, own_store(self.node))
         return twin.generate(persist=False).payload
 
     def __repr__(self) -> str:
@@ -274,7 +276,7 @@ class Failures(list[NodeFailure]):
         if isinstance(place, int | slice):
             return super().__getitem__(place)
         key = getattr(place, "key", place)
-        store = getattr(place, "_store", None)
+        store = own_store(place) if is_node(place) else None
         found = [failure for failure in self if failure.key == key]
         if store is not None:
             found = [failure for failure in found if failure.spot == (store.url, place.place)]
@@ -296,9 +298,9 @@ class Records(dict[Key, Record]):
 
     if TYPE_CHECKING:  # a node is looked up by __missing__
 
-        def __getitem__(self, target: Any) -> Record: ...
+        def __getitem__(self, target: Key | Node) -> Record: ...
 
-    def __missing__(self, node: Any) -> Record:
+    def __missing__(self, node: Node | Key) -> Record:
         ending = None if isinstance(node, Key) else self._ending(node)
         if ending is None:
             raise KeyError(node)
@@ -337,11 +339,11 @@ class RunResult(Mapping[Any, Any]):
         self.seconds += earlier.seconds
         return self
 
-    def note(self, node: Any, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
+    def note(self, node: Node, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         """Keep how one node ended."""
         self._nodes.put(Ending(node, store, status, seconds, attempts))
 
-    def skip(self, node: Any, store: Any, cause: Key) -> None:
+    def skip(self, node: Node, store: Any, cause: Key) -> None:
         """Keep that a node was not tried, and the key of what failed; its own where it failed in an earlier run and was left."""
         ending = Ending(node, store, "skipped", 0.0, 0)
         self._nodes.put(ending)
@@ -374,17 +376,17 @@ class RunResult(Mapping[Any, Any]):
         failures = tuple([(failure.key, failure.text) for failure in self.failures])
         return RunFinished(counts=self.counts, failures=failures, seconds=self.seconds)
 
-    def hold(self, node: Any, store: Any, payload: Any) -> None:
+    def hold(self, node: Node, store: Any, payload: Any) -> None:
         """Keep the payload of a target that is not persisted, as an `Original` if it can change; each who asks for it has a copy."""
         self._held[store.url, node.place] = payload
 
-    def _ending(self, target: Any) -> Ending | None:
+    def _ending(self, target: object) -> Ending | None:
         """The outcome of a node, or of the first of a key. One that is in no store yet may stand in any."""
         key = getattr(target, "key", None)
         if not isinstance(key, Key):
             return None
         place = getattr(target, "place", key)
-        store = getattr(target, "_store", None)
+        store = own_store(target) if is_node(target) else None
         if store is not None:
             return self._nodes.at(store.url, place)
         found = list(self._nodes.of(key, self._store.url))
@@ -394,22 +396,23 @@ class RunResult(Mapping[Any, Any]):
     def __getitem__(self, target: Key) -> Persistable[Any, Any]: ...
     @overload
     def __getitem__(self, target: TargetT) -> TargetT: ...
-    def __getitem__(self, target: Any) -> Any:
-        if getattr(target.__class__, "_is_family", False):
-            return target.kept_in(self._store)
+    def __getitem__(self, target: object) -> Any:
+        if is_family(target):
+            return cast("Any", target).kept_in(self._store)
         ending = self._ending(target)
         if ending is None:
             if isinstance(target, Key) or not isinstance(getattr(target, "key", None), Key):
                 raise KeyError(target)
-            return target._twin(target._store or self._store)  # not needed by the run: whatever its store has of it
-        same = not isinstance(target, Key) and target.place == ending.node.place
-        return self._bound(ending, target if same else ending.node)
+            node = cast("Node", target)
+            return bound_to(node, own_store(node) or self._store)  # not needed by the run: whatever its store has of it
+        same = not isinstance(target, Key) and cast("Node", target).place == ending.node.place
+        return self._bound(ending, cast("Node", target) if same else ending.node)
 
-    def _bound(self, ending: Ending, node: Any) -> Any:
-        bound = node._twin(ending.store)
+    def _bound(self, ending: Ending, node: Node) -> Any:
+        bound = bound_to(node, ending.store)
         if ending.spot in self._held:
             held = self._held[ending.spot]
-            bound._hold(held.copy(writable=True) if held.__class__ is Original else held)
+            hold(bound, held.copy(writable=True) if held.__class__ is Original else held)
         return bound
 
     def __iter__(self) -> Iterator[Key]:
@@ -443,7 +446,7 @@ class RunResult(Mapping[Any, Any]):
         """The records of all nodes of the run that have one, read now, each store asked once."""
         stores: dict[str, tuple[Any, list[Place]]] = {}
         for node, store, *_ in self._nodes.endings():
-            if node._persisted:
+            if node.is_persisted:
                 stores.setdefault(store.url, (store, []))[1].append(node.place)
         found: dict[Spot, Record] = {}
         for url, (store, places) in stores.items():
@@ -454,7 +457,7 @@ class RunResult(Mapping[Any, Any]):
                     found[url, place] = record
         return Records(found, self._ending)
 
-    def status(self, node: Any) -> str:
+    def status(self, node: Node) -> str:
         """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. KeyError if it has none."""
         ending = self._ending(node)
         if ending is None:

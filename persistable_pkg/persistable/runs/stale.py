@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from persistable.errors import StaleCode, StaleCodeWarning
 from persistable.nodes import loading
 from persistable.nodes.staleness import Cause, Verdict
+from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
 
 POLICIES = ("reuse", "generate", "raise")
@@ -18,10 +18,10 @@ class Stale(Mapping[Key, str]):
     """Stale payloads that were reused: key to what has changed since, in words; also found by node."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, Place], tuple[Any, Verdict]] = {}
+        self._found: dict[tuple[str, Place], tuple[Node, Verdict]] = {}
         self._told = False
 
-    def add(self, node: Any, url: str, verdict: Verdict) -> None:
+    def add(self, node: Node, url: str, verdict: Verdict) -> None:
         """Keep that `node`, in the store of that URL, is stale."""
         self._found[url, node.place] = (node, verdict)
 
@@ -29,7 +29,7 @@ class Stale(Mapping[Key, str]):
         """Those that another part of the same run has found as well."""
         self._found.update(other._found)
 
-    def __getitem__(self, target: Any) -> str:
+    def __getitem__(self, target: object) -> str:
         key = getattr(target, "key", target)
         for _, place in self._found if isinstance(key, Key) else ():
             if place.key == key:

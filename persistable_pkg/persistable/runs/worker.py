@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import time
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import FunctionType
 from typing import Any, NamedTuple, cast
@@ -19,14 +18,14 @@ from persistable.executors.base import Executor, portable
 from persistable.executors.resources import Retry
 from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
-from persistable.nodes import connections, generation, origin, provenance, unwatched
-from persistable.nodes.code import Given, Main, sent_from
+from persistable.nodes import connections, generation, provenance
+from persistable.nodes.code import Main, sent_from
 from persistable.nodes.generation import FAILED
-from persistable.nodes.indirect import Beyond, asked_of, kept
-from persistable.nodes.lineage import flattened, rebuilt, swapped
+from persistable.nodes.indirect import Beyond
+from persistable.nodes.lineage import flattened, rebuilt
 from persistable.nodes.node import Persistable
-from persistable.nodes.sending import given_of
 from persistable.nodes.step import Step, by_value, importable
+from persistable.nodes.types import Node
 from persistable.params import extensions
 from persistable.params.secret import clean, redact
 from persistable.records.claims import Elsewhere
@@ -47,7 +46,7 @@ class Job(NamedTuple):
     main: the program that sends it.
     """
 
-    node: Any
+    node: Node
     store: Any
     token: str | None
     attempt: int
@@ -81,14 +80,14 @@ class Outcome(NamedTuple):
 
 
 def perform_here(
-    node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True
+    node: Node, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True
 ) -> tuple[Outcome, Original | None]:
     """As `perform`; others of this process take copies of the payload."""
     outcome, payload = perform(node, store, token, given, attempt, waits)
-    return outcome, (Original(payload, node.key) if outcome.succeeded and not node._persisted else None)
+    return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)
 
 
-def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
+def perform(node: Node, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
     """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
 
     `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken.
@@ -104,10 +103,10 @@ def perform(node: Any, store: Any, token: str | None, given: dict[Key, Any], att
         raise
     except BaseException as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
-    return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node._persisted else payload)
+    return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node.is_persisted else payload)
 
 
-def outcome_of(ended: Ended, node: Any, attempt: int) -> Outcome:
+def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
     """The outcome, in a run, of a member of a batch that has ended."""
     if ended.error is None:
         return Outcome(True, ended.seconds, attempt=attempt)
@@ -359,78 +358,3 @@ def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]
             into.append(event)
 
     return events.heard_by((hook,) if job.events else ())
-
-
-# stubs
-
-_fingerprints: dict[Any, tuple[Any, Given]] = {}
-
-
-def stub(node: Any, stores: Callable[[Any], Any], root: type, whole: bool = False) -> Any:
-    """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
-
-    It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
-    gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
-    """
-    twin = node._twin(stores(node))
-    asked = asked_of(node)
-    made: dict[int, Any] = {}
-
-    def of(upstream: Any) -> Any:
-        if id(upstream) not in made:
-            store = stores(upstream)
-            made[id(upstream)] = upstream._twin(store) if whole else _leaf(upstream, store, root, asked)
-        return made[id(upstream)]
-
-    if node._upstream:
-        twin.__dict__ = swapped(twin.__dict__, of, root)
-    if node._persisted:
-        twin._given_facts = node._facts()
-        if node._upstream:
-            twin._given_table, twin._given_origin = origin.given(node, stores(node))
-    twin._given_code = _fingerprint(node)
-    return twin
-
-
-def _leaf(node: Any, store: Any, root: type, asked: Mapping[str, int]) -> Any:
-    """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
-    twin = node._twin(store)
-    state: dict[str, Any] = twin.__dict__
-    keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
-    left_out: list[str] = []
-    if node._upstream and "_upstream" not in keeps:
-        state["_upstream"], state["_left_out"] = {}, left_out
-    for name, value in list(state.items()):
-        if name in keeps:
-            state[name] = swapped(value, lambda further: further._twin(further._store or store), root)
-        elif name != "_arguments" and _holds(value, root):
-            left_out.append(name)
-            del state[name]
-    if "_arguments" in state:
-        state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
-    state["_is_leaf"] = True
-    state["_given_code"] = _fingerprint(node)
-    return twin
-
-
-def _holds(value: Any, root: type) -> bool:
-    if isinstance(value, root):
-        return True
-    kind: Any = value.__class__
-    if kind is dict:
-        return any(_holds(item, root) for item in cast("Mapping[Any, Any]", value).values())
-    return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
-
-
-def _fingerprint(node: Any) -> Given:
-    if "_given_code" in node.__dict__:  # it came from elsewhere itself
-        return cast("Given", node._code())
-    code = node._code()
-    key = node._code_key()
-    known = _fingerprints.get(key)
-    if known is None or known[0] is not code:
-        if isinstance(code, Given):  # its definition did
-            return code
-        known = _fingerprints[key] = (code, given_of(code, node.__class__))
-        unwatched.warn(node, code)
-    return known[1]

@@ -13,7 +13,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +22,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from persistable.errors import InvalidName
 from persistable.stores.base import BaseStore, Store, enclosing_store, stat_many
-from persistable.testing.races import BAD_PATHS, GOOD_PATHS, contend, in_processes, replace_and_read, started, values, visit, write_and_wait
+from persistable.testing.races import BAD_PATHS, contend, in_processes, visit
 from persistable.testing.store_commits import CommitContract
+from persistable.testing.store_listing import ListingContract
+from persistable.testing.store_writes import WritingContract, fail_while_writing
 
 _SLOW = settings(
     deadline=None,
@@ -36,47 +38,8 @@ _SLOW = settings(
 )
 
 
-class StoreContract(CommitContract):
+class StoreContract(CommitContract, ListingContract, WritingContract):
     """The tests. Class attributes say what a store is, so that the same tests measure each by what it promises."""
-
-    shared_between_processes: ClassVar[bool] = True
-    """Other processes see the same bytes."""
-    exclusive: ClassVar[bool] = True
-    """At most one of several simultaneous `create` calls returns True."""
-    creates: ClassVar[bool] = True
-    """`create` refuses where something is; an emulator may ignore the condition."""
-    stamps: ClassVar[bool] = True
-    """`stat` gives a stamp."""
-    folds_case: ClassVar[bool] = False
-    """Names that differ only in case are one name."""
-    good_paths: ClassVar[list[str]] = GOOD_PATHS
-    """Names that must work."""
-    examples: ClassVar[int] = 30
-    """Number of cases a property is tried with."""
-    rounds: ClassVar[int] = 20
-    """Number of times a race is run."""
-    many: ClassVar[int] = 1100
-    """Number of entries that make a long listing."""
-
-    @pytest.fixture
-    def store(self) -> Store:
-        """An empty store. Subclasses give their own."""
-        raise NotImplementedError("give this class a fixture `store` with an empty store")
-
-    def plant(self, store: Store, path: str, data: bytes) -> None:
-        """Put bytes there without the method under test. Better overridden by something that goes around the store."""
-        store.put(path, data)
-
-    def peek(self, store: Store, path: str) -> bytes | None:
-        """The bytes there, or None, without the method under test."""
-        try:
-            return store.get(path)
-        except FileNotFoundError:
-            return None
-
-    def leftovers(self, store: Store) -> list[str]:
-        """Everything that lies in the store's place, unfinished writes included."""
-        return list(store.list())
 
     # --- one value
 
@@ -205,49 +168,6 @@ class StoreContract(CommitContract):
         assert not store.delete("a/x")
         assert list(store.list()) == ["a/y"]
 
-    # --- nothing before it is whole
-
-    def test_nothing_is_visible_until_the_block_ends(self, store: Store) -> None:
-        with store.write("a/new") as file:
-            file.write(b"x" * 300_000)
-            assert self.peek(store, "a/new") is None
-            assert not store.exists("a/new")
-            assert list(store.list()) == []
-        assert self.peek(store, "a/new") == b"x" * 300_000
-
-    def test_the_old_bytes_stay_until_the_block_ends(self, store: Store) -> None:
-        self.plant(store, "a/x", b"old")
-        with store.write("a/x") as file:
-            file.write(b"new")
-            file.flush()
-            assert store.get("a/x") == b"old"
-        assert store.get("a/x") == b"new"
-
-    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit, SystemExit])
-    def test_an_exception_in_the_block_leaves_the_old_bytes_and_nothing_else(self, store: Store, error: type[BaseException]) -> None:
-        self.plant(store, "a/x", b"old")
-        before = self.leftovers(store)
-        for path in ("a/x", "a/new"):
-            with pytest.raises(error):
-                _fail_while_writing(store, path, b"n" * 6_000_000, error())
-        assert store.get("a/x") == b"old"
-        assert not store.exists("a/new")
-        assert self.leftovers(store) == before
-
-    def test_closing_the_stream_does_not_commit(self, store: Store) -> None:
-        with pytest.raises(RuntimeError, match="after close"):
-            _fail_while_writing(store, "x", b"part", RuntimeError("after close"), close=True)
-        assert self.peek(store, "x") is None
-        with store.write("x") as file:
-            file.write(b"whole")
-            file.close()
-        assert self.peek(store, "x") == b"whole"
-
-    def test_an_empty_block_stores_no_bytes_not_nothing(self, store: Store) -> None:
-        with store.write("x"):
-            pass
-        assert self.peek(store, "x") == b""
-
     # --- exclusive creation
 
     def test_create_only_where_nothing_is(self, store: Store) -> None:
@@ -287,68 +207,6 @@ class StoreContract(CommitContract):
             owners = [number for number, won in enumerate(wins) if won[turn]]
             assert len(owners) == 1
             assert store.get(f"claims/{turn}") == b"owner %d" % owners[0]
-
-    # --- listing
-
-    def test_listing_is_complete(self, store: Store) -> None:
-        names = {f"many/{number % 7}/{number:05d}" for number in range(self.many)}
-        store.put_many({name: name.encode() for name in names})
-        listed = list(store.list("many"))
-        assert len(listed) == len(names)
-        assert set(listed) == names
-        assert set(store.list()) == names
-
-    def test_a_listing_is_of_a_folder(self, store: Store) -> None:
-        for path in ("a/1", "a/b/2", "ab/3", "a.b/4", "a b/5", "b/a/6", "c", "A/7"):
-            self.plant(store, path, path.encode())
-        assert sorted(store.list("a")) == ["a/1", "a/b/2"] + (["A/7"] if self.folds_case else [])
-        assert list(store.list("a/b")) == ["a/b/2"]
-        assert list(store.list("c")) == []
-        assert list(store.list("nowhere")) == []
-        assert sorted(store.list()) == ["A/7", "a b/5", "a.b/4", "a/1", "a/b/2", "ab/3", "b/a/6", "c"]
-
-    def test_a_scan_is_a_listing_with_stats(self, store: Store) -> None:
-        for number, path in enumerate(("a/1", "a/b/2", "ab/3", "c", ".persistable/x", ".persistable/deep/y")):
-            self.plant(store, path, b"x" * number)
-        store.put_many({f"many/{number}": b"many" * number for number in range(20)})
-        store.put("many/3", b"changed")
-        store.delete("many/4")
-        for prefix in ("", "a", "many", ".persistable", ".persistable/deep", "c", "nowhere"):
-            scanned = list(store.scan(prefix))
-            assert sorted(path for path, _ in scanned) == sorted(store.list(prefix))
-            assert dict(scanned) == {path: store.stat(path) for path, _ in scanned}
-        assert {path: found.size for path, found in store.scan("a")} == {"a/1": 0, "a/b/2": 1}
-        assert dict(store.scan("many"))["many/3"].size == 7
-
-    def test_a_scan_survives_changes_made_meanwhile(self, store: Store) -> None:
-        names = {f"a/{number}" for number in range(30)}
-        store.put_many(dict.fromkeys(names, b"x"))
-        seen: set[str] = set()
-        for path, _ in store.scan("a"):
-            seen.add(path)
-            if len(seen) == 1:
-                for other in names - {path}:
-                    store.delete(other)
-        assert seen <= names
-        assert list(store.scan("a")) == [(path, store.stat(path)) for path in seen if store.exists(path)]
-
-    def test_the_hidden_folder_is_listed_only_by_name(self, store: Store) -> None:
-        for path in (".persistable/x", ".persistable/deep/y", ".persistable-not/z", "a/.persistable/w"):
-            self.plant(store, path, b"1")
-        assert sorted(store.list()) == [".persistable-not/z", "a/.persistable/w"]
-        assert sorted(store.list(".persistable")) == [".persistable/deep/y", ".persistable/x"]
-        assert list(store.list(".persistable/deep")) == [".persistable/deep/y"]
-        assert store.get(".persistable/x") == b"1"
-
-    def test_a_listing_survives_changes_made_meanwhile(self, store: Store) -> None:
-        for number in range(30):
-            self.plant(store, f"a/{number}", b"")
-        seen: set[str] = set()
-        for path in store.list("a"):
-            seen.add(path)
-            store.delete(path)
-            store.put(f"b/{len(seen)}", b"")
-        assert seen == {f"a/{number}" for number in range(30)}
 
     # --- names
 
@@ -401,53 +259,6 @@ class StoreContract(CommitContract):
         store.put_many({})
         store.put_many({"a/1": b"new", "c/d": b""})
         assert store.get_many(["a/1", "c/d"]) == {"a/1": b"new", "c/d": b""}
-
-    # --- at the same time
-
-    def test_readers_get_a_whole_value_among_threads(self, store: Store) -> None:
-        wholes = values()
-        store.put("x", wholes[0])
-        stop = threading.Event()
-
-        def replace(mine: bytes) -> None:
-            while not stop.is_set():
-                store.put("x", mine)
-
-        with ThreadPoolExecutor(2) as threads:
-            writers = [threads.submit(replace, value) for value in wholes[1:3]]
-            try:
-                for _ in range(self.rounds * 2):
-                    assert store.get("x") in wholes
-                    with store.read("x") as file:
-                        assert file.read() in wholes
-            finally:
-                stop.set()
-            for writer in writers:
-                writer.result()
-
-    def test_readers_get_a_whole_value_among_processes(self, store: Store) -> None:
-        if not self.shared_between_processes:
-            return
-        wholes = values()
-        store.put("x", wholes[0])
-        for problems in in_processes(3, replace_and_read, store, self.rounds):
-            assert problems == []
-        assert store.get("x") in wholes
-
-    def test_a_killed_writer_leaves_the_old_bytes(self, store: Store) -> None:
-        if not self.shared_between_processes:
-            return
-        self.plant(store, "a/x", b"old")
-        for path in ("a/x", "a/new"):
-            with started(1, write_and_wait, store, path) as (writer,):
-                assert writer.stdout is not None
-                assert writer.stdout.readline() == "wait\n"
-                writer.kill()
-                assert writer.wait(30) == -9
-        assert store.get("a/x") == b"old"
-        assert not store.exists("a/new")
-        assert list(store.list()) == ["a/x"]
-        assert list(store.list("a")) == ["a/x"]
 
     # --- being passed around
 
@@ -513,14 +324,6 @@ class StoreContract(CommitContract):
         run_state_machine_as_test(machine, settings=settings(_SLOW, max_examples=max(3, self.examples // 3), stateful_step_count=25))
 
 
-def _fail_while_writing(store: Store, path: str, data: bytes, error: BaseException, close: bool = False) -> None:
-    with store.write(path) as file:
-        file.write(data)
-        if close:
-            file.close()
-        raise error
-
-
 _PATHS = st.sampled_from(["a", "b/1", "b/2", "b/c/3", "bc/4", ".persistable/5", "ü/ö", "A"])
 _DATA = st.binary(max_size=40) | st.binary(min_size=1, max_size=3).map(lambda data: data * 30_000)
 
@@ -550,7 +353,7 @@ def _machine(store: Store, creates: bool) -> type[RuleBasedStateMachine]:  # noq
         @rule(path=_PATHS, data=_DATA)
         def abort(self, path: str, data: bytes) -> None:
             with pytest.raises(ZeroDivisionError):
-                _fail_while_writing(store, path, data, ZeroDivisionError())
+                fail_while_writing(store, path, data, ZeroDivisionError())
 
         @rule(path=_PATHS, data=_DATA)
         def create(self, path: str, data: bytes) -> None:

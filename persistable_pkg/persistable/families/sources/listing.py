@@ -36,8 +36,8 @@ class Input(Persistable[PayloadT, InputParams]):
     """A member of a `Source`; made by it."""
 
     __module__ = "persistable"  # records name it, wherever the class is defined
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
     params: InputParams
     _inputs: Inputs
     _values: Values

@@ -12,6 +12,8 @@ from persistable.families.workspaces.ids import Listing, id_of, part
 from persistable.families.workspaces.layout import Layout
 from persistable.families.workspaces.seeds import FileSeed, FileSeeds, GivenSeed, Seed
 from persistable.families.workspaces.workflow import Binding, unstored
+from persistable.nodes.binding import move_to
+from persistable.nodes.types import Node
 from persistable.stores.base import Store
 
 
@@ -91,12 +93,11 @@ class Snapshot:
         return FileSeed(files, own, files.content(own, files.stamp(own)), self._kinds[name])
 
 
-def placed(store: Store, layout: Layout, node_name: NodeName, values: Values, node: Any) -> Any:
+def placed(store: Store, layout: Layout, node_name: NodeName, values: Values, node: Node) -> Any:
     """`node`, just made, where its template says, in its format; one without a template as one that is not stored."""
     if not isinstance(node_name, str) or node_name not in layout.templates:
         return unstored(node, store)
-    node._to = layout.path(node_name, values)
-    node._store = store
+    move_to(node, store, layout.path(node_name, values))
     node.io = layout.formats[node_name]
     return node
 
@@ -136,7 +137,7 @@ class Entry(Binding):
             return before
         return FileSeed(files, values, content, kind)
 
-    def placed(self, node_name: NodeName, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Node) -> Any:
         """`node` where it belongs."""
         return placed(self._store, self._layout, node_name, self._values, node)
 

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from persistable.errors import LineageCycle
 from persistable.families.workspaces.seeds import Seed
+from persistable.nodes.binding import bound_to, move_to, with_nodes
 from persistable.nodes.lineage import nodes_in, swapped
 from persistable.nodes.node import Persistable
-from persistable.nodes.step import StepNode
-from persistable.nodes.template import NodeTemplate, is_plain_class
+from persistable.nodes.step import StepNode, arguments_of, step_of
+from persistable.nodes.template import NodeTemplate, has_lasting_params, is_plain_class
+from persistable.nodes.types import Node, own_store, upstream_of
 from persistable.params.encoding import encode
 
 
@@ -34,19 +36,19 @@ class NodeMaker:
         if not self._tried:
             node_names = {id(nodes[node_name]): node_name for node_name in self._definition.upstream.values()}
             if _is_alike(node) and node_names and len(node_names) == len(set(self._definition.upstream.values())):
-                self._names_of_roles = [(role, node_names[id(each)]) for role, each in node._upstream.items()]
-                self._template = template if (template := NodeTemplate(node, (), node._upstream)).makes(node) else None
+                self._names_of_roles = [(role, node_names[id(each)]) for role, each in upstream_of(node).items()]
+                self._template = template if (template := NodeTemplate(node, (), upstream_of(node))).makes(node) else None
             self._tried = True
         return node
 
 
-def _is_alike(node: Any) -> bool:
+def _is_alike(node: Node) -> bool:
     """Tell whether no code of the user's decides what the node is, and its params hold neither nodes nor what can change in place."""
-    cls: Any = node.__class__
-    plain = node._step.__wrapped__.__closure__ is None if issubclass(cls, StepNode) else is_plain_class(cls)
-    before, inside = node._snapshot, list[tuple[str, Any]]()
+    step: Any = step_of(node)
+    plain = is_plain_class(node.__class__) if step is None else step.__wrapped__.__closure__ is None
+    inside = list[tuple[str, Any]]()
     encode(node.params, "", inside)
-    return plain and not inside and before.raw is None and all(raw is None for _, _, raw in before.rows)
+    return plain and not inside and has_lasting_params(node)
 
 
 NodeName = str | tuple[str, int]
@@ -148,21 +150,18 @@ def made(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Any:
     """The node of `definition`, of no store, over the `nodes` that are made already."""
     template = definition.template
     if not definition.upstream:
-        return template._twin(template._store)
+        return bound_to(template, own_store(template))
     of = _stand_ins(definition, nodes)
     if isinstance(template, StepNode):
-        node: Any = template  # pyright: ignore[reportUnknownVariableType]
-        again: Any = node._step.maker.node(swapped(node._arguments, of, Persistable))
-        again._store = node._store  # and not the enclosing one
+        node: StepNode[Any] = template  # pyright: ignore[reportUnknownVariableType]
+        again: Any = node.step.maker.node(swapped(arguments_of(node), of, Persistable))
+        move_to(again, own_store(node))  # and not the enclosing one
         return again
-    twin = template._twin(template._store)
-    twin.__dict__ = swapped(twin.__dict__, of, Persistable)
-    twin._identify()
-    return twin
+    return with_nodes(template, of)
 
 
 def _stand_ins(definition: WorkflowNode, nodes: Mapping[NodeName, Any]) -> Callable[[Any], Any]:
-    def of(node: Any) -> Any:
+    def of(node: Node) -> Any:
         return nodes[definition.upstream[id(node)]]
 
     return of

@@ -168,7 +168,7 @@ class Layout:
                 self._refuse(name, f"{name} is a seed of {workflow}, and no path is given for it; write {name} = stored('...')")
         for name in places:
             template = members[name]
-            if name not in seeds and not template._persisted:
+            if name not in seeds and not template.is_persisted:
                 self._refuse(name, f"{template.payload_name} says persist=False, so it cannot be stored; leave one of them out")
 
     def _template(self, name: str, place: Stored) -> Template:

@@ -9,14 +9,16 @@ from typing import Any
 from persistable.errors import PersistableError, WorkflowError
 from persistable.families.workspaces.graph import WorkflowGraph, made
 from persistable.families.workspaces.seeds import GivenSeed, Seed
-from persistable.nodes.node import Persistable, declaration_of
+from persistable.nodes.declaration import declaration_of
+from persistable.nodes.node import Persistable
 from persistable.nodes.step import StepNode
+from persistable.nodes.types import Node, open_inputs_of
 
 
 class Member:
     """A seed or node of a workflow class: itself on the class, its payload on an instance."""
 
-    def __init__(self, name: str, node: Any) -> None:
+    def __init__(self, name: str, node: Node) -> None:
         self.name = name
         self.node = node
 
@@ -79,8 +81,8 @@ def check(cls: type, graph: WorkflowGraph) -> None:
                 raise WorkflowError(f"{where} uses a seed that has no name in it: write name = seed(...) in its body", where=where)
             nodes[node_name] = GivenSeed(node_name, None)
             continue
-        if template._open:
-            needs = ", ".join(template._open)
+        if open_inputs_of(template):
+            needs = ", ".join(open_inputs_of(template))
             raise WorkflowError(f"{where} still needs {needs}: give a seed, another node or a value for each", where=where)
         try:
             nodes[node_name] = made(definition, nodes)
@@ -112,14 +114,14 @@ def declared(cls: type) -> dict[str, Any]:
     return found
 
 
-def kind_of(node: Any, annotation: Any) -> Any:
+def kind_of(node: Node, annotation: Any) -> Any:
     """The declared type of the payload of a seed or node; None where nothing says it."""
     if isinstance(node, Seed):
         return node.kind if node.kind is not None else annotation  # pyright: ignore[reportUnknownMemberType]
     if annotation is not None:
         return annotation
     if isinstance(node, StepNode):
-        function = node._step.__wrapped__  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        function = node.step.__wrapped__  # pyright: ignore[reportUnknownMemberType]
         try:
             return typing.get_type_hints(function).get("return")
         except Exception:  # noqa: BLE001 - a name that only a type checker knows, or anything else in an annotation

@@ -16,6 +16,8 @@ from persistable.families.workspaces.workflow import Binding, Workflow, bound, u
 from persistable.graph.notebook import Html, badge, card, code, listing, table
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status, seen_of
+from persistable.nodes.types import Node
+from persistable.records.key import Placed
 
 if TYPE_CHECKING:
     from persistable.families.workspaces.workspace import Workspace
@@ -103,11 +105,11 @@ def overview(workspace: Workspace[Any]) -> Overview:
     layout = workspace.layout
     graph = layout.workflow._graph  # pyright: ignore[reportPrivateUsage]
     columns = tuple(name for name in graph.members if name in layout.templates)
-    snapshot = workspace._snapshot(columns, None)  # pyright: ignore[reportPrivateUsage]
+    snapshot = workspace._snapshot_of(columns, None)  # pyright: ignore[reportPrivateUsage]
     missing = snapshot.missing()
     there = [name for name in columns if not graph.definitions[name].seeds & missing]
     if missing:  # what depends on one that all ids share is absent in all
-        snapshot = workspace._snapshot(there, None)  # pyright: ignore[reportPrivateUsage]
+        snapshot = workspace._snapshot_of(there, None)  # pyright: ignore[reportPrivateUsage]
     rows: dict[Any, tuple[Status, ...]] = {}
     for first in range(0, len(snapshot.ids), BATCH):
         ids = snapshot.ids[first : first + BATCH]
@@ -119,7 +121,7 @@ def overview(workspace: Workspace[Any]) -> Overview:
 
 def _look(ids: list[dict[Any, Any]], names: list[str]) -> dict[str, list[Status]]:
     """The statuses of the nodes of these names, by name. That a seed is there was seen when its node was made."""
-    asked = [name for name in names if not ids[0][name]._external]
+    asked = [name for name in names if not ids[0][name].is_external]
     seen = iter(seen_of([nodes[name] for name in asked for nodes in ids]))
     return {name: [next(seen).status for _ in ids] if name in asked else [Status.DONE] * len(ids) for name in names}
 
@@ -135,8 +137,8 @@ class _Type:
 class _SketchedSeed(Persistable[Any, _Type]):
     """A seed in a picture of a workflow without an id."""
 
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
 
 
 class _Sketch(Binding):
@@ -147,7 +149,7 @@ class _Sketch(Binding):
         kind = self._kinds[name]
         return before or _SketchedSeed(params=_Type(getattr(kind, "__name__", str(kind))), payload_name=name)
 
-    def placed(self, node_name: NodeName, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Node) -> Any:
         return unstored(node, None)
 
     def words(self) -> str:
@@ -170,7 +172,7 @@ def workflow_html(workflow: Workflow) -> str:
             nodes[name] = workflow.node(name)
         except PersistableError as error:
             rows.append((name, badge("absent"), error))
-    looked_up = [name for name, node in nodes.items() if node._external or node._persisted]
+    looked_up = [name for name, node in nodes.items() if node.is_external or node.is_persisted]
     found = dict(zip(looked_up, seen_of([nodes[name] for name in looked_up]), strict=True))
     rows += [(name, badge(found[name].status.value) if name in found else "on demand", code(_where(node))) for name, node in nodes.items()]
     statuses = {nodes[name].key: seen.status for name, seen in found.items()}
@@ -178,12 +180,12 @@ def workflow_html(workflow: Workflow) -> str:
     return card(title, table(rows), picture)
 
 
-def _where(node: Any) -> str:
+def _where(node: Node) -> str:
     if isinstance(node, FileSeed):
         return node.shown
-    if node._to is not None:
-        return str(node._to)
-    return str(node.key) if node._persisted else ""
+    if isinstance(node.place, Placed):
+        return node.place.path
+    return str(node.key) if node.is_persisted else ""
 
 
 def workspace_html(workspace: Workspace[Any]) -> str:

@@ -11,6 +11,7 @@ from persistable.families.sources.inputs import Unlocated, Values
 from persistable.families.workspaces.files import SeedFiles
 from persistable.fileio.pickle import PickleFileIO
 from persistable.fileio.plain import KINDS
+from persistable.nodes.binding import move_to
 from persistable.nodes.construction import Construction, Recorded
 from persistable.nodes.node import Persistable
 from persistable.nodes.template import NodeTemplate
@@ -29,12 +30,12 @@ class FileSeed(Persistable[Any, FileSeedParams]):
     """A seed stored in a file, read by each node that needs it. Its identity is the content of the file, not its path."""
 
     __module__ = "persistable"  # records name it, wherever the class is defined
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
 
     def __init__(self, files: SeedFiles, values: Values, content: str, kind: Any) -> None:
         super().__init__(params=FileSeedParams(files.name, content, files.io.spec()), payload_name=files.name)
-        self._store = None
+        move_to(self, None)
         self._call = None  # what it was made with says nothing that its params do not
         self._files = files
         self._values = values
@@ -118,12 +119,12 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
     """A seed that was given as a value, which is its identity."""
 
     __module__ = "persistable"  # records name it, wherever the class is defined
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
 
     def __init__(self, name: str, value: Any) -> None:
         super().__init__(params=GivenSeedParams(name, value), payload_name=name)
-        self._store = None
+        move_to(self, None)
         self._call = None
 
     @classmethod
@@ -172,12 +173,12 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
     """
 
     payload_name = "seed"
-    _external = True
-    _persisted = False
+    is_external = True
+    is_persisted = False
 
     def __init__(self, kind: Any = None, default: Any = NOTHING) -> None:
         super().__init__(params=_Place(os.urandom(8).hex()))
-        self._store = None
+        move_to(self, None)
         self.kind = kind
         self.default = default
 

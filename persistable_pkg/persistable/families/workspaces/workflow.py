@@ -14,9 +14,11 @@ from persistable.families.workspaces.members import Member, all_members, check, 
 from persistable.families.workspaces.seeds import GivenSeed, Seed
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import generation
+from persistable.nodes.binding import bound_to, move_to
 from persistable.nodes.generation import default_store
-from persistable.nodes.node import ABSENT, Persistable
+from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status, seen_of
+from persistable.nodes.types import Node, hold, holds_payload, needs_of, own_store
 from persistable.params.building import did_you_mean, nearest
 from persistable.records import access
 from persistable.runs import accept, plan, run
@@ -54,7 +56,7 @@ class Binding(ABC):
         """The node of a seed as it is now; `before`, if that is what it was."""
 
     @abstractmethod
-    def placed(self, node_name: NodeName, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Node) -> Any:
         """A node that was just made, put where it belongs."""
 
     @abstractmethod
@@ -85,18 +87,18 @@ class Given(Binding):
             )
         return GivenSeed(name, value)
 
-    def placed(self, node_name: NodeName, node: Any) -> Any:
+    def placed(self, node_name: NodeName, node: Node) -> Any:
         return unstored(node, None)
 
     def words(self) -> str:
         return ", ".join(self._values)
 
 
-def unstored(node: Any, store: Any) -> Any:
+def unstored(node: Node, store: Any) -> Any:
     """`node` as one that is computed on demand, unless it names a store of its own."""
-    if node._store is None and not node._external:
-        node.__dict__["_persisted"] = False
-        node._store = store
+    if own_store(node) is None and not node.is_external:
+        node.is_persisted = False
+        move_to(node, store)
     return node
 
 
@@ -218,9 +220,9 @@ class Workflow:
             definitions = self._refresh(name)
             node = self._nodes[name]
             if (
-                node._payload is ABSENT
-                and not node._external
-                and all(self._nodes[definition.node_name]._needs == "all" for definition in definitions)
+                not holds_payload(node)
+                and not node.is_external
+                and all(needs_of(self._nodes[definition.node_name]) == "all" for definition in definitions)
             ):
                 self._supply(name)
             return node.payload
@@ -232,15 +234,15 @@ class Workflow:
         while stack:
             node_name = stack.pop()
             node = self._nodes[node_name]
-            there = node_name in self._memo or node._external or (node._persisted and access.is_there(_store_of(node), node.place))
+            there = node_name in self._memo or node.is_external or (node.is_persisted and access.is_there(_store_of(node), node.place))
             if node_name not in missing and not there:
                 missing.add(node_name)
                 stack.extend(self._graph.definitions[node_name].upstream.values())
         for definition in self._graph.needed(name):
             if definition.node_name in missing:
                 self._compute(definition)
-        if not self._nodes[name]._persisted:
-            self._nodes[name]._hold(self._memo[name].read(writable=True))
+        if not self._nodes[name].is_persisted:
+            hold(self._nodes[name], self._memo[name].read(writable=True))
 
     def _compute(self, definition: WorkflowNode) -> None:
         node = self._nodes[definition.node_name]
@@ -250,8 +252,8 @@ class Workflow:
             if node_name in self._memo
         }
         store = _store_of(node)
-        payload = generation.generate(node._twin(store), store, {}, seen=(None,), given=given, writable=False)
-        if not node._persisted:
+        payload = generation.generate(bound_to(node, store), store, {}, seen=(None,), given=given, writable=False)
+        if not node.is_persisted:
             self._memo[definition.node_name] = Memo(payload)
 
     # used
@@ -260,7 +262,7 @@ class Workflow:
     def targets(self) -> list[Persistable[Any, Any]]:
         """The nodes that `run` and `plan` take it for: the nodes that are stored; where none is, all that are computed."""
         steps = list(self.steps.values())
-        return [node for node in steps if node._persisted] or steps  # pyright: ignore[reportPrivateUsage]
+        return [node for node in steps if node.is_persisted] or steps
 
     def run(self, *names: str, **options: Any) -> RunResult:
         """`persistable.run` of the nodes of these names; without any, of `targets`."""
@@ -279,7 +281,7 @@ class Workflow:
 
     def status(self) -> dict[str, Status]:
         """The status of each seed and each node that is stored, by name."""
-        shown = {name: node for name, node in self.nodes.items() if node._external or node._persisted}  # pyright: ignore[reportPrivateUsage]
+        shown = {name: node for name, node in self.nodes.items() if node.is_external or node.is_persisted}
         return {name: seen.status for name, seen in zip(shown, seen_of(list(shown.values())), strict=True)}
 
     def lineage(self, **options: Any) -> Graph:
@@ -306,8 +308,9 @@ def bound(cls: type[Any], binding: Binding, workflow_id: Any) -> Any:
     return workflow
 
 
-def _store_of(node: Any) -> Any:
-    return node._store if node._store is not None else default_store()
+def _store_of(node: Node) -> Any:
+    own = own_store(node)
+    return own if own is not None else default_store()
 
 
 def _hint(name: Any, known: Mapping[str, Any]) -> str:

@@ -177,7 +177,7 @@ class Workspace(Mapping[Any, W], Generic[W]):
         for name in names:
             self._check_node(name)
         names = names or self.layout.steps
-        snapshot = self._snapshot(names, ids)
+        snapshot = self._snapshot_of(names, ids)
         found: list[Any] = []
         for values in snapshot.ids:
             nodes = snapshot.nodes(values)
@@ -190,12 +190,12 @@ class Workspace(Mapping[Any, W], Generic[W]):
         names: of the nodes that will be asked for; seeds that these do not depend on are not read.
         """
         layout = self.layout
-        snapshot = self._snapshot(list(names) if names is not None else layout.workflow._graph.members, ids)  # pyright: ignore[reportPrivateUsage]
+        snapshot = self._snapshot_of(list(names) if names is not None else layout.workflow._graph.members, ids)  # pyright: ignore[reportPrivateUsage]
         for values in snapshot.ids:
             workflow: W = bound(layout.workflow, Entry(self.store, layout, self._files, values, snapshot), id_of(values))
             yield id_of(values), workflow
 
-    def _snapshot(self, names: Iterable[str], ids: Iterable[Any] | None) -> Snapshot:
+    def _snapshot_of(self, names: Iterable[str], ids: Iterable[Any] | None) -> Snapshot:
         listing = self._listing()
         chosen = listing.ids if ids is None else self._known(ids, listing)
         return Snapshot(self.store, self.layout, self._files, listing, chosen, names)

@@ -40,9 +40,11 @@ _MOST_KEPT = 64  # of one class or function, with the code that different params
 _kept: weakref.WeakKeyDictionary[type | Callable[..., Any], dict[Key, CodeOf]] = weakref.WeakKeyDictionary()
 
 
-def code_of(
-    target: type | Callable[..., Any], names: Sequence[str] = (), below: tuple[type, ...] = (), given: tuple[Thing, ...] = ()
-) -> CodeOf:
+Code = type | Callable[..., Any]
+"""A class or function, the code of which is looked at."""
+
+
+def code_of(target: Code, names: Sequence[str] = (), below: tuple[type, ...] = (), given: tuple[Thing, ...] = ()) -> CodeOf:
     """The generating code of a class (its methods `names`, found below the base classes `below`) or of a function, with what it is `given`.
 
     Kept for each class or function, and checked against the namespaces it was read from at every call: a redefined helper,
@@ -139,15 +141,16 @@ def _unknown() -> None:
     return None
 
 
-def _walked(target: Any, key: Key, sources: Sources | None) -> Walk:
+def _walked(target: Code, key: Key, sources: Sources | None) -> Walk:
     names, below, given = key
     brought = [namespace for _, thing in given if (namespace := given_namespace(thing))]
     if issubclass(kind_of(target), type):
-        own = [cls for cls in class_mro(target) if cls not in below]
-        where = [namespace for cls in own for name in names if name in class_dict(cls) and (namespace := class_namespace(cls))]
-        walk = _walk(Project([class_namespace(target), *where, *brought]), sources)
+        cls = cast("type", target)
+        own = [base for base in class_mro(cls) if base not in below]
+        where = [namespace for base in own for name in names if name in class_dict(base) and (namespace := class_namespace(base))]
+        walk = _walk(Project([class_namespace(cls), *where, *brought]), sources)
         walk.enter_given(given)
-        walk.enter_class(target, names, below)
+        walk.enter_class(cls, names, below)
     else:
         function = _innermost(target)
         walk = _walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
@@ -165,19 +168,19 @@ def _walk(project: Project, sources: Sources | None) -> Walk:
     return Walk(project, sources)
 
 
-def _innermost(target: Any) -> FunctionType | None:
+def _innermost(code: Any) -> FunctionType | None:
     """The function a decorated or partial one is about, by which we know whose project it is."""
     for _ in range(50):
-        kind, attributes = kind_of(target), instance_dict(target) or {}
+        kind, attributes = kind_of(code), instance_dict(code) or {}
         wrapped = attributes.get("__wrapped__")
         if kind is FunctionType and kind_of(wrapped) is not FunctionType:
-            return cast("FunctionType", target)
+            return cast("FunctionType", code)
         if issubclass(kind, functools.partial):
-            target = partial_func(target)
+            code = partial_func(code)
         elif issubclass(kind, MethodType):
-            target = method_function(target)
+            code = method_function(code)
         else:
-            target = (
+            code = (
                 wrapped if wrapped is not None else next((value for value in attributes.values() if kind_of(value) is FunctionType), None)
             )
     return None
@@ -365,7 +368,7 @@ def _nowhere(_: str) -> Namespace | None:
     return None
 
 
-def _read_parts(target: Any, key: Key) -> dict[str, str]:
+def _read_parts(target: Code, key: Key) -> dict[str, str]:
     from persistable.nodes.code import source
 
     sources = Sources(source.of_function, source.of_class, source.of_attribute, source.of_constant, _nowhere, source.uses_of)

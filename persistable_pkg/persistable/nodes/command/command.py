@@ -1,5 +1,7 @@
 """`Command`: a shell script whose output is a payload."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -22,6 +24,7 @@ from persistable.nodes.construction import Construction, Recorded, collection, g
 from persistable.nodes.lineage import nodes_in
 from persistable.nodes.loading import format_of
 from persistable.nodes.node import Persistable
+from persistable.nodes.types import Node
 from persistable.params import omit_when, untracked
 from persistable.params.credentials import given_under, in_script, inside
 from persistable.params.secret import Secret, redact
@@ -148,7 +151,7 @@ class Command(Persistable[PayloadT, CommandParams]):
             {**values, **stand_ins, **dict.fromkeys(self._open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
         )
         plain, secrets, inherited = _environment(env or {})
-        self.__dict__["_persisted"] = persist  # of this node, not of the class
+        self.__dict__["is_persisted"] = persist  # of this node, not of the class
         self.retry, self.resources, self.version = retry, resources, version
         super().__init__(
             params=CommandParams(template, values, self._outputs.spec(), plain, secrets, inherited, shell, _absolute(cwd)),
@@ -316,11 +319,11 @@ def _shell(shell: str) -> list[str]:
     return [shell, "-eu", *pipes]
 
 
-def _file_of(running: Any, folder: Path, node: Any) -> Path:
+def _file_of(running: Any, folder: Path, node: Node) -> Path:
     """The file, or folder, with the payload of a node upstream: the committed one where it lies on this machine."""
     own = Path(tempfile.mkdtemp(dir=folder))
     store = node._store or running.store
-    record = find_record(store, node.place) if node._persisted else None
+    record = find_record(store, node.place) if node.is_persisted else None
     if record is not None:
         return at_hand(store, node.key, record.files, format_of(node, record), own)
     io = node._format()

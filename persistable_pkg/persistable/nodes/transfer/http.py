@@ -131,7 +131,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         delay: float = 0.5,
         retry: Retry | None = None,
         resources: Resources | None = None,
-        **node: Any,
+        **settings: Any,
     ) -> None:
         check_address("HttpGet", url, secrets or {})
         check_headers("HttpGet", headers or {})
@@ -157,7 +157,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
             delay=delay,
         )
         self.retry, self.resources = retry, resources
-        super().__init__(params=params, payload_io=format_, **node)
+        super().__init__(params=params, payload_io=format_, **settings)
 
     @classmethod
     def _construction(cls, recorded: Recorded) -> Construction:

@@ -54,7 +54,7 @@ class Upload(Persistable[str, UploadParams]):
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
     _by_payload = True
-    _persisted = False
+    is_persisted = False
     params: UploadParams
     source: Persistable[Any, Any]
 
@@ -112,7 +112,7 @@ class Upload(Persistable[str, UploadParams]):
         source = self.source
         store = source._store or self._running("source").store
         wanted = self._target_io or source._format()
-        record = find_record(store, source.place) if source._persisted else None
+        record = find_record(store, source.place) if source.is_persisted else None
         target = _Target(self.params.target_url, _revealed(self._options), self._folder)
         if record is not None:
             stored_as = format_of(source, record)
@@ -193,13 +193,13 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
         target.write(piece)
 
 
-def _url_of(target: Any) -> tuple[str, dict[str, Any]]:
+def _url_of(target: object) -> tuple[str, dict[str, Any]]:
     """The URL or path, and the options that a UPath carries."""
     options: dict[str, Any] = {}
     if isinstance(target, str):
         url = target
     elif hasattr(target, "storage_options"):
-        url, options = str(target), dict(target.storage_options)
+        url, options = str(target), dict(cast("Any", target).storage_options)
     elif isinstance(target, os.PathLike):
         url = os.fsdecode(target)  # pyright: ignore[reportUnknownArgumentType]
     else:

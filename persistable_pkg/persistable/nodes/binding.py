@@ -1,21 +1,77 @@
-"""The node as its own code sees it while it is generated: what it may change there is a copy, and its upstream knows who asks."""
+"""Twins of a node: bound to another store, and for its own code, which may change what it is given and whose upstream knows who asks."""
+
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import copy
 import copyreg
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from persistable.fileio.original import ATOMS, private
-from persistable.nodes.indirect import asked_of, kept, root_of
+from persistable.nodes.declaration import root_of
+from persistable.nodes.indirect import asked_of, kept
 from persistable.nodes.lineage import swapped
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 from persistable.params.snapshots import lasting
+from persistable.stores.base import Store
+
+NodeT = TypeVar("NodeT", bound=Node)
 
 
-def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
+def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
+    """The same node without a payload, in `store`; None: in none of its own. lent: for one generation, and seen by nobody afterwards."""
+    twin = object.__new__(node.__class__)
+    state = twin.__dict__
+    state.update(node.__dict__)
+    if "_payload" in state:
+        del state["_payload"]
+    if "_generation" in state:
+        del state["_generation"]
+    state["_store"] = store
+    if lent:
+        state["_lent"] = True
+    return twin
+
+
+def stored_at(node: NodeT, path: str) -> NodeT:
+    """The same node, its payload at `path` in its store."""
+    twin = bound_to(node, node._store)
+    twin._to = path
+    return twin
+
+
+def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
+    """A node like `node`, in its store, over the nodes that `of` gives for those that it holds: of a key of its own."""
+    twin = bound_to(node, node._store)
+    twin.__dict__ = swapped(twin.__dict__, of, root_of(node.__class__))
+    twin._identify()
+    return twin
+
+
+def move_to(node: Node, store: Store | None, path: str | None = None) -> None:
+    """Let `node`, which nobody has used yet, be in `store`, and its payload at `path` there, if one is given."""
+    node._store = store
+    if path is not None:
+        node._to = path
+
+
+def remembered_store(thing: object) -> Store | None:
+    """The store that a node or family found its payloads in last, where a run named it; else None."""
+    found: Store | None = getattr(thing, "_remembered", None)
+    return found
+
+
+def remember_store(node: Node, store: Store | None) -> None:
+    """Let `node` find what a run has put into `store`; of no account for one that names a store itself."""
+    node._remembered = store
+
+
+def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     """A twin of `node` for its own code to run on, and the facts for its record where that code might change what they are read from.
 
     One that is lent for just this runs itself, where nothing of it is changed for that.
@@ -24,7 +80,7 @@ def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     private_already = arguments is not None and _is_private(arguments.values())
     if private_already and node._lent:
         return node, None
-    author = node._twin(generation.store)
+    author = bound_to(node, generation.store)
     if private_already:
         return author, None
     state: dict[str, Any] = author.__dict__
@@ -43,7 +99,7 @@ def author_of(node: Any, generation: Any) -> tuple[Any, dict[str, Any] | None]:
         if settings is None or not settings.frozen:
             author.params = _duplicate(params)
         return author, None
-    facts: dict[str, Any] | None = node._facts() if generation.claim is not None else None
+    facts: dict[str, Any] | None = facts_of(node) if generation.claim is not None else None
     if arguments is not None:
         state["_arguments"] = private(arguments, swapped=bound)
     else:
@@ -68,7 +124,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
     return True
 
 
-def taken_over(node: Any, author: Any, before: dict[str, Any]) -> None:
+def taken_over(node: Node, author: Any, before: dict[str, Any]) -> None:
     """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
     for name, value in state.items():
@@ -81,12 +137,12 @@ _OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments"
 _MISSING = object()
 
 
-def _bind_roles(state: dict[str, Any], node: Any, generation: Any) -> dict[int, Any]:
+def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int, Any]:
     """Let what a node holds ask `generation` for payloads, in whatever thread; the value is these twins by identity."""
     bound: dict[int, Any] = {}
     for upstream in node._upstream.values():
         if id(upstream) not in bound:
-            bound[id(upstream)] = twin = upstream._twin(upstream._store or generation.store)
+            bound[id(upstream)] = twin = bound_to(upstream, upstream._store or generation.store)
             twin._reader = generation
     state["_upstream"] = {role: bound[id(upstream)] for role, upstream in node._upstream.items()}
     for name in {"_arguments", *(role.partition(".")[0] for role in node._upstream)} & state.keys():
@@ -94,7 +150,7 @@ def _bind_roles(state: dict[str, Any], node: Any, generation: Any) -> dict[int, 
     asked = asked_of(node)
     if asked:
         for twin in bound.values():
-            _bind_beyond(twin, asked, root_of(node))
+            _bind_beyond(twin, asked, root_of(node.__class__))
     return bound
 
 
@@ -112,11 +168,11 @@ def _rebound(value: Any, bound: Mapping[int, Any]) -> Any:
     return value
 
 
-def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
+def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:
     """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
 
     def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
-        twin = further._twin(further._store or node._store)
+        twin = bound_to(further, further._store or node._store)
         twin._reader = node._reader
         _bind_beyond(twin, rest, root)
         return twin
@@ -125,7 +181,7 @@ def _bind_beyond(node: Any, asked: Mapping[str, int], root: type) -> None:
         node.__dict__[name] = swapped(node.__dict__[name], partial(twin_of, rest=rest), root)
 
 
-def _has_inner_nodes(node: Any) -> bool:
+def _has_inner_nodes(node: Node) -> bool:
     """Tell whether there are nodes among the params themselves."""
     return bool(node._upstream) and any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
 

@@ -1,0 +1,170 @@
+"""What a node is before it has a payload: params, upstream and a name, which together are its key."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from persistable import events
+from persistable.errors import RoleClash
+from persistable.nodes import arguments, generation, roles
+from persistable.nodes.binding import NodeT, bound_to
+from persistable.nodes.compose import Chainable, Open
+from persistable.nodes.declaration import declaration_of, root_of
+from persistable.nodes.indirect import Beyond
+from persistable.nodes.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, walk
+from persistable.nodes.types import Node
+from persistable.params.declared import changed
+from persistable.params.snapshots import capture
+from persistable.records.key import Key, digest_of
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    from persistable.graph import Graph
+    from persistable.nodes.node import Persistable
+
+
+class Described(Chainable):
+    """A node as far as it is described: two of one description have one key, wherever they are."""
+
+    def _identify(self: Node) -> None:
+        nodes: list[tuple[str, Any]] = []
+        params, self._snapshot = capture(self.params, "", nodes)
+        for role, node in nodes:
+            if self._upstream.setdefault(role, node).key != node.key:
+                raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
+        upstream = {role: node.key.digest for role, node in self._upstream.items()} if self._upstream else self._upstream
+        self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))
+
+    @property
+    def persist_hash(self: Node) -> str:
+        """The digest, hexadecimal."""
+        return self.key.digest
+
+    @property
+    def label(self: Node) -> str:
+        """The node in words, on one line: ``accuracy(fold=0, model=Svm(C=10.0))``. Long values are cut, secrets masked."""
+        from persistable.nodes.label import label
+
+        return label(self)
+
+    @property
+    def upstream(self: Node) -> Mapping[str, Persistable[Any, Any]]:
+        """Role to node."""
+        if "_left_out" in self.__dict__ and generation.current.get() is not None:
+            raise Beyond("upstream")
+        return MappingProxyType(self._upstream)
+
+    @property
+    def params_tree(self: Node) -> dict[str, Any]:
+        """Params as JSON has them, and under each role the params tree of the node upstream, at any depth.
+
+        Nodes met twice share one dict.
+        """
+        trees: dict[Key, dict[str, Any]] = {}
+        for node in walk(self):
+            own = own_params(node)
+            for role, upstream in node._upstream.items():
+                own[role if role not in own else f"upstream:{role}"] = trees[upstream.key]
+            trees[node.key] = own
+        return trees[self.key]
+
+    def replace(self: NodeT, /, **changes: Any) -> NodeT:
+        """A new node with some params or upstream nodes changed; this one stays as it is.
+
+        A role takes what it takes when a node is made: where it holds several nodes, a family is the list of its members. Raises TypeError
+        for a family where it holds one: `over` makes a node for each member.
+        """
+        declaration = declaration_of(type(self))
+        for name, value in changes.items():
+            arguments.check_one_node(self, name, value, root_of(type(self)))
+        twin = bound_to(self, self._store)
+        twin._upstream = {}
+        fields = arguments.take_roles(twin, declaration, changes, root_of(type(self)))
+        given = changes.keys() - fields.keys()
+        kept = {
+            role: node for role, node in self._upstream.items() if not any(role == name or role.startswith(name + ".") for name in given)
+        }
+        twin._upstream = {**kept, **twin._upstream}
+        if fields:
+            twin.params = changed(self.params, fields, type(self).__name__, declaration.params_arguments)
+        twin._call = None
+        twin._to = None
+        twin._remembered = None
+        for found in ("_makers", "_things"):  # of the params and upstream nodes that it had
+            twin.__dict__.pop(found, None)
+        twin._open = arguments.open_roles(twin, declaration) if self._open else ()
+        if not twin._open:
+            twin._identify()
+        return twin
+
+    def bind(self: NodeT, store: str | os.PathLike[str] | Store) -> NodeT:
+        """The same node in `store`: of the same key, without a payload in memory."""
+        return bound_to(self, open_store(store))
+
+    def _open_inputs(self: Node) -> list[Open]:
+        many = declaration_of(type(self)).many
+        return [Open(role, int(role in many)) for role in self._open]
+
+    def _fill(self: NodeT, given: dict[str, Any]) -> NodeT:
+        filled = bound_to(self, self._store)
+        filled._upstream = dict(self._upstream)
+        filled._open = tuple([role for role in self._open if role not in given])
+        for name, value in given.items():
+            filled.__dict__[name] = value
+            roles.check(type(self), declaration_of(type(self)), name, value)
+            for place, node in nodes_in(value, root_of(type(self))):
+                filled._upstream[name + place] = node
+        if not filled._open:
+            filled._identify()
+        return filled
+
+    def lineage(self: Node, **options: Any) -> Graph:
+        """The lineage as a picture with ``svg()``, ``mermaid()`` and ``dot()``; options as for `persistable.graph.lineage`."""
+        import persistable
+
+        return persistable.graph.lineage(self, **options)
+
+    def __getstate__(self: Node) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name not in _HERE}
+        if "_logger" in state:
+            state["_logger"] = events.carried(self._logger)
+        return state
+
+    def __reduce_ex__(self: Node, protocol: Any) -> tuple[Any, ...]:
+        return rebuilt, (flattened(self, root_of(type(self))),)
+
+    def __eq__(self: Node, other: object) -> bool:
+        """Tell whether `other` describes the same payload: the same key, and the same path where it has one of its own."""
+        if self is other:
+            return True
+        same = cast("Any", other)
+        if not isinstance(other, root_of(type(self))):
+            return NotImplemented
+        return not self._open and not same._open and self.key == same.key and self._to == same._to
+
+    def __hash__(self: Node) -> int:
+        return object.__hash__(self) if self._open else hash(self.key)
+
+    def __repr__(self: Node) -> str:
+        if self._open:
+            return f"<{self.payload_name}, open: {', '.join(self._open)}>"
+        shown = [f"{name}={value!r:.60}" for name, value in shown_params(self).items()]
+        shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
+        return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
+
+    def _repr_html_(self: Node) -> str:
+        if self._open:
+            return f"<code>{repr(self).strip('<>')}</code>"
+        import persistable
+
+        return persistable.graph.node_html(self, self._use())
+
+
+_HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_reader", "_remembered"})
+"""Attributes that stay in this process."""

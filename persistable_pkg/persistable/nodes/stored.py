@@ -1,0 +1,117 @@
+"""What a store has of a node: its payload, record and status there, and its items as they come."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from persistable.fileio.base import FileIO
+from persistable.nodes import generation, loading
+from persistable.nodes.binding import bound_to
+from persistable.nodes.types import Node
+from persistable.records import access, scratch
+from persistable.records.record import Record
+from persistable.stores.base import Store
+
+if TYPE_CHECKING:
+    import persistable
+    from persistable.nodes.explain import Explanation
+    from persistable.nodes.status import Status
+
+PayloadT = TypeVar("PayloadT")
+
+
+class Stored(Generic[PayloadT]):
+    """A node as far as a store has it."""
+
+    def part(self: Node, rows: slice | None = None, columns: Sequence[str] | None = None) -> PayloadT:
+        """Some rows and columns of the payload, without reading the others; generated first, if it is not stored.
+
+        For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
+        little else is read. Raises PayloadCorrupted, and FormatError for other formats.
+        """
+        self._check_params()
+        store = self._use()
+        if not access.is_there(store, self.place):
+            generation.generate(bound_to(self, store), store, {}, seen=(None,), writable=False, read=False)
+        found: PayloadT = loading.part(self, store, rows, columns)
+        return found
+
+    def follow(self: Node, timeout: float | None = None) -> Iterator[tuple[Any, Any]]:
+        """``(key, payload)`` of each item, as soon as it is committed by whoever generates them, in another thread or process.
+
+        Ends when all have come and are sealed; begins with those that are there. Nothing is generated here. Raises UpstreamFailed when the
+        generation fails, WorkerDied when its process is gone without having finished, and TimedOut after `timeout` seconds without any
+        news (None: never).
+        """
+        from persistable.nodes.follow import follow
+
+        return follow(self, self._use(), timeout)
+
+    @property
+    def members(self: Node) -> persistable.Family[Any]:
+        """The items that a generating function yields, as a family. ``summary.over(node.members)`` has one node for each.
+
+        Before they are sealed only those are members that are committed by the time somebody looks; `run` of anything made from it
+        generates this node first.
+        """
+        import persistable
+
+        return persistable.Item.all_of(cast("Any", self))
+
+    @property
+    def store(self: Node) -> Store:
+        """The store in use: the node's own, else its consumer's, else the enclosing or the default one."""
+        return self._use()
+
+    @property
+    def persist_filepath(self: Node) -> Path:
+        """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
+        lies = self.key.path if self._to is None else self._to
+        path = self._use().local_path(lies)
+        return path if path is not None else Path(lies)
+
+    @property
+    def payload_io(self: Node) -> FileIO[PayloadT]:
+        """The FileIO in use."""
+        io: FileIO[PayloadT] = self._format()
+        return io
+
+    @property
+    def record(self: Node) -> Record | None:
+        """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
+        return access.find_record(self._use(), self.place)
+
+    @property
+    def status(self: Node) -> Status:
+        """The status of this payload in its store."""
+        from persistable.nodes.status import status_of
+
+        return status_of(self, self._use())
+
+    def exists(self: Node) -> bool:
+        """Tell whether a payload is stored, judged by its record and the sizes of its files."""
+        store = self._use()
+        if self.is_external:
+            return not self._look()
+        record = access.find_record(store, self.place)
+        return record is not None and access.missing_file(store, record) is None
+
+    def delete(self: Node) -> bool:
+        """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
+        store = self._use()
+        scratch.forget_appended(store, self.place)
+        return access.delete(store, self.place)
+
+    def explain(self: Node) -> Explanation:
+        """The action of `payload` and its reasons: status, changes by function and node, and on a miss the nearest stored payload."""
+        from persistable.nodes.explain import explain
+
+        return explain(self, self._use())
+
+    def accept_code(self: Node, reason: str) -> Record:
+        """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
+        return loading.accept_code(self, self._use(), reason)

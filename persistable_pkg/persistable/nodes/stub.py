@@ -1,0 +1,90 @@
+"""Stubs: a node as it is sent to where it is generated, without what is upstream of it."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from persistable.nodes import origin, unwatched
+from persistable.nodes.binding import bound_to
+from persistable.nodes.code import Given
+from persistable.nodes.indirect import asked_of, kept
+from persistable.nodes.lineage import swapped
+from persistable.nodes.own_code import code_key, code_of_node
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.sending import given_of
+from persistable.nodes.types import Node
+
+_fingerprints: dict[Any, tuple[Any, Given]] = {}
+
+
+def stub(node: Node, stores: Callable[[Any], Any], root: type, whole: bool = False) -> Any:
+    """`node` with stubs in place of its upstream: what it takes to generate it where everything upstream is stored.
+
+    It carries the facts that only the whole lineage tells, and the fingerprint of its code, which may not be readable elsewhere. `stores`
+    gives the store of each upstream node. `whole`: with its whole lineage instead of stubs.
+    """
+    twin = bound_to(node, stores(node))
+    asked = asked_of(node)
+    made: dict[int, Any] = {}
+
+    def of(upstream: Node) -> Any:
+        if id(upstream) not in made:
+            store = stores(upstream)
+            made[id(upstream)] = bound_to(upstream, store) if whole else _leaf(upstream, store, root, asked)
+        return made[id(upstream)]
+
+    if node._upstream:
+        twin.__dict__ = swapped(twin.__dict__, of, root)
+    if node.is_persisted:
+        twin._given_facts = facts_of(node)
+        if node._upstream:
+            twin._given_table, twin._given_origin = origin.given(node, stores(node))
+    twin._given_code = _fingerprint(node)
+    return twin
+
+
+def _leaf(node: Node, store: Any, root: type, asked: Mapping[str, int]) -> Any:
+    """`node` without what is upstream of it, but for what is `asked` for: enough to load its payload."""
+    twin = bound_to(node, store)
+    state: dict[str, Any] = twin.__dict__
+    keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
+    left_out: list[str] = []
+    if node._upstream and "_upstream" not in keeps:
+        state["_upstream"], state["_left_out"] = {}, left_out
+    for name, value in list(state.items()):
+        if name in keeps:
+            state[name] = swapped(value, lambda further: bound_to(further, further._store or store), root)
+        elif name != "_arguments" and _holds(value, root):
+            left_out.append(name)
+            del state[name]
+    if "_arguments" in state:
+        state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
+    state["_is_leaf"] = True
+    state["_given_code"] = _fingerprint(node)
+    return twin
+
+
+def _holds(value: Any, root: type) -> bool:
+    if isinstance(value, root):
+        return True
+    kind: Any = value.__class__
+    if kind is dict:
+        return any(_holds(item, root) for item in cast("Mapping[Any, Any]", value).values())
+    return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
+
+
+def _fingerprint(node: Node) -> Given:
+    if "_given_code" in node.__dict__:  # it came from elsewhere itself
+        return cast("Given", code_of_node(node))
+    code = code_of_node(node)
+    key = code_key(node)
+    known = _fingerprints.get(key)
+    if known is None or known[0] is not code:
+        if isinstance(code, Given):  # its definition did
+            return code
+        known = _fingerprints[key] = (code, given_of(code, node.__class__))
+        unwatched.warn(node, code)
+    return known[1]

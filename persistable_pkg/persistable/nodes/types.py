@@ -1,0 +1,152 @@
+"""`Node`: the type of a node, and functions for the little that the other packages ask of one and that has no public name."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, methodcaller
+from typing import TYPE_CHECKING, Any, Protocol
+
+from persistable.stores.base import Store
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from persistable.executors.resources import Resources, Retry
+    from persistable.fileio.base import FileIO
+    from persistable.nodes.code import CodeOf, Given
+    from persistable.nodes.compose import Open
+    from persistable.params.snapshots import Snapshot
+    from persistable.records.key import Key, Place
+    from persistable.records.record import Record
+
+
+class _Absent:
+    """No payload in memory: unlike None, which is a payload."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+    def __reduce__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+
+
+class Node(Protocol):
+    """A node: `Persistable`, of whatever payload and params. What begins with an underscore is for the modules of `persistable.nodes`."""
+
+    key: Key
+    payload_name: str
+    params: Any
+    version: Any
+    io: Any
+    retry: Retry | None
+    resources: Resources | None
+    is_persisted: bool
+    is_external: bool
+
+    @property
+    def place(self) -> Place: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def upstream(self) -> Mapping[str, Node]: ...
+    @property
+    def payload(self) -> Any: ...
+    @property
+    def payload_io(self) -> FileIO[Any]: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def record(self) -> Record | None: ...
+    @property
+    def params_tree(self) -> dict[str, Any]: ...
+    def load(self, warn_if_validation_fails: bool = False, verify: bool = True) -> Self: ...
+    def load_generate(self) -> Self: ...
+    def generate(self, persist: bool = True) -> Self: ...
+    def persist(self) -> Self: ...
+    def put(self, payload: Any) -> Self: ...
+    def reset_payload(self) -> None: ...
+
+    _is_persistable_node: bool
+    _is_family: bool
+    _needs: str
+    _by_payload: bool
+    _captured: str
+    _store: Store | None
+    _remembered: Store | None
+    _to: str | None
+    _logger: Any
+    _call: Any
+    _upstream: dict[str, Any]
+    _snapshot: Snapshot
+    _open: tuple[str, ...]
+    _payload: Any
+    _lent: bool
+    _generation: Any
+    _reader: Any
+    _given_code: Any
+    _given_facts: dict[str, Any]
+    _given_table: Any
+    _given_origin: Any
+
+    def _use(self) -> Store: ...
+    def _format(self) -> FileIO[Any]: ...
+    def _identify(self) -> None: ...
+    def _check_params(self) -> None: ...
+    def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any: ...
+    def _generate_payload(self) -> Any: ...
+    def _validate_payload(self, payload: Any) -> None: ...
+    def _validates(self) -> bool: ...
+    def _own_code(self) -> CodeOf | Given: ...
+    def _generating_function(self) -> Any: ...
+    def _declared_payloads(self) -> list[Any]: ...
+    def _payload_type(self) -> Any: ...
+    def _look(self) -> str: ...
+    def _stands_for(self) -> Sequence[Any]: ...
+    def _made_by(self) -> Any: ...
+    def _open_inputs(self) -> list[Open]: ...
+    def _fill(self, given: dict[str, Any]) -> Any: ...
+
+
+own_store: Callable[[Any], Store | None] = attrgetter("_store")
+"""The store that a node or family names itself; None where it is in the enclosing or the default one."""
+upstream_of: Callable[[Node], Mapping[str, Node]] = attrgetter("_upstream")
+"""Role to node, for the library: `Node.upstream` is what the node's own code is given while it runs."""
+given_logger: Callable[[Node], Any] = attrgetter("_logger")
+"""The `logger` that a node was made with; None for that of the library."""
+needs_of: Callable[[Node], str] = attrgetter("_needs")
+"""Which of its upstream payloads a node needs: ``"all"``, ``"any"``, or those that are there (``"optional"``)."""
+is_by_payload: Callable[[Node], bool] = attrgetter("_by_payload")
+"""Tell whether the class of a node says nothing of what it is, but the type of its payload does."""
+open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_open")
+"""The names of the inputs that a node still lacks."""
+check_unchanged: Callable[[Node], None] = methodcaller("_check_params")
+"""Raise ParamsMutated if params of a node have been changed since it was made."""
+validates: Callable[[Node], bool] = methodcaller("_validates")
+"""Tell whether a node has anything to judge its payload by."""
+why_absent: Callable[[Node], str] = methodcaller("_look")
+"""Of an input that lies elsewhere: empty where it is there, else why it is not."""
+
+
+def holds_payload(node: Node) -> bool:
+    """Tell whether `node` has a payload in memory."""
+    return node._payload is not ABSENT
+
+
+def hold(node: Node, payload: Any) -> None:
+    """Let `node` have `payload` in memory."""
+    node._payload = payload
+
+
+def is_node(thing: Any) -> bool:
+    """Tell whether `thing` is a node."""
+    return getattr(thing.__class__, "_is_persistable_node", False) is True
+
+
+def is_family(thing: Any) -> bool:
+    """Tell whether `thing` is a family of nodes."""
+    return getattr(thing.__class__, "_is_family", False) is True

@@ -1,0 +1,107 @@
+"""Payloads of a run that are not persisted: from the node that makes them to those that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from persistable.fileio.original import ATOMS, Original
+from persistable.nodes.indirect import reached
+from persistable.nodes.types import is_by_payload
+from persistable.records import leftovers
+from persistable.records.key import Key
+from persistable.runs.plan import Unit
+from persistable.runs.result import RunResult
+from persistable.runs.worker import taken
+from persistable.stores.base import Store
+
+
+class Handover:
+    """The payloads of one run that are not persisted, each kept until the last node that needs it has had it.
+
+    run: a name that all that belongs to the run begins with. store: where other processes put large ones. held: those made in this process.
+    handed: those made in another, as bytes or as a path in `store`. targets: keys whose payloads the `result` keeps.
+    """
+
+    def __init__(self, store: Store, targets: Collection[Key], result: RunResult) -> None:
+        self.run = leftovers.new_shelf()
+        self.store = store
+        self.held: dict[Unit, Any] = {}
+        self.handed: dict[Unit, bytes | str] = {}
+        self._targets = targets
+        self._result = result
+        self._users: dict[Unit, int] = {}
+        self._through_store = False
+
+    def expect(self, units: Sequence[Unit]) -> None:
+        """Count those that need them, before any of `units` begins."""
+        for unit in units:
+            for source in taken_by(unit):
+                if not source.node.is_persisted:
+                    self._users[source] = self._users.get(source, 0) + 1
+
+    def is_wanted(self, unit: Unit) -> bool:
+        """Tell whether anybody needs what `unit` makes."""
+        return bool(self._users.get(unit)) or unit.node.key in self._targets
+
+    def path(self, unit: Unit) -> str | None:
+        """The path at which another process puts what `unit` makes, if it is large; None where nobody needs it."""
+        if unit.node.is_persisted or not self.is_wanted(unit):
+            return None
+        self._through_store = True
+        return f"{self.run}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
+
+    def keep(self, unit: Unit, payload: Any) -> None:
+        """Keep what `unit` has made in this process."""
+        if not self.is_wanted(unit):
+            return
+        if payload.__class__ is not Original and payload.__class__ not in ATOMS:
+            payload = Original(payload, unit.node.key)
+        if self._users.get(unit):
+            self.held[unit] = payload
+        if unit.node.key in self._targets:
+            self._result.hold(unit.node, unit.store, payload)
+
+    def let_go(self, unit: Unit) -> None:
+        """Payloads that are kept only for `unit` are not needed any more."""
+        for source in taken_by(unit):
+            users = self._users.get(source)
+            if users is not None:
+                self._users[source] = users - 1
+                if users == 1:
+                    self.held.pop(source, None)
+                    self._drop(source)
+
+    def _drop(self, unit: Unit) -> None:
+        if unit.node.key not in self._targets:
+            handed = self.handed.pop(unit, None)
+            if isinstance(handed, str):
+                self.store.delete(handed)
+
+    def finish(self) -> None:
+        """Give what is left to the result, and remove it from the store."""
+        for unit, handed in self.handed.items():
+            if unit.node.key in self._targets:
+                self._result.hold(unit.node, unit.store, Original(taken(self.store, handed), unit.node.key))
+            if isinstance(handed, str):
+                self.store.delete(handed)
+        if self._through_store:  # a worker that was killed may have left something too
+            leftovers.clear_shelves(self.store, self.run)
+
+
+def taken_by(unit: Unit) -> Sequence[Unit]:
+    """Those whose payloads are handed to `unit` where they are not persisted: its sources, and what its code asks of theirs."""
+    sources = unit.sources
+    if not sources or is_by_payload(unit.node):
+        return sources or ()
+    names = {node.key for node in reached(unit.node) if not node.is_persisted}
+    if not names:
+        return sources
+    found = dict.fromkeys(sources)
+    stack = list(sources)
+    while stack:
+        for further in stack.pop().sources or ():
+            if further not in found:
+                stack.append(further)
+                found[further] = None
+    return [*sources, *[each for each in found if each.node.key in names and each not in sources]]
