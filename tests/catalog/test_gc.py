@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from persistable import Catalog, Pipeline, open_store, run, step
 from persistable.catalog import collect as collecting
 from persistable.catalog import trash
+from persistable.catalog.parts import stores_of
 from persistable.errors import PayloadNotFound, StoreReadOnly, UnknownKey
 from persistable.records import claims
 from persistable.stores import LayeredStore, MemoryStore, Store
@@ -91,7 +92,7 @@ def test_what_is_not_needed_by_what_is_kept_goes_and_comes_back(store: Store) ->
     assert total.bind(store).load().payload == 1
     with pytest.raises(PayloadNotFound):
         other.bind(store).load()
-    assert len(catalog.trash()) == 5
+    assert len(catalog.trash()) == 5 and len(catalog.gc()) == 0  # what the trash may bring back is no garbage
     restored = catalog.restore()
     assert {str(key) for key in restored.keys} == names([other, *numbers[2:]]) and restored.left == []
     assert contents(store) == before
@@ -317,6 +318,39 @@ def test_what_was_made_anew_or_is_needed_by_now_stays(store: Store) -> None:
     assert names([nodes[0], result]) <= keys(catalog)
     planned = catalog.gc(older_than=0, name="number")
     assert {item.key for item in planned} == names([nodes[0]])
+
+
+def test_what_is_made_anew_at_the_last_moment_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = number.step(1).bind(store)
+    node.generate()
+    planned = catalog_of(store).gc(keep=[])
+    claimed = trash.claimed
+
+    def late(*given: Any, **options: Any) -> Any:
+        node.generate()
+        return claimed(*given, **options)
+
+    monkeypatch.setattr(trash, "claimed", late)
+    taken = planned.apply()
+    assert taken.items == [] and [kept.why for kept in taken.left] == ["it has changed since"]
+    assert node.load().payload == 1
+
+
+def test_a_record_that_stands_keeps_its_files_whatever_the_trash_has(store: Store) -> None:
+    """As after a kill between the copy of a record into the trash and its removal."""
+    node = number.step(1)
+    run(node, store=store)
+    catalog = catalog_of(store)
+    before = contents(store)
+    inner = stores_of(store)[0][0]
+    record = f"{node.key.path}.record.json"
+    files = tuple(file.path for file in catalog[node.key].files)
+    trash.take(inner, trash.new_stamp(), 0, [trash.Unit(node.key.path, record, files, "a reason", 1, str(node.key))])
+    for path, data in before.items():
+        inner.put(path, data)
+    assert len(catalog.gc()) == 0
+    catalog.empty_trash()
+    assert node.bind(store).load().payload == 1 and contents(store) == before
 
 
 def test_only_layers_that_may_be_written_are_touched(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from persistable.catalog import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.records import claims
+from persistable.records.scratch import scratch_folder
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
 from persistable.stores.base import HIDDEN
 from persistable.stores.custom_path import PLACED, PLACING
@@ -290,6 +291,23 @@ def _this_host() -> bytes:
 
     host: str = json.loads(owners.mine())["host"]
     return host.encode()
+
+
+def test_checkpoints_on_this_machine_of_a_store_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    store = SQLiteStore(tmp_path / "a.db")
+    run(KEPT, store=store)
+    files = [scratch_folder(store, key) / "deep" / "checkpoint" for key in (KEPT.key, number.step(77).key)]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"work")
+    catalog = Catalog(store, index=None)
+    assert [(item.reason, item.paths) for item in catalog.gc()] == [("checkpoints of a payload that is stored", (str(files[0]),))]
+    assert catalog.gc().apply().left == [] and [file.exists() for file in files] == [False, True]
+    os.utime(files[1], (0, 0))
+    catalog.gc().apply()
+    assert not files[1].exists() and len(catalog.gc()) == 0
 
 
 def test_a_claim_of_another_host_counts_until_it_has_been_silent_for_a_day(tmp_path: Path) -> None:

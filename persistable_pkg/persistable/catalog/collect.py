@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog import leftovers, trash
@@ -18,6 +19,7 @@ from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.spans import bytes_in, moment_before
 from persistable.catalog.superseded import Made, superseded
 from persistable.records.record import FAILED_SUFFIX, SUFFIX
+from persistable.records.scratch import scratch_elsewhere
 from persistable.stores.base import Store
 
 if TYPE_CHECKING:
@@ -241,7 +243,12 @@ class _Plan:
         for part, (store, readonly) in enumerate(self._stores):
             if readonly and not everywhere:
                 continue
-            for found in Survey(store, stores, sizes, self._taken, resumed).leftovers():
+            survey = Survey(store, stores, sizes, self._taken, resumed)
+            kinds = [survey.leftovers()]
+            if part == 0:
+                folder = scratch_elsewhere(self._catalog.store)
+                kinds += [survey.elsewhere(folder)] if folder is not None else []
+            for found in chain(*kinds):
                 row = rows.get(found.base)
                 name = found.name or (row.name if row is not None else "")
                 if self._asked.name in (None, name):

@@ -53,9 +53,9 @@ _OF_KEY = re.compile(r"\.([0-9a-f]{32})\.")
 class Leftover(NamedTuple):
     """What one crash left of one payload. base: the beginning of the names of its record and claim; "" for what belongs to none.
 
-    paths: in the store; of unfinished writes the files of this machine. age: seconds since the last of it was written, None where the
+    paths: in the store, or on this machine. age: seconds since the last of it was written, None where the
     store does not tell. sure: False for what somebody may still be about to name. moves: False for what is removed, not moved to the trash:
-    it would be of no use to anybody.
+    it would be of no use to anybody. here: True where paths are of this machine, and not in the store.
     """
 
     base: str
@@ -65,6 +65,7 @@ class Leftover(NamedTuple):
     age: float | None
     sure: bool = True
     moves: bool = True
+    here: bool = False
 
     @property
     def name(self) -> str:
@@ -208,8 +209,7 @@ class Survey:
             return self._partial.setdefault(f"{HIDDEN}/{rest}" if rest.startswith("placed/") else rest, _Bucket())
         found = _SCRATCH.fullmatch(path)
         if found is not None:
-            base = f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
-            return self._scratch.setdefault(base, _Bucket())
+            return self._scratch.setdefault(_scratch_base(found), _Bucket())
         found = _PLACING.fullmatch(path)
         if found is not None:
             base = f"{PLACED}/{found['folder'] or ''}{found['name']}"
@@ -313,15 +313,29 @@ class Survey:
         except trash.UNREADABLE:
             return True
 
-    def _of_scratch(self) -> Iterator[Leftover]:
+    def _of_scratch(self, here: bool = False) -> Iterator[Leftover]:
         for base, bucket in self._scratch.items():
             if base in self._taken.live or f"{PLACED}/{base.rpartition('/')[0]}" in self._taken.live:
                 continue
             age = bucket.age(self._now)
-            if base in self._sizes:
-                yield Leftover(base, CHECKPOINTS, tuple(bucket.paths), bucket.size, age)
-            elif age is not None and age > self._resumed:
-                yield Leftover(base, OLD_CHECKPOINTS, tuple(bucket.paths), bucket.size, age)
+            if base in self._sizes or (age is not None and age > self._resumed):
+                reason = CHECKPOINTS if base in self._sizes else OLD_CHECKPOINTS
+                yield Leftover(base, reason, tuple(bucket.paths), bucket.size, age, moves=not here, here=here)
+
+    def elsewhere(self, folder: Path) -> Iterator[Leftover]:
+        """The checkpoints in `folder`, of this machine, that are not gone on with: those of a store that keeps no files here."""
+        self._scratch.clear()
+        for root, _, names in os.walk(folder):
+            for name in names:
+                place = Path(root, name)
+                found = _SCRATCH.fullmatch(f"{HIDDEN}/scratch/{place.relative_to(folder).as_posix()}")
+                try:
+                    stat = place.lstat()
+                except OSError:
+                    continue
+                if found is not None:
+                    self._scratch.setdefault(_scratch_base(found), _Bucket()).add(str(place), stat.st_size, stat.st_mtime)
+        yield from self._of_scratch(here=True)
 
     def _unfinished(self, store: LocalStore) -> Iterator[Leftover]:
         """Files of writes that were killed: paths of this machine, for a store does not list them."""
@@ -336,7 +350,7 @@ class Survey:
             key = _OF_KEY.match(place.name)
             base = f"{place.parent.name}/{key[1]}" if key is not None else ""
             if base not in self._taken.live and (base in self._taken.dead or age > DAY or _is_of_dead(place)):
-                yield Leftover(base, UNFINISHED, (str(place),), size, age, moves=False)
+                yield Leftover(base, UNFINISHED, (str(place),), size, age, moves=False, here=True)
 
 
 def _is_of_dead(place: Path) -> bool:
@@ -349,10 +363,15 @@ def _is_of_dead(place: Path) -> bool:
         return False
 
 
+def _scratch_base(found: re.Match[str]) -> str:
+    """The beginning of the name of the claim on what has these checkpoints."""
+    return f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
+
+
 def remove(store: Store, found: Iterable[Leftover]) -> None:
     """Remove for good what is of no use in the trash. The caller has the claims on what belongs to a key, and lets go of them after."""
     for each in found:
-        if each.reason == UNFINISHED:
+        if each.here:
             for path in each.paths:
                 with suppress(OSError):
                     os.unlink(path)

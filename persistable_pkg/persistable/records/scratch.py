@@ -20,14 +20,28 @@ from persistable.stores.reach import in_memory
 def scratch_folder(store: Store, place: Place) -> Path:
     """Where a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
     path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
+    local = _in_store(store, path)
+    return local if local is not None else _here(store) / path
+
+
+def scratch_elsewhere(store: Store) -> Path | None:
+    """The folder of this machine with the checkpoints of all generations in `store`; None where they lie in it, or there can be none."""
+    try:
+        return None if _in_store(store, "any") is not None else _here(store)
+    except StoreError:
+        return None
+
+
+def _in_store(store: Store, path: str) -> Path | None:
     signs = getattr(store, "signer", None) is not None  # then not where others may write: what comes of it is signed
-    local = store.local_path(f"{HIDDEN}/scratch/{path}") if not signs else None
-    if local is not None:
-        return local
+    return store.local_path(f"{HIDDEN}/scratch/{path}") if not signs else None
+
+
+def _here(store: Store) -> Path:
     from blake3 import blake3
 
     where = f"{store.url} of {os.getpid()}" if in_memory(store) else store.url
-    return own_folder() / blake3(where.encode()).hexdigest()[:16] / path
+    return own_folder() / blake3(where.encode()).hexdigest()[:16]
 
 
 def forget_appended(store: Store, place: Place) -> None:
