@@ -60,7 +60,7 @@ class Item:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths in the store of its files, record included; of unfinished writes and some checkpoints those of this machine. Looked up each time."""
+        """The paths in the store of its files, record included; of unfinished writes those of this machine."""
         if self.left is not None:
             return self.left.paths
         from persistable.catalog.removal import files_of
