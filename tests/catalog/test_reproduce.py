@@ -31,6 +31,14 @@ def store(tmp_path: Path) -> LocalStore:
     return found
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests at work at the same time leave their folders elsewhere."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+
 def content(store: LocalStore) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(Path(store.root).rglob("*")) if path.is_file()}
 
@@ -38,12 +46,11 @@ def content(store: LocalStore) -> dict[str, bytes]:
 def again(node: Any, *, executor: str = "inline", **options: Any) -> Reproduction:
     """From its record alone, with a store that stays as it was and a clean temporary folder; here, for a process takes a second."""
     before = content(node.store) if isinstance(node.store, LocalStore) else None
-    left = {*os.listdir(tempfile.gettempdir())}
     store = node.store
     found = reproduce(node_of(node.record, store, lambda key: access.find_record(store, key)), executor=executor, **options)
     if before is not None:
         assert content(node.store) == before
-    assert not [name for name in {*os.listdir(tempfile.gettempdir())} - left if name.startswith("persistable-again-")]
+    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("persistable-again-")]
     return found
 
 
