@@ -662,3 +662,37 @@ def test_times_are_those_of_the_results(catalog: Catalog, tmp_path: Path) -> Non
 
     newest = max(record.started + record.seconds for record in records)
     assert abs(datetime.fromisoformat(root["datePublished"]).timestamp() - newest) < 1
+
+
+# whose code is not there
+
+
+_GONE = """
+import sys
+import numpy as np
+from persistable import Catalog, run, step
+from persistable.fileio import NumpyFileIO
+
+@step(io=NumpyFileIO())
+def numbers(n: int) -> np.ndarray:
+    return np.arange(n)
+
+@step
+def pickled(numbers: np.ndarray) -> set:
+    return set(numbers.tolist())
+
+run(pickled.step(numbers.step(n=4)), store="data")
+Catalog("data", index=None).export("paper.zip")
+"""
+
+
+def test_payloads_of_classes_that_are_not_there(tmp_path: Path) -> None:
+    """Formats that hold data are read; a pickle, which could run anything, is not."""
+    (tmp_path / "gone_study.py").write_text(_GONE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", "import gone_study"], cwd=tmp_path, env=environment, check=True, timeout=120)
+    paper = opened(tmp_path / "paper.zip")
+    np.testing.assert_array_equal(paper.find("numbers")[0].payload, np.arange(4))
+    with pytest.raises(PayloadUntrusted, match="trust="):
+        paper.find("pickled")[0].payload
+    assert len(opened(tmp_path / "other").import_(tmp_path / "paper.zip").imported) == 2, "to copy it runs nothing"

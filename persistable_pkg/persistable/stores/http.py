@@ -75,7 +75,6 @@ class _Web:
 
     def _forget(self) -> None:
         self._held: tuple[int, Any] | None = None
-        self._turn = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"timeout": self.timeout}
@@ -89,17 +88,16 @@ class _Web:
         held = self._held
         if held is not None and held[0] == os.getpid():
             return held[1]
-        with self._turn:
-            try:
-                import httpx
-            except ImportError as error:
-                message = "a store behind http(s) needs httpx, which is not installed: pip install 'persistable[http]'"
-                raise MissingExtra(message, package="httpx", extra="http", format="") from error
-            headers = {"accept-encoding": "identity", "user-agent": "persistable"}
-            client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
-            self._held = os.getpid(), client
-            logging.getLogger("httpx").addFilter(_without_secrets)  # once: it is told the URL of each request
-            return client
+        try:
+            import httpx
+        except ImportError as error:
+            message = "a store behind http(s) needs httpx, which is not installed: pip install 'persistable[http]'"
+            raise MissingExtra(message, package="httpx", extra="http", format="") from error
+        headers = {"accept-encoding": "identity", "user-agent": "persistable"}
+        client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
+        self._held = os.getpid(), client
+        logging.getLogger("httpx").addFilter(_without_secrets)  # once: it is told the URL of each request
+        return client
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> _Answer:
         """The answer, whatever its status but those that may pass. Raises StoreUnavailable, StoreError."""
@@ -311,10 +309,9 @@ class HTTPFile:
     def _forget(self) -> None:
         self._whole: BinaryIO | None = None
         self._tag = ""
-        self._turn = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_whole", "_tag", "_turn")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_whole", "_tag")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -340,10 +337,8 @@ class HTTPFile:
                 raise StoreError(f"{self.url} was replaced while it was being read; open it again", url=self.url, path="")
             if answer.status in (206, 416):
                 return answer.range_from(first)
-        with self._turn:
-            assert self._whole is not None
-            self._whole.seek(first)
-            return self._whole.read(last - first)
+        assert self._whole is not None
+        return _bytes_of(self._whole, first, last)
 
     def _ask(self, headers: Mapping[str, str]) -> _Answer:
         """The answer; the whole file is put aside where the server gives that instead of a range."""
@@ -356,18 +351,33 @@ class HTTPFile:
             file = TemporaryFile(prefix="persistable-")  # noqa: SIM115 - it stays open for as long as this object is used
             for piece in self._web.pieces(response):
                 file.write(piece)
-            with self._turn:
-                self._whole = cast("BinaryIO", file)
+            file.flush()
+            self._whole = cast("BinaryIO", file)
             return _Answer(200, found, b"")
 
     def _size(self) -> int:
-        with self._turn:
-            assert self._whole is not None
-            return self._whole.seek(0, io.SEEK_END)
+        assert self._whole is not None
+        return os.fstat(self._whole.fileno()).st_size
 
     def close(self) -> None:
         """Release the connections."""
         self._web.close()
+
+
+_turn = threading.Lock()
+
+
+def _bytes_of(file: BinaryIO, first: int, last: int) -> bytes:
+    """The bytes of a file from one place up to another, for any thread, and for a child that shares the descriptor."""
+    if not hasattr(os, "pread"):  # on Windows, where nothing is forked
+        with _turn:
+            file.seek(first)
+            return file.read(last - first)
+    pieces: list[bytes] = []
+    while first < last and (piece := os.pread(file.fileno(), last - first, first)):
+        pieces.append(piece)
+        first += len(piece)
+    return b"".join(pieces)
 
 
 def opened(web: _Web, url: str, check: Callable[[int, Mapping[str, str]], None]) -> BinaryIO:
