@@ -269,6 +269,26 @@ def test_anonymous_records(catalog: Catalog, tmp_path: Path) -> None:
     assert len(other.import_(tmp_path / "a.zip").kept) == 5, "the payloads are the same"
 
 
+class Called(Persistable[int, PointsParams]):
+    def __init__(self, data_dir: Any, params: PointsParams, log: str = "") -> None:
+        super().__init__(data_dir, params)
+
+    def _generate_payload(self, **_: Any) -> int:
+        return self.params.n
+
+
+def test_anonymous_calls(tmp_path: Path) -> None:
+    node = Called(str(tmp_path / "data"), PointsParams(3), log="/home/ann/log.txt").generate()
+    catalog = opened(tmp_path / "data")
+    catalog.export(tmp_path / "a.zip", anonymous=True)
+    entry = opened(tmp_path / "a.zip")[node.key]
+    record = entry.record
+    assert record.call is not None and record.call["args"][0] == "data" and record.call["kwargs"] == {"log": "log.txt"}
+    assert b"/home/ann" not in record.data and str(tmp_path).encode() not in record.data
+    assert record.project is None
+    assert opened(tmp_path / "a.zip").node(node.key).load().payload == 3
+
+
 def test_a_signed_record_keeps_its_bytes(catalog: Catalog, tmp_path: Path) -> None:
     entry = catalog[Points(n=100).key]
     signed = entry.record.revise({}, {"signature": {"by": "a key", "signature": "abc"}})

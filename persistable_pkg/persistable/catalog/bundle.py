@@ -6,12 +6,15 @@ RO-Crate. Payloads are written first, then the records, then what lists them; an
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PureWindowsPath
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from blake3 import blake3
 
@@ -41,7 +44,7 @@ AT_ONCE = 500
 """Records that are read at once."""
 _SMALL = 1 << 20
 _SPOOL = 32 << 20
-_PERSONAL = ("host", "platform", "untracked", "notes", "output")
+_PERSONAL = ("host", "platform", "project", "untracked", "notes")
 """Members of a record that tell of a machine or a person, or may; none of them is needed to load a payload or to make it again."""
 _DOWNLOADS = ("persistable:HttpGet",)
 
@@ -275,7 +278,23 @@ def without_persons(record: Record) -> Record:
     facts = {name: fact for name, fact in record.to_dict().items() if name not in record.head and name not in (*_PERSONAL, "checksum")}
     if "accepted" in facts:
         facts["accepted"] = [{name: fact for name, fact in each.items() if name != "host"} for each in facts["accepted"]]
+    if facts.get("call") is not None:
+        facts["call"] = _without_folders(facts["call"], json.dumps(facts["params"]))
     return Record.compose(record.key, record.head, {**facts, "host": ""})
+
+
+_ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)")
+
+
+def _without_folders(value: Any, kept: str) -> Any:
+    """`value` with the names alone of absolute paths, such as that of a store, unless the params, which are `kept`, have them too."""
+    if isinstance(value, dict):
+        return {name: _without_folders(each, kept) for name, each in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_without_folders(each, kept) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, str) and _ABSOLUTE.match(value) and json.dumps(value) not in kept:
+        return PureWindowsPath(value).name  # which knows both kinds of separators
+    return value
 
 
 def _made_by() -> str:

@@ -298,7 +298,7 @@ class Catalog:
         to: a path or URL, also of a bucket; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
         nodes: a node, family, pipeline, key, entry, what `find` gave, or a list of such; without them every record. payloads:
         ``"sources"`` are downloads, what was put in by hand and, upstream of nodes, the inputs that a `Source` reads: what the rest can be
-        made again from. anonymous: leave host, platform, untracked params and notes out of the records; signed ones stay as they are.
+        made again from. anonymous: leave host, platform, project, untracked params, notes and folders out of the records; signed ones stay.
         name, description, author, license (a URL): for the RO-Crate. progress: is called with the bytes written, and how many there are.
 
         Raises UnknownKey for what is not stored, PayloadCorrupted for what is damaged, and StoreError for a folder that holds something

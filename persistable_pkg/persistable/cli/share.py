@@ -44,7 +44,7 @@ def export(
     include
         All payloads, only the sources (downloads, and what was put in by hand), or records alone.
     anonymous
-        Leave host, platform, untracked params and notes out of the records.
+        Leave host, platform, project, untracked params, notes and folders out of the records.
     name
         What the whole is called.
     description
