@@ -419,6 +419,21 @@ def test_restore_takes_keys_names_and_stamps_and_never_replaces_something_newer(
     assert not list(store.list(trash.FOLDER))
 
 
+def test_of_what_went_twice_the_later_comes_back(store: Store) -> None:
+    node = number.step(1).bind(store)
+    catalog = catalog_of(store)
+    records: list[Any] = []
+    for _ in range(3):
+        node.generate()
+        records.append(node.record)
+        catalog.gc(keep=[]).apply()
+    back, left = catalog.restore()
+    assert len(back) == 1 and [kept.why for kept in left] == ["there is a newer one"] * 2
+    assert node.record == records[-1] and node.load().payload == 1
+    assert catalog.empty_trash().number == 2
+    assert node.load().payload == 1 and catalog.verify().ok and len(catalog.gc()) == 0
+
+
 def test_emptying_frees_the_space_and_leaves_what_stands(store: Store) -> None:
     nodes = [number.step(n) for n in range(3)]
     run(*nodes, store=store)

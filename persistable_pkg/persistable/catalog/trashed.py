@@ -81,6 +81,7 @@ class Trash(Sequence[Held]):
         left: list[Kept] = []
         for store in self._stores():
             some = [each for own, each in there if own == store and (not wanted or any(_matches(each, text) for text in wanted))]
+            some.sort(key=lambda each: -each.at)  # of one key that went twice the later
             done, kept = trash.restore(store, self._catalog.store, some)
             back += done
             left += kept
