@@ -117,7 +117,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Store]]] = {
 def test_cut_off_at_any_call(tmp_path: Path, kind: str, fault: str, act: str) -> None:
     broken_one, sound_one = KINDS[kind]
     hits = 0
-    for at in range(FAULTS.index(fault) % 2, 400, 2 if kind in ("folder", "memory") else 5):
+    for at in range(FAULTS.index(fault) % 2, 400, 2 if kind in ("folder", "memory") else 3):
         folder = tmp_path / str(at)
         folder.mkdir()
         store = sound_one(folder)
@@ -142,7 +142,7 @@ def test_cut_off_at_any_call(tmp_path: Path, kind: str, fault: str, act: str) ->
             claim.give_up()
         catalog.close()
         _recovers(sound_one(folder), before, act)
-    assert hits > 3
+    assert hits >= 3
 
 
 def _recovers(store: Store, before: dict[str, bytes], act: str) -> None:

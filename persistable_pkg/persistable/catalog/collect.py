@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog import leftovers, trash
-from persistable.catalog.collection import Collection, Item
+from persistable.catalog.collection import Candidate, Collection
 from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.leftovers import Claimed, Leftover, Survey
 from persistable.catalog.parts import stores_of
@@ -229,13 +229,13 @@ class _Plan:
 
     # ---------------------------------------------------------------- items
 
-    def _item(self, row: Stored, reason: str) -> Item:
+    def _item(self, row: Stored, reason: str) -> Candidate:
         entry = Entry(self._catalog, row.row)
         by_hand = "; put in by hand" if row.made == "put" else ""
         store = self._stores[row.part][0]
-        return Item(store, row.part, row.name, entry.label, reason + by_hand, row.size, row.created, row.path, entry=entry)
+        return Candidate(store, row.part, row.name, entry.label, reason + by_hand, row.size, row.created, row.path, entry=entry)
 
-    def _leftovers(self, everywhere: bool) -> Iterator[Item]:
+    def _leftovers(self, everywhere: bool) -> Iterator[Candidate]:
         sizes = {row.base: None if row.status in (CORRUPT, UNTRUSTED) else row.size for row in self._rows if row.status != FAILED}
         rows = {row.base: row for row in self._rows}
         stores = [store for store, _ in self._stores]
@@ -254,11 +254,11 @@ class _Plan:
                 if self._asked.name in (None, name):
                     yield self._left(store, part, found, name, row)
 
-    def _left(self, store: Store, part: int, found: Leftover, name: str, row: Stored | None) -> Item:
+    def _left(self, store: Store, part: int, found: Leftover, name: str, row: Stored | None) -> Candidate:
         entry = Entry(self._catalog, row.row) if row is not None and row.status != FAILED else None
         changed = None if found.age is None else time.time() - found.age
         label = entry.label if entry is not None else (found.base or found.paths[0])
-        return Item(store, part, name, label, found.reason, found.size, changed, found.base, entry=entry, left=found)
+        return Candidate(store, part, name, label, found.reason, found.size, changed, found.base, entry=entry, left=found)
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
@@ -268,7 +268,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
     return Stored(key or "", name, status, size or 0, seconds or 0.0, created, made, part, path, tuple(entry))
 
 
-def same(one: Iterable[Item], other: Sequence[Item]) -> list[Item]:
+def same(one: Iterable[Candidate], other: Sequence[Candidate]) -> list[Candidate]:
     """Those of `one` that are in `other` as well, as they are there."""
     known = {item.identity: item for item in other}
     return [known[item.identity] for item in one if item.identity in known]

@@ -21,7 +21,7 @@ SHOWN = 20
 OTHERS = "(of no payload)"
 
 
-class Item:
+class Candidate:
     """One thing that would go: a payload, a failure, or what a crash left.
 
     entry: of the payload; None for what no record tells of. name, label: in words. reason: why it would go. size: in bytes. made: when it
@@ -76,14 +76,14 @@ class Item:
         return f"<{self.label}: {self.reason}, {size_in_words(self.size)}>"
 
 
-class Collection(Sequence[Item]):
+class Collection(Sequence[Candidate]):
     """What a cleaning-up would take, the largest first. Nothing is touched before `apply`.
 
     kept: how many things had a reason to go and stay, by why. freed_later: True where space is freed only when the trash is emptied,
     because the store cannot rename.
     """
 
-    def __init__(self, catalog: Catalog, asked: Rules, items: Sequence[Item], kept: Mapping[str, int], freed_later: bool) -> None:
+    def __init__(self, catalog: Catalog, asked: Rules, items: Sequence[Candidate], kept: Mapping[str, int], freed_later: bool) -> None:
         self._catalog = catalog
         self._asked = asked
         self._items = list(items)
@@ -91,16 +91,16 @@ class Collection(Sequence[Item]):
         self.freed_later = freed_later
 
     @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, index: int) -> Candidate: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+    def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
         return self._items[index]
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Candidate]:
         return iter(self._items)
 
     @property
@@ -146,7 +146,7 @@ class Taken(NamedTuple):
     after all, with the reason. freed_later: as of the `Collection`."""
 
     stamps: tuple[str, ...]
-    items: list[Item]
+    items: list[Candidate]
     left: list[Kept]
     freed_later: bool
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from persistable.catalog import leftovers, trash
-from persistable.catalog.collection import Collection, Item, Taken
+from persistable.catalog.collection import Candidate, Collection, Taken
 from persistable.catalog.parts import stores_of
 from persistable.catalog.rows import CORRUPT, FAILED, UNTRUSTED, row_of
 from persistable.catalog.trash import UNREADABLE, Kept, Unit
@@ -27,7 +27,7 @@ GENERATED = "it is being generated"
 NOT_BROUGHT = "it was written while a layer was down, and has not been brought there yet"
 
 
-def files_of(item: Item, record: bytes | None = None) -> tuple[str, ...]:
+def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
     """The paths of the payload's files, in the store of `item`. record: what was read of its record, if that was done."""
     entry = item.entry
     if entry is None or entry.status == FAILED:
@@ -85,7 +85,7 @@ def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callabl
     return Taken(tuple(dict.fromkeys(act.stamps.values())), act.taken, [*left, *act.left], planned.freed_later)
 
 
-def _batches(found: Sequence[Item]) -> Iterator[list[Item]]:
+def _batches(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     """Things of one layer, some hundreds at a time."""
     for part in sorted({item.part for item in found}):
         own = [item for item in found if item.part == part]
@@ -102,11 +102,11 @@ class _Removal:
         self._whole = whole
         self._writable = writable
         self.stamps: dict[int, str] = {}
-        self.taken: list[Item] = []
+        self.taken: list[Candidate] = []
         self.left: list[Kept] = []
         self._number = 0
 
-    def take(self, some: Sequence[Item]) -> None:
+    def take(self, some: Sequence[Candidate]) -> None:
         """Move things of one layer to its trash, those that nobody is generating."""
         store, part = some[0].store, some[0].part
         with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here(), self._silent) as mine:
@@ -125,9 +125,9 @@ class _Removal:
             leftovers.remove(store, [left for _, left in lost if not left.moves])
         self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
 
-    def _unchanged(self, store: Store, some: Sequence[Item]) -> list[tuple[Item, Unit]]:
+    def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:
         """Of payloads and failures, those whose record is the one that was planned for, with what goes."""
-        found: list[tuple[Item, Unit]] = []
+        found: list[tuple[Candidate, Unit]] = []
         data = store.get_many([item.path for item in some])
         pending = store.get_many([f"{_PENDING}/{item.path}" for item in some]) if len(self._writable) > 1 else {}
         files = {item: files_of(item, data[item.path]) for item in some if item.path in data}
@@ -142,7 +142,7 @@ class _Removal:
                 found.append((item, Unit(_base_of(item), item.path, own, item.reason, item.size, item.key)))
         return found
 
-    def _is_still(self, store: Store, item: Item) -> bool:
+    def _is_still(self, store: Store, item: Candidate) -> bool:
         """Tell whether what a crash left is named by no record by now."""
         assert item.left is not None
         if not item.left.moves or not item.left.base:
@@ -165,11 +165,11 @@ class _Removal:
             partial.remove(other, [path for path in paths if path not in set(records)])
 
 
-def _base_of(item: Item) -> str:
+def _base_of(item: Candidate) -> str:
     return item.left.base if item.left is not None else item.path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX)
 
 
-def _is_same(item: Item, data: bytes) -> bool:
+def _is_same(item: Candidate, data: bytes) -> bool:
     """Tell whether `data` is the record or failure that the index told of."""
     row = row_of(item.path, data)
     if row is None or item.entry is None or row.status != item.entry.status:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from persistable.catalog.catalog import Catalog
-from persistable.catalog.collection import Collection, Item, Taken, in_words, notes
+from persistable.catalog.collection import Candidate, Collection, Taken, in_words, notes
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here
@@ -109,7 +109,7 @@ def _show(planned: Collection, common: Common) -> None:
         note("nothing was touched; --apply moves it to the trash")
 
 
-def _table(items: list[Item]) -> None:
+def _table(items: list[Candidate]) -> None:
     rows = [(item.label, size_in_words(item.size), item.age, item.reason) for item in items]
     table([Column("payload"), Column("size", right=True), Column("age", right=True), Column("reason", long=True)], rows)
 
@@ -119,7 +119,7 @@ def _facts(planned: Collection) -> dict[str, Any]:
     return {"size": planned.size, "names": by_name, "stays": planned.kept, "freed_later": planned.freed_later}
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _row(item: Candidate) -> dict[str, Any]:
     return {"key": item.key or None, "name": item.name or None, "label": item.label, "reason": item.reason, "size": item.size}
 
 
