@@ -31,6 +31,7 @@ PEERS = (
     "luigi",
     "loky",
     "ray",
+    "signac",
 )
 
 

@@ -5,7 +5,7 @@ from harness import Line
 
 def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
-    from lines import branches, families, hit, importing, keys, load, memory, miss, nodes, save, sharing, status, tasks, tasks_ray
+    from lines import branches, catalog, families, hit, importing, keys, load, memory, miss, nodes, save, sharing, status, tasks, tasks_ray
 
     return [
         importing.LINE,
@@ -22,6 +22,7 @@ def all_lines() -> list[Line]:
         tasks_ray.LINE,
         branches.LINE,
         sharing.LINE,
+        *catalog.LINES,
     ]
 
 

@@ -81,7 +81,7 @@ def least(found: list[Nearest]) -> Nearest | None:
 
 
 def distance(found: dict[str, tuple[Any, Any]]) -> tuple[int, float]:
-    """How far two descriptions are apart: params that differ, and a sum of relative differences of numbers, 1 for others."""
+    """The number of params that differ, and the sum of their relative differences: 1 for each that is no number."""
     return len(found), sum(map(_apart, found.values()))
 
 
