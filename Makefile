@@ -1,4 +1,5 @@
 # make demo    the main job on a real data set, shown in the terminal
+# make demo-reproduce    a small study restored from its records, and found identical
 # make test    everything that must hold: lint, types, layers, docs, tests, notebooks, other Pythons
 #
 # Each target makes the environment it needs in .venv; a second call finds it there.
@@ -28,13 +29,16 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
   || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 
-.PHONY: help demo test lint types layers docs tests servers versions older-pythons newer-pythons package-versions bench constraints logo clean
+.PHONY: help demo demo-reproduce test lint types layers docs tests servers versions older-pythons newer-pythons package-versions bench constraints logo clean
 
 help:
-	@sed -n '1,4s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m persistable.cli.demo $(DEMO_DATA)
+
+demo-reproduce: $(VENV)/.demo
+	@$(BIN)/python examples/study/reproduce.py
 
 # the tests come last, so that their closing line does too
 test: lint types layers docs versions tests

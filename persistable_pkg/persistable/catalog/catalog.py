@@ -165,7 +165,7 @@ class Catalog:
         """
         from persistable.catalog import made
 
-        return made.reproduction(self, self[key], recursive, rtol, atol, progress)
+        return made.reproduction(self, key, recursive, rtol, atol, progress)
 
     # evolution
 

@@ -92,12 +92,17 @@ def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
     return code_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
 
 
-def reproduction(catalog: Catalog, entry: Entry, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
-    """The payload of `entry` made again and compared; impossible where its node cannot be had."""
+def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
+    """The payload of `what`, made again and compared; impossible where its node cannot be had. A node is taken as it is."""
     from persistable.catalog.reproduce import impossible, reproduce
+    from persistable.nodes.node import Persistable
 
-    try:
-        found = node(catalog, entry)
-    except PersistableError as error:
-        return impossible(entry.place.key, error)
+    entry = lookup.entry(catalog, what)
+    if isinstance(what, Persistable):
+        found: Persistable[Any, Any] = what.bind(catalog.store)
+    else:
+        try:
+            found = node(catalog, entry)
+        except PersistableError as error:
+            return impossible(entry.place.key, error)
     return reproduce(found, recursive=recursive, rtol=rtol, atol=atol, progress=progress)

@@ -120,7 +120,8 @@ def reproduce(
         found: list[Remade] = []
         for each in remake.remade:
             told = remake.judge(each, failures, rtol, atol)
-            if told is not None and told.outcome == "different" and all(before.outcome != "different" for before in found):
+            differs = told is not None and told.outcome in ("different", "impossible") and remake.is_made(each)
+            if told is not None and differs and all(before.outcome in ("identical", "equal") for before in found):
                 with _scratch() as second:
                     told = told._replace(why=f"{told.why}. {remake.cause(each, second, executor, max_workers)}")
             found += [] if told is None else [told]
@@ -259,6 +260,10 @@ class _Remake:
             within = f"within rtol={rtol:g}, atol={atol:g}: " if (rtol or atol) and found.outcome == "equal" else ""
             why = f"{within}{redact(told)}"
         return Remade(node.key, node.label, found.outcome, why, found, new.seconds)
+
+    def is_made(self, node: Node) -> bool:
+        """Tell whether one of them, that has a record, has been made again."""
+        return self.records.get(node.key) is not None and access.find_record(self.scratch, node.place) is not None
 
     def _read(self, store: Store, node: Node, record: Record) -> Any:
         return loading.read(store, record, loading.format_of(node, record))

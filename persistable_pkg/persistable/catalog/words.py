@@ -19,9 +19,23 @@ _ROWS = 50
 
 def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
     """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
-    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if tree.__class__ is not dict or "$node" not in tree]
-    parts += [f"{role}={cut(label(entry.name, entry.params_tree))}" for role, entry in upstream.items()]
+    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if not upstream or not _is_of_nodes(tree)]
+    roles: dict[str, list[Entry]] = {}
+    for role, entry in upstream.items():
+        roles.setdefault(role.partition(".")[0], []).append(entry)
+    for role, entries in roles.items():
+        first = cut(label(entries[0].name, entries[0].params_tree))
+        parts.append(f"{role}={first}" if len(entries) == 1 else f"{role}=[{first}, … {len(entries)} nodes]")
     return f"{name}({cut(', '.join(parts), 160)})"
+
+
+def _is_of_nodes(tree: Any) -> bool:
+    """Tell whether a tree stands for nodes, which are upstream, and what keeps them together."""
+    if tree.__class__ is list:
+        return bool(tree) and all(map(_is_of_nodes, tree))
+    if tree.__class__ is not dict or not tree:
+        return False
+    return "$node" in tree or all(map(_is_of_nodes, tree.values()))
 
 
 def age(entry: Entry, now: float | None = None) -> str:
