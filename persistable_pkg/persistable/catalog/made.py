@@ -98,11 +98,8 @@ def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol
     from persistable.nodes.node import Persistable
 
     entry = lookup.entry(catalog, what)
-    if isinstance(what, Persistable):
-        found: Persistable[Any, Any] = what.bind(catalog.store)
-    else:
-        try:
-            found = node(catalog, entry)
-        except PersistableError as error:
-            return impossible(entry.place.key, error)
-    return reproduce(found, recursive=recursive, rtol=rtol, atol=atol, progress=progress)
+    try:
+        made: Any = what.bind(catalog.store) if isinstance(what, Persistable) else node(catalog, entry)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    except PersistableError as error:
+        return impossible(entry.place.key, error)
+    return reproduce(made, recursive=recursive, rtol=rtol, atol=atol, progress=progress)
