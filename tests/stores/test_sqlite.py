@@ -95,7 +95,7 @@ def test_threads_that_end_leave_no_connections(tmp_path: Path) -> None:
         thread = threading.Thread(target=store.get, args=("a",))
         thread.start()
         thread.join()
-    assert len(store._open) <= 3
+    assert len(store._connections.open) <= 3
 
 
 def test_a_batch_that_fails_is_absent_as_a_whole(tmp_path: Path) -> None:
