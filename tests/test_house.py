@@ -98,3 +98,21 @@ def test_private_members_of_nodes_are_used_in_nodes_only() -> None:
                 if isinstance(name, ast.Constant) and name.value in private:
                     found.append(f"{file}:{each.lineno} {ast.unparse(each)}")
     assert not found
+
+
+LARGEST = 39
+"""Functions in the body of a class, at most."""
+LARGER = {"LayeredStore": 61}
+"""Classes that have more as yet; their numbers may only fall."""
+
+
+def functions_in(body: list[ast.stmt]) -> int:
+    """The functions in the body of a class, also under a condition."""
+    inner = [each.body + each.orelse for each in body if isinstance(each, ast.If)]
+    return sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in body) + sum(map(functions_in, inner))
+
+
+def test_no_class_has_too_many_functions() -> None:
+    found = {each.name: functions_in(each.body) for _, module in parsed() for each in ast.walk(module) if isinstance(each, ast.ClassDef)}
+    assert {name: number for name, number in found.items() if number > LARGER.get(name, LARGEST)} == {}
+    assert all(found[name] > LARGEST for name in LARGER), "forget it"
