@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog import leftovers, trash
@@ -69,7 +71,8 @@ class Stored(NamedTuple):
     made: str | None
     part: int
     path: str
-    row: tuple[Any, ...]
+    number: int
+    """Of its row in the index."""
 
     @property
     def base(self) -> str:
@@ -118,7 +121,8 @@ class _Plan:
         self._keep_upstream(reasons)
         if self._asked.max_size is not None:
             self._fit(reasons, self._asked.max_size)
-        items = [self._item(self._rows[number], reason) for number, reason in reasons.items()]
+        entries = self._entries([self._rows[number].number for number in reasons])
+        items = [self._item(self._rows[number], reason, entries[self._rows[number].number]) for number, reason in reasons.items()]
         items += self._leftovers(everywhere)
         items.sort(key=lambda item: (-item.size, item.name, item.path))
         freed_later = any(not trash.renames(self._stores[item.part][0]) for item in items)
@@ -134,8 +138,16 @@ class _Plan:
 
     def _read(self) -> list[Stored]:
         where = counting(Condition(f"r.status IN ('{DONE}', '{CORRUPT}', '{UNTRUSTED}', '{FAILED}')"), self._catalog.is_layered)
-        query = f"SELECT {COLUMNS}, d.part, d.path, r.file {where.source} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
-        return [_stored(row) for row in self._index.rows(query, where.values)]
+        query = (
+            "SELECT n.key, r.name, r.status, r.size, r.seconds, r.created, r.made, d.part, d.path, r.file, r.id "
+            f"{where.source} JOIN folders d ON d.id = r.folder WHERE {where.sql}"
+        )
+        return [_stored(*row) for row in self._index.rows(query, where.values)]
+
+    def _entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+        """The entries of these rows of the index."""
+        query = f"SELECT r.id, {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node WHERE r.id IN (SELECT value FROM json_each(?))"
+        return {number: Entry(self._catalog, tuple(row)) for number, *row in self._index.rows(query, (json.dumps(numbers),))}
 
     def _protect(self) -> None:
         """Note what stays whatever is asked for."""
@@ -229,11 +241,10 @@ class _Plan:
 
     # ---------------------------------------------------------------- items
 
-    def _item(self, row: Stored, reason: str) -> Candidate:
-        entry = Entry(self._catalog, row.row)
+    def _item(self, row: Stored, reason: str, entry: Entry) -> Candidate:
         by_hand = "; put in by hand" if row.made == "put" else ""
         store = self._stores[row.part][0]
-        return Candidate(store, row.part, row.name, entry.label, reason + by_hand, row.size, row.created, row.path, entry=entry)
+        return Candidate(store, row.part, row.name, reason + by_hand, row.size, row.created, row.path, entry=entry)
 
     def _leftovers(self, everywhere: bool) -> Iterator[Candidate]:
         sizes = {row.base: None if row.status in (CORRUPT, UNTRUSTED) else row.size for row in self._rows if row.status != FAILED}
@@ -255,17 +266,17 @@ class _Plan:
                     yield self._left(store, part, found, name, row)
 
     def _left(self, store: Store, part: int, found: Leftover, name: str, row: Stored | None) -> Candidate:
-        entry = Entry(self._catalog, row.row) if row is not None and row.status != FAILED else None
+        entry = self._entries([row.number])[row.number] if row is not None and row.status != FAILED else None
         changed = None if found.age is None else time.time() - found.age
-        label = entry.label if entry is not None else (found.base or found.paths[0])
-        return Candidate(store, part, name, label, found.reason, found.size, changed, found.base, entry=entry, left=found)
+        return Candidate(store, part, name, found.reason, found.size, changed, found.base, entry=entry, left=found)
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
-    *entry, part, folder, file = row
-    key, name, status, size, seconds, created, made = (entry[place] for place in (0, 4, 6, 7, 8, 9, 11))
+def _stored(
+    key: str | None, name: str, status: str, size: int | None, seconds: float | None, created: float | None, made: str | None,
+    part: int, folder: str, file: str, number: int,
+) -> Stored:  # fmt: skip
     path = f"{folder}/{file}" if folder else file
-    return Stored(key or "", name, status, size or 0, seconds or 0.0, created, made, part, path, tuple(entry))
+    return Stored(key or "", intern(name), intern(status), size or 0, seconds or 0.0, created, made and intern(made), part, path, number)
 
 
 def same(one: Iterable[Candidate], other: Sequence[Candidate]) -> list[Candidate]:

@@ -24,19 +24,18 @@ OTHERS = "(of no payload)"
 class Candidate:
     """One thing that would go: a payload, a failure, or what a crash left.
 
-    entry: of the payload; None for what no record tells of. name, label: in words. reason: why it would go. size: in bytes. made: when it
+    entry: of the payload; None for what no record tells of. name: of the payload. reason: why it would go. size: in bytes. made: when it
     was made or last written, seconds since 1970; None where that is not known. part: number of the layer. path: of its record or failure in
     the store; of what a crash left the beginning of the names of the record that it belongs to. left: what a crash left.
     """
 
-    __slots__ = ("entry", "label", "left", "made", "name", "part", "path", "reason", "size", "store")
+    __slots__ = ("entry", "left", "made", "name", "part", "path", "reason", "size", "store")
 
     def __init__(
         self,
         store: Store,
         part: int,
         name: str,
-        label: str,
         reason: str,
         size: int,
         made: float | None,
@@ -45,13 +44,20 @@ class Candidate:
         entry: Entry | None = None,
         left: Leftover | None = None,
     ) -> None:
-        self.store, self.part, self.name, self.label, self.reason = store, part, name, label, reason
+        self.store, self.part, self.name, self.reason = store, part, name, reason
         self.size, self.made, self.path, self.entry, self.left = size, made, path, entry, left
 
     @property
     def identity(self) -> tuple[Any, ...]:
         """By which the same thing is known again."""
         return self.part, self.path, self.made if self.left is None else self.left.reason
+
+    @property
+    def label(self) -> str:
+        """It in words."""
+        if self.entry is not None:
+            return self.entry.label
+        return self.path or (self.left.paths[0] if self.left is not None else "?")
 
     @property
     def key(self) -> str:
