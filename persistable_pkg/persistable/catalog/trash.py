@@ -315,13 +315,15 @@ def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
     left: list[Kept] = []
     for first in range(0, len(wanted), BATCH):
         with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
+            due: list[Held] = []
             for each in wanted[first : first + BATCH]:
                 why = "it is being generated" if each.unit.base not in mine else "" if _is_due(each) else "somebody may be about to name it"
                 if why:
                     left.append(Kept(each, why))
                 else:
-                    count += 1
-                    size += _remove(store, each)
+                    due.append(each)
+            count += len(due)
+            size += _remove(store, due)
     _tidy(store, {each.stamp for each in wanted})
     return Emptied(count, size, left)
 
@@ -330,15 +332,14 @@ def _is_due(each: Held) -> bool:
     return each.unit.record is not None or bool(each.moved) or each.unit.sure or time.time() - each.at > SETTLED
 
 
-def _remove(store: Store, each: Held) -> int:
-    unit = each.unit
-    inside = [_inside(each.stamp, path) for path in each.moved]
-    outside = _unnamed(store, each)
-    size = sum(found.size for found in stat_many(store, [*inside, *outside]).values())
-    record = None if unit.record is None else _inside(each.stamp, unit.record)
-    partial.remove(store, [*outside, *(path for path in inside if path != record)])
-    if record is not None:
-        store.delete(record)  # last, for it tells what else there is to remove
+def _remove(store: Store, due: Sequence[Held]) -> int:
+    """Remove all that is left of these; the bytes that this frees."""
+    records = [_inside(each.stamp, each.unit.record) for each in due if each.unit.record is not None]
+    files = [_inside(each.stamp, path) for each in due for path in each.moved if path != each.unit.record]
+    files += [path for each in due for path in _unnamed(store, each)]
+    size = sum(found.size for found in stat_many(store, [*files, *records]).values())
+    partial.remove(store, files)
+    partial.remove(store, records)  # last, for they tell what else there is to remove
     return size
 
 
