@@ -565,6 +565,15 @@ def test_to_and_from_a_bucket(catalog: Catalog, s3_bucket: Any, tmp_path: Path, 
     catalog.export(f"{s3_bucket.url}/paper.zip")
     catalog.export(f"{s3_bucket.url}/site/", FINAL)
     assert keys(opened(f"{s3_bucket.url}/paper.zip")) == keys(catalog)
+    from upath import UPath
+
+    bucket = UPath(s3_bucket.url, **options)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")  # a UPath has its own
+    catalog.export(bucket / "again.zip", FINAL)
+    catalog.export(open_store(s3_bucket.url + "/store", **options), FINAL)
+    for where in (open_store(bucket / "again.zip"), open_store(bucket / "store")):
+        assert FINAL.bind(where).load().payload == "sum # 1: 2475.0"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
     assert keys(opened(f"{s3_bucket.url}/site")) == sorted([str(FINAL.key), str(Points(n=100).key)])
     other = opened(tmp_path / "other")
     assert len(other.import_(f"{s3_bucket.url}/paper.zip").imported) == 6

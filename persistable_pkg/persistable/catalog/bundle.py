@@ -75,7 +75,7 @@ class Exported:
 
 
 def export(
-    catalog: Catalog, to: str, nodes: Any, payloads: Payloads, *, anonymous: bool, about: dict[str, str | None], progress: Progress | None
+    catalog: Catalog, to: Any, nodes: Any, payloads: Payloads, *, anonymous: bool, about: dict[str, str | None], progress: Progress | None
 ) -> Exported:
     """Write the records that `nodes` mean, and what `Catalog.export` says comes with them."""
     if payloads not in get_args(Payloads):

@@ -282,7 +282,7 @@ class Catalog:
 
     def export(
         self,
-        to: str | os.PathLike[str],
+        to: str | os.PathLike[str] | Store,
         nodes: Any = None,
         *,
         payloads: Literal["all", "sources", "none"] = "all",
@@ -295,7 +295,7 @@ class Catalog:
     ) -> Exported:
         """Write records, all they were made from, and their payloads into one zip archive, or a folder to be published.
 
-        to: a path or URL, also of a bucket; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
+        to: a path, URL, UPath or store; an archive if it ends in ``.zip``, else a folder, in which an earlier export is replaced.
         nodes: a node, family, pipeline, key, entry, what `find` gave, or a list of such; without them every record. payloads:
         ``"sources"`` are downloads, what was put in by hand and, upstream of nodes, the inputs that a `Source` reads: what the rest can be
         made again from. anonymous: leave host, platform, project, untracked params, notes and folders out of the records; signed ones stay.
@@ -307,7 +307,7 @@ class Catalog:
         from persistable.catalog.bundle import export
 
         about = {"name": name, "description": description, "author": author, "license": license}
-        return export(self, os.fspath(to), nodes, payloads, anonymous=anonymous, about=about, progress=progress)
+        return export(self, to, nodes, payloads, anonymous=anonymous, about=about, progress=progress)
 
     def import_(
         self,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol, cast
 
 from persistable.errors import StoreError
-from persistable.params.masking import masked
 from persistable.stores import manifest
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
-from persistable.stores.zip import is_zip, parted
+from persistable.stores.zip import SUFFIX, is_zip, parted
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 """That of every member: the same content is the same bytes, whenever it is exported."""
@@ -32,18 +32,29 @@ class Sink(Protocol):
 
 
 @contextmanager
-def sink_at(where: str) -> Generator[Sink]:
-    """The sink at a path or URL: an archive if it ends in ``.zip``, else a folder. Raises StoreError for a store in use."""
-    with _archive(where) if is_zip(where) else _folder(where) as sink:
+def sink_at(where: Any) -> Generator[Sink]:
+    """The sink at a path, URL or UPath: an archive if it ends in ``.zip``, else a folder, which may be a store.
+
+    Raises StoreError for a store in use.
+    """
+    if isinstance(where, Store):
+        opened: AbstractContextManager[Sink] = _folder(where)
+    elif hasattr(where, "storage_options"):  # a UPath, which brings the options of its file system
+        is_archive = str(where.name).lower().endswith(SUFFIX)
+        opened = _archive(open_store(where.parent), where.name) if is_archive else _folder(open_store(where))
+    else:
+        text: str = os.fspath(where)
+        folder, name = parted(text)
+        opened = _archive(open_store(folder), name) if is_zip(text) else _folder(open_store(text))
+    with opened as sink:
         yield sink
 
 
 @contextmanager
-def _archive(where: str) -> Generator[Sink]:
-    folder, name = parted(where)
-    store = open_store(folder)
+def _archive(store: Store, name: str) -> Generator[Sink]:
+    place, mark, query = store.url.partition("?")
     with store.write(name) as stream, zipfile.ZipFile(cast("Any", stream), "w", allowZip64=True) as archive:
-        yield _Archive(masked(where), archive)
+        yield _Archive(f"{place.rstrip('/')}/{name}{mark}{query}", archive)
 
 
 class _Archive:
@@ -66,8 +77,7 @@ class _Archive:
 
 
 @contextmanager
-def _folder(where: str) -> Generator[Sink]:
-    store = open_store(where)
+def _folder(store: Store) -> Generator[Sink]:
     before = _exported(store)
     sink = _Folder(store)
     yield sink
