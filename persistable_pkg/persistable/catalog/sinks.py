@@ -39,11 +39,11 @@ def sink_at(where: Any) -> Generator[Sink]:
     """
     if isinstance(where, Store):
         opened: AbstractContextManager[Sink] = _folder(where)
-    elif hasattr(where, "storage_options"):  # a UPath, which brings the options of its file system
+    elif getattr(where, "storage_options", None) is not None:  # a UPath, which brings the options of its file system
         is_archive = str(where.name).lower().endswith(SUFFIX)
         opened = _archive(open_store(where.parent), where.name) if is_archive else _folder(open_store(where))
     else:
-        text: str = os.fspath(where)
+        text = os.fspath(cast("str", where))
         folder, name = parted(text)
         opened = _archive(open_store(folder), name) if is_zip(text) else _folder(open_store(text))
     with opened as sink:
