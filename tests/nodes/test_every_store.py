@@ -94,7 +94,7 @@ def test_failures_are_kept_and_removed(store: Store) -> None:
 
 def test_deleted_is_gone_and_missing_says_what_is_near(store: Store) -> None:
     Points(store, n=5).generate()
-    with pytest.raises(PayloadNotFound, match="n is 5, not 6"):
+    with pytest.raises(PayloadNotFound, match="n: 6, stored 5"):
         Points(store, n=6).load()
     assert Points(store, n=5).delete()
     assert not list(store.list())

@@ -461,7 +461,7 @@ def test_an_invalid_loaded_payload_raises_or_warns_as_asked(tmp_path: Path, monk
 def test_a_missing_payload_names_the_nearest_one_and_what_differs(tmp_path: Path) -> None:
     Points(tmp_path, n=3).generate()
     Points(tmp_path, n=9, random_state=1).generate()
-    with pytest.raises(PayloadNotFound, match=r"n is 3, not 4") as caught:
+    with pytest.raises(PayloadNotFound, match=r"n: 4, stored 3") as caught:
         Points(tmp_path, n=4).load()
     assert isinstance(caught.value, FileNotFoundError)
     assert caught.value.differences == {"n": (4, 3)}
