@@ -240,6 +240,9 @@ def test_an_interrupted_export_leaves_nothing(catalog: Catalog, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         catalog.export(tmp_path / "out" / "a.zip", progress=interrupt)
     assert os.listdir(tmp_path / "out") == []
+    with pytest.raises(KeyboardInterrupt):
+        catalog.export(tmp_path / "out", progress=interrupt)
+    assert _all_files(tmp_path / "out") == {}
     catalog.export(tmp_path / "site", Points(n=3))
     before = keys(opened(tmp_path / "site"))
     with pytest.raises(KeyboardInterrupt):
@@ -247,6 +250,19 @@ def test_an_interrupted_export_leaves_nothing(catalog: Catalog, tmp_path: Path) 
     assert [key for key in keys(opened(tmp_path / "site")) if key in before] == before, "the earlier export can still be read"
     catalog.export(tmp_path / "site", Points(n=3))
     assert keys(opened(tmp_path / "site")) == before
+
+
+def test_a_killed_export_into_a_folder_can_be_made_again(catalog: Catalog, tmp_path: Path) -> None:
+    killed = (
+        "import os, sys\nfrom persistable import Catalog\n"
+        "Catalog(sys.argv[1], index=None).export(sys.argv[2], progress=lambda done, total: os._exit(9))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", killed, tmp_path / "data", tmp_path / "site"], env=environment, timeout=100)
+    assert done.returncode == 9
+    assert _all_files(tmp_path / "site") and keys(opened(tmp_path / "site")) == []
+    catalog.export(tmp_path / "site")
+    assert keys(opened(tmp_path / "site")) == keys(catalog)
 
 
 def test_anonymous_records(catalog: Catalog, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, BinaryIO, Protocol, cast
 
 from persistable.errors import StoreError
@@ -80,15 +80,26 @@ class _Archive:
 def _folder(store: Store) -> Generator[Sink]:
     before = _exported(store)
     sink = _Folder(store)
-    yield sink
+    if before is None:  # an export that is killed is known as one by the next
+        pieces: list[bytes] = []
+        manifest.write_manifest([], "", pieces.append)
+        store.put(manifest.PATH, b"".join(pieces))
+    try:
+        yield sink
+    except BaseException:
+        new = sink.written.difference(before or ())
+        for path in [*new, *([manifest.PATH] if before is None else [])]:
+            with suppress(StoreError):
+                store.delete(path)
+        raise
     store.put(_AS_IT_IS, b"")
-    for path in before:  # of an earlier export, at its end: until then a reader finds what its manifest lists
+    for path in before or ():  # of an earlier export, at its end: until then a reader finds what its manifest lists
         if path not in sink.written:
             store.delete(path)
 
 
-def _exported(store: Store) -> Iterable[str]:
-    """The files of an earlier export into `store`. Raises StoreError for one that holds something else."""
+def _exported(store: Store) -> Iterable[str] | None:
+    """The files of an earlier export into `store`; None where there was none. Raises StoreError for one that holds something else."""
     data = store.get_many([manifest.PATH]).get(manifest.PATH)
     if data is not None:
         return manifest.read_manifest(data, store.url)
@@ -99,7 +110,7 @@ def _exported(store: Store) -> Iterable[str]:
             url=store.url,
             path="",
         )
-    return ()
+    return None
 
 
 class _Folder:
