@@ -12,13 +12,14 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.cli.test_running import in_terminal
 
-from persistable import open_store, run, step
+from persistable import Catalog, open_store, run, step
+from persistable.catalog.reach import stored_downstream, stored_upstream
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.nodes.binding import bound_to, stored_at
 from persistable.records import claims
 from persistable.records.copy import copy
-from persistable.records.downstream import dependants, lineage, removals, remove
 from persistable.records.listing import Entry, entries
+from persistable.records.removal import removals, remove
 from persistable.stores import LayeredStore, LocalStore
 
 
@@ -43,13 +44,13 @@ def test_what_was_made_from_a_payload_is_found_over_what_is_not_stored(tmp_path:
     middle = first.step(n=4)
     end = last.step(between.step(start))
     run(end, last.step(between.step(middle)), store=store)
-    assert [entry.key for entry in dependants(store, [start.key])] == [end.key]
-    assert [entry.key for entry in lineage(store, [end.key])] == [start.key]
-    assert dependants(store, [end.key]) == []
+    assert [place.key for place in stored_downstream(Catalog(store, index=None), [start.key])] == [end.key]
+    assert [place.key for place in stored_upstream(Catalog(store, index=None), [end.key])] == [start.key]
+    assert stored_downstream(Catalog(store, index=None), [end.key]) == []
     second = last.step(end)
     run(second, store=store)
     bound_to(end, store).delete()  # its own record is gone; that of `second` still tells what it was made from
-    assert [entry.key for entry in dependants(store, [start.key])] == [second.key]
+    assert [place.key for place in stored_downstream(Catalog(store, index=None), [start.key])] == [second.key]
 
 
 def test_a_large_payload_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -328,8 +329,8 @@ def test_what_one_key_made_at_several_paths_goes_with_it(tmp_path: Path) -> None
     start = bound_to(first.step(n=3), store)
     ends = [stored_at(last.step(between.step(start)), f"{name}/x.bin") for name in "ab"]
     run(ends, store=store)
-    assert {entry.place for entry in dependants(store, [start.key])} == {end.place for end in ends}
-    for removal in removals(store, [start.place], downstream=True):
+    assert set(stored_downstream(Catalog(store, index=None), [start.key])) == {end.place for end in ends}
+    for removal in removals(store, [start.place], downstream=stored_downstream(Catalog(store, index=None), [start.key])):
         assert not remove(store, removal).kept
     assert not list(store.list())
 

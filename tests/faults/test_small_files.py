@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from persistable import Status, append, appended, run, step
+from persistable import Catalog, Status, append, appended, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
 from persistable.records import claims, listing, owners
@@ -121,7 +121,7 @@ def test_whatever_is_in_a_small_file_its_key_is_not_blocked(tmp_path: Path, monk
             continue
         again = node.bind(LocalStore(tmp_path))
         list(listing.entries(LocalStore(tmp_path)))
-        list(listing.failures(LocalStore(tmp_path)))
+        list(Catalog(tmp_path, index=None).find(status="failed"))
         act = number % 3
         if act == 0:
             assert expected(again.load_generate().payload)

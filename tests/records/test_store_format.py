@@ -12,13 +12,13 @@ from zlib import crc32
 import pytest
 
 import persistable
-from persistable import Persistable, step
+from persistable import Catalog, Persistable, step
 from persistable.errors import PayloadCorrupted, StoreReadOnly, StoreTooNew
 from persistable.fileio import JsonFileIO
 from persistable.records import store_format
 from persistable.records.copy import copy
 from persistable.records.items import Entry, checked_line, entry_in, parsed_index
-from persistable.records.listing import entries, failures, matching
+from persistable.records.listing import entries
 from persistable.records.partial import Unsealed
 from persistable.records.record import FORMAT, SUFFIX, Failure, Record
 from persistable.records.store_format import PATH, Format
@@ -132,8 +132,8 @@ def test_a_store_of_a_later_version_is_refused_wherever_something_is_looked_for(
         lambda store: node.bind(store).status,
         lambda store: persistable.plan(node, store=store),
         lambda store: list(entries(store)),
-        lambda store: list(failures(store)),
-        lambda store: matching(store, "square"),
+        lambda store: list(Catalog(store, index=None).find(status="failed")),
+        lambda store: Catalog(store, index=None)["square/0"],
         lambda store: list(copy([], MemoryStore(), store)),
     ]
     for ask in asked:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -12,7 +13,7 @@ from persistable.catalog.index import Index
 from persistable.nodes.lineage import walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
-from persistable.records.key import Key
+from persistable.records.key import Key, Place, Placed
 from persistable.runs.plan import pairs
 
 if TYPE_CHECKING:
@@ -78,6 +79,42 @@ def downstream_of(index: Index, keys: Iterable[str]) -> set[str]:
         "SELECT n.key FROM down JOIN edges e ON e.target = down.key JOIN nodes n ON n.id = e.node) SELECT key FROM down"
     )
     return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
+
+
+def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
+    """Where payloads lie that were made from `keys`, at any remove, each after all that was made from it; `keys` are not in it."""
+    index, given = catalog.current(), set(map(str, keys))
+    return _stored(index, list(reversed(_ordered(index, downstream_of(index, given)))), given)
+
+
+def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
+    """Where payloads lie that `keys` were made from, at any remove, each after all that it was made from; `keys` are not in it."""
+    index, given = catalog.current(), set(map(str, keys))
+    return _stored(index, _ordered(index, upstream_of(index, given)), given)
+
+
+def _ordered(index: Index, keys: set[str]) -> list[str]:
+    """`keys`, each after what it was made from."""
+    asked = (json.dumps(sorted(keys)),)
+    edges = index.rows(
+        "SELECT n.key, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))", asked
+    )
+    graph: dict[str, list[str]] = {key: [] for key in sorted(keys)}
+    for key, target in edges:
+        if target in keys:
+            graph[key].append(target)
+    return list(TopologicalSorter(graph).static_order())
+
+
+def _stored(index: Index, keys: Sequence[str], without: set[str]) -> list[Place]:
+    """Every place at which these keys have a record."""
+    query = (
+        "SELECT DISTINCT n.key, r.at FROM json_each(?) e JOIN nodes n ON n.key = e.value JOIN records r ON r.node = n.id "
+        "WHERE r.status IN ('done', 'corrupt', 'untrusted') ORDER BY e.key, r.at"
+    )
+    rows = index.rows(query, (json.dumps([key for key in keys if key not in without]),))
+    found = [(Key.parse(key), at) for key, at in rows]
+    return [Placed(*key, to=at) if at else key for key, at in found]
 
 
 class Cost(NamedTuple):

@@ -15,7 +15,7 @@ from persistable.catalog.parts import LARGE, Listing, parts_of
 from persistable.catalog.rows import Described, Row, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
-from persistable.records.record import SUFFIX, Record
+from persistable.records.record import Record
 from persistable.stores.base import Store
 
 BATCH = 2000
@@ -65,7 +65,7 @@ class _Refresh:
         self._shapes: set[tuple[Any, ...]] = set()
         """Name, class and params of descriptions whose columns are noted."""
         self._unknown: dict[str, str] = {}
-        """Keys upstream of which the index has no description, each with one downstream of it."""
+        """Keys upstream of which the index has no description, each with the path of a record downstream of it."""
 
     def all_of(self, store: Store) -> None:
         """Bring every part of the index up to date."""
@@ -122,13 +122,13 @@ class _Refresh:
             data = store.get_many([prefix + file for file in some])
             rows = [(file, row_of(prefix + file, data[prefix + file])) for file in some if prefix + file in data]
             with written(self._db):
-                self._write(folder, rows, listing.files)
+                self._write(folder, prefix, rows, listing.files)
             self._done += len(some)
             if self._progress is not None:
                 self._progress(self._done, self._wanted)
 
-    def _write(self, folder: int, rows: Sequence[tuple[str, Row | None]], stamps: Any) -> None:
-        nodes = self._nodes([row.node for _, row in rows if row and row.node])
+    def _write(self, folder: int, prefix: str, rows: Sequence[tuple[str, Row | None]], stamps: Any) -> None:
+        nodes = self._nodes([(row.node, prefix + file) for file, row in rows if row and row.node])
         self._db.executemany(
             "INSERT OR REPLACE INTO records "
             "(folder, file, stamp, inode, node, name, at, status, size, seconds, created, host, class, made) "
@@ -136,10 +136,11 @@ class _Refresh:
             [(folder, file, *_stamps(stamps[file]), *_columns(row, nodes)) for file, row in rows],
         )
 
-    def _nodes(self, described: Sequence[Described]) -> dict[str, int]:
-        """The ids of these descriptions, which are written where the index lacks them."""
+    def _nodes(self, described: Sequence[tuple[Described, str]]) -> dict[str, int]:
+        """The ids of these descriptions, each with the path of a record that tells it; they are written where the index lacks them."""
         by_key: dict[str, Described] = {}
-        for node in described:
+        paths = {node.key: path for node, path in described}
+        for node, _ in described:
             if node.class_reference is not None or node.key not in by_key:
                 by_key[node.key] = node
         query = "SELECT key, id, class IS NULL FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
@@ -156,19 +157,19 @@ class _Refresh:
             "INSERT OR REPLACE INTO nodes (id, key, class, version, params, leaves) VALUES (?, ?, ?, ?, ?, ?)",
             [(ids[node.key], node.key, node.class_reference, _text(node.version), *node.texts()) for node in new],
         )
-        self._edges(new, ids)
+        self._edges(new, ids, paths)
         self._params([node for node in new if node.key not in partial], ids)
         for node in new:
             self._note_columns(node)
         return ids
 
-    def _edges(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
-        edges = [(ids[node.key], role, target, node.key) for node in nodes for role, target in node.upstream.items()]
+    def _edges(self, nodes: Iterable[Described], ids: dict[str, int], paths: dict[str, str]) -> None:
+        edges = [(ids[node.key], role, target, paths[node.key]) for node in nodes for role, target in node.upstream.items()]
         if not edges:
             return
         self._db.executemany("INSERT OR REPLACE INTO edges (node, role, target) VALUES (?, ?, ?)", [edge[:3] for edge in edges])
-        for _, _, target, key in edges:
-            self._unknown.setdefault(target, key)
+        for _, _, target, path in edges:
+            self._unknown.setdefault(target, path)
 
     def _params(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
         paths = self._path_ids
@@ -218,17 +219,15 @@ class _Refresh:
         """Describe what is upstream of the records that were read and has no record of its own: their lineage tells."""
         while self._unknown:
             known = self._described(list(self._unknown))
-            left = [(target, key) for target, key in self._unknown.items() if target not in known]
+            left = list(dict.fromkeys(path for target, path in self._unknown.items() if target not in known))
             self._unknown = {}
             for first in range(0, len(left), BATCH):
-                some = left[first : first + BATCH]
-                paths = [f"{key}{SUFFIX}" for key in dict.fromkeys(key for _, key in some)]
-                rows: dict[str, Described] = {}
-                for data in store.get_many(paths).values():
-                    rows.update((node.key, node) for node in _lineage(data))
+                rows: dict[str, tuple[Described, str]] = {}
+                for path, data in store.get_many(left[first : first + BATCH]).items():
+                    rows.update((node.key, (node, path)) for node in _lineage(data))
                 known = self._described(list(rows))
                 with written(self._db):
-                    self._nodes([node for key, node in rows.items() if key not in known])
+                    self._nodes([row for key, row in rows.items() if key not in known])
 
     def _described(self, keys: list[str]) -> set[str]:
         query = "SELECT key FROM nodes WHERE class IS NOT NULL AND key IN (SELECT value FROM json_each(?))"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
+from persistable.catalog.reach import stored_downstream, stored_upstream
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.target import Here, One, all_of
@@ -15,10 +16,10 @@ from persistable.nodes.types import Node
 from persistable.records import access
 from persistable.records.amounts import size_in_words
 from persistable.records.copy import copy, in_the_way
-from persistable.records.downstream import Removal, lineage, removals, remove
 from persistable.records.key import Place, Placed
 from persistable.records.listing import Entry
 from persistable.records.record import Record
+from persistable.records.removal import Removal, removals, remove
 from persistable.stores.base import Store
 from persistable.stores.keys import TRUSTING
 from persistable.stores.layered.store import LayeredStore
@@ -73,7 +74,11 @@ def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple
                 continue
             _, own, group = named.setdefault(member.store.url, (member.store, [], []))
             (own if itself else group).append(member.place)
-    return [(store, removal) for store, own, group in named.values() for removal in removals(store, own, downstream, group)]
+    found: list[tuple[Store, Removal]] = []
+    for store, own, group in named.values():
+        below = stored_downstream(here.catalog_of(store), [place.key for place in (*own, *group)]) if downstream else []
+        found += [(store, removal) for removal in removals(store, own, group, below)]
+    return found
 
 
 def _refuse_input(text: str, node: Node, itself: bool) -> None:
@@ -168,7 +173,8 @@ def cp(
     for source, entries in sources.values():
         if source.url.partition(TRUSTING)[0] == target.url.partition(TRUSTING)[0]:
             raise BadUsage(f"--to {to}: that is the store they lie in")
-        copies.append((source, [*(lineage(source, [entry.key for entry in entries]) if upstream else ()), *entries]))
+        above = stored_upstream(here.catalog_of(source), [entry.key for entry in entries]) if upstream else []
+        copies.append((source, [*(_entry(source, place) for place in above), *entries]))
     if not force:
         _check_free([entry for _, entries in copies for entry in entries], target, to)
     done: dict[str, list[dict[str, Any]]] = {"copied": [], "there": [], "missing": [_named(each.place) for each in missing]}
@@ -184,6 +190,11 @@ def cp(
     for each in missing:
         note(f"not stored, so not copied: {each.key}")
     return 1 if missing else 0
+
+
+def _entry(store: Store, place: Place) -> Entry:
+    record = access.peek(store, place)
+    return Entry(place, record if isinstance(record, Record) else None)
 
 
 def _sync(store: Store, common: Common) -> int:
@@ -220,6 +231,5 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
             else:
                 if record == access.UNTRUSTED:
                     access.find_record(each.store, each.place)  # raises, and says why
-                entry = Entry(each.place, record if isinstance(record, Record) else None)
-                found.setdefault(each.store.url, (each.store, {}))[1][each.place] = entry
+                found.setdefault(each.store.url, (each.store, {}))[1][each.place] = _entry(each.store, each.place)
     return {url: (store, list(entries.values())) for url, (store, entries) in found.items()}, missing

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
 from persistable.records.key import Key, Place, Placed, check_payload_name
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 from persistable.stores.custom_path import PLACED
 
@@ -44,45 +44,6 @@ def entries(store: Store, name: str = "") -> Iterator[Entry]:
     for entry in _read(store, (path for path in store.list(PLACED) if path.endswith(SUFFIX))):
         if not name or entry.key.name == name:
             yield entry
-
-
-def failures(store: Store) -> Iterator[tuple[Place, Failure]]:
-    """Every recorded failure in `store`: of those payloads the last attempt raised."""
-    store_format.before_reading(store)
-    for folder in ("", PLACED):
-        paths = (path for path in store.list(folder) if path.endswith(FAILED_SUFFIX))
-        while batch := list(islice(paths, BATCH)):
-            for path, data in store.get_many(batch).items():
-                place = _place_of(path.removesuffix(FAILED_SUFFIX), Failure.key_in(data))
-                if place is not None:
-                    yield place, Failure.parse(data, place.key)
-
-
-def matching(store: Store, text: str) -> list[Place]:
-    """Where payloads and failures lie whose key begins with `text`: ``name/digest`` or the digest alone, whole or cut short."""
-    store_format.before_reading(store)
-    name, _, digest = text.rpartition("/")
-    found: dict[Place, None] = {}
-    for path in store.list(check_payload_name(name) if name else ""):
-        place = _place_of(path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX), None) if path.endswith(_ENDINGS) else None
-        if place is not None and place.digest.startswith(digest):
-            found[place] = None
-    for place in _placed(store):
-        if place.digest.startswith(digest) and name in ("", place.name):
-            found[place] = None
-    return list(found)
-
-
-_ENDINGS = (SUFFIX, FAILED_SUFFIX)
-
-
-def _placed(store: Store) -> Iterator[Place]:
-    yield from (entry.place for entry in _read(store, (path for path in store.list(PLACED) if path.endswith(SUFFIX))))
-    paths = [path for path in store.list(PLACED) if path.endswith(FAILED_SUFFIX)]
-    for path, data in store.get_many(paths).items():
-        place = _place_of(path.removesuffix(FAILED_SUFFIX), Failure.key_in(data))
-        if place is not None:
-            yield place
 
 
 def _read(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
