@@ -22,6 +22,7 @@
     ├── InvalidName                    a name that could leave its folder or its platform (also a ValueError)
     ├── PayloadError                   one payload, its bytes and its record
     │   ├── PayloadNotFound            nothing is stored under this key (also a FileNotFoundError)
+    │   ├── PayloadExists              there is a payload under this key already, and it was not to be replaced (also a FileExistsError)
     │   ├── PayloadCorrupted           the bytes are not those the record names
     │   │   └── PayloadOfOtherPython   code that is kept in the payload is of another minor version of Python; it is generated again
     │   ├── PayloadForeign             the record was made by another class with other code
@@ -268,6 +269,10 @@ class PayloadNotFound(PayloadError, FileNotFoundError):
 
     nearest: Any
     differences: dict[str, tuple[Any, Any]]
+
+
+class PayloadExists(PayloadError, FileExistsError):
+    """There is a payload under this key already, and it was not to be replaced."""
 
 
 class PayloadCorrupted(PayloadError):

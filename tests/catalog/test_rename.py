@@ -587,3 +587,9 @@ def test_a_thousand_results_kept_through_an_added_and_a_renamed_param(data: str)
     assert all(Renamed(data, size=n).exists() for n in range(1000))
     with pytest.warns(PersistableWarning, match="code that has changed"):  # its code has changed, which renaming does not hide
         assert Renamed(data, size=3).load().payload == 7
+
+
+def test_a_params_class_of_another_name_is_looked_for_in_the_class(data: str) -> None:
+    node = GaussianPoints(data, size=3).generate()
+    (move,) = Catalog(data).rename(params={"size": "n_rows"})
+    assert move.old == node.key and move.new != node.key

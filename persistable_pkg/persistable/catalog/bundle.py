@@ -177,7 +177,7 @@ class _Export:
 
     def _is_wanted(self, record: Record) -> bool:
         if self._payloads == "sources":
-            return record.made == "put" or record.class_reference in _DOWNLOADS
+            return record.by_hand or record.class_reference in _DOWNLOADS
         return self._payloads == "all"
 
     def _files_of(self, entry: Entry, record: Record) -> list[FileFact] | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from persistable.catalog.diff import Diff
     from persistable.catalog.imports import Imported
     from persistable.catalog.pins import Pin
+    from persistable.catalog.released import ImportedReleased
     from persistable.catalog.renaming import Renaming
     from persistable.catalog.reproduce import Reproduction
     from persistable.catalog.savings import Savings
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from persistable.catalog.trashed import Restored, Trash
     from persistable.catalog.verify import Verification
     from persistable.catalog.view import View
+    from persistable.fileio.base import FileIO
     from persistable.nodes.nearest import Nearest
     from persistable.nodes.node import Persistable
     from persistable.nodes.step import Step
@@ -194,6 +196,46 @@ class Catalog:
         from persistable.catalog.changes import Changes
 
         return rename.undoing(self, undo) if undo is not None else rename.plan(self, Changes(name, params, classes), what, where)
+
+    def adopt(
+        self,
+        file: Any,
+        node: Persistable[Any, Any],
+        *,
+        io: FileIO[Any] | None = None,
+        replace: bool = False,
+        move: bool = False,
+    ) -> Entry:
+        """Make a file that was made elsewhere the payload of `node`; its record says ``made="adopted"``, and the file's name in its notes.
+
+        file: a path or URL, of a folder for formats of several files. It is found readable and valid, and copied byte for byte. io: its
+        format; without it that of the node where that writes such files, else that of the suffix. replace: take it where a payload is
+        there. move: take the file itself, where it lies on the same file system.
+
+        Raises PayloadExists, UnknownFormat, FileNotFoundError, StoreError for a node that keeps no payload, and what reading or
+        `_validate_payload` raises.
+        """
+        from persistable.catalog.adoption import adopt
+
+        return adopt(self, file, node, io, replace=replace, move=move)
+
+    def import_released(
+        self,
+        folder: str | os.PathLike[str],
+        classes: Iterable[type[Persistable[Any, Any]]] | Mapping[str, type[Persistable[Any, Any]]],
+        *,
+        replace: bool = False,
+    ) -> ImportedReleased:
+        """Bring what persistable 1.1 to 1.3 wrote into a folder under the keys that `classes` give it today; the folder stays as it is.
+
+        Its payloads are pickles, and reading one runs what it says: only of a folder whose writers you trust. Each is validated, and
+        written in the format of its class; its record says ``made="adopted"``. Files of no class given, and those whose params do not fit,
+        are told in the result. classes: as a dict where payloads have other names than their classes. replace: take it where a payload
+        is there. Raises FileNotFoundError where there is no such folder.
+        """
+        from persistable.catalog.released import import_released
+
+        return import_released(self, os.fspath(folder), classes, replace)
 
     # clean up
 

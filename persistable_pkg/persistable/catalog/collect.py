@@ -20,7 +20,7 @@ from persistable.catalog.reach import Cost, dearest, keys_of, upstream_of
 from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.spans import bytes_in, moment_before
 from persistable.catalog.superseded import Made, superseded
-from persistable.records.record import FAILED_SUFFIX, SUFFIX
+from persistable.records.record import BY_HAND, FAILED_SUFFIX, SUFFIX
 from persistable.records.scratch import scratch_elsewhere
 from persistable.stores.base import Store
 
@@ -231,7 +231,7 @@ class _Plan:
                 barred.add(row.key)
                 continue
             excess += row.size if self._asked.name in (None, row.name) else 0
-            if row.made == "put" or row.status != DONE or not self._may_go(row) or self._is_kept(row) is not None:
+            if row.made in BY_HAND or row.status != DONE or not self._may_go(row) or self._is_kept(row) is not None:
                 barred.add(row.key)
         taken = set(dearest(self._index, stored, stored.keys() - barred, excess))
         reasons.update({number: DEAR for number in counted if self._rows[number].key in taken})
@@ -242,7 +242,7 @@ class _Plan:
     # ---------------------------------------------------------------- items
 
     def _item(self, row: Stored, reason: str, entry: Entry) -> Candidate:
-        by_hand = "; put in by hand" if row.made == "put" else ""
+        by_hand = "; put in by hand" if row.made in BY_HAND else ""
         store = self._stores[row.part][0]
         return Candidate(store, row.part, row.name, reason + by_hand, row.size, row.created, row.path, entry=entry)
 

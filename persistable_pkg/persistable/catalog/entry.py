@@ -28,7 +28,7 @@ class Entry:
     ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a failure without a
     record) or ``"absent"`` (something upstream that is not stored). size: bytes of its files. seconds: that its generation took. created:
     when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of what made it. made:
-    ``"generated"``, or ``"put"`` by hand.
+    ``"generated"``, ``"put"`` by hand, or ``"adopted"`` from a file made elsewhere.
     """
 
     __slots__ = (

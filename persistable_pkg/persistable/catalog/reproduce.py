@@ -212,7 +212,7 @@ class _Remake:
 
     def _is_put(self, key: Key) -> bool:
         record = self.records.get(key)
-        return record is not None and record.made == "put"
+        return record is not None and record.by_hand
 
     def _is_whole(self, key: Key) -> bool:
         record = self.records.get(key)

@@ -141,4 +141,4 @@ _WHY = {"damaged": "its record is damaged", "untrusted": "nobody that the store 
 
 
 def _params(row: dict[str, Any]) -> str:
-    return {"put": "put in by hand ", "failed": "failed "}.get(row["made"], "") + shown_params(row["params"])
+    return {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}.get(row["made"], "") + shown_params(row["params"])

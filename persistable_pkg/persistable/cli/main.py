@@ -117,6 +117,8 @@ VERBS = (
     Verb("diff", "persistable.cli.records:diff", "Show how two stored payloads differ."),
     Verb("reproduce", "persistable.cli.records:reproduce", "Generate a payload again from its record, and compare."),
     Verb("put", "persistable.cli.put:put", "Store a file as the payload of a target."),
+    Verb("adopt", "persistable.cli.evolve:adopt", "Make a file that was made elsewhere the payload of a target."),
+    Verb("rename", "persistable.cli.evolve:rename", "Show what would get other keys under other names, and rename it."),
     Verb("accept", "persistable.cli.accept:accept", "Record that code changed in nothing that matters."),
     Verb("rm", "persistable.cli.move:rm", "Remove payloads, and what was made from them."),
     Verb("cp", "persistable.cli.move:cp", "Copy payloads to another store."),

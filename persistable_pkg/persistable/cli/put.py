@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from persistable.catalog.adoption import format_of
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
-from persistable.fileio.base import PartsFileIO
-from persistable.fileio.registry import fileio_for
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, own_store
 from persistable.records.amounts import size_in_words
@@ -37,7 +36,7 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
         )
     if not file.exists():
         raise BadUsage(f"there is no file {file}")
-    payload = _format(node, file).load(file)
+    payload = format_of(node, file.name, file.is_dir()).load(file)
     project = here.project
     held = (
         project.put(target, payload)
@@ -51,11 +50,3 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     else:
         write(f"put {held.key} ({size_in_words(record.size)})")
     return 0
-
-
-def _format(node: Node, file: Path) -> Any:
-    """The target's own where it writes such files, so that its options count; else that of the suffix. Raises UnknownFormat."""
-    own: Any = node.payload_io
-    if file.name.lower().endswith(own.suffix) or (file.is_dir() and issubclass(own.__class__, PartsFileIO)):
-        return own
-    return fileio_for(file)

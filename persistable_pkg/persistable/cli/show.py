@@ -103,7 +103,7 @@ def _facts(found: One, record: Record) -> dict[str, Any]:
 def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:
     age = duration_in_words(max(0.0, time.time() - facts["stored"]))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["stored"]))
-    made = "put in by hand" if facts["made"] == "put" else f"by {facts['class']}"
+    made = {"put": "put in by hand", "adopted": "adopted from a file"}.get(facts["made"], f"by {facts['class']}")
     attempts = f", attempt {facts['attempts']}" if facts["attempts"] > 1 else ""
     yield from _pair("key", facts["key"])
     yield from _pair("store", facts["store"])

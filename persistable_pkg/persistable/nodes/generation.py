@@ -414,7 +414,7 @@ def _refused(store: Store, node: Node, error: PayloadCorrupted) -> str:
         record = find_record(store, node.place)
     except PayloadCorrupted:
         record = None
-    if record is not None and record.made == "put":
+    if record is not None and record.by_hand:
         error.add_note(f"{node.key} was put in by hand, so it is not generated again: put it in again, or delete it")
         raise error
     warnings.warn(f"{error.args[0]} (doing so now)", CorruptPayloadWarning, stacklevel=depth_of_user())
@@ -512,8 +512,11 @@ def _generate_alone(
             claim.release()
 
 
-def persist(node: Node, store: Store, result: Any, made: str = "generated") -> Any:
-    """Commit a payload that is already in memory; the value is it, read back. `made`: ``"put"`` for one that was put in by hand."""
+def persist(node: Node, store: Store, result: Any, made: str = "generated", notes: Mapping[str, Any] | None = None) -> Any:
+    """Commit a payload that is already in memory, or in a file; the value is it, read back.
+
+    made: ``"put"`` for one that was put in by hand, ``"adopted"`` for a file made elsewhere. notes: for the record.
+    """
     place: Place = node.place
     lock = Lock(store, place)
     try:
@@ -521,6 +524,8 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated") -> A
         assert claim is not None
         generation = Generation(node, store, claim, 1)
         generation.made, generation.begun = made, None
+        if notes is not None:
+            generation.notes = dict(notes)
         try:
             if isinstance(result, items.Collected):
                 result = generation.gatherer().gather_held(cast("Any", result))

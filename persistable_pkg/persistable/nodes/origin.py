@@ -304,7 +304,7 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
     for source, _ in sources:
         record = records.get(source.key)
         upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source)
-        if record is not None and not _is_fresh(record, today.token(source), upstream) and record.made != "put":
+        if record is not None and not _is_fresh(record, today.token(source), upstream) and not record.by_hand:
             old += _entries_of(record, source.payload_name)
     if old:
         table = _with(table, old)

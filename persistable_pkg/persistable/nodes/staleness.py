@@ -369,7 +369,7 @@ class Judge:
             return Verdict((cause,), cause.change, foreign=stranger)
         if not change.comparable:
             return Verdict(unknown=(_other_python(before.python, own.python),))
-        if record.made == "put":
+        if record.by_hand:
             return FRESH  # no code has made it
         return Verdict((cause,), cause.change)
 
@@ -420,7 +420,7 @@ class Judge:
         upstream = self._upstream(unit, head)
         if upstream is FRESH:
             return own
-        if upstream.causes and head.record.made == "put":  # not from what is upstream, so it is not stale
+        if upstream.causes and head.record.by_hand:  # not from what is upstream, so it is not stale
             return own._replace(unknown=(*own.unknown, f"{BY_HAND} {upstream.describe()}"))
         causes = tuple(dict.fromkeys((*own.causes, *upstream.causes)))
         # another project's, of other code upstream, is not this one's of earlier times

@@ -249,6 +249,8 @@ class InFile:
     __slots__ = ("path",)
     kept: ClassVar[bool] = False
     """True if the file is still needed where it is, until somebody removes it: then it is linked or copied, not moved."""
+    copied: ClassVar[bool] = False
+    """True if the file is somebody's, who may write to it: then it is always copied."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -271,7 +273,7 @@ class InFile:
     def commit(self, store: Store, path: str, io: FileIO[Any]) -> Written:
         """Move or copy it to `path` in the store."""
         if not isinstance(io, PartsFileIO):
-            return _take_file(store, self.path, path, self.kept)
+            return _take_file(store, self.path, path, self.kept, self.copied)
         from persistable.fileio.folder import FolderFileIO
 
         if isinstance(io, FolderFileIO):
@@ -281,19 +283,27 @@ class InFile:
             for name in names:
                 file = Path(folder, name)
                 part = file.relative_to(self.path).as_posix()
-                taken = _take_file(store, file, f"{path}/{part}").files[0]
+                taken = _take_file(store, file, f"{path}/{part}", copied=self.copied).files[0]
                 facts.append(taken._replace(part=part))
         return Written(tuple(sorted(facts)), None)
 
 
-def _take_file(store: Store, source: Path, path: str, kept: bool = False) -> Written:
+class CopiedFile(InFile):
+    """A file that stays where it is, and whoever owns it may write to it."""
+
+    __slots__ = ()
+    kept = True
+    copied = True
+
+
+def _take_file(store: Store, source: Path, path: str, kept: bool = False, copied: bool = False) -> Written:
     if source.stat().st_size <= SMALL:
         data = source.read_bytes()
         store.put(path, data)
         return Written((FileFact("", path, len(data), blake3(data).hexdigest()),), data)
     take = _link if kept else _move
     adopting = extended(store)
-    moved = take(adopting, source, path) if adopting.adopts and store.local_path(path) is not None else None
+    moved = take(adopting, source, path) if not copied and adopting.adopts and store.local_path(path) is not None else None
     if moved is not None:
         return Written((moved,), None)
     with _Writer(store, path) as writer, source.open("rb", buffering=0) as file:

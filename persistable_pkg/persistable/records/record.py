@@ -25,6 +25,8 @@ FORMAT = 1
 """The format of records that are written here, and the latest that is understood. In every later one the first member of the file is
 ``record``, the number of its format, and the last the checksum, as they are here."""
 SUFFIX = RECORD
+BY_HAND = ("put", "adopted")
+"""What `Record.made` says of payloads that no code here has made."""
 FAILED_SUFFIX = ".failed.json"
 _FORMER = {
     "persistable.command.node:Command": "persistable:Command",
@@ -222,7 +224,12 @@ class Record:
     # the rest
 
     made: Fact[str] = Fact()
-    """``"generated"``, or ``"put"`` for a payload put in by hand."""
+    """``"generated"``, ``"put"`` for a payload put in by hand, or ``"adopted"`` for a file that was made elsewhere."""
+
+    @property
+    def by_hand(self) -> bool:
+        """True for a payload that was put in or adopted, so that no code here has made it."""
+        return self.made in BY_HAND
 
     version: Fact[Any] = Fact()
     """The payload's version, part of its identity."""

@@ -50,7 +50,7 @@ _GENERATED = "it is being generated"
 
 
 def _by_hand(record: Record | None, itself: bool) -> str:
-    return "it was put in by hand" if not itself and record is not None and record.made == "put" else ""
+    return "it was put in by hand" if not itself and record is not None and record.by_hand else ""
 
 
 def remove(store: Store, removal: Removal) -> Removal:

@@ -1,0 +1,74 @@
+"""Files made elsewhere that become payloads: found readable and valid, taken as they are, and marked in the record."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from persistable.errors import PayloadExists, StoreError
+from persistable.fileio.base import FileIO, PartsFileIO
+from persistable.fileio.location import LocalPlace, place
+from persistable.fileio.registry import fileio_for
+from persistable.nodes import generation
+from persistable.nodes.binding import bound_to
+from persistable.nodes.types import Node, check_unchanged
+from persistable.records import access
+from persistable.records.files import CopiedFile, InFile
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.entry import Entry
+
+ADOPTED = "adopted"
+
+
+def adopt(catalog: Catalog, file: Any, node: Node, io: FileIO[Any] | None, *, replace: bool, move: bool) -> Entry:
+    """Make `file` the payload of `node`, as `Catalog.adopt` says."""
+    twin = bound(catalog, node, replace)
+    where = place(file)
+    name = os.path.basename(where.path)
+    twin.io = io or format_of(node, name, where.is_folder())
+    if isinstance(where, LocalPlace):
+        path = Path(where.path)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}, so nothing can be adopted")
+        _keep(twin, path, name, move)
+    else:
+        with TemporaryDirectory(prefix="persistable-") as folder:
+            path = Path(folder, name)
+            remote: Any = where
+            remote.fs.get(remote.path, str(path), recursive=where.is_folder())
+            _keep(twin, path, name, True)
+    return catalog[node.key]
+
+
+def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
+    """`node` in the store of `catalog`, to be given a payload there. Raises PayloadExists, and StoreError for a node that keeps none."""
+    if node.is_external or not node.is_persisted:
+        what = "is an input that lies elsewhere" if node.is_external else "is not persisted"
+        raise StoreError(f"{node.label} {what}, so it has no payload here to be adopted", url=catalog.store.url, path="")
+    twin = bound_to(node, catalog.store)
+    if not replace and access.is_there(catalog.store, twin.place):
+        where = catalog.store.url
+        raise PayloadExists(
+            f"there is a payload of {node.key} in {where} already, and it stays; replace=True (--replace) takes the new one", key=node.key
+        )
+    check_unchanged(twin)
+    return twin
+
+
+def format_of(node: Node, name: str, is_folder: bool = False) -> FileIO[Any]:
+    """The format of a file called `name`: the node's own where that writes such files, so that its options count; else that of the suffix.
+
+    Raises UnknownFormat.
+    """
+    own: FileIO[Any] = node.payload_io
+    if name.lower().endswith(own.suffix) or (is_folder and isinstance(own, PartsFileIO)):
+        return own
+    return fileio_for(name)
+
+
+def _keep(twin: Node, path: Path, name: str, move: bool) -> None:
+    generation.persist(twin, twin.store, InFile(path) if move else CopiedFile(path), made=ADOPTED, notes={ADOPTED: name})

@@ -1,0 +1,158 @@
+"""`persistable rename` and `persistable adopt`: what is stored follows names that change, and files made elsewhere become payloads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from cyclopts import Parameter
+
+from persistable.catalog.renaming import Renamed, Renaming, in_words, why
+from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.output import Column, note, progress, table, write, write_json
+from persistable.cli.target import Here, One, one
+from persistable.cli.usage import BadUsage
+from persistable.errors import UnknownKey
+from persistable.records.amounts import size_in_words
+
+Flag = Annotated[bool, Parameter(negative="")]
+Pairs = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+_SHOWN = 20
+
+
+def rename(
+    name: str | None = None,
+    /,
+    *,
+    to: str | None = None,
+    param: Pairs = (),
+    class_: Annotated[tuple[str, ...], Parameter(name="--class", negative="", show_default=False)] = (),
+    where: str | None = None,
+    undo: str | None = None,
+    apply: Flag = False,
+    common: Common = COMMON,
+) -> int:
+    """Show what would get other keys if payloads, params or classes were called otherwise; with --apply, do it.
+
+    Whatever was made from them follows. Payloads are not read.
+
+    Parameters
+    ----------
+    name
+        Only payloads of this name.
+    to
+        Their new name.
+    param
+        A param and its new name: n_rows=size, optimizer.rate=optimizer.lr. May be given several times.
+    class_
+        A class that params or records name, and its new name or path: Svm=SupportVectors, old.module:Svm=new.module:Svm,
+        old.module:=new.module: May be given several times.
+    where
+        Only those of which this expression is true: n_rows > 50 and seconds > 3
+    undo
+        In place of all these, the stamp of a renaming that is to be undone.
+    apply
+        Do it.
+    """
+    catalog = Here(common).catalog
+    if undo is not None and (name or to or param or class_ or where):
+        raise BadUsage("--undo takes no other option than --apply: it gives everything its old key back")
+    if to is not None and name is None:
+        raise BadUsage(f"--to {to} needs the name that payloads have now: persistable rename OLD --to {to}")
+    try:
+        planned = (
+            catalog.rename(undo=undo)
+            if undo is not None
+            else catalog.rename(
+                name if to is None else None,
+                name=None if to is None or name is None else (name, to),
+                params=_pairs(param, "param"),
+                classes=_pairs(class_, "class"),
+                where=where,
+            )
+        )
+    except UnknownKey as error:
+        raise BadUsage(str(error)) from error
+    except ValueError as error:
+        raise BadUsage(str(error)) from error
+    if not apply:
+        _show(planned, common)
+        return 0
+    done = planned.apply(progress("renamed"))
+    _answer(done, common)
+    return 1 if done.left else 0
+
+
+def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        old, sign, new = word.partition("=")
+        if not (old and sign and new):
+            raise BadUsage(f"--{option} {word}: give the old and the new one, as in --{option} old=new")
+        found[old] = new
+    return found
+
+
+def _show(planned: Renaming, common: Common) -> None:
+    if common.json:
+        left = [{"key": str(each.key), "why": each.why} for each in planned.left]
+        rows = [_row(move.old, move.new, follows=move.follows) for move in planned]
+        write_json({"would_rename": rows, "left": left, "renamed": [], "stamp": None})
+        return
+    if planned:
+        cells = [(move.label, f"{move.old.name}/{move.old.digest[:8]}", _new(move.old, move.new)) for move in planned[:_SHOWN]]
+        table([Column("payload", long=True), Column("key"), Column("new key")], cells)
+        if len(planned) > _SHOWN:
+            note(f"and {len(planned) - _SHOWN} more")
+    write(in_words(planned))
+    for line in why(planned.left):
+        note(line)
+    if planned:
+        note("nothing was touched; --apply does it")
+
+
+def _new(old: Any, new: Any) -> str:
+    return "the same" if old == new else f"{new.name}/{new.digest[:8]}"
+
+
+def _row(old: Any, new: Any, **more: Any) -> dict[str, Any]:
+    return {"key": str(old), "new_key": str(new), **more}
+
+
+def _answer(done: Renamed, common: Common) -> None:
+    if common.json:
+        left = [{"key": str(each.key), "why": each.why} for each in done.left]
+        write_json({"renamed": [_row(*pair) for pair in done.moved], "left": left, "stamp": done.stamp or None})
+        return
+    undo = f"; `persistable rename --undo {done.stamp} --apply` undoes it" if done.stamp else ""
+    write(f"renamed {len(done.moved)}{undo}")
+    for each in done.left:
+        note(f"stays: {each.key}: {each.why}")
+
+
+def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> int:
+    """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
+
+    Parameters
+    ----------
+    file
+        A path or URL; its suffix tells the format, unless it is one of the target's own.
+    target
+        A target, or a member of one.
+    replace
+        Take it where a payload is there.
+    move
+        Take the file itself instead of a copy.
+    """
+    here = Here(common)
+    found: One = one(here, target)
+    if found.node is None:
+        raise BadUsage(f"{target} is a key, and what has no payload yet has no record to be found by; name a target or module:object")
+    try:
+        entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
+    except FileNotFoundError as error:
+        raise BadUsage(str(error)) from error
+    if common.json:
+        write_json({"key": str(entry.key), "size": entry.size, "made": entry.made})
+    else:
+        write(f"adopted {entry.key} ({size_in_words(entry.size or 0)})")
+    return 0
