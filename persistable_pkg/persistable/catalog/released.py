@@ -27,6 +27,7 @@ from persistable.errors import PayloadExists, PersistableError
 from persistable.nodes import generation
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.node import Persistable
+from persistable.nodes.types import Node
 from persistable.params.fields import spec_of
 from persistable.records.key import Key
 
@@ -122,7 +123,7 @@ def _import(catalog: Catalog, found: _Found, known: Mapping[str, type[Any]], rep
     if found.digest not in {_digest(found.name, found.params), _digest(found.name, _tree(node, found.params))}:
         raise _Unfit("its params are not those of its name: the md5 of them is another")
     try:
-        twin: Any = bound(catalog, node, replace)
+        twin = cast("Persistable[Any, Any]", bound(catalog, node, replace))
     except PayloadExists:
         done.kept.append(node.key)
         return
@@ -135,7 +136,7 @@ def _import(catalog: Catalog, found: _Found, known: Mapping[str, type[Any]], rep
     done.imported[found.file] = node.key
 
 
-def _payload(node: Any, file: Path) -> Any:
+def _payload(node: Node, file: Path) -> Any:
     """The payload in a file: a pickle, unless the node has another format whose files it could be."""
     with file.open("rb") as reading:
         if reading.read(1) != b"\x80":
@@ -219,7 +220,7 @@ def _value(hint: Any, value: Any) -> Any:
     return value
 
 
-def _tree(node: Any, like: Mapping[str, Any]) -> dict[str, Any]:
+def _tree(node: Node, like: Mapping[str, Any]) -> dict[str, Any]:
     """The params of a node as the earlier versions wrote them, of those names that `like` has, in its order."""
     fields = _fields(type(node.params)) if node.params is not None else {}
     upstream = {each.payload_name: each for each in node.upstream.values()}
