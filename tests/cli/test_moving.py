@@ -18,7 +18,7 @@ from persistable.errors import PayloadCorrupted, StoreError
 from persistable.nodes.binding import bound_to, stored_at
 from persistable.records import claims
 from persistable.records.copy import copy
-from persistable.records.listing import Entry, entries
+from persistable.records.listing import Listed, entries
 from persistable.records.removal import removals, remove
 from persistable.stores import LayeredStore, LocalStore
 
@@ -75,7 +75,7 @@ def test_a_large_payload_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(PayloadCorrupted, match="is not in"):
         list(copy(entries(source), source, open_store(tmp_path / "c")))
     with pytest.raises(PayloadCorrupted, match="damaged"):
-        list(copy([Entry(node.key, None)], source, open_store(tmp_path / "c")))
+        list(copy([Listed(node.key, None)], source, open_store(tmp_path / "c")))
 
 
 def test_a_damaged_copy_is_made_good(tmp_path: Path) -> None:

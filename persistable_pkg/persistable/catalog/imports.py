@@ -63,7 +63,7 @@ def import_(catalog: Catalog, source: Any, *, replace: bool, verify: bool, sign:
     return result
 
 
-def _take(entry: listing.Entry, record: Record, theirs: Store, mine: Store, replace: bool, sign: bool, result: Imported) -> None:
+def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, replace: bool, sign: bool, result: Imported) -> None:
     """Bring one payload with its record, or the record alone, unless there is one."""
     bare = is_bare(theirs, record)
     there = access.peek(mine, entry.place)
@@ -113,7 +113,7 @@ def _check(store: Store, verify: bool) -> int:
     return size
 
 
-def _sound(store: Store, entry: listing.Entry) -> Record:
+def _sound(store: Store, entry: listing.Listed) -> Record:
     """The record of an entry. Raises MalformedBundle for one that is damaged, PayloadUntrusted for one that `store` does not trust."""
     if entry.refused is not None:
         raise entry.refused

@@ -17,7 +17,7 @@ from persistable.records import access
 from persistable.records.amounts import size_in_words
 from persistable.records.copy import copy, in_the_way
 from persistable.records.key import Place, Placed
-from persistable.records.listing import Entry
+from persistable.records.listing import Listed
 from persistable.records.record import Record
 from persistable.records.removal import Removal, removals, remove
 from persistable.stores.base import Store
@@ -169,7 +169,7 @@ def cp(
     here = Here(common)
     target = open_store(to, sign=sign) if sign is not None else open_store(to)
     sources, missing = _to_copy(here, payloads)
-    copies: list[tuple[Store, list[Entry]]] = []
+    copies: list[tuple[Store, list[Listed]]] = []
     for source, entries in sources.values():
         if source.url.partition(TRUSTING)[0] == target.url.partition(TRUSTING)[0]:
             raise BadUsage(f"--to {to}: that is the store they lie in")
@@ -192,9 +192,9 @@ def cp(
     return 1 if missing else 0
 
 
-def _entry(store: Store, place: Place) -> Entry:
+def _entry(store: Store, place: Place) -> Listed:
     record = access.peek(store, place)
-    return Entry(place, record if isinstance(record, Record) else None)
+    return Listed(place, record if isinstance(record, Record) else None)
 
 
 def _sync(store: Store, common: Common) -> int:
@@ -209,7 +209,7 @@ def _sync(store: Store, common: Common) -> int:
     return 0
 
 
-def _check_free(entries: list[Entry], target: Store, to: str) -> None:
+def _check_free(entries: list[Listed], target: Store, to: str) -> None:
     """Raise BadUsage where a copy would write over a file that is not the same payload."""
     others = [cast("Placed", entry.place).to for entry in in_the_way(entries, target)]
     if others:
@@ -217,9 +217,9 @@ def _check_free(entries: list[Entry], target: Store, to: str) -> None:
         raise BadUsage(f"--to {to} has other files at {some}; nothing was copied. --force writes over them")
 
 
-def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Entry]]], list[One]]:
+def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Listed]]], list[One]]:
     """By URL of their store, the payloads to copy; and those that are not stored."""
-    found: dict[str, tuple[Store, dict[Place, Entry]]] = {}
+    found: dict[str, tuple[Store, dict[Place, Listed]]] = {}
     missing: list[One] = []
     for text in words:
         for each in all_of(here, text)[0]:

@@ -12,7 +12,7 @@ from persistable.params.streams import digest_rest
 from persistable.records import access, claims, items, signing, store_format
 from persistable.records import commit as commits
 from persistable.records.key import Key, Placed
-from persistable.records.listing import Entry
+from persistable.records.listing import Listed
 from persistable.records.record import FAILED_SUFFIX, FileFact, Record
 from persistable.stores.base import Store, extended
 
@@ -28,7 +28,7 @@ class Copied(NamedTuple):
     there: bool
 
 
-def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
+def in_the_way(found: Iterable[Listed], target: Store) -> Iterator[Listed]:
     """Those whose path in `target` has a file that is not theirs: another payload's, an edited one, or one that somebody put there."""
     for entry in found:
         if not isinstance(entry.place, Placed) or entry.record is None or access.peek(target, entry.place) is not None:
@@ -38,7 +38,7 @@ def in_the_way(found: Iterable[Entry], target: Store) -> Iterator[Entry]:
 
 
 def copy(
-    found: Iterable[Entry], source: Store, target: Store, *, sign: bool = False, replace: bool = False, bare: bool = False
+    found: Iterable[Listed], source: Store, target: Store, *, sign: bool = False, replace: bool = False, bare: bool = False
 ) -> Iterator[Copied]:
     """Copy payloads with their records from `source` to `target`, one after the other, telling of each when it is committed.
 
@@ -73,7 +73,7 @@ def copy(
         yield Copied(record.key, record.size, False)
 
 
-def _is_there(target: Store, entry: Entry) -> bool:
+def _is_there(target: Store, entry: Listed) -> bool:
     have = access.peek(target, entry.place)
     return isinstance(have, Record) and access.missing_file(target, have) is None
 
@@ -83,7 +83,7 @@ def is_bare(store: Store, record: Record) -> bool:
     return bool(record.files) and not extended(store).stat_many([file.path for file in record.files])
 
 
-def _copy_alone(entry: Entry, record: Record, source: Store, target: Store, bare: bool) -> None:
+def _copy_alone(entry: Listed, record: Record, source: Store, target: Store, bare: bool) -> None:
     """Under the claim: whoever generates there writes the same file."""
     claim = claims.take_over(target, entry.place.path, claims.here())
     if claim is None:
@@ -94,7 +94,7 @@ def _copy_alone(entry: Entry, record: Record, source: Store, target: Store, bare
         claim.release()
 
 
-def _copy_one(entry: Entry, record: Record, source: Store, target: Store, bare: bool, claim: claims.Claim | None = None) -> None:
+def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare: bool, claim: claims.Claim | None = None) -> None:
     place = entry.place
     old = access.peek(target, place)
     alone = bare and is_bare(source, record)

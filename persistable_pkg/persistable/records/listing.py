@@ -17,7 +17,7 @@ BATCH = 500
 """So many records are asked for at once."""
 
 
-class Entry(NamedTuple):
+class Listed(NamedTuple):
     """One record and where it lies. One that cannot be read is None; at a path of somebody's choice the key is then empty.
 
     refused: the error for one that the store does not trust.
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
         return self.place.key
 
 
-def entries(store: Store, name: str = "") -> Iterator[Entry]:
+def entries(store: Store, name: str = "") -> Iterator[Listed]:
     """Every record in `store`, or every one of payloads called `name`, in no promised order, and a batch at a time.
 
     Raises InvalidName for a name that no payload can have, StoreTooNew where this version cannot read what is there.
@@ -46,7 +46,7 @@ def entries(store: Store, name: str = "") -> Iterator[Entry]:
             yield entry
 
 
-def _read(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
+def _read(store: Store, paths: Iterable[str]) -> Iterator[Listed]:
     remaining = iter(paths)
     while batch := list(islice(remaining, BATCH)):
         for path, data in store.get_many(batch).items():
@@ -55,21 +55,21 @@ def _read(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
                 yield entry
 
 
-def _entry(base: str, data: bytes) -> Entry | None:
+def _entry(base: str, data: bytes) -> Listed | None:
     """None for a file that only looks like a record by its name."""
     place: Place | None
     try:
         record = Record.parse(data).checked()
     except PayloadUntrusted as error:
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
-        return None if place is None else Entry(place, None, error)
+        return None if place is None else Listed(place, None, error)
     except (PayloadCorrupted, InvalidName, KeyError, ValueError):
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
-        return None if place is None else Entry(place, None)
+        return None if place is None else Listed(place, None)
     if base == record.head["key"]:
-        return Entry(record.key, record)
+        return Listed(record.key, record)
     place = _place_of(base, str(record.key))
-    return None if place is None else Entry(place, record if place.key == record.key else None)
+    return None if place is None else Listed(place, record if place.key == record.key else None)
 
 
 def _place_of(base: str, key: str | None) -> Place | None:
