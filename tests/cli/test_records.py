@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from cli.conftest import PACKAGE, Shell
+from persistable.cli.main import VERBS, main
 
 
 @pytest.fixture
@@ -95,3 +96,27 @@ def test_unknown_keys_name_the_nearest(stored: Shell) -> None:
 def test_the_index_lies_in_the_cache_folder_of_the_user(stored: Shell) -> None:
     assert not list((stored.folder / "data").rglob("*.db"))
     assert json.loads(stored("ls", "--store", "data", "--json").out)
+
+
+def test_keys_do_for_whatever_takes_targets(stored: Shell) -> None:
+    total = keys(stored, "total")[0]
+    shown = stored("graph", total, "--store", "data", "--json").json
+    assert {node["name"] for node in shown["nodes"]} == {"points", "total"} and len(shown["edges"]) == 1
+    assert stored("plan", total, "--store", "data", "--json").json[-1]["action"] == "reuse"
+    flows = (stored.folder / "flows.py").read_text()
+    (stored.folder / "flows.py").write_text(flows.replace("return sum(points)", "return 0 + sum(points)"))
+    assert flows != (stored.folder / "flows.py").read_text()
+    assert "the code has changed" in stored("explain", total, "--store", "data").out
+    assert stored("accept", total, "--reason", "as before", "--store", "data", "--json").json == {"accepted": 1}
+    assert "is done" in stored("explain", total, "--store", "data").out
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name not in ("demo", "init", "completion")])
+def test_every_verb_takes_a_store_and_answers_in_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if verb == "keys":  # of a project, not of a store
+        return
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--store" in shown and "--json" in shown
+    page = (PACKAGE.parent / "docs" / "howto" / "command-line.md").read_text()
+    assert f"persistable {verb}" in page or f"`{verb}" in page

@@ -45,10 +45,4 @@ def accept(*payloads: Word, reason: str, common: Common = COMMON) -> int:
 
 def _by_key(here: Here, text: str) -> list[tuple[Any, Store]]:
     members, _ = all_of(here, text)
-    nodes: list[tuple[Any, Store]] = []
-    for member in members:
-        node = member.node if member.node is not None else here.node_of(member.place.key)
-        if node is None:
-            raise BadUsage(f"{text} is the key of a payload that no target of the project is; accept needs its code, as module:object")
-        nodes.append((node, member.store))
-    return nodes
+    return [(member.node if member.node is not None else here.node_at(member.place), member.store) for member in members]

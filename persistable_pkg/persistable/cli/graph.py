@@ -38,7 +38,7 @@ def graph(
     Parameters
     ----------
     targets
-        Targets, stages, members of targets, or module:object.
+        Targets, stages, members of targets, module:object, or keys.
     format
         By default that of the suffix of the file, else an outline in text.
     output
@@ -49,10 +49,7 @@ def graph(
     here = Here(common)
     names = targets or tuple(here.needed_project().targets)
     found = [here.find(name) for name in names]
-    for each in found:
-        if each.place is not None:
-            raise BadUsage(f"{each.text} is a key; a picture is drawn of targets, `persistable show` lists what a payload was made from")
-    nodes = [node for node, _ in here.pairs(*(each.target for each in found))]
+    nodes = [node for node, _ in here.pairs(*(each.target if each.place is None else here.node_at(each.place) for each in found))]
     picture = lineage(*nodes, status=True, store=here.store)
     if common.json:
         edges = [{"source": str(edge.source), "role": edge.role, "target": str(edge.target)} for edge in picture.edges]

@@ -105,8 +105,7 @@ def _target(here: Here, word: str) -> Any:
     if found.place is None:
         here.pairs(found.target)
         return found.target
-    node = here.node_of(found.place.key)
-    return here.catalog.node(found.place.key) if node is None else node
+    return here.node_at(found.place)
 
 
 def _tell(result: RunResult, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.target import Here, One, one
+from persistable.errors import PersistableError
 from persistable.nodes.lineage import walk
 from persistable.nodes.status import Seen, Status, seen_of
 from persistable.nodes.types import Node, own_store, why_absent
@@ -133,8 +134,10 @@ def _with_node(here: Here, text: str) -> One:
             raise
         return One(node.place, own_store(node) or here.store, node)
     if found.node is None:
-        node = here.node_of(found.key)
-        return found if node is None else One(found.place, found.store, node)
+        try:
+            return One(found.place, found.store, here.node_at(found.place))
+        except PersistableError:
+            pass  # of what cannot be made again, the record tells as much as it can
     return found
 
 

@@ -238,6 +238,11 @@ class Here:
                     return node
         return None
 
+    def node_at(self, place: Place) -> Node:
+        """The node of the payload at `place`: that of the project, else made again from its record. Raises NotRebuildable."""
+        found = self.node_of(place.key)
+        return self.catalog.node(place.key) if found is None else found
+
     def is_name(self, name: str) -> bool:
         """Tell whether it is a target or stage of the project."""
         return self.project is not None and (name in self.project.targets or name in self.project.stages)
