@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from persistable import Catalog, Pipeline, open_store, run, step
-from persistable.catalog import collect as collecting
-from persistable.catalog import trash
-from persistable.catalog.parts import stores_of
+from persistable.catalog.cleanup import collect as collecting
+from persistable.catalog.cleanup import trash
+from persistable.catalog.index.parts import stores_of
 from persistable.errors import PayloadNotFound, StoreReadOnly, UnknownKey
 from persistable.records import claims
 from persistable.stores import LayeredStore, MemoryStore, Store

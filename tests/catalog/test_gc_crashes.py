@@ -17,8 +17,8 @@ from faults.faulty import FAULTS, FaultyLocal, FaultyMemory, FaultySQLite, Remot
 from faults.kill_points import child, count_lines, die_at_line
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
-from persistable.catalog import collect as collecting
-from persistable.catalog import trash
+from persistable.catalog.cleanup import collect as collecting
+from persistable.catalog.cleanup import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.records import claims

@@ -10,7 +10,7 @@ import pytest
 from servers.fixtures import Bucket
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
-from persistable.catalog import trash
+from persistable.catalog.cleanup import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import JsonFileIO
 from persistable.stores import LayeredStore, MemoryStore, Store, new_signing_key

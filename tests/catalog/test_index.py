@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from persistable import Catalog, Persistable, open_store, run, step
-from persistable.catalog import parts
+from persistable.catalog.index import parts
 from persistable.records.listing import entries
 from persistable.stores import LayeredStore, MemoryStore, Store
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from persistable import Catalog, open_store, step
-from persistable.catalog.rebuild import node_of
-from persistable.catalog.reproduce import reproduce
-from persistable.catalog.script import code_of
+from persistable.catalog.reproduce.rebuild import node_of
+from persistable.catalog.reproduce.reproduce import reproduce
+from persistable.catalog.reproduce.script import code_of
 from persistable.errors import NotRebuildable
 from persistable.nodes.status import Status
 from persistable.records import access

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from persistable import Catalog, Persistable, PersistableParams, run, step
-from persistable.catalog import parts
+from persistable.catalog.index import parts
 from persistable.errors import PayloadNotFound
 from persistable.params import absent
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from catalog import flow
 from persistable import Command, HttpGet, Persistable, Secret, Source, any_of, open_store, optional
-from persistable.catalog.rebuild import node_of
+from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import InputVanished, NotRebuildable, PayloadUntrusted
 from persistable.fileio import CsvFileIO, PickleFileIO
 from persistable.nodes.own_code import code_of_node
@@ -252,7 +252,7 @@ def test_in_a_fresh_process(store: Store) -> None:
     node = flow.Own(store, 3, flow.Points(store, n=2)).generate()
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from persistable import Key, open_store\nfrom persistable.catalog.rebuild import node_of\n"
+        "from persistable import Key, open_store\nfrom persistable.catalog.reproduce.rebuild import node_of\n"
         "from persistable.records.access import find_record\n"
         "store = open_store(sys.argv[2])\nkey = Key.parse(sys.argv[3])\n"
         "print(node_of(find_record(store, key), store, lambda key: find_record(store, key)).load().payload)\n"
@@ -367,7 +367,7 @@ def doubled(n: int) -> int: return 2 * n
 store = open_store(sys.argv[1])
 with store:
     node = doubled.step(3).generate()
-from persistable.catalog.rebuild import node_of
+from persistable.catalog.reproduce.rebuild import node_of
 assert node_of(node.record, store, lambda key: None) == node
 print(node.key)
 """

@@ -15,8 +15,8 @@ from edits import edited
 
 from catalog import flow
 from persistable import Persistable, Source, open_store, step
-from persistable.catalog.rebuild import node_of
-from persistable.catalog.reproduce import Reproduction, impossible, other_versions, reproduce
+from persistable.catalog.reproduce.rebuild import node_of
+from persistable.catalog.reproduce.reproduce import Reproduction, impossible, other_versions, reproduce
 from persistable.errors import NotRebuildable
 from persistable.fileio import NumpyFileIO, PickleFileIO
 from persistable.records import access

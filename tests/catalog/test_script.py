@@ -27,7 +27,7 @@ from sklearn.pipeline import Pipeline
 from catalog import flow
 from catalog.test_rebuild import TESTS, every_kind
 from persistable import Persistable, Source, open_store
-from persistable.catalog.script import code_of
+from persistable.catalog.reproduce.script import code_of
 from persistable.errors import NotRebuildable
 from persistable.fileio import CsvFileIO
 from persistable.records import access
@@ -211,7 +211,7 @@ def test_classes_of_scripts_are_said_to_be_there(store: Store, tmp_path: Path) -
     script.write_text(
         "import sys\nfrom persistable import open_store, step\n@step\ndef doubled(n: int) -> int: return 2 * n\n"
         "store = open_store(sys.argv[1])\nwith store:\n    made = doubled.step(3).generate()\n"
-        "from persistable.catalog.script import code_of\ntext = code_of(made.record, store, lambda key: None)\n"
+        "from persistable.catalog.reproduce.script import code_of\ntext = code_of(made.record, store, lambda key: None)\n"
         "exec(text)\nassert node == made\nprint(text)\n"
     )
     said = subprocess.run([sys.executable, str(script), str(store.url)], capture_output=True, text=True)

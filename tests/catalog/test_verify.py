@@ -13,7 +13,7 @@ import pytest
 from servers.fixtures import Bucket
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
-from persistable.catalog import verify as verifying
+from persistable.catalog.cleanup import verify as verifying
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.stores import LayeredStore, MemoryStore, Store
 
@@ -134,7 +134,7 @@ def test_a_damaged_record_is_corrupt(tmp_path: Path) -> None:
 
 
 def test_orphans_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable.catalog import trash
+    from persistable.catalog.cleanup import trash
 
     monkeypatch.setattr(trash, "SETTLED", -1.0)
     catalog = filled(open_store(tmp_path))

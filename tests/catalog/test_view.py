@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from persistable import Catalog, Persistable, run, step
-from persistable.catalog import view as views
-from persistable.catalog.links import MARK, Links
+from persistable.catalog.share import view as views
+from persistable.catalog.share.links import MARK, Links
 from persistable.errors import InvalidQuery, StoreError
 from persistable.fileio import NumpyFileIO, TextFileIO
 from persistable.stores.base import check_path

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from servers.fixtures import Bucket
 
 from persistable import Catalog, Project, Record, Secret, Status, plan, run, step
-from persistable.catalog.rebuild import node_of
+from persistable.catalog.reproduce.rebuild import node_of
 from persistable.errors import (
     LayersDisagreeWarning,
     NotEnforceable,

@@ -12,9 +12,9 @@ from persistable.catalog import lookup
 from persistable.catalog.criteria import criteria
 from persistable.catalog.entries import Entries
 from persistable.catalog.entry import Entry
-from persistable.catalog.index import Index, usual_file
-from persistable.catalog.parts import parts_of
-from persistable.catalog.refresh import is_current, refresh
+from persistable.catalog.index.index import Index, usual_file
+from persistable.catalog.index.parts import parts_of
+from persistable.catalog.index.refresh import is_current, refresh
 from persistable.records.key import Key
 from persistable.stores.base import HIDDEN, Store, enclosing_store
 from persistable.stores.local import LocalStore
@@ -23,19 +23,19 @@ from persistable.stores.open import default_url, open_store
 if TYPE_CHECKING:
     from datetime import date, timedelta
 
-    from persistable.catalog.bundle import Exported
-    from persistable.catalog.collection import Collection
-    from persistable.catalog.diff import Diff
-    from persistable.catalog.imports import Imported
-    from persistable.catalog.pins import Pin
-    from persistable.catalog.released import ImportedReleased
-    from persistable.catalog.renaming import Renaming
-    from persistable.catalog.reproduce import Reproduction
-    from persistable.catalog.savings import Savings
-    from persistable.catalog.trash import Emptied
-    from persistable.catalog.trashed import Restored, Trash
-    from persistable.catalog.verify import Verification
-    from persistable.catalog.view import View
+    from persistable.catalog.cleanup.collection import Collection
+    from persistable.catalog.cleanup.pins import Pin
+    from persistable.catalog.cleanup.savings import Savings
+    from persistable.catalog.cleanup.trash import Emptied
+    from persistable.catalog.cleanup.trashed import Restored, Trash
+    from persistable.catalog.cleanup.verify import Verification
+    from persistable.catalog.evolve.released import ImportedReleased
+    from persistable.catalog.evolve.renaming import Renaming
+    from persistable.catalog.reproduce.diff import Diff
+    from persistable.catalog.reproduce.reproduce import Reproduction
+    from persistable.catalog.share.bundle import Exported
+    from persistable.catalog.share.imports import Imported
+    from persistable.catalog.share.view import View
     from persistable.fileio.base import FileIO
     from persistable.nodes.nearest import Nearest
     from persistable.nodes.node import Persistable
@@ -126,12 +126,12 @@ class Catalog:
         return nearest.nearest(self, node, self.current())
 
     def diff(self, a: Target, b: Target, *, payloads: bool = True, rtol: float = 0.0, atol: float = 0.0) -> Diff:
-        """How two stored payloads differ: params to the leaf, code by function, versions, facts, and the payloads themselves.
+        """Compare two stored payloads: params to the leaf, code by function, versions, facts, and the payloads themselves.
 
         payloads: False to read none. rtol, atol: relative and absolute difference up to which two numbers in them count as equal.
         Raises UnknownKey, PayloadNotFound, PayloadCorrupted.
         """
-        from persistable.catalog.diff import diff
+        from persistable.catalog.reproduce.diff import diff
 
         return diff(self, self[a], self[b], payloads=payloads, rtol=rtol, atol=atol)
 
@@ -146,18 +146,18 @@ class Catalog:
 
         Raises UnknownKey, and NotRebuildable, which says what is missing or has changed.
         """
-        from persistable.catalog import made
+        from persistable.catalog.reproduce import nodes
 
-        return made.node(self, self[key], trusted)
+        return nodes.node(self, self[key], trusted)
 
     def code(self, key: Target, trusted: bool = False) -> str:
         """Python text that imports what it needs and leaves the node in `node`. trusted: as for `node`.
 
         Raises UnknownKey, NotRebuildable.
         """
-        from persistable.catalog import made
+        from persistable.catalog.reproduce import nodes
 
-        return made.script(self, self[key], trusted)
+        return nodes.script(self, self[key], trusted)
 
     def reproduce(self, key: Target, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, progress: bool = False) -> Reproduction:
         """Generate a stored payload again, from its record alone and without storing it, and compare.
@@ -165,9 +165,9 @@ class Catalog:
         recursive: begin at the sources, make everything upstream again too, and name the first that diverges. rtol, atol: relative and
         absolute difference up to which two numbers count as equal. progress: show a bar. Raises UnknownKey.
         """
-        from persistable.catalog import made
+        from persistable.catalog.reproduce import nodes
 
-        return made.reproduction(self, key, recursive, rtol, atol, progress)
+        return nodes.reproduction(self, key, recursive, rtol, atol, progress)
 
     # evolution
 
@@ -182,7 +182,7 @@ class Catalog:
         where: str | None = None,
         undo: str | None = None,
     ) -> Renaming:
-        """What renaming would do to all that is stored, for its `apply` to do it: keys move, also of all that was made from it.
+        """Plan a renaming, for its `apply` to do it: keys move, also of all that was made from it.
 
         Payloads are not read, records keep everything else. name: payload name, old and new; only what has the old one is renamed at all.
         params: old name to new one, nested ones by their dotted path, ``{"optimizer.rate": "optimizer.lr"}``; ``*`` in it stands for every
@@ -192,8 +192,8 @@ class Catalog:
 
         Raises InvalidName, ValueError, InvalidQuery, and UnknownKey for an unknown stamp.
         """
-        from persistable.catalog import rename
-        from persistable.catalog.changes import Changes
+        from persistable.catalog.evolve import rename
+        from persistable.catalog.evolve.changes import Changes
 
         return rename.undoing(self, undo) if undo is not None else rename.plan(self, Changes(name, params, classes), what, where)
 
@@ -215,7 +215,7 @@ class Catalog:
         Raises PayloadExists, UnknownFormat, FileNotFoundError, StoreError for a node that keeps no payload, and what reading or
         `_validate_payload` raises.
         """
-        from persistable.catalog.adoption import adopt
+        from persistable.catalog.evolve.adoption import adopt
 
         return adopt(self, file, node, io, replace=replace, move=move)
 
@@ -233,7 +233,7 @@ class Catalog:
         are told in the result. classes: as a dict where payloads have other names than their classes. replace: take it where a payload
         is there. Raises FileNotFoundError where there is no such folder.
         """
-        from persistable.catalog.released import import_released
+        from persistable.catalog.evolve.released import import_released
 
         return import_released(self, os.fspath(folder), classes, replace)
 
@@ -248,7 +248,7 @@ class Catalog:
         name: str | None = None,
         max_size: int | float | str | None = None,
     ) -> Collection:
-        """What a cleaning-up would take, and why, with sizes; nothing is touched until its `apply` moves it to the trash.
+        """Plan a cleaning-up: what would go and why, with sizes; nothing is touched until its `apply` moves it to the trash.
 
         The reasons add up, and what crashes left is always among them. Nothing goes that something which stays was made from, at any
         remove, nor what is pinned, being generated, or younger than what is being generated; layers that may only be read are left alone.
@@ -261,13 +261,13 @@ class Catalog:
 
         Raises UnknownKey, ValueError, TypeError.
         """
-        from persistable.catalog.collect import collect, rules
+        from persistable.catalog.cleanup.collect import collect, rules
 
         return collect(self, rules(self, keep, superseded, failed, older_than, name, max_size))
 
     def trash(self) -> Trash:
-        """What cleaning-ups have taken, and is not removed for good yet."""
-        from persistable.catalog.trashed import Trash
+        """The trash: what cleaning-ups have taken, until it is removed for good."""
+        from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self)
 
@@ -276,13 +276,13 @@ class Catalog:
 
         What was made anew since stays in the trash. Raises UnknownKey for what is not in the trash.
         """
-        from persistable.catalog.trashed import Trash
+        from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self).restore(*what)
 
     def empty_trash(self, older_than: timedelta | date | str | float | None = None) -> Emptied:
         """Remove for good what is in the trash. older_than: only what was taken before, see `gc`."""
-        from persistable.catalog.trashed import Trash
+        from persistable.catalog.cleanup.trashed import Trash
 
         return Trash(self).empty(older_than)
 
@@ -292,31 +292,31 @@ class Catalog:
         recompute: the part of all payloads, 0 to 1, that is also made again and compared; see `reproduce`. progress: is called with the
         records that are done, and how many there are. Raises ValueError, and what the store raises.
         """
-        from persistable.catalog.verify import verify
+        from persistable.catalog.cleanup.verify import verify
 
         return verify(self, recompute, progress)
 
     def pin(self, key: Target, reason: str) -> Pin:
         """Pin a payload: cleaning up takes neither it nor anything upstream of it. Raises UnknownKey for what is not stored."""
-        from persistable.catalog import pins
+        from persistable.catalog.cleanup import pins
 
         return pins.pin(self, lookup.key_of(self[key]), reason)
 
     def unpin(self, key: Target) -> bool:
         """Remove the pin of a payload, stored or not; True if there was one."""
-        from persistable.catalog import pins
+        from persistable.catalog.cleanup import pins
 
         return pins.unpin(self, lookup.key_in(self, key))
 
     def pins(self) -> list[Pin]:
         """All pins: key, reason, since when and by which host."""
-        from persistable.catalog import pins
+        from persistable.catalog.cleanup import pins
 
         return pins.pins(self.store)
 
     def savings(self) -> Savings:
         """By name, the seconds that making took and the bytes kept; from records alone, nothing is counted when a payload is used."""
-        from persistable.catalog.savings import savings
+        from persistable.catalog.cleanup.savings import savings
 
         return savings(self)
 
@@ -346,7 +346,7 @@ class Catalog:
         Raises UnknownKey for what is not stored, PayloadCorrupted for what is damaged, and StoreError for a folder that holds something
         else; an archive then does not appear.
         """
-        from persistable.catalog.bundle import export
+        from persistable.catalog.share.bundle import export
 
         about = {"name": name, "description": description, "author": author, "license": license}
         return export(self, to, nodes, payloads, anonymous=anonymous, about=about, progress=progress)
@@ -368,7 +368,7 @@ class Catalog:
 
         Raises MalformedBundle for what is damaged or made to do harm, and PayloadUntrusted; nothing is then written.
         """
-        from persistable.catalog.imports import import_
+        from persistable.catalog.share.imports import import_
 
         return import_(self, source, replace=replace, verify=verify, sign=sign, progress=progress)
 
@@ -392,7 +392,7 @@ class Catalog:
 
         Raises InvalidQuery, and StoreError for a store without files of this machine, and for a folder that holds anything else.
         """
-        from persistable.catalog.view import view
+        from persistable.catalog.share.view import view
 
         asked: Any = what
         is_question = what is None or isinstance(what, str | type) or hasattr(what, "step")

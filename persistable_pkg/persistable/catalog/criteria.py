@@ -1,4 +1,4 @@
-"""What `find` is asked for: a class, step or name, params that are equal, a status, and an expression; as one condition over an index."""
+"""The criteria of `find`: a class, step or name, params that are equal, a status, and an expression; as one condition over an index."""
 
 # Values and classes of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from persistable.catalog.index import CLASS, PARAM, ROLE, UPSTREAM, Index
-from persistable.catalog.leaves import exact
+from persistable.catalog.index.index import CLASS, PARAM, ROLE, UPSTREAM, Index
+from persistable.catalog.index.leaves import exact
+from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.query import Columns, Condition, all_of, parse
-from persistable.catalog.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.errors import InvalidQuery, UnknownParam
 from persistable.params import encoding, tree
 from persistable.params.building import did_you_mean
@@ -39,7 +39,7 @@ class Maker(NamedTuple):
 
 
 class Criteria(NamedTuple):
-    """What is asked for, before the index is looked at.
+    """Criteria, before the index is looked at.
 
     maker: the class or step, if that was given. equal: what each param must be equal to. roles: what must be upstream, by role.
     """
@@ -52,7 +52,7 @@ class Criteria(NamedTuple):
 
 
 def criteria(what: Any, name: str | None, status: str | None, where: str | None, equal: Mapping[str, Any]) -> Criteria:
-    """What these arguments of `find` ask for. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
+    """The criteria that these arguments of `find` are. Raises InvalidQuery, InvalidName, UnknownParam, MistypedParam."""
     if status is not None and status not in STATES:
         raise InvalidQuery(
             f"status={status!r:.80}: records tell of {', '.join(STATES)}; what is stale, running or absent is told by node.status",

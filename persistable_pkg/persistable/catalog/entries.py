@@ -1,4 +1,4 @@
-"""What `find` gives: the entries that match, looked up when they are asked for."""
+"""The entries that `find` gives: those that match, looked up when they are asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
-from persistable.catalog.leaves import form
+from persistable.catalog.index.leaves import form
 from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
 from persistable.params.trees import children

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from persistable.catalog.rows import CORRUPT, FAILED, UNTRUSTED
+from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED
 from persistable.errors import PayloadNotFound
 from persistable.params.trees import from_tree
 from persistable.records import access
@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def place(self) -> Place:
-        """Where the payload lies. Raises PayloadNotFound for a damaged record at a path of somebody's choice."""
+        """The place of the payload. Raises PayloadNotFound for a damaged record at a path of somebody's choice."""
         if self.key is None:
             raise PayloadNotFound(f"the record of {self._at} is damaged, so its key is not known", key=None, nearest=None, differences={})
         return Placed(*self.key, to=self._at) if self._at else self.key
@@ -103,7 +103,7 @@ class Entry:
     @property
     def payload(self) -> Any:
         """The payload, loaded by its node; where the class cannot be imported, by a format that is safe, else raises PayloadUntrusted."""
-        from persistable.catalog.made import payload
+        from persistable.catalog.reproduce.nodes import payload
 
         return payload(self._catalog, self)
 
@@ -113,14 +113,14 @@ class Entry:
 
     @property
     def upstream(self) -> dict[str, Entry]:
-        """What it was made from, by role."""
+        """The entries that it was made from, by role."""
         from persistable.catalog.lookup import upstream
 
         return upstream(self._catalog, self)
 
     @property
     def downstream(self) -> list[Entry]:
-        """What was made directly from it."""
+        """The entries that were made directly from it."""
         from persistable.catalog.lookup import downstream
 
         return downstream(self._catalog, self, levels=1)

@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
-from persistable.catalog.index import Index
-from persistable.catalog.parts import parts_of
+from persistable.catalog.index.index import Index
+from persistable.catalog.index.parts import parts_of
+from persistable.catalog.index.rows import ENDINGS
 from persistable.catalog.query import Condition, counting
-from persistable.catalog.rows import ENDINGS
 from persistable.errors import InvalidName, UnknownKey
 from persistable.records.key import Key
 from persistable.stores.custom_path import PLACED
@@ -209,7 +209,7 @@ def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
 
 
 def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
-    """What `entry` was made from, by role."""
+    """The entries that `entry` was made from, by role."""
     rows = catalog.index.rows(
         "SELECT role, target FROM edges WHERE node = (SELECT id FROM nodes WHERE key = ?) ORDER BY role", (str(entry.key),)
     )

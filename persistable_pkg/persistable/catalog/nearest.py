@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from persistable.catalog.index import Index
-from persistable.catalog.leaves import valued
+from persistable.catalog.index.index import Index
+from persistable.catalog.index.leaves import valued
 from persistable.nodes.nearest import Nearest, description_of, distance, upstream_of
 from persistable.nodes.types import Node
 from persistable.records import access

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from persistable.catalog.leaves import LONGEST
+from persistable.catalog.index.leaves import LONGEST
 from persistable.errors import InvalidQuery
 from persistable.fileio.base import need
 from persistable.params.building import did_you_mean
@@ -268,7 +268,7 @@ _ARGUMENTS = {
     "this", "expression", "expressions", "negate", "low", "high", "decimals", "quoted", "is_string", "table", "db", "catalog", "offset",
     "typed", "safe", "query",
 }  # fmt: skip
-"""What parts of an expression may have. Of those that are not written anew here, none changes the meaning of what is."""
+"""The arguments that parts of an expression may have. Of those that are not written anew here, none changes the meaning of what is."""
 
 
 def _has(params: frozenset[str] | None, path: str) -> bool:

@@ -39,7 +39,7 @@ def _is_of_nodes(tree: Any) -> bool:
 
 
 def age(entry: Entry, now: float | None = None) -> str:
-    """How long ago the payload was made."""
+    """The time since the payload was made."""
     return duration_in_words(max(0.0, (time.time() if now is None else now) - entry.created)) if entry.created is not None else ""
 
 

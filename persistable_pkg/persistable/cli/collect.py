@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from persistable.catalog.catalog import Catalog
-from persistable.catalog.collection import Candidate, Collection, Taken, in_words, notes
+from persistable.catalog.cleanup.collection import Candidate, Collection, Taken, in_words, notes
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
-from persistable.catalog.renaming import Renamed, Renaming, in_words, why
+from persistable.catalog.evolve.renaming import Renamed, Renaming, in_words, why
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here, One, one

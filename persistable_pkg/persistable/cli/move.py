@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
-from persistable.catalog.reach import stored_downstream, stored_upstream
+from persistable.catalog.cleanup.reach import stored_downstream, stored_upstream
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, table, write, write_json
 from persistable.cli.target import Here, One, all_of

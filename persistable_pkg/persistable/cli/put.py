@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from persistable.catalog.adoption import format_of
+from persistable.catalog.evolve.adoption import format_of
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import write, write_json
 from persistable.cli.target import Here

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistable.catalog.catalog import Catalog
-from persistable.catalog.verify import Verification
+from persistable.catalog.cleanup.verify import Verification
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here

@@ -1,4 +1,4 @@
-"""What a key stands for: name, version, params and what is upstream; and how two of them differ, down to the single param."""
+"""The description that a key stands for: name, version, params and upstream; and the single params in which two differ."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Cleaning up: collections, the trash, pins, verification, savings."""

@@ -1,0 +1,203 @@
+"""`Collection`: what a cleaning-up would take, in words and to be carried out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.stores.base import Store
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.cleanup.collect import Rules
+    from persistable.catalog.cleanup.leftovers import Leftover
+    from persistable.catalog.cleanup.trash import Kept
+    from persistable.catalog.entry import Entry
+
+SHOWN = 20
+"""Things that a table shows."""
+OTHERS = "(of no payload)"
+
+
+class Candidate:
+    """One thing that would go: a payload, a failure, or what a crash left.
+
+    entry: of the payload; None for what no record tells of. name: of the payload. reason: why it would go. size: in bytes. made: when it
+    was made or last written, seconds since 1970; None where that is not known. part: number of the layer. path: of its record or failure in
+    the store; of what a crash left the beginning of the names of the record that it belongs to. left: what a crash left.
+    """
+
+    __slots__ = ("entry", "left", "made", "name", "part", "path", "reason", "size", "store")
+
+    def __init__(
+        self,
+        store: Store,
+        part: int,
+        name: str,
+        reason: str,
+        size: int,
+        made: float | None,
+        path: str,
+        *,
+        entry: Entry | None = None,
+        left: Leftover | None = None,
+    ) -> None:
+        self.store, self.part, self.name, self.reason = store, part, name, reason
+        self.size, self.made, self.path, self.entry, self.left = size, made, path, entry, left
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """By which the same thing is known again."""
+        return self.part, self.path, self.made if self.left is None else self.left.reason
+
+    @property
+    def label(self) -> str:
+        """It in words."""
+        if self.entry is not None:
+            return self.entry.label
+        return self.path or (self.left.paths[0] if self.left is not None else "?")
+
+    @property
+    def key(self) -> str:
+        """Of the payload; "" where it is not known."""
+        return str(self.entry.key) if self.entry is not None and self.entry.key is not None else ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths in the store of its files, record included; of unfinished writes those of this machine."""
+        if self.left is not None:
+            return self.left.paths
+        from persistable.catalog.cleanup.removal import files_of
+
+        return (self.path, *files_of(self))
+
+    @property
+    def age(self) -> str:
+        """In words; empty where it is not known."""
+        return "" if self.made is None else duration_in_words(max(0.0, time.time() - self.made))
+
+    def __repr__(self) -> str:
+        return f"<{self.label}: {self.reason}, {size_in_words(self.size)}>"
+
+
+class Collection(Sequence[Candidate]):
+    """The payloads and leftovers that a cleaning-up would take, the largest first. Nothing is touched before `apply`.
+
+    kept: how many things had a reason to go and stay, by why. freed_later: True where space is freed only when the trash is emptied,
+    because the store cannot rename.
+    """
+
+    def __init__(self, catalog: Catalog, asked: Rules, items: Sequence[Candidate], kept: Mapping[str, int], freed_later: bool) -> None:
+        self._catalog = catalog
+        self._asked = asked
+        self._items = list(items)
+        self.kept = dict(kept)
+        self.freed_later = freed_later
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self._items)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all together."""
+        return sum(item.size for item in self._items)
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """By name, how many things and how many bytes; most bytes first. Of what belongs to no payload the name is "(of no payload)"."""
+        return _summed((item.name or OTHERS, item.size) for item in self._items)
+
+    @property
+    def reasons(self) -> dict[str, tuple[int, int]]:
+        """By reason, how many things and how many bytes; most bytes first."""
+        return _summed((item.reason, item.size) for item in self._items)
+
+    def apply(self, progress: Callable[[int, int], None] | None = None) -> Taken:
+        """Move all of it to the trash, and say what was taken and what stays after all.
+
+        What is being generated by now, was made anew, or is needed by something that has been made since stays. progress: is called with
+        the things that are done, and how many there are. Raises StoreReadOnly, and what the store raises; what was moved by then can be
+        restored.
+        """
+        from persistable.catalog.cleanup.removal import apply
+
+        return apply(self._catalog, self._asked, self, progress)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"<{in_words(self)}>", *("  " + "  ".join(cells) for cells in _by_name(self)), *_lines(self), *notes(self)])
+
+    def _repr_html_(self) -> str:
+        from persistable.graph.notebook import Html, card, listing
+
+        first = listing(["name", "things", "size"], _by_name(self))
+        rows = [(item.label, item.reason, size_in_words(item.size), item.age) for item in self._items[:SHOWN]]
+        second = listing(["payload", "reason", "size", "age"], rows, len(self) - len(rows), notes(self))
+        return Html(card(in_words(self), first, second))
+
+
+class Taken(NamedTuple):
+    """A cleaning-up that was done. stamps: of its folders in the trash, which `Catalog.restore` takes. items: what went. left: what stays
+    after all, with the reason. freed_later: as of the `Collection`."""
+
+    stamps: tuple[str, ...]
+    items: list[Candidate]
+    left: list[Kept]
+    freed_later: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that was taken."""
+        return sum(item.size for item in self.items)
+
+    def __repr__(self) -> str:
+        later = "; space is freed when the trash is emptied"
+        head = f"<{_things(len(self.items))} ({size_in_words(self.size)}) moved to the trash{later}>"
+        return "\n".join([head, *(f"  stays: {getattr(kept.what, 'label', kept.what)}: {kept.why}" for kept in self.left)])
+
+
+def in_words(collection: Collection) -> str:
+    """The sum of all that would go, in a line."""
+    return f"{_things(len(collection))} ({size_in_words(collection.size)}) would go to the trash"
+
+
+def notes(collection: Collection) -> list[str]:
+    """Further facts of it, in lines."""
+    said = [f"{number} {'stays' if number == 1 else 'stay'}: {why}" for why, number in collection.kept.items()]
+    if collection.freed_later:
+        said.append("space is freed when the trash is emptied: this store cannot rename, so the files stay where they are until then")
+    return said
+
+
+def _things(number: int) -> str:
+    return f"{number} {'thing' if number == 1 else 'things'}"
+
+
+def _summed(pairs: Iterator[tuple[str, int]] | Any) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for name, size in pairs:
+        number, total = found.get(name, (0, 0))
+        found[name] = number + 1, total + size
+    return dict(sorted(found.items(), key=lambda item: (-item[1][1], item[0])))
+
+
+def _by_name(collection: Collection) -> list[list[str]]:
+    return [[name, str(number), size_in_words(size)] for name, (number, size) in collection.sizes.items()]
+
+
+def _lines(collection: Collection) -> Iterator[str]:
+    for item in collection[:SHOWN]:
+        yield "  " + "  ".join(part for part in (item.label, item.reason, size_in_words(item.size), item.age) if part)
+    if len(collection) > SHOWN:
+        yield f"  and {len(collection) - SHOWN} more"

@@ -1,0 +1,389 @@
+"""Leftovers of crashes in a store: files that no record names, claims of processes that are gone, checkpoints, and unfinished writes.
+
+Nothing of a key that somebody is generating is looked at. A file that no record names may be on its way: a copy from another store has
+no claim, and puts the record last. So it counts only where a claim says that its maker is gone, or after an hour; where a store does not
+tell the age of files, the trash lets that hour pass. What the next attempt would go on from, checkpoints and items of an attempt that was
+cut off, counts once the payload is stored, or after a week.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from persistable.catalog.cleanup import trash
+from persistable.catalog.index.parts import bare
+from persistable.records import claims, commit, owners
+from persistable.records.key import Key
+from persistable.records.leftovers import HANDED
+from persistable.records.record import SUFFIX, Record
+from persistable.stores.base import HIDDEN, Stat, Store, extended
+from persistable.stores.custom_path import PLACED, PLACING
+from persistable.stores.local import LocalStore
+
+DAY = 86400.0
+"""Seconds after which a write that has not gone on is not going on any more."""
+RESUMED = 7 * DAY
+"""Seconds for which what the next attempt would go on from is kept."""
+
+CUT_OFF = "left by an attempt that was killed"
+UNNAMED = "files that no record names"
+CLAIM = "claim of a process that is gone"
+CHECKPOINTS = "checkpoints of a payload that is stored"
+OLD_CHECKPOINTS = "checkpoints that nobody went on from"
+OLD_ITEMS = "items that nobody went on from"
+UNFINISHED = "unfinished write"
+HANDED_OVER = "handed over by a run that is gone"
+TRIAL = "trial of whether the store answers"
+
+_PAYLOAD = re.compile(r"(?P<base>[^/]+/[0-9a-f]{32})\.(?P<token>[0-9a-f]{8})(?:[./].*)?", re.DOTALL)
+_PLACED_ITEMS = re.compile(rf"(?P<base>{re.escape(PLACED)}/.+)\.(?P<token>[0-9a-f]{{8}})\.items/.*", re.DOTALL)
+_CLAIM = re.compile(rf"(?P<base>[^/]+/[0-9a-f]{{32}}|{re.escape(PLACED)}/.+)\.(?:claim(?:\.(?:[0-9]+|waits))?|beat)", re.DOTALL)
+_PLACING = re.compile(rf"{re.escape(PLACING)}/(?P<folder>.*/)?(?P<token>[0-9a-f]{{8}})-(?P<name>[^/]+)(?:/.*)?", re.DOTALL)
+_PARTIAL = re.compile(rf"{HIDDEN}/partial/(?P<rest>.+?)/(?:begun\.json|[0-9a-f]{{8}}/[0-9]+\.json)", re.DOTALL)
+_SCRATCH = re.compile(rf"{HIDDEN}/scratch/(?P<to>.+?)/(?P<digest>[0-9a-f]{{32}})(?:/.*)?", re.DOTALL)
+_OF_KEY = re.compile(r"\.([0-9a-f]{32})\.")
+
+
+class Leftover(NamedTuple):
+    """The leftovers of one crash of one payload. base: the beginning of the names of its record and claim; "" for what belongs to none.
+
+    paths: in the store, or on this machine. age: seconds since the last of it was written, None where the
+    store does not tell. sure: False for what somebody may still be about to name. moves: False for what is removed, not moved to the trash:
+    it would be of no use to anybody. here: True where paths are of this machine, and not in the store.
+    """
+
+    base: str
+    reason: str
+    paths: tuple[str, ...]
+    size: int
+    age: float | None
+    sure: bool = True
+    moves: bool = True
+    here: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the payload; "" where that is not known."""
+        return self.base.partition("/")[0] if self.base and not self.base.startswith(HIDDEN) else ""
+
+
+class Claimed(NamedTuple):
+    """The keys with a claim. live: those that somebody is generating, or may be. dead: those of which the owner is gone. since: when the
+    oldest of the live ones was claimed, as far as that can be told, seconds since 1970; None where there is none."""
+
+    live: frozenset[str]
+    dead: frozenset[str]
+    since: float | None
+
+
+def claimed(store: Store, whole: Store) -> Claimed:
+    """The claims in `store`, the one of `whole` in which they are."""
+    found: dict[str, list[tuple[str, Stat]]] = {}
+    for prefix in ("", PLACED):
+        for path, stat in extended(store).scan(prefix):
+            claim = _CLAIM.fullmatch(path)
+            if claim is not None:
+                found.setdefault(claim["base"], []).append((path, stat))
+    live: dict[str, float] = {}
+    for base, files in found.items():
+        owner = claims.holder_of(whole, base)
+        if owner is not None and not (owners.state_of(owner) == "unknown" and _is_silent(store, files)):
+            live[base] = _begun(store, base, files)
+    return Claimed(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
+
+
+def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
+    """Tell whether a claim has not been beaten for a day: its owner is on another host, or stopped, and would have lost it long ago."""
+    times = [changed_at(store, stat) for _, stat in files]
+    return all(changed is not None and time.time() - changed > DAY for changed in times)
+
+
+def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
+    """When it was claimed: by how often the owner has shown its life, or, where that is later, by the time of the file."""
+    try:
+        beats = int(store.get(base + ".beat"))
+    except (FileNotFoundError, ValueError):
+        beats = 0
+    told = time.time() - (beats + 2) * claims.beat_of(store)
+    times = [changed for path, stat in files if ".claim" in path and (changed := changed_at(store, stat)) is not None]
+    return max([told, *times[:1]])  # of one that is older and has beaten less often, the owner is gone with its host
+
+
+def changed_at(store: Store, stat: Stat) -> float | None:
+    """When a file was last written, seconds since 1970, where the store tells that."""
+    if isinstance(bare(store), LocalStore) and isinstance(stat.stamp, tuple):
+        stamp: tuple[Any, ...] = stat.stamp  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        return float(stamp[3]) / 1e9
+    return None
+
+
+class _Bucket:
+    """Files that belong together: their paths, sizes, and when the last was written."""
+
+    __slots__ = ("changed", "paths", "size", "told")
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.size = 0
+        self.changed = 0.0
+        self.told = True
+
+    def add(self, path: str, size: int, changed: float | None) -> None:
+        self.paths.append(path)
+        self.size += size
+        self.told = self.told and changed is not None
+        self.changed = max(self.changed, changed or 0.0)
+
+    def age(self, now: float) -> float | None:
+        return max(0.0, now - self.changed) if self.told else None
+
+
+class Survey:
+    """One look at all files of one store.
+
+    stores: all layers, for a record in one names files in others. sizes: by base, the bytes of the payloads that records tell of; None for
+    records that are damaged. taken: the claims. resumed: seconds for which what could be gone on with is kept.
+    """
+
+    def __init__(
+        self, store: Store, stores: Sequence[Store], sizes: Mapping[str, int | None], taken: Claimed, resumed: float | None = None
+    ) -> None:
+        self._store = store
+        self._stores = stores
+        self._sizes = sizes
+        self._taken = taken
+        self._resumed = RESUMED if resumed is None else resumed
+        self._now = time.time()
+        self._payloads: dict[str, dict[str, _Bucket]] = {}
+        self._claims: dict[str, _Bucket] = {}
+        self._partial: dict[str, _Bucket] = {}
+        self._scratch: dict[str, _Bucket] = {}
+        self._placing: dict[tuple[str, str], _Bucket] = {}
+        self._others: dict[tuple[str, str], _Bucket] = {}
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """All that crashes left."""
+        self._look()
+        yield from self._unnamed()
+        yield from self._of_claims()
+        yield from self._of_placing()
+        yield from self._of_scratch()
+        for (_, reason), bucket in self._others.items():
+            yield Leftover("", reason, tuple(bucket.paths), bucket.size, bucket.age(self._now), moves=False)
+        inner = bare(self._store)
+        if isinstance(inner, LocalStore):
+            yield from self._unfinished(inner)
+
+    def _look(self) -> None:
+        for prefix in ("", HIDDEN):
+            for path, stat in extended(self._store).scan(prefix):
+                if not path.startswith(trash.FOLDER + "/"):
+                    self._sort(path, stat)
+
+    def _sort(self, path: str, stat: Stat) -> None:
+        changed = changed_at(self._store, stat)
+        found = _PAYLOAD.fullmatch(path) or _PLACED_ITEMS.fullmatch(path)
+        if found is not None:
+            self._payloads.setdefault(found["base"], {}).setdefault(found["token"], _Bucket()).add(path, stat.size, changed)
+            return
+        bucket = self._bucket_of(path)
+        if bucket is None:
+            self._sort_other(path, stat, changed)
+        else:
+            bucket.add(path, stat.size, changed)
+
+    def _bucket_of(self, path: str) -> _Bucket | None:
+        """The files that the one at `path` belongs to."""
+        found = _CLAIM.fullmatch(path)
+        if found is not None:
+            return self._claims.setdefault(found["base"], _Bucket())
+        found = _PARTIAL.fullmatch(path)
+        if found is not None:
+            rest = found["rest"]
+            return self._partial.setdefault(f"{HIDDEN}/{rest}" if rest.startswith("placed/") else rest, _Bucket())
+        found = _SCRATCH.fullmatch(path)
+        if found is not None:
+            return self._scratch.setdefault(_scratch_base(found), _Bucket())
+        found = _PLACING.fullmatch(path)
+        if found is not None:
+            base = f"{PLACED}/{found['folder'] or ''}{found['name']}"
+            return self._placing.setdefault((base, found["token"]), _Bucket())
+        return None
+
+    def _sort_other(self, path: str, stat: Stat, changed: float | None) -> None:
+        if path.startswith(HANDED + "/"):
+            name = path.removeprefix(HANDED + "/").partition(".")[0]
+            if owners.is_dead_name(name):
+                self._others.setdefault((name, HANDED_OVER), _Bucket()).add(path, stat.size, changed)
+        elif path.startswith((f"{HIDDEN}/reach/", f"{HIDDEN}/probe/")) and changed is not None and self._now - changed > trash.SETTLED:
+            self._others.setdefault(("", TRIAL), _Bucket()).add(path, stat.size, changed)
+
+    # ---------------------------------------------------------------- payloads
+
+    def _unnamed(self) -> Iterator[Leftover]:
+        held = {path for store in self._stores for path in trash.held_files(store)}
+        for base, tokens in self._payloads.items():
+            if base in self._taken.live or self._is_plain(base, tokens):
+                continue
+            told = [trash.named_files(store, base) for store in self._stores]
+            if None in told:
+                continue
+            named = {path for each in told for path in each or ()}
+            begun = self._begun_folder(base)
+            for token, bucket in tokens.items():
+                if token in commit.doubtful:
+                    continue
+                left = _Bucket()
+                for path in bucket.paths:
+                    if path not in named and path not in held:
+                        left.add(path, 0, None)
+                if not left.paths:
+                    continue
+                yield from self._of_token(base, token, left.paths, bucket, begun)
+        for base, bucket in self._partial.items():
+            if base not in self._payloads and base not in self._taken.live:
+                yield from self._resumable(base, bucket, OLD_ITEMS)
+
+    def _of_token(self, base: str, token: str, paths: list[str], bucket: _Bucket, begun: str | None) -> Iterator[Leftover]:
+        age = bucket.age(self._now)
+        size = bucket.size if len(paths) == len(bucket.paths) else sum(self._size_of(path) for path in paths)
+        if begun is not None and all(path.startswith(begun + "/") for path in paths):
+            notes = self._partial.get(base)
+            if base in self._sizes or (age is not None and age > self._resumed):
+                reason = CUT_OFF if base in self._sizes else OLD_ITEMS
+                yield Leftover(base, reason, (*paths, *(notes.paths if notes else ())), size, age)
+            return
+        dead = base in self._taken.dead
+        if dead or age is None or age > trash.SETTLED:
+            yield Leftover(base, CUT_OFF if dead else UNNAMED, tuple(paths), size, age, sure=dead)
+
+    def _size_of(self, path: str) -> int:
+        found = self._store.stat(path)
+        return 0 if found is None else found.size
+
+    def _is_plain(self, base: str, tokens: Mapping[str, _Bucket]) -> bool:
+        """Tell whether its files are surely those of its record: of one attempt, and of as many bytes."""
+        size = self._sizes.get(base)
+        return len(tokens) == 1 and size is not None and size == next(iter(tokens.values())).size and base not in self._partial
+
+    def _begun_folder(self, base: str) -> str | None:
+        """The folder of the items that the next attempt would go on from."""
+        from persistable.records.partial import Unsealed
+
+        if base not in self._partial:
+            return None
+        path = f"{HIDDEN}/partial/{base.removeprefix(HIDDEN + '/')}"
+        data = self._store.get_many([f"{path}/begun.json"]).get(f"{path}/begun.json")
+        begun = None if data is None else Unsealed.parse(path, data)
+        return None if begun is None else begun.folder
+
+    def _resumable(self, base: str, bucket: _Bucket, reason: str) -> Iterator[Leftover]:
+        age = bucket.age(self._now)
+        if base in self._sizes or (age is not None and age > self._resumed):
+            yield Leftover(base, CUT_OFF if base in self._sizes else reason, tuple(bucket.paths), bucket.size, age)
+
+    # ---------------------------------------------------------------- the rest
+
+    def _of_claims(self) -> Iterator[Leftover]:
+        for base, bucket in self._claims.items():
+            if base in self._taken.dead:
+                yield Leftover(base, CLAIM, tuple(bucket.paths), bucket.size, bucket.age(self._now), moves=False)
+
+    def _of_placing(self) -> Iterator[Leftover]:
+        for (base, token), bucket in self._placing.items():
+            if base in self._taken.live or token in commit.doubtful:
+                continue
+            if self._may_be_committed(base, token):
+                continue
+            age, dead = bucket.age(self._now), base in self._taken.dead
+            if dead or age is None or age > trash.SETTLED:
+                yield Leftover(base, CUT_OFF if dead else UNNAMED, tuple(bucket.paths), bucket.size, age, sure=dead)
+
+    def _may_be_committed(self, base: str, token: str) -> bool:
+        """Tell whether there is a record of that attempt, whose files are moved to their place when it is next loaded."""
+        data = self._store.get_many([base + SUFFIX]).get(base + SUFFIX)
+        try:
+            return data is not None and Record.parse(data).attempt_token == token
+        except trash.UNREADABLE:
+            return True
+
+    def _of_scratch(self, here: bool = False) -> Iterator[Leftover]:
+        for base, bucket in self._scratch.items():
+            if base in self._taken.live or f"{PLACED}/{base.rpartition('/')[0]}" in self._taken.live:
+                continue
+            age = bucket.age(self._now)
+            if base in self._sizes or (age is not None and age > self._resumed):
+                reason = CHECKPOINTS if base in self._sizes else OLD_CHECKPOINTS
+                yield Leftover(base, reason, tuple(bucket.paths), bucket.size, age, moves=not here, here=here)
+
+    def elsewhere(self, folder: Path) -> Iterator[Leftover]:
+        """The checkpoints in `folder`, of this machine, that are not gone on with: those of a store that keeps no files here."""
+        self._scratch.clear()
+        for root, _, names in os.walk(folder):
+            for name in names:
+                place = Path(root, name)
+                found = _SCRATCH.fullmatch(f"{HIDDEN}/scratch/{place.relative_to(folder).as_posix()}")
+                try:
+                    stat = place.lstat()
+                except OSError:
+                    continue
+                if found is not None:
+                    self._scratch.setdefault(_scratch_base(found), _Bucket()).add(str(place), stat.st_size, stat.st_mtime)
+        yield from self._of_scratch(here=True)
+
+    def _unfinished(self, store: LocalStore) -> Iterator[Leftover]:
+        """Files of writes that were killed: paths of this machine, for a store does not list them."""
+        for place, size in store.abandoned(0.0):
+            inside = place.relative_to(store.root).as_posix()
+            if inside.startswith(trash.FOLDER + "/"):
+                continue
+            try:
+                age = self._now - place.stat().st_mtime
+            except OSError:
+                continue
+            key = _OF_KEY.match(place.name)
+            base = f"{place.parent.name}/{key[1]}" if key is not None else ""
+            if base not in self._taken.live and (base in self._taken.dead or age > DAY or _is_of_dead(place)):
+                yield Leftover(base, UNFINISHED, (str(place),), size, age, moves=False, here=True)
+
+
+def _is_of_dead(place: Path) -> bool:
+    """Tell whether it is a file that a process made claims of which is gone."""
+    if not place.name.startswith(".create."):
+        return False
+    try:
+        return owners.is_dead(place.read_bytes())
+    except OSError:
+        return False
+
+
+def _scratch_base(found: re.Match[str]) -> str:
+    """The beginning of the name of the claim on what has these checkpoints."""
+    return f"{PLACED}/{found['to']}" if "/" in found["to"] else f"{found['to']}/{found['digest']}"
+
+
+def remove(store: Store, found: Iterable[Leftover]) -> None:
+    """Remove for good what is of no use in the trash. The caller has the claims on what belongs to a key, and lets go of them after."""
+    for each in found:
+        if each.here:
+            for path in each.paths:
+                with suppress(OSError):
+                    os.unlink(path)
+        else:
+            for path in each.paths:
+                if each.reason != CLAIM or path.endswith((".beat", ".waits")):  # claims go with that of whoever removes them
+                    store.delete(path)
+
+
+def key_of(base: str) -> Key | None:
+    """The key whose record begins so; None for a path of somebody's choice."""
+    try:
+        return Key.parse(base)
+    except ValueError:
+        return None

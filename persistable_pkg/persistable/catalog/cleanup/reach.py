@@ -1,0 +1,168 @@
+"""The reach of keys that a cleaning-up keeps: those that nodes, families, names and pins stand for, and all that is upstream of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from persistable.catalog.entry import Entry
+from persistable.catalog.index.index import Index
+from persistable.nodes.lineage import walk
+from persistable.nodes.node import Persistable
+from persistable.nodes.step import Step
+from persistable.records.key import Key, Place, Placed
+from persistable.runs.plan import pairs
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+
+def keys_of(catalog: Catalog, keep: Any) -> set[str]:
+    """The keys that `keep` stands for: nodes and all upstream of them, families, pipelines, classes, steps, keys, names, entries, paths.
+
+    Raises UnknownKey for a text that is neither a name nor a key of something stored, TypeError for anything else.
+    """
+    names = {name for (name,) in catalog.index.rows("SELECT DISTINCT name FROM records")}
+    found: set[str] = set()
+    nodes: list[Any] = []
+    for target in _flat(keep):
+        kind: Any = target.__class__
+        if isinstance(target, Key | Entry):
+            key: Key | None = target.key
+            found |= {str(key)} if key is not None else set[str]()
+        elif isinstance(target, str) and target in names:
+            rows = catalog.index.rows("SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ?", (target,))
+            found.update(key for (key,) in rows)
+        elif isinstance(target, str) or hasattr(kind, "__fspath__"):
+            found.add(str(catalog[target].key))
+        elif isinstance(target, Step) or (isinstance(target, type) and issubclass(target, Persistable)):
+            found.update(str(entry.key) for entry in catalog.find(cast("Any", target)))
+        else:
+            nodes += [node for node, _ in pairs([target], catalog.store)]
+    found.update(str(node.key) for node in walk(*nodes))
+    return found
+
+
+# Values of every type pass through here, so pyright may find what it does not know.
+def _flat(keep: Any) -> Iterator[Any]:
+    """The things in `keep`, a thing itself or any collection of them, however nested."""
+    stack: list[Any] = [keep]
+    while stack:
+        thing: Any = stack.pop()
+        kind: Any = thing.__class__
+        if not isinstance(thing, Key) and issubclass(kind, list | tuple | set | frozenset):
+            stack.extend(thing)
+        elif issubclass(kind, dict):
+            stack.extend(cast("dict[Any, Any]", thing).values())
+        elif issubclass(kind, Iterator):
+            stack.extend(thing)
+        else:
+            yield thing
+
+
+def upstream_of(index: Index, keys: Iterable[str]) -> set[str]:
+    """`keys`, and all that is upstream of them, stored or not."""
+    query = (
+        "WITH RECURSIVE up(key) AS (SELECT value FROM json_each(?) UNION "
+        "SELECT e.target FROM up JOIN nodes n ON n.key = up.key JOIN edges e ON e.node = n.id) SELECT key FROM up"
+    )
+    return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
+
+
+def downstream_of(index: Index, keys: Iterable[str]) -> set[str]:
+    """`keys`, and all that was made from them, stored or not."""
+    query = (
+        "WITH RECURSIVE down(key) AS (SELECT value FROM json_each(?) UNION "
+        "SELECT n.key FROM down JOIN edges e ON e.target = down.key JOIN nodes n ON n.id = e.node) SELECT key FROM down"
+    )
+    return {key for (key,) in index.rows(query, (json.dumps(list(keys)),))}
+
+
+def stored_downstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
+    """The places of payloads that were made from `keys`, at any remove, each after all that was made from it; `keys` are not in it."""
+    index, given = catalog.current(), set(map(str, keys))
+    return _stored(index, list(reversed(_ordered(index, downstream_of(index, given)))), given)
+
+
+def stored_upstream(catalog: Catalog, keys: Iterable[Key]) -> list[Place]:
+    """The places of payloads that `keys` were made from, at any remove, each after all that it was made from; `keys` are not in it."""
+    index, given = catalog.current(), set(map(str, keys))
+    return _stored(index, _ordered(index, upstream_of(index, given)), given)
+
+
+def _ordered(index: Index, keys: set[str]) -> list[str]:
+    """`keys`, each after what it was made from."""
+    asked = (json.dumps(sorted(keys)),)
+    edges = index.rows(
+        "SELECT n.key, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))", asked
+    )
+    graph: dict[str, list[str]] = {key: [] for key in sorted(keys)}
+    for key, target in edges:
+        if target in keys:
+            graph[key].append(target)
+    return list(TopologicalSorter(graph).static_order())
+
+
+def _stored(index: Index, keys: Sequence[str], without: set[str]) -> list[Place]:
+    """Every place at which these keys have a record."""
+    query = (
+        "SELECT DISTINCT n.key, r.at FROM json_each(?) e JOIN nodes n ON n.key = e.value JOIN records r ON r.node = n.id "
+        "WHERE r.status IN ('done', 'corrupt', 'untrusted') ORDER BY e.key, r.at"
+    )
+    rows = index.rows(query, (json.dumps([key for key in keys if key not in without]),))
+    found = [(Key.parse(key), at) for key, at in rows]
+    return [Placed(*key, to=at) if at else key for key, at in found]
+
+
+class Cost(NamedTuple):
+    """The cost of one stored key: bytes, and seconds of making."""
+
+    size: int
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes kept for each second that making it again would take."""
+        return self.size / max(self.seconds, 1e-3)
+
+
+def dearest(index: Index, stored: Mapping[str, Cost], takeable: set[str], excess: int) -> list[str]:
+    """Keys to take so that `excess` bytes go, those with most bytes for a second of making first; as many as there are to be had.
+
+    stored: all that remains otherwise. takeable: those of it that may go. What something that remains was made from never goes before it.
+    """
+    targets: dict[str, list[str]] = {}
+    live = upstream_of(index, stored)
+    rows = index.rows("SELECT n.key, e.target FROM edges e JOIN nodes n ON n.id = e.node")
+    uses: dict[str, int] = dict.fromkeys(live, 0)
+    for key, target in rows:
+        if key in live:
+            targets.setdefault(key, []).append(target)
+            uses[target] += 1
+    heap = [(-stored[key].bytes_per_second, key) for key in takeable if not uses[key]]
+    heapify(heap)
+    taken: list[str] = []
+    while heap and excess > 0:
+        _, key = heappop(heap)
+        taken.append(key)
+        excess -= stored[key].size
+        for freed in _freed(key, targets, uses, stored):
+            if freed in takeable:
+                heappush(heap, (-stored[freed].bytes_per_second, freed))
+    return taken
+
+
+def _freed(key: str, targets: Mapping[str, list[str]], uses: dict[str, int], stored: Mapping[str, Cost]) -> Iterator[str]:
+    """The stored keys that nothing which remains was made from any more, once `key` is gone."""
+    stack = [key]
+    while stack:
+        for target in targets.get(stack.pop(), ()):
+            uses[target] -= 1
+            if not uses[target]:
+                if target in stored:
+                    yield target
+                else:
+                    stack.append(target)

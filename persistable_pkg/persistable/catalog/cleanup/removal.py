@@ -1,0 +1,177 @@
+"""A collection carried out: looked at once more, claimed, and moved to the trash, records first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from persistable.catalog.cleanup import leftovers, trash
+from persistable.catalog.cleanup.collection import Candidate, Collection, Taken
+from persistable.catalog.cleanup.trash import UNREADABLE, Kept, Unit
+from persistable.catalog.index.parts import stores_of
+from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED, row_of
+from persistable.errors import StoreReadOnly
+from persistable.records import access, claims, partial
+from persistable.records.key import Key, Placed
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Record
+from persistable.stores.base import HIDDEN, Store, stat_many
+from persistable.stores.custom_path import PLACED
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.cleanup.collect import Rules
+
+_PENDING = f"{HIDDEN}/pending"
+CHANGED = "it has changed since"
+GENERATED = "it is being generated"
+NOT_BROUGHT = "it was written while a layer was down, and has not been brought there yet"
+
+
+def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
+    """The paths of the payload's files, in the store of `item`. record: what was read of its record, if that was done."""
+    entry = item.entry
+    if entry is None or entry.status == FAILED:
+        return ()
+    data = record if record is not None else item.store.get_many([item.path]).get(item.path)
+    if data is None:
+        return ()
+    base = item.path.removesuffix(SUFFIX)
+    try:
+        found: Record | str = Record.parse(data)
+    except UNREADABLE:
+        found = access.DAMAGED
+    place = _place_of(base, found)
+    if place is None:
+        return ()
+    files = dict.fromkeys(access.files_of(item.store, place, found))
+    if isinstance(place, Placed) and isinstance(found, Record):  # at a path of somebody's choice may lie a file of theirs
+        others = _others(item.store, found)
+        files = dict.fromkeys(path for path in files if path not in others)
+    return tuple(files)
+
+
+def _others(store: Store, record: Record) -> set[str]:
+    """The paths that `record` names at which lies another file than it tells of, or none."""
+    return {file.path for file in record.files if not trash.is_same(store, file)}
+
+
+def _place_of(base: str, found: Record | str) -> Key | Placed | None:
+    key = leftovers.key_of(base)
+    if key is not None:
+        return key
+    return Placed(*found.key, to=base.removeprefix(PLACED + "/")) if isinstance(found, Record) else None
+
+
+def apply(catalog: Catalog, asked: Rules, planned: Collection, progress: Callable[[int, int], None] | None) -> Taken:
+    """Take what was `planned`, as far as it would still be planned now."""
+    from persistable.catalog.cleanup.collect import collect, same
+
+    if not planned:
+        return Taken((), [], [], planned.freed_later)
+    stores = stores_of(catalog.store)
+    if all(readonly for _, readonly in stores):
+        raise StoreReadOnly(f"{catalog.store.url} was opened with readonly=True, so nothing goes; open it without", url=catalog.store.url)
+    now = same(planned, collect(catalog, asked))
+    known = {item.identity for item in now}
+    left = [Kept(item, CHANGED) for item in planned if item.identity not in known]
+    gone = {item.left.base for item in now if item.left is not None and item.left.reason == leftovers.CLAIM}
+    act = _Removal(catalog.store, [store for store, readonly in stores if not readonly], gone)
+    done = len(left)
+    for some in _batches(now):
+        act.take(some)
+        done += len(some)
+        if progress is not None:
+            progress(done, len(planned))
+    return Taken(tuple(dict.fromkeys(act.stamps.values())), act.taken, [*left, *act.left], planned.freed_later)
+
+
+def _batches(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Things of one layer, some hundreds at a time."""
+    for part in sorted({item.part for item in found}):
+        own = [item for item in found if item.part == part]
+        for first in range(0, len(own), trash.BATCH):
+            yield own[first : first + trash.BATCH]
+
+
+class _Removal:
+    """One cleaning-up under way. silent: the keys whose claims are of processes that are gone. stamps: by layer, the name of its folder in
+    the trash."""
+
+    def __init__(self, whole: Store, writable: Sequence[Store], silent: set[str]) -> None:
+        self._silent = silent
+        self._whole = whole
+        self._writable = writable
+        self.stamps: dict[int, str] = {}
+        self.taken: list[Candidate] = []
+        self.left: list[Kept] = []
+        self._number = 0
+
+    def take(self, some: Sequence[Candidate]) -> None:
+        """Move things of one layer to its trash, those that nobody is generating."""
+        store, part = some[0].store, some[0].part
+        with trash.claimed(self._whole, [_base_of(item) for item in some], claims.here(), self._silent) as mine:
+            free = [item for item in some if _base_of(item) in mine]
+            self.left += [Kept(item, GENERATED) for item in some if _base_of(item) not in mine]
+            going = self._unchanged(store, [item for item in free if item.left is None])
+            lost = [(item, item.left) for item in free if item.left is not None and self._is_still(store, item)]
+            units = [unit for _, unit in going]
+            units += [Unit(left.base, None, left.paths, left.reason, left.size, "", left.sure) for _, left in lost if left.moves]
+            copies = self._copies(store, units)
+            self._drop(copies)
+            if units:
+                trash.take(store, self.stamps.setdefault(part, trash.new_stamp()), self._number, units)
+                self._number += 1
+            self._drop(copies)  # those that were made meanwhile
+            leftovers.remove(store, [left for _, left in lost if not left.moves])
+        self.taken += [*(item for item, _ in going), *(item for item, _ in lost)]
+
+    def _unchanged(self, store: Store, some: Sequence[Candidate]) -> list[tuple[Candidate, Unit]]:
+        """Of payloads and failures, those whose record is the one that was planned for, with what goes."""
+        found: list[tuple[Candidate, Unit]] = []
+        data = store.get_many([item.path for item in some])
+        pending = store.get_many([f"{_PENDING}/{item.path}" for item in some]) if len(self._writable) > 1 else {}
+        files = {item: files_of(item, data[item.path]) for item in some if item.path in data}
+        there = stat_many(store, [path for own in files.values() for path in own])
+        for item in some:
+            if f"{_PENDING}/{item.path}" in pending:
+                self.left.append(Kept(item, NOT_BROUGHT))
+            elif item.path not in data or not _is_same(item, data[item.path]):
+                self.left.append(Kept(item, CHANGED))
+            else:
+                own = tuple(path for path in files[item] if path in there)
+                found.append((item, Unit(_base_of(item), item.path, own, item.reason, item.size, item.key)))
+        return found
+
+    def _is_still(self, store: Store, item: Candidate) -> bool:
+        """Tell whether what a crash left is named by no record by now."""
+        assert item.left is not None
+        if not item.left.moves or not item.left.base:
+            return True
+        named = trash.named_files(store, item.left.base)
+        still = named is not None and not named.intersection(item.left.paths)
+        if not still:
+            self.left.append(Kept(item, CHANGED))
+        return still
+
+    def _copies(self, store: Store, units: Sequence[Unit]) -> list[tuple[Store, list[str]]]:
+        """The paths of what goes, in each of the other layers that may be written: copies, which are of no use without it."""
+        paths = [path for unit in units if unit.record is not None for path in (unit.record, *unit.files)]
+        return [(other, paths) for other in self._writable if other is not store and paths]
+
+    def _drop(self, copies: Sequence[tuple[Store, list[str]]]) -> None:
+        for other, paths in copies:
+            records = [path for path in paths if path.endswith((SUFFIX, FAILED_SUFFIX))]
+            partial.remove(other, records)
+            partial.remove(other, [path for path in paths if path not in set(records)])
+
+
+def _base_of(item: Candidate) -> str:
+    return item.left.base if item.left is not None else item.path.removesuffix(SUFFIX).removesuffix(FAILED_SUFFIX)
+
+
+def _is_same(item: Candidate, data: bytes) -> bool:
+    """Tell whether `data` is the record or failure that the index told of."""
+    row = row_of(item.path, data)
+    if row is None or item.entry is None or row.status != item.entry.status:
+        return False
+    return row.status in (CORRUPT, UNTRUSTED) or row.created == item.made

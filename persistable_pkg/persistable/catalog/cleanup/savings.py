@@ -1,0 +1,99 @@
+"""The worth of keeping payloads: by name, the seconds it took to make them and the bytes that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from persistable.catalog.query import Condition, counting
+from persistable.fileio.base import need
+from persistable.records.amounts import duration_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """All payloads of one name: how many there are, the seconds that making them took, and their bytes."""
+
+    name: str
+    count: int
+    seconds: float
+    size: int
+
+    @property
+    def seconds_per_byte(self) -> float:
+        """Seconds of making that each byte kept saves; infinite for payloads of no bytes."""
+        return self.seconds / self.size if self.size else float("inf")
+
+
+class Savings(Sequence[Saving]):
+    """By name, what is kept and what making it took; most seconds first."""
+
+    def __init__(self, rows: Sequence[Saving]) -> None:
+        self.rows = list(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Saving: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Saving]: ...
+    def __getitem__(self, index: int | slice) -> Saving | Sequence[Saving]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Saving]:
+        return iter(self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of making of all."""
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return sum(row.size for row in self.rows)
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """A table of pandas or polars: name, count, seconds, size, seconds_per_byte."""
+        if backend not in ("pandas", "polars"):
+            raise ValueError(f"backend={backend!r}: pandas or polars")
+        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in self.rows] for name in _COLUMNS}
+        library: Any = need(backend, backend, backend, "to_frame()")
+        return library.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        head = f"<{size_in_words(self.size)} kept, which took {duration_in_words(self.seconds)} to make>"
+        return "\n".join([head, *("  " + "  ".join(cells) for cells in self._cells())])
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            [row.name, str(row.count), duration_in_words(row.seconds), size_in_words(row.size), _per_megabyte(row)] for row in self.rows
+        ]
+
+    def _repr_html_(self) -> str:
+        from persistable.graph.notebook import listing
+
+        return listing(["name", "payloads", "took", "size", "per MB"], self._cells())
+
+
+_COLUMNS = ("name", "count", "seconds", "size", "seconds_per_byte")
+
+
+def _per_megabyte(row: Saving) -> str:
+    return f"{duration_in_words(row.seconds_per_byte * 1e6)} per MB" if row.size else ""
+
+
+def savings(catalog: Catalog) -> Savings:
+    """The savings of the store of `catalog`."""
+    index = catalog.current()
+    where = counting(Condition("r.status = 'done'"), catalog.is_layered)
+    query = (
+        "SELECT r.name, count(*), coalesce(sum(r.seconds), 0), coalesce(sum(r.size), 0) FROM records r "
+        f"WHERE {where.sql} GROUP BY r.name ORDER BY 3 DESC, 1"
+    )
+    return Savings([Saving(*row) for row in index.rows(query, where.values)])

@@ -1,0 +1,392 @@
+"""The trash of a store: what a cleaning-up took, until it is restored or the trash is emptied.
+
+It lies in ``.persistable/trash/<stamp>``, one folder for each cleaning-up: below ``files`` every file under the path that it had, and in
+``<n>.json`` what was taken, with the reason. Where a store renames, the record moves first and then the files. Elsewhere the record alone
+moves, and the files stay where they are, named by no record but that in the trash, until the trash is emptied.
+
+The record is what makes a payload exist, so it is the first to go and the last to come back. Dying in between leaves files that only a
+record in the trash names: they are still restored with it, or removed with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from persistable.catalog.cleanup.notes import checked, parsed
+from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
+from persistable.params.streams import digest_rest
+from persistable.records import claims, items, partial
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
+from persistable.stores.base import HIDDEN, Store, extended, stat_many
+from persistable.stores.custom_path import PLACED
+
+FOLDER = f"{HIDDEN}/trash"
+UNREADABLE = (PayloadCorrupted, PayloadUntrusted, StoreTooNew, InvalidName)
+"""Errors of records that cannot be read here."""
+SETTLED = 3600.0
+"""Seconds after which nobody is still about to name a file that no record names, and no request is still on its way."""
+BATCH = 500
+_FILES = "files"
+_MARK = "~"
+_TRIES = 10
+
+
+class Unit(NamedTuple):
+    """Files that go together and come back together.
+
+    base: the beginning of the names of its record, failure and claim; "" for what belongs to no payload. record: path of the record or
+    failure; None for files that no record names. files: paths of the files. sure: False for files that somebody may still be about to name.
+    """
+
+    base: str
+    record: str | None
+    files: tuple[str, ...]
+    reason: str
+    size: int
+    key: str = ""
+    sure: bool = True
+
+
+def new_stamp() -> str:
+    """The name of a folder of the trash: the time in UTC, and something by which two of one second differ."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
+
+
+def renames(store: Store) -> bool:
+    """Tell whether files of `store` can be moved without being copied."""
+    return extended(store).adopts and store.local_path(FOLDER) is not None
+
+
+def take(store: Store, stamp: str, number: int, units: Sequence[Unit]) -> None:
+    """Move `units`, whose claims the caller has, into the trash: first the note of what is taken, then records, then files."""
+    path = f"{FOLDER}/{stamp}/{number}.json"
+    note = checked({"at": time.time(), "units": [unit._asdict() for unit in units]})
+    store.put(path, note)
+    _move(store, {unit.record: _inside(stamp, unit.record) for unit in units if unit.record is not None})
+    if renames(store):
+        _move(store, {path: _inside(stamp, path) for unit in units for path in unit.files})
+    if not store.exists(path):  # who restored all that had been taken by then has removed the notes
+        store.put(path, note)
+
+
+def _inside(stamp: str, path: str) -> str:
+    """Where it lies in the trash. Records have another ending there: whoever reads all that there are finds those that count."""
+    return f"{FOLDER}/{stamp}/{_FILES}/{path}{_MARK if path.endswith((SUFFIX, FAILED_SUFFIX)) else ''}"
+
+
+def _outside(path: str) -> str:
+    """Where it was."""
+    plain = path.removesuffix(_MARK)
+    return plain if plain.endswith((SUFFIX, FAILED_SUFFIX)) else path
+
+
+def _move(store: Store, paths: dict[str, str]) -> None:
+    """Move each file, by renaming where that can be done; what is gone by now is passed over."""
+    if renames(store):
+        for path, to in paths.items():
+            with suppress(FileNotFoundError):
+                _rename(store, path, to)
+        return
+    remaining = iter(paths.items())
+    while some := dict(islice(remaining, BATCH)):
+        data = store.get_many(some)
+        extended(store).change_many({some[path]: content for path, content in data.items()}, delete=data)
+
+
+def _rename(store: Store, path: str, to: str) -> None:
+    """Rename a file, once more where somebody has removed the empty folder that it was to go into. Raises FileNotFoundError."""
+    place = str(store.local_path(path))
+    for _ in range(_TRIES):
+        try:
+            return extended(store).adopt(place, to)
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError) or not os.path.exists(place):
+                raise
+    return extended(store).adopt(place, to)
+
+
+# ------------------------------------------------------------------ what is in it
+
+
+class Held(NamedTuple):
+    """A unit in the trash: in which cleaning-up, since when, and of its files those that lie there by now."""
+
+    stamp: str
+    at: float
+    unit: Unit
+    moved: frozenset[str]
+
+
+def held(store: Store) -> Iterator[Held]:
+    """The content of the trash of `store`, one cleaning-up after the other."""
+    stamps: dict[str, list[str]] = {}
+    for path in store.list(FOLDER):
+        stamp, _, rest = path.removeprefix(FOLDER + "/").partition("/")
+        stamps.setdefault(stamp, []).append(rest)
+    for stamp, paths in sorted(stamps.items()):
+        yield from _held_in(store, stamp, paths)
+
+
+def _held_in(store: Store, stamp: str, paths: Iterable[str]) -> Iterator[Held]:
+    begin = _FILES + "/"
+    inside = {_outside(path.removeprefix(begin)) for path in paths if path.startswith(begin)}
+    for at, unit in _noted(store, stamp, [path for path in paths if not path.startswith(begin)]):
+        own = {path for path in (unit.record, *unit.files) if path in inside}
+        if own or (unit.record is None and not renames(store) and stat_many(store, unit.files)):
+            inside -= own
+            yield Held(stamp, at, unit, frozenset(own))
+    at = _time_of(stamp)
+    records = {path for path in inside if path.endswith(SUFFIX)}  # what follows: of notes that are damaged
+    for path, data in store.get_many([_inside(stamp, path) for path in sorted(records)]).items():
+        unit = _unit_of(_outside(path.removeprefix(_inside(stamp, ""))), data)
+        own = {each for each in (unit.record, *unit.files) if each in inside}
+        inside -= own
+        yield Held(stamp, at, unit, frozenset(own))
+    for path in sorted(inside):
+        yield Held(stamp, at, Unit("", None, (path,), "", 0), frozenset([path]))
+
+
+def _noted(store: Store, stamp: str, names: Sequence[str]) -> Iterator[tuple[float, Unit]]:
+    notes = store.get_many([f"{FOLDER}/{stamp}/{name}" for name in names])
+    for data in notes.values():
+        try:
+            facts: Any = parsed(data)
+            at = float(facts["at"])
+            units = [Unit(**{name: fact for name, fact in unit.items() if name in Unit._fields}) for unit in facts["units"]]
+            units = [unit._replace(files=tuple(unit.files)) for unit in units]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue  # the files tell by their paths where they were
+        yield from ((at, unit) for unit in units)
+
+
+def _time_of(stamp: str) -> float:
+    import calendar
+
+    try:
+        return float(calendar.timegm(time.strptime(stamp[:15], "%Y%m%dT%H%M%S")))
+    except ValueError:
+        return 0.0
+
+
+def _unit_of(path: str, data: bytes) -> Unit:
+    try:
+        record = Record.parse(data)
+    except UNREADABLE:
+        return Unit(path.removesuffix(SUFFIX), path, (), "", 0)
+    return Unit(path.removesuffix(SUFFIX), path, tuple(file.path for file in record.files), "", record.size, str(record.key))
+
+
+def held_files(store: Store) -> set[str]:
+    """The paths of files outside the trash that something in it may bring back."""
+    return {path for each in held(store) if each.unit.record is not None for path in each.unit.files if path not in each.moved}
+
+
+@contextmanager
+def claimed(whole: Store, bases: Iterable[str], holder: FrameType, silent: Collection[str] = ()) -> Generator[set[str]]:
+    """The claims on those of `bases` that nobody is generating, while the block runs; "" stands for what needs none.
+
+    whole: the store in which claims are. holder: the call that uses them: what an interrupt leaves of them is given up when that is over.
+    silent: those whose owners have shown no life for long.
+    """
+    wanted = set(bases)
+    held = claims.Claims(whole, wanted - {""}, holder)
+    mine = {"", *held.bases}
+    others: list[claims.Claim] = []
+    try:
+        for base in wanted - mine:
+            claim = claims.take_over(whole, base, holder, silent=base in silent)  # of an owner that is gone
+            if claim is not None:
+                others.append(claim)
+                mine.add(base)
+        yield mine
+    finally:
+        held.release()
+        for claim in others:
+            claim.release()
+
+
+# ------------------------------------------------------------------ restored
+
+
+class Kept(NamedTuple):
+    """Something that stays as it is, and why."""
+
+    what: Any
+    why: str
+
+
+def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[Held], list[Kept]]:
+    """Bring `wanted`, from the trash of `store`, back to where it was; what was, and what stays in the trash, with the reason.
+
+    whole: the store in which claims are; `store` itself, or layers of which it is one.
+    """
+    back: list[Held] = []
+    left: list[Kept] = []
+    for first in range(0, len(wanted), BATCH):
+        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
+            for each in wanted[first : first + BATCH]:
+                why = "it is being generated" if each.unit.base not in mine else _obstacle(store, each)
+                if why:
+                    left.append(Kept(each, why))
+                    continue
+                _move(store, {_inside(each.stamp, path): path for path in each.unit.files if path in each.moved})
+                if each.unit.record in each.moved:
+                    _move(store, {_inside(each.stamp, each.unit.record or ""): each.unit.record or ""})
+                back.append(each)
+    _tidy(store, {each.stamp for each in wanted})
+    return back, left
+
+
+def _obstacle(store: Store, each: Held) -> str:
+    """Why it cannot come back, in words; empty where it can."""
+    unit = each.unit
+    there = stat_many(store, [path for path in (unit.record, *unit.files) if path is not None])
+    if unit.record is not None:
+        data = store.get_many([_inside(each.stamp, unit.record)]).get(_inside(each.stamp, unit.record))
+        if data is None:
+            return "its record is gone"
+        if unit.record in there and store.get_many([unit.record]).get(unit.record) != data:
+            return "there is a newer one"
+        if unit.record.endswith(FAILED_SUFFIX) and store.exists(unit.base + SUFFIX):
+            return "it has been made since"
+        missing = _missing(store, each, data, {path: there[path].size for path in there})
+        if missing:
+            return missing
+    in_the_way = [path for path in each.moved if path in there and path != unit.record]
+    return f"there is a file at {in_the_way[0]} by now" if in_the_way else ""
+
+
+def _missing(store: Store, each: Held, data: bytes, there: dict[str, int]) -> str:
+    """The fault of the files of a record in the trash: one that is gone, or is another by now."""
+    gone = [path for path in each.unit.files if path not in each.moved and path not in there]
+    if gone:
+        return f"{gone[0]} is gone"
+    if not (each.unit.record or "").endswith(SUFFIX):
+        return ""
+    try:
+        files = [file for file in Record.parse(data).files if file.path in each.unit.files]
+    except UNREADABLE:
+        return ""
+    inside = stat_many(store, [_inside(each.stamp, file.path) for file in files if file.path in each.moved])
+    for file in files:
+        size = inside[_inside(each.stamp, file.path)].size if file.path in each.moved else there[file.path]
+        if size != file.size or (file.path not in each.moved and _is_placed(each.unit.base) and not is_same(store, file)):
+            return f"{file.path} is another file by now"
+    return ""
+
+
+def _is_placed(base: str) -> bool:
+    return base.startswith(PLACED + "/")
+
+
+def is_same(store: Store, file: FileFact) -> bool:
+    """Tell whether at its path lies a file of its size and digest."""
+    found = store.stat(file.path)
+    if found is None or found.size != file.size:
+        return False
+    try:
+        with store.read(file.path) as reading:
+            return digest_rest(reading) == (file.digest, file.size)
+    except FileNotFoundError:
+        return False
+
+
+# ------------------------------------------------------------------ emptied
+
+
+class Emptied(NamedTuple):
+    """The number of things that were removed for good, the bytes that this freed, and those that stay for now, with the reason."""
+
+    number: int
+    size: int
+    left: list[Kept]
+
+
+def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
+    """Remove `wanted` for good: files, those that still lie where they were as well, then records."""
+    count = size = 0
+    left: list[Kept] = []
+    for first in range(0, len(wanted), BATCH):
+        with claimed(whole, [each.unit.base for each in wanted[first : first + BATCH]], claims.here()) as mine:
+            due: list[Held] = []
+            for each in wanted[first : first + BATCH]:
+                why = "it is being generated" if each.unit.base not in mine else "" if _is_due(each) else "somebody may be about to name it"
+                if why:
+                    left.append(Kept(each, why))
+                else:
+                    due.append(each)
+            count += len(due)
+            size += _remove(store, due)
+    _tidy(store, {each.stamp for each in wanted})
+    return Emptied(count, size, left)
+
+
+def _is_due(each: Held) -> bool:
+    return each.unit.record is not None or bool(each.moved) or each.unit.sure or time.time() - each.at > SETTLED
+
+
+def _remove(store: Store, due: Sequence[Held]) -> int:
+    """Remove all that is left of these; the bytes that this frees."""
+    records = [_inside(each.stamp, each.unit.record) for each in due if each.unit.record is not None]
+    files = [_inside(each.stamp, path) for each in due for path in each.moved if path != each.unit.record]
+    files += [path for each in due for path in _unnamed(store, each)]
+    size = sum(found.size for found in stat_many(store, [*files, *records]).values())
+    partial.remove(store, files)
+    partial.remove(store, records)  # last, for they tell what else there is to remove
+    return size
+
+
+def _unnamed(store: Store, each: Held) -> list[str]:
+    """Its files that are still where they were, and that no record names."""
+    outside = [path for path in each.unit.files if path not in each.moved]
+    if not outside:
+        return []
+    named = named_files(store, each.unit.base)
+    if named is None:
+        return []
+    found = [path for path in outside if path not in named]
+    if not _is_placed(each.unit.base) or each.unit.record is None:
+        return found
+    data = store.get_many([_inside(each.stamp, each.unit.record)]).get(_inside(each.stamp, each.unit.record), b"")
+    try:
+        own = {file.path: file for file in Record.parse(data).files}
+    except UNREADABLE:
+        return []  # whose the file there is cannot be told
+    return [path for path in found if path not in own or is_same(store, own[path])]
+
+
+def named_files(store: Store, base: str) -> set[str] | None:
+    """The files that the record at `base` names, those of items as well; None where it is damaged, so that it cannot be told."""
+    data = store.get_many([base + SUFFIX]).get(base + SUFFIX) if base else None
+    if data is None:
+        return set()
+    try:
+        record = Record.parse(data)
+    except UNREADABLE:
+        return None
+    folder = items.folder_of(record)
+    return {file.path for file in record.files} | (set(store.list(folder)) if folder is not None else set[str]())
+
+
+def _tidy(store: Store, stamps: Collection[str]) -> None:
+    """Remove notes and folders of cleaning-ups of which nothing is left: of these, and of old ones; another may be under way."""
+    remaining = {each.stamp for each in held(store)}
+    old = time.time() - SETTLED
+    gone: set[str] = set()
+    for path in list(store.list(FOLDER)):
+        stamp = path.removeprefix(FOLDER + "/").partition("/")[0]
+        if stamp not in remaining and (stamp in stamps or _time_of(stamp) < old):
+            store.delete(path)
+            gone.add(stamp)
+    root = store.local_path(FOLDER) if renames(store) else None
+    for stamp in gone.union(stamps) - remaining if root is not None else ():
+        for folder, _, _ in os.walk(Path(str(root), stamp), topdown=False):
+            with suppress(OSError):
+                os.rmdir(folder)

@@ -1,0 +1,133 @@
+"""`Trash`: what is in the trash of a store, listed, restored and removed for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from persistable.catalog.cleanup import trash
+from persistable.catalog.cleanup.spans import moment_before
+from persistable.catalog.cleanup.trash import Emptied, Held, Kept
+from persistable.catalog.index.parts import stores_of
+from persistable.errors import UnknownKey
+from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.key import Key
+from persistable.stores.base import Store
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+SHOWN = 20
+
+
+class Restored(NamedTuple):
+    """Things that came back, and those that stay in the trash, each with the reason."""
+
+    back: list[Held]
+    left: list[Kept]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Of the payloads that came back."""
+        return [Key.parse(each.unit.key) for each in self.back if each.unit.key]
+
+    def __repr__(self) -> str:
+        stays = [f"  stays in the trash: {kept.what.unit.key or kept.what.unit.base}: {kept.why}" for kept in self.left]
+        return "\n".join([f"<{len(self.back)} restored>", *stays])
+
+
+class Trash(Sequence[Held]):
+    """The content of the trash of the store of a catalog, all layers that may be written together."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._found: list[tuple[Store, Held]] | None = None
+
+    def _stores(self) -> list[Store]:
+        return [store for store, readonly in stores_of(self._catalog.store) if not readonly]
+
+    def _all(self) -> list[tuple[Store, Held]]:
+        if self._found is None:
+            self._found = [(store, each) for store in self._stores() for each in trash.held(store)]
+        return self._found
+
+    @overload
+    def __getitem__(self, index: int) -> Held: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Held]: ...
+    def __getitem__(self, index: int | slice) -> Held | Sequence[Held]:
+        return [each for _, each in self._all()][index]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __iter__(self) -> Iterator[Held]:
+        return (each for _, each in self._all())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all together."""
+        return sum(each.unit.size for each in self)
+
+    def restore(self, *what: Any) -> Restored:
+        """Bring back what `what` stands for, or everything. Raises UnknownKey."""
+        wanted = [_wanted(each) for each in what]
+        there = [(store, each) for store, each in self._all() if each.unit.record is not None or each.moved]
+        for text in wanted:
+            if not any(_matches(each, text) for _, each in there):
+                raise UnknownKey(f"nothing in the trash of {self._catalog.store.url} is {text!r}; catalog.trash() lists it", text=text)
+        back: list[Held] = []
+        left: list[Kept] = []
+        for store in self._stores():
+            some = [each for own, each in there if own == store and (not wanted or any(_matches(each, text) for text in wanted))]
+            some.sort(key=lambda each: -each.at)  # of one key that went twice the later
+            done, kept = trash.restore(store, self._catalog.store, some)
+            back += done
+            left += kept
+        self._found = None
+        return Restored(back, left)
+
+    def empty(self, older_than: Any = None) -> Emptied:
+        """Remove for good what is in it."""
+        before = None if older_than is None else moment_before(older_than, time.time())
+        there = [(store, each) for store, each in self._all() if before is None or each.at < before]
+        whole = Emptied(0, 0, [])
+        for store in self._stores():
+            done = trash.empty(store, self._catalog.store, [each for own, each in there if own == store])
+            whole = Emptied(whole.number + done.number, whole.size + done.size, [*whole.left, *done.left])
+        self._found = None
+        return whole
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        now = time.time()
+        return [
+            (each.unit.key or each.unit.base or next(iter(each.moved), ""), each.unit.reason, size_in_words(each.unit.size),
+             duration_in_words(max(0.0, now - each.at)))
+            for each in self[:SHOWN]
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        lines = ["  " + "  ".join(part for part in row if part) for row in self._rows()]
+        more = [f"  and {len(self) - SHOWN} more"] if len(self) > SHOWN else []
+        return "\n".join([f"<{len(self)} in the trash, {size_in_words(self.size)}>", *lines, *more])
+
+    def _repr_html_(self) -> str:
+        from persistable.graph.notebook import listing
+
+        return listing(["payload", "reason", "size", "taken"], self._rows(), len(self) - SHOWN)
+
+
+def _wanted(what: Any) -> str:
+    """A key, name or stamp as text."""
+    key: Any = getattr(what, "key", what)
+    return str(key)
+
+
+def _matches(each: Held, text: str) -> bool:
+    key = each.unit.key or each.unit.base
+    if text in (each.stamp, key, key.rpartition("/")[0]):
+        return True
+    name, _, digest = text.rpartition("/")
+    own = key.rpartition("/")
+    return bool(digest) and own[2].startswith(digest) and name in ("", own[0])

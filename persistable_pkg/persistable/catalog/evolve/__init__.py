@@ -1,0 +1,1 @@
+"""Names and params renamed, files adopted, earlier folders imported."""

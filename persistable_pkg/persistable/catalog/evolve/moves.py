@@ -1,0 +1,95 @@
+"""A payload moved to another key: files first, then the record that names them, and only then does the old one go.
+
+At every moment there is the old record with its files, or the new one, or both. Where the store is a folder the files get a second
+name (a hard link), elsewhere they are copied. A payload at a path of somebody's choice stays there, and its record is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from persistable.catalog.cleanup import pins
+from persistable.catalog.evolve.successor import moved
+from persistable.records import access
+from persistable.records import commit as commits
+from persistable.records.key import Key, Place, Placed
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.stores.base import Store, extended
+from persistable.stores.custom_path import copy
+
+
+def move(store: Store, old: Record, source: Place, new: Record, target: Place) -> None:
+    """Give the payload of `old`, whose claim the caller has as well as that of `target`, the record `new`.
+
+    Doing it again after it was cut off finishes it. Raises what the store raises; what was there before is then still there.
+    """
+    placed = isinstance(target, Placed)
+    before = list(_paths(store, old, source))
+    written: list[str] = []
+    commit = commits.Commit(store, target)
+    try:
+        for path in [] if placed else before:
+            to = moved(path, str(old.key), str(new.key))
+            if to != path and _second(store, path, to):
+                written.append(to)
+        commit.put(new)
+    except BaseException:
+        if not commit.may_stand:
+            commits.remove(store, written)
+        raise
+    _failure_along(store, source, target)
+    if not placed and source.path != target.path:
+        store.delete(source.path + SUFFIX)
+        commits.remove(store, before)
+    pins.follow(store, old.key, new.key)
+    if commit.interrupt is not None:
+        raise commit.interrupt
+
+
+def _paths(store: Store, record: Record, place: Place) -> Iterator[str]:
+    """The files of a payload, those of its items as well."""
+    yield from access.files_of(store, place, record)
+
+
+def _second(store: Store, path: str, to: str) -> bool:
+    """Put what is at `path` at `to` as well; False where there is nothing."""
+    size = store.stat(path)
+    if size is None:
+        return False  # a record without its payload, as an import of records alone leaves
+    local = store.local_path(path)
+    if local is not None and extended(store).adopts and hasattr(os, "link"):
+        beside = extended(store).new_file(to)
+        try:
+            os.unlink(beside)
+            os.link(local, beside)
+            extended(store).adopt(beside, to)
+            return True
+        except (OSError, NotImplementedError):
+            with suppress(OSError):
+                os.unlink(beside)
+    copy(store, path, store, to, size.size)
+    return True
+
+
+def _failure_along(store: Store, source: Place, target: Place) -> None:
+    """The failure of the last attempt goes with the payload that an earlier one has made."""
+    found = access.find_failure(store, source)
+    if found is None:
+        return
+    store.put(target.path + FAILED_SUFFIX, Failure(target.key, *found[1:]).to_bytes())
+    if source.path != target.path:
+        store.delete(source.path + FAILED_SUFFIX)
+
+
+def is_same(one: Record, other: Record) -> bool:
+    """Tell whether two records are of the same attempt, so that one is the other under another key."""
+    if one.attempt_token != other.attempt_token:
+        return False
+    return [file[2:] for file in one.head["files"]] == [file[2:] for file in other.head["files"]]
+
+
+def place_of(key: Key, at: str | None) -> Place:
+    """Where the payload of `key` lies. at: the path that somebody chose for it."""
+    return Placed(*key, to=at) if at else key

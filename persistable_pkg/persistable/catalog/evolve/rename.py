@@ -1,0 +1,431 @@
+"""Payload names, params and classes renamed: everything that has them, and all that was made from it, gets its new key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from persistable.catalog.cleanup import trash
+from persistable.catalog.evolve import moves, renamed
+from persistable.catalog.evolve.changes import Changes, Taken
+from persistable.catalog.evolve.identity import Form, Forms, Node
+from persistable.catalog.evolve.identity import renamed as renamed_node
+from persistable.catalog.evolve.renaming import Move, Progress, Renamed, Renaming, Staying
+from persistable.catalog.evolve.successor import Renames
+from persistable.catalog.index.parts import stores_of
+from persistable.catalog.index.rows import DONE, FAILED
+from persistable.catalog.lookup import downstream_keys
+from persistable.catalog.words import label
+from persistable.errors import ParamsError, StoreReadOnly, UnknownKey
+from persistable.records import claims, store_format
+from persistable.records import commit as commits
+from persistable.records.key import Key, Placed
+from persistable.records.record import SUFFIX, Record
+from persistable.stores.base import Store, extended
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+BATCH = 100
+GENERATED = "it is being generated"
+CHANGED = "it has changed since"
+SIGNED = "it is signed, and this store has no key to sign it anew; open it with sign="
+READ_ONLY = "it lies in a layer that is only read"
+
+
+class _At(NamedTuple):
+    """A record or failure as the index tells of it."""
+
+    part: int
+    path: str
+    at: str | None
+    status: str
+
+
+# ------------------------------------------------------------------ what would be done
+
+
+def plan(catalog: Catalog, changes: Changes, what: Any, where: str | None) -> Renaming:
+    """The effect that `changes` would have on the records that `what` and `where` ask for, as of `Catalog.find`."""
+    if not changes:
+        raise ValueError("nothing is renamed; give name=(old, new), params={old: new} or classes={old: new}")
+    found = _Plan(catalog, changes, what, where)
+    work = Renames(changes, found.keys, found.own)
+    stores = stores_of(catalog.store)
+
+    def act(renaming: Renaming, progress: Progress | None) -> Renamed:
+        def successor(move: Move, old: Record) -> Record | str:
+            signer = extended(stores[move.part][0]).signer
+            return SIGNED if old.signature is not None and signer is None else work.successor(old, move.new, signer)
+
+        return _Application(catalog, renaming, successor, changes.to_json()).all(progress)
+
+    return Renaming(catalog, changes.lines(), found.moves, found.left, act)
+
+
+class _Plan:
+    """The plan of a renaming. keys: new by old ones. own: the keys of what is renamed itself."""
+
+    def __init__(self, catalog: Catalog, changes: Changes, what: Any, where: str | None) -> None:
+        self._catalog = catalog
+        self._index = catalog.current()
+        self._changes = changes
+        self._stores = stores_of(catalog.store)
+        self._forms = Forms(changes)
+        self._why: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+        self.own = self._selected(what, where)
+        order = list(_upstream_first(self._nodes([*self.own, *downstream_keys(self._index, self.own)])))
+        self._at = self._records([node.key for node in order])
+        for node in order:
+            self._work_out(node)
+        self._refuse_conflicts(order)
+        self.moves = [move for node in order for move in self._moves(node)]
+        self._read()
+        self.left = [Staying(Key.parse(node.key), self._why[node.key]) for node in order if node.key in self._why and node.key in self._at]
+
+    # what is renamed
+
+    def _selected(self, what: Any, where: str | None) -> set[str]:
+        name = self._changes.name[0] if self._changes.name is not None else None
+        if what is not None or where is not None:
+            entries = self._catalog.find(what, where=where, name=None if isinstance(what, str) else name)
+            nodes: Iterable[Node] = self._nodes(list(dict.fromkeys(str(entry.key) for entry in entries if entry.key is not None))).values()
+        else:
+            nodes = self._nodes(None, name).values()
+        return {node.key for node in nodes if (name is None or node.name == name) and self._is_changed(node)}
+
+    def _is_changed(self, node: Node) -> bool:
+        changes = self._changes
+        if changes.named(node.name) != node.name or changes.reference(node.reference) != node.reference:
+            return True
+        try:
+            if changes.fields(node.params) != node.params or any(changes.role(role) != role for role in node.upstream):
+                return True
+        except Taken:
+            return True
+        if not changes.classes:
+            return False
+        try:
+            form = self._form(node)
+            return renamed_node(node, form, changes, {}, True)[1] != form
+        except ParamsError:
+            return False
+
+    def _nodes(self, keys: Sequence[str] | None, name: str | None = None) -> dict[str, Node]:
+        """The descriptions of these keys, or of all nodes (of a name) that records tell of, stored or not."""
+        query = "SELECT n.key, n.class, n.version, n.params, n.id FROM nodes n WHERE n.class IS NOT NULL AND "
+        if keys is None:
+            within = ("n.key >= ? AND n.key < ?", (f"{name}/", f"{name}0")) if name is not None else ("1", ())
+            rows = self._index.rows(query + within[0], within[1])
+        else:
+            rows = [row for some in _batches(keys) for row in self._index.rows(query + _AMONG.format("n.key"), (json.dumps(some),))]
+        upstream: dict[int, dict[str, str]] = {}
+        for some in _batches([row[4] for row in rows]):
+            for number, role, target in self._index.rows(
+                f"SELECT node, role, target FROM edges WHERE {_AMONG.format('node')}", (json.dumps(some),)
+            ):
+                upstream.setdefault(number, {})[role] = target
+        return {
+            key: Node(key, reference, json.loads(version), json.loads(params or "{}"), upstream.get(number, {}))
+            for key, reference, version, params, number in rows
+        }
+
+    def _records(self, keys: Sequence[str]) -> dict[str, list[_At]]:
+        """Where the records and failures of these keys lie."""
+        query = (
+            "SELECT n.key, f.part, f.path, r.file, r.at, r.status FROM records r JOIN nodes n ON n.id = r.node "
+            f"JOIN folders f ON f.id = r.folder WHERE {_AMONG.format('n.key')} ORDER BY f.part"
+        )
+        found: dict[str, list[_At]] = {}
+        for some in _batches(keys):
+            for key, part, folder, file, at, status in self._index.rows(query, (json.dumps(some),)):
+                found.setdefault(key, []).append(_At(part, f"{folder}/{file}" if folder else file, at or None, status))
+        return found
+
+    # new keys
+
+    def _form(self, node: Node) -> Form:
+        try:
+            return self._forms.of(node)
+        except ParamsError:
+            record = self._record(node.key)
+            reference = record.facts().get("params_class") if record is not None else None
+            if not reference:
+                raise
+            return self._forms.of(node._replace(params_class=reference))
+
+    def _record(self, key: str) -> Record | None:
+        for each in self._records([key]).get(key, []):
+            if each.status == DONE:
+                data = self._stores[each.part][0].get_many([each.path]).get(each.path)
+                return Record.parse(data) if data is not None else None
+        return None
+
+    def _work_out(self, node: Node) -> None:
+        """Find its new key, or why it stays."""
+        stays = next((key for key in node.upstream.values() if key in self._why), None)
+        if stays is not None:
+            self._why[node.key] = f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+            return
+        try:
+            new, _ = renamed_node(node, self._form(node), self._changes, self.keys, node.key in self.own)
+        except Taken as error:
+            self._why[node.key] = f"it has a param {error} already"
+        except ParamsError as error:
+            self._why[node.key] = str(error)
+        else:
+            self.keys[node.key] = new.key
+            own = self._at.get(node.key, [])
+            if own and all(self._stores[each.part][1] for each in own):
+                self._why[node.key] = READ_ONLY
+
+    def _refuse_conflicts(self, order: Sequence[Node]) -> None:
+        """Leave what would get a key that something else has, and all that was made from it."""
+        there = self._records(list(dict.fromkeys(new for old, new in self.keys.items() if new != old)))
+        taken: dict[str, str] = {}
+        for node in order:
+            stays = next((key for key in node.upstream.values() if key in self._why), None)
+            if node.key not in self._why and stays is not None:
+                self._why[node.key] = f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+            if node.key in self._why:
+                continue
+            new = self.keys[node.key]
+            if new == node.key:
+                continue
+            if taken.setdefault(new, node.key) != node.key or (node.key in self._at and self._is_another(node.key, there.get(new, []))):
+                self._why[node.key] = f"there is a payload under its new key {new} already"
+        for key in self._why:
+            self.keys.pop(key, None)
+
+    def _is_another(self, key: str, there: list[_At]) -> bool:
+        """Tell whether something else than the payload of `key` is at its new key; what a renaming that was cut off left is the same."""
+        records = [each for each in there if each.status != FAILED and not each.at]
+        if not records:
+            return False
+        own = self._record(key)
+        for each in records:
+            data = self._stores[each.part][0].get_many([each.path]).get(each.path)
+            try:
+                if data is not None and (own is None or not moves.is_same(own, Record.parse(data))):
+                    return True
+            except trash.UNREADABLE:
+                return True
+        return False
+
+    # moves
+
+    def _moves(self, node: Node) -> Iterator[Move]:
+        if node.key in self._why:
+            return
+        for each in self._at.get(node.key, []):
+            if self._stores[each.part][1] or each.status == FAILED:
+                continue
+            if each.status != DONE:
+                self._why[node.key] = f"its record is {each.status}"
+                continue
+            new = Key.parse(self.keys[node.key])
+            yield Move(Key.parse(node.key), new, label(node.name, node.params), node.key not in self.own, each.at, each.part)
+
+    def _read(self) -> None:
+        """Leave out what is signed and could not be signed anew."""
+        for part, (store, _) in enumerate(self._stores):
+            if extended(store).signer is not None:
+                continue
+            own = [move for move in self.moves if move.part == part]
+            for some in _batches([_path(move.old, move.at) for move in own]):
+                signed = {path for path, data in store.get_many(some).items() if b'"signature":{"by":' in data[-400:]}
+                for move in [move for move in own if _path(move.old, move.at) in signed]:
+                    self._why[str(move.old)] = SIGNED
+        self._spread()
+
+    def _spread(self) -> None:
+        """Leave what was made from something that stays."""
+        if not self._why:
+            return
+        nodes = self._nodes([str(move.old) for move in self.moves])
+        for move in self.moves:
+            key = str(move.old)
+            stays = next((above for above in nodes[key].upstream.values() if above in self._why), None)
+            if stays is not None:
+                self._why.setdefault(key, f"it was made from {stays[: stays.rfind('/') + 9]}, which stays")
+        self.moves = [move for move in self.moves if str(move.old) not in self._why]
+        for key in self._why:
+            self.keys.pop(key, None)
+
+
+_AMONG = "{0} IN (SELECT value FROM json_each(?))"
+
+
+def _batches(items: Sequence[Any], size: int = 1000) -> Iterator[list[Any]]:
+    for first in range(0, len(items), size):
+        yield list(items[first : first + size])
+
+
+def _upstream_first(nodes: Mapping[str, Node]) -> Iterator[Node]:
+    done: set[str] = set()
+    for key in nodes:
+        stack = [(key, False)]
+        while stack:
+            at, ready = stack.pop()
+            if at in done:
+                continue
+            if ready:
+                done.add(at)
+                yield nodes[at]
+            else:
+                stack.append((at, True))
+                stack.extend((above, False) for above in nodes[at].upstream.values() if above in nodes and above not in done)
+
+
+def _path(key: Key, at: str | None) -> str:
+    return moves.place_of(key, at).path + SUFFIX
+
+
+# ------------------------------------------------------------------ done
+
+
+class _Application:
+    """A renaming under way. successor: the record that takes the place of another, or why that stays."""
+
+    def __init__(self, catalog: Catalog, renaming: Renaming, successor: Any, changes: Any, undone: str = "") -> None:
+        self._catalog = catalog
+        self._renaming = renaming
+        self._successor = successor
+        self._changes = changes
+        self._undone = undone
+        self._stamp = ""
+        self._moved: list[tuple[Key, Key]] = []
+        self._left: list[Staying] = []
+        self._stays: set[str] = set()
+
+    def all(self, progress: Progress | None) -> Renamed:
+        stores = stores_of(self._catalog.store)
+        if all(readonly for _, readonly in stores):
+            raise StoreReadOnly(
+                f"{self._catalog.store.url} was opened with readonly=True, so nothing is renamed", url=self._catalog.store.url
+            )
+        done = number = 0
+        for first in range(0, len(self._renaming), BATCH):
+            some = self._renaming[first : first + BATCH]
+            for part in sorted({move.part for move in some}):
+                own = [move for move in some if move.part == part]
+                self._some(stores[part][0], own, number)
+                number += 1
+            done += len(some)
+            if progress is not None:
+                progress(done, len(self._renaming))
+        if any(old == new for old, new in self._moved):
+            with self._catalog.index.alone():
+                self._catalog.index.discard()  # it takes what a key stands for to be fixed, and classes are told there too
+        return Renamed(self._catalog, self._stamp, self._moved, self._left)
+
+    def _some(self, store: Store, some: Sequence[Move], number: int) -> None:
+        store_format.before_writing(store)
+        bases = {move: (moves.place_of(move.old, move.at), moves.place_of(move.new, move.at)) for move in some}
+        wanted = {place.path for pair in bases.values() for place in pair}
+        with trash.claimed(self._catalog.store, wanted, claims.here()) as mine:
+            pairs: list[tuple[Move, Record, Record]] = []
+            for move in some:
+                found = self._pair(store, move) if {place.path for place in bases[move]} <= mine else GENERATED
+                if isinstance(found, str):
+                    if found:
+                        self._stays.add(str(move.old))
+                        self._left.append(Staying(move.old, found))
+                else:
+                    pairs.append((move, *found))
+            if not self._undone and pairs:
+                self._stamp = self._stamp or trash.new_stamp()
+                noted = [
+                    renamed.Noted(_path(move.old, move.at), old.data, _path(move.new, move.at), new.checksum, move.at)
+                    for move, old, new in pairs
+                ]
+                renamed.write(store, self._stamp, number, self._changes, noted)
+            for move, old, new in pairs:
+                moves.move(store, old, bases[move][0], new, bases[move][1])
+                self._moved.append((move.old, move.new))
+
+    def _pair(self, store: Store, move: Move) -> tuple[Record, Record] | str:
+        """The record that is there, and that which takes its place; why it stays, or "" where nothing is to be done."""
+        place = moves.place_of(move.old, move.at)
+        if isinstance(place, Placed):
+            commits.complete_any(store, place)
+        data = store.get_many([place.path + SUFFIX]).get(place.path + SUFFIX)
+        if data is None:
+            return self._absent(store, move)
+        try:
+            old = Record.parse(data).checked()
+        except trash.UNREADABLE:
+            return CHANGED
+        if old.key != move.old:
+            return CHANGED
+        stays = next((str(key) for key in old.upstream.values() if str(key) in self._stays), None)
+        if stays is not None:
+            return f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+        new = self._successor(move, old)
+        if isinstance(new, str) or new.data == old.data:
+            return new if isinstance(new, str) else ""
+        if move.new != move.old and not move.at and self._is_taken(store, old, move):
+            return f"there is a payload under its new key {move.new} already"
+        return old, new
+
+    def _absent(self, store: Store, move: Move) -> str:
+        path = _path(move.new, move.at)
+        return "" if move.data is not None and store.get_many([path]).get(path) == move.data else CHANGED
+
+    def _is_taken(self, store: Store, old: Record, move: Move) -> bool:
+        path = _path(move.new, move.at)
+        data = store.get_many([path]).get(path)
+        try:
+            return data is not None and not moves.is_same(old, Record.parse(data))
+        except trash.UNREADABLE:
+            return True
+
+
+# ------------------------------------------------------------------ undone
+
+
+def undoing(catalog: Catalog, stamp: str) -> Renaming:
+    """The effect of undoing a renaming. Raises UnknownKey for a stamp of none."""
+    stores = stores_of(catalog.store)
+    found: list[Move] = []
+    known: dict[str, None] = {}
+    for part, (store, readonly) in enumerate(stores):
+        if readonly:
+            continue
+        known.update(dict.fromkeys(renamed.stamps(store)))
+        found += [move for noted in renamed.read(store, stamp) if (move := _back(store, part, noted)) is not None]
+    if stamp not in known:
+        hint = f"; known are {', '.join(list(known)[-5:])}" if known else "; nothing was renamed there"
+        raise UnknownKey(f"{catalog.store.url} has no renaming {stamp!r} that could be undone{hint}", text=stamp, nearest=list(known)[-5:])
+
+    def act(renaming: Renaming, progress: Progress | None) -> Renamed:
+        def former(move: Move, old: Record) -> Record | str:
+            assert move.data is not None
+            if old.data == move.data:
+                return old
+            return Record.parse(move.data, move.new) if old.checksum == move.check else CHANGED
+
+        done = _Application(catalog, renaming, former, None, stamp).all(progress)
+        if not done.left:
+            for store, readonly in stores:
+                if not readonly:
+                    renamed.forget(store, stamp)
+        return done
+
+    return Renaming(catalog, [f"undo {stamp}"], found[::-1], [], act)
+
+
+def _back(store: Store, part: int, noted: renamed.Noted) -> Move | None:
+    """How a record gets back; None where it never left, or is back."""
+    was = Record.parse(noted.data)
+    path = noted.after
+    data = store.get_many([path]).get(path)
+    if data == noted.data or (data is None and store.get_many([noted.before]).get(noted.before) == noted.data):
+        return None
+    try:
+        now = Record.parse(data).key if data is not None else Key.parse(path.removesuffix(SUFFIX))
+    except trash.UNREADABLE:
+        now = was.key
+    return Move(now, was.key, label(was.key.name, was.params), False, noted.at, part, noted.data, noted.check)

@@ -1,0 +1,154 @@
+"""`Renaming`: what a renaming would do, in words and to be carried out; and `Renamed`, what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from persistable.records.key import Key
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+SHOWN = 20
+Progress = Callable[[int, int], None]
+
+
+class Move(NamedTuple):
+    """A record that would get another key, or be written anew under its own.
+
+    old, new: keys. label: what it is, in words. follows: True for what was only made from something that is renamed. at: the path in the
+    store that somebody chose for the payload. part: number of the layer. data, check: to undo, the record to write, and the checksum of
+    that which it replaces.
+    """
+
+    old: Key
+    new: Key
+    label: str
+    follows: bool
+    at: str | None
+    part: int
+    data: bytes | None = None
+    check: str = ""
+
+
+class Staying(NamedTuple):
+    """A record that stays as it is, and why."""
+
+    key: Key
+    why: str
+
+
+class Renaming(Sequence[Move]):
+    """A renaming that may be done: one `Move` for each record, upstream first. Nothing is touched before `apply`.
+
+    lines: what is renamed, in words. left: records that would be renamed and stay, with the reason, such as a payload under the new key.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lines: Sequence[str],
+        moves: Sequence[Move],
+        left: Sequence[Staying],
+        act: Callable[[Renaming, Progress | None], Renamed],
+    ) -> None:
+        self.catalog = catalog
+        self.lines = list(lines)
+        self.left = list(left)
+        self._moves = list(moves)
+        self._act = act
+
+    @overload
+    def __getitem__(self, index: int) -> Move: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Move]: ...
+    def __getitem__(self, index: int | slice) -> Move | Sequence[Move]:
+        return self._moves[index]
+
+    def __len__(self) -> int:
+        return len(self._moves)
+
+    @property
+    def follow(self) -> int:
+        """The number of records that get another key only because of those they were made from."""
+        return sum(move.follows for move in self._moves)
+
+    @property
+    def keys(self) -> dict[Key, Key]:
+        """New key by old one."""
+        return {move.old: move.new for move in self._moves}
+
+    def apply(self, progress: Progress | None = None) -> Renamed:
+        """Do it, and say what was done, and what stays after all.
+
+        Payloads are not read. Whoever dies in between leaves of each payload the old record, the new one, or both; the same call does the
+        rest. What is being generated, or was made anew, stays, as does what was made from it. progress: is called with the records that are
+        done, and how many there are. Raises StoreReadOnly, and what the store raises.
+        """
+        return self._act(self, progress)
+
+    def __repr__(self) -> str:
+        head = f"<{in_words(self)}; nothing was touched, .apply() does it>"
+        rows = [f"  {move.label}: {_arrow(move)}" for move in self._moves[:SHOWN]]
+        more = [f"  and {len(self) - SHOWN} more"] if len(self) > SHOWN else []
+        return "\n".join([head, *[f"  {line}" for line in self.lines], *rows, *more, *_staying(self.left)])
+
+    def _repr_html_(self) -> str:
+        from persistable.graph.notebook import Html, card, listing
+
+        rows = [(move.label, str(move.old), str(move.new) if move.new != move.old else "the same") for move in self._moves[:SHOWN]]
+        return Html(
+            card(in_words(self), listing(["payload", "key", "new key"], rows, len(self) - len(rows), [*self.lines, *why(self.left)]))
+        )
+
+
+class Renamed:
+    """A renaming done. moved: old and new keys. left: what stays after all. stamp: by which it is undone, "" if nothing was done."""
+
+    def __init__(self, catalog: Catalog, stamp: str, moved: Sequence[tuple[Key, Key]], left: Sequence[Staying]) -> None:
+        self._catalog = catalog
+        self.stamp = stamp
+        self.moved = list(moved)
+        self.left = list(left)
+
+    def undo(self, progress: Progress | None = None) -> Renamed:
+        """Give everything its old key and record back, as ``catalog.rename(undo=stamp).apply()`` does in any process."""
+        return self._catalog.rename(undo=self.stamp).apply(progress) if self.stamp else self
+
+    def __repr__(self) -> str:
+        undo = f"; catalog.rename(undo={self.stamp!r}).apply() undoes it" if self.stamp else ""
+        return "\n".join([f"<{_records(len(self.moved))} renamed{undo}>", *_staying(self.left)])
+
+
+def in_words(renaming: Renaming) -> str:
+    """Count what would be done, in a line."""
+    own = len(renaming) - renaming.follow
+    text = f"{_records(own)} would be renamed"
+    if renaming.follow:
+        text += f", and {_records(renaming.follow)} made from {'it' if own == 1 else 'them'} would follow"
+    same = sum(move.old == move.new for move in renaming)
+    text += f"; {same} keep their keys" if same else ""
+    return text + (f"; {len(renaming.left)} {'stays' if len(renaming.left) == 1 else 'stay'}" if renaming.left else "")
+
+
+def why(left: Sequence[Staying]) -> list[str]:
+    """Count what stays, by reason."""
+    counts: dict[str, int] = {}
+    for each in left:
+        counts[each.why] = counts.get(each.why, 0) + 1
+    return [f"{number} {'stays' if number == 1 else 'stay'}: {reason}" for reason, number in counts.items()]
+
+
+def _records(number: int) -> str:
+    return f"{number} {'record' if number == 1 else 'records'}"
+
+
+def _arrow(move: Move) -> str:
+    new = f"{move.new.name}/{move.new.digest[:8]}" if move.new != move.old else "keeps its key"
+    return f"{move.old.name}/{move.old.digest[:8]} -> {new}"
+
+
+def _staying(left: Sequence[Staying]) -> list[str]:
+    rows = [f"  stays: {each.key}: {each.why}" for each in left[:SHOWN]]
+    return rows + ([f"  and {len(left) - SHOWN} more"] if len(left) > SHOWN else [])

@@ -1,0 +1,106 @@
+"""The record that takes the place of another when its node gets another key, or its class another name."""
+
+# Records hold trees of every type, so pyright may find what it does not know.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog.evolve.changes import Changes
+from persistable.catalog.evolve.identity import rekeyed
+from persistable.nodes.origin import contents_digest
+from persistable.records.key import Key
+from persistable.records.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from persistable.stores.keys import SigningKey
+
+
+class Renames:
+    """A renaming worked out. changes: what is renamed. keys: new key by old one. own: the keys of nodes that `changes` are of."""
+
+    def __init__(self, changes: Changes, keys: Mapping[str, str], own: Set[str]) -> None:
+        self.changes = changes
+        self.keys = keys
+        self.own = own
+
+    def key(self, key: str) -> str:
+        """A key as it is afterwards."""
+        return self.keys.get(key, key)
+
+    def _mapped(self, contents: Mapping[str, str]) -> dict[str, str]:
+        return {self.key(key): content for key, content in contents.items()}
+
+    # parts of a record
+
+    def _row(self, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The members that say what a node is: of a record, or of a row of a lineage."""
+        own, changes = key in self.own, self.changes
+        found = dict(row)
+        params = row["params"]
+        if own:
+            found["params"] = changes.fields(params)
+            for name in ("class", "params_class"):
+                if found.get(name):
+                    found[name] = changes.reference(found[name])
+        if found.get("upstream"):
+            found["upstream"] = {changes.role(role) if own else role: self.key(path) for role, path in found["upstream"].items()}
+        if found.get("call"):
+            call = found["call"]
+            if own:
+                args = [self._argument(item, params) for item in call["args"]]
+                given = {changes.role(name): self._argument(item, params) for name, item in call["kwargs"].items()}
+                call = {**call, "args": args, "kwargs": given}
+            found["call"] = rekeyed(call, self.keys)
+        found["params"] = rekeyed(found["params"], self.keys)
+        return found
+
+    def _argument(self, data: Any, params: Any) -> Any:
+        """An argument of the constructor; that which holds the params is renamed as they are."""
+        fields = {name: item for name, item in data.items() if name not in ("$object", "$class")} if isinstance(data, dict) else None
+        return self.changes.fields(data) if fields == params and fields else self.changes.refer(data)
+
+    def _code(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        reference = self.changes.reference(entry["class"])
+        return {**entry, "class": reference, "names": [self.changes.named(name) for name in entry["names"]]}
+
+    def successor(self, record: Record, new: Key, signer: SigningKey | None) -> Record:
+        """The record of the same payload under the key `new`, which names the files that lie under that; signed by `signer`."""
+        facts, old = record.facts(), str(record.key)
+        row = self._row(old, facts)
+        head = {**record.head, "key": str(new), "class": row["class"], "files": _moved_files(record.head["files"], old, str(new))}
+        if "items" in head:
+            folder, *rest = head["items"]
+            head["items"] = [moved(folder, old, str(new)), *rest]
+        rest = {name: row[name] for name in facts if name not in head and name not in ("signature", "checksum")}
+        if "lineage" in rest:
+            rest["lineage"] = {self.key(key): self._row(key, each) for key, each in facts["lineage"].items()}
+        if old in self.own and "untracked" in rest:
+            rest["untracked"] = {self.changes.role(path): item for path, item in facts["untracked"].items()}
+        if "upstream_content" in rest:
+            rest["upstream_content"] = {name: self._mapped(contents) for name, contents in facts["upstream_content"].items()}
+            if "made_from" in head:
+                head["made_from"] = [
+                    head["made_from"][0],
+                    contents_digest(rest["upstream_content"].get("direct", {})),
+                    *head["made_from"][2:],
+                ]
+        if "upstream_code" in rest:
+            rest["upstream_code"] = [self._code(entry) for entry in facts["upstream_code"]]
+        if "accepted_causes" in rest:
+            causes = [cause.partition(" ") for cause in facts["accepted_causes"]]
+            rest["accepted_causes"] = [f"{self.key(key)}{space}{now}" for key, space, now in causes]
+        return Record.compose(new, head, rest, signer=signer)
+
+
+def moved(path: str, old: str, new: str) -> str:
+    """Where a file of the payload `old` lies when that is `new`; one that does not lie under its key stays."""
+    return new + path[len(old) :] if path.startswith(f"{old}.") else path
+
+
+def _moved_files(files: Any, old: str, new: str) -> list[Any]:
+    return [[part, moved(path, old, new), *rest] for part, path, *rest in files]

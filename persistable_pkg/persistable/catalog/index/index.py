@@ -1,0 +1,218 @@
+"""The index of one store's records: a SQLite file that can be deleted at any time, and is made again from the records.
+
+It lies in the user's cache folder, one file for each store. What is not an index of this store, of this layout, or is damaged, is removed
+and made anew. Where no file can be written, the index is kept in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes may then do the same work, one after the other
+    fcntl = None  # type: ignore[assignment]
+
+LAYOUT = 1
+"""Of the tables below; a file of another one is made anew."""
+APPLICATION = int.from_bytes(b"pcat", "big")
+WAIT = 10.0
+"""Seconds to wait for another process in the middle of a write; whole refreshes wait for each other by a lock of their own."""
+_CACHE_KIB = 128 * 1024
+
+TABLES = (
+    "CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    # a description: what a key says; there is one for each key, stored or not, and it never changes
+    "CREATE TABLE nodes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, class TEXT, version TEXT, params TEXT, leaves TEXT)",
+    "CREATE TABLE edges (node INTEGER NOT NULL, role TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (node, role)) WITHOUT ROWID",
+    "CREATE TABLE paths (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE params (path INTEGER NOT NULL, kind INTEGER NOT NULL, value, node INTEGER NOT NULL)",
+    # what there is under a name, for queries to be checked against: see Column
+    "CREATE TABLE columns (name TEXT NOT NULL, kind INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (name, kind, path)) WITHOUT ROWID",
+    "CREATE TABLE folders (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, path TEXT NOT NULL, stamp TEXT, UNIQUE (part, path))",
+    # a record or failure as it lies in a store
+    (
+        "CREATE TABLE records (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, file TEXT NOT NULL, stamp TEXT NOT NULL, inode INTEGER, "
+        "node INTEGER, name TEXT NOT NULL, at TEXT, status TEXT NOT NULL, size INTEGER, seconds REAL, created REAL, host TEXT, class TEXT, "
+        "made TEXT, "
+        "UNIQUE (folder, file))"
+    ),
+)
+INDEXES = {
+    "params_value": "CREATE INDEX params_value ON params (path, value, kind, node)",
+    "edges_target": "CREATE INDEX edges_target ON edges (target)",
+    "records_node": "CREATE INDEX records_node ON records (node)",
+    "records_name": "CREATE INDEX records_name ON records (name, created)",
+    "records_created": "CREATE INDEX records_created ON records (created)",
+}
+PARAM, ROLE, CLASS, UPSTREAM = range(4)
+"""Kinds of columns: a param by its path, a role, the class of a record, and a role, a space and the name of what is upstream there."""
+Result = TypeVar("Result")
+
+
+class Index:
+    """The index of the store at `url`, in `file`; in memory where that is None or cannot be written."""
+
+    def __init__(self, url: str, file: Path | None) -> None:
+        self.url = url
+        self.file = file
+        self._db: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+
+    def use(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Call `act` with the connection; once more with an index made anew, where this one is damaged."""
+        with self._lock:
+            try:
+                return act(self._connection())
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                    raise
+                self.discard()
+                return act(self._connection())
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """While no other process brings this index up to date."""
+        with self._lock:
+            if self.file is None or fcntl is None:
+                yield
+                return
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                held = os.open(f"{self.file}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError:
+                yield
+                return
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(held)
+
+    def is_there(self) -> bool:
+        """Tell whether there is a file of it."""
+        return self.file is not None and self.file.exists()
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows that `query` finds."""
+        return self.use(lambda db: db.execute(query, values).fetchall())
+
+    def discard(self) -> None:
+        """Remove the index; the next use makes it anew."""
+        with self._lock:
+            self.close()
+            self._remove()
+
+    def _remove(self) -> None:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            if self.file is not None:
+                Path(f"{self.file}{ending}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; it is opened again when used."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = self._opened()
+        return self._db
+
+    def _opened(self) -> sqlite3.Connection:
+        if self.file is None:
+            return self._ready(":memory:")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            if self.file.exists() and not self.file.stat().st_size:
+                self._remove()  # beside a log that was left, SQLite would take an empty file for locked
+            return self._ready(str(self.file))
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                return self._ready(":memory:")
+            self._remove()
+            return self._ready(str(self.file))
+        except OSError:  # a cache folder of somebody else, or a file system that is read-only
+            return self._ready(":memory:")
+
+    def _ready(self, place: str) -> sqlite3.Connection:
+        """The database at `place`, with the tables of this layout. Raises sqlite3.DatabaseError for anything else."""
+        db = sqlite3.connect(place, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = OFF" if place == ":memory:" else "PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            db.execute("PRAGMA temp_store = MEMORY")
+            db.execute("PRAGMA trusted_schema = OFF")
+            with written(db):
+                if not _is_ours(db, self.url):
+                    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                        raise sqlite3.DatabaseError("another's")
+                    for statement in (*TABLES, *INDEXES.values()):
+                        db.execute(statement)
+                    db.execute("INSERT INTO about VALUES ('url', ?)", (self.url,))
+                    db.execute(f"PRAGMA application_id = {APPLICATION}")
+                    db.execute(f"PRAGMA user_version = {LAYOUT}")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _is_ours(db: sqlite3.Connection, url: str) -> bool:
+    """Tell whether it is an index of the store at `url`, of this layout. Raises sqlite3.DatabaseError where it is one of another."""
+    layout = db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
+    if layout == (0, 0):
+        return False
+    if layout != (APPLICATION, LAYOUT):
+        raise sqlite3.DatabaseError("of another layout")
+    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
+    wanted = {statement.split()[2]: statement for statement in (*TABLES, *INDEXES.values())}
+    if found != wanted or db.execute("SELECT value FROM about WHERE name = 'url'").fetchone() != (url,):
+        raise sqlite3.DatabaseError("of another store")
+    return True
+
+
+def _is_damage(error: sqlite3.OperationalError) -> bool:
+    """Tell an index that cannot be used from one that is locked, or lies on a full disk."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+@contextmanager
+def written(db: sqlite3.Connection) -> Generator[None]:
+    """A transaction that writes, alone among all processes."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def usual_file(url: str) -> Path:
+    """The usual file of the index of the store at `url`: in ``$PERSISTABLE_CACHE``, else in the user's cache folder."""
+    return cache_folder() / "catalog" / f"{blake2b(url.encode(), digest_size=12).hexdigest()}.db"
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again."""
+    named = os.environ.get("PERSISTABLE_CACHE")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "persistable"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "persistable"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "persistable"

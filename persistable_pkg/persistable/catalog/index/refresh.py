@@ -1,0 +1,261 @@
+"""Bring an index up to date: list what has changed, read those records, and write their rows."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
+from persistable.catalog.index.leaves import is_plain, valued, walk
+from persistable.catalog.index.parts import LARGE, Listing, parts_of
+from persistable.catalog.index.rows import Described, Row, row_of
+from persistable.errors import PayloadCorrupted, PayloadUntrusted
+from persistable.records import store_format
+from persistable.records.record import Record
+from persistable.stores.base import Store
+
+BATCH = 2000
+"""Records that are read, and written to the index, at once."""
+MANY = 20_000
+"""New records from which on it takes less time to make the secondary indexes anew."""
+COLUMNS = 5000
+"""Params of one name that queries are checked against at most."""
+OTHER = "other"
+"""Status of a file that only looks like a record by its name; no query finds it."""
+Progress = Callable[[int, int], None]
+
+
+def refresh(index: Index, store: Store, progress: Progress | None = None) -> None:
+    """Bring `index` up to date with `store`. Raises StoreTooNew, and what the store raises.
+
+    progress: called with the records read so far, and how many there are to read as far as is known.
+    """
+    store_format.before_reading(store)
+    with index.alone():
+        index.use(lambda db: _Refresh(db, progress).all_of(store))
+
+
+def is_current(index: Index, store: Store) -> bool:
+    """Tell whether `index` is as `store` is now; nothing is brought up to date."""
+
+    def look(db: sqlite3.Connection) -> bool:
+        for number, part in enumerate(parts_of(store)):
+            rows = dict(db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,)).fetchall())
+            if any(listing.files or listing.folder in rows for listing in part.changed(rows, lambda _: LARGE + 1)):
+                return False
+        return True
+
+    with index.alone():
+        return index.use(look)
+
+
+class _Refresh:
+    """One refresh of an index."""
+
+    def __init__(self, db: sqlite3.Connection, progress: Progress | None) -> None:
+        self._db = db
+        self._progress = progress
+        self._done = self._wanted = 0
+        self._dropped = False
+        self._columns: dict[str, set[tuple[int, str]]] | None = None
+        self._shapes: set[tuple[Any, ...]] = set()
+        """Name, class and params of descriptions whose columns are noted."""
+        self._unknown: dict[str, str] = {}
+        """Keys upstream of which the index has no description, each with the path of a record downstream of it."""
+
+    def all_of(self, store: Store) -> None:
+        """Bring every part of the index up to date."""
+        enabled = gc.isenabled()
+        gc.disable()  # hundreds of thousands of texts that all stay: looking for circles among them takes longer than making them
+        try:
+            for number, part in enumerate(parts_of(store)):
+                rows = self._db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,))
+                for listing in part.changed(dict(rows.fetchall()), partial(self._size, number)):
+                    self._apply(number, part.store, listing)
+            self._describe_upstream(store)
+        finally:
+            if enabled:
+                gc.enable()
+            if self._dropped:
+                with written(self._db):
+                    for statement in INDEXES.values():
+                        self._db.execute(statement)
+
+    def _size(self, part: int, folder: str) -> int:
+        query = "SELECT count(*) FROM records WHERE folder = (SELECT id FROM folders WHERE part = ? AND path = ?)"
+        return int(self._db.execute(query, (part, folder)).fetchone()[0])
+
+    def _apply(self, part: int, store: Store, listing: Listing) -> None:
+        """Bring the rows of one folder up to date."""
+        db = self._db
+        found = db.execute("SELECT id, stamp FROM folders WHERE part = ? AND path = ?", (part, listing.folder)).fetchone()
+        if found is None and not listing.files:
+            return  # of which nothing is to be known
+        if found is None:
+            db.execute("INSERT INTO folders (part, path) VALUES (?, ?)", (part, listing.folder))
+            found = db.execute("SELECT id, stamp FROM folders WHERE part = ? AND path = ?", (part, listing.folder)).fetchone()
+        folder, stamp = found
+        stamp_of = "inode" if listing.by_inode else "stamp"
+        have: dict[str, Any] = dict(db.execute(f"SELECT file, {stamp_of} FROM records WHERE folder = ?", (folder,)).fetchall())
+        gone = [(folder, file) for file in have.keys() - listing.files.keys()]
+        if gone:
+            with written(db):
+                db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
+        self._read(store, listing, folder, [file for file, stamp in listing.files.items() if have.get(file) != stamp])
+        if stamp != listing.stamp:
+            db.execute("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder))
+
+    def _read(self, store: Store, listing: Listing, folder: int, files: Sequence[str]) -> None:
+        self._wanted += len(files)
+        if len(files) > MANY and not self._dropped:
+            self._dropped = True
+            with written(self._db):
+                for name in INDEXES:
+                    self._db.execute(f"DROP INDEX {name}")
+        prefix = f"{listing.folder}/" if listing.folder else ""
+        for first in range(0, len(files), BATCH):
+            some = files[first : first + BATCH]
+            data = store.get_many([prefix + file for file in some])
+            rows = [(file, row_of(prefix + file, data[prefix + file])) for file in some if prefix + file in data]
+            with written(self._db):
+                self._write(folder, prefix, rows, listing.files)
+            self._done += len(some)
+            if self._progress is not None:
+                self._progress(self._done, self._wanted)
+
+    def _write(self, folder: int, prefix: str, rows: Sequence[tuple[str, Row | None]], stamps: Any) -> None:
+        nodes = self._nodes([(row.node, prefix + file) for file, row in rows if row and row.node])
+        self._db.executemany(
+            "INSERT OR REPLACE INTO records "
+            "(folder, file, stamp, inode, node, name, at, status, size, seconds, created, host, class, made) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(folder, file, *_stamps(stamps[file]), *_columns(row, nodes)) for file, row in rows],
+        )
+
+    def _nodes(self, described: Sequence[tuple[Described, str]]) -> dict[str, int]:
+        """The ids of these descriptions, each with the path of a record that tells it; they are written where the index lacks them."""
+        by_key: dict[str, Described] = {}
+        paths = {node.key: path for node, path in described}
+        for node, _ in described:
+            if node.class_reference is not None or node.key not in by_key:
+                by_key[node.key] = node
+        query = "SELECT key, id, class IS NULL FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
+        known = self._db.execute(query, (json.dumps(list(by_key)),)).fetchall()
+        ids: dict[str, int] = {key: number for key, number, _ in known}
+        partial = {key for key, _, unknown in known if unknown}
+        new = [node for key, node in by_key.items() if key not in ids or (key in partial and node.class_reference is not None)]
+        number = self._db.execute("SELECT coalesce(max(id), 0) FROM nodes").fetchone()[0]
+        for node in new:
+            if node.key not in ids:
+                number += 1
+                ids[node.key] = number
+        self._db.executemany(
+            "INSERT OR REPLACE INTO nodes (id, key, class, version, params, leaves) VALUES (?, ?, ?, ?, ?, ?)",
+            [(ids[node.key], node.key, node.class_reference, _text(node.version), *node.texts()) for node in new],
+        )
+        self._edges(new, ids, paths)
+        self._params([node for node in new if node.key not in partial], ids)
+        for node in new:
+            self._note_columns(node)
+        return ids
+
+    def _edges(self, nodes: Iterable[Described], ids: dict[str, int], paths: dict[str, str]) -> None:
+        edges = [(ids[node.key], role, target, paths[node.key]) for node in nodes for role, target in node.upstream.items()]
+        if not edges:
+            return
+        self._db.executemany("INSERT OR REPLACE INTO edges (node, role, target) VALUES (?, ?, ?)", [edge[:3] for edge in edges])
+        for _, _, target, path in edges:
+            self._unknown.setdefault(target, path)
+
+    def _params(self, nodes: Iterable[Described], ids: dict[str, int]) -> None:
+        paths = self._path_ids
+        rows: list[tuple[int, int, Any, int]] = []
+        for node in nodes:
+            for path, kind, value in valued(node.params):
+                number = paths.get(path)
+                rows.append((self._path_id(path) if number is None else number, kind, value, ids[node.key]))
+        self._db.executemany("INSERT INTO params (path, kind, value, node) VALUES (?, ?, ?, ?)", rows)
+
+    @property
+    def _path_ids(self) -> dict[str, int]:
+        found = self.__dict__.get("_paths")
+        if found is None:
+            found = self.__dict__["_paths"] = dict(self._db.execute("SELECT path, id FROM paths").fetchall())
+        return found
+
+    def _path_id(self, path: str) -> int:
+        paths = self._path_ids
+        paths[path] = len(paths) + 1
+        self._db.execute("INSERT INTO paths (id, path) VALUES (?, ?)", (paths[path], path))
+        return paths[path]
+
+    def _note_columns(self, node: Described) -> None:
+        """Note what queries over payloads of its name may ask for."""
+        if self._columns is None:
+            self._columns = {}
+            for name, *column in self._db.execute("SELECT name, kind, path FROM columns"):
+                self._columns.setdefault(name, set()).add((column[0], column[1]))
+        name = node.key.rpartition("/")[0]
+        shape = (name, node.class_reference, *node.params) if not node.upstream and is_plain(node.params) else None
+        if shape is not None:
+            if shape in self._shapes:
+                return  # as thousands are
+            self._shapes.add(shape)
+        known = self._columns.setdefault(name, set())
+        found = {(PARAM, path) for path, _ in walk(node.params)} if len(known) <= COLUMNS else set[tuple[int, str]]()
+        found.add((CLASS, node.class_reference or ""))
+        for role, target in node.upstream.items():
+            found |= {(ROLE, role), (UPSTREAM, f"{role} {target.rpartition('/')[0]}")}
+        if not found <= known:
+            new = [(name, *each) for each in found - known]
+            self._db.executemany("INSERT OR IGNORE INTO columns (name, kind, path) VALUES (?, ?, ?)", new)
+            known |= found
+
+    def _describe_upstream(self, store: Store) -> None:
+        """Describe what is upstream of the records that were read and has no record of its own: their lineage tells."""
+        while self._unknown:
+            known = self._described(list(self._unknown))
+            left = list(dict.fromkeys(path for target, path in self._unknown.items() if target not in known))
+            self._unknown = {}
+            for first in range(0, len(left), BATCH):
+                rows: dict[str, tuple[Described, str]] = {}
+                for path, data in store.get_many(left[first : first + BATCH]).items():
+                    rows.update((node.key, (node, path)) for node in _lineage(data))
+                known = self._described(list(rows))
+                with written(self._db):
+                    self._nodes([row for key, row in rows.items() if key not in known])
+
+    def _described(self, keys: list[str]) -> set[str]:
+        query = "SELECT key FROM nodes WHERE class IS NOT NULL AND key IN (SELECT value FROM json_each(?))"
+        return {key for (key,) in self._db.execute(query, (json.dumps(keys),))}
+
+
+def _stamps(stamp: str | int) -> tuple[str, int]:
+    """The stamp of a file and its inode, by which alone it was listed in a large folder."""
+    if isinstance(stamp, int):
+        return "", stamp
+    inode = stamp.partition(":")[0]
+    return stamp, int(inode) if inode.isdigit() else 0
+
+
+def _columns(row: Row | None, nodes: dict[str, int]) -> tuple[Any, ...]:
+    if row is None:
+        return None, "", None, OTHER, None, None, None, None, None, None
+    node = None if row.node is None else nodes[row.node.key]
+    return node, row.name, row.at, row.status, row.size, row.seconds, row.created, row.host, row.class_reference, row.made
+
+
+def _text(version: Any) -> str:
+    return str(version) if version.__class__ is int else json.dumps(version)
+
+
+def _lineage(data: bytes) -> list[Described]:
+    try:
+        rows = Record.parse(data).lineage
+        return [Described(key, row["class"], row["version"], row["params"], row["upstream"]) for key, row in rows.items()]
+    except (PayloadCorrupted, PayloadUntrusted, KeyError, TypeError, ValueError):
+        return []

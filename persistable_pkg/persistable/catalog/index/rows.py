@@ -1,0 +1,129 @@
+"""A record or failure as an index has it: facts of the file, and the description that its key stands for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from persistable.catalog.index.leaves import form, is_plain, walk
+from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
+from persistable.records.key import Key
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, encoded
+from persistable.stores.custom_path import PLACED
+
+DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
+ENDINGS = (SUFFIX, FAILED_SUFFIX)
+_scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_hosts: dict[bytes, str] = {}
+_NEEDED = {"params", "version", "started", "seconds", "made"}
+
+
+class Described(NamedTuple):
+    """The description of a node: what its key stands for. Of a node that only failed, class and version are not known."""
+
+    key: str
+    class_reference: str | None
+    version: Any
+    params: dict[str, Any]
+    upstream: dict[str, str]
+
+    def texts(self) -> tuple[str, str | None]:
+        """The params as JSON, and by path in the form that can be compared; None where that is the same."""
+        if is_plain(self.params):
+            return _text(self.params), None
+        return _text(self.params), _text({path: form(tree) for path, tree in walk(self.params) if '"' not in path})
+
+
+class Row(NamedTuple):
+    """A record or failure at a path of a store, without what its folder tells."""
+
+    status: str
+    name: str
+    at: str | None
+    node: Described | None
+    size: int | None = None
+    seconds: float | None = None
+    created: float | None = None
+    host: str | None = None
+    class_reference: str | None = None
+    made: str | None = None
+
+
+def _text(tree: Any) -> str:
+    return encoded(tree).decode()
+
+
+def row_of(path: str, data: bytes) -> Row | None:
+    """The row of what lies at `path`; None for what only looks like a record by its name."""
+    return _failed(path, data) if path.endswith(FAILED_SUFFIX) else _recorded(path.removesuffix(SUFFIX), data)
+
+
+def _recorded(base: str, data: bytes) -> Row | None:
+    try:
+        record = Record.parse(data)
+        facts = _facts(record)
+        node = Described(record.head["key"], record.class_reference, facts["version"], facts["params"], facts.get("upstream") or {})
+        started, seconds = facts["started"], facts["seconds"]
+        if node.params.__class__ is not dict or node.upstream.__class__ is not dict:
+            raise TypeError("its params are none")
+        created = float(started + seconds)
+    except PayloadUntrusted:
+        return _damaged(base, UNTRUSTED)
+    except (PayloadCorrupted, StoreTooNew, InvalidName, KeyError, ValueError, TypeError, RecursionError):
+        return _damaged(base)
+    at = _at(base, node.key)
+    if at is None:
+        return None
+    name = node.key.rpartition("/")[0]
+    return Row(DONE, name, at, node, record.size, seconds, created, facts["host"], node.class_reference, facts["made"])
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    """The members of `record` that an index has, and some others: as it is written, two of its lines hold them."""
+    lines = record.data.split(b"\n", 5)
+    try:
+        facts: dict[str, Any] = _scan("{" + lines[1].rstrip(b",").decode() + "}", 0)[0]
+        host = _hosts.get(lines[4])
+        if host is None:
+            if len(_hosts) > 1000:
+                _hosts.clear()
+            host = _hosts[lines[4]] = _scan("{" + lines[4].rstrip(b",").decode() + "}", 0)[0]["host"]
+        facts["host"] = host
+        if not facts.keys() >= _NEEDED:
+            raise LookupError("in other lines")
+        return facts
+    except (StopIteration, ValueError, LookupError, TypeError):
+        return record.checked().facts()  # written by something else, in lines of its own
+
+
+def _failed(path: str, data: bytes) -> Row | None:
+    base = path.removesuffix(FAILED_SUFFIX)
+    try:
+        key = Failure.key_in(data) if base.startswith(PLACED + "/") else base
+        place = Key.parse(key or "")
+    except InvalidName:
+        return None
+    at = _at(base, str(place))
+    if at is None:
+        return None
+    failure = Failure.parse(data, place)
+    node = Described(str(place), None, None, failure.params, {})
+    return Row(FAILED, place.name, at, node, None, failure.seconds, failure.started + failure.seconds, failure.host)
+
+
+def _damaged(base: str, state: str = CORRUPT) -> Row | None:
+    """A record that cannot, or may not, be read: of which key, its path tells, unless somebody chose that."""
+    if base.startswith(PLACED + "/"):
+        return Row(state, "", base.removeprefix(PLACED + "/"), None)
+    try:
+        key = Key.parse(base)
+    except InvalidName:
+        return None
+    return Row(state, key.name, "", Described(str(key), None, None, {}, {}))
+
+
+def _at(base: str, key: str) -> str | None:
+    """Where the payload lies that somebody chose a path for, "" for one that lies under its key; None where it cannot lie there."""
+    if base == key:
+        return ""
+    return base.removeprefix(PLACED + "/") if base.startswith(PLACED + "/") else None

@@ -1,0 +1,1 @@
+"""A node back from its record, made again, and compared."""

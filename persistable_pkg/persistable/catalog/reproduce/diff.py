@@ -1,0 +1,195 @@
+"""The differences of two stored payloads: their params to the leaf, code by function, versions, facts, and the payloads themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from persistable.catalog.entry import Entry
+from persistable.catalog.nearest import Descriptions
+from persistable.errors import PersistableError
+from persistable.graph.notebook import card, code, html, table
+from persistable.nodes.code import Fingerprint, compare
+from persistable.params import absent
+from persistable.params.words import cut, in_words
+from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.description import described, in_lineage, leaves
+from persistable.records.record import Record
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.reproduce.compare import Comparison
+
+Values = Mapping[str, tuple[Any, Any]]
+
+
+class CodeChange(NamedTuple):
+    """A function or constant that the generating code reached and that is not the same. of: the payload whose code it is.
+
+    change: ``"changed"``, ``"added"`` (only the second has it), ``"removed"`` (only the first), or ``"not compared"`` where the two
+    were made under different versions of Python and neither source tells.
+    """
+
+    of: str
+    function: str
+    change: str
+
+    def __str__(self) -> str:
+        return f"{self.function} of {self.of}: {self.change}"
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The differences of two entries, `a` and `b`.
+
+    params: dotted path -> both values, as trees, `absent` where one has none; those of what is upstream come under their role. code: by
+    function, upstream code too. versions: of Python and packages. facts: size, seconds, created, host, class and others. payloads: how
+    these compare; None where that was not asked for or cannot be told, of which `note` says why.
+    """
+
+    a: Entry
+    b: Entry
+    params: dict[str, tuple[Any, Any]]
+    code: list[CodeChange]
+    versions: dict[str, tuple[Any, Any]]
+    facts: dict[str, tuple[Any, Any]]
+    payloads: Comparison | None
+    note: str
+
+    def __str__(self) -> str:
+        lines = [f"a: {self.a.label}  {self.a.key}", f"b: {self.b.label}  {self.b.key}"]
+        for title, rows in self._sections():
+            lines += ["", f"{title}:" if rows else f"{title}: no difference", *(f"  {'  '.join(row)}" for row in _aligned(rows))]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        parts: list[Any] = [table([("a", self.a.label, code(str(self.a.key))), ("b", self.b.label, code(str(self.b.key)))])]
+        for title, rows in self._sections():
+            parts.append(card(title, table(rows, ("", "a", "b") if rows and len(rows[0]) == 3 else ()) if rows else html(" no difference")))
+        return card("difference", *parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON has it; None where one side has nothing."""
+        pairs = {
+            name: {each: [None if value is absent else value for value in values] for each, values in getattr(self, name).items()}
+            for name in ("params", "versions", "facts")
+        }
+        payloads = (
+            None if self.payloads is None else {"outcome": self.payloads.outcome, "differences": list(map(str, self.payloads.differences))}
+        )
+        code = [change._asdict() for change in self.code]
+        return {"a": str(self.a.key), "b": str(self.b.key), **pairs, "code": code, "payloads": payloads, "note": self.note}
+
+    def _sections(self) -> list[tuple[str, Sequence[Sequence[str]]]]:
+        payloads = [(self.note,)] if self.payloads is None else [(line,) for line in str(self.payloads).split("\n")]
+        return [
+            ("params", [(path, *map(_short, values)) for path, values in self.params.items()]),
+            ("code", [(str(change),) for change in self.code]),
+            ("versions", [(name, *map(_short, values)) for name, values in self.versions.items()]),
+            ("facts", [(name, *(_fact(name, value) for value in values)) for name, values in self.facts.items()]),
+            ("payloads", payloads),
+        ]
+
+
+def _short(value: Any) -> str:
+    return "-" if value is absent else cut(in_words(value))
+
+
+def _fact(name: str, value: Any) -> str:
+    if value is None or value is absent:
+        return "-"
+    if name == "created":
+        from datetime import datetime
+
+        return datetime.fromtimestamp(value).astimezone().isoformat(" ", "seconds")
+    return size_in_words(value) if name == "size" else duration_in_words(value) if name == "seconds" else str(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    if not rows or len({len(row) for row in rows}) > 1:
+        return [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+
+
+def diff(catalog: Catalog, a: Entry, b: Entry, *, payloads: bool, rtol: float, atol: float) -> Diff:
+    """The differences of two entries. Raises PayloadNotFound, PayloadCorrupted where one of the records cannot be read."""
+    one, other = a.record, b.record
+    params = _params(catalog, one, other)
+    compared, note = _payloads(a, b, rtol, atol) if payloads else (None, "not compared")
+    return Diff(a, b, params, _code(one, other), _differing(one.versions, other.versions), _facts(a, b, one, other), compared, note)
+
+
+def _params(catalog: Catalog, one: Record, other: Record) -> dict[str, tuple[Any, Any]]:
+    known = Descriptions(catalog.index)
+    known.load([str(one.key), str(other.key)])
+    ways = in_lineage(one), in_lineage(other)
+    return leaves(
+        described(one), described(other), lambda key: known.of.get(key) or ways[0](key), lambda key: known.of.get(key) or ways[1](key)
+    )
+
+
+def _code(one: Record, other: Record) -> list[CodeChange]:
+    mine, others = _all_code(one), _all_code(other)
+    found: list[CodeChange] = []
+    for name in {**mine, **others}:
+        if name not in mine or name not in others:
+            found += [CodeChange(name, each, "removed" if name in mine else "added") for each in (mine.get(name) or others[name]).parts]
+            continue
+        change = compare(mine[name], others[name])
+        found += [CodeChange(name, each, "changed") for each in change.changed]
+        found += [CodeChange(name, each, "added") for each in change.added]
+        found += [CodeChange(name, each, "removed") for each in change.removed]
+        if not change.comparable and change.same:
+            found += [CodeChange(name, each, "not compared") for each in _unsure(mine[name], others[name])]
+    return found
+
+
+def _unsure(one: Fingerprint, other: Fingerprint) -> list[str]:
+    """Parts that only bytecode tells of, which is another under each version of Python."""
+    return [name for name, part in one.parts.items() if "s:" not in part or "s:" not in other.parts.get(name, "")]
+
+
+def _all_code(record: Record) -> dict[str, Fingerprint]:
+    """The fingerprint of the code of a payload and of all upstream, by the name of what it makes."""
+    own = record.code
+    found: dict[str, Fingerprint] = {}
+    if own is not None:
+        found[record.key.name] = Fingerprint(own["python"], own["quick"], record.code_parts)
+    for entry in record.upstream_code:
+        for name in entry["names"]:
+            found.setdefault(name, Fingerprint(entry["python"], entry["quick"], entry["parts"]))
+    return found
+
+
+_FACTS = ("size", "seconds", "created", "host", "made")
+
+
+def _facts(a: Entry, b: Entry, one: Record, other: Record) -> dict[str, tuple[Any, Any]]:
+    found = _differing({name: getattr(a, name) for name in _FACTS}, {name: getattr(b, name) for name in _FACTS})
+    mine = {"class": one.class_reference, "format": one.fileio["io"], "git commit": one.git_commit, "attempts": one.attempts}
+    others = {"class": other.class_reference, "format": other.fileio["io"], "git commit": other.git_commit, "attempts": other.attempts}
+    return {
+        **found,
+        **_differing(mine, others),
+        **{f"untracked {name}": values for name, values in _differing(one.untracked, other.untracked).items()},
+    }
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = {**one, **other}
+    pairs = {name: (one.get(name, absent), other.get(name, absent)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _payloads(a: Entry, b: Entry, rtol: float, atol: float) -> tuple[Comparison | None, str]:
+    from persistable.catalog.reproduce.compare import compare
+
+    try:
+        return compare(a.payload, b.payload, rtol=rtol, atol=atol), ""
+    except (PersistableError, OSError) as error:
+        return None, f"cannot be compared: {error}"

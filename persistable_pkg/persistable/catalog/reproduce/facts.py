@@ -1,0 +1,151 @@
+"""Facts of records about a node and everything upstream of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from persistable.errors import NotRebuildable, PayloadCorrupted
+from persistable.records.key import Key
+from persistable.records.record import Record
+
+Find = Callable[[Key], Record | None]
+"""Gives the record of a key; None where there is none."""
+
+
+class Facts(NamedTuple):
+    """The facts of one node.
+
+    reference: of its class or function. version, params, untracked, call: trees, as records have them; call is None where the class has
+    no ``__init__`` of its own, or it is not known. params_class: the reference of the class of the params, where that of the node does
+    not tell it. io: the format of the payload, None where only a record downstream tells of the node. source: of a class of a script, where
+    its records keep it: name to statement.
+    """
+
+    key: Key
+    reference: str
+    version: Any
+    params: dict[str, Any]
+    upstream: dict[str, Key]
+    untracked: dict[str, Any]
+    call: dict[str, Any] | None
+    params_class: str
+    io: dict[str, Any] | None
+    record: Record | None
+    source: dict[str, str] = {}  # noqa: RUF012 - a field of a tuple, never written to
+
+    @property
+    def script(self) -> str:
+        """The module or script of its class."""
+        return self.reference.partition(":")[0]
+
+    @classmethod
+    def of(cls, record: Record) -> Facts:
+        """The facts of a record."""
+        return cls(
+            record.key,
+            record.class_reference,
+            record.version,
+            record.params,
+            record.upstream,
+            record.untracked,
+            record.call,
+            record.facts().get("params_class") or "",
+            record.fileio,
+            record,
+            record.source,
+        )
+
+    @classmethod
+    def of_row(cls, key: str, row: dict[str, Any]) -> Facts:
+        """The facts that a record downstream keeps of `key`."""
+        upstream = {role: Key.parse(path) for role, path in row["upstream"].items()}
+        return cls(
+            Key.parse(key),
+            row["class"],
+            row["version"],
+            row["params"],
+            upstream,
+            {},
+            row.get("call"),
+            row.get("params_class") or "",
+            None,
+            None,
+        )
+
+
+def gathered(record: Record, find: Find) -> list[Facts]:
+    """The facts of `record` and of everything upstream of it, each once, upstream first.
+
+    Of what has no record any more, or never had one, those are taken that records downstream keep. Raises NotRebuildable where
+    neither tells of something, PayloadCorrupted where `record` means nothing.
+    """
+    known: dict[Key, Facts] = {record.key: Facts.of(record)}
+    rows: dict[str, dict[str, Any]] = dict(record.lineage)
+    asked: set[Key] = {record.key}
+    damaged: dict[Key, PayloadCorrupted] = {}
+    waiting = list(known.values())
+    while waiting:
+        for key in waiting.pop().upstream.values():
+            if key in asked:
+                continue
+            asked.add(key)
+            try:
+                found = find(key)
+            except PayloadCorrupted as error:
+                found, damaged[key] = None, error
+            if found is not None:
+                known[key] = Facts.of(found)
+                rows.update(found.lineage)
+                waiting.append(known[key])
+        if not waiting:  # what no record tells is taken from those downstream, and leads on
+            for key in asked - known.keys():
+                row = rows.get(str(key))
+                if row is not None:
+                    known[key] = Facts.of_row(str(key), row)
+                    waiting.append(known[key])
+    return _sorted(known, record.key, damaged)
+
+
+def _sorted(known: dict[Key, Facts], target: Key, damaged: dict[Key, PayloadCorrupted]) -> list[Facts]:
+    """The facts, upstream first."""
+    done: dict[Key, Facts] = {}
+    under_way: set[Key] = set()
+    stack = [(target, target, False)]
+    while stack:
+        key, consumer, ready = stack.pop()
+        if key in done:
+            continue
+        facts = known.get(key)
+        if facts is None:
+            raise _gone(target, key, consumer, damaged.get(key))
+        if ready:
+            done[key] = facts
+            under_way.discard(key)
+        elif key in under_way:
+            raise NotRebuildable(
+                f"{target} cannot be had back: the records say that {key} is upstream of itself; they were written by hand",
+                key=target,
+                reason="upstream",
+                reference=facts.reference,
+                path="",
+                found=None,
+            )
+        else:
+            under_way.add(key)
+            stack.append((key, consumer, True))
+            stack.extend((upstream, key, False) for upstream in reversed(facts.upstream.values()) if upstream not in done)
+    return list(done.values())
+
+
+def _gone(target: Key, key: Key, consumer: Key, damage: PayloadCorrupted | None) -> NotRebuildable:
+    what = f"is damaged ({damage})" if damage is not None else "is gone"
+    return NotRebuildable(
+        f"{target} cannot be had back: the record of {key}, upstream of {consumer}, {what}, and no record downstream says what it was made "
+        f"from (each keeps the nearest upstream). Copy it from a store that has it (persistable cp), or make {key.name} again",
+        key=target,
+        reason="upstream",
+        reference="",
+        path=str(key),
+        found=None,
+    )

@@ -1,0 +1,105 @@
+"""The nodes and payloads of entries: made again, and loaded, from what records tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog import lookup
+from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.index.rows import FAILED
+from persistable.catalog.reproduce.facts import Find
+from persistable.catalog.reproduce.rebuild import Paths, node_of
+from persistable.errors import NotRebuildable, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
+from persistable.fileio.trust import declared_format, with_schema
+from persistable.nodes import loading
+from persistable.records import access
+from persistable.records.key import Key
+from persistable.records.record import Record
+from persistable.stores.base import extended
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+    from persistable.catalog.reproduce.reproduce import Reproduction
+    from persistable.nodes.node import Persistable
+
+
+def finder(catalog: Catalog) -> Find:
+    """Gives the record of a key, wherever the store has it; None where it has none, or a damaged one."""
+
+    def find(key: Key) -> Record | None:
+        (found,) = lookup.by_keys(catalog, catalog.index, [str(key)])
+        if found.status in (ABSENT, FAILED):
+            return None
+        try:
+            return access.find_record(catalog.store, found.place)
+        except PayloadCorrupted:
+            return None
+
+    return find
+
+
+def placer(catalog: Catalog) -> Paths:
+    """Gives the path of a payload that lies at one of somebody's choice."""
+
+    def path(key: Key) -> str | None:
+        (found,) = lookup.by_keys(catalog, catalog.index, [str(key)])
+        return found.at
+
+    return path
+
+
+def node(catalog: Catalog, entry: Entry, trusted: bool = False) -> Persistable[Any, Any]:
+    """The node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
+    return node_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
+
+
+def _is_signed(catalog: Catalog) -> bool:
+    """Tell whether every record that is read was written by somebody whom the store names."""
+    return extended(catalog.store).trust is not None
+
+
+def payload(catalog: Catalog, entry: Entry) -> Any:
+    """The payload of `entry`, by its node, or, where its class cannot be had, by a format that is safe."""
+    try:
+        found = node(catalog, entry)
+    except NotRebuildable as error:
+        return _safely(catalog, entry.record, error)
+    return found.load().payload
+
+
+def _safely(catalog: Catalog, record: Record, cause: PersistableError) -> Any:
+    try:
+        io = declared_format(record.fileio, None, record.key, record.trusted)
+    except PayloadUntrusted as error:
+        raise PayloadUntrusted(
+            f"{record.key} was stored by {error.format}, which can run code, and its class, which would declare it, cannot be had: "
+            f"{cause}. If you trust whoever can write to the store, open it with the keys of those who sign: open_store(url, trust=[...])",
+            key=record.key,
+            format=error.format,
+        ) from cause
+    if record.schema is not None:
+        io = with_schema(io, record.schema, record.key)
+    try:
+        return loading.read(catalog.store, record, io)
+    except FileNotFoundError as error:
+        raise PayloadNotFound(f"a file of {record.key} is gone: {error}", key=record.key, nearest=None, differences={}) from error
+
+
+def script(catalog: Catalog, entry: Entry, trusted: bool = False) -> str:
+    """Python text that makes the node of `entry`. trusted: as for `Catalog.node`. Raises NotRebuildable."""
+    from persistable.catalog.reproduce.script import code_of
+
+    return code_of(entry.record, catalog.store, finder(catalog), paths=placer(catalog), trusted=trusted or _is_signed(catalog))
+
+
+def reproduction(catalog: Catalog, what: Any, recursive: bool, rtol: float, atol: float, progress: bool) -> Reproduction:
+    """The payload of `what`, made again and compared; impossible where its node cannot be had. A node is taken as it is."""
+    from persistable.catalog.reproduce.reproduce import impossible, reproduce
+    from persistable.nodes.node import Persistable
+
+    entry = lookup.entry(catalog, what)
+    try:
+        made: Any = what.bind(catalog.store) if isinstance(what, Persistable) else node(catalog, entry)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    except PersistableError as error:
+        return impossible(entry.place.key, error)
+    return reproduce(made, recursive=recursive, rtol=rtol, atol=atol, progress=progress)

@@ -1,0 +1,1 @@
+"""Bundles, published folders and views."""

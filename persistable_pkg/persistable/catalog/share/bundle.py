@@ -1,0 +1,301 @@
+"""Export of records with their lineage and payloads, into one zip archive or a folder that any web server can publish.
+
+Both are stores as they are: files lie under the same paths. To them come a manifest with the digest of every file, and a description as an
+RO-Crate. Payloads are written first, then the records, then what lists them; an archive appears when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import PureWindowsPath
+from tempfile import SpooledTemporaryFile, TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from blake3 import blake3
+
+from persistable.catalog.entry import Entry
+from persistable.catalog.share import crate
+from persistable.catalog.share.selection import inputs, selected
+from persistable.catalog.share.sinks import Sink, sink_at
+from persistable.errors import InputError, PayloadCorrupted, StoreError
+from persistable.nodes.generation import persist
+from persistable.nodes.node import Persistable
+from persistable.params.streams import digest_rest
+from persistable.records import access, items, store_format
+from persistable.records.amounts import size_in_words
+from persistable.records.key import Key, Placed
+from persistable.records.record import SUFFIX, FileFact, Record
+from persistable.stores import manifest
+from persistable.stores.base import Store, extended
+from persistable.stores.local import LocalStore
+from persistable.stores.manifest import Listed
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+Payloads = Literal["all", "sources", "none"]
+Progress = Callable[[int, int], None]
+AT_ONCE = 500
+"""Records that are read at once."""
+_SMALL = 1 << 20
+_SPOOL = 32 << 20
+_PERSONAL = ("host", "platform", "project", "untracked", "notes")
+"""Members of a record that tell of a machine or a person, or may; none of them is needed to load a payload or to make it again."""
+_DOWNLOADS = ("persistable:HttpGet",)
+
+
+@dataclass(repr=False)
+class Exported:
+    """An export that was done.
+
+    to: the path or URL. records, files, size: how many, and the bytes of all files. missing: keys of payloads that were asked for and are
+    not in the store, of which the bundle has the record alone. named: keys of signed records, which `anonymous` leaves as they are.
+    """
+
+    to: str
+    records: int = 0
+    files: int = 0
+    size: int = 0
+    missing: list[Key] = field(default_factory=list[Key])
+    named: list[Key] = field(default_factory=list[Key])
+
+    def __repr__(self) -> str:
+        text = f"exported {self.records} {'record' if self.records == 1 else 'records'} in {self.files} files ({size_in_words(self.size)})"
+        text += f" to {self.to}"
+        if self.missing:
+            text += f"; {len(self.missing)} without their payloads, which are not stored"
+        if self.named:
+            text += f"; {len(self.named)} signed, so left as they are, with host"
+        return text
+
+
+def export(
+    catalog: Catalog, to: Any, nodes: Any, payloads: Payloads, *, anonymous: bool, about: dict[str, str | None], progress: Progress | None
+) -> Exported:
+    """Write the records that `nodes` mean, and what `Catalog.export` says comes with them."""
+    if payloads not in get_args(Payloads):
+        raise ValueError(f"payloads={payloads!r}: give 'all', 'sources' or 'none'")
+    store = catalog.store
+    entries = selected(catalog, nodes)
+    external = inputs(catalog, nodes) if payloads != "none" else []
+    with sink_at(to) as sink:
+        if sink.url == store.url:
+            raise StoreError(f"{to} is the store itself; export into another folder", url=store.url, path="")
+        return _Export(store, sink, payloads, anonymous, progress).write(entries, external, about)
+
+
+class _Export:
+    """One export. Of records and of the lists of files it holds the paths; everything else passes through."""
+
+    def __init__(self, store: Store, sink: Sink, payloads: Payloads, anonymous: bool, progress: Progress | None) -> None:
+        self._store = store
+        self._sink = sink
+        self._payloads = payloads
+        self._anonymous = anonymous
+        self._progress = progress
+        self._files: dict[str, Listed] = {}
+        self._places: list[tuple[str, int, tuple[str, ...]]] = []
+        """Of each record its path, its size and the files of its payload that are there; its bytes are in the spool."""
+        self._published = 0.0
+        self._wanted = self._done = 0
+        self._result = Exported(sink.url)
+
+    def write(self, entries: Sequence[Entry], external: Sequence[Any], about: dict[str, str | None]) -> Exported:
+        """Write everything, and say what it was."""
+        self._wanted = sum(entry.size or 0 for entry in entries)
+        known = {entry.key for entry in entries}
+        with SpooledTemporaryFile[bytes](_SPOOL, prefix="persistable-") as spool:
+            for entry, record in self._records(entries):
+                self._note_record(entry.place.path, record, self._payload(entry, record), spool)
+            for node in external:
+                if node.key not in known:
+                    self._input(node, spool)
+            spool.seek(0)
+            for path, size, _ in self._places:
+                self._put(path, spool.read(size))
+            self._put(store_format.PATH, store_format.to_bytes(store_format.Format(made_by=_made_by())))
+            self._describe(spool, about)
+        self._list()
+        self._result.records, self._result.files = len(self._places), len(self._files) + 1
+        return self._result
+
+    def _note_record(self, place: str, record: Record, present: tuple[str, ...], spool: SpooledTemporaryFile[bytes]) -> None:
+        """Put a record aside, to be written behind the payloads."""
+        data = self._shared(record).data
+        spool.write(data)
+        self._places.append((place + SUFFIX, len(data), present))
+        self._published = max(self._published, record.started + record.seconds)
+
+    def _input(self, node: Persistable[Any, Any], spool: SpooledTemporaryFile[bytes]) -> None:
+        """Write what lies elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
+        with TemporaryDirectory(prefix="persistable-") as folder:
+            store = LocalStore(folder)
+            twin = node.bind(store)
+            try:
+                persist(twin, store, twin.payload, made="put")
+            except InputError:
+                self._result.missing.append(node.key)
+                return
+            record = access.find_record(store, node.key)
+            assert record is not None
+            for file in record.files:
+                self._copy(record, file, store)
+            self._note_record(str(record.key), record, tuple([file.path for file in record.files]), spool)
+
+    def _records(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Record]]:
+        """Each entry with its record. Raises PayloadCorrupted for one that is damaged or gone."""
+        remaining = iter(entries)
+        while some := list(islice(remaining, AT_ONCE)):
+            data = self._store.get_many([entry.place.path + SUFFIX for entry in some])
+            for entry in some:
+                place = entry.place
+                found = data.get(place.path + SUFFIX)
+                if found is None:
+                    raise PayloadCorrupted(
+                        f"the record of {place} was removed meanwhile; export again", key=place.key, expected="a record", found="nothing"
+                    )
+                yield entry, Record.parse(found, place.key).checked()
+
+    # files
+
+    def _payload(self, entry: Entry, record: Record) -> tuple[str, ...]:
+        """Write the files of a payload, if they were asked for; the paths of those of its record."""
+        if not self._is_wanted(record):
+            return ()
+        files = self._files_of(entry, record)
+        if files is None:
+            self._result.missing.append(record.key)
+            return ()
+        for file in files:
+            self._copy(record, file, self._store)
+        return tuple([file.path for file in files])
+
+    def _is_wanted(self, record: Record) -> bool:
+        if self._payloads == "sources":
+            return record.by_hand or record.class_reference in _DOWNLOADS
+        return self._payloads == "all"
+
+    def _files_of(self, entry: Entry, record: Record) -> list[FileFact] | None:
+        """The files of a payload; None where they are not all there."""
+        if isinstance(entry.place, Placed) and access.find_record(self._store, entry.place) is None:
+            return None
+        files = list(record.files)
+        if len(extended(self._store).stat_many([file.path for file in files])) < len(files):
+            return None
+        files += items.item_files(self._store, record)
+        return list({file.path: file for file in files}.values())
+
+    def _copy(self, record: Record, file: FileFact, store: Store) -> None:
+        """Copy one file. Raises PayloadCorrupted where its bytes are not those that the record names."""
+        try:
+            with self._sink.open(file.path, file.size, packed=False) as out:
+                if file.size <= _SMALL:
+                    data = store.get(file.path)
+                    digest, size = blake3(data).hexdigest(), len(data)
+                    out.write(data)
+                else:
+                    with store.read(file.path) as reading:
+                        digest, size = digest_rest(reading, out)
+                if (digest, size) != (file.digest, file.size):
+                    raise PayloadCorrupted(
+                        f"{file.path} is not what the record of {record.key} names, so it is not exported; generate it again",
+                        key=record.key,
+                        expected=file.digest,
+                        found=digest,
+                    )
+        except FileNotFoundError as error:
+            message = f"{file.path} of {record.key} was removed meanwhile; export again"
+            raise PayloadCorrupted(message, key=record.key, expected=file.path, found="nothing") from error
+        self._note(file.path, Listed(file.size, file.digest))
+        self._done += file.size
+        if self._progress is not None:
+            self._progress(self._done, max(self._done, self._wanted))
+
+    def _put(self, path: str, data: bytes) -> None:
+        with self._sink.open(path, len(data), packed=True) as out:
+            out.write(data)
+        self._note(path, Listed(len(data), blake3(data).hexdigest()))
+
+    def _note(self, path: str, listed: Listed) -> None:
+        if path in self._files or path in (crate.PATH, manifest.PATH):
+            raise StoreError(f"two of the exported files would lie at {path}; export them one by one", url=self._sink.url, path=path)
+        self._files[path] = listed
+        self._result.size += listed.size
+
+    # what lists them
+
+    def _describe(self, spool: SpooledTemporaryFile[bytes], about: dict[str, str | None]) -> None:
+        """Write the RO-Crate description."""
+
+        def records() -> Iterator[crate.Placed]:
+            spool.seek(0)
+            for path, size, present in self._places:
+                yield path, Record.parse(spool.read(size)), present
+
+        number = len(self._places)
+        told = crate.About(
+            about.get("name") or "Results with their records",
+            about.get("description") or f"{number} results, each with the record of how it was made, and their lineage.",
+            about.get("author") or "",
+            about.get("license") or "",
+            self._published,
+        )
+        hasher, size = blake3(), 0
+        with self._sink.open(crate.PATH, None, packed=True) as out:
+
+            def write(data: bytes) -> None:
+                nonlocal size
+                hasher.update(data)
+                size += len(data)
+                out.write(data)
+
+            crate.write_crate(told, self._files, records, write)
+        self._files[crate.PATH] = Listed(size, hasher.hexdigest())
+        self._result.size += size
+
+    def _list(self) -> None:
+        """Write the manifest: last, since whoever lists the whole by it finds all that it names."""
+        with self._sink.open(manifest.PATH, None, packed=True) as out:
+            manifest.write_manifest(sorted(self._files.items()), _made_by(), out.write)
+
+    def _shared(self, record: Record) -> Record:
+        """`record` as it is exported: its own bytes, or, anonymous, without what tells of a machine or a person."""
+        if not self._anonymous:
+            return record
+        if record.to_dict().get("signature") is not None:
+            self._result.named.append(record.key)
+            return record
+        return without_persons(record)
+
+
+def without_persons(record: Record) -> Record:
+    """`record` without host, platform and whatever else tells of a machine or a person, sealed anew."""
+    facts = {name: fact for name, fact in record.to_dict().items() if name not in record.head and name not in (*_PERSONAL, "checksum")}
+    if "accepted" in facts:
+        facts["accepted"] = [{name: fact for name, fact in each.items() if name != "host"} for each in facts["accepted"]]
+    if facts.get("call") is not None:
+        facts["call"] = _without_folders(facts["call"], json.dumps(facts["params"]))
+    return Record.compose(record.key, record.head, {**facts, "host": ""})
+
+
+_ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)")
+
+
+def _without_folders(value: Any, kept: str) -> Any:
+    """`value` with the names alone of absolute paths, such as that of a store, unless the params, which are `kept`, have them too."""
+    if isinstance(value, dict):
+        return {name: _without_folders(each, kept) for name, each in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_without_folders(each, kept) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, str) and _ABSOLUTE.match(value) and json.dumps(value) not in kept:
+        return PureWindowsPath(value).name  # which knows both kinds of separators
+    return value
+
+
+def _made_by() -> str:
+    return f"persistable {sys.modules['persistable'].__version__}"

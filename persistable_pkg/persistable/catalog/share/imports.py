@@ -1,0 +1,154 @@
+"""Import of an exported bundle, or of any store: what is there stays, payloads are written first and their record last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from persistable.errors import MalformedBundle, StoreError
+from persistable.params.streams import digest_rest
+from persistable.records import access, items, listing
+from persistable.records.copy import copy, in_the_way, is_bare
+from persistable.records.key import Key
+from persistable.records.record import SUFFIX, FileFact, Record
+from persistable.stores import manifest
+from persistable.stores.base import Store
+from persistable.stores.manifest import Listed
+from persistable.stores.open import open_store
+from persistable.stores.zip import ZipStore
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(repr=False)
+class Imported:
+    """An import that was done, by the keys of payloads.
+
+    imported: what was copied, or, with ``replace=True``, replaced. kept: what was there already, with the same bytes. conflicts: what was
+    there with other bytes, and stays. bare: those of the imported of which only the record came, as the bundle has no payload.
+    """
+
+    imported: list[Key] = field(default_factory=list[Key])
+    kept: list[Key] = field(default_factory=list[Key])
+    conflicts: list[Key] = field(default_factory=list[Key])
+    bare: list[Key] = field(default_factory=list[Key])
+
+    def __repr__(self) -> str:
+        text = f"imported {len(self.imported)}"
+        text += f" ({len(self.bare)} of them without payload)" if self.bare else ""
+        text += f", kept {len(self.kept)} that were there"
+        if self.conflicts:
+            some = ", ".join(map(str, self.conflicts[:3])) + (" ..." if len(self.conflicts) > 3 else "")
+            text += f"; {len(self.conflicts)} are there with other bytes and stay: {some}; replace=True takes the new"
+        return text
+
+
+def import_(catalog: Catalog, source: Any, *, replace: bool, verify: bool, sign: bool, progress: Progress | None) -> Imported:
+    """Bring everything in `source` into the store of `catalog`, as `Catalog.import_` says."""
+    theirs, mine = open_store(source), catalog.store
+    if theirs.url == mine.url:
+        raise StoreError(f"{theirs.url} is the store itself; import from another", url=mine.url, path="")
+    size = _check(theirs, verify)
+    result, done = Imported(), 0
+    for entry in listing.entries(theirs):
+        record = _sound(theirs, entry)
+        _take(entry, record, theirs, mine, replace, sign, result)
+        done += record.size
+        if progress is not None:
+            progress(done, max(done, size))
+    return result
+
+
+def _take(entry: listing.Listed, record: Record, theirs: Store, mine: Store, replace: bool, sign: bool, result: Imported) -> None:
+    """Bring one payload with its record, or the record alone, unless there is one."""
+    bare = is_bare(theirs, record)
+    there = access.peek(mine, entry.place)
+    if isinstance(there, Record):
+        if content_of(there) == content_of(record):
+            if bare or access.missing_file(mine, there) is None:
+                result.kept.append(record.key)
+                return
+        elif not replace or bare:
+            result.conflicts.append(record.key)
+            return
+        elif {file.path for file in there.files} & {file.path for file in record.files}:
+            access.delete(mine, entry.place)  # else the new bytes would for a moment lie under the old record
+    elif not replace and any(in_the_way([entry], mine)):
+        result.conflicts.append(record.key)
+        return
+    for _ in copy([entry], theirs, mine, sign=sign, replace=True, bare=True):
+        result.imported.append(record.key)
+    if bare:
+        result.bare.append(record.key)
+
+
+def content_of(record: Record) -> Any:
+    """The bytes of a payload, as its record tells: two of one content are the same, wherever and by whomever they were made."""
+    collected = record.head.get("items")
+    return collected[1:] if collected is not None else sorted((part, size, digest) for part, _, size, digest in record.files)
+
+
+# before anything is written
+
+
+def _check(store: Store, verify: bool) -> int:
+    """The bytes of all payloads in `store`. Raises MalformedBundle where a record or, unless `verify` is False, a payload is damaged."""
+    data = store.get_many([manifest.PATH]).get(manifest.PATH)
+    listed = manifest.read_manifest(data, store.url) if data is not None else None
+    if verify and listed is None and isinstance(store, ZipStore) and (damaged := store.first_damaged()) is not None:
+        raise _refused(store, f"{damaged} is damaged", damaged)
+    if verify and listed is not None:
+        for path, (size, digest) in listed.items():
+            _check_file(store, FileFact("", path, size, digest))
+    size = 0
+    for entry in listing.entries(store):
+        record = _sound(store, entry)
+        size += record.size
+        if verify:
+            _check_payload(store, record, listed)
+    return size
+
+
+def _sound(store: Store, entry: listing.Listed) -> Record:
+    """The record of an entry. Raises MalformedBundle for one that is damaged, PayloadUntrusted for one that `store` does not trust."""
+    if entry.refused is not None:
+        raise entry.refused
+    if entry.record is None:
+        raise _refused(store, f"the record at {entry.place.path} is damaged", entry.place.path + SUFFIX)
+    return entry.record
+
+
+def _check_payload(store: Store, record: Record, listed: Mapping[str, Listed] | None) -> None:
+    """Raise MalformedBundle unless the files of a payload are what its record names, or none of them is there."""
+    if is_bare(store, record):
+        return
+    for file in _files(store, record):
+        if listed is None:
+            _check_file(store, file)
+        elif listed.get(file.path) != (file.size, file.digest):
+            raise _refused(store, f"{file.path} is not what the record of {record.key} names", file.path)
+
+
+def _files(store: Store, record: Record) -> Iterator[FileFact]:
+    yield from record.files
+    yield from items.item_files(store, record)
+
+
+def _check_file(store: Store, file: FileFact) -> None:
+    try:
+        with store.read(file.path) as reading:
+            found = digest_rest(reading)
+    except FileNotFoundError:
+        raise _refused(store, f"{file.path} is missing", file.path) from None
+    if found != (file.digest, file.size):
+        raise _refused(store, f"{file.path} is damaged", file.path)
+
+
+def _refused(store: Store, why: str, path: str) -> MalformedBundle:
+    return MalformedBundle(
+        f"{store.url} is refused: {why}. Nothing of it was imported; get it anew from where it came", url=store.url, path=path
+    )

@@ -1,0 +1,76 @@
+"""The entries that nodes, families, keys and queries mean, and all that those were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from persistable.catalog.entries import Entries
+from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.index.rows import FAILED
+from persistable.catalog.lookup import ancestors
+from persistable.nodes.lineage import walk
+from persistable.records.key import Key
+from persistable.runs.plan import pairs
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+
+def selected(catalog: Catalog, what: Any) -> list[Entry]:
+    """The stored entries that `what` means, and everything stored upstream of them, each once and in the order of their keys.
+
+    what: a node, family, pipeline, key, path, entry, what `find` gave, or a list of such; None for every record. Nodes that are not
+    persisted stand for what they were made from. Raises UnknownKey for what is not stored.
+    """
+    asked = list(catalog.find()) if what is None else list(_asked(catalog, what))
+    found = {(each.key, each.at): each for each in asked if each.status != FAILED}
+    if what is not None:
+        for each in ancestors(catalog, [str(entry.key) for entry in asked if entry.key is not None]):
+            if each.status not in (ABSENT, FAILED):
+                found.setdefault((each.key, each.at), each)
+    return [found[place] for place in sorted(found, key=lambda place: (str(place[0]), place[1] or ""))]
+
+
+def inputs(catalog: Catalog, what: Any) -> list[Any]:
+    """The nodes of inputs that lie elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
+    return [node for node in walk(*_nodes(catalog, what)) if node.is_external]
+
+
+def _nodes(catalog: Catalog, what: Any) -> list[Any]:
+    if what is None or _is_stored(what):
+        return []
+    if isinstance(what, list | tuple | set | frozenset):
+        return [node for each in what for node in _nodes(catalog, each)]  # pyright: ignore[reportUnknownVariableType]
+    return [node for node, _ in pairs([what], catalog.store)]
+
+
+def _is_stored(what: Any) -> bool:
+    """Tell whether it names what is stored, and is no node."""
+    return isinstance(what, Entry | Key | str | Entries) or hasattr(what, "__fspath__")
+
+
+def _asked(catalog: Catalog, what: Any) -> Iterator[Entry]:
+    if isinstance(what, Entries):
+        yield from what
+    elif _is_stored(what):
+        yield catalog[what]
+    elif isinstance(what, list | tuple | set | frozenset):
+        for each in what:  # pyright: ignore[reportUnknownVariableType]
+            yield from _asked(catalog, each)
+    else:
+        yield from _stored([node for node, _ in pairs([what], catalog.store)], catalog)
+
+
+def _stored(nodes: Iterable[Any], catalog: Catalog) -> Iterator[Entry]:
+    """The entry of each node; of those that are kept nowhere, those of what is upstream."""
+    seen: set[Key] = set()
+    pending = list(nodes)
+    for node in pending:  # grows while it is walked
+        if node.key in seen:
+            continue
+        seen.add(node.key)
+        if node.is_persisted and not node.is_external:
+            yield catalog[node.key]
+        else:
+            pending.extend(node.upstream.values())
