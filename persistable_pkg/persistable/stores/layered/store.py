@@ -33,32 +33,24 @@ from __future__ import annotations
 import errno
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar
 
-from persistable.errors import LayersDisagreeWarning, PayloadUntrusted, StoreReadOnly
-from persistable.stores.base import BaseStore, Bytes, Stat, Store, byte_view, check_path, check_prefix, extended
+from persistable.errors import LayersDisagreeWarning, StoreReadOnly
+from persistable.stores.base import Bytes, Stat, Store, check_path, check_prefix, extended
 from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
 from persistable.stores.layered.copies import Copies, LayeredWrite, entered
-from persistable.stores.layered.layer import Layer, layers_of, url_of
-from persistable.stores.layered.mutable import MutableCache
-from persistable.stores.layered.outage import Answering
-from persistable.stores.layered.policy import KEY, claimed, files_of, is_mutable, primary_only
-from persistable.stores.layered.primary import Primary
-from persistable.stores.layered.records import CachedRecords
-from persistable.stores.reach import in_memory
+from persistable.stores.layered.layers import LayersOfStore
+from persistable.stores.layered.policy import KEY, claimed, is_mutable, primary_only
 from persistable.stores.record_file import RECORD
-
-if TYPE_CHECKING:
-    from persistable.stores.keys import SigningKey
 
 Found = TypeVar("Found")
 
 
-class LayeredStore(BaseStore):
+class LayeredStore(LayersOfStore):
     """Layers, fast to slow, each a path, a URL, a store, a `Layer`, or a mapping such as ``{"url": "s3://team", "readonly": True}``.
 
     A read falls through to the first layer that has the bytes and leaves a copy in the faster ones that may be written. A write, and a
@@ -67,113 +59,6 @@ class LayeredStore(BaseStore):
 
     Raises ValueError where no layer is given.
     """
-
-    def __init__(self, *layers: Any) -> None:
-        self.layers: tuple[Layer, ...] = tuple(Layer.of(layer) for layer in layers)
-        """As given, opened."""
-        if not self.layers:
-            raise ValueError("a LayeredStore needs at least one layer, the fastest first")
-        self._at = Primary(self.layers, self._moved)
-        self._url = url_of(self.layers)
-        self._answering = Answering(self.layers, self._at)
-        self._records = CachedRecords(self.layers, self._at, self._answering)
-        self._mutable = MutableCache(self.layers, self._primary, self._caches, self._answering)
-
-    @property
-    def _primary(self) -> int:
-        return self._at.index
-
-    @property
-    def _caches(self) -> Sequence[int]:
-        return self._at.caches
-
-    def _moved(self) -> None:
-        self._mutable.place(self._primary, self._caches)
-
-    @classmethod
-    def from_url(cls, url: str, readonly: bool = False) -> LayeredStore:
-        """The store of ``layered://?layer=URL&max_bytes=1000&layer=URL&readonly=1``; what follows a layer is said of it."""
-        store = cls(*layers_of(url))
-        return store.as_readonly() if readonly else store
-
-    def as_readonly(self) -> LayeredStore:
-        """The same layers, none of which may be written."""
-        return type(self)(*[Layer(layer.store, readonly=True) for layer in self.layers])
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def primary(self) -> Layer | None:
-        """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
-        return self.layers[self._at.usual] if self._at.usual >= 0 else None
-
-    @property
-    def deciding(self) -> Layer | None:
-        """The layer that says now what is committed: the primary, or what stands in for it while it is down."""
-        return self.layers[self._primary] if self._primary >= 0 else None
-
-    @property
-    def primary_store(self) -> Store:
-        return extended(self.primary.store).primary_store if self.primary is not None else self
-
-    @property
-    def deciding_store(self) -> Store:
-        return extended(self.deciding.store).deciding_store if self.deciding is not None else self
-
-    @property
-    def signer(self) -> SigningKey | None:  # type: ignore[override]
-        """The key of the primary; where that has none, of the first layer that has one."""
-        layers = [*([self.primary] if self.primary is not None else []), *self.layers]
-        return next((signer for layer in layers if not layer.readonly and (signer := extended(layer.store).signer) is not None), None)
-
-    @property
-    def trust(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The public keys that any layer trusts; None where none of them asks for signatures."""
-        asked = [layer.trust for layer in self.layers if layer.trust is not None]
-        return tuple(dict.fromkeys(each for keys in asked for each in keys)) if asked else None
-
-    def sync(self) -> Sequence[str]:
-        """Bring to the primary what was written while it was down, by this process or another; the paths.
-
-        Done by itself at the first use, and when the primary answers again. Raises what the primary raises that is down still.
-        """
-        return self._at.sync()
-
-    @property
-    def exclusive(self) -> bool:
-        """That of the primary, where claims are."""
-        return extended(self.primary.store).exclusive if self.primary is not None else True
-
-    def info(self) -> dict[str, Any]:
-        """As of every store, and of each layer."""
-        told = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
-        return {**super().info(), "layers": told}
-
-    @property
-    def in_memory(self) -> bool:
-        """Tell whether what is written counts in the memory of this process only: the primary decides."""
-        return self.primary is not None and in_memory(self.primary.store)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.layers, self.said()
-
-    def said(self) -> dict[str, Any] | None:
-        """Also which layer is known to be down, so that a worker of this host does not wait for it again."""
-        down = self._at.told()
-        return {**(super().said() or {}), "_down": down} if down else super().said()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        down = state.pop("_down", None)
-        self.__dict__.update(state)
-        if down:
-            self._at.believe(down)
-
-    def close(self) -> None:
-        """Close every layer."""
-        for layer in self.layers:
-            layer.store.close()
 
     # --- reading
 
@@ -185,9 +70,9 @@ class LayeredStore(BaseStore):
             self._nowhere(path)
         index, data = found
         if path.endswith(RECORD):
-            self._records.found(index, path, data, self._faster(index, 0))
+            self._records.found(index, path, data, self._cached.faster(index, 0))
         else:
-            self._fill(index, path, data)
+            self._cached.fill(index, path, data)
         return data
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
@@ -211,7 +96,7 @@ class LayeredStore(BaseStore):
             missing = [path for path in missing if path not in found]
             for path, data in answers.items():
                 if not path.endswith(RECORD):
-                    self._fill(index, path, data)
+                    self._cached.fill(index, path, data)
         if failed is not None:
             if missing:
                 raise failed
@@ -231,7 +116,7 @@ class LayeredStore(BaseStore):
                 self._nowhere(path)
             index, file = found
             try:
-                return self._filling(index, path, file)
+                return self._cached.filling(index, path, file)
             except FileNotFoundError:
                 raise  # deleted meanwhile
             except OSError as error:  # cut off in the middle: that layer rests now, so others are asked
@@ -312,9 +197,9 @@ class LayeredStore(BaseStore):
             self._mend(path)
             return first
         index, (size, _) = found
-        for each in self._copied(index, path, [each for each in self._faster(index, size) if each in places]):
+        for each in self._cached.copied(index, path, [each for each in self._cached.faster(index, size) if each in places]):
             return places[each]
-        return next((place for each, place in local if each >= index and self._has(each, path)), None)
+        return next((place for each, place in local if each >= index and self._cached.has(each, path)), None)
 
     def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
         """The first layer that has something to say, and what it says."""
@@ -353,69 +238,12 @@ class LayeredStore(BaseStore):
         if key is not None and not is_mutable(path) and not primary_only(path) and not path.endswith(RECORD):
             self._records.drop_outdated(key[0] + RECORD, naming=path)
 
-    # --- copies in faster layers
-
-    def _faster(self, index: int, size: int) -> Sequence[int]:
-        """The layers that get a copy of what was found in that one."""
-        return [each for each in (*self._caches, self._primary) if each < index and each >= 0 and self._takes(each, size)]
-
-    def _takes(self, index: int, size: int) -> bool:
-        return index == self._primary or self.layers[index].takes(size)
-
-    def _fill(self, index: int, path: str, data: bytes) -> None:
-        for each in self._faster(index, len(data)) if index and not primary_only(path) else ():
-            try:
-                self.layers[each].store.create(path, data)
-            except OSError as error:
-                self._answering.skipped(each, error, "written")
-            else:
-                self._records.arrived(each, path)
-
-    def _filling(self, index: int, path: str, file: BinaryIO) -> BinaryIO:
-        """The stream of `file`, or of a copy of it, made first."""
-        store = self.layers[index].store
-        size = store.stat(path) if index and not primary_only(path) else None
-        targets: Sequence[int] = self._faster(index, size.size) if size is not None else ()
-        if not targets:
-            return file
-        file.close()
-        for each in self._copied(index, path, targets):
-            try:
-                return self.layers[each].store.read(path)
-            except OSError as error:
-                self._answering.skipped(each, error, "read")
-        return store.read(path)
-
-    def _copied(self, index: int, path: str, targets: Sequence[int]) -> Sequence[int]:
-        """Copy a file from one layer into faster ones, piece by piece; those that have it now."""
-        if not targets:
-            return ()
-        with self.layers[index].store.read(path) as file:
-            copies = self._copies(path, targets)
-            try:
-                while copies and (piece := file.read(1 << 22)):
-                    copies.write(memoryview(piece))
-            except BaseException:
-                copies.abort()
-                raise
-            filled = copies.commit()
-        for each in filled:
-            self._records.arrived(each, path)
-        return filled
-
-    def _copies(self, path: str, targets: Sequence[int]) -> Copies:
-        targets = [each for each in targets if not self._answering.rests(each)]
-        limits = {each: None if each == self._primary else self.layers[each].max_bytes for each in targets}
-        return Copies(
-            path, [(each, self.layers[each].store, limits[each]) for each in targets], lambda i, e: self._answering.skipped(i, e, "written")
-        )
-
     # --- writing
 
     def put(self, path: str, data: Bytes) -> None:
         self._in_primary(path, lambda store: store.put(path, data))
         if not primary_only(path):
-            self._copy(path, data)
+            self._cached.copy(path, data)
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         """As of every store; records after everything else."""
@@ -424,7 +252,7 @@ class LayeredStore(BaseStore):
         for batch in (others, records):
             if batch:
                 self._put_batch(batch)
-                self._copy_many({path: data for path, data in batch.items() if not primary_only(path)}, batch is records)
+                self._cached.copy_many({path: data for path, data in batch.items() if not primary_only(path)}, batch is records)
 
     def _put_batch(self, batch: Mapping[str, Bytes]) -> None:
         def put(store: Store) -> None:
@@ -452,56 +280,6 @@ class LayeredStore(BaseStore):
         if self._at.restless:
             self._at.ready()
 
-    def _copy_many(self, items: Mapping[str, Bytes], records: bool) -> None:
-        if records or len(items) == 1:
-            for path, data in items.items():
-                self._copy(path, data)
-            return
-        for index in self._answering.up(self._caches):
-            taken = {path: data for path, data in items.items() if not is_mutable(path) and self._takes(index, byte_view(data).nbytes)}
-            try:
-                self.layers[index].store.put_many(taken)
-            except OSError as error:
-                self._answering.skipped(index, error, "written")
-                taken = {}
-            for path in items.keys() - taken.keys():
-                self._copy_into(index, path, items[path], None)
-
-    def _copy(self, path: str, data: Bytes) -> None:
-        """Put into the caches what the primary has just got."""
-        files = files_of(data) if path.endswith(RECORD) else None
-        for index in self._answering.up(self._caches):
-            self._copy_into(index, path, data, files)
-
-    def _copy_into(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> None:
-        try:
-            if is_mutable(path):
-                if self._mutable.put(index, path, data):
-                    return
-            elif self._may_have(index, path, data, files):
-                self.layers[index].store.put(path, data)
-                return
-        except PayloadUntrusted:
-            pass  # a layer that does not trust whoever has signed it has no copy
-        except OSError as error:
-            self._answering.skipped(index, error, "written")
-        self._remove(index, path)
-
-    def _may_have(self, index: int, path: str, data: Bytes, files: Sequence[tuple[str, int]] | None) -> bool:
-        if path.endswith(RECORD):
-            return files is not None and self._records.absent(index, files) == set()
-        return self._takes(index, byte_view(data).nbytes)
-
-    def _remove(self, index: int, path: str) -> bool:
-        """Remove from a cache what is not what the primary has."""
-        if self._answering.rests(index):
-            return False
-        try:
-            return self._mutable.remove(index, path) if is_mutable(path) else self.layers[index].store.delete(path)
-        except OSError as error:
-            self._answering.skipped(index, error, "written")
-            return False
-
     def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         main = self._writable(path).write(path)
         if primary_only(path) or not (self._caches or self._at.down):
@@ -522,7 +300,7 @@ class LayeredStore(BaseStore):
             stands_in = self._primary
             return stands_in in (self._mutable.commit(path, copies) if is_mutable(path) else copies.commit())
 
-        return LayeredWrite(begin, lambda: self._copies(path, targets), lambda copies: self._committed(path, copies, index), rescued)
+        return LayeredWrite(begin, lambda: self._cached.copies(path, targets), lambda copies: self._committed(path, copies, index), rescued)
 
     def _committed(self, path: str, copies: Copies, written: int) -> None:
         """The layer `written`, the primary when that began, has it: show the copies, and remove what was there where there is none."""
@@ -532,11 +310,12 @@ class LayeredStore(BaseStore):
         else:
             self._at.keep_marked(path)
         for index in set(self._caches).difference(done):
-            self._remove(index, path)
+            self._cached.remove(index, path)
 
     def create(self, path: str, data: Bytes) -> bool:
         self._writable(path)
-        if not primary_only(path) and any(self._has(index, path) for index in range(len(self.layers)) if self.layers[index].readonly):
+        readonly = [index for index, layer in enumerate(self.layers) if layer.readonly]
+        if not primary_only(path) and any(self._cached.has(index, path) for index in readonly):
             return False
         if not self._in_primary(path, lambda store: store.create(path, data)):
             return False
@@ -547,15 +326,8 @@ class LayeredStore(BaseStore):
                 self._records.drop_outdated(claim + RECORD)
         elif not primary_only(path):
             for index in self._caches:
-                self._remove(index, path)
+                self._cached.remove(index, path)
         return True
-
-    def _has(self, index: int, path: str) -> bool:
-        try:
-            return self.layers[index].store.exists(path)
-        except OSError as error:
-            self._answering.failed(index, error)
-            return False
 
     def delete(self, path: str) -> bool:
         """Remove it from every layer that may be written; True if one had it. What a read-only layer has stays visible."""
@@ -564,9 +336,9 @@ class LayeredStore(BaseStore):
         caches = () if primary_only(path) else self._caches
         # the caches once before, so that dying in between takes nothing from the primary that a cache still shows, and once after, for
         # a copy made meanwhile
-        found = [self._remove(index, path) for index in caches]
+        found = [self._cached.remove(index, path) for index in caches]
         found.append(self._in_primary(path, lambda store: store.delete(path), gone=True))
-        found.extend(self._remove(index, path) for index in caches)
+        found.extend(self._cached.remove(index, path) for index in caches)
         return any(found)
 
     def clear_temporary(self, path: str) -> None:
@@ -606,7 +378,7 @@ class LayeredStore(BaseStore):
         if primary_only(check_path(path)):
             return False
         source, damaged = damaged_in(self.layers, self._answering.awake(), path, sound, self._answering.failed)
-        dropped = [each for each in damaged if source is not None and self._drop_damaged(each, path)]
+        dropped = [each for each in damaged if source is not None and self._cached.drop_damaged(each, path)]
         key = KEY.match(path)
         if dropped and key is not None and not is_mutable(path) and not path.endswith(RECORD):
             with suppress(FileNotFoundError):
@@ -619,16 +391,6 @@ class LayeredStore(BaseStore):
                 stacklevel=4,
             )
         return bool(dropped)
-
-    def _drop_damaged(self, index: int, path: str) -> bool:
-        if self.layers[index].readonly:
-            return False
-        if is_mutable(path):
-            return self._mutable.drop(index, path)
-        key = KEY.match(path)
-        if key is not None and index != self._primary and not path.endswith(RECORD):  # its record would name what is not there
-            self._remove(index, key[0] + RECORD)
-        return self._remove(index, path)
 
 
 def _of_layer(index: int, found: Stat) -> Stat:

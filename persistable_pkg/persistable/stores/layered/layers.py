@@ -1,0 +1,130 @@
+"""The layers of a store together: which of them decides, what they are called, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from persistable.stores.base import BaseStore, Store, extended
+from persistable.stores.layered.cache_copies import CacheCopies
+from persistable.stores.layered.layer import Layer, layers_of, url_of
+from persistable.stores.layered.mutable import MutableCache
+from persistable.stores.layered.outage import Answering
+from persistable.stores.layered.primary import Primary
+from persistable.stores.layered.records import CachedRecords
+from persistable.stores.reach import in_memory
+
+if TYPE_CHECKING:
+    from persistable.stores.keys import SigningKey
+
+
+class LayersOfStore(BaseStore):
+    """The layers of a `LayeredStore`, and the facts of it that they decide."""
+
+    def __init__(self, *layers: Any) -> None:
+        self.layers: tuple[Layer, ...] = tuple(Layer.of(layer) for layer in layers)
+        """As given, opened."""
+        if not self.layers:
+            raise ValueError("a LayeredStore needs at least one layer, the fastest first")
+        self._at = Primary(self.layers, self._moved)
+        self._url = url_of(self.layers)
+        self._answering = Answering(self.layers, self._at)
+        self._records = CachedRecords(self.layers, self._at, self._answering)
+        self._mutable = MutableCache(self.layers, self._primary, self._caches, self._answering)
+        self._cached = CacheCopies(self.layers, self._at, self._answering, self._records, self._mutable)
+
+    @property
+    def _primary(self) -> int:
+        return self._at.index
+
+    @property
+    def _caches(self) -> Sequence[int]:
+        return self._at.caches
+
+    def _moved(self) -> None:
+        self._mutable.place(self._primary, self._caches)
+
+    @classmethod
+    def from_url(cls, url: str, readonly: bool = False) -> Self:
+        """The store of ``layered://?layer=URL&max_bytes=1000&layer=URL&readonly=1``; what follows a layer is said of it."""
+        store = cls(*layers_of(url))
+        return store.as_readonly() if readonly else store
+
+    def as_readonly(self) -> Self:
+        """The same layers, none of which may be written."""
+        return type(self)(*[Layer(layer.store, readonly=True) for layer in self.layers])
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def primary(self) -> Layer | None:
+        """The slowest layer that may be written: what is committed there is committed. None where no layer may be written."""
+        return self.layers[self._at.usual] if self._at.usual >= 0 else None
+
+    @property
+    def deciding(self) -> Layer | None:
+        """The layer that says now what is committed: the primary, or what stands in for it while it is down."""
+        return self.layers[self._primary] if self._primary >= 0 else None
+
+    @property
+    def primary_store(self) -> Store:
+        return extended(self.primary.store).primary_store if self.primary is not None else self
+
+    @property
+    def deciding_store(self) -> Store:
+        return extended(self.deciding.store).deciding_store if self.deciding is not None else self
+
+    @property
+    def signer(self) -> SigningKey | None:  # type: ignore[override]
+        """The key of the primary; where that has none, of the first layer that has one."""
+        layers = [*([self.primary] if self.primary is not None else []), *self.layers]
+        return next((signer for layer in layers if not layer.readonly and (signer := extended(layer.store).signer) is not None), None)
+
+    @property
+    def trust(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The public keys that any layer trusts; None where none of them asks for signatures."""
+        asked = [layer.trust for layer in self.layers if layer.trust is not None]
+        return tuple(dict.fromkeys(each for keys in asked for each in keys)) if asked else None
+
+    def sync(self) -> Sequence[str]:
+        """Bring to the primary what was written while it was down, by this process or another; the paths.
+
+        Done by itself at the first use, and when the primary answers again. Raises what the primary raises that is down still.
+        """
+        return self._at.sync()
+
+    @property
+    def exclusive(self) -> bool:
+        """That of the primary, where claims are."""
+        return extended(self.primary.store).exclusive if self.primary is not None else True
+
+    def info(self) -> dict[str, Any]:
+        """As of every store, and of each layer."""
+        told = [{**extended(layer.store).info(), "readonly": layer.readonly} for layer in self.layers]
+        return {**super().info(), "layers": told}
+
+    @property
+    def in_memory(self) -> bool:
+        """Tell whether what is written counts in the memory of this process only: the primary decides."""
+        return self.primary is not None and in_memory(self.primary.store)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.layers, self.said()
+
+    def said(self) -> dict[str, Any] | None:
+        """Also which layer is known to be down, so that a worker of this host does not wait for it again."""
+        down = self._at.told()
+        return {**(super().said() or {}), "_down": down} if down else super().said()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        down = state.pop("_down", None)
+        self.__dict__.update(state)
+        if down:
+            self._at.believe(down)
+
+    def close(self) -> None:
+        """Close every layer."""
+        for layer in self.layers:
+            layer.store.close()
