@@ -236,7 +236,7 @@ def test_differences_are_counted_and_the_first_are_kept() -> None:
 
 
 def test_large_arrays_are_compared_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    from persistable.catalog.reproduce.reproduce import compare as module
+    from persistable.catalog.reproduce import compare as module
 
     monkeypatch.setattr(module, "_CHUNK", 7)
     a = np.arange(100.0)
