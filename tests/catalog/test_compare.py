@@ -20,7 +20,7 @@ import pydantic
 import pytest
 import scipy.sparse as sp
 import xarray as xr
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
@@ -206,6 +206,7 @@ def test_identical_exactly_where_values_and_types_are_the_same(a: Any, b: Any) -
         assert typed(a) == typed(b)
 
 
+@example([math.nan], [-math.nan], 0.0, 0.0)
 @given(st.lists(st.floats(), min_size=1), st.lists(st.floats(), min_size=1), st.floats(0, 1), st.floats(0, 1))
 def test_arrays_are_judged_as_their_items_are(one: list[float], two: list[float], rtol: float, atol: float) -> None:
     number = min(len(one), len(two))

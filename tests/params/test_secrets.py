@@ -59,11 +59,11 @@ def test_it_is_found_however_it_is_spelled(way: str) -> None:
 
 def test_the_lines_of_a_key_and_the_parts_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END PRIVATE KEY-----")
-    monkeypatch.setenv("TEST_DSN", "host=db password=hunter2hunter2 user=me")
+    monkeypatch.setenv("TEST_DSN", "host=db password=hunter4hunter4 user=me")
     monkeypatch.setenv("TEST_JSON", json.dumps({"client": {"private_key": "abcdefghij\nklmnopqrst", "id": "my-own-service"}}))
     for name in ("TEST_KEY", "TEST_DSN", "TEST_JSON"):
         Secret(name)
-    said = redact("  | MIIEvQIBADANBgkqhkiG\n  | hunter2hunter2 of my-own-service\n klmnopqrst")
+    said = redact("  | MIIEvQIBADANBgkqhkiG\n  | hunter4hunter4 of my-own-service\n klmnopqrst")
     assert said == "  | <TEST_KEY>\n  | <TEST_DSN> of my-own-service\n <TEST_JSON>"
 
 

@@ -170,7 +170,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _sign(value: Any) -> Any:
-    return math.copysign(1, value) if isinstance(value, float) else None
+    """The sign of a float, zeros too; NaN has none that counts."""
+    return math.copysign(1, value) if isinstance(value, float) and value == value else None
 
 
 def _type(value: Any) -> str:
