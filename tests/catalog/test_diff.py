@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import pytest
 from persistable import Catalog, Persistable, PersistableParams, run, step
 from persistable.errors import UnknownKey
 from persistable.params import absent
+
+PACKAGE = Path(__file__).resolve().parents[2] / "persistable_pkg"
 
 
 @dataclass(frozen=True)
@@ -90,3 +95,40 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     run(one, store=tmp_path)
     with pytest.raises(UnknownKey):
         Catalog(tmp_path, index=None).diff(one, Points(n=4))
+
+
+BEFORE = """
+from persistable import step
+
+def helper(k):
+    return k + 1
+
+@step(source=True)
+def fitted(k: int = 1) -> int:
+    return helper(k)
+"""
+
+
+def test_sources_of_both_versions(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(BEFORE + "\nfitted.step(k=1).bind('one').generate()\n")
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=environment, timeout=100)
+    (tmp_path / "script.py").write_text(BEFORE.replace("k + 1", "k + 2") + "\nfitted.step(k=2).bind('one').generate()\n")
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=environment, timeout=100)
+    catalog = Catalog(tmp_path / "one", index=None)
+    new, old = catalog.find("fitted")
+    found = catalog.diff(old, new)
+    (change,) = found.code
+    assert (change.function, change.change) == ("helper", "changed")
+    assert "k + 1" in (change.sources[0] or "") and "k + 2" in (change.sources[1] or "")
+    text = str(found)
+    assert "-    return k + 1" in text and "+    return k + 2" in text
+    assert "k + 2" in found._repr_html_() and found.to_dict()["code"][0]["function"] == "helper"
+
+
+def test_the_source_of_what_is_imported_and_unchanged(tmp_path: Path) -> None:
+    one, other = scaled.step(Points(n=4)), shifted.step(Points(n=4))
+    run(one, other, store=tmp_path)
+    sources = {change.function: change.sources for change in Catalog(tmp_path, index=None).diff(one, other).code}
+    assert "points * k" in (sources["scaled"][0] or "") and sources["scaled"][1] is None
+    assert sources["shifted"][0] is None and "points + k" in (sources["shifted"][1] or "")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import unified_diff
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.entry import Entry
 from persistable.catalog.nearest import Descriptions
 from persistable.errors import PersistableError
 from persistable.graph.notebook import card, code, html, table
-from persistable.nodes.code import Fingerprint, compare
+from persistable.nodes.code import Fingerprint, code_of, compare
 from persistable.params import absent
 from persistable.params.words import cut, in_words
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -21,22 +25,30 @@ if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
     from persistable.catalog.reproduce.compare import Comparison
 
-Values = Mapping[str, tuple[Any, Any]]
+SHOWN = 40
+"""Lines of a difference of sources that are shown."""
 
 
 class CodeChange(NamedTuple):
     """A function or constant that the generating code reached and that is not the same. of: the payload whose code it is.
 
     change: ``"changed"``, ``"added"`` (only the second has it), ``"removed"`` (only the first), or ``"not compared"`` where the two
-    were made under different versions of Python and neither source tells.
+    were made under different versions of Python and neither source tells. sources: of both, None where nobody has it any more: a record
+    keeps it where the class asks for that, else it is that of what is imported, where that has not changed since.
     """
 
     of: str
     function: str
     change: str
+    sources: tuple[str | None, str | None] = (None, None)
 
     def __str__(self) -> str:
-        return f"{self.function} of {self.of}: {self.change}"
+        told = f"{self.function} of {self.of}: {self.change}"
+        before, after = self.sources
+        if before is None or after is None:
+            return told
+        lines = [*unified_diff(before.splitlines(), after.splitlines(), "a", "b", n=2, lineterm="")][2:]
+        return "\n".join([told, *(f"    {line}" for line in lines[:SHOWN]), *(["    ..."] if len(lines) > SHOWN else [])])
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ class Diff:
         payloads = [(self.note,)] if self.payloads is None else [(line,) for line in str(self.payloads).split("\n")]
         return [
             ("params", [(path, *map(_short, values)) for path, values in self.params.items()]),
-            ("code", [(str(change),) for change in self.code]),
+            ("code", [(line,) for change in self.code for line in str(change).split("\n")]),
             ("versions", [(name, *map(_short, values)) for name, values in self.versions.items()]),
             ("facts", [(name, *(_fact(name, value) for value in values)) for name, values in self.facts.items()]),
             ("payloads", payloads),
@@ -134,6 +146,12 @@ def _params(catalog: Catalog, one: Record, other: Record) -> dict[str, tuple[Any
 
 
 def _code(one: Record, other: Record) -> list[CodeChange]:
+    """The changes of code from `one` to `other`, with the sources that are there."""
+    before, after = Sources(one), Sources(other)
+    return [each._replace(sources=(before.of(each.of, each.function), after.of(each.of, each.function))) for each in _changes(one, other)]
+
+
+def _changes(one: Record, other: Record) -> list[CodeChange]:
     mine, others = _all_code(one), _all_code(other)
     found: list[CodeChange] = []
     for name in {**mine, **others}:
@@ -147,6 +165,42 @@ def _code(one: Record, other: Record) -> list[CodeChange]:
         if not change.comparable and change.same:
             found += [CodeChange(name, each, "not compared") for each in _unsure(mine[name], others[name])]
     return found
+
+
+class Sources:
+    """The sources of the functions that generated a payload, as far as they are kept in its record or imported and unchanged."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._code = _all_code(record)
+        self._references = {record.key.name: record.class_reference}
+        for entry in record.upstream_code:
+            self._references.update(dict.fromkeys(entry["names"], entry["class"]))
+
+    def of(self, name: str, function: str) -> str | None:
+        """The source of a function that makes, or helps to make, payloads called `name`."""
+        if name not in self._code or function not in self._code[name].parts:
+            return None
+        if name == self._record.key.name:
+            kept = self._record.source.get(function.partition(".")[0])
+            if kept is not None:
+                return kept
+        return self._imported(name, function, self._code[name].parts[function])
+
+    def _imported(self, name: str, function: str, part: str) -> str | None:
+        module, _, qualname = self._references[name].partition(":")
+        home = sys.modules.get(module)
+        if home is None:
+            return None
+        try:
+            target = attrgetter(qualname)(home)
+            live = code_of(getattr(target, "__wrapped__", target)).parts.get(function, "")
+            if live.partition(" ")[0] != part.partition(" ")[0]:
+                return None  # it has changed since
+            found = attrgetter(function)(home)
+            return inspect.getsource(getattr(found, "__wrapped__", found))
+        except (AttributeError, OSError, TypeError):
+            return None
 
 
 def _unsure(one: Fingerprint, other: Fingerprint) -> list[str]:
