@@ -160,6 +160,12 @@ def test_by_upstream(catalog: Catalog, tmp_path: Path) -> None:
         ("lower(kernel) = 'linear'", [20]),
         ("abs(n - 20) <= 10", [10, 20, 30]),
         ("n = 10 -- and so on", [10]),
+        ("tag > 1", []),
+        ("tag > 'a'", [20]),
+        ("n < 'a'", []),
+        ("-1 < n and n <= (10)", [10]),
+        ("tag between 0 and 5", []),
+        ("tag between 'a' and 'z'", [20]),
     ],
 )
 def test_expressions(catalog: Catalog, where: str, wanted: list[int]) -> None:

@@ -166,11 +166,23 @@ class _Writer:
         if sign not in ("AND", "OR"):
             left, right = self._dated(left, right), self._dated(right, left)
         one, other = self._write(left, depth), self._write(right, depth)
-        return Condition(f"({one.sql} {sign} {other.sql})", one.values + other.values)
+        found = Condition(f"{one.sql} {sign} {other.sql}", one.values + other.values)
+        if sign in _ORDERS:
+            return self._around("(", all_of([self._of_kind(one, right), self._of_kind(other, left), found]), ")")
+        return self._around("(", found, ")")
+
+    def _of_kind(self, value: Condition, bound: Any) -> Condition:
+        """The condition that a number is compared with a number, text with text: in SQLite all text is above all numbers."""
+        while isinstance(bound, self._exp.Neg | self._exp.Paren):
+            bound = bound.this
+        if not isinstance(bound, self._exp.Literal):
+            return Condition("1")
+        return Condition(f"typeof({value.sql}) {'=' if bound.is_string else '<>'} 'text'", value.values)
 
     def _between(self, expr: Any, depth: int) -> Condition:
         parts = [self._write(each, depth) for each in (expr.this, *(self._dated(expr.args[end], expr.this) for end in ("low", "high")))]
-        return Condition(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", sum((part.values for part in parts), ()))
+        found = Condition(f"{parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql}", sum((part.values for part in parts), ()))
+        return self._around("(", all_of([self._of_kind(parts[0], self._dated(expr.args["low"], expr.this)), found]), ")")
 
     def _in(self, expr: Any, depth: int) -> Condition:
         if not expr.expressions or expr.args.get("query") is not None:
@@ -264,6 +276,7 @@ class _Writer:
         return InvalidQuery(f"where={self._text!r:.200}: {part} {why}", where=self._text, part=part)
 
 
+_ORDERS = ("<", "<=", ">", ">=")
 _ARGUMENTS = {
     "this", "expression", "expressions", "negate", "low", "high", "decimals", "quoted", "is_string", "table", "db", "catalog", "offset",
     "typed", "safe", "query",

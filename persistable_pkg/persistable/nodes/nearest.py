@@ -26,6 +26,9 @@ class Nearest(NamedTuple):
     record: Record
     differences: dict[str, tuple[Any, Any]]
 
+    def __repr__(self) -> str:
+        return f"<Nearest {self.record.key}: {difference_in_words(self.differences)}>"
+
 
 def description_of(node: Node) -> Description:
     """The description that the key of `node` is of."""
