@@ -337,7 +337,7 @@ class RunResult(Mapping[Any, Any]):
 
     failures: a `NodeFailure` for each node that failed by itself. stale: what was reused although it is stale, a mapping from keys to what
     has changed. counts: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"``, ``"cancelled"`` and ``"stale"`` (some of the reused) to
-    numbers of nodes. seconds: from start to end.
+    numbers of nodes. seconds: from start to end. saved: seconds that reuse saved.
     """
 
     def __init__(self, store: Any) -> None:
