@@ -74,6 +74,7 @@ def test_a_record_alone_is_enough(project: Shell) -> None:
     keys = {name: project.keys(name)[0] for name in ("points", "total")}
     project("rm", "points", "--yes")
     (project.folder / "persistable.toml").unlink()
+    (project.folder / "flows.py").unlink()
     answer = project("explain", keys["total"], "--store", "data", "--json").json
     assert answer["status"] == "done" and answer["upstream"] == [
         {"key": keys["points"], "status": "absent", "why": "points is not stored any more"}
