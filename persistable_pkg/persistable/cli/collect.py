@@ -77,7 +77,7 @@ def gc(
 
 
 def _kept(here: Here, words: tuple[str, ...], everything: bool) -> list[Any] | None:
-    """What these words name; None where nothing was said about keeping."""
+    """The targets and keys that these words name; None where nothing was said about keeping."""
     if not words and not everything:
         return None
     kept: list[Any] = []

@@ -170,7 +170,7 @@ def _stray(value: Any, root: type) -> tuple[str, Any] | None:
 
 
 def how_made(node: Node, declaration: Declaration) -> dict[str, Any]:
-    """What a record says about the making of a node: the call, where its class has an ``__init__`` of its own, and the class of its params,
+    """Facts about the making of a node: the call, where its class has an ``__init__`` of its own, and the class of its params,
     where the declaration of its class does not tell that.
     """
     found: dict[str, Any] = {}

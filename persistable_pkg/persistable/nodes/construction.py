@@ -18,7 +18,7 @@ class Construction(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What a record tells of a node.
+    """The facts of a node in a record, to make it again.
 
     name: the payload name. upstream: nodes by role. format: makes a format of what a record says of it; raises PayloadUntrusted for one
     that could run code.
@@ -56,7 +56,7 @@ def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collection(value: Any, kind: str = "") -> Any:
-    """What `grouped` made, as a list or tuple where the names are numbers. kind: how it is annotated, such as ``"tuple"`` or ``"dict"``."""
+    """Nodes put together, as a list or tuple where the names are numbers. kind: how it is annotated, such as ``"tuple"`` or ``"dict"``."""
     if value.__class__ is not dict:
         return value
     inner: dict[str, Any] = {name: collection(item) for name, item in value.items()}

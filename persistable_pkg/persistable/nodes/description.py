@@ -1,4 +1,4 @@
-"""What a node is before it has a payload: params, upstream and a name, which together are its key."""
+"""A node before it has a payload: params, upstream and a name, which together are its key."""
 
 # pyright: reportPrivateUsage=false
 

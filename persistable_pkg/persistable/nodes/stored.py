@@ -1,4 +1,4 @@
-"""What a store has of a node: its payload, record and status there, and its items as they come."""
+"""The stored part of a node: its payload, record and status there, and its items as they come."""
 
 # pyright: reportPrivateUsage=false
 

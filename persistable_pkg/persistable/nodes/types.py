@@ -119,7 +119,7 @@ upstream_of: Callable[[Node], Mapping[str, Node]] = attrgetter("_upstream")
 given_logger: Callable[[Node], Any] = attrgetter("_logger")
 """The `logger` that a node was made with; None for that of the library."""
 needs_of: Callable[[Node], str] = attrgetter("_needs")
-"""Which of its upstream payloads a node needs: ``"all"``, ``"any"``, or those that are there (``"optional"``)."""
+"""The upstream payloads that a node needs: ``"all"``, ``"any"``, or those that are there (``"optional"``)."""
 is_by_payload: Callable[[Node], bool] = attrgetter("_by_payload")
 """Tell whether the class of a node says nothing of what it is, but the type of its payload does."""
 open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_open")

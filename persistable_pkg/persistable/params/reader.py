@@ -82,7 +82,7 @@ class Reader:
         return found
 
     def _guarded(self, read: Any) -> Any:
-        """What `read` gives; whatever goes wrong names the place."""
+        """Call `read`; errors name the place in the params."""
         depth = len(self._path)
         try:
             return read()

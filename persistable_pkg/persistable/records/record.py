@@ -26,7 +26,7 @@ FORMAT = 1
 ``record``, the number of its format, and the last the checksum, as they are here."""
 SUFFIX = RECORD
 BY_HAND = ("put", "adopted")
-"""What `Record.made` says of payloads that no code here has made."""
+"""The values of `Record.made` for payloads that no code here has made."""
 FAILED_SUFFIX = ".failed.json"
 _FORMER = {
     "persistable.command.node:Command": "persistable:Command",

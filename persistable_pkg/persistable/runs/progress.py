@@ -14,7 +14,7 @@ from persistable.nodes.label import line
 from persistable.runs.estimate import DurationEstimate
 
 _LABEL = 40
-"""So many columns of the label of a node are shown."""
+"""The most columns of a node's label that are shown."""
 _EVERY = 0.1
 """Seconds between two drawings."""
 

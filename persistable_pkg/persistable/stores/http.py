@@ -46,7 +46,7 @@ class _Answer(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """What is another whenever the content is; empty where the server does not tell."""
+        """The ETag, or another mark that changes with the content; empty where the server does not tell."""
         return self.headers.get("etag") or self.headers.get("last-modified") or ""
 
     def range_from(self, first: int) -> bytes:

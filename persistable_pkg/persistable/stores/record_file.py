@@ -2,5 +2,5 @@
 
 RECORD = ".record.json"
 SEAL = b',\n"checksum":"'
-"""What comes before the checksum, a CRC-32 of all before this in 8 hexadecimal digits."""
+"""The bytes before the checksum, a CRC-32 of all before this in 8 hexadecimal digits."""
 SEAL_BYTES = len(SEAL) + 8 + len(b'"}\n')

@@ -197,11 +197,11 @@ class ZipStore(Unwritable):
             return file.read(max(0, last - first))
 
     def _span(self, member: Member) -> tuple[int, int]:
-        """Where a member begins, and where its bytes end in most archives."""
+        """The start of a member, and the end of its bytes in most archives."""
         return member.offset, member.offset + LOCAL.size + member.name_bytes + _SLACK + member.packed
 
     def _begins(self, path: str, member: Member, head: bytes | memoryview) -> int:
-        """Where the bytes of a member begin behind its head. Raises MalformedBundle where that is another's."""
+        """The start of the bytes of a member, behind its head. Raises MalformedBundle where that is another's."""
         if len(head) >= LOCAL.size:
             sign, _, _, method, _, _, _, _, _, name_bytes, extra_bytes = LOCAL.unpack_from(head)
             if sign == b"PK\3\4" and method == member.method and name_bytes == member.name_bytes:
@@ -259,7 +259,7 @@ class _Packed(SeekableReader):
 
 
 class _Inflated(SeekableReader):
-    """What a compressed member unpacks to; going back begins anew."""
+    """The unpacked bytes of a compressed member; going back begins anew."""
 
     def __init__(self, packed: BinaryIO, size: int) -> None:
         super().__init__(size)

@@ -14,7 +14,7 @@ STORED, DEFLATED = 0, 8
 MOST = 5_000_000
 """Members that an archive may have."""
 EXPANSION = 200
-"""How many times its own size all that is in an archive may be, beyond the first of these bytes."""
+"""The most times its own size that an archive may unpack to, beyond the first of these bytes."""
 ALLOWANCE = 64 << 20
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -73,7 +73,7 @@ def refused(url: str, why: str, path: str = "") -> MalformedBundle:
 
 
 def _place(part: Read, tail: bytes, tail_at: int, url: str) -> tuple[int, int, int]:
-    """How many members there are, and where their directory begins and how long it is."""
+    """The number of members, and the start and length of their directory."""
     at = len(tail) - _END.size
     lowest = max(0, at - _LONGEST_COMMENT)
     while True:

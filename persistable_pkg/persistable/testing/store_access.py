@@ -1,4 +1,4 @@
-"""What the contract of stores knows of a store beforehand, and how it gets at its bytes."""
+"""Facts of a store that its contract has to know, and access to its bytes."""
 
 from __future__ import annotations
 

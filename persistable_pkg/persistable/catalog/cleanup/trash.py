@@ -77,12 +77,12 @@ def take(store: Store, stamp: str, number: int, units: Sequence[Unit]) -> None:
 
 
 def _inside(stamp: str, path: str) -> str:
-    """Where it lies in the trash. Records have another ending there: whoever reads all that there are finds those that count."""
+    """The path of a file in the trash. Records have another ending there: whoever reads all that there are finds those that count."""
     return f"{FOLDER}/{stamp}/{_FILES}/{path}{_MARK if path.endswith((SUFFIX, FAILED_SUFFIX)) else ''}"
 
 
 def _outside(path: str) -> str:
-    """Where it was."""
+    """The path that a file in the trash had before."""
     plain = path.removesuffix(_MARK)
     return plain if plain.endswith((SUFFIX, FAILED_SUFFIX)) else path
 

@@ -91,5 +91,5 @@ def is_same(one: Record, other: Record) -> bool:
 
 
 def place_of(key: Key, at: str | None) -> Place:
-    """Where the payload of `key` lies. at: the path that somebody chose for it."""
+    """The place of the payload of `key`. at: the path that somebody chose for it."""
     return Placed(*key, to=at) if at else key

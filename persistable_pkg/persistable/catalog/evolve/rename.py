@@ -133,7 +133,7 @@ class _Plan:
         }
 
     def _records(self, keys: Sequence[str]) -> dict[str, list[_At]]:
-        """Where the records and failures of these keys lie."""
+        """The places of the records and failures of these keys."""
         query = (
             "SELECT n.key, f.part, f.path, r.file, r.at, r.status FROM records r JOIN nodes n ON n.id = r.node "
             f"JOIN folders f ON f.id = r.folder WHERE {_AMONG.format('n.key')} ORDER BY f.part"
@@ -418,7 +418,7 @@ def undoing(catalog: Catalog, stamp: str) -> Renaming:
 
 
 def _back(store: Store, part: int, noted: renamed.Noted) -> Move | None:
-    """How a record gets back; None where it never left, or is back."""
+    """The way in which a record gets back; None where it never left, or is back."""
     was = Record.parse(noted.data)
     path = noted.after
     data = store.get_many([path]).get(path)

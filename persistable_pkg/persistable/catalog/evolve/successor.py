@@ -98,7 +98,7 @@ class Renames:
 
 
 def moved(path: str, old: str, new: str) -> str:
-    """Where a file of the payload `old` lies when that is `new`; one that does not lie under its key stays."""
+    """The path of a file of the payload `old` when that is `new`; one that does not lie under its key stays."""
     return new + path[len(old) :] if path.startswith(f"{old}.") else path
 
 

@@ -123,7 +123,7 @@ def _damaged(base: str, state: str = CORRUPT) -> Row | None:
 
 
 def _at(base: str, key: str) -> str | None:
-    """Where the payload lies that somebody chose a path for, "" for one that lies under its key; None where it cannot lie there."""
+    """The path that somebody chose for the payload, "" for one that lies under its key; None where it cannot lie there."""
     if base == key:
         return ""
     return base.removeprefix(PLACED + "/") if base.startswith(PLACED + "/") else None

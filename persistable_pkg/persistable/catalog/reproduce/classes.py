@@ -21,7 +21,7 @@ from persistable.records.key import Key
 _MAINS = ("__main__", "__mp_main__")
 _NOTEBOOK = "it was defined in a notebook or at a prompt"
 _SEARCHED = 500
-"""So many files of a package are looked through at most for a class that was moved."""
+"""The most files of a package that are searched for a class that was moved."""
 
 
 def class_of(
@@ -129,7 +129,7 @@ def _imported(key: Key, reference: str, module: str) -> Any:
 
 
 def _renamed(home: Any, name: str, key: Key) -> Any:
-    """What says, by `formerly`, that it had that name before."""
+    """Find the class or step that is marked `formerly` with that name."""
     for each in _members(home).values():
         if not _is_named_by_records(each):
             continue
@@ -139,7 +139,7 @@ def _renamed(home: Any, name: str, key: Key) -> Any:
 
 
 def _elsewhere(module: str, name: str, home: Any) -> str:
-    """Where it may be now, in words; nothing where nobody knows."""
+    """The places it may have moved to, in words; nothing where nobody knows."""
     last = name.rpartition(".")[2]
     places = sorted({*_loaded(module, name), *_on_disk(module, last)} - {module})
     if places:

@@ -16,7 +16,7 @@ from persistable.nodes.label import line
 Outcome = Literal["identical", "equal", "different"]
 
 MOST = 100
-"""So many differences are told; how many there are is counted."""
+"""The most differences that are listed; all of them are counted."""
 _DEEPEST = 200
 _CHUNK = 1 << 22
 _MOST_LINES = 5000
@@ -316,7 +316,7 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 
 
 def _reduced(value: Any) -> dict[str, Any] | None:
-    """What pickling would keep of an object, such as of one that is written in C."""
+    """The state that pickling would keep of an object, such as one written in C."""
     try:
         kept = value.__reduce_ex__(4)
     except Exception:  # noqa: BLE001 - what cannot be pickled
@@ -422,7 +422,7 @@ def _signs(one: Any, two: Any) -> int:
 
 
 def _distance(walk: _Walk, one: Any, two: Any) -> tuple[Any, float, float]:
-    """Which are within the tolerance, and the largest distance, absolute and relative to the first."""
+    """Tell which values are within the tolerance, and the largest distance, absolute and relative to the first."""
     import numpy as np
 
     if one.dtype.kind not in "biufc" or two.dtype.kind not in "biufc":

@@ -187,7 +187,7 @@ class Literals:
         return self._from_tree(value)
 
     def _from_tree(self, value: Any) -> str:
-        """What has no text of its own is read from its tree, as records hold it."""
+        """Write a value without a literal as a call that reads its params tree."""
         try:
             data = item_tree(value)
             if encode(from_tree(data)) != encode(value):

@@ -101,7 +101,7 @@ def _refused(facts: Facts, reason: str, path: str, text: str, found: Any = None)
 
 
 def _why_another(facts: Facts, node: Persistable[Any, Any]) -> tuple[str, str]:
-    """Where a node is another than the one that a record is of, and how, in words."""
+    """Find the param, role or version by which a node differs from its record, and say it in words."""
     if node.key.name != facts.key.name:
         return "", f"its payload is named {node.key.name} now, and was named {facts.key.name}; payload_name= keeps the old name"
     if tree(node.version) != facts.version:
