@@ -70,9 +70,7 @@ def rename(
                 where=where,
             )
         )
-    except UnknownKey as error:
-        raise BadUsage(str(error)) from error
-    except ValueError as error:
+    except (UnknownKey, ValueError) as error:
         raise BadUsage(str(error)) from error
     if not apply:
         _show(planned, common)

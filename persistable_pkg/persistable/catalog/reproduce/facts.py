@@ -149,3 +149,15 @@ def _gone(target: Key, key: Key, consumer: Key, damage: PayloadCorrupted | None)
         path=str(key),
         found=None,
     )
+
+
+def refused(facts: Facts, reason: str, path: str, text: str, found: Any = None) -> NotRebuildable:
+    """The error that says why the node of `facts` cannot be made again. reason, path, found: see `NotRebuildable`."""
+    return NotRebuildable(
+        f"{facts.key} was made by {facts.reference}, and cannot be had back: {text}",
+        key=facts.key,
+        reason=reason,
+        reference=facts.reference,
+        path=path,
+        found=found,
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from persistable.catalog.reproduce.facts import Facts, Find, gathered
+from persistable.catalog.reproduce.facts import Facts, Find, gathered, refused
 from persistable.catalog.reproduce.kept_source import merged
 from persistable.catalog.reproduce.recipe import Recipe, recipe_of
-from persistable.errors import NotRebuildable, PersistableError
+from persistable.errors import PersistableError
 from persistable.nodes.binding import move_to
 from persistable.nodes.lineage import own_params
 from persistable.nodes.node import Persistable
@@ -76,28 +76,17 @@ def _made(recipe: Recipe, store: Store) -> Any:
     try:
         node: Persistable[Any, Any] = recipe.make()
     except PersistableError as error:
-        raise _refused(facts, "params", str(error.__dict__.get("path") or error.__dict__.get("name") or ""), str(error)) from error
+        raise refused(facts, "params", str(error.__dict__.get("path") or error.__dict__.get("name") or ""), str(error)) from error
     except Exception as error:
-        raise _refused(facts, "call", "", f"its class raised {type(error).__name__}: {error}") from error
+        raise refused(facts, "call", "", f"its class raised {type(error).__name__}: {error}") from error
     missing = open_inputs_of(node)
     if missing:
-        raise _refused(facts, "params", missing[0], f"it needs {', '.join(missing)} now, which the record does not have")
+        raise refused(facts, "params", missing[0], f"it needs {', '.join(missing)} now, which the record does not have")
     if node.key != facts.key:
         path, text = _why_another(facts, node)
-        raise _refused(facts, "key", path, f"what comes back is {node.key}: {text}", node.key)
+        raise refused(facts, "key", path, f"what comes back is {node.key}: {text}", node.key)
     move_to(node, store)
     return node
-
-
-def _refused(facts: Facts, reason: str, path: str, text: str, found: Any = None) -> NotRebuildable:
-    return NotRebuildable(
-        f"{facts.key} was made by {facts.reference}, and cannot be had back: {text}",
-        key=facts.key,
-        reason=reason,
-        reference=facts.reference,
-        path=path,
-        found=found,
-    )
 
 
 def _why_another(facts: Facts, node: Persistable[Any, Any]) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, cast
 
 from persistable.catalog.reproduce.classes import class_of
-from persistable.catalog.reproduce.facts import Facts
-from persistable.errors import NotRebuildable, ParamsError, PersistableError
+from persistable.catalog.reproduce.facts import Facts, refused
+from persistable.errors import ParamsError, PersistableError
 from persistable.nodes.construction import Construction, Recorded, collection, grouped
 from persistable.nodes.declaration import Declaration, declaration_of
 from persistable.nodes.node import Persistable
@@ -78,14 +78,7 @@ def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]]
 
 
 def _refuse(facts: Facts, reason: str, path: str, text: str, cause: BaseException | None = None) -> NoReturn:
-    raise NotRebuildable(
-        f"{facts.key} was made by {facts.reference}, and cannot be had back: {text}",
-        key=facts.key,
-        reason=reason,
-        reference=facts.reference,
-        path=path,
-        found=None,
-    ) from cause
+    raise refused(facts, reason, path, text) from cause
 
 
 def _recorded(facts: Facts, target: type[Persistable[Any, Any]], nodes: Mapping[str, Any], trusted: bool) -> Recorded:
