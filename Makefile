@@ -18,6 +18,9 @@ VERSION_CORE := attribute_errors captured code_changes composition crafted forma
   secrets staleness steps surface template trust
 VERSION_TESTS ?= tests/params tests/code $(wildcard $(foreach name,$(VERSION_CORE),tests/nodes/test_$(name).py tests/records/test_$(name).py tests/params/test_$(name).py)) --ignore=tests/code/test_many.py \
   --deselect=tests/code/test_versions.py::test_the_standard_library_reads_the_same_everywhere
+# Debian's package, and a file by which one sees that it is there
+SERVERS := openssh-server=/usr/sbin/sshd docker-registry=/usr/bin/docker-registry slurm-wlm=/usr/sbin/slurmctld munge=/usr/sbin/munged \
+  postgresql=/usr/lib/postgresql/*/bin/initdb chromium=/usr/bin/chromium fonts-dejavu-core=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -96,10 +99,12 @@ package-versions: $(VENV)/.test
 
 # Servers that the tests start and that no Python package brings: installed where that is allowed, asked for where it is not.
 servers:
-	@[ -x /usr/sbin/sshd ] || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing the Debian package openssh-server"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server >/dev/null; \
-	  else echo "The tests start an SSH server. Install one (Debian: apt-get install openssh-server) and call make again." >&2; exit 1; fi; }
+	@missing=$$(for found in $(SERVERS); do \
+	  compgen -G "$${found#*=}" >/dev/null || echo "$${found%%=*}"; done); \
+	[ -z "$$missing" ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing Debian packages:" $$missing; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "The tests start servers. Install them (Debian: apt-get install" $$missing") and call make again." >&2; exit 1; fi; }
 
 # What every environment holds, in exact versions that agree on all supported Pythons.
 constraints: $(VENV)/.test
