@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persistable.stores.memory import MemoryStore
     from persistable.stores.object import ObjectStore
     from persistable.stores.open import open_store, register_store
+    from persistable.stores.postgres.store import PostgresStore
     from persistable.stores.sqlite import SQLiteStore
     from persistable.stores.zip import ZipStore
 
@@ -27,6 +28,7 @@ __all__ = [
     "LocalStore",
     "MemoryStore",
     "ObjectStore",
+    "PostgresStore",
     "SQLiteStore",
     "SigningKey",
     "Store",
@@ -47,6 +49,7 @@ _HOMES = {
     "LocalStore": "local",
     "MemoryStore": "memory",
     "ObjectStore": "object",
+    "PostgresStore": "postgres.store",
     "SQLiteStore": "sqlite",
     "SigningKey": "keys",
     "Store": "base",
