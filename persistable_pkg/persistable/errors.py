@@ -54,6 +54,7 @@
         ├── NotEnforceable             this executor cannot do what a node asks of it (also a ValueError)
         ├── StaleCode                  something is stale, and ``stale="raise"`` was asked for; nothing was begun
         ├── Infeasible                 no worker will ever have the resources asked for (also a ValueError)
+        ├── ExecutorUnavailable        what an executor works with cannot be reached, or is not fit for the work (also a ConnectionError)
         ├── TimedOut                   the work took longer than its `Resources.time` and was stopped (also a TimeoutError)
         ├── WorkerDied                 the process that did the work is gone: killed, crashed, or it left by itself
         ├── RemoteError                stands for an error of another process that could not be brought here as it was
@@ -446,6 +447,13 @@ class Infeasible(RunError, ValueError):
 
     wanted: dict[str, float]
     available: dict[str, float]
+
+
+class ExecutorUnavailable(RunError, ConnectionError):
+    """A host or cluster cannot be reached, or is not fit for the work. ``executor`` names whose it is, ``place`` which one."""
+
+    executor: str
+    place: str
 
 
 class TimedOut(RunError, TimeoutError):

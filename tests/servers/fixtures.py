@@ -3,6 +3,7 @@
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,22 @@ class SSHServer:
     known_hosts: Path
     user: str
     folder: Path
+
+    @property
+    def place(self) -> str:
+        """The name of the host, as `SSHExecutor` takes it."""
+        return f"{self.user}@127.0.0.1:{self.port}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of an `SSHExecutor` for two jobs at a time."""
+        return {
+            "slots": 2,
+            "python": sys.executable,
+            "folder": str(self.folder / "jobs"),
+            "client_keys": [str(self.key)],
+            "known_hosts": str(self.known_hosts),
+        }
 
 
 @pytest.fixture(scope="session")

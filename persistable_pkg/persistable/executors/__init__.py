@@ -1,4 +1,4 @@
-"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, or any `concurrent.futures.Executor`.
+"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, or any `concurrent.futures.Executor`.
 
 Each is imported when first used.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from persistable.executors.inline import InlineExecutor
     from persistable.executors.processes.executor import ProcessExecutor
     from persistable.executors.ray.executor import RayExecutor
+    from persistable.executors.ssh.executor import SSHExecutor
     from persistable.executors.threads import ThreadExecutor
 
 _HOME = {
@@ -22,9 +23,19 @@ _HOME = {
     "InlineExecutor": "inline",
     "ProcessExecutor": "processes.executor",
     "RayExecutor": "ray.executor",
+    "SSHExecutor": "ssh.executor",
     "ThreadExecutor": "threads",
 }
-__all__ = ["DaskExecutor", "Executor", "FuturesExecutor", "InlineExecutor", "ProcessExecutor", "RayExecutor", "ThreadExecutor"]
+__all__ = [
+    "DaskExecutor",
+    "Executor",
+    "FuturesExecutor",
+    "InlineExecutor",
+    "ProcessExecutor",
+    "RayExecutor",
+    "SSHExecutor",
+    "ThreadExecutor",
+]
 
 if not TYPE_CHECKING:
 

@@ -39,6 +39,9 @@ class Executor(futures.Executor, ABC):
     places: ClassVar[bool] = False
     """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""
 
+    adopts: ClassVar[bool] = False
+    """Its tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""
+
     @property
     @abstractmethod
     def workers(self) -> int:
@@ -54,6 +57,10 @@ class Executor(futures.Executor, ABC):
 
         Raises Infeasible where no worker can ever have them, RuntimeError after `shutdown`.
         """
+
+    def submit_as(self, identity: str, resources: Resources | None, fn: Callable[[Any], T], argument: Any) -> futures.Future[T]:
+        """As `submit_for`; where it `adopts`, a task of that identity, submitted by a process that has ended, is taken over instead."""
+        return self.submit_for(resources, fn, argument)
 
     def check(self, resources: Resources) -> None:
         """Raise Infeasible where no worker can ever have `resources`; by default every worker is taken to have them."""

@@ -398,7 +398,10 @@ class Loop:
             resources = unit.node.resources if self._executor.places else None
             try:
                 function, argument = self._task(unit, number)
-                future = self._executor.submit_for(resources, function, argument)
+                if self._executor.adopts and unit.node.is_persisted:
+                    future = self._executor.submit_as(f"{unit.node.key} in {unit.store.url}", resources, function, argument)
+                else:
+                    future = self._executor.submit_for(resources, function, argument)
             except Exception as error:  # noqa: BLE001 - a node that cannot be sent fails by itself
                 self._settle(unit, _driver_failure(error, unit, number), None)
                 continue

@@ -1,0 +1,281 @@
+"""The driver's side of `RemoteExecutor`: a queue, the jobs under way, and one thread between the engine and the futures."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from uuid import uuid4
+
+from persistable.errors import WorkerDied
+from persistable.executors.base import portable
+from persistable.executors.calls import answer as unpacked
+from persistable.executors.remote.engine import Engine, Job, Report
+from persistable.executors.remote.request import Answer, Request, written
+from persistable.executors.remote.tasks import Call, Group, Task, stopped_error
+from persistable.executors.remote.worker import REFUSED
+from persistable.executors.resources import Resources
+
+_LOGGER = logging.getLogger("persistable")
+_LATE = 1.0  # seconds without an answer after which the calls that a job has not begun go to others
+
+
+class Driver:
+    """Queue and thread. What callers see too changes under the lock; all else belongs to the thread."""
+
+    def __init__(self, engine: Engine, settings: Request) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        engine.open(self.wake)
+        self._groups: dict[Resources | None, Group] = {}
+        self._tasks: dict[Job, dict[int, Task]] = {}
+        self._moved: dict[Job, float] = {}
+        self._adopted: dict[str, tuple[Job, int]] = {}
+        self._closing = False
+        for job in engine.adopt():
+            self._tasks[job] = {}
+            for index, identity in enumerate(job.identities):
+                if identity is not None and index not in job.answered:
+                    self._adopted[identity] = job, index
+        self._thread = threading.Thread(target=self._run, name=f"persistable-{engine.name}", daemon=True)
+        self._thread.start()
+
+    # --- called by anyone
+
+    def wake(self) -> None:
+        """Have the thread look at once."""
+        self._events.put(None)
+
+    def submit(self, call: Call, identity: str | None, resources: Resources | None) -> Task:
+        """Queue a call, or take over one of that identity that a driver before this one has launched."""
+        with self._lock:
+            if self._closing:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            group = self._groups.get(resources)
+            if group is None:
+                group = self._groups[resources] = Group(resources, self._engine.overhead)
+            task = Task(self, group, call, identity)
+            found = self._adopted.pop(identity, None) if identity is not None else None
+            if found is not None:
+                task.job, index = found
+                self._tasks[task.job][index] = task
+            else:
+                group.waiting.append(task)
+        self.wake()
+        return task
+
+    def withdraw(self, task: Task) -> bool:
+        """Take a task out of the queue; False where the engine has it, or has had it."""
+        with self._lock:
+            if task.job is not None or task.done():
+                return False
+            with suppress(ValueError):
+                task.group.waiting.remove(task)
+                return True
+            return False
+
+    def stop(self, task: Task) -> bool:
+        """End a task that the engine has; False if it has ended before. Returns when its processes are gone."""
+        ended = threading.Event()
+        stopped: list[bool] = []
+
+        def act() -> None:
+            try:
+                stopped.append(self._stop(task))
+            finally:
+                ended.set()
+
+        self._events.put(act)
+        while not ended.wait(1.0):
+            if not self._thread.is_alive():
+                return False
+        return bool(stopped and stopped[0])
+
+    def close(self, cancel: bool = False) -> None:
+        """Take no more tasks; the thread ends when it has settled those it has, or those that have begun."""
+        dropped: list[Task] = []
+        with self._lock:
+            self._closing = True
+            if cancel:
+                for group in self._groups.values():
+                    dropped += group.waiting
+                    group.waiting.clear()
+        for task in dropped:
+            task.discard()
+        self.wake()
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._launch()
+                if self._closing and not any(self._tasks.values()) and not any(group.waiting for group in self._groups.values()):
+                    break
+                self._attend(self._engine.interval if self._tasks else None)
+                if self._tasks:
+                    self._look()
+        except BaseException as error:
+            _LOGGER.exception("the thread of the %s executor ended", self._engine.name)
+            self._abandon(error)
+        finally:
+            self._engine.close()
+
+    def _attend(self, seconds: float | None) -> None:
+        """Wait for an event, and do all there are."""
+        try:
+            act = self._events.get(timeout=seconds)
+        except Empty:
+            return
+        while True:
+            if act is not None:
+                act()
+            try:
+                act = self._events.get_nowait()
+            except Empty:
+                return
+
+    def _launch(self) -> None:
+        for group in list(self._groups.values()):
+            if not group.waiting:
+                continue
+            room = self._engine.room(group.resources, self._tasks)
+            with self._lock:
+                started = {self._job(group, tasks): tasks for tasks in group.take(room, self._engine.slots)}
+            if started:
+                self._start(started)
+
+    def _job(self, group: Group, tasks: list[Task]) -> Job:
+        request = written(self._settings._replace(calls=[task.parts for task in tasks]))
+        modules = {task.module for task in tasks if task.module.startswith("persistable.")}
+        job = Job(f"job-{uuid4().hex[:12]}", group.resources, request, [task.identity for task in tasks], modules)
+        for task in tasks:
+            task.job = job
+        return job
+
+    def _start(self, started: dict[Job, list[Task]]) -> None:
+        try:
+            self._engine.launch(list(started))
+        except Exception as error:  # noqa: BLE001 - the engine's own: it takes no jobs, or is not there
+            for tasks in started.values():
+                self._settle((task, None, portable(error)) for task in tasks)
+            return
+        for job, tasks in started.items():
+            self._tasks[job] = dict(enumerate(tasks))
+            self._moved[job] = time.monotonic()
+
+    def _look(self) -> None:
+        for report in self._engine.poll(list(self._tasks)):
+            self._take(report)
+        if any(group.waiting for group in self._groups.values()):
+            return
+        for job, tasks in self._tasks.items():
+            if len(tasks) > 1 and time.monotonic() - self._moved.get(job, 0.0) > _LATE and self._engine.room(job.resources, self._tasks):
+                self._moved[job] = time.monotonic()
+                self._take_back(job)
+
+    def _take(self, report: Report) -> None:
+        job, tasks = report.job, self._tasks.get(report.job)
+        if tasks is None:
+            return
+        for answer in report.answers:
+            self._moved[job] = time.monotonic()
+            if answer.number == REFUSED:
+                self._settle((task, *unpacked(False, answer.parts)) for task in self._all_of(job))
+            else:
+                self._answer(job, answer)
+        if report.ended:
+            self._end(report)
+        elif report.began and tasks:
+            next(iter(tasks.values())).begin()
+
+    def _answer(self, job: Job, answer: Answer) -> None:
+        job.answered.add(answer.number)
+        task = self._tasks[job].pop(answer.number, None)
+        if task is not None:
+            task.group.sizer.saw(answer.seconds)
+            self._settle([(task, *unpacked(answer.went_well, answer.parts))])
+
+    def _end(self, report: Report) -> None:
+        """Have what a job had not begun performed by another, and fail what it had begun and not answered."""
+        job = report.job
+        if self._tasks[job]:
+            self._take_back(job)
+        tasks = self._all_of(job)
+        del self._tasks[job]
+        self._moved.pop(job, None)
+        self._settle((task, None, stopped_error(task) if task.stopping else _died(task, report)) for task in tasks)
+        if report.output:
+            sys.stderr.write(report.output)
+        self._engine.forget(job)
+
+    def _all_of(self, job: Job) -> list[Task]:
+        tasks = list(self._tasks[job].values())
+        self._tasks[job].clear()
+        return tasks
+
+    def _take_back(self, job: Job) -> None:
+        """Put the tasks that a job has not begun back to the front of the queue."""
+        back = self._engine.withdraw(job, list(self._tasks[job]))
+        with self._lock:
+            for index in sorted(back, reverse=True):
+                task = self._tasks[job].pop(index)
+                task.job = None
+                task.group.waiting.appendleft(task)
+
+    def _stop(self, task: Task) -> bool:
+        job = task.job
+        if task.done() or job is None:
+            return self.withdraw(task) and task.discard()
+        self._take_back(job)  # no other task may begin on a worker about to be killed
+        if task.job is None:
+            return self.withdraw(task) and task.discard()
+        task.stopping = True
+        self._engine.kill([job])
+        for report in self._engine.poll([job]):
+            self._take(report)
+        return task.is_stopped
+
+    def _settle(self, outcomes: Iterable[tuple[Task, object, BaseException | None]]) -> None:
+        for task, result, error in outcomes:
+            task.job = None
+            try:
+                task.finish(result, error)
+            except BaseException:
+                _LOGGER.exception("while the outcome of %s was delivered", task.name)
+
+    def _abandon(self, error: BaseException) -> None:
+        with self._lock:
+            self._closing = True
+            left = [task for tasks in self._tasks.values() for task in tasks.values()]
+            for group in self._groups.values():
+                left += group.waiting
+                group.waiting.clear()
+            self._tasks.clear()
+        self._settle((task, None, portable(error)) for task in left)
+
+
+def _died(task: Task, report: Report) -> WorkerDied:
+    code = report.exitcode
+    if code is None:
+        how = "ended without an answer"
+    elif code < 0:
+        with suppress(ValueError):
+            code = signal.Signals(-code)
+        how = f"was killed by {getattr(code, 'name', None) or f'signal {-code}'}"
+    else:
+        how = f"ended with exit status {code}"
+    reason = f" ({report.reason})" if report.reason else ""
+    output = f"; the end of its output:\n{report.output.rstrip()}" if report.output.strip() else ""
+    return WorkerDied(f"{report.job.name} {how}{reason} while it ran {task.name}{output}", exitcode=report.exitcode)

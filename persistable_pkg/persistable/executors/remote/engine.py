@@ -1,0 +1,104 @@
+"""What an engine, such as a host behind SSH or a Slurm cluster, has to give so that `RemoteExecutor` can use it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+from persistable.executors.remote.request import Answer
+from persistable.executors.resources import Resources
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One process elsewhere, and the calls that it performs one after the other.
+
+    name: lower-case letters, digits and hyphens, unique. request: content of its file. identities: by which another driver recognises its
+    calls; None for those that nobody can ask for again. modules: of this package, which hold the functions that are called. place: whatever
+    the engine wants to remember, such as a host or a number. answered: calls of an adopted job that were answered before.
+    """
+
+    name: str
+    resources: Resources | None
+    request: bytes
+    identities: Sequence[str | None]
+    modules: Collection[str] = ()
+    place: object = None
+    answered: set[int] = field(default_factory=set[int])
+
+
+class Report(NamedTuple):
+    """State of a job, and what is new of it.
+
+    began: its process runs or has run. ended: it runs no more and will not again. exitcode: its exit status, or minus the number of the
+    signal that ended it; None if unknown. reason: why it ended, where the engine knows more than the exit status. output: the end of what
+    it printed, where it ended without all answers.
+    """
+
+    job: Job
+    answers: Sequence[Answer] = ()
+    began: bool = False
+    ended: bool = False
+    exitcode: int | None = None
+    reason: str = ""
+    output: str = ""
+
+
+class Engine(ABC):
+    """Where jobs run. `open` is called by whoever submits first, all else by one thread; what fails raises an error that says where."""
+
+    name: ClassVar[str]
+    overhead: ClassVar[float]
+    """Seconds that a job costs besides its calls; decides how many calls share one."""
+    interval: ClassVar[float]
+    """Seconds between two polls while jobs are under way."""
+
+    @abstractmethod
+    def open(self, wake: Callable[[], None]) -> None:
+        """Connect, and raise one clear error where that, or an interpreter or version there, does not do.
+
+        wake: may be called from any thread, to be polled at once.
+        """
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """Number of jobs that run at a time."""
+
+    @abstractmethod
+    def check(self, resources: Resources) -> None:
+        """Raise Infeasible for what can never be had here."""
+
+    @abstractmethod
+    def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
+        """Return how many more jobs with these resources may be launched beside those under way."""
+
+    @abstractmethod
+    def launch(self, jobs: Sequence[Job]) -> None:
+        """Begin jobs that all have the same resources. Raises if none was begun."""
+
+    @abstractmethod
+    def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
+        """Return what is new of these jobs, without waiting for anything to happen."""
+
+    @abstractmethod
+    def withdraw(self, job: Job, numbers: Sequence[int]) -> Collection[int]:
+        """Take back calls of a job that it has not begun; returns those that it will never begin."""
+
+    @abstractmethod
+    def kill(self, jobs: Sequence[Job]) -> None:
+        """End jobs with all processes that they started; returns when these are gone, and `poll` says how they ended."""
+
+    @abstractmethod
+    def forget(self, job: Job) -> None:
+        """Remove the files of a job that has ended."""
+
+    def adopt(self) -> Iterable[Job]:
+        """Return jobs of drivers that are gone which have not ended: from now on they are this one's."""
+        return ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect, and remove what this driver keeps there."""

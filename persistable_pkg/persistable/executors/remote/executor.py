@@ -1,0 +1,98 @@
+"""Executor whose calls are performed by jobs that an engine runs elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar
+
+from persistable.executors.base import Executor, portable
+from persistable.executors.calls import name_of, pack, to_bytes
+from persistable.executors.remote.driver import Driver
+from persistable.executors.remote.engine import Engine
+from persistable.executors.remote.request import Request
+from persistable.executors.remote.tasks import Call, Task
+from persistable.executors.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RemoteExecutor(Executor):
+    """Base of executors for engines that keep their jobs and the state of these in files elsewhere.
+
+    Short calls share a job, more of them the shorter they are. A call that takes its process down fails with WorkerDied; those that shared
+    its job and had not begun run in another. Where this process ends, jobs go on: calls of a run whose jobs still wait or run are taken
+    over by the next run that asks for them. A job that its engine begins anew, since its machine was needed or lost, goes on where it was.
+    """
+
+    places: ClassVar[bool] = True
+    stops: ClassVar[bool] = True
+    adopts: ClassVar[bool] = True
+    isolates: bool = True
+
+    def __init__(self, engine: Engine, settings: Request) -> None:
+        """engine: where jobs run. settings: what all their requests have in common."""
+        self._engine = engine
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._closed = False
+        self._driver: Driver | None = None
+
+    def check(self, resources: Resources) -> None:
+        self._connected()
+        self._engine.check(resources)
+
+    @property
+    def workers(self) -> int:
+        """Number of jobs that run at a time."""
+        self._connected()
+        return max(1, self._engine.slots)
+
+    def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        return self._submit(None, resources, fn, args, kwargs)
+
+    def submit_as(self, identity: str, resources: Resources | None, fn: Callable[[Any], T], argument: Any) -> futures.Future[T]:
+        return self._submit(identity, resources, fn, (argument,), {})
+
+    def _submit(self, identity: str | None, resources: Resources | None, fn: Any, args: Any, kwargs: Any) -> futures.Future[Any]:
+        driver = self._connected()
+        if resources is not None:
+            self._engine.check(resources)
+        try:
+            parts = to_bytes(pack((fn, args, kwargs)))
+        except Exception as error:  # noqa: BLE001 - as in the standard library, what cannot be sent fails by itself
+            failed: futures.Future[Any] = futures.Future()
+            failed.set_exception(portable(error))
+            return failed
+        return driver.submit(Call(name_of(fn), getattr(fn, "__module__", None) or "", parts), identity, resources)
+
+    def stop(self, future: futures.Future[Any]) -> bool:
+        if future.done():
+            return False
+        if future.cancel():
+            return True
+        return isinstance(future, Task) and self._driver is not None and self._driver.stop(future)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._lock:
+            self._closed = True
+            driver = self._driver
+        if driver is not None:
+            driver.close(cancel_futures)
+            if wait:
+                driver.join()
+
+    def _connected(self) -> Driver:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"this {type(self).__name__} was shut down; make another")
+            if self._driver is None:
+                self._driver = driver = Driver(self._engine, self._settings)
+                weakref.finalize(self, driver.close).atexit = False
+            return self._driver
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} belongs to its process and cannot be pickled; make one where it is needed")

@@ -1,0 +1,98 @@
+"""A job as files: the request that its worker reads, and the answers that it writes.
+
+request        what to do: a line that names the versions of its sender, then a pickle
+taken.NUMBER   who has a call, `WORKER` to perform it or `DRIVER` to take it back: created exclusively, so that one of them has it
+answers.POSITIONthe answers to some calls, in the order in which they were written
+"""
+
+from __future__ import annotations
+
+import pickle
+import platform
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from persistable.errors import ExecutorUnavailable
+from persistable.executors.remote.files import JobFiles
+
+REQUEST = "request"
+TAKEN = "taken."
+ANSWERS = "answers."
+WORKER, DRIVER = b"worker", b"driver"
+"""Contents of a file of `TAKEN`."""
+
+
+class Answer(NamedTuple):
+    """The answer to a call: its position in the request, its seconds, and its packed result or error (see `calls.perform`)."""
+
+    number: int
+    seconds: float
+    went_well: bool
+    parts: Sequence[bytes]
+
+
+class Request(NamedTuple):
+    """Calls, packed, to be performed in this order by one process.
+
+    path: folders from which modules are imported before all others. environment: variables for the calls. threads: of numerical libraries,
+    where nothing else says so.
+    """
+
+    calls: Sequence[Sequence[bytes]]
+    path: Sequence[str] = ()
+    environment: dict[str, str] = {}  # noqa: RUF012 - never changed
+    threads: int | None = None
+
+
+class Versions(NamedTuple):
+    """Versions of Python and of this package; jobs are carried between equal ones only."""
+
+    python: str
+    persistable: str
+
+    def __str__(self) -> str:
+        return f"Python {self.python} and persistable {self.persistable}"
+
+
+def versions() -> Versions:
+    """Return those of this process; of Python what functions sent by value depend on."""
+    from persistable import __version__
+
+    return Versions(".".join(platform.python_version_tuple()[:2]), __version__)
+
+
+def written(request: Request) -> bytes:
+    """Return the content of the file `REQUEST`."""
+    return f"{versions().python} {versions().persistable}\n".encode() + pickle.dumps(tuple(request), 5)
+
+
+def read(data: bytes) -> Request:
+    """Return the request that was `written`. Raises ExecutorUnavailable where its sender has other versions than this process."""
+    head, _, body = data.partition(b"\n")
+    theirs = Versions(*head.decode().split(" ", 1))
+    if theirs != versions():
+        raise misfit(theirs, versions(), "worker", platform.node())
+    return Request(*pickle.loads(body))
+
+
+def misfit(here: Versions, there: Versions, executor: str, place: str) -> ExecutorUnavailable:
+    """Return the error for jobs of `here` that cannot be performed by the versions `there`."""
+    return ExecutorUnavailable(
+        f"jobs are sent by {here}, and {place} has {there}; install the same there, or name another interpreter there by python=",
+        key=None,
+        executor=executor,
+        place=place,
+    )
+
+
+def answers_in(files: JobFiles, names: Iterable[str], known: set[str]) -> list[Answer]:
+    """Return the answers in those of `names` that are not among `known`, to which they are added."""
+    found: list[Answer] = []
+    for name in sorted((name for name in names if name.startswith(ANSWERS) and name not in known), key=_number):
+        found += (Answer(*answer) for answer in pickle.loads(files.get(name)))
+        known.add(name)
+    return found
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(".")[2])

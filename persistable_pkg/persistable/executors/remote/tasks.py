@@ -1,0 +1,105 @@
+"""Tasks of a `RemoteExecutor`, and groups of those that ask for the same resources."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent import futures
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from persistable.executors.resources import Resources
+from persistable.executors.sizing import ChunkSizer
+
+if TYPE_CHECKING:
+    from persistable.executors.remote.driver import Driver
+    from persistable.executors.remote.engine import Job
+
+_MOST = 1000  # calls of a job
+_BYTES = 16 << 20  # of the calls of a job, beyond the first
+
+
+class Call(NamedTuple):
+    """A packed call, with the name of its function in messages, and the module that this is of."""
+
+    name: str
+    module: str
+    parts: Sequence[bytes]
+
+
+class Task(futures.Future[Any]):
+    """The future of a call. All but its outcome is guarded by the driver's lock."""
+
+    def __init__(self, driver: Driver, group: Group, call: Call, identity: str | None) -> None:
+        super().__init__()
+        self._driver = driver
+        self.group = group
+        self.name, self.module, self.parts = call
+        self.weight = sum(map(len, self.parts))
+        self.identity = identity
+        self.job: Job | None = None
+        """The job that it belongs to; None while it waits here, and after it was answered."""
+        self.begun = False
+        self.stopping = False
+        """Its job is being killed for its sake."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether it ended because it was stopped."""
+        return self.done() and (self.cancelled() or isinstance(self.exception(), futures.CancelledError))
+
+    def begin(self) -> None:
+        """Mark it as running."""
+        if not self.begun and not self.done():
+            self.begun = True
+            self.set_running_or_notify_cancel()
+
+    def cancel(self) -> bool:
+        """Cancel it while it waits here; what an engine has is ended by the executor's `stop`."""
+        if self.done() or not self._driver.withdraw(self):
+            return self.cancelled()
+        return self.discard()
+
+    def discard(self) -> bool:
+        """Cancel it after it was withdrawn; if it was announced to be running, it fails with CancelledError."""
+        if super().cancel():
+            self.set_running_or_notify_cancel()
+        else:
+            self.finish(None, stopped_error(self))
+        return True
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """Set its outcome."""
+        self.begin()
+        self.parts = ()
+        if error is None:
+            self.set_result(result)
+        else:
+            self.set_exception(error)
+
+
+class Group:
+    """Tasks with the same resources, in the order in which they begin."""
+
+    def __init__(self, resources: Resources | None, overhead: float) -> None:
+        self.resources = resources
+        self.waiting: deque[Task] = deque()
+        self._alone = resources is not None and resources.time is not None
+        self.sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
+
+    def take(self, jobs: int, slots: int) -> list[list[Task]]:
+        """Take from the queue the tasks of up to so many jobs."""
+        return [self._take_one(slots) for _ in range(jobs) if self.waiting]
+
+    def _take_one(self, slots: int) -> list[Task]:
+        size = 1 if self._alone else self.sizer.size(len(self.waiting), slots)
+        taken = [self.waiting.popleft()]
+        weight = taken[0].weight
+        while self.waiting and len(taken) < size and weight + self.waiting[0].weight <= _BYTES:
+            taken.append(self.waiting.popleft())
+            weight += taken[-1].weight
+        return taken
+
+
+def stopped_error(task: Task) -> futures.CancelledError:
+    """Return the error of a task that was stopped."""
+    return futures.CancelledError(f"{task.name} was stopped")

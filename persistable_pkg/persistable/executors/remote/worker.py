@@ -1,0 +1,113 @@
+"""What runs elsewhere: reads one job, performs its calls, and writes their answers.
+
+A worker that begins anew, since its job was put back into the queue, goes on where the last one was. Nothing that it reads or writes is on
+its command line but the place of its files.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+from persistable.executors import cores
+from persistable.executors.calls import pack, perform_to_bytes, to_bytes
+from persistable.executors.remote.files import FolderFiles, JobFiles
+from persistable.executors.remote.request import ANSWERS, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
+
+REFUSED = -1
+"""Position in the request of an answer that is an error of all its calls."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Perform the job in a folder; returns the exit status of the process."""
+    return perform(FolderFiles(words[0]))
+
+
+def perform(files: JobFiles) -> int:
+    """Perform the job with these files; returns the exit status of the process."""
+    worker = _Worker(files)
+    signal.signal(signal.SIGTERM, worker.stop)
+    try:
+        worker.perform()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGTERM
+    return 0
+
+
+class _Worker:
+    def __init__(self, files: JobFiles) -> None:
+        self._files = files
+        self._gathered: list[Answer] = []
+        self._written = -1
+        self._written_at = time.monotonic()
+        self._stopped = False
+
+    def stop(self, signum: int, frame: FrameType | None) -> None:
+        """Let the call's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
+        self._stopped = True
+        raise KeyboardInterrupt
+
+    def perform(self) -> None:
+        process = os.getpid()
+        names = list(self._files.names())
+        self._written = max((int(name.rpartition(".")[2]) for name in names if name.startswith(ANSWERS)), default=-1)
+        answered = {answer.number for answer in answers_in(self._files, names, set())}
+        try:
+            request = read(self._files.get(REQUEST))
+            _prepare(request)
+        except Exception as error:  # noqa: BLE001 - all its calls fail with it
+            self._gathered.append(_refusal(error))
+            self._write()
+            return
+        for index, parts in enumerate(request.calls):
+            if index in answered or not self._take(index):
+                continue
+            start = time.perf_counter()
+            went_well, answer = perform_to_bytes(parts)
+            if os.getpid() != process:
+                os._exit(0)  # the call forked, and this copy of the process came back here
+            if self._stopped:
+                raise KeyboardInterrupt
+            _flush()
+            self._gathered.append(Answer(index, time.perf_counter() - start, went_well, answer))
+            if time.monotonic() - self._written_at >= self._files.flush_after:
+                self._write()
+        self._write()
+
+    def _take(self, index: int) -> bool:
+        """Tell whether the call is this process's to perform, and not taken back."""
+        name = f"{TAKEN}{index}"
+        return self._files.create(name, WORKER) or self._files.get(name) == WORKER
+
+    def _write(self) -> None:
+        self._written_at = time.monotonic()
+        if self._gathered:
+            self._written += 1
+            self._files.put(f"{ANSWERS}{self._written}", pickle.dumps([tuple(answer) for answer in self._gathered], 5))
+            self._gathered = []
+
+
+def _refusal(error: Exception) -> Answer:
+    from persistable.executors.base import portable
+
+    return Answer(REFUSED, 0.0, False, to_bytes(pack((portable(error), None))))
+
+
+def _prepare(request: Request) -> None:
+    sys.path[:0] = [folder for folder in request.path if folder not in sys.path]
+    os.environ.update(request.environment)
+    if request.threads is not None:
+        os.environ.update(cores.shared(request.threads, {}))
+
+
+def _flush() -> None:
+    """Flush what the call printed, so that it is not lost if the next one takes the process down."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, its reader is gone, or a call closed it
+            stream.flush()

@@ -1,0 +1,1 @@
+"""Executor on hosts reached by SSH."""
