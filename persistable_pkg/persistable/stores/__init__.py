@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from persistable.stores.local import LocalStore
     from persistable.stores.memory import MemoryStore
     from persistable.stores.object import ObjectStore
+    from persistable.stores.oci.store import OCIStore
     from persistable.stores.open import open_store, register_store
-    from persistable.stores.postgres.store import PostgresStore
     from persistable.stores.sqlite import SQLiteStore
     from persistable.stores.zip import ZipStore
 
@@ -27,8 +27,8 @@ __all__ = [
     "LayeredStore",
     "LocalStore",
     "MemoryStore",
+    "OCIStore",
     "ObjectStore",
-    "PostgresStore",
     "SQLiteStore",
     "SigningKey",
     "Store",
@@ -48,8 +48,8 @@ _HOMES = {
     "LayeredStore": "layered.store",
     "LocalStore": "local",
     "MemoryStore": "memory",
+    "OCIStore": "oci.store",
     "ObjectStore": "object",
-    "PostgresStore": "postgres.store",
     "SQLiteStore": "sqlite",
     "SigningKey": "keys",
     "Store": "base",

@@ -28,8 +28,7 @@ _FACTORIES: dict[str, str] = {
     "layered": "persistable.stores.layered.store:LayeredStore.from_url",
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
-    "postgres": "persistable.stores.postgres.store:PostgresStore.from_url",
-    "postgresql": "persistable.stores.postgres.store:PostgresStore.from_url",
+    "oci": "persistable.stores.oci.store:OCIStore.from_url",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
 }
 # the packages behind the schemes people use, and the extra that installs each (None: there is no extra, the package is named)

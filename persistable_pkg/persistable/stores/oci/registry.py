@@ -1,0 +1,329 @@
+"""Requests to a registry: what the specification of OCI distribution calls pull, push, content discovery and management."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from importlib import import_module
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.params.secret import redact
+from persistable.stores.oci.login import Login
+from persistable.stores.oci.manifest import MEDIA
+from persistable.stores.oci.place import Place
+
+ResultT = TypeVar("ResultT")
+TRIES = 5
+PIECE = 16 << 20
+"""Bytes of one request of an upload."""
+_PAGE = 1000
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_WAIT = 30.0
+Action = Literal["pull", "push", "delete"]
+_SCOPES: dict[Action, str] = {"pull": "pull", "push": "pull,push", "delete": "pull,push,delete"}
+
+
+class _Passing(Exception):
+    """A failure that another try may not meet. `error`: the one to raise when no try is left."""
+
+    def __init__(self, error: StoreError, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait = wait
+
+
+class Answer(NamedTuple):
+    """Status, headers and body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Registry:
+    """One repository of a registry, over connections of this process. Errors are those of stores; `path` of them is for the caller."""
+
+    def __init__(self, place: Place, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
+        for package in ("httpx", "stamina"):
+            _need(package, place.url)
+        import httpx
+
+        self.url = place.url
+        self._base = f"{place.api}/v2/{place.repository}"
+        self._scope = f"repository:{place.repository}"
+        # no proxy of the environment is between this machine and itself
+        self._client: Any = httpx.Client(timeout=timeout, trust_env=not place.is_loopback, headers={"user-agent": "persistable"})
+        self._login = login(lambda: self._client)
+        weakref.finalize(self, _close, self._client, os.getpid())
+        for name in ("httpx", "httpcore.http11", "httpcore.connection"):
+            logging.getLogger(name).addFilter(_without_secrets)  # once: they are told URLs, which may be signed
+
+    # manifests
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The manifest of a tag or digest, as it was put; None where there is none."""
+        answer = self._ask("GET", f"manifests/{reference}", "pull", {200, 404}, {"accept": MEDIA})
+        return answer.body if answer.status == 200 else None
+
+    def put_manifest(self, tag: str, manifest: bytes) -> bool:
+        """Put it at the tag, in place of what was there; False where the registry lacks a blob that it names."""
+        headers = {"content-type": MEDIA}
+        answer = self._ask("PUT", f"manifests/{tag}", "push", {201, 400, 404}, headers, manifest)
+        if answer.status == 201:
+            return True
+        if b"BLOB_UNKNOWN" in answer.body:
+            return False
+        raise self._failed("PUT", answer.status, answer.body, "push")
+
+    def delete_manifest(self, digest: str) -> Literal["deleted", "absent", "refused"]:
+        """Delete the manifest of that digest, and the tag that points to it."""
+        answer = self._ask("DELETE", f"manifests/{digest}", "delete", {200, 202, 401, 403, 404, 405, 501})
+        if answer.status == 404:
+            return "absent"
+        return "deleted" if answer.status in (200, 202) else "refused"
+
+    def tags(self) -> Iterator[str]:
+        """Every tag of the repository, a page at a time; none where there is no such repository yet."""
+        page = f"{self._base}/tags/list?n={_PAGE}"
+        while page:
+            answer = self._ask("GET", page, "pull", {200, 404})
+            if answer.status == 404:
+                return
+            yield from _tags(answer.body, self.url)
+            page = self._next(answer.headers.get("link", ""), page)
+
+    def _next(self, link: str, page: str) -> str:
+        place, _, relation = link.partition(">")
+        return urljoin(page, place.strip().removeprefix("<")) if "next" in relation else ""
+
+    # blobs
+
+    def blob_size(self, digest: str) -> int | None:
+        """The bytes of a blob; None where there is none."""
+        answer = self._ask("HEAD", f"blobs/{digest}", "pull", {200, 404})
+        return int(answer.headers.get("content-length", "-1")) if answer.status == 200 else None
+
+    def blob_into(self, digest: str, begin: Callable[[], Callable[[bytes], object]]) -> bool | None:
+        """Give the bytes of a blob, piece by piece, to what `begin` returns: called again where an answer is cut off and asked for anew.
+
+        True if they have that digest, None where there is no such blob.
+        """
+        return self._retried(lambda: self._received(digest, begin()))
+
+    def _received(self, digest: str, accept: Callable[[bytes], object]) -> bool | None:
+        seen = sha256()
+        with self._sent("GET", f"blobs/{digest}", "pull", {200, 404}, None, None) as response:
+            if response.status_code == 404:
+                return None
+            for piece in self._pieces(response):
+                seen.update(piece)
+                accept(piece)
+        return f"sha256:{seen.hexdigest()}" == digest
+
+    def blob_range(self, digest: str, first: int, last: int) -> bytes | None:
+        """Some of the bytes of a blob; None where there is no such blob, or the registry gives only all of it."""
+        answer = self._ask("GET", f"blobs/{digest}", "pull", {200, 206, 404, 416}, {"range": f"bytes={first}-{last - 1}"}, whole=False)
+        return answer.body if answer.status == 206 else b"" if answer.status == 416 else None
+
+    def push(self, digest: str, size: int, open_source: Callable[[], BinaryIO]) -> None:
+        """Upload a blob; begun anew where an answer is lost, for nobody can tell how far it came."""
+        self._retried(lambda: self._pushed(digest, size, open_source()))
+
+    def _pushed(self, digest: str, size: int, source: BinaryIO) -> None:
+        headers = {"content-type": "application/octet-stream"}
+        place = self._location(self._once("POST", "blobs/uploads/", "push", {202}), f"{self._base}/blobs/uploads/")
+        try:
+            for first in range(0, size, PIECE) if size > PIECE else ():
+                piece = source.read(PIECE)
+                ranged = {**headers, "content-range": f"{first}-{first + len(piece) - 1}"}
+                place = self._location(self._once("PATCH", place, "push", {202}, ranged, piece), place)
+            ended = f"{place}{'&' if '?' in place else '?'}digest={quote(digest, safe='')}"
+            self._once("PUT", ended, "push", {201}, headers, source.read())
+        except BaseException:
+            self._cancel(place)
+            raise
+
+    def _cancel(self, place: str) -> None:
+        try:
+            self._once("DELETE", place, "push", {204, 404})
+        except Exception:  # noqa: BLE001 - the registry removes what nobody finishes
+            pass
+
+    def _location(self, answer: Answer, asked: str) -> str:
+        place = urljoin(asked, answer.headers.get("location", ""))
+        if urlsplit(place).scheme != urlsplit(self._base).scheme:
+            raise StoreError(
+                f"{self.url} wants an upload sent to {urlsplit(place).scheme}://, and is reached by {urlsplit(self._base).scheme}://; "
+                "its proxy has to pass on X-Forwarded-Proto",
+                url=self.url,
+                path="",
+            )
+        return place
+
+    # one request
+
+    def _ask(
+        self,
+        method: str,
+        where: str,
+        action: Action,
+        expected: set[int],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        *,
+        whole: bool = True,
+    ) -> Answer:
+        return self._retried(lambda: self._once(method, where, action, expected, headers, content, whole=whole))
+
+    def _retried(self, call: Callable[[], ResultT]) -> ResultT:
+        import stamina
+
+        def again(error: Exception) -> bool | float:
+            return isinstance(error, _Passing) and (error.wait if error.wait else True)
+
+        try:
+            for attempt in stamina.retry_context(
+                on=again, attempts=TRIES, timeout=None, wait_initial=0.05, wait_max=_LONGEST_WAIT, wait_jitter=0.2
+            ):
+                with attempt:
+                    return call()
+        except _Passing as passing:
+            error = passing.error
+        else:
+            raise AssertionError("the last attempt returns or raises")
+        raise error
+
+    def _once(
+        self,
+        method: str,
+        where: str,
+        action: Action,
+        expected: set[int],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        *,
+        whole: bool = True,
+    ) -> Answer:
+        with self._sent(method, where, action, expected, headers, content) as response:
+            if not whole and response.status_code == 200:
+                return Answer(200, response.headers, b"")  # all of a blob was not asked for
+            return Answer(response.status_code, response.headers, b"".join(self._pieces(response)))
+
+    def _sent(
+        self, method: str, where: str, action: Action, expected: set[int], headers: Mapping[str, str] | None, content: bytes | None
+    ) -> _Closing:
+        """The answer, its body not read yet. Raises `_Passing`, StoreError."""
+        url = where if "://" in where else f"{self._base}/{where}"
+        scope = f"{self._scope}:{_SCOPES[action]}"
+        response = self._with_header(method, url, headers, content, self._login.header(scope))
+        if response.status_code == 401:
+            challenges = response.headers.get_list("www-authenticate")
+            response.close()
+            header = self._through(lambda: self._login.answer(challenges, scope))
+            if header is not None:
+                response = self._with_header(method, url, headers, content, header)
+        if response.status_code in expected:
+            return _Closing(response)
+        with _Closing(response):
+            body = b"" if method == "HEAD" else b"".join(self._pieces(response))
+        error = self._failed(method, response.status_code, body, action)
+        if response.status_code in _TRANSIENT and not isinstance(error, StoreFull):
+            raise _Passing(error, _patience(response.headers.get("retry-after", "")))
+        if method in ("PATCH", "PUT") and response.status_code in (404, 416):
+            raise _Passing(error)  # the upload is not where this side believes it to be
+        raise error
+
+    def _with_header(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, header: str | None) -> Any:
+        own = urlsplit(url)[:2] == urlsplit(self._base)[:2]  # an upload may be sent to another host, which gets no credentials
+        sent = {**(headers or {}), **({"authorization": header} if header is not None and own else {})}
+        request = self._client.build_request(method, url, headers=sent, content=content)
+        response = self._through(lambda: self._client.send(request, stream=True, follow_redirects=method in ("GET", "HEAD")))
+        if response.url.scheme == "http" and self._base.startswith("https:"):
+            response.close()
+            raise StoreError(f"{self.url} redirects to what is not encrypted; ask whoever runs it", url=self.url, path="")
+        return response
+
+    def _through(self, call: Callable[[], ResultT]) -> ResultT:
+        """The result of `call`. Raises `_Passing`, with nothing of the library's own errors attached: they quote URLs and headers."""
+        import httpx
+
+        try:
+            return call()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            kind = type(error).__name__
+        raise _Passing(
+            StoreUnavailable(
+                f"{self.url} cannot be reached ({kind}); check the address and the network, then try again", url=self.url, path=""
+            )
+        )
+
+    def _pieces(self, response: Any) -> Iterator[bytes]:
+        pieces = response.iter_bytes(1 << 20)
+        while (piece := self._through(lambda: next(pieces, None))) is not None:
+            yield piece
+
+    def _failed(self, method: str, status: int, body: bytes, action: Action) -> StoreError:
+        about = {"url": self.url, "path": ""}
+        reason = redact(f"{status} {body[:300].decode(errors='replace')}".strip())
+        if status in (401, 403):
+            if action == "pull":
+                return StoreError(
+                    f"{self.url} may not be read ({status}); log in with `docker login`, or give auth=, and ask for permission", **about
+                )
+            return StoreReadOnly(f"{self.url} may not be written ({status}); log in, and ask for permission to push", **about)
+        if status in (413, 507) or b"no space left" in body or b"quota" in body.lower():
+            return StoreFull(f"no room in {self.url} ({reason}); free some space or raise the quota", **about)
+        if status >= 500 or status in _TRANSIENT:
+            return StoreUnavailable(f"{self.url} cannot be had now: it answers {reason}; try again later", **about)
+        return StoreError(f"{method} in {self.url} failed: {reason}", **about)
+
+
+def _need(package: str, url: str) -> None:
+    try:
+        import_module(package)
+    except ImportError as error:
+        message = f"{url} needs {package}, which is not installed: pip install 'persistable[oci]'"
+        raise MissingExtra(message, package=package, extra="oci", format="") from error
+
+
+class _Closing:
+    """An answer that is closed at the end of the block."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def __enter__(self) -> Any:
+        return self._response
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+
+def _tags(body: bytes, url: str) -> list[str]:
+    import json
+
+    try:
+        facts: Any = json.loads(body)
+        return [str(tag) for tag in facts.get("tags") or ()]
+    except (ValueError, AttributeError, TypeError):
+        raise StoreError(f"{url} gives no list of tags; is it a registry?", url=url, path="") from None
+
+
+def _patience(header: str) -> float | None:
+    """The seconds that a ``Retry-After`` asks to wait, as far as anybody waits."""
+    return min(float(header), _LONGEST_WAIT) if header.strip().isdecimal() else None
+
+
+def _close(client: Any, pid: int) -> None:
+    if os.getpid() == pid:  # a fork has the sockets of its parent
+        client.close()
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True

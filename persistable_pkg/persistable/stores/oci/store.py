@@ -1,0 +1,301 @@
+"""Bytes at paths in a repository of a container registry."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import islice
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from persistable.errors import StoreError
+from persistable.params.secret import Secret
+from persistable.stores.base import BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, in_folder
+from persistable.stores.filesystem import Upload
+from persistable.stores.oci.artifacts import Artifacts, Listed, at_once
+from persistable.stores.oci.blobs import Source, content, pull
+from persistable.stores.oci.credentials import find_credentials, secret_of
+from persistable.stores.oci.login import Login
+from persistable.stores.oci.manifest import Entry
+from persistable.stores.oci.place import Place
+from persistable.stores.oci.registry import Registry
+from persistable.stores.oci.tags import tag_of
+from persistable.stores.remote_errors import room_in
+
+SETTLE = 0.02
+"""Seconds that `create` waits at least before it looks whether its file is the one that stayed."""
+_LONGEST_SETTLE = 2.0
+_SCANNED_AT_ONCE = 1000
+_SPOOL = 8 << 20
+_CACHED = 16
+_Identity = tuple[Place, Secret | None, float]
+_connected: dict[_Identity, Artifacts] = {}
+_inherited: list[Any] = []  # what a process was forked with: kept, for its sockets are the parent's
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _inherited.append(dict(_connected))
+    _connected.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class OCIStore(BaseStore):
+    """A repository of a container registry, ``oci://registry/repository``, used for nothing else. Needs ``persistable[oci]``.
+
+    Each file is an artifact whose tag spells its path; the tag of a key has its record, and with it the payload. A registry on this machine
+    is spoken to by http, any other by https. Credentials are those of ``docker login``, or of `auth`, which names an environment
+    variable that holds ``user:password``: ``"env:NAME"`` or ``Secret("NAME")``. timeout: seconds to wait for the registry.
+
+    A tag is set whatever it pointed to, so `create` is not exclusive: it sets the tag, waits a moment, and looks whose file stayed. Where a
+    registry refuses to delete, a deleted file is replaced by a manifest that says so.
+    """
+
+    in_memory = False
+    poll = 3.0
+
+    def __init__(self, url: str, *, auth: str | Secret | None = None, timeout: float = 60.0) -> None:
+        if not 0 < timeout < float("inf"):
+            raise ValueError(f"timeout is {timeout!r}; give a number of seconds, such as 60")
+        self._place = Place.parse(url)
+        self._secret = secret_of(auth)
+        self._timeout = timeout
+        self._held: tuple[int, Artifacts] | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> OCIStore:
+        """The store of ``oci://registry/repository``."""
+        return cls(url, **options)
+
+    @property
+    def url(self) -> str:
+        return self._place.url
+
+    @property
+    def exclusive(self) -> bool:
+        return False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": None}
+
+    # --- reading
+
+    def get(self, path: str) -> bytes:
+        with self._errors(path):
+            for _ in range(2):  # between the look at a tag and at its blob somebody may replace it, and a registry clean up
+                entry = self._files.find(check_path(path))
+                found = content(self._files.registry, entry) if entry is not None else None
+                if found is not None:
+                    return found
+        raise self._absent(path)
+
+    def read(self, path: str) -> BinaryIO:
+        with self._errors(path):
+            for _ in range(2):
+                entry = self._files.find(check_path(path))
+                file = self._opened(entry, path) if entry is not None else None
+                if file is not None:
+                    return file
+        raise self._absent(path)
+
+    def _opened(self, entry: Entry, path: str) -> BinaryIO | None:
+        if entry.size <= _SPOOL:
+            found = content(self._files.registry, entry)
+            return io.BytesIO(found) if found is not None else None
+        with room_in(self.url, f"among temporary files for {entry.size} bytes", path):
+            file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
+            if pull(self._files.registry, entry, file):
+                file.seek(0)
+                return file
+            file.close()
+            return None
+
+    def read_range(self, path: str, first: int, last: int) -> bytes:
+        with self._errors(path):
+            entry = self._files.find(check_path(path))
+            if entry is not None and last > first and len(entry.blobs) == 1 and entry.blobs[0].data is None:
+                found = self._files.registry.blob_range(entry.blobs[0].digest, first, last)
+                if found is not None:
+                    return found
+        return self.get(path)[first : max(first, last)]
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        def found(path: str) -> bytes | None:
+            try:
+                return self.get(path)
+            except FileNotFoundError:
+                return None
+
+        return {path: data for path, data in at_once(found, dict.fromkeys(check_paths(paths))) if data is not None}
+
+    def stat(self, path: str) -> Stat | None:
+        with self._errors(path):
+            entry = self._files.find(check_path(path))
+        return None if entry is None else Stat(entry.size, entry.digest)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        return {path: found for path, found in at_once(self.stat, dict.fromkeys(check_paths(paths))) if found is not None}
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return self._listed(check_prefix(prefix))
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return self._scanned(check_prefix(prefix))
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        listed = self._tags(prefix)
+        yield from listed.paths
+        for path, _ in self._at_tags(listed.unsure, prefix):
+            yield path
+
+    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        listed = self._tags(prefix)
+        yield from self._at_tags([*map(tag_of, listed.paths), *listed.unsure], prefix)
+
+    def _tags(self, prefix: str) -> Listed:
+        with self._errors(prefix):
+            return self._files.list(prefix)
+
+    def _at_tags(self, tags: Iterable[str], prefix: str) -> Iterator[tuple[str, Stat]]:
+        pending = iter(tags)
+        while some := tuple(islice(pending, _SCANNED_AT_ONCE)):
+            with self._errors(prefix):
+                entries = [entry for _, entry in at_once(self._files.at_tag, some)]
+            for entry in entries:
+                if entry is not None and not entry.is_deleted and in_folder(entry.path, prefix):
+                    yield entry.path, Stat(entry.size, entry.digest)
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        self._upload(check_path(path), Source.of(bytes(byte_view(data))))
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        check_paths(items)
+        at_once(lambda path: self.put(path, items[path]), items)
+
+    def write(self, path: str) -> _Write:
+        return _Write(_Spooled(self.url, check_path(path), self._upload))
+
+    def _upload(self, path: str, source: Source) -> None:
+        with self._errors(path):
+            self._files.put(path, source)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        return path in self.create_many({path: data})
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        check_paths(items)
+
+        def begin(path: str) -> str | None:
+            with self._errors(path):
+                return self._files.put_alone(path, bytes(byte_view(items[path]))) if self._files.find(path) is None else None
+
+        began = time.monotonic()
+        put = {path: digest for path, digest in at_once(begin, items) if digest is not None}
+        if not put:
+            return set()
+        # all that set the tag by then see the last of them; who took longer than this waits may come after
+        time.sleep(min(_LONGEST_SETTLE, max(SETTLE, 2 * (time.monotonic() - began))))
+        return {path for path, found in self.stat_many(put).items() if found.stamp == put[path]}
+
+    def delete(self, path: str) -> bool:
+        with self._errors(path):
+            return self._files.delete(check_path(path))
+
+    def close(self) -> None:
+        """Forget the connections; they end when no other store uses them."""
+        with _lock:
+            _connected.pop(self._identity(), None)
+        self._held = None
+
+    # --- the other side
+
+    def _identity(self) -> _Identity:
+        return self._place, self._secret, self._timeout
+
+    @property
+    def _files(self) -> Artifacts:
+        held = self._held
+        if held is not None and held[0] == os.getpid():
+            return held[1]
+        if held is not None:
+            _inherited.append(held)
+        identity = self._identity()
+        with _lock:
+            found = _connected.get(identity)
+            if found is None:
+                while len(_connected) >= _CACHED:
+                    _connected.pop(next(iter(_connected)))
+                found = _connected[identity] = Artifacts(Registry(self._place, self._login, self._timeout))
+        self._held = os.getpid(), found
+        return found
+
+    def _login(self, client: Callable[[], Any]) -> Login:
+        host, secret = self._place.host, self._secret
+        return Login(self.url, lambda: find_credentials(host, secret), client)
+
+    @contextmanager
+    def _errors(self, path: str) -> Generator[None]:
+        try:
+            yield
+        except StoreError as error:
+            error.path = error.path or path
+            raise
+
+    def _absent(self, path: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
+
+
+class _Spooled(Upload):
+    """A stream whose bytes are kept in memory, then in an unnamed temporary file, and uploaded by `commit`."""
+
+    def __init__(self, url: str, path: str, upload: Callable[[str, Source], None]) -> None:
+        super().__init__(path)
+        self._url = url
+        self._upload = upload
+        self._spool = SpooledTemporaryFile[bytes](_SPOOL)
+        self._hash = sha256()
+
+    def accept(self, data: memoryview) -> None:
+        with room_in(self._url, f"among temporary files for {self.size + len(data)} bytes", self.place):
+            self._spool.write(data)
+        self._hash.update(data)
+
+    def commit(self) -> None:
+        with self._spool as spool:
+            spool.seek(0)
+            data = spool.read() if self.size <= _SPOOL else None
+            source = Source(f"sha256:{self._hash.hexdigest()}", self.size, data, cast("BinaryIO", spool) if data is None else None)
+            self._upload(self.place, source)
+
+    def abort(self) -> None:
+        self._spool.close()
+
+
+class _Write:
+    """An upload that becomes visible when the block ends well."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    def __enter__(self) -> BinaryIO:
+        return cast("BinaryIO", self._upload)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._upload.commit()
+        else:
+            self._upload.abort()

@@ -1,1 +1,0 @@
-"""Bytes at paths in a table of a PostgreSQL database."""
