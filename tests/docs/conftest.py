@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,11 @@ def s3_environment(s3_server: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@pytest.fixture(scope="session")
+def postgres_environment(postgres_server: PostgresServer) -> dict[str, str]:
+    """Environment variables under which `postgresql:///team` is a database of a real server on this machine."""
+    with postgres_server.admin() as admin:
+        admin.execute("CREATE DATABASE team")
+    return {"PGHOST": "127.0.0.1", "PGPORT": str(postgres_server.port), "PGUSER": "postgres"}

@@ -21,10 +21,12 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
-def test_every_python_block_of_a_page_runs_and_shows_the_real_result(page: Path, tmp_path: Path, s3_environment: dict[str, str]) -> None:
+def test_every_python_block_of_a_page_runs_and_shows_the_real_result(
+    page: Path, tmp_path: Path, s3_environment: dict[str, str], postgres_environment: dict[str, str]
+) -> None:
     script = tmp_path / f"{page.stem}.py"
     runner = Path(__file__).with_name("run_page.py")
-    environment = {**os.environ, **s3_environment, "PYTHONPATH": str(ROOT / "persistable_pkg"), "MPLBACKEND": "agg"}
+    environment = {**os.environ, **s3_environment, **postgres_environment, "PYTHONPATH": str(ROOT / "persistable_pkg"), "MPLBACKEND": "agg"}
     done = subprocess.run(
         [sys.executable, str(runner), str(page), str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )

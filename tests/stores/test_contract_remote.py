@@ -10,8 +10,9 @@ import pytest
 import requests
 from servers.fixtures import Bucket, SSHServer
 from servers.needs import need
+from servers.postgres import Schema
 
-from persistable.stores import ObjectStore, open_store
+from persistable.stores import ObjectStore, PostgresStore, open_store
 from persistable.testing.races import GOOD_PATHS, everything_below
 from persistable.testing.stores import StoreContract
 
@@ -137,3 +138,36 @@ class TestSFTP(StoreContract):
 
     def leftovers(self, store: Any) -> list[str]:
         return everything_below(self.folder)
+
+
+class TestPostgres(StoreContract):
+    """A real PostgreSQL server."""
+
+    examples = 20
+    rounds = 12
+
+    @pytest.fixture
+    def store(self, postgres_schema: Schema) -> Iterator[PostgresStore]:
+        self.schema = postgres_schema
+        store = open_store(postgres_schema.url)
+        assert isinstance(store, PostgresStore)
+        yield store
+        store.close()
+
+    def peek(self, store: PostgresStore, path: str) -> bytes | None:
+        rows = self.schema.admin.execute("SELECT to_regclass(%s)", (f"{self.schema.name}.persistable",)).fetchall()
+        if rows == [(None,)]:
+            return None
+        row = self.schema.admin.execute(f"SELECT size, data, body FROM {self.schema.name}.persistable WHERE path = %s", (path,)).fetchone()
+        if row is None:
+            return None
+        parts = self.schema.admin.execute(
+            f"SELECT data FROM {self.schema.name}.persistable_chunks WHERE body = %s ORDER BY number", (row[2],)
+        )
+        data = row[1] if row[2] is None else b"".join(part for (part,) in parts)
+        assert len(data) == row[0]
+        return bytes(data)
+
+    def leftovers(self, store: PostgresStore) -> list[str]:
+        chunks = self.schema.admin.execute(f"SELECT body, number FROM {self.schema.name}.persistable_chunks").fetchall()
+        return [*store.list(), *map(str, chunks)]

@@ -16,7 +16,7 @@ from zlib import crc32
 from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.records.key import SCHEME, Key
 from persistable.records.versions import imported_versions
-from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
+from persistable.stores.record_file import FAILED, RECORD, SEAL, SEAL_BYTES
 
 if TYPE_CHECKING:
     from persistable.stores.keys import SigningKey
@@ -27,7 +27,7 @@ FORMAT = 1
 SUFFIX = RECORD
 BY_HAND = ("put", "adopted")
 """The values of `Record.made` for payloads that no code here has made."""
-FAILED_SUFFIX = ".failed.json"
+FAILED_SUFFIX = FAILED
 _FORMER = {
     "persistable.command.node:Command": "persistable:Command",
     "persistable.transfer.get:HttpGet": "persistable:HttpGet",

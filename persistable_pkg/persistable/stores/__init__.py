@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from persistable.stores.object import ObjectStore
     from persistable.stores.oci.store import OCIStore
     from persistable.stores.open import open_store, register_store
+    from persistable.stores.postgres.store import PostgresStore
     from persistable.stores.sqlite import SQLiteStore
     from persistable.stores.zip import ZipStore
 
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryStore",
     "OCIStore",
     "ObjectStore",
+    "PostgresStore",
     "SQLiteStore",
     "SigningKey",
     "Store",
@@ -50,6 +52,7 @@ _HOMES = {
     "MemoryStore": "memory",
     "OCIStore": "oci.store",
     "ObjectStore": "object",
+    "PostgresStore": "postgres.store",
     "SQLiteStore": "sqlite",
     "SigningKey": "keys",
     "Store": "base",

@@ -7,14 +7,19 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+TABLE = "persistable"
+"""The table of a URL of a database that names none."""
+_DATABASES = ("postgresql", "postgres")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}", re.ASCII)
 
 
 def namespaced(where: Any, namespace: Any) -> Any:
     """The path, URL or layers of a namespace of the store at `where`.
 
-    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``; in a bucket that is a
-    store as a whole, the folder ``ann``. Raises ValueError for a name that is no word, TypeError for a store that is open.
+    That is a store of its own, named like the other: ``data.ann``, ``runs.ann.db``, ``s3://bucket/results.ann``, ``?table=results.ann``;
+    in a bucket that is a store as a whole, the folder ``ann``.
+
+    Raises ValueError for a name that is no word, TypeError for a store that is open.
     """
     if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
         raise ValueError(f"namespace is {namespace!r}; give a word of letters, digits, _ and -, such as {'ann'!r}")
@@ -34,5 +39,11 @@ def namespaced(where: Any, namespace: Any) -> Any:
     if scheme == "sqlite":
         stem, ending = os.path.splitext(rest)
         return f"{scheme}://{stem}.{namespace}{ending}"
+    rest, mark, query = rest.partition("?")
+    if scheme in _DATABASES:
+        pairs = [pair for pair in query.split("&") if pair]
+        table = next((pair.partition("=")[2] for pair in pairs if pair.startswith("table=")), TABLE)
+        others = [pair for pair in pairs if not pair.startswith("table=")]
+        return f"{scheme}://{rest}?{'&'.join([*others, f'table={table}.{namespace}'])}"
     rest = rest.rstrip("/")
-    return f"{scheme}://{rest}{'/' if rest and '/' not in rest and scheme != 'memory' else '.' if rest else ''}{namespace}"
+    return f"{scheme}://{rest}{'/' if rest and '/' not in rest and scheme != 'memory' else '.' if rest else ''}{namespace}{mark}{query}"

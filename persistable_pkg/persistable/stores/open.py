@@ -29,6 +29,8 @@ _FACTORIES: dict[str, str] = {
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
     "oci": "persistable.stores.oci.store:OCIStore.from_url",
+    "postgres": "persistable.stores.postgres.store:PostgresStore.from_url",
+    "postgresql": "persistable.stores.postgres.store:PostgresStore.from_url",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
 }
 # the packages behind the schemes people use, and the extra that installs each (None: there is no extra, the package is named)

@@ -1,0 +1,1 @@
+"""Bytes at paths in a table of a PostgreSQL database."""

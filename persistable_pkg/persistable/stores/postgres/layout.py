@@ -1,0 +1,116 @@
+"""The tables of a store in PostgreSQL, and the statements about them.
+
+One row a path. Bytes are in the row, those of a large item in rows of another table, which a trigger deletes with it. A record also has the
+transaction that wrote it, and one that was deleted leaves its path and that transaction: they tell what has changed without a listing.
+"""
+
+from __future__ import annotations
+
+from persistable.stores.record_file import FAILED, RECORD
+
+VERSION = "persistable store, layout 1"
+"""The comment of a table, by which it is known to be that of a store."""
+CHUNK = 2 << 20
+"""Bytes of one row, at most."""
+LONGEST = 2000
+"""Bytes of a path, at most: an entry of an index must fit a third of a page."""
+OLDEST = 130000
+"""The first version of the server that has what is used here."""
+
+
+class Layout:
+    """The statements for a table. schema: None for the one that the search path finds."""
+
+    def __init__(self, schema: str | None, table: str) -> None:
+        self.schema = schema
+        self.table = table
+        items, chunks, deleted = self._named(""), self._named("_chunks"), self._named("_deleted")
+        self.items = items
+        row = "ON CONFLICT (path) DO UPDATE SET (size, stamp, changed, data, body) = " + _EXCLUDED
+        many = (
+            f"INSERT INTO {items} (path, size, stamp, data) SELECT path, octet_length(data), %s::bigint, data "
+            "FROM unnest(%s::text[], %b::bytea[]) AS given (path, data) ORDER BY path"  # so that two never wait for each other
+        )
+        large = (
+            f"INSERT INTO {items} (path, size, stamp, body) SELECT %s::text, %s::bigint, %s::bigint, %s::bigint "
+            f"WHERE (SELECT count(*) FROM {chunks} WHERE body = %s) = %s"  # else a part was lost, or taken for that of a dead writer
+        )
+        self.put_many, self.put_large = f"{many} {row}".encode(), f"{large} {row}".encode()
+        self.create_many = f"{many} ON CONFLICT DO NOTHING RETURNING path".encode()
+        self.create_large = f"{large} ON CONFLICT DO NOTHING RETURNING path".encode()
+        self.mine = f"SELECT path FROM {items} WHERE path = ANY(%s) AND stamp = %s".encode()
+        self.get = f"SELECT path, size, data, body FROM {items} WHERE path = ANY(%s)".encode()
+        self.stat = f"SELECT path, size, stamp FROM {items} WHERE path = ANY(%s)".encode()
+        self.delete = f"DELETE FROM {items} WHERE path = ANY(%s)".encode()
+        self.page = f"SELECT path, size, stamp FROM {items} WHERE path > %s AND path < %s ORDER BY path LIMIT %s".encode()
+        # "0" follows "/", which follows ".": from a base up to there is all that belongs to it
+        self.alone = (
+            f"SELECT given.path FROM unnest(%s::text[], %s::text[]) AS given (path, base) WHERE NOT EXISTS "
+            f"(SELECT FROM {items} AS item WHERE item.path >= given.base AND item.path < given.base || '0' AND item.path <> given.path)"
+        ).encode()
+        self.add_chunk = f"INSERT INTO {chunks} (body, number, path, data) VALUES (%s, %s, %s, %b) ON CONFLICT DO NOTHING".encode()
+        self.chunks = f"SELECT data FROM {chunks} WHERE body = %s AND number >= %s AND number < %s ORDER BY number".encode()
+        self.drop_chunks = f"DELETE FROM {chunks} WHERE body = %s".encode()
+        self.clear = (
+            f"DELETE FROM {chunks} WHERE body IN (SELECT body FROM {chunks} AS chunk WHERE number = 0 AND path >= %s AND path < %s "
+            f"AND NOT EXISTS (SELECT FROM {items} AS item WHERE item.path = chunk.path AND item.body = chunk.body))"
+        ).encode()
+        # of the catalog itself, which is read as it is now; to_regclass() may answer from what a session remembers
+        here = f"n.nspname = {literal(schema)}" if schema is not None else "pg_table_is_visible(c.oid)"
+        self.look = (
+            f"SELECT obj_description(c.oid, 'pg_class') FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+            f"WHERE c.relname = {literal(table)} AND {here}"
+        ).encode()
+        self.make = self._make(items, chunks, deleted)
+
+    def _named(self, ending: str) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.table + ending)}" if self.schema is not None else quoted(self.table + ending)
+
+    def _make(self, items: str, chunks: str, deleted: str) -> bytes:
+        """Statements that make the tables, to be executed in one transaction."""
+        function, recorded = self._named("_changed"), _recorded("OLD.path")
+        return f"""
+        CREATE TABLE {items} (
+          path text COLLATE "C" PRIMARY KEY, size bigint NOT NULL, stamp bigint NOT NULL,
+          changed xid8 NOT NULL DEFAULT pg_current_xact_id(), data bytea, body bigint
+        );
+        CREATE TABLE {chunks} (body bigint, number int, path text COLLATE "C", data bytea NOT NULL, PRIMARY KEY (body, number));
+        CREATE TABLE {deleted} (path text COLLATE "C" PRIMARY KEY, changed xid8 NOT NULL);
+        ALTER TABLE {items} ALTER COLUMN data SET STORAGE EXTERNAL;
+        ALTER TABLE {chunks} ALTER COLUMN data SET STORAGE EXTERNAL;
+        CREATE INDEX ON {items} (changed) WHERE {_recorded("path")};
+        CREATE INDEX ON {deleted} (changed);
+        CREATE INDEX ON {chunks} (path) WHERE number = 0;
+        CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $changed$
+        BEGIN
+          DELETE FROM {chunks} WHERE body = OLD.body;
+          IF TG_OP = 'DELETE' AND {recorded} THEN
+            INSERT INTO {deleted} (path, changed) VALUES (OLD.path, pg_current_xact_id())
+              ON CONFLICT (path) DO UPDATE SET changed = EXCLUDED.changed;
+          END IF;
+          RETURN NULL;
+        END $changed$;
+        CREATE TRIGGER replaced AFTER UPDATE ON {items} FOR EACH ROW
+          WHEN (OLD.body IS NOT NULL AND OLD.body IS DISTINCT FROM NEW.body) EXECUTE FUNCTION {function}();
+        CREATE TRIGGER deleted AFTER DELETE ON {items} FOR EACH ROW
+          WHEN (OLD.body IS NOT NULL OR {recorded}) EXECUTE FUNCTION {function}();
+        COMMENT ON TABLE {items} IS {literal(VERSION)};
+        """.encode()
+
+
+_EXCLUDED = "(EXCLUDED.size, EXCLUDED.stamp, EXCLUDED.changed, EXCLUDED.data, EXCLUDED.body)"
+
+
+def _recorded(column: str) -> str:
+    """The condition that a path is that of a record or failure."""
+    return f"(right({column}, {len(RECORD)}) = {literal(RECORD)} OR right({column}, {len(FAILED)}) = {literal(FAILED)})"
+
+
+def quoted(name: str) -> str:
+    """`name` as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a string of SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,308 @@
+"""Bytes at paths in a table of a PostgreSQL database: for a team that has one.
+
+Each call is one statement, or one transaction, so that it is done whole or not at all. A large item goes there in rows of some megabytes
+before the row of its path, which names them, so that no transaction stays open while a payload is written, and a server that restarts in
+the middle costs a moment. What such a statement did is done once: a row has a random stamp, by which one sees whether it was one's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from persistable.errors import StoreError, StoreUnavailable
+from persistable.stores.base import Bytes, byte_view, check_path, check_paths
+from persistable.stores.filesystem import Upload
+from persistable.stores.postgres.layout import CHUNK, LONGEST
+from persistable.stores.postgres.reading import TableReader
+from persistable.stores.postgres.trouble import too_long
+
+if TYPE_CHECKING:
+    from persistable.stores.postgres.connections import Connection
+
+_AT_ONCE = 16 << 20
+"""Bytes of the items of one statement, about."""
+_Statement = tuple[bytes, tuple[Any, ...]]
+
+
+class PostgresStore(TableReader):
+    """A table of a PostgreSQL database (13 or later), and two beside it named after it. They are made at the first write.
+
+    The URL is that of libpq: ``postgresql://user@host:port/database``, with ``?table=`` (persistable) and ``?schema=`` (that of the search
+    path), and settings such as ``sslmode=require``, ``service=`` or several hosts.
+
+    The password is found where libpq looks: ``$PGPASSWORD``, ``~/.pgpass``, a service file. ``password=`` takes a `Secret`, or a text,
+    which is pickled with the store, as is one in the URL: give it so only if it may travel. `url` never has it.
+
+    ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
+    """
+
+    batches = True
+    in_memory = False
+    poll = 0.5
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> PostgresStore:
+        """The store of ``postgresql://user@host/database?table=results``."""
+        return cls(url, **options)
+
+    # --- writing
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.change_many({path: data})
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        self.change_many(items)
+
+    def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        """All of it in one transaction: all is there, or nothing."""
+        gone = check_paths(delete)
+        items: dict[str, Bytes] = {}
+        for stage in stages:
+            items.update(stage)
+        small, large = self._split(items)
+        stamp = random_number()
+        bodies: dict[str, Body] = {}
+        try:
+            for path, data in large.items():
+                bodies[path] = self._sent(path, data)
+            statements: list[_Statement] = [(self._layout.put_many, (stamp, list(some), list(some.values()))) for some in _portions(small)]
+            statements += [(self._layout.put_large, body.row(stamp)) for body in bodies.values()]
+            if gone:
+                statements.append((self._layout.delete, (gone,)))
+            if statements:
+                counts = self._all(statements, next(iter(items), gone[0] if gone else ""), make=bool(items))
+                self._check_whole(list(bodies), counts[len(statements) - len(bodies) - bool(gone) :])
+        except BaseException as error:
+            self._drop(bodies.values(), error)
+            raise
+
+    def _all(self, statements: Sequence[_Statement], path: str, make: bool) -> Sequence[int]:
+        """Execute these in one transaction; how many rows each was about."""
+
+        def work(connection: Connection) -> Sequence[int]:
+            if len(statements) == 1:
+                return [connection.execute(*statements[0]).rowcount]
+            with connection.pipeline(), connection.transaction():
+                done = [connection.execute(*each) for each in statements]
+            return [cursor.rowcount for cursor in done]
+
+        return self._do(work, path, make=make) or [0] * len(statements)
+
+    def _split(self, items: Mapping[str, Bytes]) -> tuple[dict[str, Bytes], dict[str, memoryview]]:
+        """Those whose bytes are in their row, and those that are too large for that."""
+        check_paths(items)
+        small: dict[str, Bytes] = {}
+        large: dict[str, memoryview] = {}
+        for path, data in items.items():
+            view = byte_view(data)
+            if len(path) > LONGEST // 4 and len(path.encode()) > LONGEST:
+                raise too_long(self._url, path, LONGEST)
+            if view.nbytes > CHUNK:
+                large[path] = view
+            else:
+                small[path] = data if isinstance(data, bytes) else bytes(view)
+        return small, large
+
+    def _sent(self, path: str, data: memoryview) -> Body:
+        body = Body(self, path)
+        try:
+            body.write(data)
+            body.flush_all()
+        except BaseException:
+            self._drop([body])
+            raise
+        body.is_committing = True
+        return body
+
+    def _check_whole(self, paths: Iterable[str], counts: Sequence[int]) -> None:
+        for path, count in zip(paths, counts, strict=False):
+            if count != 1:
+                message = f"{self._url} ({path}): the server has lost a part of it meanwhile; write it again"
+                raise StoreUnavailable(message, url=self._url, path=path)
+
+    def create(self, path: str, data: Bytes) -> bool:
+        return bool(self.create_many({path: data}))
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        return self._create(items, alone=False)[0]
+
+    def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
+        return self._create(items, alone=True)
+
+    def _create(self, items: Mapping[str, Bytes], alone: bool) -> tuple[set[str], set[str]]:
+        """The paths that were created, and, if it is asked for, those of them beside which there is nothing."""
+        small, large = self._split(items)
+        if not items:
+            return set(), set()
+        stamp, created = random_number(), set[str]()
+        bodies = [self._sent(path, data) for path, data in large.items()]
+        statements: list[_Statement] = [(self._layout.create_many, (stamp, list(some), list(some.values()))) for some in _portions(small)]
+        statements += [(self._layout.create_large, body.row(stamp)) for body in bodies]
+        tries = 0
+
+        def work(connection: Connection) -> tuple[set[str], set[str]]:
+            nonlocal tries
+            tries += 1
+            if tries > 1:  # the answer of the one before may have been lost, and not what it did
+                created.update(path for (path,) in connection.execute(self._layout.mine, (list(items), stamp)))
+            for query, values in statements:
+                created.update(path for (path,) in connection.execute(query, values))
+            if not alone or not created:
+                return created, set()
+            bases = {path: path[:end] for path in created if (end := path.find(".", path.rfind("/") + 1)) > 0}
+            # a statement of its own, so that it sees what was there when these had been created
+            return created, {path for (path,) in connection.execute(self._layout.alone, (list(bases), list(bases.values())))}
+
+        try:
+            done = self._do(work, next(iter(items)), make=True) or (set(), set())
+        except BaseException as error:
+            self._drop(bodies, error)
+            raise
+        self._drop([body for body in bodies if body.place not in created], StoreError("", url="", path=""))
+        return done
+
+    def write(self, path: str) -> _Write:
+        self._split({path: b""})
+        return _Write(self, path)
+
+    def commit(self, body: Body) -> None:
+        """Let the bytes of `body` be those at its path."""
+        if body.is_small:
+            self.put(body.place, body.rest())
+            return
+        body.flush_all()
+        body.is_committing = True
+        self._check_whole([body.place], self._all([(self._layout.put_large, body.row(random_number()))], body.place, make=True))
+
+    def send(self, body: int, number: int, path: str, data: bytes | memoryview) -> None:
+        """Write one row of a large item."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._layout.add_chunk, (body, number, path if number == 0 else None, data))
+
+        self._do(work, path, make=True)
+
+    def start(self, body: int, number: int, path: str, data: bytes) -> Future[None]:
+        """`send`, while the caller goes on."""
+        return self._connections.pool.threads().submit(self.send, body, number, path, data)
+
+    def _drop(self, bodies: Iterable[Body], error: BaseException | None = None) -> None:
+        """Remove what was sent for nothing. Where that fails, or it may be committed after all, `clear_temporary` does it later."""
+        is_definite = isinstance(error, StoreError) and not isinstance(error, StoreUnavailable)
+        for body in bodies:
+            if body.count and (is_definite or not body.is_committing):
+                with suppress(StoreError):
+                    body.settle()
+                    self._do(partial(_execute, self._layout.drop_chunks, (body.number,)), body.place)
+
+    def abort(self, body: Body, error: BaseException | None) -> None:
+        """Forget the bytes of `body`."""
+        self._drop([body], error)
+
+    def delete(self, path: str) -> bool:
+        check_path(path)
+        return bool(self._do(partial(_execute, self._layout.delete, ([path],)), path))
+
+    def clear_temporary(self, path: str) -> None:
+        self._do(partial(_execute, self._layout.clear, (check_path(path), path + "\U0010ffff")), path)
+
+
+class Body(Upload):
+    """The bytes of an item on their way there: rows of the same number, sent one after the other while the caller makes the next."""
+
+    def __init__(self, store: PostgresStore, path: str) -> None:
+        super().__init__(path)
+        self._store = store
+        self.number = random_number()
+        self.count = 0
+        self.is_committing = False
+        self._buffer = bytearray()
+        self._sending: Future[None] | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Tell whether its bytes fit the row of its path."""
+        return not self.count
+
+    def accept(self, data: memoryview) -> None:
+        for start in range(0, len(data), CHUNK):
+            self._buffer += data[start : start + CHUNK]
+            if len(self._buffer) > CHUNK:  # one that is just full may be the last, and small
+                self._send(bytes(memoryview(self._buffer)[:CHUNK]))
+                del self._buffer[:CHUNK]
+
+    def _send(self, data: bytes) -> None:
+        self.settle()
+        self._sending = self._store.start(self.number, self.count, self.place, data)
+        self.count += 1
+
+    def settle(self) -> None:
+        """Wait for what is on its way. Raises what it met."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.result()
+
+    def rest(self) -> bytes:
+        """What was not sent yet."""
+        return bytes(self._buffer)
+
+    def flush_all(self) -> None:
+        """Send all of it."""
+        if self._buffer:
+            self._send(self.rest())
+            self._buffer.clear()
+        self.settle()
+
+    def row(self, stamp: int) -> tuple[Any, ...]:
+        """The values for the statements that put or create its path."""
+        return self.place, self.size, stamp, self.number, self.number, self.count
+
+
+class _Write:
+    """A stream whose bytes appear when the block ends well."""
+
+    def __init__(self, store: PostgresStore, path: str) -> None:
+        self._store = store
+        self._body = Body(store, path)
+
+    def __enter__(self) -> BinaryIO:
+        return cast(BinaryIO, self._body)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._store.abort(self._body, error)
+            return
+        try:
+            self._store.commit(self._body)
+        except BaseException as problem:
+            self._store.abort(self._body, problem)
+            raise
+
+
+def random_number() -> int:
+    """A number that no other call gives."""
+    return int.from_bytes(os.urandom(8), "big") >> 1
+
+
+def _execute(query: bytes, values: tuple[Any, ...], connection: Connection) -> int:
+    return connection.execute(query, values).rowcount
+
+
+def _portions(items: dict[str, Bytes]) -> Iterator[dict[str, Bytes]]:
+    """`items` in portions that fit one statement."""
+    portion: dict[str, Bytes] = {}
+    size = 0
+    for path, data in items.items():
+        if portion and size + len(data) > _AT_ONCE:
+            yield portion
+            portion, size = {}, 0
+        portion[path] = data
+        size += len(data) + len(path)
+    if portion:
+        yield portion

@@ -1,0 +1,87 @@
+"""Errors of a PostgreSQL server and of the way to it, as errors of stores."""
+
+from __future__ import annotations
+
+import errno
+from textwrap import shorten
+from typing import TYPE_CHECKING, Literal
+
+from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.params.masking import masked
+
+if TYPE_CHECKING:
+    import psycopg
+
+Kind = Literal["unreachable", "busy", "no credentials", "refused", "no database", "full", "denied", "read only", "no schema", "other"]
+
+# codes of https://www.postgresql.org/docs/current/errcodes-appendix.html: whole ones, and classes
+_CODES: dict[str, Kind] = {
+    "57P01": "unreachable", "57P02": "unreachable", "57P03": "unreachable", "57P05": "unreachable", "08": "unreachable",
+    "40001": "busy", "40P01": "busy", "53300": "busy", "55P03": "busy",
+    "53100": "full", "54000": "full", "42501": "denied", "25006": "read only",
+    "28": "refused", "3D000": "no database", "3F000": "no schema",
+}  # fmt: skip
+# one that cannot be connected to tells no code
+_WORDS: dict[str, Kind] = {
+    "the database system is": "unreachable", "too many clients": "busy", "connection slots": "busy",
+    "no password supplied": "no credentials", "authentication failed": "refused", "pg_hba.conf": "refused",
+    "is not permitted to log in": "refused", "permission denied for": "refused",
+    "role \"": "refused", "database \"": "no database", "definition of service": "other", "certificate": "refused",
+}  # fmt: skip
+
+
+def kind_of(error: psycopg.Error) -> Kind:
+    """Which of the few cases that a caller can act on this is."""
+    code = error.sqlstate
+    if code is not None:
+        return _CODES.get(code) or _CODES.get(code[:2]) or "other"
+    connection, text = error.pgconn, str(error)
+    if connection is not None and connection.needs_password:
+        return "no credentials"
+    for words, kind in _WORDS.items():
+        if words in text:
+            return kind
+    if "FATAL" not in text:
+        return "other" if type(error).__name__ == "ProgrammingError" else "unreachable"
+    # in a language that is not English
+    return "refused" if connection is not None and connection.used_password else "other"
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Tell whether the same may succeed a moment later: the server restarts, has no connection left, or another was in the way."""
+    return kind_of(error) in ("unreachable", "busy")
+
+
+def explained(error: psycopg.Error, url: str, path: str, writing: bool) -> StoreError:
+    """The error of a store for one of psycopg."""
+    about = {"url": url, "path": path}
+    where = f"{url} ({path})" if path else url
+    reason = shorten(masked(" ".join(str(error).split())), 300, placeholder="...")
+    kind = kind_of(error)
+    if kind in ("unreachable", "busy"):
+        return StoreUnavailable(f"{url} cannot be reached ({reason}); check the address and the network, then try again", **about)
+    if kind == "no credentials":
+        return StoreError(f"{url}: it asks for a password ({reason}); give it by $PGPASSWORD, ~/.pgpass or the option password=", **about)
+    if kind == "refused":
+        return StoreError(f"{url}: it does not let this user in ({reason}); check user, password and database", **about)
+    if kind == "no database":
+        return StoreError(f"{url}: there is no such database here ({reason}); make it, or correct the name", **about)
+    if kind == "no schema":
+        return StoreError(f"{url}: there is no schema for its table ({reason}); make it, or name one by ?schema=", **about)
+    if kind == "full":
+        return StoreFull(f"no room for {where} ({reason}); free some space on the server", **about)
+    if kind == "read only" or (kind == "denied" and writing):
+        return StoreReadOnly(
+            f"{where} may not be written by this user ({reason}); grant it CREATE on the schema, or all on the tables", **about
+        )
+    if kind == "denied":
+        return StoreError(f"{where} may not be read by this user ({reason}); grant it SELECT on the tables", **about)
+    return StoreError(f"{where} failed: {reason}", **about)
+
+
+def too_long(url: str, path: str, most: int) -> StoreError:
+    """The error for a path that no entry of an index can hold."""
+    message = f"the path {path[:60]}... is too long for {url}: {len(path.encode())} bytes, it takes {most}"
+    error = StoreError(message, url=url, path=path)
+    error.errno = errno.ENAMETOOLONG
+    return error
