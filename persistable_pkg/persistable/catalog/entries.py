@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
@@ -17,17 +17,28 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """Entries that are read from the index at once."""
-ORDER = "ORDER BY r.created DESC, r.id DESC"
+ORDERS = {
+    "age": "ORDER BY r.created DESC, r.id DESC",
+    "size": "ORDER BY r.size DESC, r.name, r.id DESC",
+    "name": "ORDER BY r.name, r.created DESC, r.id DESC",
+}
 
 
 class Entries(Sequence[Entry]):
     """The entries that match, newest first. Each question is answered from what is stored then."""
 
-    def __init__(self, catalog: Catalog, asked: Criteria, first: int = 0, stop: int | None = None) -> None:
+    def __init__(self, catalog: Catalog, asked: Criteria, first: int = 0, stop: int | None = None, order: str = "age") -> None:
         self._catalog = catalog
         self._asked = asked
         self._first = first
         self._stop = stop
+        self._order = order
+
+    def ordered(self, by: Literal["age", "size", "name"]) -> Entries:
+        """The same entries: the youngest first, the largest first, or by name. Raises ValueError for any other order."""
+        if by not in ORDERS:
+            raise ValueError(f"ordered({by!r}): {', '.join(ORDERS)}")
+        return Entries(self._catalog, self._asked, self._first, self._stop, by)
 
     def _where(self) -> Condition:
         return counting(condition(self._asked, self._catalog.current()), self._catalog.is_layered)
@@ -67,7 +78,7 @@ class Entries(Sequence[Entry]):
             first = _from_start(index.start or 0, length)
             stop = None if index.stop is None else self._first + _from_start(index.stop, length)
             stop = stop if self._stop is None else self._stop if stop is None else min(stop, self._stop)
-            return Entries(self._catalog, self._asked, self._first + first, stop)
+            return Entries(self._catalog, self._asked, self._first + first, stop, self._order)
         at = index if index >= 0 else len(self) + index
         if at >= 0 and (self._stop is None or self._first + at < self._stop):
             found = self._page(self._where(), self._first + at, 1)
@@ -76,13 +87,13 @@ class Entries(Sequence[Entry]):
         raise IndexError(f"there is no entry {index}: {len(self)} match")
 
     def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
-        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
+        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
         return [Entry(self._catalog, row) for row in self._catalog.index.rows(query, (*where.values, max(0, many), first))]
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""
         where = self._where()
-        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDER} LIMIT ? OFFSET ?"
+        query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
         return self._catalog.index.rows(query, (*where.values, -1 if self._stop is None else self._stop - self._first, self._first))
 
     def to_frame(self, backend: str = "pandas") -> Any:
@@ -136,13 +147,17 @@ def _columns(entries: list[Entry]) -> dict[str, list[Any]]:
 
 
 def _leaves(entry: Entry) -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of all that the params hold; an object is its class and its fields, other collections stay whole."""
-    stack = list(reversed(entry.params_tree.items()))
+    return ((path, value_of(tree)) for path, tree in leaves_of(entry.params_tree))
+
+
+def leaves_of(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and tree of all that the params hold; an object is its class and its fields, other collections stay whole."""
+    stack = list(params.items())[::-1]
     while stack:
         path, tree = stack.pop()
         inner = children(tree) if tree.__class__ is dict and (_OBJECTS & tree.keys() or not any(name[:1] == "$" for name in tree)) else None
         if inner is None or not inner[1]:
-            yield path, value_of(tree)
+            yield path, tree
             continue
         if _OBJECTS & tree.keys():
             yield path, form(tree)

@@ -218,6 +218,21 @@ def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
     return {role: by_key[target] for role, target in rows}
 
 
+def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str, Entry]]:
+    """The entries that each of `entries` was made from, by role: `upstream` of many, in a few questions."""
+    keys = [str(entry.key) for entry in entries]
+    query = (
+        "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id "
+        "WHERE n.key IN (SELECT value FROM json_each(?)) ORDER BY e.role"
+    )
+    rows = catalog.index.rows(query, (json.dumps(keys),))
+    by_key = {str(each.key): each for each in by_keys(catalog, catalog.index, [target for _, _, target in rows])}
+    found: dict[str, dict[str, Entry]] = {}
+    for key, role, target in rows:
+        found.setdefault(key, {})[role] = by_key[target]
+    return [found.get(key, {}) for key in keys]
+
+
 def lineage(catalog: Catalog, entry: Entry) -> list[Entry]:
     """Everything upstream of `entry`, nearest first."""
     return ancestors(catalog, [str(entry.key)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from persistable.graph.notebook import badge, card, code, html, listing, table
+from persistable.graph.notebook import Html, badge, card, code, digest, html, listing, number, table
 from persistable.params.words import cut, in_words
 from persistable.records.amounts import duration_in_words, size_in_words
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from persistable.catalog.entry import Entry
 
 _ROWS = 50
+_PARAMS = 12
+"""Most params that have a column of their own."""
 
 
 def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
     """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
-    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if not upstream or not _is_of_nodes(tree)]
+    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
     roles: dict[str, list[Entry]] = {}
     for role, entry in upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(entry)
@@ -29,13 +31,13 @@ def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = 
     return f"{name}({cut(', '.join(parts), 160)})"
 
 
-def _is_of_nodes(tree: Any) -> bool:
+def is_of_nodes(tree: Any) -> bool:
     """Tell whether a tree stands for nodes, which are upstream, and what keeps them together."""
     if tree.__class__ is list:
-        return bool(tree) and all(map(_is_of_nodes, tree))
+        return bool(tree) and all(map(is_of_nodes, tree))
     if tree.__class__ is not dict or not tree:
         return False
-    return "$node" in tree or all(map(_is_of_nodes, tree.values()))
+    return "$node" in tree or all(map(is_of_nodes, tree.values()))
 
 
 def age(entry: Entry, now: float | None = None) -> str:
@@ -45,7 +47,7 @@ def age(entry: Entry, now: float | None = None) -> str:
 
 def entry_html(entry: Entry) -> str:
     """Name, params, key, size, age and upstream of an entry, as an HTML fragment."""
-    rows: list[tuple[object, object]] = [("key", code(str(entry.key or entry.at))), ("status", badge(entry.status))]
+    rows: list[tuple[object, object]] = [("status", badge(entry.status)), ("key", code(str(entry.key or entry.at)))]
     if entry.size is not None:
         rows.append(("size", size_in_words(entry.size)))
     if entry.seconds is not None:
@@ -56,16 +58,33 @@ def entry_html(entry: Entry) -> str:
     return card(entry.name or "?", table(rows))
 
 
-def entries_html(entries: Iterable[Entry], number: int) -> str:
+def entries_html(entries: Iterable[Entry], total: int) -> str:
     """A table of entries: the params that some of them have, each in a column."""
     shown = list(entries)[:_ROWS]
-    names = list(dict.fromkeys(name for entry in shown for name in entry.params_tree))[:12]
+    head, rows = entries_table(shown, lambda entry: html(entry.name))
+    return listing(head, rows, total - len(shown))
+
+
+def entries_table(
+    entries: Sequence[Entry], named: Callable[[Entry], Html], labels: Sequence[str] = ()
+) -> tuple[list[str], list[Sequence[object]]]:
+    """Head and rows of a table of entries, for notebooks and the local page alike.
+
+    named: gives the first cell of an entry. labels: what each is called with its params, instead of a column for each param.
+    """
+    names = [] if labels else list(dict.fromkeys(name for entry in entries for name in entry.params_tree))[:_PARAMS]
     now = time.time()
-    head = ["name", *names, "status", "size", "age", "key"]
     rows: list[Sequence[object]] = []
-    for entry in shown:
+    for place, entry in enumerate(entries):
         tree = entry.params_tree
-        cells = [cut(in_words(tree[name]), 40) if name in tree else "" for name in names]
+        params = [labels[place]] if labels else [_param(tree[name]) if name in tree else "" for name in names]
         size = "" if entry.size is None else size_in_words(entry.size)
-        rows.append([entry.name, *cells, badge(entry.status), size, age(entry, now), code(entry.key.digest[:12] if entry.key else "?")])
-    return listing(head, rows, number - len(shown))
+        took = "" if entry.seconds is None else duration_in_words(entry.seconds)
+        facts = (number(size), number(took), number(age(entry, now)))
+        rows.append([named(entry), *params, badge(entry.status), *facts, digest(entry.key)])
+    return ["name", *(["params"] if labels else names), "status", "size", "took", "age", "key"], rows
+
+
+def _param(tree: Any) -> object:
+    text = cut(in_words(tree), 40)
+    return number(text) if tree.__class__ in (int, float) else text

@@ -131,6 +131,7 @@ VERBS = (
     Verb("view", "persistable.cli.share:view", "Make a folder of links with readable names."),
     Verb("rebuild", "persistable.cli.records:rebuild", "Make the index of the records anew."),
     Verb("keys", "persistable.cli.keys:keys", "Write down the keys of targets, or check that none moved."),
+    Verb("serve", "persistable.cli.serve:serve", "Show what is stored in a page of this machine's browser."),
     Verb("graph", "persistable.cli.graph:graph", "Draw what targets are made from."),
     Verb("completion", "persistable.cli.init:completion", "Write a script that completes commands in a shell."),
 )

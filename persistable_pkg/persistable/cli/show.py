@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from persistable.catalog.details import details
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
 from persistable.cli.target import Here, One, one
@@ -47,7 +48,7 @@ def show(payload: Word, /, *, python: Annotated[bool, Parameter(negative="")] = 
         else:
             write(text.rstrip("\n"))
         return 0
-    facts = _facts(found, record)
+    facts = details(found.store, found.place, record)
     if common.json:
         write_json(facts)
         return 0
@@ -66,38 +67,8 @@ def record_of(found: One) -> Record:
     if found.node is not None and not found.node.is_persisted:
         raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
     failure = access.find_failure(found.store, found.place)
-    why = "" if failure is None else f"; its last attempt raised {failure.error}: {failure.message}"
+    why = "" if failure is None else f"; its last attempt raised {failure.text}"
     raise PayloadNotFound(f"nothing is stored under {found.key} in {found.store.url}{why}; `persistable explain` tells more", key=found.key)
-
-
-def _facts(found: One, record: Record) -> dict[str, Any]:
-    all_facts = record.to_dict()
-    return {
-        "key": str(record.key),
-        "name": record.key.name,
-        "store": found.store.url,
-        "at": found.place.to if isinstance(found.place, Placed) else None,
-        "size": record.size,
-        "stored": record.started + record.seconds,
-        "seconds": record.seconds,
-        "attempts": record.attempts,
-        "made": record.made,
-        "class": record.class_reference,
-        "format": record.fileio,
-        "version": record.version,
-        "params": record.params,
-        "untracked": record.untracked,
-        "upstream": {role: str(key) for role, key in record.upstream.items()},
-        "files": [file._asdict() for file in record.files],
-        "host": record.host,
-        "platform": all_facts.get("platform"),
-        "git_commit": record.git_commit,
-        "git_dirty": record.git_dirty,
-        "git_diff": record.git_diff,
-        "usage": record.usage,
-        "versions": record.versions,
-        "notes": record.notes,
-    }
 
 
 def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:

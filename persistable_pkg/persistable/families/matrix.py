@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PersistableError, UnknownParam
 from persistable.families.table import counts, survey, value_of
-from persistable.graph.labels import COLOURS, OTHER, TIMES, line
+from persistable.graph.labels import COLOURS, OTHER, TIMES, line, width
 from persistable.graph.notebook import Html, card, code, table
 from persistable.nodes.binding import bound_to
 from persistable.nodes.status import Status
@@ -25,7 +26,8 @@ MOST = 50
 MOST_COUNTED = 5000
 """Most members of a family whose statuses a notebook shows; looking up more would make it wait."""
 
-_SIDE = 22
+_SIDE, _WIDE = 22, 50
+"""Height and width of a cell, and its width where it shows a value."""
 _STORED = (Status.DONE, Status.STALE)
 
 
@@ -37,80 +39,99 @@ class Matrix:
     """
 
     def __init__(
-        self, family: Family[Any], names: tuple[str, str], labels: tuple[Sequence[Any], Sequence[Any]], more: tuple[int, int]
+        self, title: str, names: tuple[str, str], labels: tuple[Sequence[Any], Sequence[Any]], more: tuple[int, int] = (0, 0)
     ) -> None:
-        self.title = family.name
+        self.title = title
         self.x, self.y = names
         self.columns, self.rows = labels
         self.more = more
         self.cells: list[list[Counter[Status]]] = [[Counter() for _ in self.columns] for _ in self.rows]
         self.values: list[list[float | None]] | None = None
+        self.in_words: Callable[[float], str] = rounded
+        """How a value is written."""
 
-    def svg(self) -> str:
-        """The picture, self-contained and without scripts."""
-        left = 12 + 8 * max([len(_text(label)) for label in self.rows] + [len(self.y)])
-        top = 34 + 6 * max((len(_text(label)) for label in self.columns), default=0)
-        legend = self._legend()
-        wide = left + max(_SIDE * len(self.columns) + 90, 7 * sum(len(text) + 2 for text, _ in legend))
-        high = top + _SIDE * len(self.rows) + 44
+    def svg(self, links: Mapping[tuple[int, int], str] = MappingProxyType({})) -> str:
+        """The picture, self-contained, without scripts and styles. links: URLs that cells lead to, by row and column."""
+        across = _SIDE if self.values is None else _WIDE
+        left = 12 + 7 * max([width(_text(label)) for label in self.rows] + [width(self.y)])
+        top = 34 + 6 * max((width(_text(label)) for label in self.columns), default=0)
+        legend, legend_width = self._legend(left, top + _SIDE * len(self.rows) + 14)
+        wide = max(left + across * len(self.columns) + 90, legend_width)
+        high = top + _SIDE * len(self.rows) + 34
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="img"',
-            f' style="font:12px system-ui,sans-serif"><title>{escape(self.title)}</title>',
-            f'<text x="{left}" y="14" fill="{OTHER}">{escape(self.x)}</text>',
-            f'<text x="{left - 8}" y="{top - 6}" text-anchor="end" fill="{OTHER}">{escape(self.y)}</text>',
+            f' aria-label="{escape(self.title)}" font-family="system-ui,sans-serif" font-size="12" fill="currentColor">',
+            f"<title>{escape(self.title)}</title>",
+            f'<text x="{left}" y="14" fill-opacity=".75">{escape(self.x)}</text>',
+            f'<text x="{left - 8}" y="{top - 6}" text-anchor="end" fill-opacity=".75">{escape(self.y)}</text>',
         ]
         for index, label in enumerate(self.columns):
-            x = left + _SIDE * index + _SIDE / 2 + 4
-            parts.append(f'<text transform="translate({x},{top - 6}) rotate(-60)" fill="currentColor">{escape(_text(label))}</text>')
+            x = left + across * index + across / 2 + 4
+            parts.append(f'<text transform="translate({x},{top - 6}) rotate(-60)">{escape(_text(label))}</text>')
         shade = self._shade()
         for row, label in enumerate(self.rows):
             y = top + _SIDE * row
-            parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end" fill="currentColor">{escape(_text(label))}</text>')
-            parts += [self._cell(row, column, left + _SIDE * column, y, shade) for column in range(len(self.columns))]
-        words = "; ".join(f'<tspan fill="{colour}">{escape(text)}</tspan>' for text, colour in legend)
-        parts.append(f'<text x="{left}" y="{high - 10}">{words}</text></svg>')
-        return "".join(parts)
+            parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(_text(label))}</text>')
+            for column in range(len(self.columns)):
+                drawn = self._cell(row, column, (left + across * column, y, across), shade)
+                url = links.get((row, column))
+                parts.append(f'<a href="{escape(url)}">{drawn}</a>' if url else drawn)
+        return "".join([*parts, legend, "</svg>"])
 
-    def _cell(self, row: int, column: int, x: float, y: float, shade: Callable[[float], str]) -> str:
+    def _cell(self, row: int, column: int, spot: tuple[float, float, float], shade: Callable[[float], tuple[str, str]]) -> str:
+        x, y, across = spot
         states = self.cells[row][column]
         number = sum(states.values())
         status = next((each for each in _WORST if states[each]), Status.ABSENT)
         value = self.values[row][column] if self.values is not None else None
         words = ", ".join(f"{count} {each.value}" for each, count in states.items()) if number > 1 else status.value
         named = f"{self.x}={_text(self.columns[column])}" + (f", {self.y}={_text(self.rows[row])}" if self.y else "")
-        tip = f"{named}: {words}" + (f", {value:g}" if value is not None else "")
-        colour = shade(value) if value is not None else COLOURS.get(status.value, OTHER)
+        tip = f"{named}: {words}" + (f", {self.in_words(value)}" if value is not None else "")
+        colour, ink = shade(value) if value is not None else (COLOURS.get(status.value, OTHER), "")
         # what is not there yet is pale, the more so the less of it there is
         done = sum(states[each] for each in _STORED) / number if number else 0
         opacity = 1 if value is not None or status not in (Status.ABSENT, *_STORED) else 0.15 + 0.85 * done
+        shown = (
+            f'<text x="{x + across / 2}" y="{y + 15}" text-anchor="middle" fill="{ink}">{escape(self.in_words(value))}</text>'
+            if value is not None
+            else ""
+        )
         return (
-            f'<rect x="{x + 1}" y="{y + 1}" width="{_SIDE - 2}" height="{_SIDE - 2}" rx="3" fill="{colour}" fill-opacity="{opacity:.2g}">'
-            f"<title>{escape(tip)}</title></rect>"
+            f'<g><title>{escape(tip)}</title><rect x="{x + 1}" y="{y + 1}" width="{across - 2}" height="{_SIDE - 2}" rx="3" '
+            f'fill="{colour}" fill-opacity="{opacity:.2g}"/>{shown}</g>'
         )
 
-    def _shade(self) -> Callable[[float], str]:
+    def _shade(self) -> Callable[[float], tuple[str, str]]:
+        """Gives the colour of a value, and that of the text on it."""
         known = [value for row in self.values or [] for value in row if value is not None and math.isfinite(value)]
         low, high = min(known, default=0.0), max(known, default=0.0)
 
-        def shade(value: float) -> str:
+        def shade(value: float) -> tuple[str, str]:
             if not math.isfinite(value):
-                return OTHER
+                return "#e4e7ea", "#1f2328"
             part = (value - low) / (high - low) if high > low else 1.0
             pale, deep = (222, 235, 247), (8, 69, 148)
-            return "#" + "".join(f"{round(a + part * (b - a)):02x}" for a, b in zip(pale, deep, strict=True))
+            return "#" + "".join(
+                f"{round(a + part * (b - a)):02x}" for a, b in zip(pale, deep, strict=True)
+            ), "#fff" if part > 0.55 else "#1f2328"
 
         return shade
 
-    def _legend(self) -> list[tuple[str, str]]:
-        """The legend, each word with its colour."""
+    def _legend(self, left: float, y: float) -> tuple[str, float]:
+        """The legend, each word with its colour; and the place where it ends."""
         total: Counter[Status] = Counter()
         for cell in itertools.chain.from_iterable(self.cells):
             total.update(cell)
-        parts = [(f"{number} {status.value}", COLOURS.get(status.value, OTHER)) for status, number in total.items()]
         known = [value for row in self.values or [] for value in row if value is not None]
-        if known:
-            parts.append((f"{min(known):g} (pale) to {max(known):g}", OTHER))
-        return parts + [(f"{more} more {name}", OTHER) for name, more in zip((self.x, self.y), self.more, strict=True) if more]
+        parts = [(f"{number} {status.value}", COLOURS.get(status.value, OTHER)) for status, number in total.items()]
+        parts += [(f"{self.in_words(min(known))} (pale) to {self.in_words(max(known))}", "")] if known else []
+        parts += [(f"{more} more {name}", "") for name, more in zip((self.x, self.y), self.more, strict=True) if more]
+        drawn: list[str] = []
+        for text, colour in parts:
+            drawn.append(f'<rect x="{left}" y="{y + 1}" width="9" height="9" rx="2" fill="{colour}"/>' if colour else "")
+            drawn.append(f'<text x="{left + (13 if colour else 0)}" y="{y + 10}">{escape(text)}</text>')
+            left += 24 + 7 * width(text)
+        return "".join(drawn), left
 
     def _repr_html_(self) -> str:
         return self.svg()
@@ -120,6 +141,11 @@ class Matrix:
 
 
 _WORST = (Status.FAILED, Status.CORRUPT, Status.BLOCKED, Status.RUNNING, Status.ABSENT, Status.STALE, Status.DONE)
+
+
+def rounded(value: float) -> str:
+    """A value in three digits, or more where it has more before the point."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | Callable[[Any], Any] | None) -> Matrix:
@@ -132,7 +158,7 @@ def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | C
     names = (axes[across].name, axes[down].name if down is not None else "")
     labels = (axes[across].labels, axes[down].labels if down is not None else [""])
     more = tuple(len(family.axes[n]) - len(axes[n]) if n is not None else 0 for n in (across, down))
-    made = Matrix(family, names, labels, (more[0], more[1]))
+    made = Matrix(family.name, names, labels, (more[0], more[1]))
     found: dict[tuple[int, int], list[float]] = {}
     for indices, (_, node, seen) in zip(itertools.product(*map(range, shown.shape)), survey(shown), strict=True):
         column, row = indices[across], indices[down] if down is not None else 0

@@ -71,6 +71,10 @@ class Graph:
         """
         return svg.write(self._drawing())
 
+    def picture(self, links: Mapping[Key, str]) -> str:
+        """The same for a page, in its text colour; links: the URL that the box of a node leads to. Raises MissingExtra as `svg` does."""
+        return svg.write(self._drawing(), inline=True, links=links)
+
     def text(self) -> str:
         """An outline in plain text: each node above what it is made from. Needs nothing installed."""
         return outline.write(self._drawing())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, params_of, roles_in_words
+from persistable.graph.recorded import Recorded
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ class Box:
         if not self.members:
             return f"{self.undrawn:,} more"
         only, *others = self.members
-        return f"{TIMES} {len(self.members):,}" if others else params_of(only, 30) or only.key.digest[:8]
+        if others:
+            return f"{TIMES} {len(self.members):,}"
+        return (line(only.params, 30) if isinstance(only, Recorded) else params_of(only, 30)) or only.key.digest[:8]
 
     @property
     def status(self) -> str:
@@ -64,7 +67,8 @@ class Box:
         about = [] if self.persisted else ["not persisted"]
         about += [self.status] if self.statuses else []
         about += [line(node.label, 120)] if len(self.members) == 1 else []
-        return [*keys, line(type(node).__name__, 80), *(text for text in about if text)]
+        kind = node.kind if isinstance(node, Recorded) else type(node).__name__
+        return [*keys, line(kind, 80), *(text for text in about if text)]
 
 
 @dataclass(frozen=True)

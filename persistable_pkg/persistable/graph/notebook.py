@@ -1,4 +1,4 @@
-"""HTML for notebooks: tables, badges and cards for all that shows itself there, and how a node looks.
+"""HTML for notebooks and the local page: tables, badges and cards for all that shows itself there, and how a node looks.
 
 Text is escaped here; `Html` is what is written as it is.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from html import escape
+from pathlib import Path
 
 from persistable.errors import PayloadUntrusted, PersistableError
 from persistable.graph.graph import lineage
-from persistable.graph.labels import COLOURS, OTHER, short
+from persistable.graph.labels import short
 from persistable.nodes import loading
 from persistable.nodes.lineage import shown_params
 from persistable.nodes.staleness import judged
@@ -20,19 +22,33 @@ from persistable.nodes.status import Status, status_of
 from persistable.nodes.types import Node, own_store
 from persistable.records import access
 from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.key import Key
 from persistable.stores.base import Store
 
 MAX_LOOKED = 60
 """Most nodes of a lineage whose status a picture shows; looking up more would make a notebook wait."""
 
-
-_CARD = "font:13px system-ui,sans-serif;line-height:1.5"
-_TABLE = "font:13px system-ui,sans-serif;border-collapse:collapse;margin:4px 0;border:none"
-_CELL = "text-align:left;padding:1px 12px 1px 0"
+_KINDS = {
+    "p-good": ("done", "sound", "identical", "equal", "reuse", "reused"),
+    "p-bad": ("failed", "corrupt", "foreign", "untrusted", "missing", "different", "impossible", "refuse"),
+    "p-warn": ("stale", "blocked", "skipped", "leave", "orphans"),
+    "p-busy": ("running", "generate", "follow"),
+}
+_KIND = {word: kind for kind, words in _KINDS.items() for word in words}
 
 
 class Html(str):
     """HTML, made from text that is escaped."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        """Return it as it is, for templates, which would escape it."""
+        return str(self)
+
+
+class Number(Html):
+    """A cell of a table that holds a number with its unit, and stands right."""
 
     __slots__ = ()
 
@@ -42,33 +58,77 @@ def html(value: object) -> Html:
     return value if isinstance(value, Html) else Html(escape(str(value)))
 
 
+def number(text: object) -> Number:
+    """`text` as a cell that stands right."""
+    return Number(html(text))
+
+
 def code(text: str) -> Html:
     """`text` as code."""
     return Html(f"<code>{html(text)}</code>")
 
 
+def digest(key: Key | None) -> Html:
+    """The beginning of a digest; selecting and copying it gives the whole, and so does the pointer that rests on it."""
+    if key is None:
+        return code("?")
+    return Html(f'<code class="p-digest" title="{html(str(key))}">{html(key.digest)}</code>')
+
+
 def badge(word: str, number: int | None = None) -> Html:
     """A status on its colour, with a number before it if one is given."""
-    shown = html(word) if number is None else f"{number} {html(word)}"
-    return Html(f'<span style="background:{COLOURS.get(word, OTHER)};color:#fff;border-radius:3px;padding:0 6px">{shown}</span>')
+    shown = html(word) if number is None else f"{number:,} {html(word)}"
+    return Html(f'<span class="p-badge {_KIND.get(word, "")}">{shown}</span>')
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> Html:
-    """A table of these rows."""
-    lines = ["".join(f'<th style="{_CELL}">{html(name)}</th>' for name in head)] if head else []
-    lines += ["".join(f'<td style="{_CELL}">{html(cell)}</td>' for cell in row) for row in rows]
-    return Html(f'<table style="{_TABLE}">{"".join(f"<tr>{line}</tr>" for line in lines)}</table>')
+    """A table of these rows: text left, `Number` right."""
+    rows = list(rows)
+    right = [isinstance(cell, Number) for cell in rows[0]] if rows else []
+    heads = [_cell("th", html(name), place < len(right) and right[place]) for place, name in enumerate(head)]
+    lines = [f"<thead><tr>{''.join(heads)}</tr></thead>"] if head else []
+    names = [*(f' data-head="{html(name)}"' for name in head), *[""] * max(map(len, rows), default=0)]
+    lines += [
+        f"<tr>{''.join(_cell('td', html(cell), isinstance(cell, Number), name) for cell, name in zip(row, names, strict=False))}</tr>"
+        for row in rows
+    ]
+    return Html(f'<table class="p-table">{"".join(lines)}</table>')
+
+
+def _cell(tag: str, content: Html, right: bool, named: str = "") -> str:
+    return f'<{tag} class="p-n"{named}>{content}</{tag}>' if right else f"<{tag}>{content}</{tag}>"
 
 
 def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:
     """A table, how many rows are left out of it, and a line for each note."""
-    said = [*([f"and {more} more"] if more > 0 else []), *notes]
-    return Html(table(rows, head) + "".join(f"<p>{html(each)}</p>" for each in said))
+    said = [*([f"and {more:,} more"] if more > 0 else []), *notes]
+    return _framed(table(rows, head), *(Html(f'<p class="p-note">{html(each)}</p>') for each in said))
 
 
 def card(title: str, *parts: object) -> Html:
     """A card: a title, and what follows it."""
-    return Html(f'<div style="{_CARD}"><strong>{html(title)}</strong>{"".join(map(html, parts))}</div>')
+    return _framed(Html(f"<strong>{html(title)}</strong>"), *parts)
+
+
+def bare(fragment: Html) -> Html:
+    """`fragment` without its style, for a page that has it by itself."""
+    return Html(fragment.replace(_style(), ""))
+
+
+def _framed(*parts: object) -> Html:
+    """The parts with their style, which is there once, whatever frames they hold themselves."""
+    return Html(f'<div class="p-view">{_style()}{bare(Html("".join(map(html, parts))))}</div>')
+
+
+@cache
+def style_sheet() -> str:
+    """The style of all components, as CSS."""
+    return Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    return f"<style>{' '.join(style_sheet().split())}</style>"
 
 
 def node_html(node: Node, store: Store) -> str:
@@ -90,7 +150,7 @@ def node_html(node: Node, store: Store) -> str:
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),
         ]
     rows += [(name, code(short(value))) for name, value in shown_params(node).items()]
-    named = [(Html(f'<span style="color:{OTHER}">{html(name)}</span>'), cell) for name, cell in rows]
+    named = [(Html(f'<span class="p-name">{html(name)}</span>'), cell) for name, cell in rows]
     return card(type(node).__name__, table(named), _picture(node, store) if node.upstream else "")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 from persistable.fileio.base import need
 from persistable.graph.labels import line, width
 from persistable.graph.layout import Box, Drawing
+from persistable.records.key import Key
 
 _ALONE = "<style>.persistable{color:#1f2328}@media(prefers-color-scheme:dark){.persistable{color:#e6edf3}}</style>"
 _MARGIN = 6
@@ -30,8 +32,11 @@ class _Layout:
     arrows: list[tuple[list[tuple[float, float]], tuple[float, float], tuple[float, float] | None]]
 
 
-def write(drawing: Drawing, inline: bool = False) -> str:
-    """The SVG's text. `inline`: its text takes the colour of the page around it, else that fit for the reader's system."""
+def write(drawing: Drawing, inline: bool = False, links: Mapping[Key, str] = MappingProxyType({})) -> str:
+    """The SVG's text. `inline`: its text takes the colour of the page around it, else that fit for the reader's system.
+
+    links: the URL that a box of one node leads to.
+    """
     sizes = [_size(box) for box in drawing.boxes]
     layout = _layout(drawing, sizes)
     legend, legend_width = _legend(drawing, layout.height)
@@ -44,7 +49,7 @@ def write(drawing: Drawing, inline: bool = False) -> str:
         "" if inline else _ALONE,
         *_arrows(drawing, layout),
         '<g text-anchor="middle">',
-        *(_box(drawing, box, place, size) for box, place, size in zip(drawing.boxes, layout.boxes, sizes, strict=True)),
+        *(_linked(box, links, _box(drawing, box, *spot)) for box, *spot in zip(drawing.boxes, layout.boxes, sizes, strict=True)),
         "</g>",
         legend,
         "</svg>",
@@ -145,7 +150,7 @@ def _box(drawing: Drawing, box: Box, place: tuple[float, float], size: tuple[flo
     paint = _paint(drawing, box)
     behind = ""
     if len(box.members) > 1:
-        behind = _card_behind(x + _CARD, y - _CARD, size, radius, paint)
+        behind = _card_behind(x + _CARD, y - _CARD, size, radius, _paint(drawing, box, filled=False))
         x, y = x - _CARD, y + _CARD
     left, top = x - across / 2, y - down / 2
     card = f'<rect x="{left:.0f}" y="{top:.0f}" width="{across:.0f}" height="{down:.0f}" rx="{radius}"{paint}/>'
@@ -156,20 +161,27 @@ def _box(drawing: Drawing, box: Box, place: tuple[float, float], size: tuple[flo
     return f"<g><title>{escape(tip, quote=False)}</title>{behind}{card}{name}{detail}{shares}</g>"
 
 
+def _linked(box: Box, links: Mapping[Key, str], drawn: str) -> str:
+    url = links.get(box.members[0].key) if len(box.members) == 1 else None
+    return f'<a href="{escape(url)}">{drawn}</a>' if url else drawn
+
+
 def _card_behind(x: float, y: float, size: tuple[float, float], radius: int, paint: str) -> str:
     """The corner that shows of a card behind another."""
     across, down, peep = *size, 2 * _CARD
     left, top, right, bottom = x - across / 2 + radius, y - down / 2, x + across / 2, y + down / 2 - radius
     corner = f"V{top:.0f}H{right - radius:.0f}a{radius} {radius} 0 0 1 {radius} {radius}V{bottom:.0f}h{-peep}"
-    return f'<path d="M{left:.0f} {top + peep:.0f}{corner}"{paint} style="fill:none"/>'
+    return f'<path d="M{left:.0f} {top + peep:.0f}{corner}"{paint}/>'
 
 
-def _paint(drawing: Drawing, box: Box) -> str:
+def _paint(drawing: Drawing, box: Box, filled: bool = True) -> str:
     """Attributes of a box: coloured by its status, dashed where nothing is stored, thicker where it was asked for."""
     colour = drawing.colour_of(box)
-    paint = ' fill-opacity=".04" stroke="currentColor" stroke-opacity=".6"'
-    if colour is not None:
-        paint = f' fill="{colour}" fill-opacity=".16" stroke="{colour}"'
+    paint = ' stroke="currentColor" stroke-opacity=".6"' if colour is None else f' stroke="{colour}"'
+    if not filled:
+        paint += ' fill="none"'
+    else:
+        paint += ' fill-opacity=".04"' if colour is None else f' fill="{colour}" fill-opacity=".16"'
     paint += ' stroke-width="2"' if box.target else ""
     return paint if box.members and box.persisted else paint + ' stroke-dasharray="4 3"'
 

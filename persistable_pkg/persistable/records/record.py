@@ -498,6 +498,11 @@ class Failure(NamedTuple):
     seconds: float
     notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
 
+    @property
+    def text(self) -> str:
+        """Type and message of the error: ``ValueError: no samples``."""
+        return f"{self.error.removeprefix('builtins.')}: {self.message}"
+
     def to_bytes(self) -> bytes:
         """The content of the file."""
         return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()

@@ -71,7 +71,7 @@ class Diff:
 
     def __str__(self) -> str:
         lines = [f"a: {self.a.label}  {self.a.key}", f"b: {self.b.label}  {self.b.key}"]
-        for title, rows in self._sections():
+        for title, rows in self.sections():
             lines += ["", f"{title}:" if rows else f"{title}: no difference", *(f"  {'  '.join(row)}" for row in _aligned(rows))]
         return "\n".join(lines)
 
@@ -80,7 +80,7 @@ class Diff:
 
     def _repr_html_(self) -> str:
         parts: list[Any] = [table([("a", self.a.label, code(str(self.a.key))), ("b", self.b.label, code(str(self.b.key)))])]
-        for title, rows in self._sections():
+        for title, rows in self.sections():
             parts.append(card(title, table(rows, ("", "a", "b") if rows and len(rows[0]) == 3 else ()) if rows else html(" no difference")))
         return card("difference", *parts)
 
@@ -96,7 +96,8 @@ class Diff:
         code = [change._asdict() for change in self.code]
         return {"a": str(self.a.key), "b": str(self.b.key), **pairs, "code": code, "payloads": payloads, "note": self.note}
 
-    def _sections(self) -> list[tuple[str, Sequence[Sequence[str]]]]:
+    def sections(self) -> list[tuple[str, Sequence[Sequence[str]]]]:
+        """Title and rows of each kind of difference: name and both values, or one line each."""
         payloads = [(self.note,)] if self.payloads is None else [(line,) for line in str(self.payloads).split("\n")]
         return [
             ("params", [(path, *map(_short, values)) for path, values in self.params.items()]),

@@ -1,0 +1,40 @@
+"""The details of one payload: all that its record tells, for the command line and the local page alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.records.key import Place, Placed
+from persistable.records.record import Record
+from persistable.stores.base import Store
+
+
+def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
+    """Everything that `record` tells, as JSON has it."""
+    all_facts = record.to_dict()
+    return {
+        "key": str(record.key),
+        "name": record.key.name,
+        "store": store.url,
+        "at": place.to if isinstance(place, Placed) else None,
+        "size": record.size,
+        "stored": record.started + record.seconds,
+        "seconds": record.seconds,
+        "attempts": record.attempts,
+        "made": record.made,
+        "class": record.class_reference,
+        "format": record.fileio,
+        "version": record.version,
+        "params": record.params,
+        "untracked": record.untracked,
+        "upstream": {role: str(key) for role, key in record.upstream.items()},
+        "files": [file._asdict() for file in record.files],
+        "host": record.host,
+        "platform": all_facts.get("platform"),
+        "git_commit": record.git_commit,
+        "git_dirty": record.git_dirty,
+        "git_diff": record.git_diff,
+        "usage": record.usage,
+        "versions": record.versions,
+        "notes": record.notes,
+    }

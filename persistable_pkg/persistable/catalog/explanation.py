@@ -1,0 +1,121 @@
+"""Why a payload is or is not there, and everything upstream of it: by its node, or by what records tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from persistable.nodes.explain import explain
+from persistable.nodes.lineage import walk
+from persistable.nodes.status import Seen, seen_of
+from persistable.nodes.types import Node, own_store, why_absent
+from persistable.records import access, claims
+from persistable.records.key import Key, Place
+from persistable.stores.base import Store
+
+NOT_KEPT = "unkept"
+"""The state of a payload that is generated whenever it is needed, and stored nowhere."""
+
+
+def places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
+    """Every node of these lineages, upstream first, with the store it is looked up in: its own, else that of the first that needs it."""
+    stores: dict[Key, Store] = {node.key: store for node, store in targets}
+    nodes = list(walk(*(node for node, _ in targets)))
+    for node in reversed(nodes):
+        for source in node.upstream.values():
+            stores.setdefault(source.key, own_store(source) or stores[node.key])
+    return [(node, stores[node.key]) for node in nodes]
+
+
+def seen_in(pairs: Sequence[tuple[Any, Store]]) -> list[Seen]:
+    """Each store asked once for all its records."""
+    by_store: dict[str, tuple[Store, list[int]]] = {}
+    for index, (_, store) in enumerate(pairs):
+        by_store.setdefault(store.url, (store, []))[1].append(index)
+    found: dict[int, Seen] = {}
+    for store, indices in by_store.values():
+        found.update(zip(indices, seen_of([pairs[index][0] for index in indices], store), strict=True))
+    return [found[index] for index in range(len(pairs))]
+
+
+def state_of(node: Node, seen: Seen) -> str:
+    """The state as a word; `NOT_KEPT` for what is generated whenever it is needed."""
+    return seen.status.value if node.is_persisted or node.is_external else NOT_KEPT
+
+
+def of_node(node: Node, store: Store) -> dict[str, Any]:
+    """The state of `node` and of everything upstream of it, each with the reason."""
+    pairs = places([(node, store)])
+    seen = seen_in(pairs)
+    states = [state_of(node, each) for (node, _), each in zip(pairs, seen, strict=True)]
+    upstream = [
+        {"key": str(each.key), "status": state, "why": _why(each, where, state, found)}
+        for (each, where), state, found in zip(pairs[:-1], states[:-1], seen[:-1], strict=True)
+    ]
+    why = explain(node, store).split("\n")
+    return {"key": str(node.key), "store": store.url, "status": states[-1], "why": why, "upstream": upstream[::-1]}
+
+
+def _why(node: Node, store: Store, state: str, seen: Seen) -> str:
+    if node.is_external:
+        return str(why_absent(node))
+    if seen.failure is not None:
+        return f"attempt {seen.failure.attempt} raised {seen.failure.text}"
+    if seen.verdict.barred is not None:
+        return str(seen.verdict.barred)
+    if state == "running":
+        return _by_whom(store, node.place.path)
+    if seen.verdict.causes or seen.verdict.unknown:
+        return "; ".join(filter(None, (seen.verdict.describe(), *seen.verdict.unknown)))
+    return _REASONS.get(state, "")
+
+
+_REASONS = {
+    "absent": "nothing is stored",
+    "blocked": "something upstream of it failed",
+    "corrupt": "its record or payload is damaged",
+    "foreign": "another class with other code has made it; accept takes it over",
+    NOT_KEPT: "it is generated whenever it is needed",
+}
+
+
+def _by_whom(store: Store, base: str) -> str:
+    holder = claims.holder_of(store, base) or {}
+    host = str(holder.get("host", "")).partition(" ")[0]
+    return f"process {holder['pid']} on {host} generates it" if "pid" in holder else "it is being generated"
+
+
+def of_record(place: Place, store: Store) -> dict[str, Any]:
+    """The same, as far as records alone tell: nothing is imported, and code is not compared."""
+    record = access.peek(store, place)
+    upstream: list[dict[str, Any]] = []
+    if record == access.UNTRUSTED:
+        state, why = "foreign", "nobody that the store trusts has signed it; remove it, or generate it again"
+    elif isinstance(record, str):
+        state, why = "corrupt", "its record is damaged; remove it, or generate it again"
+    elif record is None:
+        state, why = _without_record(place, store)
+    else:
+        wrong = access.missing_file(store, record)
+        state, why = ("corrupt", f"its payload is damaged: {wrong}") if wrong else ("done", "it is stored")
+        for role, key in record.upstream.items():
+            there = access.is_there(store, key)
+            upstream.append(
+                {"key": str(key), "status": "done" if there else "absent", "why": "" if there else f"{role} is not stored any more"}
+            )
+    return {
+        "key": str(place.key),
+        "store": store.url,
+        "status": state,
+        "why": [f"{place.key} is {state}: {why}"],
+        "upstream": upstream,
+    }
+
+
+def _without_record(place: Place, store: Store) -> tuple[str, str]:
+    if claims.holder_of(store, place.path) is not None:
+        return "running", _by_whom(store, place.path)
+    failure = access.find_failure(store, place)
+    if failure is not None:
+        return "failed", f"attempt {failure.attempt} raised {failure.text}"
+    return "absent", "nothing is stored"

@@ -1,0 +1,52 @@
+"""The lineage of an entry as a `Graph`, from records alone: nothing is imported."""
+
+from __future__ import annotations
+
+import json
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
+
+from persistable.catalog import lookup
+from persistable.catalog.entry import Entry
+from persistable.catalog.words import is_of_nodes, label
+from persistable.graph.graph import Edge, Graph
+from persistable.graph.recorded import Recorded
+from persistable.params.words import cut, in_words
+from persistable.records.key import Key
+
+if TYPE_CHECKING:
+    from persistable.catalog.catalog import Catalog
+
+
+def picture(catalog: Catalog, entry: Entry, downstream: bool = False) -> Graph:
+    """`entry` and everything upstream of it, or downstream, in the colours of what records tell."""
+    around = lookup.downstream(catalog, entry) if downstream else lookup.lineage(catalog, entry)
+    entries = {str(each.key): each for each in (entry, *around)}
+    roles = _roles(catalog, entries)
+    nodes: dict[str, Recorded] = {}
+    for key in TopologicalSorter({key: list(roles.get(key, {}).values()) for key in entries}).static_order():
+        nodes[key] = _recorded(entries[key], {role: nodes[source] for role, source in roles.get(key, {}).items()})
+    return Graph(
+        targets=(nodes[str(entry.key)],),
+        nodes=tuple(nodes.values()),
+        edges=tuple(Edge(source.key, role, node.key) for node in nodes.values() for role, source in node.upstream.items()),
+        statuses={node.key: entries[key].status for key, node in nodes.items()},
+    )
+
+
+def _roles(catalog: Catalog, entries: dict[str, Entry]) -> dict[str, dict[str, str]]:
+    """By key and role, the key upstream, as far as both are among `entries`."""
+    query = "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))"
+    found: dict[str, dict[str, str]] = {}
+    for key, role, target in catalog.index.rows(query, (json.dumps(list(entries)),)):
+        if target in entries:
+            found.setdefault(key, {})[role] = target
+    return found
+
+
+def _recorded(entry: Entry, upstream: dict[str, Recorded]) -> Recorded:
+    tree = entry.params_tree
+    words = ", ".join(f"{name}={cut(in_words(each))}" for name, each in tree.items() if not is_of_nodes(each))
+    key = entry.key if entry.key is not None else Key(entry.name, "")
+    kind = (entry.class_reference or entry.name).rpartition(":")[2]
+    return Recorded(key, label(entry.name, tree), words, kind, upstream)

@@ -1,0 +1,48 @@
+"""`persistable serve`: the local page of a store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from persistable.cli.options import COMMON, Common
+from persistable.cli.output import flush, note, write, write_json
+from persistable.cli.target import Here
+from persistable.cli.usage import BadUsage
+
+
+def serve(*, port: int = 0, export: Path | None = None, common: Common = COMMON) -> int:
+    """Serve a local page of what is stored, until Ctrl-C: read-only, for this machine, behind the token in the URL that is printed.
+
+    Parameters
+    ----------
+    port
+        The port; by default one that is free.
+    export
+        Instead write the pages into this folder, as a static site that a browser opens from its files.
+    """
+    from persistable.web import Server
+    from persistable.web import export as write_site
+
+    if not 0 <= port < 1 << 16:
+        raise BadUsage(f"--port {port}: give a number from 0, which is any that is free, to 65535")
+    here = Here(common)
+    if export is not None:
+        done = write_site(here.catalog, export)
+        if common.json:
+            write_json({"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages})
+        else:
+            write(f"{done.pages} pages of {done.payloads} payloads in {done.folder / 'index.html'}")
+        return 0
+    try:
+        server = Server(here.catalog, port)
+    except OSError as error:
+        raise BadUsage(f"--port {port}: {error.strerror or error}; choose another, or none") from error
+    write(json.dumps({"url": server.url}) if common.json else server.url)
+    flush()
+    note("Ctrl-C ends it")
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    return 0

@@ -1,0 +1,8 @@
+"""The local page: what a store holds, in a browser. `serve` serves it from this process, `export` writes it as a static site."""
+
+from __future__ import annotations
+
+from persistable.web.export import Written, export
+from persistable.web.server import Server, serve
+
+__all__ = ["Server", "Written", "export", "serve"]

@@ -1,0 +1,28 @@
+"""The images among payloads, as files that a browser shows."""
+
+from __future__ import annotations
+
+from persistable.errors import PersistableError
+from persistable.fileio.figure import SavedFigure
+from persistable.web.pages import Site, entry_of
+from persistable.web.reading import TooLarge, payload_of
+
+_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "jpeg": "image/jpeg", "gif": "image/gif"}
+_STARTS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
+LARGEST = 20_000_000
+
+
+def image_of(site: Site, words: list[str]) -> tuple[str, bytes] | None:
+    """Media type and bytes of a payload that is an image in a format that is read without its class; None for anything else."""
+    try:
+        entry = entry_of(site, words)
+        payload = payload_of(site, entry, entry.record, largest=LARGEST)
+    except (PersistableError, OSError, TooLarge):
+        return None
+    if isinstance(payload, SavedFigure):
+        return _TYPES[payload.format], payload.data
+    if isinstance(payload, bytes):
+        for start, kind in _STARTS.items():
+            if payload.startswith(start):
+                return _TYPES[kind], payload
+    return None

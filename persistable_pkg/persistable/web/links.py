@@ -1,0 +1,110 @@
+"""Links between pages: absolute on the server, relative between the files of an exported site."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Container
+from typing import NamedTuple, Protocol
+from urllib.parse import quote, urlencode
+
+INDEX = "index"
+"""The path of the first page."""
+_PLAIN = re.compile(r"[A-Za-z0-9_,.=+-]+")
+
+
+class Address(NamedTuple):
+    """Where a page is: its path, such as ``payload/NAME/DIGEST``, and what is asked of it, by name."""
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, path: str, **query: object) -> Address:
+        """The address with these questions; empty ones are left out."""
+        return cls(path, tuple(sorted((name, str(value)) for name, value in query.items() if value not in (None, ""))))
+
+
+class Links(Protocol):
+    """Gives the links of one page."""
+
+    @property
+    def is_static(self) -> bool:
+        """True in an exported site, in which nothing can be asked."""
+        ...
+
+    @property
+    def here(self) -> Address:
+        """The address of the page."""
+        ...
+
+    def to(self, path: str, **query: object) -> str:
+        """The link to a page; empty where there is no such page."""
+        ...
+
+    def as_json(self) -> str:
+        """The link to the same page as JSON."""
+        ...
+
+    def asset(self, name: str) -> str:
+        """The link to a file that pages need."""
+        ...
+
+    def image(self, key: str) -> str:
+        """The link to the image that a payload is."""
+        ...
+
+
+class Served(NamedTuple):
+    """Links on the server."""
+
+    here: Address
+    is_static: bool = False
+
+    def to(self, path: str, **query: object) -> str:
+        return url_of(Address.of(path, **query))
+
+    def as_json(self) -> str:
+        return url_of(self.here._replace(path=self.here.path + ".json"))
+
+    def asset(self, name: str) -> str:
+        return f"/static/{name}"
+
+    def image(self, key: str) -> str:
+        return f"/image/{quote(key)}"
+
+
+class Exported(NamedTuple):
+    """Links between the files of an exported site."""
+
+    here: Address
+    known: Container[Address]
+    is_static: bool = True
+
+    def to(self, path: str, **query: object) -> str:
+        wanted = Address.of(path, **query)
+        return self._from_here(file_of(wanted)) if wanted in self.known else ""
+
+    def as_json(self) -> str:
+        return self._from_here(file_of(self.here, ".json"))
+
+    def asset(self, name: str) -> str:
+        return self._from_here(f"static/{name}")
+
+    def image(self, key: str) -> str:
+        return self._from_here(f"image/{key}")
+
+    def _from_here(self, file: str) -> str:
+        return quote(os.path.relpath(file, os.path.dirname(file_of(self.here)) or ".").replace(os.sep, "/"))
+
+
+def url_of(address: Address) -> str:
+    """The URL of a page on the server, without host."""
+    path = "" if address.path == INDEX else quote(address.path)
+    return f"/{path}" + (f"?{urlencode(address.query)}" if address.query else "")
+
+
+def file_of(address: Address, ending: str = ".html") -> str:
+    """The file of a page in an exported site. Its name is made of checked names, digests and plain words alone."""
+    words = [address.path, *(f"{name}={value if _PLAIN.fullmatch(value) else value.encode().hex()}" for name, value in address.query)]
+    return ",".join(words) + ending

@@ -1,0 +1,59 @@
+"""The first page: a table of records, filtered, ordered and paged by the URL, in the words of `persistable ls`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from persistable.catalog.entries import ORDERS, Entries
+from persistable.catalog.entry import Entry
+from persistable.catalog.lookup import upstream_of_all
+from persistable.catalog.words import label
+from persistable.errors import InvalidName, InvalidQuery
+from persistable.web.links import INDEX
+from persistable.web.pages import Asked, Page, Site, row_of
+
+ROWS = 50
+STATES = ("done", "corrupt", "untrusted", "failed")
+
+
+def catalog_page(site: Site, asked: Asked) -> Page:
+    """The records that match: ``name``, ``where`` and ``status`` as of `Catalog.find`, ``sort`` as of `persistable ls`, ``page`` from 1."""
+    filters = {word: asked.query.get(word) or None for word in ("name", "where", "status")}
+    sort = asked.query.get("sort", "age")
+    sort = sort if sort in ORDERS else "age"
+    names = site.catalog.names()
+    error = ""
+    found: Entries | None = None
+    try:
+        found = site.catalog.find(filters["name"], where=filters["where"], status=filters["status"])
+        found = found.ordered(cast("Literal['age', 'size', 'name']", sort))
+        total = len(found)
+    except (InvalidQuery, InvalidName) as wrong:
+        error, total = str(wrong), 0
+    pages = max(1, -(-total // ROWS))
+    page = min(max(1, _whole(asked.query.get("page", "1"))), pages)
+    entries = list(found[(page - 1) * ROWS : page * ROWS]) if found is not None and not error else []
+    labels = labels_of(site, entries)
+    facts: dict[str, Any] = {
+        "store": site.catalog.store.url,
+        "filters": filters,
+        "sort": sort,
+        "total": total,
+        "page": page,
+        "pages": pages,
+        "names": names,
+        "error": error or None,
+        "rows": [row_of(entry, text) for entry, text in zip(entries, labels, strict=True)],
+    }
+    shown = {"entries": entries, "labels": labels, "states": STATES, "sorts": tuple(ORDERS), "path": INDEX}
+    return Page(filters["name"] or "Catalog", "catalog.html", facts, shown, 400 if error else 200)
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
+
+
+def labels_of(site: Site, entries: list[Entry]) -> list[str]:
+    """Each entry in words, with what is directly upstream; asked for all at once."""
+    found = upstream_of_all(site.catalog, entries)
+    return [label(entry.name, entry.params_tree, upstream) for entry, upstream in zip(entries, found, strict=True)]

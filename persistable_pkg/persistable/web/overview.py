@@ -1,0 +1,52 @@
+"""The pages over all of a store: what is being made, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persistable.errors import PersistableError
+from persistable.params.secret import redact
+from persistable.web.listing import labels_of
+from persistable.web.pages import Asked, Page, Site, row_of
+
+LATEST = 20
+
+
+def running_page(site: Site, _: Asked) -> Page:
+    """What is being generated now, by any process; how far a run of this process is; what came last, and the failures."""
+    catalog = site.catalog
+    latest = list(catalog.find()[:LATEST])
+    failed = catalog.find(status="failed")
+    failures = list(failed[:LATEST])
+    facts: dict[str, Any] = {
+        "store": catalog.store.url,
+        "run": site.activity.run(),
+        "running": site.activity.running(catalog.store),
+        "latest": [row_of(entry, text) for entry, text in zip(latest, labels_of(site, latest), strict=True)],
+        "failed": [{**row_of(entry), **_failure(entry)} for entry in failures],
+        "failed_total": len(failed),
+    }
+    return Page("Running", "running.html", facts, {"latest": latest, "failures": failures})
+
+
+def _failure(entry: Any) -> dict[str, Any]:
+    try:
+        failure = entry.failure
+    except (PersistableError, OSError):
+        failure = None
+    return {"error": None if failure is None else redact(failure.text), "attempt": None if failure is None else failure.attempt}
+
+
+def storage_page(site: Site, _: Asked) -> Page:
+    """By name, what is kept, its bytes, and the seconds that making it took."""
+    savings = site.catalog.savings()
+    largest = sorted(savings, key=lambda each: -each.size)
+    rows = [{"name": each.name, "count": each.count, "seconds": each.seconds, "size": each.size} for each in largest]
+    store = {name: value for name, value in _info(site).items() if isinstance(value, str | int | float | bool)}
+    facts = {"store": site.catalog.store.url, "size": savings.size, "seconds": savings.seconds, "names": rows, "info": store}
+    return Page("Storage", "storage.html", facts, {})
+
+
+def _info(site: Site) -> dict[str, Any]:
+    info = getattr(site.catalog.store, "info", None)
+    return info() if info is not None else {}

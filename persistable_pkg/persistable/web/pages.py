@@ -1,0 +1,72 @@
+"""The pages: for each address the facts that it shows, which are its JSON, and the template that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from persistable.catalog.catalog import Catalog
+from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.lookup import by_keys
+from persistable.errors import InvalidName, UnknownKey
+from persistable.records.key import Key
+from persistable.web.activity import Activity
+
+
+class Page(NamedTuple):
+    """A page. facts: all that it says, as JSON has it. shown: what its template needs beside them."""
+
+    title: str
+    template: str
+    facts: dict[str, Any]
+    shown: dict[str, Any]
+    status: int = 200
+
+
+class Site(NamedTuple):
+    """What the pages are about: the records of one store, and what this process does itself."""
+
+    catalog: Catalog
+    activity: Activity
+
+
+class Asked(NamedTuple):
+    """What is asked of a page. words: those of the path after the first. query: by name."""
+
+    words: list[str]
+    query: Mapping[str, str]
+
+
+Maker = Callable[[Site, Asked], Page]
+
+
+def entry_of(site: Site, words: list[str]) -> Entry:
+    """The entry of a key, stored or known as something upstream. No path of a file is ever looked at. Raises UnknownKey."""
+    text = "/".join(words)
+    try:
+        key = Key.parse(text)
+    except InvalidName as error:
+        raise UnknownKey(f"{text!r:.100} is no key: write name/digest", text=text, nearest=[]) from error
+    index = site.catalog.current()
+    (found,) = by_keys(site.catalog, index, [str(key)])
+    if found.status == ABSENT and not index.rows("SELECT 1 FROM edges WHERE target = ? LIMIT 1", (str(key),)):
+        raise UnknownKey(f"there is no record of {key} in {site.catalog.store.url}", text=text, nearest=[])
+    return found
+
+
+def row_of(entry: Entry, label: str | None = None) -> dict[str, Any]:
+    """The facts of an entry in a list."""
+    return {
+        "key": None if entry.key is None else str(entry.key),
+        "name": entry.name,
+        "label": entry.label if label is None else label,
+        "params": entry.params_tree,
+        "at": entry.at,
+        "status": entry.status,
+        "size": entry.size,
+        "seconds": entry.seconds,
+        "stored": entry.created,
+        "host": entry.host,
+        "class": entry.class_reference,
+        "made": entry.made,
+    }

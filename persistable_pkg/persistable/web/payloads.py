@@ -1,0 +1,144 @@
+"""The pages of one payload: all that is known of it with a preview, its lineage, why it is there or not, and how two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from persistable.catalog.details import details
+from persistable.catalog.entry import ABSENT, Entry
+from persistable.catalog.explanation import of_record
+from persistable.catalog.index.rows import FAILED
+from persistable.catalog.picture import picture
+from persistable.catalog.reproduce.compare import Comparison, compare
+from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
+from persistable.graph import Graph
+from persistable.params.secret import redact
+from persistable.params.words import in_words
+from persistable.records.key import Key
+from persistable.records.record import Failure, Record
+from persistable.web.listing import labels_of
+from persistable.web.pages import Asked, Page, Site, entry_of, row_of
+from persistable.web.preview import preview
+from persistable.web.reading import TooLarge, payload_of
+
+DOWNSTREAM = 50
+"""Most payloads made from one that its page lists."""
+LISTED = 200
+"""Most payloads of a lineage that are listed below its picture."""
+
+
+def payload_page(site: Site, asked: Asked) -> Page:
+    """All that is known of a payload. ``read=class``: preview it by the class that its record names."""
+    entry = entry_of(site, asked.words)
+    record, damage = _record(entry)
+    failure = entry.failure
+    upstream = entry.upstream
+    downstream = entry.downstream
+    label = entry.label
+    facts: dict[str, Any] = {
+        **row_of(entry, label),
+        "store": site.catalog.store.url,
+        "record": None if record is None else details(site.catalog.store, entry.place, record),
+        "damage": damage,
+        "failure": None if failure is None else _failure(failure),
+        "upstream": {role: row_of(each) for role, each in upstream.items()},
+        "downstream": [row_of(each) for each in downstream[:DOWNSTREAM]],
+        "downstream_total": len(downstream),
+        "preview": None if record is None else preview(site, entry, record, asked.query.get("read") == "class"),
+    }
+    shown = {
+        "entry": entry,
+        "record": record,
+        "params": {name: in_words(tree) for name, tree in entry.params_tree.items()},
+        "untracked": {name: in_words(tree) for name, tree in (record.untracked if record is not None else {}).items()},
+        "upstream": upstream,
+        "downstream": downstream[:DOWNSTREAM],
+        "before": _before(site, entry),
+    }
+    return Page(label, "payload.html", facts, shown)
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    told = {"text": redact(failure.text), "message": redact(failure.message), "traceback": redact(failure.traceback)}
+    return {**failure._asdict(), "key": str(failure.key), **told}
+
+
+def _record(entry: Entry) -> tuple[Record | None, str | None]:
+    if entry.status in (ABSENT, FAILED):
+        return None, None
+    try:
+        return entry.record.checked(), None
+    except (PayloadNotFound, PayloadCorrupted, PayloadUntrusted) as error:
+        return None, redact(str(error))
+
+
+def _before(site: Site, entry: Entry) -> Entry | None:
+    """The payload of the same name that was made before this one: what one would compare it with."""
+    query = (
+        "SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ? AND r.status = 'done' AND r.created <= ? "
+        "AND n.key <> ? ORDER BY r.created DESC, r.id DESC LIMIT 1"
+    )
+    if entry.key is None or entry.created is None:
+        return None
+    rows = site.catalog.index.rows(query, (entry.name, entry.created, str(entry.key)))
+    return entry_of(site, [rows[0][0]]) if rows else None
+
+
+def lineage_page(site: Site, asked: Asked) -> Page:
+    """Everything upstream, or with ``downstream=1`` everything made from it, as a picture and a list."""
+    entry = entry_of(site, asked.words)
+    graph = picture(site.catalog, entry, asked.query.get("downstream") == "1")
+    catalog = site.catalog
+    around = catalog.downstream(entry) if asked.query.get("downstream") == "1" else catalog.lineage(entry)
+    facts: dict[str, Any] = {
+        **row_of(entry),
+        "downstream": asked.query.get("downstream") == "1",
+        "nodes": [{"key": str(node.key), "name": node.payload_name, "status": graph.statuses.get(node.key)} for node in graph.nodes],
+        "edges": [{"source": str(edge.source), "role": edge.role, "target": str(edge.target)} for edge in graph.edges],
+    }
+    shown = {"entry": entry, "graph": graph, "drawn": drawn, "around": around[:LISTED], "around_labels": labels_of(site, around[:LISTED])}
+    return Page(f"Lineage of {entry.name}", "lineage.html", facts, shown)
+
+
+def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
+    """The picture, or an outline in text where nothing that draws is installed, with how to get it."""
+    try:
+        return graph.picture(links), ""
+    except MissingExtra as missing:
+        return "", f"{graph.text()}\n{missing}"
+
+
+def explain_page(site: Site, asked: Asked) -> Page:
+    """Why the payload is there or not, and everything upstream; by what records tell."""
+    entry = entry_of(site, asked.words)
+    facts = of_record(entry.place, site.catalog.store)
+    facts["why"] = [redact(line) for line in facts["why"]]
+    return Page(f"Explain {entry.name}", "explain.html", {**row_of(entry), **facts}, {"entry": entry})
+
+
+def diff_page(site: Site, asked: Asked) -> Page:
+    """How two payloads differ, ``a`` and ``b``: params to the leaf, code, versions, facts, and the payloads as far as they may be read."""
+    a, b = (entry_of(site, asked.query.get(word, "").split("/")) for word in ("a", "b"))
+    found = site.catalog.diff(a, b, payloads=False)
+    by_class = asked.query.get("read") == "class"
+    compared, note = _compared(site, a, b, by_class)
+    facts = {**found.to_dict(), "labels": labels_of(site, [a, b])}
+    if compared is not None:
+        facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
+    else:
+        facts |= {"payloads": None, "note": note}
+    return Page(f"Difference of {a.name} and {b.name}", "diff.html", facts, {"a": a, "b": b, "found": found, "compared": compared})
+
+
+def _compared(site: Site, a: Entry, b: Entry, by_class: bool) -> tuple[Comparison | None, str]:
+    try:
+        return compare(*(payload_of(site, each, each.record, by_class) for each in (a, b))), ""
+    except TooLarge:
+        return None, "they are too large to be compared here"
+    except (PayloadUntrusted, FormatError):
+        return None, "they are read by their class, which would be imported"
+    except (PersistableError, OSError) as error:
+        return None, redact(f"cannot be compared: {error}")
+    except Exception as error:  # noqa: BLE001 - classes of users are imported and called
+        return None, redact(f"cannot be compared: {type(error).__name__}: {error}")

@@ -1,0 +1,118 @@
+"""Pages as HTML and as JSON. Templates escape everything; only what the components of `graph.notebook` made goes in as it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from persistable.catalog.entry import Entry
+from persistable.catalog.words import age, entries_table
+from persistable.fileio.base import need
+from persistable.graph import Graph
+from persistable.graph.notebook import Html, badge, code, digest, html, number, style_sheet, table
+from persistable.params.words import cut, in_words
+from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.key import Key
+from persistable.runs.progress import in_words as left_in_words
+from persistable.web.charts import histogram
+from persistable.web.links import Links
+from persistable.web.pages import Page
+from persistable.web.sweeps import Cell
+
+FOLDER = Path(__file__).parent
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
+
+
+def as_html(page: Page, links: Links) -> str:
+    """The page as an HTML document."""
+    made: str = _environment().get_template(page.template).render(page=page, facts=page.facts, links=links, **page.shown)
+    return made
+
+
+def as_json(page: Page) -> str:
+    """The facts of the page as JSON."""
+    return json.dumps(page.facts, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def assets() -> dict[str, tuple[str, bytes]]:
+    """The files that pages need: name to media type and content."""
+    found = {path.name: (_TYPES[path.suffix], path.read_bytes()) for path in sorted((FOLDER / "static").iterdir())}
+    return {**found, "components.css": ("text/css", style_sheet().encode())}
+
+
+@cache
+def _environment() -> Any:
+    jinja2 = need("jinja2", "jinja2", "serve", "the local page")
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(
+        badge=badge, code=code, digest=digest, number=number, table=table, html=html, histogram=histogram, key_of=_key_of,
+        entries_table=_entries, link=_link, rows_of=_rows_of, urls=_urls, cell_urls=_cell_urls, narrow=_narrow, now=time.time,
+    )  # fmt: skip
+    made.filters.update(
+        size=size_in_words, duration=duration_in_words, words=in_words, cut=cut, left=left_in_words, count=_count, moment=_moment, age=age
+    )
+    return made
+
+
+def _key_of(text: str | None) -> Key | None:
+    return None if text is None else Key.parse(text)
+
+
+def _link(links: Links, text: object, path: str, **query: object) -> Html:
+    """`text` as a link to a page; as it is where there is no such page."""
+    url = links.to(path, **query)
+    return Html(f'<a href="{html(url)}">{html(text)}</a>') if url else html(text)
+
+
+def _entries(links: Links, entries: Sequence[Entry], labels: Sequence[str] = ()) -> Html:
+    """The table of entries that a notebook shows, its names linked to their pages."""
+
+    def named(entry: Entry) -> Html:
+        return html(entry.name or "?") if entry.key is None else _link(links, entry.name, f"payload/{entry.key}")
+
+    own = [label.removeprefix(entry.name)[1:-1] for entry, label in zip(entries, labels, strict=True)] if labels else []
+    head, rows = entries_table(entries, named, own)
+    return table(rows, head)
+
+
+def _rows_of(links: Links, rows: Sequence[dict[str, Any]]) -> Html:
+    """A table of what explains a state: status, payload and why."""
+    keys = [Key.parse(row["key"]) for row in rows]
+    cells = [
+        (badge(row["status"]), _link(links, key.name, f"payload/{key}"), row["why"], digest(key))
+        for row, key in zip(rows, keys, strict=True)
+    ]
+    return table(cells, ("status", "payload", "why", "key"))
+
+
+def _narrow(made: Html) -> Html:
+    """A table that is no wider than its content."""
+    return Html(made.replace('class="p-table"', 'class="p-table narrow"', 1))
+
+
+def _urls(links: Links, graph: Graph) -> dict[Key, str]:
+    """The URL of the page of each node of a picture."""
+    return {node.key: links.to(f"payload/{node.key}") for node in graph.nodes}
+
+
+def _cell_urls(links: Links, cells: Mapping[tuple[int, int], Cell]) -> dict[tuple[int, int], str]:
+    """The URL of the payload of each cell that has one alone, or of the newest."""
+    return {place: links.to(f"payload/{cell.entries[0].key}") for place, cell in cells.items()}
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

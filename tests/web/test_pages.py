@@ -1,0 +1,308 @@
+"""What the pages say: as HTML, as JSON, and as a static site."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from tests.web.conftest import Page
+
+from persistable import Catalog, progress, run, step
+from persistable.errors import StoreError
+from persistable.web import export, serve
+from persistable.web.render import FOLDER, assets
+
+
+def every_page(page: Page) -> list[str]:
+    """Every kind of page, one or more of each."""
+    scores = [str(entry.key) for entry in page.catalog.find("score")]
+    kinds = ("payload", "lineage", "explain")
+    keys = [page.key(name) for name in page.catalog.names() if name != "broken"]
+    failed = page.key("broken", status="failed")
+    return [
+        "/", "/?name=score", "/?status=failed", "/running", "/storage", "/sweep", "/sweep?name=score", "/sweep?name=points",
+        "/sweep?name=table",
+        f"/diff?a={scores[0]}&b={scores[1]}", f"/payload/{failed}", f"/explain/{failed}", f"/lineage/{page.key('points')}?downstream=1",
+        *(f"/{kind}/{key}" for kind in kinds for key in keys),
+    ]  # fmt: skip
+
+
+class Checker(HTMLParser):
+    """Finds elements that are not closed, and what a policy without inline scripts and styles would not allow."""
+
+    VOID = ("meta", "link", "br", "img", "input", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        assert "style" not in found and tag != "style" and not any(name.startswith("on") for name in found), (tag, attrs)
+        assert tag != "script" or found.get("src"), "an inline script"
+        self.links += [value for name in ("href", "src") if (value := found.get(name))]
+        self.ids += [value for value in [found.get("id")] if value]
+        if tag not in self.VOID and tag not in ("option",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("option",):
+            assert self.open.pop() == tag, tag
+
+
+def checked(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    assert not checker.open and len(set(checker.ids)) == len(checker.ids)
+    return checker
+
+
+def test_every_page_is_whole_and_its_links_lead_somewhere(page: Page) -> None:
+    links: set[str] = set()
+    for path in every_page(page):
+        links.update(link for link in checked(page.html(path)).links if link.startswith("/"))
+    assert len(links) > 60
+    for link in sorted(links):
+        assert page.client.get(link).status_code == 200, link
+
+
+def test_every_page_is_json_too_by_its_ending_and_by_what_is_accepted(page: Page) -> None:
+    for path in every_page(page):
+        before, _, query = path.partition("?")
+        ending = f"{before if before != '/' else '/index'}.json" + (f"?{query}" if query else "")
+        by_ending = page.client.get(ending)
+        assert by_ending.headers["content-type"] == "application/json", ending
+        assert by_ending.json().keys() == page.json(path).keys()
+
+
+def test_filters_are_those_of_find_and_ls(page: Page) -> None:
+    where = "C > 0.5 and model.trees = 100"
+    asked = {"name": "score", "where": where, "status": "done"}
+    found = page.client.get("/index.json", params=asked).json()
+    entries = page.catalog.find("score", where=where, status="done")
+    assert [row["key"] for row in found["rows"]] == [str(entry.key) for entry in entries] and found["total"] == len(entries) == 2
+    assert found["rows"][0]["label"] == entries[0].label and found["filters"] == asked
+    text = page.client.get("/", params=asked).text
+    assert "<option selected>score" in text and "C &gt; 0.5 and model.trees = 100" in text
+    assert all(row["status"] == "failed" for row in page.json("/?status=failed")["rows"])
+    sizes = [row["size"] for row in page.json("/?sort=size")["rows"]]
+    assert sizes == sorted(sizes, reverse=True)
+    names = [row["name"] for row in page.json("/?sort=name")["rows"]]
+    assert names == sorted(names)
+
+
+def test_a_wrong_filter_is_said_beside_the_form(page: Page) -> None:
+    for query in ("where=nonsense+%3D", "where=colour%3D1&name=score", "status=odd", "name=a%2Fb"):
+        text = page.html(f"/?{query}", 400)
+        assert 'class="error"' in text and "<form" in text
+        assert page.json(f"/?{query}", 400)["error"]
+
+
+def test_pages_of_a_long_list(tmp_path: Path) -> None:
+    @step
+    def number(n: int) -> int:
+        return n
+
+    run(number.over(n=list(range(120))), store=tmp_path)
+    with serve(tmp_path) as server:
+        import httpx
+
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"authorization": f"Bearer {server.url[-43:]}"}) as client:
+            seen = [row["key"] for place in (1, 2, 3) for row in client.get(f"/index.json?name=number&page={place}").json()["rows"]]
+            assert len(seen) == len(set(seen)) == 120
+            assert client.get("/index.json?page=99").json()["page"] == 3 and client.get("/index.json?page=-1").json()["page"] == 1
+            assert "page=2" in client.get("/?name=number").text and 'rel="prev"' in client.get("/?page=3").text
+
+
+# payloads
+
+
+def test_previews_by_format(page: Page) -> None:
+    def preview(name: str, **find: str) -> dict[str, object]:
+        found: dict[str, object] = page.json(f"/payload/{page.key(name, **find)}")["preview"]
+        return found
+
+    table = preview("features")
+    assert table["kind"] == "table" and table["shape"] == [400, 3] and len(table["rows"]) == 10  # type: ignore[arg-type]
+    assert [column["name"] for column in table["columns"]] == ["", "value", "mean", "sign"]  # type: ignore[attr-defined]
+    assert preview("points", where="n = 400")["histogram"]["min"] < 0  # type: ignore[index]
+    assert preview("picture") == {"kind": "image", "format": "png", "part": False}
+    assert str(preview("report")["text"]).startswith("# scores")
+    assert {item["name"] for item in preview("score")["items"]} == {"accuracy", "loss"}  # type: ignore[attr-defined]
+    assert page.client.get(f"/image/{page.key('picture')}").content.startswith(b"\x89PNG")
+    assert page.client.get(f"/image/{page.key('points')}").status_code == 404
+    text = page.html(f"/payload/{page.key('points', where='n = 400')}")
+    assert '<svg class="chart"' in text and "histogram of values" in text
+
+
+def test_a_payload_says_all_that_its_record_tells(page: Page) -> None:
+    entry = page.catalog.find("score", where="C = 10 and model.trees = 50")[0]
+    text = page.html(f"/payload/{entry.key}")
+    for part in (entry.label, str(entry.key), "Forest(trees=50, depth=(4, 8))", "pageflow:score", "JsonFileIO", entry.files[0].digest):
+        assert part in text.replace("&#34;", '"'), part
+    found = page.json(f"/payload/{entry.key}")
+    assert found["upstream"]["features"]["key"] == page.key("features") and found["record"]["made"] == "generated"
+    assert [each["name"] for each in found["downstream"]] == ["report"]
+    failed = page.json(f"/payload/{page.key('broken', status='failed')}")
+    assert (
+        failed["failure"]["text"].startswith("ValueError: ")
+        and failed["preview"] is None
+        and "pageflow.py" in failed["failure"]["traceback"]
+    )
+
+
+def test_lineage_is_drawn_from_records_alone(page: Page) -> None:
+    key = page.key("report")
+    found = page.json(f"/lineage/{key}")
+    assert (
+        len(found["nodes"]) == 12 and len(found["edges"]) == 19 and found["nodes"][-1] == {"key": key, "name": "report", "status": "done"}
+    )
+    text = page.html(f"/lineage/{key}")
+    assert "<svg" in text and f'<a href="/payload/{page.key("features")}">' in text
+    down = page.json(f"/lineage/{page.key('features')}?downstream=1")
+    assert {node["name"] for node in down["nodes"]} == {"features", "score", "report"}
+
+
+def test_the_difference_of_two(page: Page) -> None:
+    one, other = (page.catalog.find("score", where=f"C = {c} and model.trees = 50")[0] for c in (1, 10))
+    found = page.json(f"/diff?a={one.key}&b={other.key}")
+    assert found["params"] == {"C": [1.0, 10.0]} and found["payloads"]["outcome"] == "different"
+    assert "accuracy" in page.html(f"/diff?a={one.key}&b={other.key}")
+    tables = page.key("table")
+    assert "class" in page.json(f"/diff?a={tables}&b={tables}")["note"]
+    page.html("/diff", 404)
+
+
+def test_a_sweep_is_a_matrix_of_the_params_that_differ(page: Page) -> None:
+    found = page.json("/sweep?name=score")
+    assert (found["x"], found["y"], found["by"]) == ("C", "model.trees", "payload.accuracy")
+    assert found["columns"] == ["0.1", "1.0", "10.0"] and found["rows"] == ["50", "100", "200"]
+    assert found["cells"][0][2]["value"] == pytest.approx(0.98) and found["cells"][0][2]["statuses"] == {"done": 1}
+    turned = page.json("/sweep?name=score&x=model.trees&y=C&by=status")
+    assert turned["columns"] == found["rows"] and turned["cells"][2][0]["value"] is None
+    assert page.json("/sweep?name=score&x=nothing&by=nothing")["x"] == "C"
+    assert page.json("/sweep?name=broken")["total"] == 2
+    assert ">0.98<" in page.html("/sweep?name=score")
+
+
+def test_storage_by_name(page: Page) -> None:
+    found = page.json("/storage")
+    assert {row["name"]: row["count"] for row in found["names"]}["score"] == 9 and found["size"] == sum(
+        row["size"] for row in found["names"]
+    )
+
+
+def test_explain_says_why(page: Page) -> None:
+    assert "it is stored" in page.html(f"/explain/{page.key('report')}")
+    found = page.json(f"/explain/{page.key('broken', status='failed')}")
+    assert found["status"] == "failed" and "attempt 1 raised ValueError" in found["why"][0]
+
+
+def test_upstream_that_is_gone_is_absent(tmp_path: Path) -> None:
+    @step
+    def one(n: int = 1) -> int:
+        return n
+
+    @step
+    def two(one: int) -> int:
+        return one + 1
+
+    below = two.step(one.step())
+    run(below, store=tmp_path)
+    gone = below.upstream["one"]
+    assert gone.bind(tmp_path).delete()
+    from persistable.web.activity import Activity
+    from persistable.web.app import page_at
+    from persistable.web.pages import Site
+
+    found = page_at(Site(Catalog(tmp_path), Activity()), f"payload/{gone.key}", {})
+    assert found.status == 200 and found.facts["status"] == "absent" and [each["name"] for each in found.facts["downstream"]] == ["two"]
+
+
+# a run as it goes
+
+
+def until(file: Path) -> None:
+    """Wait until there is such a file."""
+    for _ in range(6000):
+        if file.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{file} does not come")
+
+
+@step
+def slow(n: int, folder: str) -> int:
+    progress(3, 4)
+    (Path(folder) / "begun").touch()
+    until(Path(folder) / "may_end")
+    return n
+
+
+def test_a_run_of_this_process_shows_what_it_is_at(tmp_path: Path) -> None:
+    import httpx
+
+    begun, may_end = tmp_path / "begun", tmp_path / "may_end"
+    with serve(tmp_path / "data") as server:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"authorization": f"Bearer {server.url[-43:]}"})
+        assert client.get("/running.json").json()["run"] is None
+        work = threading.Thread(target=lambda: run([slow.step(n=n, folder=str(tmp_path)) for n in (1, 2)], store=tmp_path / "data"))
+        work.start()
+        try:
+            until(begun)
+            found = client.get("/running.json").json()
+            text = client.get("/running").text
+        finally:
+            may_end.touch()
+            work.join(60)
+        ended = client.get("/running.json").json()["run"]
+        client.close()
+    assert found["run"]["total"] == 2 and found["run"]["ended"] is None
+    (row,) = found["running"]
+    assert row["label"].startswith("slow(n=1") and (row["done"], row["total"]) == (3, 4) and row["pid"]
+    assert "slow(n=1" in text and "75 %" in text and 'hx-trigger="every 2s"' in text
+    assert ended["ended"] and ended["counts"]["done"] == 2
+
+
+# the static site, and what is shipped
+
+
+def test_the_static_site_works_from_its_files(page: Page, tmp_path: Path) -> None:
+    done = export(page.catalog, tmp_path / "site")
+    assert done.payloads == len(page.catalog) and done.pages > 50
+    for file in done.folder.rglob("*.html"):
+        text = file.read_text()
+        for link in checked(text).links:
+            target = urlsplit(link)
+            assert not target.scheme or target.scheme == "data", link
+            assert target.scheme or (file.parent / unquote(target.path)).exists(), (file, link)
+        assert "<form" not in text and "token" not in text and "htmx.min.js" not in text
+        json.loads(file.with_suffix(".json").read_text())
+    assert (done.folder / f"image/{page.key('picture')}").read_bytes().startswith(b"\x89PNG")
+    export(page.catalog, done.folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(StoreError, match="holds something else"):
+        export(page.catalog, tmp_path / "other")
+
+
+def test_all_that_is_shipped_is_small_and_vendored_with_its_licence() -> None:
+    sizes = {name: len(data) for name, (_, data) in assets().items()}
+    templates = sum(path.stat().st_size for path in (FOLDER / "templates").iterdir())
+    assert sum(sizes.values()) + templates < 200_000
+    about = (FOLDER / "static/htmx.txt").read_text()
+    version = re.search(r'version:"([\d.]+)"', (FOLDER / "static/htmx.min.js").read_text())
+    assert version is not None and f"htmx.org@{version[1]}" in about and "Zero-Clause BSD" in about
