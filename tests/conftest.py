@@ -15,7 +15,15 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["absent", "workers", "servers.fixtures", "servers.oci_registry", "servers.ray_cluster", "servers.postgres"]
+pytest_plugins = [
+    "absent",
+    "workers",
+    "servers.fixtures",
+    "servers.oci_registry",
+    "servers.ray_cluster",
+    "servers.postgres",
+    "servers.slurm",
+]
 
 # indexes of the stores of tests do not go to the folder of the user
 os.environ.setdefault("PERSISTABLE_CACHE", tempfile.mkdtemp(prefix="persistable-tests-"))

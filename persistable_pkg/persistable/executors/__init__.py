@@ -1,4 +1,4 @@
-"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, or any `concurrent.futures.Executor`.
+"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, Slurm, or any `concurrent.futures.Executor`.
 
 Each is imported when first used.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from persistable.executors.inline import InlineExecutor
     from persistable.executors.processes.executor import ProcessExecutor
     from persistable.executors.ray.executor import RayExecutor
+    from persistable.executors.slurm.executor import SlurmExecutor
     from persistable.executors.ssh.executor import SSHExecutor
     from persistable.executors.threads import ThreadExecutor
 
@@ -24,6 +25,7 @@ _HOME = {
     "ProcessExecutor": "processes.executor",
     "RayExecutor": "ray.executor",
     "SSHExecutor": "ssh.executor",
+    "SlurmExecutor": "slurm.executor",
     "ThreadExecutor": "threads",
 }
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ProcessExecutor",
     "RayExecutor",
     "SSHExecutor",
+    "SlurmExecutor",
     "ThreadExecutor",
 ]
 

@@ -18,6 +18,8 @@ class EndingContract:
 
     patience: ClassVar[float] = 60.0
     immediate: ClassVar[bool] = False
+    rounds: ClassVar[int] = 20
+    """Number of times that a task is stopped which may be about to end."""
 
     def test_a_cancelled_task_never_runs(self, executor: Executor, tmp_path: Path) -> None:
         if self.immediate:
@@ -89,7 +91,7 @@ class EndingContract:
     def test_stopping_a_task_that_is_about_to_end_is_one_or_the_other(self, executor: Executor, tmp_path: Path) -> None:
         if not executor.stops:
             return
-        for number in range(20):
+        for number in range(self.rounds):
             folder = tmp_path / str(number)
             folder.mkdir()
             pending = [executor.submit(tasks.leave_trace, str(folder), task) for task in range(5)]

@@ -39,10 +39,12 @@ class Driver:
         self._moved: dict[Job, float] = {}
         self._adopted: dict[str, tuple[Job, int]] = {}
         self._closing = False
+        self._foreign: set[Job] = set()  # adopted, and nobody has asked for any of their calls
         for job in engine.adopt():
             self._tasks[job] = {}
+            self._foreign.add(job)
             for index, identity in enumerate(job.identities):
-                if identity is not None and index not in job.answered:
+                if identity is not None and index in job.open:
                     self._adopted[identity] = job, index
         self._thread = threading.Thread(target=self._run, name=f"persistable-{engine.name}", daemon=True)
         self._thread.start()
@@ -66,6 +68,7 @@ class Driver:
             if found is not None:
                 task.job, index = found
                 self._tasks[task.job][index] = task
+                self._foreign.discard(task.job)
             else:
                 group.waiting.append(task)
         self.wake()
@@ -121,7 +124,7 @@ class Driver:
         try:
             while True:
                 self._launch()
-                if self._closing and not any(self._tasks.values()) and not any(group.waiting for group in self._groups.values()):
+                if self._closing and not self._is_busy():
                     break
                 self._attend(self._engine.interval if self._tasks else None)
                 if self._tasks:
@@ -131,6 +134,10 @@ class Driver:
             self._abandon(error)
         finally:
             self._engine.close()
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            return any(group.waiting for group in self._groups.values()) or not self._tasks.keys() <= self._foreign
 
     def _attend(self, seconds: float | None) -> None:
         """Wait for an event, and do all there are."""
@@ -201,8 +208,10 @@ class Driver:
             next(iter(tasks.values())).begin()
 
     def _answer(self, job: Job, answer: Answer) -> None:
-        job.answered.add(answer.number)
-        task = self._tasks[job].pop(answer.number, None)
+        with self._lock:
+            job.open.discard(answer.number)
+            task = self._tasks[job].pop(answer.number, None)
+            self._adopted.pop(job.identities[answer.number] or "", None)
         if task is not None:
             task.group.sizer.saw(answer.seconds)
             self._settle([(task, *unpacked(answer.went_well, answer.parts))])
@@ -212,8 +221,11 @@ class Driver:
         job = report.job
         if self._tasks[job]:
             self._take_back(job)
-        tasks = self._all_of(job)
-        del self._tasks[job]
+        with self._lock:
+            tasks = list(self._tasks.pop(job).values())
+            self._foreign.discard(job)
+            for number in job.open:
+                self._adopted.pop(job.identities[number] or "", None)
         self._moved.pop(job, None)
         self._settle((task, None, stopped_error(task) if task.stopping else _died(task, report)) for task in tasks)
         if report.output:
@@ -221,8 +233,10 @@ class Driver:
         self._engine.forget(job)
 
     def _all_of(self, job: Job) -> list[Task]:
-        tasks = list(self._tasks[job].values())
-        self._tasks[job].clear()
+        with self._lock:
+            tasks = list(self._tasks[job].values())
+            self._tasks[job].clear()
+            job.open.clear()
         return tasks
 
     def _take_back(self, job: Job) -> None:
@@ -233,6 +247,9 @@ class Driver:
                 task = self._tasks[job].pop(index)
                 task.job = None
                 task.group.waiting.appendleft(task)
+        job.open.difference_update(back)
+        if not job.open:
+            self._engine.kill([job])  # it may wait in a queue, with nothing left to do
 
     def _stop(self, task: Task) -> bool:
         job = task.job

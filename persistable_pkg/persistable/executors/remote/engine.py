@@ -17,7 +17,7 @@ class Job:
 
     name: lower-case letters, digits and hyphens, unique. request: content of its file. identities: by which another driver recognises its
     calls; None for those that nobody can ask for again. modules: of this package, which hold the functions that are called. place: whatever
-    the engine wants to remember, such as a host or a number. answered: calls of an adopted job that were answered before.
+    the engine wants to remember, such as a host or a number. open: numbers of the calls that are neither answered nor taken back.
     """
 
     name: str
@@ -26,7 +26,10 @@ class Job:
     identities: Sequence[str | None]
     modules: Collection[str] = ()
     place: object = None
-    answered: set[int] = field(default_factory=set[int])
+    open: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open = set(range(len(self.identities)))
 
 
 class Report(NamedTuple):

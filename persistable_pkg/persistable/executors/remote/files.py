@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -32,7 +32,7 @@ class JobFiles(ABC):
         """Read a file. Raises FileNotFoundError."""
 
     @abstractmethod
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """List the names of all files."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class FolderFiles(JobFiles):
     def get(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         with suppress(FileNotFoundError):
             return [name for name in os.listdir(self.folder) if not name.startswith(".")]
         return []
@@ -103,7 +103,7 @@ class StoreFiles(JobFiles):
     def get(self, name: str) -> bytes:
         return self.store.get(f"{self.prefix}/{name}")
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         return [path.rpartition("/")[2] for path in self.store.list(self.prefix)]
 
     def remove(self) -> None:

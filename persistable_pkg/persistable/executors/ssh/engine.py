@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -14,15 +12,14 @@ from uuid import uuid4
 
 from persistable.errors import ExecutorUnavailable, Infeasible
 from persistable.executors.remote.engine import Engine, Job, Report
+from persistable.executors.remote.folders import Adopted, Orphan, Owner
 from persistable.executors.resources import Resources
-from persistable.executors.ssh import supervision
 from persistable.executors.ssh.client import Client, Connection, Lost
 from persistable.executors.ssh.server import Hello
-from persistable.executors.ssh.spool import Adopted, Orphan, Owner, State
+from persistable.executors.ssh.spool import State
 
 PATIENCE = 600.0
 """Seconds for a lost connection to come back, before the jobs there are given up."""
-_LEFT = 600.0  # seconds after which jobs are taken over from a driver on another host, which may be there still
 
 
 class Host(NamedTuple):
@@ -62,7 +59,7 @@ class HostsEngine(Engine):
         return sum(host.slots for host in self._hosts)
 
     def check(self, resources: Resources) -> None:
-        wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0, **resources.counters}
+        wanted = {"cpus": resources.cpus, "gpus": resources.gpus, "memory": resources.memory or 0}
         binding = {name: amount for name, amount in wanted.items() if amount}
         offers = [host.offer for host in self._hosts]
         if any(all(offer.get(name, 0) >= amount for name, amount in binding.items()) for offer in offers):
@@ -145,10 +142,11 @@ class HostsEngine(Engine):
     def adopt(self) -> Iterable[Job]:
         for host in self._hosts:
             orphans: list[Orphan] = host.call("orphans")
-            gone = [orphan.name for orphan in orphans if _is_gone(orphan)]
+            gone = [orphan.name for orphan in orphans if orphan.is_gone()]
             adopted: list[Adopted] = host.call("adopt", gone)
             for name, identities, answered in adopted:
-                job = Job(name, None, b"", identities, place=host, answered=set(answered))
+                job = Job(name, None, b"", identities, place=host)
+                job.open.difference_update(answered)
                 host.jobs[name] = job
                 yield job
 
@@ -162,9 +160,8 @@ class HostsEngine(Engine):
     def _connect(self, host: _Served) -> None:
         host.client = client = Client(host.host.connect(), self._wake)
         host.hello = client.call("hello")
-        owner = Owner(platform.node(), os.getpid(), supervision.started(os.getpid()))
         try:
-            client.call("attend", self._folder, self._name, owner)
+            client.call("attend", self._folder, self._name, Owner.here())
         except Lost:
             raise
         except OSError as error:
@@ -267,13 +264,6 @@ def _report(job: Job, state: State) -> Report:
 def _host_of(job: Job) -> _Served:
     assert isinstance(job.place, _Served)
     return job.place
-
-
-def _is_gone(orphan: Orphan) -> bool:
-    """Tell whether a driver is no more. Of one on another host that is not known: it is given time to come back."""
-    if orphan.owner.host == platform.node():
-        return supervision.started(orphan.owner.pid) != orphan.owner.start
-    return orphan.left > _LEFT
 
 
 def _amounts(amounts: dict[str, float]) -> str:

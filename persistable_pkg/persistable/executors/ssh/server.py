@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 from persistable.executors import machine
 from persistable.executors.remote import worker
+from persistable.executors.remote.folders import Adopted, Orphan, Owner
 from persistable.executors.remote.request import Versions, versions
 from persistable.executors.ssh.frames import Call, Decoder, Reply, encoded
-from persistable.executors.ssh.spool import Adopted, Orphan, Owner, Spool
+from persistable.executors.ssh.spool import Spool
 from persistable.executors.ssh.supervision import BecomeWorker
 
 SILENCE = 120.0

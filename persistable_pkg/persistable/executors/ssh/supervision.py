@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from persistable.executors.remote.folders import started
+
 PROCESS = "process"
 ENDED = "ended"
 OUTPUT = "output"
@@ -96,15 +98,6 @@ def kill(folder: Path) -> None:
     if not has_ended(folder):
         _signal(process.worker, signal.SIGKILL)
         _await(process, _PATIENCE)
-
-
-def started(pid: int) -> str:
-    """Return when a process was started, in its system's own measure; an empty text if there is none, or it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
 
 
 def _await(process: Supervised, seconds: float) -> None:

@@ -1,0 +1,251 @@
+"""A Slurm cluster as an engine: jobs are elements of arrays, and their files lie in a folder that all nodes share."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+from uuid import uuid4
+
+from persistable.errors import ExecutorUnavailable, Infeasible
+from persistable.executors.remote.engine import Engine, Job, Report
+from persistable.executors.remote.folders import JobFolders, Owner, tail
+from persistable.executors.remote.request import Answer
+from persistable.executors.remote.worker import REFUSED
+from persistable.executors.resources import Resources
+from persistable.executors.slurm.commands import ENDED, WAITING, Element, Node, Slurm, options
+
+_PLACE = "place"
+_OUTPUT = "out"
+_LOOKED = "looked"
+_GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_PATIENCE = 60.0  # seconds for a job that was killed to be gone
+_SPARE = 60.0  # seconds that Slurm gives a job beyond its time, which is the run's to enforce
+_NEXT, _MOST = 0.5, 15.0  # seconds until the queue is asked again: the longer nothing is new, the more
+_SETTLED = 1.0  # seconds after which a job that has ended has
+_UNKNOWN = 10.0  # seconds after which a job that is not in the queue is taken to be gone
+_SCRIPT = """#!/bin/sh
+set -- {jobs}
+shift "$SLURM_ARRAY_TASK_ID"
+exec {python} -m persistable.executors.remote {folder}/"$1"
+"""
+
+
+class Place(NamedTuple):
+    """Array of a job, and its position there."""
+
+    name: str
+    position: int
+
+
+class SlurmEngine(Engine):
+    """Jobs of the cluster that Slurm's commands here speak to. folder: shared by all nodes. limit: of jobs under way; None for as many as
+    the partition has CPUs. given: options of sbatch.
+    """
+
+    name: ClassVar[str] = "slurm"
+    overhead: ClassVar[float] = 1.0
+    interval: ClassVar[float] = 0.2
+
+    def __init__(
+        self, folder: Path, limit: int | None, python: str, path: Sequence[str], partition: str | None, given: Mapping[str, object]
+    ) -> None:
+        self._root = folder
+        self._limit = limit
+        self._python = python
+        self._path = path
+        self._partition = partition
+        self._options = options({"requeue": True, **given, "partition": partition})
+        self._slurm = Slurm()
+        self._nodes: list[Node] = []
+        self._array = 1001
+        self._folders: JobFolders | None = None
+        self._queue: dict[Place, Element] = {}
+        self._gone: dict[Job, float] = {}
+        self._asked = -math.inf
+        self._moved = time.monotonic()
+
+    def open(self, wake: Callable[[], None]) -> None:
+        self._nodes = self._slurm.nodes(self._partition)
+        if not self._nodes:
+            raise ExecutorUnavailable("Slurm has no node in this partition", key=None, executor=self.name, place=self._partition or "slurm")
+        self._array = self._slurm.array_size()
+        try:
+            self._folders = JobFolders(self._root, f"driver-{uuid4().hex[:12]}", Owner.here())
+        except OSError as error:
+            text = f"no job can be put into {self._root}: {error}"
+            raise ExecutorUnavailable(text, key=None, executor=self.name, place=str(self._root)) from error
+
+    @property
+    def slots(self) -> int:
+        return self._limit or sum(node.cpus for node in self._nodes)
+
+    def check(self, resources: Resources) -> None:
+        wanted: dict[str, float] = {"cpus": math.ceil(resources.cpus), "memory": resources.memory or 0, "gpus": resources.gpus}
+        binding = {name: amount for name, amount in wanted.items() if amount}
+        offers = [{"cpus": node.cpus, "memory": node.memory << 20, "gpus": node.gpus} for node in self._nodes]
+        if any(all(offer[name] >= amount for name, amount in binding.items()) for offer in offers):
+            return
+        available: dict[str, float] = {name: max(offer[name] for offer in offers) for name in binding}
+        raise Infeasible(
+            f"a task asks for {_amounts(binding)}, and no node of the partition has that (the most of any: {_amounts(available)}); "
+            "lower its Resources, or name another partition",
+            wanted=binding,
+            available=available,
+        )
+
+    def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
+        return max(0, self.slots - len(under_way))
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        for start in range(0, len(jobs), self._array):
+            self._submit(jobs[start : start + self._array])
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        array = f"persistable-{uuid4().hex[:12]}"
+        try:
+            for position, job in enumerate(jobs):
+                job.place = Place(array, position)
+                self._jobs.make(job.name, job.request, job.identities)
+                (self._jobs.folder(job.name) / _PLACE).write_text(f"{array} {position}")
+            self._slurm.submit(self._script(jobs), self._submission(array, jobs))
+        except (OSError, ExecutorUnavailable):
+            for job in jobs:
+                self._jobs.remove(job.name)
+            raise
+        self._moved, self._asked = time.monotonic(), -math.inf
+
+    def _script(self, jobs: Sequence[Job]) -> str:
+        python = f"env PYTHONPATH={shlex.quote(':'.join(self._path))} {self._python}" if self._path else self._python
+        folder = f"{self._root}/jobs"
+        return _SCRIPT.format(jobs=" ".join(job.name for job in jobs), python=python, folder=shlex.quote(folder))
+
+    def _submission(self, array: str, jobs: Sequence[Job]) -> list[str]:
+        resources = jobs[0].resources or Resources()
+        memory = None if resources.memory is None else f"{math.ceil(resources.memory / (1 << 20))}M"
+        minutes = None if resources.time is None else math.ceil((resources.time + _SPARE) / 60)
+        gpus = math.ceil(resources.gpus) or None
+        asked = {"cpus_per_task": math.ceil(resources.cpus) or 1, "mem": memory, "time": minutes, "gpus_per_node": gpus}
+        own = {"job_name": array, "array": f"0-{len(jobs) - 1}", "open_mode": "append", "output": self._output(array, "%a")}
+        return [*self._options, *options({**asked, **own, "nodes": 1, "ntasks": 1})]
+
+    # --- what becomes of them
+
+    def poll(self, jobs: Collection[Job]) -> Iterable[Report]:
+        self._ask()
+        for job in jobs:
+            answers, began = self._jobs.answers(job.name)
+            if answers:
+                self._moved = time.monotonic()
+            if job.open <= {answer.number for answer in answers} or any(answer.number == REFUSED for answer in answers):
+                yield Report(job, answers, True, True, output=self._printed(job))
+                continue
+            element = self._queue.get(_place(job))
+            if self._is_gone(job, element):
+                yield self._end(job, element, answers)
+            else:
+                yield Report(job, answers, began and (element is None or element.state not in WAITING))
+
+    def _ask(self, pause: float | None = None) -> None:
+        """Look at the queue, unless that was a moment ago."""
+        now = time.monotonic()
+        if now - self._asked < (min(_MOST, max(_NEXT, (now - self._moved) / 10)) if pause is None else pause):
+            return
+        self._asked = now
+        with suppress(ExecutorUnavailable):  # the controller is restarted, or busy: the queue is taken to be as it was
+            self._queue = {Place(element.name, element.position): element for element in self._slurm.elements()}
+
+    def _is_gone(self, job: Job, element: Element | None) -> bool:
+        """Tell whether a job has ended. Its last answers may be seen somewhat later than that."""
+        if element is not None and element.state not in ENDED:
+            self._gone.pop(job, None)
+            return False
+        since = self._gone.setdefault(job, time.monotonic())
+        return time.monotonic() - since > (_UNKNOWN if element is None else _SETTLED)
+
+    def _end(self, job: Job, element: Element | None, answers: list[Answer]) -> Report:
+        folder = self._jobs.folder(job.name)
+        (folder / _LOOKED).touch()  # a change makes network file systems look at the folder anew
+        more, _ = self._jobs.answers(job.name)
+        code, state = self._slurm.status(element.number) if element is not None else (None, "")
+        reason = f"Slurm job {element.number}: {state or element.state}" if element is not None else "Slurm does not know its job any more"
+        return Report(job, [*answers, *more], True, True, code, reason, self._printed(job))
+
+    def withdraw(self, job: Job, numbers: Sequence[int]) -> Collection[int]:
+        return self._jobs.withdraw(job.name, numbers)
+
+    def kill(self, jobs: Sequence[Job]) -> None:
+        begun = time.monotonic()
+        killed = False
+        self._slurm.cancel(self._numbers(jobs))
+        while left := self._numbers(jobs):
+            passed = time.monotonic() - begun
+            if passed > _PATIENCE:
+                raise ExecutorUnavailable(f"Slurm has not ended {', '.join(left)} yet", key=None, executor=self.name, place="slurm")
+            if passed > _GRACE and not killed:
+                killed = True
+                with suppress(ExecutorUnavailable):  # they are being ended
+                    self._slurm.cancel(left, kill=True)
+            time.sleep(0.1)
+        self._gone.update(dict.fromkeys(jobs, -math.inf))
+
+    def _numbers(self, jobs: Sequence[Job]) -> list[str]:
+        """Return the numbers of those that have not ended."""
+        self._ask(0.0)
+        found = [self._queue.get(_place(job)) for job in jobs]
+        return [element.number for element in found if element is not None and element.state not in ENDED]
+
+    def forget(self, job: Job) -> None:
+        self._jobs.remove(job.name)
+        self._gone.pop(job, None)
+        Path(self._output(*_place(job))).unlink(missing_ok=True)
+
+    def adopt(self) -> Iterable[Job]:
+        gone = [orphan.name for orphan in self._jobs.orphans() if orphan.is_gone()]
+        self._ask(0.0)
+        places: dict[str, Place] = {}
+
+        def has_ended(folder: Path) -> bool:
+            try:
+                name, position = (folder / _PLACE).read_text().split()
+            except (OSError, ValueError):
+                return True
+            places[folder.name] = Place(name, int(position))
+            element = self._queue.get(places[folder.name])
+            return element is None or element.state in ENDED
+
+        for name, identities, answered in self._jobs.adopt(gone, has_ended):
+            job = Job(name, None, b"", identities, place=places[name])
+            job.open.difference_update(answered)
+            yield job
+
+    def close(self) -> None:
+        if self._folders is not None:
+            self._folders.close()
+
+    def _output(self, array: str, position: int | str) -> str:
+        """Return the file of what an element prints, and of what Slurm says of it."""
+        return f"{self._root}/{array}.{position}.{_OUTPUT}"
+
+    def _printed(self, job: Job) -> str:
+        text = tail(Path(self._output(*_place(job))))
+        was_killed = self._gone.get(job) == -math.inf
+        return "".join(line for line in text.splitlines(True) if not (was_killed and line.startswith("slurmstepd")))
+
+    @property
+    def _jobs(self) -> JobFolders:
+        assert self._folders is not None
+        return self._folders
+
+
+def _place(job: Job) -> Place:
+    assert isinstance(job.place, Place)
+    return job.place
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={amount:g}" for name, amount in amounts.items())
