@@ -1,6 +1,7 @@
 # make demo    the main job on a real data set, shown in the terminal
 # make demo-reproduce    a small study restored from its records, and found identical
 # make test    everything that must hold: lint, types, layers, docs, tests, notebooks, other Pythons
+# make test-cluster    the same promises on a real Kubernetes and a real Ceph, started here (the first time Kubernetes is built: 10 minutes)
 #
 # Each target makes the environment it needs in .venv; a second call finds it there.
 
@@ -21,6 +22,9 @@ VERSION_TESTS ?= tests/params tests/code $(wildcard $(foreach name,$(VERSION_COR
 # Debian's package, and a file by which one sees that it is there
 SERVERS := openssh-server=/usr/sbin/sshd docker-registry=/usr/bin/docker-registry slurm-wlm=/usr/sbin/slurmctld munge=/usr/sbin/munged \
   postgresql=/usr/lib/postgresql/*/bin/initdb chromium=/usr/bin/chromium fonts-dejavu-core=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+CLUSTER_SERVERS := radosgw=/usr/bin/radosgw ceph-mon=/usr/bin/ceph-mon ceph-osd=/usr/bin/ceph-osd etcd-server=/usr/bin/etcd \
+  containerd=/usr/bin/containerd runc=/usr/sbin/runc containernetworking-plugins=/usr/lib/cni/bridge busybox-static=/bin/busybox \
+  iproute2=/sbin/ip jq=/usr/bin/jq curl=/usr/bin/curl openssl=/usr/bin/openssl
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -32,10 +36,10 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
   || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 
-.PHONY: help demo demo-reproduce test lint types layers docs tests servers versions older-pythons newer-pythons package-versions bench constraints logo clean
+.PHONY: help demo demo-reproduce test test-cluster lint types layers docs tests servers cluster-servers versions older-pythons newer-pythons package-versions bench constraints logo clean
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m persistable.cli.demo $(DEMO_DATA)
@@ -65,6 +69,13 @@ docs: $(VENV)/.test
 # in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
 tests: $(VENV)/.test servers
 	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+
+# Kubernetes and Ceph, started by the tests marked `cluster`. Where Kubernetes cannot be built that is said, and its tests are skipped; in CI it
+# is a failure.
+test-cluster: $(VENV)/.test cluster-servers
+	@daemons=$$(tests/servers/kubernetes/build) || { status=$$?; [ $$status = 77 ] && [ -z "$${CI:-}" ] || exit $$status; }; \
+	KUBERNETES_DAEMONS=$$daemons tests/lonet $(BIN)/python tests/once_more.py tests -mcluster -n 0 --durations=5
+	@echo "make test-cluster: all of it passed"
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(BENCH)
@@ -98,7 +109,8 @@ package-versions: $(VENV)/.test
 	@tests/package_versions $(BIN)/python
 
 # Servers that the tests start and that no Python package brings: installed where that is allowed, asked for where it is not.
-servers:
+cluster-servers: SERVERS := $(CLUSTER_SERVERS)
+servers cluster-servers:
 	@missing=$$(for found in $(SERVERS); do \
 	  compgen -G "$${found#*=}" >/dev/null || echo "$${found%%=*}"; done); \
 	[ -z "$$missing" ] || { \

@@ -19,6 +19,7 @@ pytest_plugins = [
     "absent",
     "workers",
     "servers.fixtures",
+    "servers.kubernetes.cluster",
     "servers.oci_registry",
     "servers.ray_cluster",
     "servers.postgres",

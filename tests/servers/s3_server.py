@@ -1,4 +1,4 @@
-"""The S3 server (moto) on a port of its own choosing: python s3_server.py PORT_FILE.
+"""The S3 server (moto) on a port of its own choosing: python s3_server.py PORT_FILE [--host ADDRESS].
 
 A real S3 decides ``If-None-Match`` and ``If-Match`` atomically. Moto looks first and writes afterwards, so that two requests at the same
 moment may both find nothing and both succeed. Here all requests that change something are served one after the other.
@@ -34,6 +34,8 @@ class OneChangeAtATime:
 
 if __name__ == "__main__":
     application = OneChangeAtATime(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server(
+        sys.argv[3] if sys.argv[2:3] == ["--host"] else "127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler
+    )
     announce(sys.argv[1], server.server_port)
     server.serve_forever()
