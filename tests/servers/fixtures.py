@@ -160,6 +160,34 @@ def _sshd(program: str, home: Path) -> tuple[subprocess.Popen[bytes], int]:
     raise AssertionError("no try left")
 
 
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server that speaks MongoDB's wire protocol and keeps its documents in mongomock: it is no MongoDB."""
+    need("pymongo", "mongomock")
+    with serving("mongo_server.py", tmp_path_factory.mktemp("mongo")) as port:
+        yield port
+
+
+@dataclass
+class MongoCollection:
+    """An empty collection in a database of its own: the URL of a store in it, and a client that goes around the code under test."""
+
+    url: str
+    database: Any
+    name: str
+
+
+@pytest.fixture
+def mongo_collection(mongo_server: int) -> Iterator[MongoCollection]:
+    """An empty collection of its own."""
+    import pymongo
+
+    name = f"d{os.getpid()}_{next(_numbers)}"
+    with pymongo.MongoClient[dict[str, Any]]("127.0.0.1", mongo_server) as client:
+        yield MongoCollection(f"mongodb://127.0.0.1:{mongo_server}/{name}/results", client[name], "results")
+        client.drop_database(name)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: needs a cluster of daemons (Ceph, Kubernetes); left out unless asked for by -m cluster")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import PASSWORD
 
 from servers.needs import absent, free_port, need
 from servers.processes import unmeasured
@@ -21,7 +22,6 @@ from servers.processes import unmeasured
 _numbers = itertools.count()
 _SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": "100"}
 _LOCKED = "host all locked 127.0.0.1/32 scram-sha-256\n"
-PASSWORD = "hunter2 /@:?%"
 
 
 class PostgresServer:

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from servers.fixtures import Bucket, SSHServer
+from servers.fixtures import Bucket, MongoCollection, SSHServer
 from servers.needs import need
 from servers.postgres import Schema
 
-from persistable.stores import ObjectStore, PostgresStore, open_store
+from persistable.stores import MongoStore, ObjectStore, PostgresStore, open_store
 from persistable.testing.races import GOOD_PATHS, everything_below
 from persistable.testing.stores import StoreContract
 
@@ -171,3 +171,31 @@ class TestPostgres(StoreContract):
     def leftovers(self, store: PostgresStore) -> list[str]:
         chunks = self.schema.admin.execute(f"SELECT body, number FROM {self.schema.name}.persistable_chunks").fetchall()
         return [*store.list(), *map(str, chunks)]
+
+
+class TestPymongoOverTheWireToMongomock(StoreContract):
+    """The real driver, and a server that keeps what it is told in mongomock: no MongoDB."""
+
+    examples = 15
+    rounds = 10
+
+    @pytest.fixture
+    def store(self, mongo_collection: MongoCollection) -> Iterator[MongoStore]:
+        self.collection = mongo_collection
+        store = open_store(mongo_collection.url)
+        assert isinstance(store, MongoStore)
+        yield store
+        store.close()
+
+    def peek(self, store: MongoStore, path: str) -> bytes | None:
+        document = self.collection.database["results"].find_one({"_id": path})
+        if document is None:
+            return None
+        chunks = self.collection.database["results.large.chunks"].find({"files_id": document["body"]}).sort("n", 1)
+        data = document["data"] if document["body"] is None else b"".join(each["data"] for each in chunks)
+        assert len(data) == document["size"]
+        return bytes(data)
+
+    def leftovers(self, store: MongoStore) -> list[str]:
+        found = [each["_id"] for name in ("chunks", "files") for each in self.collection.database[f"results.large.{name}"].find()]
+        return [*store.list(), *map(str, found)]

@@ -17,8 +17,9 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
+from refusals import PASSWORD, assert_hidden, assert_one_error
 from servers.needs import absent, free_port
-from servers.postgres import PASSWORD, PostgresServer, Schema
+from servers.postgres import PostgresServer, Schema
 
 from persistable import Secret, Status, run, step
 from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
@@ -305,11 +306,6 @@ def quoted(password: str) -> str:
     return ":" + quote(password, safe="")
 
 
-def assert_hidden(*texts: object) -> None:
-    for text in texts:
-        assert "hunter2" not in f"{text} {text!r}"
-
-
 @pytest.mark.parametrize("way", ["url", "query", "option", "secret", "environment", "passfile", "service"])
 def test_a_password_is_found_and_never_shown(postgres_schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     url, options = locked(postgres_schema), dict[str, Any]()
@@ -345,30 +341,6 @@ def test_a_password_is_found_and_never_shown(postgres_schema: Schema, tmp_path: 
 
 
 # ------------------------------------------------------------------ errors, before any work
-
-
-made: list[int] = []
-
-
-@step
-def noted(n: int) -> int:
-    made.append(n)
-    return n
-
-
-def assert_one_error(store: Any, kind: type[StoreError], *words: str) -> StoreError:
-    """It is raised, and nothing was generated before."""
-    made.clear()
-    with pytest.raises(StoreError) as caught:
-        noted.step(n=1).bind(store).generate()
-    error = caught.value
-    assert type(error) is kind
-    assert all(word in str(error) for word in words), str(error)
-    assert "\n" not in str(error)
-    assert_hidden(error, error.url)
-    assert error.__cause__ is None or "hunter2" not in str(error.__cause__)
-    assert made == []
-    return error
 
 
 def test_a_server_that_is_not_there(postgres_server: PostgresServer) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from persistable.stores.layered.store import LayeredStore
     from persistable.stores.local import LocalStore
     from persistable.stores.memory import MemoryStore
+    from persistable.stores.mongo.store import MongoStore
     from persistable.stores.object import ObjectStore
     from persistable.stores.oci.store import OCIStore
     from persistable.stores.open import open_store, register_store
@@ -28,6 +29,7 @@ __all__ = [
     "LayeredStore",
     "LocalStore",
     "MemoryStore",
+    "MongoStore",
     "OCIStore",
     "ObjectStore",
     "PostgresStore",
@@ -50,6 +52,7 @@ _HOMES = {
     "LayeredStore": "layered.store",
     "LocalStore": "local",
     "MemoryStore": "memory",
+    "MongoStore": "mongo.store",
     "OCIStore": "oci.store",
     "ObjectStore": "object",
     "PostgresStore": "postgres.store",

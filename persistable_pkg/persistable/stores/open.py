@@ -28,6 +28,8 @@ _FACTORIES: dict[str, str] = {
     "layered": "persistable.stores.layered.store:LayeredStore.from_url",
     "local": "persistable.stores.local:LocalStore.from_url",
     "memory": "persistable.stores.memory:MemoryStore.from_url",
+    "mongodb": "persistable.stores.mongo.store:MongoStore.from_url",
+    "mongodb+srv": "persistable.stores.mongo.store:MongoStore.from_url",
     "oci": "persistable.stores.oci.store:OCIStore.from_url",
     "postgres": "persistable.stores.postgres.store:PostgresStore.from_url",
     "postgresql": "persistable.stores.postgres.store:PostgresStore.from_url",

@@ -7,7 +7,6 @@ the middle costs a moment. What such a statement did is done once: a row has a r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from persistable.errors import StoreError, StoreUnavailable
 from persistable.stores.base import Bytes, byte_view, check_path, check_paths
-from persistable.stores.filesystem import Upload
+from persistable.stores.chunked import ChunkedUpload, random_number
 from persistable.stores.postgres.layout import CHUNK, LONGEST
 from persistable.stores.postgres.reading import TableReader
 from persistable.stores.postgres.trouble import too_long
@@ -213,51 +212,12 @@ class PostgresStore(TableReader):
         self._do(partial(_execute, self._layout.clear, (check_path(path), path + "\U0010ffff")), path)
 
 
-class Body(Upload):
-    """The bytes of an item on their way there: rows of the same number, sent one after the other while the caller makes the next."""
+class Body(ChunkedUpload):
+    """The bytes of an item on their way there: rows of the same number."""
 
     def __init__(self, store: PostgresStore, path: str) -> None:
-        super().__init__(path)
-        self._store = store
         self.number = random_number()
-        self.count = 0
-        self.is_committing = False
-        self._buffer = bytearray()
-        self._sending: Future[None] | None = None
-
-    @property
-    def is_small(self) -> bool:
-        """Tell whether its bytes fit the row of its path."""
-        return not self.count
-
-    def accept(self, data: memoryview) -> None:
-        for start in range(0, len(data), CHUNK):
-            self._buffer += data[start : start + CHUNK]
-            if len(self._buffer) > CHUNK:  # one that is just full may be the last, and small
-                self._send(bytes(memoryview(self._buffer)[:CHUNK]))
-                del self._buffer[:CHUNK]
-
-    def _send(self, data: bytes) -> None:
-        self.settle()
-        self._sending = self._store.start(self.number, self.count, self.place, data)
-        self.count += 1
-
-    def settle(self) -> None:
-        """Wait for what is on its way. Raises what it met."""
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.result()
-
-    def rest(self) -> bytes:
-        """What was not sent yet."""
-        return bytes(self._buffer)
-
-    def flush_all(self) -> None:
-        """Send all of it."""
-        if self._buffer:
-            self._send(self.rest())
-            self._buffer.clear()
-        self.settle()
+        super().__init__(path, CHUNK, lambda count, data: store.start(self.number, count, path, data))
 
     def row(self, stamp: int) -> tuple[Any, ...]:
         """The values for the statements that put or create its path."""
@@ -283,11 +243,6 @@ class _Write:
         except BaseException as problem:
             self._store.abort(self._body, problem)
             raise
-
-
-def random_number() -> int:
-    """A number that no other call gives."""
-    return int.from_bytes(os.urandom(8), "big") >> 1
 
 
 def _execute(query: bytes, values: tuple[Any, ...], connection: Connection) -> int:

@@ -1,0 +1,1 @@
+"""Bytes at paths in a collection of a MongoDB database."""
