@@ -5,7 +5,24 @@ from harness import Line
 
 def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
-    from lines import branches, catalog, families, hit, importing, keys, load, memory, miss, nodes, save, sharing, status, tasks, tasks_ray
+    from lines import (
+        branches,
+        catalog,
+        families,
+        hit,
+        importing,
+        keys,
+        load,
+        memory,
+        miss,
+        nodes,
+        page,
+        save,
+        sharing,
+        status,
+        tasks,
+        tasks_ray,
+    )
 
     return [
         importing.LINE,
@@ -23,6 +40,7 @@ def all_lines() -> list[Line]:
         branches.LINE,
         sharing.LINE,
         *catalog.LINES,
+        page.LINE,
     ]
 
 

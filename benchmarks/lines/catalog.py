@@ -62,9 +62,9 @@ KINDS: dict[str, Callable[[Job], str]] = {
 }
 
 
-def _catalog(job: Job, url: str) -> Any:
+def catalog_of(job: Job, url: str) -> Any:
+    """The catalog of a store with as many records as the job says, its index up to date."""
     from lines import records
-
     from persistable import Catalog, open_store
 
     store = open_store(url)
@@ -84,7 +84,7 @@ def _settle(store: Any, job: Job) -> None:
 
 def _find(url: Callable[[Job], str]) -> Callable[[Job], Any]:
     def setup(job: Job) -> Any:
-        catalog = _catalog(job, url(job))
+        catalog = catalog_of(job, url(job))
         return lambda: list(catalog.find("fit", n=4, seed=job.size // 2000))
 
     return setup
@@ -92,7 +92,7 @@ def _find(url: Callable[[Job], str]) -> Callable[[Job], Any]:
 
 def _current(url: Callable[[Job], str]) -> Callable[[Job], Any]:
     def setup(job: Job) -> Any:
-        return _catalog(job, url(job)).current
+        return catalog_of(job, url(job)).current
 
     return setup
 
@@ -101,7 +101,7 @@ def _one_more(url: Callable[[Job], str]) -> Callable[[Job], Any]:
     def setup(job: Job) -> Any:
         from lines import records
 
-        catalog = _catalog(job, url(job))
+        catalog = catalog_of(job, url(job))
         more = records.files(Path(job.folder), job.size, 2 * job.size)
 
         def put() -> None:
@@ -114,7 +114,7 @@ def _one_more(url: Callable[[Job], str]) -> Callable[[Job], Any]:
 
 def _rebuild(url: Callable[[Job], str]) -> Callable[[Job], Any]:
     def setup(job: Job) -> Any:
-        return _catalog(job, url(job)).rebuild
+        return catalog_of(job, url(job)).rebuild
 
     return setup
 
@@ -172,7 +172,6 @@ def _bare(_: Job) -> Any:
 def _ls(*words: str) -> Callable[[Job], Any]:
     def setup(job: Job) -> Any:
         from lines import records
-
         from persistable import open_store
 
         records.fill(open_store(f"{job.folder}/store"), Path(job.folder), job.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -89,6 +90,17 @@ class Entries(Sequence[Entry]):
     def _page(self, where: Condition, first: int, many: int) -> list[Entry]:
         query = f"SELECT {COLUMNS} {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
         return [Entry(self._catalog, row) for row in self._catalog.index.rows(query, (*where.values, max(0, many), first))]
+
+    def page(self, first: int, many: int) -> tuple[list[Entry], int]:
+        """The entries from `first` on, and how many there are in all: of thousands, `where` is asked once and few are read whole."""
+        where = self._where()
+        query = f"SELECT r.id {where.source} WHERE {where.sql} {ORDERS[self._order]} LIMIT ? OFFSET ?"
+        limit = -1 if self._stop is None else self._stop - self._first
+        ids = self._catalog.index.rows(query, (*where.values, limit, self._first))
+        wanted = [number for (number,) in ids[first : first + many]]
+        query = f"SELECT r.id, {COLUMNS} FROM records r LEFT JOIN nodes n ON n.id = r.node WHERE r.id IN (SELECT value FROM json_each(?))"
+        rows = {number: row for number, *row in self._catalog.index.rows(query, (json.dumps(wanted),))}
+        return [Entry(self._catalog, tuple(rows[number])) for number in wanted if number in rows], len(ids)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The columns `COLUMNS` of all of them: for lists of thousands, which need no objects."""

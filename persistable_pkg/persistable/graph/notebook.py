@@ -96,7 +96,8 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> Html:
 
 
 def _cell(tag: str, content: Html, right: bool, named: str = "") -> str:
-    return f'<{tag} class="p-n"{named}>{content}</{tag}>' if right else f"<{tag}>{content}</{tag}>"
+    kind = ' class="p-n"' if right else ""
+    return f"<{tag}{kind}{named}>{content}</{tag}>"
 
 
 def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:

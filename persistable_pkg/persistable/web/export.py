@@ -15,6 +15,7 @@ from persistable.web.images import image_of
 from persistable.web.links import INDEX, Address, Exported, file_of
 from persistable.web.listing import ROWS
 from persistable.web.pages import Site
+from persistable.web.payloads import before
 from persistable.web.render import as_html, as_json, assets
 
 MARK = "persistable-site.txt"
@@ -68,6 +69,9 @@ def _addresses(site: Site, entries: Entries) -> Iterator[Address]:
         if entry.key is not None:
             yield from (Address.of(f"{kind}/{entry.key}") for kind in ("payload", "lineage", "explain"))
             yield Address.of(f"lineage/{entry.key}", downstream=1)
+            earlier = before(site, entry)
+            if earlier is not None:
+                yield Address.of("diff", a=earlier.key, b=entry.key)
 
 
 def _paged(total: int, **query: str) -> Iterator[Address]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from persistable.catalog.entries import ORDERS, Entries
+from persistable.catalog.entries import ORDERS
 from persistable.catalog.entry import Entry
 from persistable.catalog.lookup import upstream_of_all
 from persistable.catalog.words import label
@@ -23,16 +23,17 @@ def catalog_page(site: Site, asked: Asked) -> Page:
     sort = sort if sort in ORDERS else "age"
     names = site.catalog.names()
     error = ""
-    found: Entries | None = None
+    entries: list[Entry] = []
+    total, page = 0, max(1, _whole(asked.query.get("page", "1")))
     try:
         found = site.catalog.find(filters["name"], where=filters["where"], status=filters["status"])
         found = found.ordered(cast("Literal['age', 'size', 'name']", sort))
-        total = len(found)
+        entries, total = found.page((page - 1) * ROWS, ROWS)
+        if total and not entries:
+            page = -(-total // ROWS)
+            entries, total = found.page((page - 1) * ROWS, ROWS)
     except (InvalidQuery, InvalidName) as wrong:
-        error, total = str(wrong), 0
-    pages = max(1, -(-total // ROWS))
-    page = min(max(1, _whole(asked.query.get("page", "1"))), pages)
-    entries = list(found[(page - 1) * ROWS : page * ROWS]) if found is not None and not error else []
+        error = str(wrong)
     labels = labels_of(site, entries)
     facts: dict[str, Any] = {
         "store": site.catalog.store.url,
@@ -40,7 +41,7 @@ def catalog_page(site: Site, asked: Asked) -> Page:
         "sort": sort,
         "total": total,
         "page": page,
-        "pages": pages,
+        "pages": max(1, -(-total // ROWS)),
         "names": names,
         "error": error or None,
         "rows": [row_of(entry, text) for entry, text in zip(entries, labels, strict=True)],

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.catalog import Catalog
 from persistable.catalog.entry import ABSENT, Entry
-from persistable.catalog.lookup import by_keys
+from persistable.catalog.lookup import beginning, by_keys
 from persistable.errors import InvalidName, UnknownKey
 from persistable.records.key import Key
 from persistable.web.activity import Activity
@@ -52,6 +52,19 @@ def entry_of(site: Site, words: list[str]) -> Entry:
     if found.status == ABSENT and not index.rows("SELECT 1 FROM edges WHERE target = ? LIMIT 1", (str(key),)):
         raise UnknownKey(f"there is no record of {key} in {site.catalog.store.url}", text=text, nearest=[])
     return found
+
+
+def named(site: Site, text: str) -> Entry:
+    """The entry of a key, or of the beginning of one or of a digest. Raises UnknownKey where there is none, or several."""
+    try:
+        return entry_of(site, text.strip().split("/"))
+    except UnknownKey:
+        found = beginning(site.catalog, text.strip())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UnknownKey(f"{text!r:.100} is the beginning of {len(found)} keys; write more of it", text=text, nearest=[]) from None
+        raise
 
 
 def row_of(entry: Entry, label: str | None = None) -> dict[str, Any]:

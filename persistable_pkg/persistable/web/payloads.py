@@ -7,8 +7,9 @@ from typing import Any
 
 from persistable.catalog.details import details
 from persistable.catalog.entry import ABSENT, Entry
-from persistable.catalog.explanation import of_record
+from persistable.catalog.explanation import of_node, of_record
 from persistable.catalog.index.rows import FAILED
+from persistable.catalog.lookup import by_keys
 from persistable.catalog.picture import picture
 from persistable.catalog.reproduce.compare import Comparison, compare
 from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
@@ -18,9 +19,9 @@ from persistable.params.words import in_words
 from persistable.records.key import Key
 from persistable.records.record import Failure, Record
 from persistable.web.listing import labels_of
-from persistable.web.pages import Asked, Page, Site, entry_of, row_of
+from persistable.web.pages import Asked, Page, Site, entry_of, named, row_of
 from persistable.web.preview import preview
-from persistable.web.reading import TooLarge, payload_of
+from persistable.web.reading import TooLarge, is_imported, payload_of
 
 DOWNSTREAM = 50
 """Most payloads made from one that its page lists."""
@@ -54,7 +55,7 @@ def payload_page(site: Site, asked: Asked) -> Page:
         "untracked": {name: in_words(tree) for name, tree in (record.untracked if record is not None else {}).items()},
         "upstream": upstream,
         "downstream": downstream[:DOWNSTREAM],
-        "before": _before(site, entry),
+        "before": before(site, entry),
     }
     return Page(label, "payload.html", facts, shown)
 
@@ -73,7 +74,7 @@ def _record(entry: Entry) -> tuple[Record | None, str | None]:
         return None, redact(str(error))
 
 
-def _before(site: Site, entry: Entry) -> Entry | None:
+def before(site: Site, entry: Entry) -> Entry | None:
     """The payload of the same name that was made before this one: what one would compare it with."""
     query = (
         "SELECT n.key FROM records r JOIN nodes n ON n.id = r.node WHERE r.name = ? AND r.status = 'done' AND r.created <= ? "
@@ -110,16 +111,30 @@ def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
 
 
 def explain_page(site: Site, asked: Asked) -> Page:
-    """Why the payload is there or not, and everything upstream; by what records tell."""
+    """Why the payload is there or not, and everything upstream.
+
+    By what records tell; where its class is imported already, or ``read=class`` asks for that, code is compared too.
+    """
     entry = entry_of(site, asked.words)
-    facts = of_record(entry.place, site.catalog.store)
-    facts["why"] = [redact(line) for line in facts["why"]]
-    return Page(f"Explain {entry.name}", "explain.html", {**row_of(entry), **facts}, {"entry": entry})
+    reference = entry.class_reference or ""
+    node, note = None, ""
+    if is_imported(reference) or (reference and asked.query.get("read") == "class"):
+        try:
+            node = entry.node()
+        except PersistableError as error:
+            note = redact(str(error))
+    told = of_record(entry.place, site.catalog.store) if node is None else of_node(node, site.catalog.store)
+    told["why"] = [redact(line) for line in told["why"]]
+    found = by_keys(site.catalog, site.catalog.index, [row["key"] for row in told["upstream"]])
+    labels = {str(each.key): label for each, label in zip(found, labels_of(site, found), strict=True)}
+    told["upstream"] = [{**row, "label": labels[row["key"]], "why": redact(row["why"])} for row in told["upstream"]]
+    facts = {**row_of(entry), **told, "code_compared": node is not None, "note": note}
+    return Page(f"Explain {entry.name}", "explain.html", facts, {"entry": entry})
 
 
 def diff_page(site: Site, asked: Asked) -> Page:
     """How two payloads differ, ``a`` and ``b``: params to the leaf, code, versions, facts, and the payloads as far as they may be read."""
-    a, b = (entry_of(site, asked.query.get(word, "").split("/")) for word in ("a", "b"))
+    a, b = (named(site, asked.query.get(word, "")) for word in ("a", "b"))
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"
     compared, note = _compared(site, a, b, by_class)

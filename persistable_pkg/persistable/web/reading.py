@@ -37,7 +37,7 @@ def payload_of(site: Site, entry: Entry, record: Record, by_class: bool = False,
     try:
         return loading.read(site.catalog.store, record, safe_format(record), writable=False)
     except (PayloadUntrusted, FormatError):
-        if not by_class and not _is_imported(record.class_reference):
+        if not by_class and not is_imported(record.class_reference):
             raise
     return entry.payload
 
@@ -53,5 +53,6 @@ def safe_format(record: Record) -> FileIO[Any]:
     return io if record.schema is None else with_schema(io, record.schema, record.key)
 
 
-def _is_imported(reference: str) -> bool:
+def is_imported(reference: str) -> bool:
+    """Tell whether this process has imported what a record names, so that nothing is run to have it."""
     return reference.partition(":")[0] in sys.modules

@@ -86,13 +86,12 @@ def _entries(links: Links, entries: Sequence[Entry], labels: Sequence[str] = ())
 
 
 def _rows_of(links: Links, rows: Sequence[dict[str, Any]]) -> Html:
-    """A table of what explains a state: status, payload and why."""
-    keys = [Key.parse(row["key"]) for row in rows]
+    """A table of what explains a state: payload, status and why."""
     cells = [
-        (badge(row["status"]), _link(links, key.name, f"payload/{key}"), row["why"], digest(key))
-        for row, key in zip(rows, keys, strict=True)
+        (_link(links, row["label"], f"payload/{row['key']}"), badge(row["status"]), row["why"], digest(Key.parse(row["key"])))
+        for row in rows
     ]
-    return table(cells, ("status", "payload", "why", "key"))
+    return table(cells, ("payload", "status", "why", "key"))
 
 
 def _narrow(made: Html) -> Html:
