@@ -124,7 +124,9 @@ def test_an_axis_of_nodes_is_one_of_upstream() -> None:
     few, many = Points(n=1), Points(n=100)
     family = Outliers.over(points=[few, many], k=[1.0, 2.0])
     assert family[many, 2.0].key == Outliers(points=many, k=2.0).key
-    assert family.to_frame()["points"].tolist() == [str(few.key), str(few.key), str(many.key), str(many.key)]
+    table = family.to_frame()
+    assert table["points"].tolist() == [few.label, few.label, many.label, many.label]
+    assert table["points.n"].tolist() == [1, 1, 100, 100]
 
 
 def test_a_family_without_values_has_no_members() -> None:

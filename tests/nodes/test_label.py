@@ -64,7 +64,10 @@ def test_params_and_upstream_as_one_would_write_them() -> None:
     assert Accuracy(fold=1, size=3, noise=0.5, threads=9).label == "accuracy(fold=1, model=None, noise=0.5, size=3, names=[])"
     assert Accuracy(fold=1, payload_name="other").label == "other(fold=1, model=None, size=10, names=[])"
     assert ByDict(params={"a": 1, 2: "x"}).label == "by_dict(a=1, 2='x')"
-    assert total.step([node, node]).label == "total(values=[accuracy(fold=0, model=Svm(C=10.0), scores=()), … 2 nodes])"
+    assert total.step([node, node]).label == "total(values=[2 × accuracy(fold=0, model=Svm(C=10.0), scores=())])"  # noqa: RUF001
+    some = [accuracy.step(fold, Svm(C=10.0)) for fold in range(3)]
+    assert total.step(some).label == "total(values=[3 × accuracy(fold=0 … 2, model=Svm(C=10.0), scores=())])"  # noqa: RUF001
+    assert total.step([*some, total.step(some)]).label.endswith("… 4 nodes])")
     assert total.step({"k": 3, "of": [node]}).label.startswith("total(values={'k': 3, 'of': [accuracy(fold=0, ")
     assert total.step().label == "total(values=?)"  # type: ignore[attr-defined]
 

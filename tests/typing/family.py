@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_type
 
+from matplotlib.axes import Axes
+
 from persistable import Family, Persistable, Plan, RunResult, Source, Status, plan, run, step
-from persistable.families import Matrix
+from persistable.families import Gathered, Matrix
 from persistable.fileio import TextFileIO
 from persistable.nodes.step import StepNode
 
@@ -53,6 +55,10 @@ assert_type(tables.best(max=False, by=lambda table: table["total"]), Persistable
 assert_type([node.payload for node in tables.values()], list[dict[str, float]])
 assert_type(tables.status()[Status.DONE], int)
 assert_type(tables.matrix("n", "factor", by="total"), Matrix)
+assert_type(tables.plot("n", "total", by="factor"), Axes)
+assert_type(points.gather("n"), Gathered[list[float]])
+assert_type(points.gather("n")[()][0].payload, list[float])
+assert_type(scaled.over(points.gather("n")), Family[dict[str, float]])
 assert_type(tables.run(), RunResult)
 assert_type(run(tables, points), RunResult)
 assert_type(plan(tables), Plan)

@@ -17,6 +17,8 @@ from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from persistable.families.family import Family
     from persistable.families.matrix import Matrix
 
@@ -80,7 +82,9 @@ class AllMembers(Generic[PayloadT]):
         return node
 
     def to_frame(self, payload: bool | None = None) -> Any:
-        """A pandas DataFrame, one row a member: ``key``, a column for each axis, ``status``, ``error``, and payloads.
+        """A pandas DataFrame, one row a member: ``key``, columns for each axis, ``status``, ``error``, and payloads.
+
+        An axis of plain values is one column; one of params, dicts or nodes is in words, beside a column for each leaf: ``model.trees``.
 
         Payloads that are scalars are the column ``payload``; dicts of text to anything have a column for each entry. All others are left
         out, unless `payload` is True: then every stored payload is loaded into ``payload`` as it is. False loads none.
@@ -96,6 +100,20 @@ class AllMembers(Generic[PayloadT]):
         from persistable.families.matrix import matrix
 
         return matrix(self._family.refresh(), x, y, by)
+
+    def plot(
+        self, x: str | None = None, y: str | Callable[[PayloadT], Any] | None = None, by: str | None = None, ax: Axes | None = None
+    ) -> Axes:
+        """A plot of payloads along an axis, and the matplotlib ``Axes`` that it is drawn in.
+
+        x: an axis, or a column that `to_frame` has for it, such as ``model.trees``; by default the last axis. y: the entry of dict
+        payloads, or a function of the payload; by default the payload itself. by: an axis or column; each of its values is a line. Where
+        several members are at one place the mean is drawn, with their standard deviation. Members without a payload are left out; raises
+        PayloadNotFound where none has one, UnknownParam, MissingExtra without matplotlib.
+        """
+        from persistable.families.plot import plot
+
+        return plot(self._family.refresh(), x, y, by, ax)
 
     def _repr_html_(self) -> str:
         from persistable.families.matrix import family_html

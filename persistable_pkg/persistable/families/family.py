@@ -13,6 +13,7 @@ from persistable.errors import UnknownMember
 from persistable.families import table
 from persistable.families.all_members import AllMembers
 from persistable.families.axis import Axis, values_of
+from persistable.families.gather import Gathered
 from persistable.families.grid import GridSpec, NodeFactory, names_store, of_nodes
 from persistable.families.keys import KeyChunks, key_chunks_of
 from persistable.families.view import DataSource, LiveView, Renamed, Selected, Sliced, View, view_of
@@ -129,11 +130,11 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         if isinstance(key, slice) and (self._fixed is None or self._fixed.axes):
             return self._derived(Sliced(key))  # pyright: ignore[reportUnknownArgumentType]
         view = self.view
-        return self.at(self._indices(key, view.axes), view)
+        return self.at(self.indices_of(key, view.axes), view)
 
     def __contains__(self, key: object) -> bool:
         try:
-            self._indices(key, self.axes)
+            self.indices_of(key, self.axes)
         except UnknownMember:
             return False
         return True
@@ -147,7 +148,8 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_remembered": None}
 
-    def _indices(self, key: Any, axes: Sequence[Axis]) -> list[int]:
+    def indices_of(self, key: Any, axes: Sequence[Axis]) -> list[int]:
+        """The indices of `key` on these axes. Raises UnknownMember."""
         if len(axes) == 1:
             return [axes[0].index(key)]
         if not issubclass(key.__class__, tuple) or len(key) != len(axes):
@@ -190,7 +192,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         full = [view.full(indices) for indices in members]
         for each in view.factory.upstream_families:
             if each.family.sources:
-                each.family.prepare(each.view, dict.fromkeys(map(each.of, full)))
+                each.family.prepare(each.view, dict.fromkeys(itertools.chain.from_iterable(map(each.members, full))))
 
     @property
     def nodes(self) -> Sequence[Persistable[PayloadT, Any]]:
@@ -229,6 +231,14 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     def rename(self, **names: str) -> Family[PayloadT]:
         """The same nodes with axes of other names: distinct from those of the old names, so that a grid of both crosses them."""
         return self._derived(Renamed(names, self))
+
+    def gather(self, *axes: str) -> Gathered[PayloadT]:
+        """The members along these axes put together, for a node that takes many: ``mean.over(scores.gather("fold"))``.
+
+        That is the family over the other axes; each member takes all members along `axes`, in the order of this family, however the axes
+        are named. Raises UnknownParam.
+        """
+        return Gathered(self, axes)
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from persistable.errors import MissingParam, WrongUpstream
 from persistable.families.axis import Axis, values_of
+from persistable.families.gather import Gathered
+from persistable.families.gather import members as gathered
 from persistable.families.view import View, view_of
 from persistable.nodes.declaration import declaration_of, is_collection
 from persistable.nodes.lineage import nodes_in
@@ -22,6 +24,7 @@ from persistable.stores.open import open_store
 
 if TYPE_CHECKING:
     from persistable.families.family import Family
+    from persistable.families.gather import Groups, Layout
     from persistable.families.view import DataSource
     from persistable.params.checks import Check
     from persistable.stores.base import Store
@@ -54,18 +57,30 @@ class Column(NamedTuple):
 class UpstreamFamily(NamedTuple):
     """An argument that is a member of another family as that was laid out then, found by its indices along these axes.
 
-    indices: for each axis, which of its indices the family has at each of ours; None where they are the same.
+    axes: for each axis of the family, the number of ours; None where it is gathered. indices: for each axis, which of its indices the
+    family has at each of ours; None where they are the same. groups: for each axis, the indices that are gathered at each of these, None
+    where none are; itself None for an argument that is one member.
     """
 
     slot: Slot
     family: Family[Any]
     view: View
-    axes: tuple[int, ...]
+    axes: tuple[int | None, ...]
     indices: tuple[Sequence[int] | None, ...]
+    groups: tuple[Groups | None, ...] | None = None
 
-    def of(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """The indices in the family of what belongs to these of ours."""
-        return tuple([indices[axis] if its is None else its[indices[axis]] for axis, its in zip(self.axes, self.indices, strict=True)])
+    def members(self, indices: Sequence[int]) -> list[tuple[int, ...]]:
+        """The indices in the family of what belongs to these of ours: of one member, unless several are gathered."""
+        places = [
+            None if axis is None else indices[axis] if its is None else its[indices[axis]]
+            for axis, its in zip(self.axes, self.indices, strict=True)
+        ]
+        return [cast("tuple[int, ...]", tuple(places))] if self.groups is None else list(gathered(self.groups, places))
+
+    def node(self, indices: Sequence[int]) -> Any:
+        """The argument: a node, or the list of those that are gathered."""
+        nodes = [self.family.at(each, self.view) for each in self.members(indices)]
+        return nodes[0] if self.groups is None else nodes
 
 
 class NodeFactory:
@@ -101,7 +116,7 @@ class NodeFactory:
         for slot, axis, values in self.columns:
             _put(args, kwargs, slot, values[indices[axis]])
         for each in self.upstream_families:
-            _put(args, kwargs, each.slot, each.family.at(each.of(indices), each.view))
+            _put(args, kwargs, each.slot, each.node(indices))
         return self._call(*args, **kwargs)
 
     @property
@@ -124,7 +139,7 @@ class NodeFactory:
 
     def upstream(self) -> dict[str, Family[Any]]:
         """The families that its members take one member each of, by argument."""
-        return {_name(self.maker, slot): family for slot, family, *_ in self.upstream_families}
+        return {_name(self.maker, each.slot): each.family for each in self.upstream_families}
 
 
 def itself(node: Node) -> Any:
@@ -151,8 +166,10 @@ class GridSpec:
         self._arguments: dict[Slot, Any] = dict(enumerate(args))
         self._arguments.update(kwargs.items())
         self._lists = {slot: values for slot, value in self._arguments.items() if (values := self._listed(slot, value)) is not None}
-        self._families = {slot: value for slot, value in self._arguments.items() if is_family(value)}
-        fixed = {slot: None if slot in self._lists or slot in self._families else value for slot, value in self._arguments.items()}
+        self._families: dict[Slot, Family[Any]] = {slot: value for slot, value in self._arguments.items() if is_family(value)}
+        self._gathered: dict[Slot, Gathered[Any]] = {slot: value for slot, value in self._arguments.items() if isinstance(value, Gathered)}
+        varying = {*self._lists, *self._families, *self._gathered}
+        fixed = {slot: None if slot in varying else value for slot, value in self._arguments.items()}
         firsts = {name: values[0] for name, values in (*self._joined.items(), *self._lists.items()) if values}
         self._refuse_open()
         _check(maker, len(args), {**fixed, **firsts})
@@ -160,6 +177,8 @@ class GridSpec:
         self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
         for slot, family in self._families.items():
             _check_single(maker, _name(maker, slot), family)
+        for slot, gathering in self._gathered.items():
+            _check_many(maker, _name(maker, slot), gathering)
         _open(maker, fixed)
         self._positional = [fixed.pop(index) for index in range(len(args))]
         self._named = cast("dict[str, Any]", fixed)
@@ -170,7 +189,8 @@ class GridSpec:
     @property
     def sources(self) -> tuple[DataSource, ...]:
         """The sources outside that decide which members there are."""
-        return tuple(dict.fromkeys(source for family in self._families.values() for source in family.sources))
+        given = [*self._families.values(), *[each.family for each in self._gathered.values()]]
+        return tuple(dict.fromkeys(source for family in given for source in family.sources))
 
     def factory(self) -> NodeFactory:
         """The factory, for the axes that the families among the arguments have now."""
@@ -179,17 +199,20 @@ class GridSpec:
         if self._joined:
             axis = axes.add(Axis(self._joined), "")
             columns += [Column(name, axis, values) for name, values in self._joined.items()]
-        views: list[tuple[Slot, Family[Any], View]] = []
+        given: list[tuple[Slot, Family[Any], View, Layout | None]] = []
         for slot in self._arguments:
-            if slot in self._families:
-                family = self._families[slot]
-                views.append((slot, family, family.view))
-                for each in views[-1][2].axes:
+            gathering = self._gathered.get(slot)
+            family = gathering.family if gathering is not None else self._families.get(slot)
+            if family is not None:
+                view = family.view
+                layout = gathering.layout(view) if gathering is not None else None
+                given.append((slot, family, view, layout))
+                for each in (layout or view).axes:
                     axes.add(each, _name(self._maker, slot))
             elif slot in self._lists:
                 values = self._lists[slot]
                 columns.append(Column(slot, axes.add(Axis({_name(self._maker, slot): values}), ""), values))
-        upstream_families = [axes.upstream_family(slot, family, view) for slot, family, view in views]
+        upstream_families = [axes.upstream_family(*each) for each in given]
         columns = [Column(slot, axes.number(axis), values) for slot, axis, values in columns]
         return NodeFactory(self._maker, self.name, self._positional, self._named, columns, upstream_families, axes.named())
 
@@ -259,13 +282,20 @@ class _Axes:
             added = self._joined_to[added]
         return sum(axis is not None for axis in self._axes[:added])
 
-    def upstream_family(self, slot: Slot, family: Family[Any], view: View) -> UpstreamFamily:
-        """The argument that is a member of `family`, now that all axes are there."""
-        numbers = [self.number(self._home[id(axis)]) for axis in view.axes]
+    def upstream_family(self, slot: Slot, family: Family[Any], view: View, layout: Layout | None) -> UpstreamFamily:
+        """The argument that is a member of `family`, or several as `layout` gathers them, now that all axes are there."""
         left = [axis for axis in self._axes if axis is not None]
-        indices = [axis.indices_of(left[number]) if axis.found else None for axis, number in zip(view.axes, numbers, strict=True)]
-        same = [None if its == range(len(left[number])) else its for its, number in zip(indices, numbers, strict=True)]
-        return UpstreamFamily(slot, family, view, tuple(numbers), tuple(same))
+        own = layout.left if layout is not None else view.axes
+        numbers = [None if axis is None else self.number(self._home[id(axis)]) for axis in own]
+        indices = [
+            axis.indices_of(left[number]) if axis is not None and number is not None and axis.found else None
+            for axis, number in zip(own, numbers, strict=True)
+        ]
+        same = [
+            None if its is None or number is None or its == range(len(left[number])) else its
+            for its, number in zip(indices, numbers, strict=True)
+        ]
+        return UpstreamFamily(slot, family, view, tuple(numbers), tuple(same), layout.groups if layout is not None else None)
 
     def named(self) -> list[Axis]:
         """The axes, those from families under dotted names where names alone would clash."""
@@ -362,6 +392,29 @@ def _check_single(maker: Any, name: str, family: Family[Any]) -> None:
         role=name,
         found=f"{family!r:.80}",
         wanted=words,
+    )
+
+
+def _check_many(maker: Any, name: str, given: Gathered[Any]) -> None:
+    """Raise WrongUpstream for gathered members that would be given to an argument that takes one."""
+    if isinstance(maker, Step):
+        parameter = maker.maker.parameters.get(name)
+        known = parameter is not None and parameter.annotation not in (parameter.empty, Any)
+        if parameter is None or not known or is_collection(parameter.annotation):
+            return
+        where, wanted = maker.maker.name, str(getattr(parameter.annotation, "__name__", parameter.annotation))
+    elif isinstance(maker, type) and not _own_init(maker) and name in (declaration := declaration_of(maker)).roles:
+        if name in declaration.many:
+            return
+        where, wanted = maker.__name__, declaration.check_of(name).words
+    else:
+        return
+    raise WrongUpstream(
+        f"{where}.{name} takes {wanted}, one for each member, and {given!r:.80} is a list for each; give the family itself, "
+        f"or declare {name} as a list",
+        role=name,
+        found=f"{given!r:.80}",
+        wanted=wanted,
     )
 
 

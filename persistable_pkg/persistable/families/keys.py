@@ -50,7 +50,7 @@ def keys_of(view: View) -> Keys | None:
         return None
     upstream: dict[str, tuple[UpstreamFamily, Keys]] = {}
     for each in factory.upstream_families:
-        keys = keys_of(each.view)
+        keys = keys_of(each.view) if each.groups is None else None  # nodes are no slower where each takes many
         if keys is None:
             return None
         upstream[factory.role(each.slot)] = (each, keys)
@@ -76,7 +76,7 @@ class GridKeys:
         fields = {name: [values[indices[axis]] for indices in members] for name, (_, axis, values) in self._columns.items()}
         upstream: dict[str, list[bytes]] = {}
         for role, (upstream_family, keys) in self._upstream.items():
-            wanted = [upstream_family.view.full(upstream_family.of(indices)) for indices in members]
+            wanted = [upstream_family.view.full(each) for indices in members for each in upstream_family.members(indices)]
             each = list(dict.fromkeys(wanted))
             digests = keys.digests(each)
             if digests is None:

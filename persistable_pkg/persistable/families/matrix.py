@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PersistableError, UnknownParam
+from persistable.families.columns import words
+from persistable.families.scale import Scale, ink
 from persistable.families.table import counts, survey, value_of
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, width
 from persistable.graph.notebook import Html, card, code, table
@@ -26,8 +28,8 @@ MOST = 50
 MOST_COUNTED = 5000
 """Most members of a family whose statuses a notebook shows; looking up more would make it wait."""
 
-_SIDE, _WIDE = 22, 50
-"""Height and width of a cell, and its width where it shows a value."""
+_SIDE = 22
+"""Height of a cell, and its least width."""
 _STORED = (Status.DONE, Status.STALE)
 
 
@@ -47,15 +49,17 @@ class Matrix:
         self.more = more
         self.cells: list[list[Counter[Status]]] = [[Counter() for _ in self.columns] for _ in self.rows]
         self.values: list[list[float | None]] | None = None
-        self.in_words: Callable[[float], str] = rounded
-        """How a value is written."""
+        self.in_words: Callable[[float], str] | None = None
+        """How a value is written; by default with as many decimals as tell the values apart."""
 
     def svg(self, links: Mapping[tuple[int, int], str] = MappingProxyType({})) -> str:
         """The picture, self-contained, without scripts and styles. links: URLs that cells lead to, by row and column."""
-        across = _SIDE if self.values is None else _WIDE
+        known = [value for row in self.values or [] for value in row if value is not None]
+        scale = Scale(known, self.in_words) if known else None
+        across = max([_SIDE, *[7 * width(scale.text(value)) + 10 for value in known if scale is not None]])
         left = 12 + 7 * max([width(_text(label)) for label in self.rows] + [width(self.y)])
         top = 34 + 6 * max((width(_text(label)) for label in self.columns), default=0)
-        legend, legend_width = self._legend(left, top + _SIDE * len(self.rows) + 14)
+        legend, legend_width = self._legend(left, top + _SIDE * len(self.rows) + 14, scale)
         wide = max(left + across * len(self.columns) + 90, legend_width)
         high = top + _SIDE * len(self.rows) + 34
         parts = [
@@ -68,17 +72,16 @@ class Matrix:
         for index, label in enumerate(self.columns):
             x = left + across * index + across / 2 + 4
             parts.append(f'<text transform="translate({x},{top - 6}) rotate(-60)">{escape(_text(label))}</text>')
-        shade = self._shade()
         for row, label in enumerate(self.rows):
             y = top + _SIDE * row
             parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(_text(label))}</text>')
             for column in range(len(self.columns)):
-                drawn = self._cell(row, column, (left + across * column, y, across), shade)
+                drawn = self._cell(row, column, (left + across * column, y, across), scale)
                 url = links.get((row, column))
                 parts.append(f'<a href="{escape(url)}">{drawn}</a>' if url else drawn)
         return "".join([*parts, legend, "</svg>"])
 
-    def _cell(self, row: int, column: int, spot: tuple[float, float, float], shade: Callable[[float], tuple[str, str]]) -> str:
+    def _cell(self, row: int, column: int, spot: tuple[float, float, float], scale: Scale | None) -> str:
         x, y, across = spot
         states = self.cells[row][column]
         number = sum(states.values())
@@ -86,51 +89,34 @@ class Matrix:
         value = self.values[row][column] if self.values is not None else None
         words = ", ".join(f"{count} {each.value}" for each, count in states.items()) if number > 1 else status.value
         named = f"{self.x}={_text(self.columns[column])}" + (f", {self.y}={_text(self.rows[row])}" if self.y else "")
-        tip = f"{named}: {words}" + (f", {self.in_words(value)}" if value is not None else "")
-        colour, ink = shade(value) if value is not None else (COLOURS.get(status.value, OTHER), "")
+        written = scale.text(value) if scale is not None and value is not None else ""
+        tip = f"{named}: {words}" + (f", {written}" if written else "")
+        colour = scale.colour(value) if scale is not None and value is not None else COLOURS.get(status.value, OTHER)
         # what is not there yet is pale, the more so the less of it there is
         done = sum(states[each] for each in _STORED) / number if number else 0
         opacity = 1 if value is not None or status not in (Status.ABSENT, *_STORED) else 0.15 + 0.85 * done
-        shown = (
-            f'<text x="{x + across / 2}" y="{y + 15}" text-anchor="middle" fill="{ink}">{escape(self.in_words(value))}</text>'
-            if value is not None
-            else ""
-        )
+        middle = f'x="{x + across / 2}" y="{y + 15}" text-anchor="middle"'
+        shown = f'<text {middle} fill="{ink(colour)}">{escape(written)}</text>' if written else ""
         return (
             f'<g><title>{escape(tip)}</title><rect x="{x + 1}" y="{y + 1}" width="{across - 2}" height="{_SIDE - 2}" rx="3" '
             f'fill="{colour}" fill-opacity="{opacity:.2g}"/>{shown}</g>'
         )
 
-    def _shade(self) -> Callable[[float], tuple[str, str]]:
-        """Gives the colour of a value, and that of the text on it."""
-        known = [value for row in self.values or [] for value in row if value is not None and math.isfinite(value)]
-        low, high = min(known, default=0.0), max(known, default=0.0)
-
-        def shade(value: float) -> tuple[str, str]:
-            if not math.isfinite(value):
-                return "#e4e7ea", "#1f2328"
-            part = (value - low) / (high - low) if high > low else 1.0
-            pale, deep = (222, 235, 247), (8, 69, 148)
-            return "#" + "".join(
-                f"{round(a + part * (b - a)):02x}" for a, b in zip(pale, deep, strict=True)
-            ), "#fff" if part > 0.55 else "#1f2328"
-
-        return shade
-
-    def _legend(self, left: float, y: float) -> tuple[str, float]:
+    def _legend(self, left: float, y: float, scale: Scale | None) -> tuple[str, float]:
         """The legend, each word with its colour; and the place where it ends."""
         total: Counter[Status] = Counter()
         for cell in itertools.chain.from_iterable(self.cells):
             total.update(cell)
-        known = [value for row in self.values or [] for value in row if value is not None]
         parts = [(f"{number} {status.value}", COLOURS.get(status.value, OTHER)) for status, number in total.items()]
-        parts += [(f"{self.in_words(min(known))} (pale) to {self.in_words(max(known))}", "")] if known else []
         parts += [(f"{more} more {name}", "") for name, more in zip((self.x, self.y), self.more, strict=True) if more]
         drawn: list[str] = []
         for text, colour in parts:
             drawn.append(f'<rect x="{left}" y="{y + 1}" width="9" height="9" rx="2" fill="{colour}"/>' if colour else "")
             drawn.append(f'<text x="{left + (13 if colour else 0)}" y="{y + 10}">{escape(text)}</text>')
             left += 24 + 7 * width(text)
+        if scale is not None:
+            picture, left = scale.svg(left, y)
+            drawn.append(picture)
         return "".join(drawn), left
 
     def _repr_html_(self) -> str:
@@ -141,11 +127,6 @@ class Matrix:
 
 
 _WORST = (Status.FAILED, Status.CORRUPT, Status.BLOCKED, Status.RUNNING, Status.ABSENT, Status.STALE, Status.DONE)
-
-
-def rounded(value: float) -> str:
-    """A value in three digits, or more where it has more before the point."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | Callable[[Any], Any] | None) -> Matrix:
@@ -211,8 +192,6 @@ def _values(labels: Sequence[Any]) -> str:
 
 
 def _text(label: Any) -> str:
-    if getattr(label.__class__, "_is_persistable_node", False):
-        return f"{label.key.name}/{label.key.digest[:8]}"
     if isinstance(label, float):
         return f"{label:.6g}"
-    return line(label if isinstance(label, str) else repr(label), 24)
+    return line(label if isinstance(label, str) else words(label), 24)

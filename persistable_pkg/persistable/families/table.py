@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from persistable import events
 from persistable.errors import PayloadError, PayloadNotFound
+from persistable.families.columns import columns_of
 from persistable.nodes import loading
 from persistable.nodes.binding import bound_to
 from persistable.nodes.node import Persistable
@@ -182,7 +183,12 @@ class _Table:
     """Columns of equal length; payload columns appear when something is in them."""
 
     def __init__(self, family: Family[Any]) -> None:
-        self._axes = [(name, values, number) for number, axis in enumerate(family.axes) for name, values in _values(axis).items()]
+        self._axes = [
+            (name, values, number)
+            for number, axis in enumerate(family.axes)
+            for column in axis.columns
+            for name, values in columns_of(column, axis.columns[column]).items()
+        ]
         self._fixed: dict[str, list[Any]] = {
             name: [] for name in ("key", *[f"axis {n}" for n, _ in enumerate(self._axes)], "status", "error")
         }
@@ -198,7 +204,7 @@ class _Table:
                 self._expand(member, payload)
             except PayloadError as damage:
                 status, error = Status.CORRUPT, str(damage)
-        row = (member.key, *[_cell(values[indices[number]]) for _, values, number in self._axes], status.value, error)
+        row = (member.key, *[values[indices[number]] for _, values, number in self._axes], status.value, error)
         for column, value in zip(self._fixed.values(), row, strict=True):
             column.append(value)
         self._length += 1
@@ -225,17 +231,6 @@ class _Table:
             column = pd.Series([entries.get(place) for place in range(self._length)], dtype=object)
             made[f"payload.{name}" if name in made else name] = column.infer_objects()
         return made
-
-
-def _values(axis: Any) -> dict[str, Any]:
-    return dict(axis.columns)
-
-
-def _cell(value: Any) -> Any:
-    """The cell for a value: of a node its key, of a family its description."""
-    if getattr(value.__class__, "_is_persistable_node", False):
-        return str(value.key)
-    return repr(value) if getattr(value.__class__, "_is_family", False) else value
 
 
 def payloads(family: Family[Any]) -> Iterator[tuple[Any, Any]]:

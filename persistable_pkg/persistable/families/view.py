@@ -103,7 +103,7 @@ class Selected:
             if len(wanted) == len(axis.columns) and not any(map(_several, wanted.values())):
                 chosen[number] = _single(chosen[number])
         if labels:
-            raise _no_axis(self.family, view, next(iter(labels)))
+            raise no_axis(self.family, view, next(iter(labels)))
         return view.part(chosen)
 
 
@@ -119,11 +119,12 @@ class Renamed:
         known = {name for axis in view.axes for name in axis.columns}
         for name in names:
             if name not in known:
-                raise _no_axis(self.family, view, name)
+                raise no_axis(self.family, view, name)
         return view._replace(axes=tuple([axis.renamed(names) if names.keys() & axis.columns else axis for axis in view.axes]))
 
 
-def _no_axis(family: Family[Any], view: View, wrong: str) -> UnknownParam:
+def no_axis(family: Family[Any], view: View, wrong: str) -> UnknownParam:
+    """The error for a name that no axis of `family` has."""
     accepted = [name for axis in view.axes for name in axis.columns]
     return UnknownParam(f"{family!r} has no axis {wrong!r}; its axes are {', '.join(accepted)}", name=wrong, accepted=accepted)
 

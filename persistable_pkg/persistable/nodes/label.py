@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -23,6 +25,9 @@ COLUMNS = 100
 _VALUE = 40
 _ITEMS = 6
 _DEEPEST = 3
+_COMPARED = 200
+TIMES = "\N{MULTIPLICATION SIGN}"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 # what XML 1.0 cannot hold, escaped or not; and halves of surrogate pairs, which no encoding can
 _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _BREAKS = re.compile(r"\s+")
@@ -38,13 +43,20 @@ def label(node: Node, columns: int = COLUMNS) -> str:
 
 def params_in_words(node: Node, columns: int = COLUMNS) -> str:
     """The own params of `node` as in its label; empty without any."""
-    return redact(", ".join(_params(_fields(node), columns, 0)))
+    return redact(", ".join(_params(shown_fields(node), columns, 0)))
 
 
-def _node(node: Node, columns: int, depth: int) -> str:
+def value_in_words(value: Any, columns: int = COLUMNS) -> str:
+    """A param as in a label: ``Forest(trees=50)``; secrets are masked."""
+    return line(redact(_value(value, columns, 0)), columns)
+
+
+def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> str:
+    """`node`; with `others` like it, from its value to the last one's where they differ."""
     left = columns - width(node.payload_name) - 2
-    fields = _fields(node)
-    parts = _params(fields, left, depth)
+    fields, theirs = shown_fields(node), [shown_fields(other) for other in others]
+    differing = {name for name, value in fields.items() if not all(_same(value, each.get(name, _NOTHING)) for each in theirs)}
+    parts = _params(fields, left, depth, {name: theirs[-1].get(name, "") for name in differing})
     left -= sum(width(part) + 2 for part in parts)
     for role, value in grouped(node._upstream).items():
         if role in fields:
@@ -52,13 +64,29 @@ def _node(node: Node, columns: int, depth: int) -> str:
         if left <= 0:
             parts.append("…")
             break
-        parts.append(f"{role}={_upstream(value, min(left, 2 * _VALUE), depth + 1)}")
+        nodes = [each for one in (node, *others) for each in _nodes_of(one, role)]
+        parts.append(f"{role}={_upstream(nodes, isinstance(value, dict), min(left, 2 * _VALUE), depth + 1)}")
         left -= width(parts[-1]) + 2
     parts += [f"{name}=?" for name in node.__dict__.get("_open") or ()]
     return f"{node.payload_name}({', '.join(parts)})"
 
 
-def _fields(node: Node) -> dict[str, Any]:
+_NOTHING = object()
+
+
+def _same(value: Any, other: Any) -> bool:
+    try:
+        return value is other or (value.__class__ is other.__class__ and bool(value == other))
+    except Exception:  # noqa: BLE001 - as an array is compared, or by whatever code a value brings
+        return False
+
+
+def _nodes_of(node: Node, role: str) -> list[Any]:
+    found = grouped(node._upstream).get(role)
+    return list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
+
+
+def shown_fields(node: Node) -> dict[str, Any]:
     """The params of a node that its identity has, by name; those that hold nothing but nodes are left to its roles."""
     try:
         shown = getattr(node, "_shown_params", None)
@@ -93,22 +121,34 @@ def _only_nodes(value: Any) -> bool:
     return getattr(kind, "_is_persistable_node", False) is True
 
 
-def _upstream(value: Any, columns: int, depth: int) -> str:
-    if value.__class__ is dict:
-        first = next(iter(value.values()))
-        more = f", … {len(value):,} nodes" if len(value) > 1 else ""
-        return f"[{_upstream(first, columns, depth)}{more}]"
-    return f"{value.payload_name}(…)" if depth >= _DEEPEST else line(_node(value, columns, depth), columns)
+def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
+    """The nodes of one role, `many` if it takes several; those that are the same in all respects but a few params as one."""
+    first = nodes[0]
+    if depth >= _DEEPEST:
+        text = f"{first.payload_name}(…)"
+    elif len(nodes) == 1 or not _alike(nodes):
+        text = line(_node(first, columns, depth), columns)
+    else:
+        different = list({node.key: node for node in nodes}.values())
+        text = line(_node(first, columns, depth, different[1:]), columns)
+        return f"[{len(nodes):,} {TIMES} {text}]" if many else text
+    return (f"[{text}, … {len(nodes):,} nodes]" if len(nodes) > 1 else f"[{text}]") if many else text
 
 
-def _params(fields: dict[str, Any], columns: int, depth: int) -> list[str]:
+def _alike(nodes: list[Any]) -> bool:
+    return len(nodes) <= _COMPARED and len({node.payload_name for node in nodes}) == 1
+
+
+def _params(fields: dict[str, Any], columns: int, depth: int, last: Mapping[str, Any] = _NONE) -> list[str]:
+    """The fields; those that differ among several nodes with the `last` value too."""
     parts: list[str] = []
     left = columns
     for name, value in fields.items():
         if left <= 0:
             parts.append("…")
             break  # the rest would be cut off
-        parts.append(f"{name}={_given(name, value, min(left, _VALUE), depth)}")
+        end = f" … {_given(name, last[name], min(left, _VALUE), depth)}" if name in last else ""
+        parts.append(f"{name}={_given(name, value, min(left, _VALUE), depth)}{end}")
         left -= width(parts[-1]) + 2
     return parts
 

@@ -15,7 +15,7 @@ from persistable.catalog.index.rows import FAILED
 from persistable.catalog.nearest import Descriptions
 from persistable.catalog.words import is_of_nodes
 from persistable.errors import InvalidName, PersistableError
-from persistable.families.matrix import MOST, Matrix, rounded
+from persistable.families.matrix import MOST, Matrix
 from persistable.nodes.status import Status
 from persistable.params import absent
 from persistable.params.words import cut, in_words
@@ -202,7 +202,7 @@ def _matrix(
         value = _value(site, entry, by)
         if value is not None:
             cell.values.append(value)
-    made.in_words = {"seconds": duration_in_words, "size": size_in_words}.get(by, rounded)
+    made.in_words = {"seconds": duration_in_words, "size": size_in_words}.get(by)
     if by != "status":
         made.values = [[_mean(cells.get((row, column))) for column in range(len(made.columns))] for row in range(len(made.rows))]
     return made, cells

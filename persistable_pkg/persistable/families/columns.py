@@ -1,0 +1,59 @@
+"""Columns of a table for the values on an axis: each in words, and a column for each of its leaves, which sort and group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from persistable.nodes.label import label, shown_fields, value_in_words
+from persistable.params.credentials import given_under
+from persistable.params.encoding import fields_of
+
+_DEEPEST = 8
+
+
+def columns_of(name: str, values: Sequence[Any]) -> dict[str, list[Any]]:
+    """The columns of an axis: `name`, and ``name.field`` for each leaf of params, dicts and nodes; None where a value has no such leaf.
+
+    Plain values and dates stay as they are; what has leaves, or is neither, is in words.
+    """
+    plain = [_is_plain(value) for value in values]
+    found = {name: [value if as_is else words(value) for value, as_is in zip(values, plain, strict=True)]}
+    if all(plain):
+        return found
+    for place, value in enumerate(values):
+        for path, leaf in _leaves(value, name, 0):
+            found.setdefault(path, [None] * len(values))[place] = leaf
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    kind: Any = value.__class__
+    nested = kind in (list, tuple, set, frozenset) or isinstance(value, Mapping) or getattr(kind, "_is_family", False)
+    return not (nested or _is_node(value) or fields_of(kind) is not None)
+
+
+def _is_node(value: Any) -> bool:
+    return getattr(value.__class__, "_is_persistable_node", False) is True
+
+
+def words(value: Any) -> str:
+    """A value on an axis in words: of a node its label."""
+    return label(value) if _is_node(value) else value_in_words(value)
+
+
+def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
+    """The leaves below `value` by path; none where it has no fields."""
+    fields: Mapping[Any, Any] = {}
+    if _is_node(value):
+        fields = shown_fields(value)
+    elif isinstance(value, Mapping):
+        fields = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+    elif (spec := fields_of(value.__class__)) is not None:
+        fields = {field.attr: getattr(value, field.attr, None) for field in spec.fields if not field.markers.untracked}
+    found: list[tuple[str, Any]] = []
+    for name, item in fields.items():
+        below = _leaves(item, f"{path}.{name}", depth + 1) if depth < _DEEPEST else []
+        secret = isinstance(item, str) and given_under(str(name), item)
+        found += below or [(f"{path}.{name}", "***" if secret else item if _is_plain(item) else words(item))]
+    return found
