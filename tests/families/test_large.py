@@ -21,7 +21,8 @@ from tests.families.flows import Outliers, Points, add, joined, made_of, number,
 from persistable import Family, Persistable, Retry, Status, events, formerly, omit_when, open_store, run, step, untracked
 from persistable.errors import PayloadNotFound, RunFailed
 from persistable.runs.batch import PERIOD
-from persistable.runs.chunks import PORTION, SMALLEST
+from persistable.runs.chunks import PORTION
+from persistable.runs.plan import SMALLEST
 from persistable.stores import SQLiteStore
 
 

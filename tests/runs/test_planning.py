@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from persistable import open_store, plan, step
 from persistable.errors import InputMissing
 from persistable.nodes.status import Found
-from persistable.runs.plan import Decided, Look, Start, planning
+from persistable.runs.plan import Planner, Unit
 from persistable.stores import MemoryStore
 
 ABSENT = Found(False, False, None, "nothing is stored")
@@ -39,13 +39,13 @@ class Driver:
     def __init__(self, targets: list[Any], holds: dict[str, Found] | None = None, failed: str = "retry") -> None:
         store = MemoryStore()
         self.looks: list[list[str]] = []
-        self.steps = planning([(target, store) for target in targets], failed=failed)
-        request: Any = next(self.steps)
-        while isinstance(request, Look):
-            self.looks.append([name_of(unit) for unit in request.units])
-            request = self.steps.send([(holds or {}).get(name_of(unit), ABSENT) for unit in request.units])
-        assert isinstance(request, Decided)
-        self.decided = request
+        self.holds = holds or {}
+        self.planner = Planner([(target, store) for target in targets], self.look, failed=failed)
+        self.decided = self.planner.decide()
+
+    def look(self, units: list[Unit]) -> list[Found]:
+        self.looks.append([name_of(unit) for unit in units])
+        return [self.holds.get(name_of(unit), ABSENT) for unit in units]
 
     def names(self, field: str) -> list[str]:
         return [name_of(unit) for unit in getattr(self.decided, field)]
@@ -54,15 +54,11 @@ class Driver:
         """The names begun in each round when all of a round end before the next, and those skipped with their causes."""
         rounds: list[list[str]] = []
         skipped: dict[str, str] = {}
-        request: Any = next(self.steps, None)
-        while request is not None:
-            assert isinstance(request, Start)
-            skipped.update({name_of(unit): name_of(cause) for unit, cause in request.skipped})
-            rounds.append([name_of(unit) for unit in request.units])
-            try:
-                request = self.steps.send([(unit, succeeds(name_of(unit))) for unit in request.units])
-            except StopIteration:
-                request = None
+        start = self.planner.start()
+        while start is not None:
+            skipped.update({name_of(unit): name_of(cause) for unit, cause in start.skipped})
+            rounds.append([name_of(unit) for unit in start.units])
+            start = self.planner.go_on([(unit, succeeds(name_of(unit))) for unit in start.units])
         return [each for each in rounds if each], skipped
 
 

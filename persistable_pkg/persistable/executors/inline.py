@@ -24,8 +24,7 @@ class InlineExecutor(Executor):
     shares_memory: ClassVar[bool] = True
     local: bool = True
 
-    def __init__(self) -> None:
-        self._open = True
+    _open = True
 
     @property
     def workers(self) -> int:

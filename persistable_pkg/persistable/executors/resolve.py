@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from persistable.executors.base import Executor
+from persistable.executors.inline import InlineExecutor
+
+_INLINE = InlineExecutor()
+"""There is nothing about it that would be shut down."""
 
 
 @contextmanager
@@ -20,6 +24,9 @@ def carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Gen
         from persistable.executors import FuturesExecutor
 
         yield FuturesExecutor(executor)
+        return
+    if executor == "inline":
+        yield _INLINE
         return
     made = _made(executor, max_workers)
     try:
@@ -34,8 +41,6 @@ def _made(name: str, max_workers: int | None) -> Executor:
     from persistable import executors
     from persistable.params import extensions
 
-    if name == "inline":
-        return executors.InlineExecutor()
     if name == "threads":
         return executors.ThreadExecutor(max_workers)
     if name == "processes":
@@ -46,8 +51,3 @@ def _made(name: str, max_workers: int | None) -> Executor:
         return made if isinstance(made, Executor) else executors.FuturesExecutor(made)
     names = "".join(f'"{each}", ' for each in ("inline", "threads", "processes", *extensions.entries("executors")))
     raise ValueError(f"executor is {name!r}; give {names}one of persistable.executors, or any concurrent.futures.Executor")
-
-
-def is_inline(executor: Executor) -> bool:
-    """Tell whether jobs are done in this thread, one after the other."""
-    return executor.shares_memory and executor.workers == 1 and executor.name == "inline"

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
@@ -110,9 +111,12 @@ PORTION = 5000
 """So many records are in memory at once."""
 
 
-def found_of(asked: Sequence[tuple[Any, Store]], judge: Judge | None = None) -> list[Found]:
-    """The states of these nodes in their stores, each store asked for the records of thousands at once."""
-    judge = judge if judge is not None else Judge()
+def found_of(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | None = None) -> list[Found]:
+    """The states of these nodes in their stores, each store asked for the records of thousands at once.
+
+    judge: gives that of earlier looks of the same plan, where anything is stored.
+    """
+    judge = judge or cache(Judge)
     by_store: dict[str, tuple[Store, list[int]]] = {}
     urls: dict[int, str] = {}
     for index, (_, store) in enumerate(asked):
@@ -126,12 +130,12 @@ def found_of(asked: Sequence[tuple[Any, Store]], judge: Judge | None = None) -> 
     return [found[index] for index in range(len(asked))]
 
 
-def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
+def _found_in(store: Store, nodes: list[Any], judge: Callable[[], Judge]) -> list[Found]:
     places = [node.place for node in nodes]
     read = _Read(store, places)
-    found = [read.found(place) for place in places]
+    found: list[Found | None] = [read.found(place) for place in places] if read.any else [None] * len(places)
     stored = [index for index, each in enumerate(found) if each is not None and each.stored and not each.refused]
-    verdicts = judge.judge([(nodes[index], store, read.record(places[index])) for index in stored])
+    verdicts = judge().judge([(nodes[index], store, read.record(places[index])) for index in stored]) if stored else ()
     for index, judged_alone in zip(stored, verdicts, strict=True):
         wrong = loading.refusal(nodes[index], read.record(places[index]))
         if isinstance(wrong, PayloadCorrupted):
@@ -142,6 +146,8 @@ def _found_in(store: Store, nodes: list[Any], judge: Judge) -> list[Found]:
             found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
     absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
     failures = store.get_many(absent) if absent else {}
+    if not failures:
+        return [each or _NOTHING for each in found]
     return [each or _never(failures, place) for place, each in zip(places, found, strict=True)]
 
 
@@ -157,7 +163,7 @@ def _judged(found: Found, node: Node, verdict: Verdict) -> Found:
 
 
 def _never(failures: dict[str, bytes], place: Place) -> Found:
-    data = failures.get(place.path + FAILED_SUFFIX) if failures else None
+    data = failures.get(place.path + FAILED_SUFFIX)
     failure = access.failure_in(data, place) if data is not None else None
     return _FAILED._replace(attempts=failure.attempt) if failure is not None else _NOTHING
 
@@ -172,6 +178,8 @@ class _Read:
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
         paths = [place.path + SUFFIX for place in places]
         data = store.get_many(paths)
+        self.any = bool(data)
+        """Whether there is any record."""
         if len(data) < len(paths):
             store_format.before_reading(store)
         self._store = store

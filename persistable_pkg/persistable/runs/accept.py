@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from persistable.nodes import loading
-from persistable.nodes.staleness import Judge
 from persistable.nodes.status import PORTION, found_of
 from persistable.nodes.types import own_store, upstream_of
 from persistable.runs.plan import base_of, pairs
@@ -35,9 +34,8 @@ def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
     number = 0
     for first in range(0, len(left), PORTION):
         some = left[first : first + PORTION]
-        judge = Judge()  # what was accepted before counts
         keys = {node.key for node, _ in some}
-        for (node, store), found in zip(some, found_of(some, judge), strict=True):
+        for (node, store), found in zip(some, found_of(some), strict=True):
             verdict = found.verdict
             follows = verdict.follows and keys.issuperset(cause.key for cause in verdict.causes)
             if found.stored and verdict.barred is None and (verdict.foreign or (verdict.causes and not follows)):

@@ -6,16 +6,16 @@ import itertools
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
 from persistable import events
 from persistable.errors import ClaimLost, StoreError
 from persistable.executors.base import Executor
-from persistable.executors.resolve import is_inline
+from persistable.executors.inline import InlineExecutor
 from persistable.nodes import connections, format_check
 from persistable.nodes.binding import bound_to
 from persistable.nodes.staleness import Judge
@@ -33,9 +33,6 @@ from persistable.runs.worker import Packer, check_keys, failed, lines_of
 
 PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
-SMALLEST = 500
-"""A family with fewer members is planned as the single nodes are."""
-
 CLOSER = 1000
 """So many members that may be stale are made nodes of at once."""
 
@@ -46,47 +43,34 @@ Wanted = list[tuple[Any, Any]]
 Member = tuple[Share, int]
 
 
-class ChunkedFamily(Sized, Protocol):
-    """A family, as far as runs know of families."""
-
-    @property
-    def key_chunks(self) -> Any: ...
-
-
-class Large:
-    """The families among the targets that are worked on in portions; `base` is the store of those that name none."""
-
-    def __init__(self, base: Any) -> None:
-        self.base = base
-        self.families: list[Share] = []
-
-    def take(self, family: ChunkedFamily) -> bool:
-        """Tell whether `family` is one of them."""
-        lots = family.key_chunks if len(family) >= SMALLEST else None
-        if lots is None:
-            return False
-        share = Share(lots, lots.store if lots.store is not None else self.base)
-        if not any(map(share.equals, self.families)):
-            self.families.append(share)
-        return True
-
-
 class Portioned:
     """Carries out what is wanted: single nodes, and families of which only what is not stored is ever made a node of.
 
-    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before.
+    loop: gives what carries out (node, store) pairs by `executor`, told which nodes failed before. families: the `KeyChunks` of each. base:
+    the store of those that name none.
     """
 
     def __init__(
-        self, loop: Callable[[Wanted, dict[Spot, Any]], Any], wanted: Wanted, large: Large, executor: Executor, fail_fast: bool, stale: str
+        self,
+        loop: Callable[[Wanted, dict[Spot, Any]], Any],
+        wanted: Wanted,
+        families: Iterable[Any],
+        base: Any,
+        executor: Executor,
+        fail_fast: bool,
+        stale: str,
     ) -> None:
         self._stale = stale
-        self._stale_judge = Judge()
+        self._judging = cache(Judge)
         self._loop = loop
         self._wanted = wanted
         self._executor = executor
-        self.result = RunResult(large.base)
-        self._shares = large.families
+        self.result = RunResult(base)
+        self._shares: list[Share] = []
+        for lots in families:
+            share = Share(lots, lots.store if lots.store is not None else base)
+            if not any(map(share.equals, self._shares)):
+                self._shares.append(share)
         self._failed: dict[Spot, Any] = {}
         self._fail_fast = fail_fast
         self._straights: dict[Share, Any] = {}
@@ -109,7 +93,7 @@ class Portioned:
                 self._loop(self._wanted, {}).check_stale(failed)
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
-        if failed == "retry" and (is_inline(self._executor) or not self._executor.shares_memory):
+        if failed == "retry" and (isinstance(self._executor, InlineExecutor) or not self._executor.shares_memory):
             missing_some = [share for share in self._shares if share.count("cancelled")]
             fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
             self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
@@ -127,6 +111,7 @@ class Portioned:
             self.result.seconds = time.perf_counter() - start
             if told:
                 self._told_all()
+        self.result.stale.warn()
         return self.result
 
     def _few(self) -> bool:
@@ -148,14 +133,14 @@ class Portioned:
 
     def _made_by(self, share: Share) -> bytes | None:
         """The bytes in which the records of all members agree where nothing has changed, if it is the same for all."""
-        return None if share.lots.factory.upstream_families else made_by(self._stale_judge.expected(share.lots.model, share.store))
+        return None if share.lots.factory.upstream_families else made_by(self._judging().expected(share.lots.model, share.store))
 
     def _look_closer(self, share: Share, numbers: list[int]) -> None:
         """Judge these members, which are there, but perhaps not as the code as it is now would make them."""
         for first in range(0, len(numbers), CLOSER):
             some = numbers[first : first + CLOSER]
             nodes = [share.lots.nodes[number] for number in some]
-            for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._stale_judge), strict=True):
+            for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._judging), strict=True):
                 if not found.stored or found.refused or (found.verdict.causes and self._stale == "generate"):
                     continue  # a matter for the loop
                 share.set(number, "reused")
@@ -195,7 +180,7 @@ class Portioned:
         groups = itertools.groupby(portion, key=itemgetter(0))
         self._queue.extend(Lot(share, [number for _, number in members]) for share, members in groups)
         with connections.within(self._run):
-            if is_inline(self._executor):
+            if isinstance(self._executor, InlineExecutor):
                 while (lot := self._next(rest)) is not None:
                     self._perform(lot, rest)
             else:
@@ -302,7 +287,7 @@ class Portioned:
             for share, number in members.get(spot, ()):
                 share.set(number, *ending[2:])
             if spot not in members and spot not in self.result.outcomes.own():
-                self.result.outcomes.put(ending)
+                self.result.outcomes.put(spot, ending)
             if ending.status in ("failed", "skipped"):
                 self._failed[spot] = spot[1].key
         self.result.take(part)

@@ -19,12 +19,12 @@ from persistable.stores.base import Store
 class Handover:
     """The payloads of one run that are not persisted, each kept until the last node that needs it has had it.
 
-    run: a name that all that belongs to the run begins with. store: where other processes put large ones. held: those made in this process.
+    store: where other processes put large ones. held: those made in this process.
     handed: those made in another, as bytes or as a path in `store`. targets: keys whose payloads the `result` keeps.
     """
 
     def __init__(self, store: Store, targets: Collection[Key], result: RunResult) -> None:
-        self.run = leftovers.new_shelf()
+        self._shelf = leftovers.new_shelf()
         self.store = store
         self.held: dict[Unit, Any] = {}
         self.handed: dict[Unit, bytes | str] = {}
@@ -49,11 +49,14 @@ class Handover:
         if unit.node.is_persisted or not self.is_wanted(unit):
             return None
         self._through_store = True
-        return f"{self.run}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
+        return f"{self._shelf}.{unit.node.key.digest}.{unit.order}"  # a node of the same key may be needed in another store
 
-    def keep(self, unit: Unit, payload: Any) -> None:
-        """Keep what `unit` has made in this process."""
-        if not self.is_wanted(unit):
+    def keep(self, unit: Unit, handed: bytes | str | None, payload: Any) -> None:
+        """Keep what `unit` has made: `payload` in this process, or in another, which has handed it over."""
+        if handed is not None:
+            self.handed[unit] = handed
+            return
+        if unit.node.is_persisted or not self.is_wanted(unit):
             return
         if payload.__class__ is not Original and payload.__class__ not in ATOMS:
             payload = Original(payload, unit.node.key)
@@ -86,7 +89,7 @@ class Handover:
             if isinstance(handed, str):
                 self.store.delete(handed)
         if self._through_store:  # a worker that was killed may have left something too
-            leftovers.clear_shelves(self.store, self.run)
+            leftovers.clear_shelves(self.store, self._shelf)
 
 
 def taken_by(unit: Unit) -> Sequence[Unit]:

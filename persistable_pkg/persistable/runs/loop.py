@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
-from functools import cached_property
+from functools import cache, cached_property
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -14,15 +15,15 @@ from typing import Any
 from persistable import events
 from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
 from persistable.executors.base import Executor
-from persistable.executors.resolve import is_inline
+from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
 from persistable.nodes import connections, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.generation import FAILED
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
-from persistable.nodes.staleness import Judge
-from persistable.nodes.status import Found
+from persistable.nodes.staleness import FRESH, Judge
+from persistable.nodes.status import Found, found_of
 from persistable.nodes.stub import stub
 from persistable.nodes.types import check_unchanged, given_logger, needs_of, own_store
 from persistable.params.secret import clean
@@ -34,9 +35,9 @@ from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, failure_since, is_stored
-from persistable.runs.plan import GIVEN_UP, Decided, Look, Start, Unit, look, planning
+from persistable.runs.plan import GIVEN_UP, Decision, Planner, Unit
 from persistable.runs.queue import Room
-from persistable.runs.result import NodeFailure, RunResult
+from persistable.runs.result import Ending, NodeFailure, RunResult
 from persistable.runs.worker import (
     Job,
     Outcome,
@@ -85,18 +86,20 @@ class Loop:
         stale: str,
     ) -> None:
         self._stale = stale
-        self._judge: Judge | None = Judge()
+        self._judging: Callable[[], Judge] | None = cache(Judge)
         self.stopped = False  # whether it ended at the first failure
         self.quiet = False  # whether somebody else announces beginning and end
         self._given_up = given_up
         self._executor = executor
-        self._inline = is_inline(executor)
+        self._inline = isinstance(executor, InlineExecutor)
         self._base = base
         self._wanted = wanted
-        self._targets = {node.key for node, _ in wanted}
         self._fail_fast = fail_fast
-        self._room = Room(executor, limits)
+        self._limits = limits
         self._result = RunResult(base)
+        self._outcomes = self._result.outcomes
+        self._run = os.urandom(4).hex()
+        self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
         self._running: dict[futures.Future[Any], Attempt] = {}
         self._arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
@@ -105,12 +108,21 @@ class Loop:
         self._ended: list[tuple[Unit, bool]] = []
         self._failed: set[Unit] = set()
         self._done: set[Unit] = set()
-        self._handover = Handover(base, self._targets, self._result)
+        self._handover: Handover | None = None  # where something is not persisted
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
-        self._batches = Pace()
+        self._batches: Pace | None = None  # where a store commits several at once
         self._alone: set[Unit] = set()  # those that a batch has left
-        self._others = Others()
+        self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
         self._hooks = events.own_hooks()
+        self._heard = events.listened(level=10)
+
+    @cached_property
+    def _room(self) -> Room:
+        return Room(self._executor, self._limits)
+
+    @cached_property
+    def _others(self) -> Others:
+        return Others()
 
     @cached_property
     def _depth(self) -> QueueDepth:
@@ -130,24 +142,20 @@ class Loop:
     def run(self, failed: str) -> RunResult:
         """Plan, carry out, clean up."""
         start = time.perf_counter()
-        steps = planning(self._wanted, failed=failed, stale=self._stale, packages=not self._executor.places)
+        planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.places)
         decided = None
         try:
-            request = next(steps)
-            while isinstance(request, Look):
-                request = steps.send(self._look(request.units))
-            assert isinstance(request, Decided)
-            self._judge = None  # from now on it changes what is stored
-            self._begin(request)
-            decided = request
-            with connections.within(self._handover.run):
-                self._carry_out(steps)
+            decision = planner.decide()
+            self._judging = None  # from now on it changes what is stored
+            self._begin(decision)
+            decided = decision
+            with connections.within(self._run):
+                self._carry_out(planner)
         except BaseException:
             self._abort()
             raise
         finally:
-            steps.close()
-            connections.close(self._handover.run)
+            connections.close(self._run)
             self._result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)
@@ -155,66 +163,54 @@ class Loop:
 
     def check_stale(self, failed: str) -> None:
         """Raise StaleCode if something is stale; nothing is begun."""
-        steps = planning(self._wanted, failed=failed)
-        request = next(steps)
-        while isinstance(request, Look):
-            request = steps.send(self._look(request.units))
-        steps.close()
-        assert isinstance(request, Decided)
-        for unit in request.reused:
-            if unit.found is not None and unit.found.verdict.causes:
-                self._result.stale.add(unit.node, unit.store.url, unit.found.verdict)
+        self._note_stale(Planner(self._wanted, self._look, failed=failed).decide())
         self._result.stale.refuse()
 
-    def _look(self, units: list[Unit]) -> list[Found]:
+    def _look(self, units: list[Unit]) -> Sequence[Found]:
         if not self._given_up:
-            return look(units, self._judge)
-        asked = [unit for unit in units if (unit.store.url, unit.node.place) not in self._given_up]
-        found = dict(zip(asked, look(asked, self._judge), strict=True))
+            return found_of([(unit.node, unit.store) for unit in units], self._judging)
+        asked = [unit for unit in units if (unit.url, unit.place) not in self._given_up]
+        found = dict(zip(asked, found_of([(unit.node, unit.store) for unit in asked], self._judging), strict=True))
         return [found.get(unit, GIVEN_UP) for unit in units]
 
-    def _carry_out(self, steps: Any) -> None:
-        request = next(steps, None)
-        while request is not None:
-            if isinstance(request, Look):
-                request = steps.send(self._look(request.units))
-                continue
-            assert isinstance(request, Start)
-            for unit in request.kept:
+    def _carry_out(self, planner: Planner) -> None:
+        start = planner.start()
+        while start is not None:
+            for unit in start.kept:
                 self._keep_as_it_is(unit)
-            if request.more:
-                self._expect(request.more)
-            for unit in request.units:
-                self._room.queue(unit)
-            for unit, cause in request.skipped:
+            if start.more:
+                self._expect(start.more)
+            for unit in start.units:
+                self._queue(unit)
+            for unit, cause in start.skipped:
                 self._skip(unit, cause)
             ended = self._advance()
             if self._fail_fast and self._failed:
                 self.stopped = True
                 self._abort()
                 return
-            try:
-                request = steps.send(ended)
-            except StopIteration:
-                return
+            start = planner.go_on(ended)
 
-    def _begin(self, decided: Decided) -> None:
+    def _note_stale(self, decided: Decision) -> bool:
+        stale = [(unit, unit.found.verdict) for unit in decided.reused if unit.found is not None and unit.found.verdict is not FRESH]
+        for unit, verdict in stale:
+            if verdict.causes:
+                self._result.stale.add(unit.node, unit.url, verdict)
+        return bool(stale)
+
+    def _begin(self, decided: Decision) -> None:
         for unit in decided.reused:
-            self._result.note(unit.node, unit.store, "reused")
-            if unit.found is not None and unit.found.verdict.causes:
-                self._result.stale.add(unit.node, unit.store.url, unit.found.verdict)
-        if self._stale == "raise":
-            self._result.stale.refuse()
-        if not self.quiet:
-            self._result.stale.warn()
+            self._note(unit, "reused")
+        if self._note_stale(decided):
+            if self._stale == "raise":
+                self._result.stale.refuse()
+            if not self.quiet:
+                self._result.stale.warn()
         for unit in decided.left:
             self._leave(unit)
         for unit in decided.refused:
             self._refuse(unit)
-        self._check(decided.needed)
-        if decided.needed and not self._executor.shares_memory and in_memory(self._base):
-            self._handover.store = decided.needed[0].store  # one that other processes can reach, or it would have been refused
-        self._handover.expect(decided.needed)
+        self._prepare(decided.needed)
         if events.listened() and not self.quiet:
             jobs = Counter(unit.node.payload_name for unit in decided.needed)
             expected = expected_seconds({unit.node.payload_name: unit.store for unit in decided.needed if unit.node.is_persisted})
@@ -222,12 +218,24 @@ class Loop:
 
     def _expect(self, more: Sequence[Unit]) -> None:
         """Be ready for what is needed besides what was planned."""
-        self._check(list(more))
-        self._handover.expect(more)
+        self._prepare(more)
         if events.listened() and not self.quiet:
             events.emit(events.RunGrew(jobs=dict(Counter(unit.node.payload_name for unit in more)), expected={}))
 
-    def _check(self, needed: list[Unit]) -> None:
+    def _prepare(self, needed: Sequence[Unit]) -> None:
+        """Check these, and be ready for what they hand on and for batches of them."""
+        self._check(needed)
+        if self._handover is None and (self._stale == "generate" or not all(unit.node.is_persisted for unit in needed)):
+            # in a store that other processes can reach, or it would have been refused
+            store = needed[0].store if not self._executor.shares_memory and in_memory(self._base) else self._base
+            self._handover = Handover(store, {node.key for node, _ in self._wanted}, self._result)
+        if self._handover is not None:
+            self._handover.expect(needed)
+        if self._inline and self._batches is None:
+            stores = {id(unit.store): unit.store for unit in needed}
+            self._batches = Pace() if any(extended(store).batches for store in stores.values()) else None
+
+    def _check(self, needed: Sequence[Unit]) -> None:
         """Refuse, before anything begins, what this executor could not do."""
         name = self._executor.name
         asked: set[int] = set()
@@ -258,11 +266,12 @@ class Loop:
                     wanted=unit.store.url,
                 )
 
-    def _finish(self, decided: Decided) -> None:
+    def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
-            if self._result.outcomes.at(unit.store.url, unit.node.place) is None:
-                self._result.note(unit.node, unit.store, "cancelled")
-        self._handover.finish()
+            if unit not in self._done and unit not in self._failed:
+                self._note(unit, "cancelled")
+        if self._handover is not None:
+            self._handover.finish()
         if decided.needed:
             leftovers.clear_sources(self._base)
         if events.listened() and not self.quiet:
@@ -273,12 +282,11 @@ class Loop:
     def _advance(self) -> list[tuple[Unit, bool]]:
         """Begin what there is room for, then wait until something has ended; nothing, when nothing is left to wait for."""
         while True:
-            if self._delayed or self._others.met:
+            if self._delayed or self._met:
                 self._wake()
             if self._inline:
-                unit = self._room.take(0)
-                if unit is not None and not (self._others.met and self._is_elsewhere(unit)) and not self._perform_together(unit):
-                    self._perform_here(unit)
+                if self._ready:
+                    self._perform(heappop(self._ready)[1])
             else:
                 self._submit()
             if self._ended:
@@ -286,62 +294,78 @@ class Loop:
                 return ended
             if self._running:
                 self._wait()
-            elif not self._room.waiting:
-                self._others.expect()
+            elif not (self._ready if self._inline else self._room.waiting):
+                if self._met:
+                    self._others.expect()
                 until = self._next_moment()
                 if until is None:
                     return []
                 time.sleep(max(0.0, until - time.monotonic()))
 
+    def _queue(self, unit: Unit) -> None:
+        """`unit` is ready."""
+        if self._inline:
+            heappush(self._ready, (unit.order, unit))
+        else:
+            self._room.queue(unit)
+
     def _wake(self) -> None:
         while self._delayed and self._delayed[0][0] <= time.monotonic():
-            self._room.queue(heappop(self._delayed)[2])
+            self._queue(heappop(self._delayed)[2])
+        if not self._met:
+            return
         seen = self._others.look()
         for unit in seen.stored:
             self._close(unit, "reused", _ELSEWHERE)
         for unit in seen.failed:
             self._leave_to_others(unit, "failed")
         for unit in seen.free:
-            self._room.queue(unit)
+            self._queue(unit)
 
     def _is_elsewhere(self, unit: Unit) -> bool:
         """Tell whether somebody else has generated `unit`, or is at it: then there is nothing to begin."""
         found = self._others.ahead(unit)
         if found:
-            self._room.release(unit)
             self._leave_to_others(unit, found)
         return bool(found)
 
     def _leave_to_others(self, unit: Unit, found: str) -> None:
+        self._met = True
         if found == "stored":
-            self._others.met = True
             self._close(unit, "reused", _ELSEWHERE)
         elif found == "failed" and (failure := failure_since(unit)) is not None:
             self._fail(unit, _failed_elsewhere(failure))
         elif found == "failed":
-            self._room.queue(unit)
+            self._queue(unit)
         else:
             self._others.add(unit)
 
-    def _perform_here(self, unit: Unit) -> None:
+    def _perform(self, unit: Unit) -> None:
+        """Perform `unit` in this thread, together with those next in the order where that saves commits."""
+        if self._met and self._is_elsewhere(unit):
+            return
+        batches = self._batches
+        if batches is not None and batches.size > 1 and self._suits(unit, unit.store):
+            self._perform_together(unit, batches)
+            return
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
-        outcome, payload = perform(node, unit.store, token, given, number, unit in self._others.abandoned)
-        self._batches.saw(1, outcome.seconds)
-        self._room.release(unit)
+        outcome, payload = perform(node, unit.store, token, given, number, self._is_abandoned(unit))
+        if batches is not None:
+            batches.saw(1, outcome.seconds)
         self._settle(unit, outcome, payload)
 
-    def _perform_together(self, first: Unit) -> bool:
-        """Perform `first` and those next in the order in one batch; False where it is one that is performed alone."""
-        if not self._suits(first, first.store) or self._batches.size < 2:
-            return False
-        units = self._room.take_more(first, self._batches.size)
-        apart = next((place for place, unit in enumerate(units) if not self._suits(unit, first.store)), len(units))
-        for unit in units[apart:]:
-            self._room.queue(unit)
-        units = units[:apart]
+    def _is_abandoned(self, unit: Unit) -> bool:
+        """Tell whether another process held it that does not answer any more."""
+        return self._met and unit in self._others.abandoned
+
+    def _perform_together(self, first: Unit, batches: Pace) -> None:
+        """Perform `first` and those next in the order in one batch."""
+        units = [first]
+        while self._ready and len(units) < batches.size and self._suits(self._ready[0][1], first.store):
+            units.append(heappop(self._ready)[1])
         members = [(bound_to(unit.node, unit.store, lent=True), self._given(unit)) for unit in units]
 
         def perform_one(number: int, failed_before: bool) -> None:
@@ -363,25 +387,27 @@ class Loop:
             self._tries[units[number]] -= 1
             if number not in batch.late:
                 self._alone.add(units[number])
-            self._room.queue(units[number])
-        self._batches.saw(len(batch.ended), time.perf_counter() - start)
-        return True
+            self._queue(units[number])
+        batches.saw(len(batch.ended), time.perf_counter() - start)
 
     def _suits(self, unit: Unit, store: Any) -> bool:
         """Tell whether `unit` may be performed together with others in `store`."""
         node, found = unit.node, unit.found
         if found is None or found.token is not None or unit.store is not store or unit in self._alone:
             return False
-        return extended(store).batches and node.resources is None and isinstance(node.place, Key)
+        return extended(store).batches and node.resources is None and isinstance(unit.place, Key)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """The payloads upstream of it that are not persisted, by key."""
+        if self._handover is None and needs_of(unit.node) == "all":
+            return {}
         given: dict[Any, Any] = {}
+        held = self._handover.held if self._handover is not None else {}
         for source in taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = FAILED
-            elif not source.node.is_persisted and source in self._handover.held:
-                given[source.node.key] = self._handover.held[source]
+            elif not source.node.is_persisted and source in held:
+                given[source.node.key] = held[source]
         return given
 
     def _will_not_come(self, source: Unit, unit: Unit) -> bool:
@@ -392,7 +418,8 @@ class Loop:
 
     def _submit(self) -> None:
         while (unit := self._room.take(len(self._running), self._depth.depth(self._executor.workers))) is not None:
-            if self._others.met and self._is_elsewhere(unit):
+            if self._met and self._is_elsewhere(unit):
+                self._room.release(unit)
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
@@ -414,9 +441,9 @@ class Loop:
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
-            waits = unit in self._others.abandoned
+            waits = self._is_abandoned(unit)
             return _performed, (
-                self._handover.run,
+                self._run,
                 self._hooks,
                 bound_to(unit.node, unit.store, lent=True),
                 unit.store,
@@ -425,12 +452,13 @@ class Loop:
                 number,
                 waits,
             )
+        handover = self._handover
         given: dict[Any, bytes | str | None] = {}
         for source in taken_by(unit):
             if self._will_not_come(source, unit):
                 given[source.node.key] = None
-            elif source in self._handover.handed:
-                given[source.node.key] = self._handover.handed[source]
+            elif handover is not None and source in handover.handed:
+                given[source.node.key] = handover.handed[source]
         check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, Persistable, unit.node.__class__ in self._whole)
         return perform_packed, self._packer.pack(
@@ -439,12 +467,12 @@ class Loop:
                 unit.store,
                 token,
                 number,
-                self._handover.store,
+                handover.store if handover is not None else unit.store,
                 given,
-                self._handover.path(unit),
+                handover.path(unit) if handover is not None else None,
                 events.listened(given_logger(unit.node)),
-                self._handover.run,
-                unit in self._others.abandoned,
+                self._run,
+                self._is_abandoned(unit),
             )
         )
 
@@ -465,7 +493,7 @@ class Loop:
 
     def _next_moment(self) -> float | None:
         moments = [self._delayed[0][0]] if self._delayed else []
-        if self._others.moment is not None:
+        if self._met and self._others.moment is not None:
             moments.append(self._others.moment)
         for attempt in self._running.values():
             if attempt.limit is not None:
@@ -539,10 +567,8 @@ class Loop:
 
     def _settle(self, unit: Unit, outcome: Outcome, payload: Any) -> None:
         if outcome.succeeded:
-            if outcome.handed is not None:
-                self._handover.handed[unit] = outcome.handed
-            elif not unit.node.is_persisted and self._executor.shares_memory:
-                self._handover.keep(unit, payload)
+            if self._handover is not None:
+                self._handover.keep(unit, outcome.handed, payload)
             self._done.add(unit)
             self._close(unit, "done", outcome)
             return
@@ -550,7 +576,7 @@ class Loop:
             self._tries[unit] -= 1
             if outcome.elsewhere == "beyond":
                 self._whole.add(unit.node.__class__)
-                self._room.queue(unit)
+                self._queue(unit)
                 return
             self._leave_to_others(unit, outcome.elsewhere)
             return
@@ -582,16 +608,20 @@ class Loop:
             return False
         self._tries[unit] -= 1
         self._others.failed_here.add(unit)
-        self._room.queue(unit)
+        self._queue(unit)
         return True
 
+    def _note(self, unit: Unit, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
+        self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, seconds, attempts))
+
     def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
-        self._result.note(unit.node, unit.store, status, outcome.seconds, outcome.attempt)
+        self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, outcome.seconds, outcome.attempt))
         if status == "reused":
             self._done.add(unit)
         self._ended.append((unit, status != "failed"))
-        self._handover.let_go(unit)
-        if events.listened(level=10):
+        if self._handover is not None:
+            self._handover.let_go(unit)
+        if self._heard:
             events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=outcome.seconds))
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
@@ -611,7 +641,7 @@ class Loop:
         """A node that failed in an earlier run and is not tried again."""
         failure = find_failure(unit.store, unit.node.place)
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
-        self._result.skip(unit.node, unit.store, unit.node.key)
+        self._result.skip((unit.url, unit.place), unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), given_logger(unit.node))
 
@@ -621,7 +651,7 @@ class Loop:
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
         self._result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
-        self._result.note(unit.node, unit.store, "failed")
+        self._note(unit, "failed")
         events.emit(
             events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0, label=unit.node.label),
             given_logger(unit.node),
@@ -629,18 +659,20 @@ class Loop:
 
     def _keep_as_it_is(self, unit: Unit) -> None:
         """A node that was to follow others, which turned out to have the same bytes as before."""
-        self._result.note(unit.node, unit.store, "reused")
+        self._note(unit, "reused")
         self._done.add(unit)
-        self._handover.let_go(unit)
-        if events.listened(level=10):
+        if self._handover is not None:
+            self._handover.let_go(unit)
+        if self._heard:
             events.emit(events.Performed(key=unit.node.key, outcome="reused", seconds=0.0))
 
     def _skip(self, unit: Unit, cause: Unit) -> None:
-        self._result.skip(unit.node, unit.store, cause.node.key)
+        self._result.skip((unit.url, unit.place), unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
-        self._handover.let_go(unit)
+        if self._handover is not None:
+            self._handover.let_go(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), given_logger(unit.node))
-        if events.listened(level=10):
+        if self._heard:
             events.emit(events.Performed(key=unit.node.key, outcome="skipped", seconds=0.0))
 
     def _abort(self) -> None:
@@ -658,8 +690,6 @@ class Loop:
 
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
-
-
 """Of what somebody else has generated meanwhile."""
 
 

@@ -27,16 +27,12 @@ class Seen(NamedTuple):
 
 
 class Others:
-    """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens.
-
-    met: whether there ever was one: before that, nothing is to be expected.
-    """
+    """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens."""
 
     def __init__(self) -> None:
         self._units: dict[Unit, claims.Vigil] = {}
         self._wait = _FIRST_WAIT
         self._next = 0.0
-        self.met = False
         self._idle = False
         self.abandoned: set[Unit] = set()
         """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
@@ -48,7 +44,6 @@ class Others:
 
     def add(self, unit: Unit) -> None:
         """Somebody else generates `unit`."""
-        self.met = True
         if not self._units:
             self._wait, self._next = _FIRST_WAIT, time.monotonic() + _FIRST_WAIT
         self._units[unit] = claims.Vigil(unit.store, unit.node.place.path)
@@ -88,7 +83,7 @@ class Others:
     def ahead(self, unit: Unit) -> str:
         """Tell what another run has made of `unit` since it was planned: ``"stored"``, ``"failed"``, ``"held"``, or ``""``.
 
-        Only asked where an answer costs less than an attempt; nothing is to be expected before others were met.
+        Only asked where an answer costs less than an attempt.
         """
         store = unit.store
         self._idle = False

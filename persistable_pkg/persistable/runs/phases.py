@@ -12,11 +12,11 @@ from persistable.runs.result import RunResult
 class Staged:
     """Carries out what makes the members of families first, and then all that is wanted: two stages, announced as one run.
 
-    first: gives what carries out the first stage; None where there is nothing to do in it. then: gives what carries out the second, asked
+    first: carries out the first stage. then: gives what carries out the second, asked
     for when the first has ended. What failed in the first does not keep the second from what can be done, unless `fail_fast`.
     """
 
-    def __init__(self, first: Callable[[], Any], then: Callable[[], Any], fail_fast: bool) -> None:
+    def __init__(self, first: Any, then: Callable[[], Any], fail_fast: bool) -> None:
         self._first = first
         self._then = then
         self._fail_fast = fail_fast
@@ -37,12 +37,9 @@ class Staged:
 
     def run(self, failed: str) -> RunResult:
         """Carry out both."""
-        first = self._first()
-        if first is None:
-            return self._carry_out(self._then(), failed)
         try:
             with events.retold(self._as_one):
-                earlier = self._carry_out(first, failed)
+                earlier = self._carry_out(self._first, failed)
                 if not (earlier.failures and self._fail_fast):
                     self._earlier = earlier
                     self._carry_out(self._then(), failed)

@@ -1,20 +1,22 @@
 """Plans: nodes to be generated for some targets, in which order, and why: decided without touching anything.
 
-`planning` is a generator that asks for what it needs to know and is told what happened. `plan` drives it with the real stores and stops
-before anything would begin; `run` drives it to the end; tests drive it with lists.
+A `Planner` is given a function that says what is stored, and is told what happened. `plan` gives it the real stores and stops before
+anything would begin; `run` goes on to the end; tests give it lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
 from persistable.nodes.binding import remember_store, remembered_store
+from persistable.nodes.format_check import fitting
 from persistable.nodes.generation import default_store, nearest_store
 from persistable.nodes.label import COLUMNS, label
-from persistable.nodes.staleness import Judge
+from persistable.nodes.staleness import FRESH, Judge
 from persistable.nodes.status import Found, found_of
 from persistable.nodes.types import Node, needs_of, own_store, upstream_of
 from persistable.records.key import Key, Place
@@ -26,11 +28,13 @@ from persistable.stores.open import open_store
 class Unit:
     """One node in one store, as far as a run is concerned with it."""
 
-    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "reason", "sources", "store", "there", "waits")
+    __slots__ = ("again", "feeds", "found", "needed", "node", "order", "place", "reason", "sources", "store", "there", "url", "waits")
 
-    def __init__(self, node: Node, store: Any) -> None:
+    def __init__(self, node: Node, store: Store, url: str, place: Place) -> None:
         self.node = node
-        self.store = store
+        self.store: Any = store
+        self.url = url
+        self.place = place
         self.found: Found | None = None
         self.there = False
         """True if it is stored, and stays as it is."""
@@ -54,23 +58,16 @@ class Unit:
         return f"<{self.node.key} {self.reason}>"
 
 
-class Look(NamedTuple):
-    """Asks what the stores hold of these units; to be sent a list of `Found`, in the same order."""
+class Decision(NamedTuple):
+    """All units that matter: those to be performed, and those that are there already or will not be tried.
 
-    units: list[Unit]
-
-
-class Decided(NamedTuple):
-    """All units that matter: those to be performed, and those that are there already or will not be tried. Send None to go on.
-
-    follow: those among the needed that are performed only if what they are made from turns out to have other bytes. refused: stored by
-    another class with other code, so that they fail.
+    needed: upstream before downstream; some only if what they are made from turns out to have other bytes. refused: stored by another
+    class with other code, so that they fail.
     """
 
     needed: list[Unit]
     reused: list[Unit]
     left: list[Unit]
-    follow: list[Unit]
     refused: list[Unit]
 
 
@@ -78,7 +75,7 @@ class Start(NamedTuple):
     """These units may begin now, and these never will, each with the failed unit it waits for.
 
     kept: those that were to follow others, which have the same bytes as before. more: those that are needed for such a one, which was not
-    known before. To be sent what has ended since: a list of (unit, whether it succeeded). An empty one is fine.
+    known before.
     """
 
     units: list[Unit]
@@ -87,30 +84,13 @@ class Start(NamedTuple):
     more: Sequence[Unit] = ()
 
 
-Planning = Generator[Look | Decided | Start, Any, None]
+Look = Callable[[list[Unit]], Sequence[Found]]
+"""Tells what the stores hold of these units, in the same order."""
+Ended = Iterable[tuple[Unit, bool]]
+"""Units that have ended, and whether each succeeded."""
 
 
 GENERATE, FOLLOW, REFUSE = "generate", "follow", "refuse"
-
-
-def planning(targets: Iterable[tuple[Any, Any]], *, failed: str = "retry", stale: str = "reuse", packages: bool = True) -> Planning:
-    """Plan the (node, store) pairs `targets`.
-
-    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale. packages:
-    whether formats need theirs here.
-    """
-    graph = _Graph()
-    wanted = list(dict.fromkeys(graph.unit(node, store) for node, store in targets))
-    yield from _decide(graph, wanted, failed, stale, packages)
-    needed = _ordered(wanted)
-    left = [unit for unit in needed if unit.reason == _LEFT]
-    refused = [unit for unit in needed if unit.again == REFUSE]
-    reused = [unit for unit in graph.units() if unit.there and unit.needed]
-    follow = [unit for unit in needed if unit.again == FOLLOW]
-    yield Decided([unit for unit in needed if unit.reason != _LEFT and unit.again != REFUSE], reused, left, follow, refused)
-    yield from _Carrying(graph, failed, stale, packages).carry_out(needed, [*left, *refused])
-
-
 _LEFT = "its last attempt failed, and failures are left as they are"
 
 
@@ -120,109 +100,231 @@ GIVEN_UP = Found(False, True, None, "it failed in this run")
 """Of what failed earlier in the same run: it is not tried again."""
 
 
-class _Graph:
-    """Units by key and store, each made once."""
+class Planner:
+    """Decides what is to be done for the (node, store) pairs `targets`, and what may begin once something has ended.
 
-    def __init__(self) -> None:
+    failed: ``"retry"`` performs what failed before again, ``"skip"`` leaves it. stale: ``"generate"`` makes again what is stale. packages:
+    whether formats need theirs here.
+    """
+
+    def __init__(
+        self, targets: Iterable[tuple[Any, Any]], look: Look, *, failed: str = "retry", stale: str = "reuse", packages: bool = True
+    ) -> None:
+        self._look = look
+        self._failed = failed
+        self._stale = stale
+        self._packages = packages
         self._by_store: dict[str, dict[Place, Unit]] = {}
-        self._stores: dict[int, tuple[Any, dict[Place, Unit]]] = {}
+        self._stores: dict[int, tuple[Any, str, dict[Place, Unit]]] = {}
+        self._wanted = list(dict.fromkeys([self._unit(node, store) for node, store in targets]))
+        # what is under way
+        self._ready: list[Unit] = []
+        self._skipped: list[tuple[Unit, Unit]] = []
+        self._undecided: list[Unit] = []
+        self._ended: dict[Unit, bool] = {}
+        self._planned: set[Unit] = set()
+        self._remaining = 0
 
-    def unit(self, node: Node, store: Any) -> Unit:
+    # units by key and store, each made once
+
+    def _unit(self, node: Node, store: Any) -> Unit:
         where = own_store(node)
         if where is None:
             where = store
         known = self._stores.get(id(where))
         if known is None:
-            known = self._stores[id(where)] = (where, self._by_store.setdefault(where.url, {}))
-        found = known[1].get(node.place)
-        if found is None:
-            found = known[1][node.place] = Unit(node, where)
+            url = where.url
+            known = self._stores[id(where)] = (where, url, self._by_store.setdefault(url, {}))
+        place = node.place
+        unit = known[2].get(place)
+        if unit is None:
+            unit = known[2][place] = Unit(node, where, known[1], place)
             if node.is_external:
-                found.take(_GIVEN)
-        return found
+                unit.take(_GIVEN)
+        return unit
 
-    def upstream(self, unit: Unit) -> list[Unit]:
+    def _upstream(self, unit: Unit) -> list[Unit]:
         if unit.sources is None:
             store = unit.store
-            unit.sources = [self.unit(node, store) for node in upstream_of(unit.node).values()]
+            unit.sources = [self._unit(node, store) for node in upstream_of(unit.node).values()]
             if len(unit.sources) > 1:
                 unit.sources = list(dict.fromkeys(unit.sources))
         return unit.sources
 
-    def units(self) -> Iterator[Unit]:
-        for units in self._by_store.values():
-            yield from units.values()
+    # which are needed
 
+    def decide(self) -> Decision:
+        """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such."""
+        self._search(self._wanted)
+        order = _ordered(self._wanted)
+        needed = [unit for unit in order if unit.reason is not _LEFT and unit.again != REFUSE]
+        reused = [unit for units in self._by_store.values() for unit in units.values() if unit.there and unit.needed]
+        left = [unit for unit in order if unit.reason is _LEFT]
+        refused = [unit for unit in order if unit.again == REFUSE]
+        self._remaining = len(order)
+        self._planned.update(order)
+        for unit in needed:
+            if unit.waits == 0:
+                self._begin(unit)
+        for unit in (*left, *refused):
+            unit.waits = _CLOSED
+            self._settle(unit, False)
+        return Decision(needed, reused, left, refused)
 
-def _decide(graph: _Graph, wanted: list[Unit], failed: str, stale: str, packages: bool) -> Generator[Look, list[Found], None]:
-    """Find out which units are needed: a target that is not stored, and whatever is not stored upstream of such.
+    def _search(self, frontier: list[Unit]) -> None:
+        """Mark what is needed of these and upstream of them.
 
-    Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
-    """
-    frontier = wanted
-    looked = 0
-    searched: set[Unit] = set()
-    for unit in wanted:
-        unit.needed = True
-    while frontier:
-        unknown = _worth_a_look(graph, [unit for unit in frontier if unit.node.is_persisted and unit.found is None], looked)
-        if unknown:
-            looked += len(unknown)
-            for unit, found in zip(unknown, (yield Look(unknown)), strict=True):
-                known = found if found.stored or found is GIVEN_UP else _fit(unit.node, found, packages)
-                unit.take(known, _again(known, stale))
-        following: list[Unit] = []
+        Of what only follows others the upstream is searched for these, and nothing else of it is needed as yet.
+        """
+        looked = 0
+        searched: set[Unit] = set()
         for unit in frontier:
-            unit.reason = _reason(unit, failed)
-            unit.needed = unit.needed or bool(unit.again)
-            if unit.there or unit.reason == _LEFT or unit.again == REFUSE:
-                continue
-            search = not unit.needed or unit.again == FOLLOW
-            for source in graph.upstream(unit):
-                if not (source.needed or (search and source in searched)):
-                    source.needed = not search
-                    searched.add(source)
-                    following.append(source)
-        frontier = following
+            unit.needed = True
+        while frontier:
+            asked = [unit for unit in frontier if unit.found is None and unit.node.is_persisted]
+            if asked:
+                if len(asked) < looked:
+                    asked = self._with_upstream(asked, looked)
+                looked += len(asked)
+                for unit, state in zip(asked, self._look(asked), strict=True):
+                    judged = state.stored or state is GIVEN_UP or fitting.get(id(unit.node.__class__), fitting) is unit.node.io
+                    found = state if judged else self._fit(unit.node, state)
+                    unit.take(found, self._again(found) if found.verdict is not FRESH else "")
+            following: list[Unit] = []
+            for unit in frontier:
+                unit.reason = self._reason(unit)
+                unit.needed = unit.needed or bool(unit.again)
+                if unit.there or unit.reason is _LEFT or unit.again == REFUSE:
+                    continue
+                search = not unit.needed or unit.again == FOLLOW
+                for source in self._upstream(unit):
+                    if not (source.needed or (search and source in searched)):
+                        source.needed = not search
+                        searched.add(source)
+                        following.append(source)
+            frontier = following
 
+    def _fit(self, node: Node, found: Found) -> Found:
+        """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
+        error = format_check.refusal(node, self._packages) if not node.is_external else None
+        return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
 
-def _fit(node: Node, found: Found, packages: bool) -> Found:
-    """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
-    error = format_check.refusal(node, packages) if not node.is_external else None
-    return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
+    def _again(self, found: Found) -> str:
+        if found.verdict.refused:
+            return REFUSE
+        if self._stale != "generate" or not found.verdict.causes:
+            return ""
+        return FOLLOW if found.verdict.follows else GENERATE
 
+    def _with_upstream(self, asked: list[Unit], looked: int) -> list[Unit]:
+        """These, and as many upstream of them as were looked at before: few rounds on long chains, at most twice the looks."""
+        more = list(asked)
+        seen = set(asked)
+        for unit in more:  # grows while it is walked
+            for source in self._upstream(unit):
+                if source not in seen and len(more) < looked:
+                    seen.add(source)
+                    more.append(source)
+        return [unit for unit in more if unit.node.is_persisted and unit.found is None]
 
-def _again(found: Found, stale: str) -> str:
-    if found.verdict.refused:
-        return REFUSE
-    if stale != "generate" or not found.verdict.causes:
-        return ""
-    return FOLLOW if found.verdict.follows else GENERATE
+    def _reason(self, unit: Unit) -> str:
+        found = unit.found
+        if found is None:
+            return "it is not persisted, so it runs each time"
+        if found is GIVEN_UP:
+            return _LEFT
+        if found.failed and not found.stored:
+            return "its last attempt failed" if self._failed == "retry" else _LEFT
+        return found.why
 
+    # which may begin
 
-def _worth_a_look(graph: _Graph, asked: list[Unit], looked: int) -> list[Unit]:
-    """The units asked for, and as many upstream of them as were looked at before: few rounds on long chains, at most twice the looks."""
-    if not asked or len(asked) >= looked:
-        return asked
-    more = list(asked)
-    seen = set(asked)
-    for unit in more:  # grows while it is walked
-        for source in graph.upstream(unit):
-            if source not in seen and len(more) < looked:
-                seen.add(source)
-                more.append(source)
-    return [unit for unit in more if unit.node.is_persisted and unit.found is None]
+    def start(self) -> Start | None:
+        """The units that may begin at once; None where there is nothing to do."""
+        return self.go_on(())
 
+    def go_on(self, ended: Ended) -> Start | None:
+        """The units that may begin, now that these have ended; None if nothing is left to do."""
+        for unit, succeeded in ended:
+            self._settle(unit, succeeded)
+        kept, more = self._decide_followers() if self._undecided else ((), ())
+        if not (self._remaining or self._skipped or kept):
+            return None
+        start = Start(self._ready, self._skipped, kept, more)
+        self._ready, self._skipped = [], []
+        return start
 
-def _reason(unit: Unit, failed: str) -> str:
-    found = unit.found
-    if found is GIVEN_UP:
-        return _LEFT
-    if found is None:
-        return "it is not persisted, so it runs each time"
-    if not found.stored and found.failed:
-        return "its last attempt failed" if failed == "retry" else _LEFT
-    return found.why
+    def _begin(self, unit: Unit) -> None:
+        unit.waits = _CLOSED
+        (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
+
+    def _settle(self, unit: Unit, succeeded: bool) -> None:
+        """Pass the end of `unit` on to those downstream of it."""
+        stack = [(unit, succeeded)]
+        while stack:
+            ended, success = stack.pop()
+            self._remaining -= 1
+            self._ended[ended] = success
+            for fed in ended.feeds:
+                if fed.waits == _CLOSED:
+                    continue
+                fed.waits -= 1
+                needs = "all" if fed.again == FOLLOW else needs_of(fed.node)
+                begins, never = _verdict(needs, success, fed.waits == 0)
+                if begins:
+                    self._begin(fed)
+                elif never:
+                    fed.waits = _CLOSED
+                    self._skipped.append((fed, unit))
+                    stack.append((fed, False))
+
+    def _decide_followers(self) -> tuple[Sequence[Unit], Sequence[Unit]]:
+        """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
+        kept: list[Unit] = []
+        more: list[Unit] = []
+        while self._undecided:
+            asked, self._undecided = self._undecided, []
+            for unit, found in zip(asked, self._look(asked), strict=True):
+                if found.stored and not found.verdict.causes:
+                    unit.take(found)
+                    kept.append(unit)
+                    self._settle(unit, True)
+                else:
+                    more += self._expanded(unit, found)
+        return kept, more
+
+    def _expanded(self, unit: Unit, found: Found) -> list[Unit]:
+        """Perform `unit` after all, and before it what it is made from and nobody else needed."""
+        unit.take(found, GENERATE)
+        unit.reason = found.why
+        self._search([source for source in self._upstream(unit) if not source.there and source not in self._planned])
+        new: list[Unit] = []
+        self._join(unit, new)
+        return new
+
+    def _join(self, first: Unit, new: list[Unit]) -> None:
+        """Let `first` wait for those of its sources that have not ended, and these, where they are `new`, for theirs."""
+        stack = [first]
+        while stack:
+            unit = stack.pop()
+            unit.waits = 0
+            for source in waited_for(unit):
+                if source in self._ended:
+                    continue
+                unit.waits += 1
+                source.feeds.append(unit)
+                if source not in self._planned:
+                    self._planned.add(source)
+                    self._remaining += 1
+                    source.order = len(self._planned)
+                    new.append(source)
+                    stack.append(source)
+            if any(self._ended.get(source) is False for source in unit.sources or ()) and needs_of(unit.node) == "all":
+                unit.waits = _CLOSED
+                self._skipped.append((unit, unit))
+                self._settle(unit, False)
+            elif not unit.waits:
+                self._begin(unit)
 
 
 def _ordered(wanted: list[Unit]) -> list[Unit]:
@@ -273,120 +375,6 @@ def waited_for(unit: Unit) -> list[Unit]:
     return list(found)
 
 
-class _Carrying:
-    """The units that may begin, now that others have ended."""
-
-    def __init__(self, graph: _Graph, failed: str, stale: str, packages: bool) -> None:
-        self._graph = graph
-        self._failed = failed
-        self._stale = stale
-        self._packages = packages
-        self._ready: list[Unit] = []
-        self._skipped: list[tuple[Unit, Unit]] = []
-        self._undecided: list[Unit] = []
-        self._ended: dict[Unit, bool] = {}
-        self._planned: set[Unit] = set()
-        self._remaining = 0
-
-    def carry_out(self, needed: list[Unit], left: list[Unit]) -> Generator[Start | Look, Any, None]:
-        """Say what may begin, be told what has ended, and so on, until there is nothing left."""
-        self._remaining = len(needed)
-        self._planned.update(needed)
-        for unit in left:
-            unit.waits = _CLOSED
-        for unit in needed:
-            if unit.waits == 0:
-                unit.waits = _CLOSED
-                (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
-        for unit in left:
-            self._settle(unit, False)
-        kept, more = (yield from self._decided()) if self._undecided else ((), ())
-        while self._remaining:
-            start = Start(self._ready, self._skipped, kept, more)
-            self._ready, self._skipped = [], []
-            for unit, succeeded in (yield start):
-                self._settle(unit, succeeded)
-            kept, more = (yield from self._decided()) if self._undecided else ((), ())
-        if self._skipped or kept:
-            yield Start([], self._skipped, kept)
-
-    def _begin(self, unit: Unit) -> None:
-        unit.waits = _CLOSED
-        (self._undecided if unit.again == FOLLOW else self._ready).append(unit)
-
-    def _settle(self, unit: Unit, succeeded: bool) -> None:
-        """Pass the end of `unit` on to those downstream of it."""
-        stack = [(unit, succeeded)]
-        while stack:
-            ended, success = stack.pop()
-            self._remaining -= 1
-            self._ended[ended] = success
-            for fed in ended.feeds:
-                if fed.waits == _CLOSED:
-                    continue
-                fed.waits -= 1
-                needs = "all" if fed.again == FOLLOW else needs_of(fed.node)
-                begins, never = _verdict(needs, success, fed.waits == 0)
-                if begins:
-                    fed.waits = _CLOSED
-                    (self._undecided if fed.again == FOLLOW else self._ready).append(fed)
-                elif never:
-                    fed.waits = _CLOSED
-                    self._skipped.append((fed, unit))
-                    stack.append((fed, False))
-
-    def _decided(self) -> Generator[Look, list[Found], tuple[Sequence[Unit], Sequence[Unit]]]:
-        """Decide about those that follow others, as far as these have ended: the ones that stay as they are, and what is needed besides."""
-        kept: list[Unit] = []
-        more: list[Unit] = []
-        while self._undecided:
-            asked, self._undecided = self._undecided, []
-            for unit, found in zip(asked, (yield Look(asked)), strict=True):
-                if found.stored and not found.verdict.causes:
-                    unit.take(found)
-                    kept.append(unit)
-                    self._settle(unit, True)
-                else:
-                    more += yield from self._expanded(unit, found)
-        return kept, more
-
-    def _expanded(self, unit: Unit, found: Found) -> Generator[Look, list[Found], list[Unit]]:
-        """Perform `unit` after all, and before it what it is made from and nobody else needed."""
-        unit.take(found, GENERATE)
-        unit.reason = found.why
-        fresh = [source for source in self._graph.upstream(unit) if not source.there and source not in self._planned]
-        for source in fresh:
-            source.needed = True
-        yield from _decide(self._graph, fresh, self._failed, self._stale, self._packages)
-        new: list[Unit] = []
-        self._join(unit, new)
-        return new
-
-    def _join(self, first: Unit, new: list[Unit]) -> None:
-        """Let `first` wait for those of its sources that have not ended, and these, where they are `new`, for theirs."""
-        stack = [first]
-        while stack:
-            unit = stack.pop()
-            unit.waits = 0
-            for source in waited_for(unit):
-                if source in self._ended:
-                    continue
-                unit.waits += 1
-                source.feeds.append(unit)
-                if source not in self._planned:
-                    self._planned.add(source)
-                    self._remaining += 1
-                    source.order = len(self._planned)
-                    new.append(source)
-                    stack.append(source)
-            if any(self._ended.get(source) is False for source in unit.sources or ()) and needs_of(unit.node) == "all":
-                unit.waits = _CLOSED
-                self._skipped.append((unit, unit))
-                self._settle(unit, False)
-            elif not unit.waits:
-                self._begin(unit)
-
-
 _CLOSED = -1
 """`Unit.waits` of what has begun or never will."""
 
@@ -426,6 +414,10 @@ def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
     return found
 
 
+_is_family: Callable[[Any], bool] = attrgetter("_is_family")
+"""Of a node or family: which of the two it is."""
+
+
 def remember(targets: Iterable[Any], store: Store) -> None:
     """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
     seen: set[int] = set()
@@ -434,7 +426,7 @@ def remember(targets: Iterable[Any], store: Store) -> None:
         some, store = stack.pop()
         for target in some:
             where = store
-            if getattr(target, "_is_family", False):
+            if _is_family(target):
                 upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
             else:
                 own = own_store(target)
@@ -541,26 +533,26 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
     """
     check_stale(stale)
     base = base_of(targets, store)
-    steps = planning([*makers(targets, base), *pairs(targets, base)], failed=failed, stale=stale)
-    judge = Judge()
-    request = next(steps)
-    while isinstance(request, Look):
-        request = steps.send(look(request.units, judge))
-    assert isinstance(request, Decided)
-    steps.close()
+    judge = cache(Judge)
+    decided = Planner(
+        [*makers(targets, base), *pairs(targets, base)],
+        lambda asked: found_of([(unit.node, unit.store) for unit in asked], judge),
+        failed=failed,
+        stale=stale,
+    ).decide()
     rows: list[Row] = []
     units: list[Unit] = []
-    for action, some in (("reuse", request.reused), ("leave", request.left), ("refuse", request.refused), ("generate", request.needed)):
+    for action, some in (("reuse", decided.reused), ("leave", decided.left), ("refuse", decided.refused), ("generate", decided.needed)):
         for unit in some:
             done = FOLLOW if unit.again == FOLLOW else action
             if stale == "raise" and action == "reuse" and unit.found is not None and unit.found.verdict.causes:
                 done = "refuse"
             before = waited_for(unit) if done == FOLLOW else unit.sources or ()
             after = tuple([source.node.key for source in before if action == "generate"])
-            rows.append(Row(unit.node.key, done, unit.reason, after, unit.store.url))
+            rows.append(Row(unit.node.key, done, unit.reason, after, unit.url))
             units.append(unit)
     absent = [
-        (unit.node, unit.store) for unit in request.needed if unit.found is not None and unit.found.token is None and not unit.found.failed
+        (unit.node, unit.store) for unit in decided.needed if unit.found is not None and unit.found.token is None and not unit.found.failed
     ]
     return Plan(rows, [unit.node for unit in units], absent)
 
@@ -571,34 +563,27 @@ def check_stale(stale: str) -> None:
         raise ValueError(f'stale is "reuse", "generate" or "raise"; it was {stale!r}')
 
 
-def look(units: list[Unit], judge: Judge | None = None) -> list[Found]:
-    """The states of `units` in their stores, in as few calls as each store allows. judge: that of earlier looks of the same plan."""
-    return found_of([(unit.node, unit.store) for unit in units], judge)
-
-
 def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
     """The (node, store) pairs of the nodes that make the members of families among `targets`, as far as they have not made all of them."""
     found: dict[Any, tuple[Any, Any]] = {}
-    stack: list[Any] = list(targets)
-    while stack:
-        target = stack.pop()
-        kind: Any = target.__class__
-        for source in target.sources if getattr(kind, "_is_family", False) else ():
+    for target in _families_and_nodes(targets):
+        for source in target.sources if _is_family(target) else ():
             if hasattr(source, "is_sealed"):
                 source.default = store
                 if not source.is_sealed:
                     found[source] = (source.node, own_store(source.node) or store)
-        if getattr(kind, "_is_family", False) or getattr(kind, "_is_persistable_node", False):
-            continue
-        inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
-        stack.extend(inner.values() if issubclass(inner.__class__, Mapping) else inner)
     return list(found.values())
 
 
-def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = lambda _: False) -> list[tuple[Any, Any]]:
+SMALLEST = 500
+"""A family with fewer members is planned as the single nodes are."""
+
+
+def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) -> list[tuple[Any, Any]]:
     """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
 
-    Families of which `apart` is true are left out. Raises TypeError for anything else, InputMissing for a node that is open.
+    large: takes the `key_chunks` of large families, of which no node is made. Raises TypeError for what is none of these, InputMissing for
+    a node that is open.
     """
     found: list[tuple[Any, Any]] = []
     looked: set[int] = set()
@@ -616,7 +601,9 @@ def pairs(targets: Iterable[Any], store: Store, apart: Callable[[Any], bool] = l
         elif hasattr(kind, "targets") or hasattr(target, "targets"):  # asked of a family itself, it would list
             if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
                 target.refresh_once(looked)
-                if apart(target):
+                chunks = target.key_chunks if large is not None and len(target) >= SMALLEST else None
+                if large is not None and chunks is not None:
+                    large.append(chunks)
                     continue
             listed: Any = target.targets  # a project has names for them
             stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))

@@ -26,9 +26,6 @@ class Room:
         self._executor = executor
         self._workers = executor.workers
         self._places = executor.places
-        for name, amount in limits.items():
-            if amount < 0:
-                raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
         self._limits = limits
         self._there: dict[str, float] = {"cpus": float(self._workers), "memory": float(memory() or "inf"), "gpus": 0.0, **limits}
         if self._places:
@@ -81,19 +78,6 @@ class Room:
         self.waiting -= 1
         self._count(unit, 1.0)
         return unit
-
-    def take_more(self, first: Unit, most: int) -> list[Unit]:
-        """`first`, which asks for no resources, and up to `most` of those that come next in the order and ask for none either.
-
-        They are for one worker, which performs them one after another.
-        """
-        taken = [first]
-        queue = self._queues[None]
-        others = min((other[0][0] for resources, other in self._queues.items() if resources is not None and other), default=None)
-        while queue and len(taken) < most and (others is None or queue[0][0] < others):
-            taken.append(heappop(queue)[1])
-        self.waiting -= len(taken) - 1
-        return taken
 
     def release(self, unit: Unit) -> None:
         """`unit` has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from functools import cached_property
 from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast, overload
@@ -130,9 +131,8 @@ class Outcomes:
         self._placed: dict[Key, list[Spot]] = {}
         self.shares: list[Share] = []
 
-    def put(self, ending: Ending) -> None:
-        """Keep how a node ended that is in no share."""
-        spot = ending.spot
+    def put(self, spot: Spot, ending: Ending) -> None:
+        """Keep how the node at `spot` ended, which is in no share."""
         if spot not in self._own:
             self._urls[spot[0]] = None
             if isinstance(spot[1], Placed):
@@ -176,14 +176,14 @@ class Outcomes:
 
     def put_first(self, earlier: Outcomes) -> None:
         """Add what `earlier` holds as well, which counts where both hold something."""
-        for ending in earlier._own.values():
-            shared = self._shared(ending.store.url, ending.node.place)
+        for spot, ending in earlier._own.items():
+            shared = self._shared(*spot)
             if shared is None:
-                self.put(ending)
+                self.put(spot, ending)
             else:
                 shared[0].set(shared[1], *ending[2:])
-        for spot in [spot for spot in self._own if earlier._shared(*spot) is not None]:
-            del self._own[spot]
+        for own in [spot for spot in self._own if earlier._shared(*spot) is not None]:
+            del self._own[own]
         self.shares = [*earlier.shares, *(share for share in self.shares if not any(map(share.equals, earlier.shares)))]
 
     def own(self) -> Mapping[Spot, Ending]:
@@ -342,16 +342,21 @@ class RunResult(Mapping[Any, Any]):
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._nodes = Outcomes()
+        self.outcomes = Outcomes()
+        """The outcome of each node."""
         self._held: dict[Spot, Any] = {}
         self._waits: dict[Spot, Key] = {}
         self.failures = Failures()
-        self.stale = Stale()
         self.seconds = 0.0
+
+    @cached_property
+    def stale(self) -> Stale:
+        """Stale payloads that were reused: key to what has changed since."""
+        return Stale()
 
     def after(self, earlier: RunResult) -> RunResult:
         """This result, and what came of an earlier stage of the same run: how a node ended first is what counts."""
-        self._nodes.put_first(earlier._nodes)
+        self.outcomes.put_first(earlier.outcomes)
         self._held.update(earlier._held)
         self.failures[:0] = earlier.failures
         self.stale.take(earlier.stale)
@@ -359,15 +364,10 @@ class RunResult(Mapping[Any, Any]):
         self.seconds += earlier.seconds
         return self
 
-    def note(self, node: Node, store: Any, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
-        """Keep how one node ended."""
-        self._nodes.put(Ending(node, store, status, seconds, attempts))
-
-    def skip(self, node: Node, store: Any, cause: Key) -> None:
-        """Keep that a node was not tried, and the key of what failed; its own where it failed in an earlier run and was left."""
-        ending = Ending(node, store, "skipped", 0.0, 0)
-        self._nodes.put(ending)
-        self._waits[ending.spot] = cause
+    def skip(self, spot: Spot, node: Node, store: Any, cause: Key) -> None:
+        """Keep that the node at `spot` was not tried, and the key of what failed; its own if it failed in an earlier run and was left."""
+        self.outcomes.put(spot, Ending(node, store, "skipped", 0.0, 0))
+        self._waits[spot] = cause
 
     def left(self, failure: NodeFailure) -> bool:
         """Tell whether the node of that failure, one of an earlier run, was left as it was."""
@@ -377,11 +377,6 @@ class RunResult(Mapping[Any, Any]):
     def skipped(self) -> dict[Key, Key]:
         """Key of each node that was not tried, to that of the failed one it waits for."""
         return {place.key: cause for (_, place), cause in self._waits.items()}
-
-    @property
-    def outcomes(self) -> Outcomes:
-        """The outcome of each node."""
-        return self._nodes
 
     def take(self, part: RunResult) -> None:
         """Add failures and payloads of a part of the same run, whose outcomes are noted already."""
@@ -408,8 +403,8 @@ class RunResult(Mapping[Any, Any]):
         place = getattr(target, "place", key)
         store = own_store(target) if is_node(target) else None
         if store is not None:
-            return self._nodes.at(store.url, place)
-        found = list(self._nodes.of(key, self._store.url))
+            return self.outcomes.at(store.url, place)
+        found = list(self.outcomes.of(key, self._store.url))
         return next((ending for ending in found if ending.node.place == place), found[0] if found else None)
 
     @overload
@@ -436,10 +431,10 @@ class RunResult(Mapping[Any, Any]):
         return bound
 
     def __iter__(self) -> Iterator[Key]:
-        return (place.key for _, place in self._nodes)
+        return (place.key for _, place in self.outcomes)
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self.outcomes)
 
     def __contains__(self, target: object) -> bool:
         return self._ending(target) is not None
@@ -454,22 +449,22 @@ class RunResult(Mapping[Any, Any]):
 
     def each(self) -> Iterator[Any]:
         """The nodes, bound, in the order of iteration."""
-        return (self._bound(ending, ending.node) for ending in self._nodes.endings())
+        return (self._bound(ending, ending.node) for ending in self.outcomes.endings())
 
     @property
     def counts(self) -> dict[str, int]:
         """Numbers of nodes by outcome; the stale are some of the reused."""
-        return {**self._nodes.counts(), "stale": len(self.stale)}
+        return {**self.outcomes.counts(), "stale": len(self.stale)}
 
     @property
     def records(self) -> Records:
         """The records of all nodes of the run that have one, read now, each store asked once."""
-        return Records(dict(_read(self._nodes.endings())), self._ending)
+        return Records(dict(_read(self.outcomes.endings())), self._ending)
 
     @property
     def saved(self) -> float:
         """Seconds that it took, when they were made, to make the payloads that this run reused. Records are read when this is asked."""
-        return sum(record.seconds for _, record in _read(ending for ending in self._nodes.endings() if ending.status == "reused"))
+        return sum(record.seconds for _, record in _read(ending for ending in self.outcomes.endings() if ending.status == "reused"))
 
     def status(self, node: Node) -> str:
         """The outcome of a node: ``"done"``, ``"reused"``, ``"failed"``, ``"skipped"`` or ``"cancelled"``. KeyError if it has none."""
@@ -493,7 +488,7 @@ class RunResult(Mapping[Any, Any]):
                 "store": spot[0],
                 "at": spot[1].to if isinstance(spot[1], Placed) else None,
             }
-            for spot, status, seconds, attempts in self._nodes.facts()
+            for spot, status, seconds, attempts in self.outcomes.facts()
         ]
 
     def to_frame(self) -> Any:

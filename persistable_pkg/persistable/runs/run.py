@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import events
 from persistable.executors.resolve import carrier_of
-from persistable.runs.chunks import Large, Portioned
+from persistable.runs.chunks import Portioned
+from persistable.runs.loop import Loop
 from persistable.runs.phases import Staged
 from persistable.runs.plan import base_of, check_stale, makers, pairs, remember
 from persistable.runs.result import RunResult
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import os
 
     from persistable.stores.base import Store
-from persistable.runs.loop import Loop
 
 
 def run(
@@ -67,34 +66,32 @@ def run(
     if errors not in ("raise", "return") or failed not in ("retry", "skip"):
         raise ValueError(f'errors is "raise" or "return", failed is "retry" or "skip"; they were {errors!r} and {failed!r}')
     check_stale(stale)
+    for name, amount in limits.items() if limits else ():
+        if amount < 0:
+            raise ValueError(f"limits[{name!r}] is {amount:g}; give zero or more")
     base = base_of(targets, store)
     if store is not None or enclosing_store() is not None:
         remember(targets, base)
     if watch is not None:
         check_every(watch)
-    with ExitStack() as stack:
-        stack.enter_context(events.heard_by((*hooks, *_bars(progress))))
-        carrier = stack.enter_context(carrier_of(executor, max_workers))
+    with events.heard_by((*hooks, *_bars(progress))), carrier_of(executor, max_workers) as carrier:
 
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
 
         def all_of_it() -> Loop | Portioned:
-            large = Large(base)
-            wanted = pairs(targets, base, large.take)
-            if not large.families:
-                return carrying(wanted)
-            return Portioned(carrying, wanted, large, carrier, fail_fast, stale)
+            large: list[Any] = []
+            wanted = pairs(targets, base, large)
+            return Portioned(carrying, wanted, large, base, carrier, fail_fast, stale) if large else carrying(wanted)
 
-        def loop() -> Staged:
-            then = all_of_it()  # what is nothing to run is said before anything begins
+        def loop() -> Loop | Portioned | Staged:
+            whole = all_of_it()  # what is nothing to run is said before anything begins
             ahead = makers(targets, base)
-            return Staged(lambda: carrying(ahead) if ahead else None, lambda: all_of_it() if ahead else then, fail_fast)
+            return Staged(carrying(ahead), all_of_it, fail_fast) if ahead else whole
 
         if watch is not None:
             return watched(loop, failed, watch, until)
         result = loop().run(failed)
-    result.stale.warn()  # unless it is said already
     if errors == "raise" and result.failures:
         raise result.failed()
     return result
