@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import random
 import shutil
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from persistable import Catalog, Persistable, open_store, run, step
 from persistable.catalog.index import parts
 from persistable.records.listing import entries
-from persistable.stores import LayeredStore, MemoryStore, Store
+from persistable.stores import LayeredStore, MemoryStore, Store, sqlite_packs
 
 
 @step
@@ -135,6 +136,43 @@ def test_settled_folders_are_believed_and_changed_ones_listed(
     node.generate()
     created = node.record.started + node.record.seconds  # type: ignore[union-attr]
     assert catalog[node.key].created == created
+
+
+def test_of_a_sqlite_file_only_packs_that_have_changed_are_read(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after two seconds; members come in packs, are replaced, which takes them out, and go, which dissolves packs."""
+    monkeypatch.setattr(parts, "SETTLED", -1.0)
+    read: list[int] = []
+    contents = sqlite_packs.contents
+    monkeypatch.setattr(sqlite_packs, "contents", lambda db, pack: read.append(pack) or contents(db, pack))
+    chance = random.Random(1)
+    with open_store(f"sqlite:///{tmp_path}/data.db") as store:
+        catalog = Catalog(store, index=index)
+        run(number.over(n=range(300)).bind(store))
+        assert len(catalog) == 300 and len(read) > 1
+        read.clear()
+        run(number.step(-1), store=store)
+        assert len(catalog) == 301 and not read
+        there, top = set(range(-1, 300)), 300
+        for _ in range(12):
+            act = chance.randrange(3)
+            some = chance.sample(sorted(there), chance.choice([1, 5, len(there) // 4]))
+            if act == 0:
+                for n in some[:5]:
+                    number.step(n).bind(store).generate()
+            elif act == 1:
+                digests = {number.step(n).key.digest for n in some}
+                gone = [path for path in store.list("number") if path.partition("/")[2].partition(".")[0] in digests]
+                store.change_many(delete=gone)
+                there -= set(some)
+            else:
+                run(number.over(n=range(top, top + 40)).bind(store))
+                there |= set(range(top, top + 40))
+                top += 40
+            found = {str(entry.key): entry.created for entry in catalog.find()}
+            assert found == {str(entry.key): entry.record.started + entry.record.seconds for entry in entries(store) if entry.record}
+            assert len(found) == len(catalog) == len(there)
+        catalog.rebuild()
+        assert len(catalog) == len(there)
 
 
 def test_a_damaged_record_is_an_entry(tmp_path: Path, index: Path) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from operator import itemgetter
 from tempfile import SpooledTemporaryFile, gettempdir
 from types import TracebackType
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull
 from persistable.stores import sqlite_packs
@@ -169,6 +169,20 @@ class SQLiteStore(BaseStore):
             found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
             yield from found if _are_paths([path for path, _ in found]) else (each for each in found if sqlite_packs.is_path(each[0]))
 
+    def changes(self, known: Mapping[int, str]) -> Changes:
+        """All packs, the content of those whose state is not as `known`, and all rows, as they are at one moment."""
+
+        def look(db: Database) -> Changes:
+            with Snapshot(db):
+                packs = sqlite_packs.states(db)
+                changed = {pack: sqlite_packs.contents(db, pack) for pack, state in packs.items() if known.get(pack) != state}
+                rows = db.execute(f"SELECT path, stamp FROM {ITEMS}").fetchall()
+            if not _are_paths([path for path, _ in rows]):
+                rows = [row for row in rows if sqlite_packs.is_path(row[0])]
+            return Changes(packs, changed, rows)
+
+        return self._do(look, "") or Changes({}, {}, ())
+
     def _packs(self, prefix: str) -> Sequence[int]:
         """Packs with items in the folder `prefix`; to be asked before rows are, for what leaves a pack goes into a row."""
         return self._do(lambda db: sqlite_packs.in_prefix(db, prefix), prefix) or ()
@@ -314,6 +328,14 @@ class SQLiteStore(BaseStore):
             if size > limit:
                 message = f"{path} has {size} bytes, {self.url} takes {limit} at most; keep large payloads in a folder or a bucket"
                 raise StoreError(message, url=self.url, path=path)
+
+
+class Changes(NamedTuple):
+    """The content of a file, as far as it is not known. packs: number to state. changed: number to paths. rows: path and stamp."""
+
+    packs: Mapping[int, str]
+    changed: Mapping[int, Sequence[str]]
+    rows: Sequence[tuple[str, int]]
 
 
 class _Write:

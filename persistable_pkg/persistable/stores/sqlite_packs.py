@@ -320,6 +320,19 @@ def scanned(db: Any, number: int, prefix: str) -> list[tuple[str, Stat]]:
     return [] if pack is None else [(path, Stat(size, pack.stamp)) for path, size, _ in pack.items if in_folder(path, prefix)]
 
 
+def states(db: sqlite3.Connection) -> dict[int, str]:
+    """Each pack, and what tells this state of it from any other."""
+    gone = dict(db.execute(f"SELECT pack, count(*) FROM {_GONE} GROUP BY pack").fetchall())
+    stamps = db.execute(f"SELECT id, stamp FROM {_PACKS}").fetchall()
+    return {number: f"{stamp} {gone[number]}" if number in gone else str(stamp) for number, stamp in stamps}
+
+
+def contents(db: Any, number: int) -> list[str]:
+    """The paths of a pack; nothing where it has been dissolved."""
+    pack = _listable(db, number)
+    return [] if pack is None else [path for path, _, _ in pack.items]
+
+
 def _listable(db: Any, number: int) -> _Pack | None:
     if db.execute(f"SELECT 1 FROM {_PACKS} WHERE id = ?", (number,)).fetchone() is None:
         return None

@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows: two processes may then do the same work, one after the other
     fcntl = None  # type: ignore[assignment]
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the tables below; a file of another one is made anew."""
 APPLICATION = int.from_bytes(b"pcat", "big")
 WAIT = 10.0
@@ -37,14 +37,20 @@ TABLES = (
     "CREATE TABLE params (path INTEGER NOT NULL, kind INTEGER NOT NULL, value, node INTEGER NOT NULL)",
     # what there is under a name, for queries to be checked against: see Column
     "CREATE TABLE columns (name TEXT NOT NULL, kind INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (name, kind, path)) WITHOUT ROWID",
-    "CREATE TABLE folders (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, path TEXT NOT NULL, stamp TEXT, UNIQUE (part, path))",
+    # one for what has a file or row of its own there, one for what is in packs
+    (
+        "CREATE TABLE folders (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, path TEXT NOT NULL, packed INTEGER NOT NULL, stamp TEXT, "
+        "UNIQUE (part, path, packed))"
+    ),
+    "CREATE TABLE packs (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, number INTEGER NOT NULL, state TEXT, UNIQUE (part, number))",
     # a record or failure as it lies in a store
     (
         "CREATE TABLE records (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL, file TEXT NOT NULL, stamp TEXT NOT NULL, inode INTEGER, "
         "node INTEGER, name TEXT NOT NULL, at TEXT, status TEXT NOT NULL, size INTEGER, seconds REAL, created REAL, host TEXT, class TEXT, "
-        "made TEXT, "
+        "made TEXT, pack INTEGER, "
         "UNIQUE (folder, file))"
     ),
+    "CREATE INDEX records_pack ON records (pack) WHERE pack IS NOT NULL",
 )
 INDEXES = {
     "params_value": "CREATE INDEX params_value ON params (path, value, kind, node)",

@@ -13,6 +13,7 @@ from persistable.params.trees import children
 NULL, BOOL, INT, FLOAT, TEXT, TREE, FORM = range(7)
 """Kinds of values. TREE: what takes more than one token of JSON, as canonical JSON or its digest; FORM: the form that can be compared."""
 _KINDS = {type(None): NULL, bool: BOOL, int: INT, float: FLOAT, str: TEXT}
+_PLAIN = frozenset(_KINDS)
 LONGEST = 200
 """Characters of a text that an index holds itself; of longer ones it has a digest."""
 MOST = 64
@@ -34,7 +35,7 @@ def exact(tree: Any) -> tuple[int, Any]:
 
 def valued(params: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
     """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
-    for path, tree in walk(params):
+    for path, tree in params.items() if is_plain(params) else walk(params):
         kind, value = exact(tree)
         yield path, kind, value
         if kind == TREE:
@@ -80,7 +81,7 @@ def walk(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def is_plain(params: dict[str, Any]) -> bool:
     """Tell whether all of `params` are values, with no path below any of them."""
-    return all(tree.__class__ in _KINDS for tree in params.values())
+    return _PLAIN.issuperset(map(type, params.values()))
 
 
 def form(tree: Any) -> Any:

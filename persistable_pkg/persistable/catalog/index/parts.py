@@ -1,18 +1,18 @@
 """Changes of a store since an index last looked, told as cheaply as each kind of store can.
 
-A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times, an archive by its own
-stamp, and everything else by a listing. Layers are told one by one.
+A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times and by the stamps of
+its packs, an archive by its own stamp, and everything else by a listing. Layers are told one by one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from persistable.catalog.index.rows import ENDINGS
-from persistable.stores.base import Store, extended
+from persistable.stores.base import HIDDEN, Store, extended, in_folder
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore, Unwritable
@@ -29,13 +29,29 @@ class Listing(NamedTuple):
     """A folder of a store as it is now, empty where it is gone.
 
     files: name and stamp, or inode, of each record and failure in it. stamp: by which the same state is known again; None where it may
-    still change without another stamp.
+    still change without another stamp. pack: the number of the pack of a SQLite file that it is; None for what has files or rows.
     """
 
     folder: str
     files: Mapping[str, str | int]
     stamp: str | None
     by_inode: bool = False
+    pack: int | None = None
+
+
+class Known(Protocol):
+    """What an index knows of a part."""
+
+    folders: Mapping[str, str | None]
+    """Each folder in which files or rows are, and its stamp."""
+
+    def size(self, folder: str) -> int:
+        """The number of records in a folder."""
+        ...
+
+    def packs(self) -> Mapping[int, str]:
+        """Each pack, and its state."""
+        ...
 
 
 class Part(Protocol):
@@ -45,11 +61,8 @@ class Part(Protocol):
     root: str | None
     """The folder of this machine that it is; None for what is none."""
 
-    def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterable[Listing]:
-        """The folders that may have changed; `known` has the stamp of each folder that the index knows, and `size` gives its records.
-
-        A folder that is gone is listed as empty.
-        """
+    def changed(self, known: Known) -> Iterable[Listing]:
+        """The folders and packs that may have changed; what is gone is listed as empty."""
         ...
 
 
@@ -90,19 +103,19 @@ class _Folders:
         self.root: str | None = folder.root
         self._root = folder.root
 
-    def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
+    def changed(self, known: Known) -> Iterator[Listing]:
         now = time.time()
         there: set[str] = set()
-        for folder in self._folders(known):
+        for folder in self._folders():
             there.add(folder)
             stamp = _folder_stamp(self._place(folder), now)
-            if stamp is None or known.get(folder) != stamp:
-                by_inode = size(folder) > LARGE
+            if stamp is None or known.folders.get(folder) != stamp:
+                by_inode = known.size(folder) > LARGE
                 yield Listing(folder, self._inodes(folder) if by_inode else self._stamps(folder), stamp, by_inode)
-        for folder in known.keys() - there:
+        for folder in known.folders.keys() - there:
             yield Listing(folder, {}, None)
 
-    def _folders(self, known: Mapping[str, str | None]) -> Iterator[str]:
+    def _folders(self) -> Iterator[str]:
         """The folders that may hold records."""
         with _entries(self._root) as entries:
             names = [entry.name for entry in entries if entry.name[:1] != "." and entry.is_dir()]
@@ -172,25 +185,40 @@ def _file_stamp(entry: os.DirEntry[str]) -> str:
 
 
 class _Database:
-    """A SQLite file, which is as it was while neither it nor its log is another."""
+    """A SQLite file, which is as it was while neither it nor its log is another; a pack of it while its state is the same."""
 
     root: str | None = None
 
     def __init__(self, database: SQLiteStore, store: Store) -> None:
         self.store = store
-        self._file = database.file
+        self._database = database
 
-    def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
+    def changed(self, known: Known) -> Iterator[Listing]:
         stamp = self._stamp()
-        if stamp is not None and known and set(known.values()) == {stamp}:
+        if stamp is not None and known.folders and set(known.folders.values()) == {stamp}:
             return
-        yield from _listings(self.store, known, stamp)
+        packs = known.packs()
+        now = self._database.changes(packs)
+        for number in packs.keys() - now.packs.keys():
+            yield Listing("", {}, None, pack=number)
+        for number, paths in now.changed.items():
+            state = now.packs[number]
+            found = [path.rpartition("/") for path in paths if _is_record(path)]
+            stamp_of_all = state.partition(" ")[0]
+            yield Listing(found[0][0] if found else "", {name: stamp_of_all for _, _, name in found}, state, pack=number)
+        folders: dict[str, dict[str, str]] = {"": {}, **{folder: {} for folder in known.folders}}
+        for path, row in now.rows:
+            if _is_record(path):
+                folder, _, name = path.rpartition("/")
+                folders.setdefault(folder, {})[name] = str(row)
+        for folder, files in folders.items():
+            yield Listing(folder, files, stamp)
 
     def _stamp(self) -> str | None:
         now, told = time.time(), list[str]()
         for ending in ("", "-wal"):
             try:
-                found = os.stat(self._file + ending)
+                found = os.stat(self._database.file + ending)
             except OSError:
                 told.append("-")
                 continue
@@ -208,22 +236,20 @@ class _Listed:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def changed(self, known: Mapping[str, str | None], size: Callable[[str], int]) -> Iterator[Listing]:
+    def changed(self, known: Known) -> Iterator[Listing]:
         stamp = extended(self.store).listing_stamp()
-        if stamp is not None and known and set(known.values()) == {stamp}:
+        if stamp is not None and known.folders and set(known.folders.values()) == {stamp}:
             return
-        yield from _listings(self.store, known, stamp)
+        folders: dict[str, dict[str, str]] = {folder: {} for folder in known.folders}
+        for prefix in ("", PLACED):
+            for path, found in extended(self.store).scan(prefix):
+                if path.endswith(ENDINGS):
+                    folder, _, name = path.rpartition("/")
+                    folders.setdefault(folder, {})[name] = f"{found.size}:{found.stamp}"
+        for folder, files in folders.items():
+            yield Listing(folder, files, stamp)
 
 
-def _listings(store: Store, known: Mapping[str, str | None], stamp: str | None) -> Iterator[Listing]:
-    folders: dict[str, dict[str, str]] = {folder: {} for folder in known}
-    for prefix in ("", PLACED):
-        for path, found in extended(store).scan(prefix):
-            if path.endswith(ENDINGS):
-                folder, _, name = path.rpartition("/")
-                inner = folders.get(folder)
-                if inner is None:
-                    inner = folders[folder] = {}
-                inner[name] = f"{found.size}:{found.stamp}"
-    for folder, files in folders.items():
-        yield Listing(folder, files, stamp)
+def _is_record(path: str) -> bool:
+    """Tell whether `path` is that of a record or failure; of what is hidden only payloads at paths of somebody's choice have any."""
+    return path.endswith(ENDINGS) and (not in_folder(path, HIDDEN) or in_folder(path, PLACED))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
 from persistable.catalog.index.leaves import is_plain, valued, walk
-from persistable.catalog.index.parts import LARGE, Listing, parts_of
+from persistable.catalog.index.parts import Listing, parts_of
 from persistable.catalog.index.rows import Described, Row, row_of
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.records import store_format
@@ -27,6 +26,8 @@ COLUMNS = 5000
 OTHER = "other"
 """Status of a file that only looks like a record by its name; no query finds it."""
 Progress = Callable[[int, int], None]
+Pending = tuple[str, int, str, str | int, int | None]
+"""A file to be read: its path, the id of its folder, its name and stamp, and the id of its pack."""
 
 
 def refresh(index: Index, store: Store, progress: Progress | None = None) -> None:
@@ -44,13 +45,31 @@ def is_current(index: Index, store: Store) -> bool:
 
     def look(db: sqlite3.Connection) -> bool:
         for number, part in enumerate(parts_of(store)):
-            rows = dict(db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,)).fetchall())
-            if any(listing.files or listing.folder in rows for listing in part.changed(rows, lambda _: LARGE + 1)):
+            known = _Known(db, number)
+            if any(listing.files or listing.pack is not None or listing.folder in known.folders for listing in part.changed(known)):
                 return False
         return True
 
     with index.alone():
         return index.use(look)
+
+
+class _Known:
+    """What an index knows of a part."""
+
+    def __init__(self, db: sqlite3.Connection, part: int) -> None:
+        self._db = db
+        self._part = part
+        self.folders: Mapping[str, str | None] = dict(
+            db.execute("SELECT path, stamp FROM folders WHERE part = ? AND NOT packed", (part,)).fetchall()
+        )
+
+    def size(self, folder: str) -> int:
+        query = "SELECT count(*) FROM records WHERE folder = (SELECT id FROM folders WHERE part = ? AND path = ? AND NOT packed)"
+        return int(self._db.execute(query, (self._part, folder)).fetchone()[0])
+
+    def packs(self) -> dict[int, str]:
+        return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
 
 
 class _Refresh:
@@ -60,6 +79,10 @@ class _Refresh:
         self._db = db
         self._progress = progress
         self._done = self._wanted = 0
+        self._folders: dict[tuple[int, str, int], int] = {}
+        self._pending: list[Pending] = []
+        self._after: list[tuple[str, tuple[Any, ...]]] = []
+        """Statements to be executed once all that waits is written."""
         self._dropped = False
         self._columns: dict[str, set[tuple[int, str]]] | None = None
         self._shapes: set[tuple[Any, ...]] = set()
@@ -73,9 +96,15 @@ class _Refresh:
         gc.disable()  # hundreds of thousands of texts that all stay: looking for circles among them takes longer than making them
         try:
             for number, part in enumerate(parts_of(store)):
-                rows = self._db.execute("SELECT path, stamp FROM folders WHERE part = ?", (number,))
-                for listing in part.changed(dict(rows.fetchall()), partial(self._size, number)):
-                    self._apply(number, part.store, listing)
+                known = _Known(self._db, number)
+                for listing in part.changed(known):
+                    if listing.pack is not None:
+                        self._apply_pack(number, listing)
+                    elif listing.files or listing.stamp is not None or listing.folder in known.folders:
+                        self._apply_folder(number, listing)
+                    if len(self._pending) >= BATCH:
+                        self._flush(part.store)
+                self._flush(part.store)
             self._describe_upstream(store)
         finally:
             if enabled:
@@ -85,55 +114,82 @@ class _Refresh:
                     for statement in INDEXES.values():
                         self._db.execute(statement)
 
-    def _size(self, part: int, folder: str) -> int:
-        query = "SELECT count(*) FROM records WHERE folder = (SELECT id FROM folders WHERE part = ? AND path = ?)"
-        return int(self._db.execute(query, (part, folder)).fetchone()[0])
+    def _folder_id(self, part: int, path: str, packed: bool) -> int:
+        place = (part, path, int(packed))
+        known = self._folders.get(place)
+        if known is None:
+            self._db.execute("INSERT OR IGNORE INTO folders (part, path, packed) VALUES (?, ?, ?)", place)
+            found = self._db.execute("SELECT id FROM folders WHERE part = ? AND path = ? AND packed = ?", place).fetchone()
+            known = self._folders[place] = int(found[0])
+        return known
 
-    def _apply(self, part: int, store: Store, listing: Listing) -> None:
+    def _apply_folder(self, part: int, listing: Listing) -> None:
         """Bring the rows of one folder up to date."""
-        db = self._db
-        found = db.execute("SELECT id, stamp FROM folders WHERE part = ? AND path = ?", (part, listing.folder)).fetchone()
-        if found is None and not listing.files:
-            return  # of which nothing is to be known
-        if found is None:
-            db.execute("INSERT INTO folders (part, path) VALUES (?, ?)", (part, listing.folder))
-            found = db.execute("SELECT id, stamp FROM folders WHERE part = ? AND path = ?", (part, listing.folder)).fetchone()
-        folder, stamp = found
+        folder = self._folder_id(part, listing.folder, False)
         stamp_of = "inode" if listing.by_inode else "stamp"
-        have: dict[str, Any] = dict(db.execute(f"SELECT file, {stamp_of} FROM records WHERE folder = ?", (folder,)).fetchall())
-        gone = [(folder, file) for file in have.keys() - listing.files.keys()]
-        if gone:
-            with written(db):
-                db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
-        self._read(store, listing, folder, [file for file, stamp in listing.files.items() if have.get(file) != stamp])
-        if stamp != listing.stamp:
-            db.execute("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder))
+        have: dict[str, Any] = dict(self._db.execute(f"SELECT file, {stamp_of} FROM records WHERE folder = ?", (folder,)).fetchall())
+        self._compare(folder, None, listing, have)
+        self._after.append(("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder)))
 
-    def _read(self, store: Store, listing: Listing, folder: int, files: Sequence[str]) -> None:
-        self._wanted += len(files)
-        if len(files) > MANY and not self._dropped:
+    def _apply_pack(self, part: int, listing: Listing) -> None:
+        """Bring the rows of one pack up to date."""
+        db, place = self._db, (part, listing.pack)
+        found = db.execute("SELECT id FROM packs WHERE part = ? AND number = ?", place).fetchone()
+        if listing.stamp is None:  # it is gone
+            with written(db):
+                db.execute("DELETE FROM records WHERE pack = ?", found)
+                db.execute("DELETE FROM packs WHERE id = ?", found)
+            return
+        have: dict[str, Any] = {}
+        if found is not None:
+            have = dict(db.execute("SELECT file, stamp FROM records WHERE pack = ?", found).fetchall())
+        else:
+            db.execute("INSERT INTO packs (part, number) VALUES (?, ?)", place)
+            found = db.execute("SELECT id FROM packs WHERE part = ? AND number = ?", place).fetchone()
+        self._compare(self._folder_id(part, listing.folder, True), found[0], listing, have)
+        self._after.append(("UPDATE packs SET state = ? WHERE id = ?", (listing.stamp, found[0])))
+
+    def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
+        """Delete what is gone; what is new, or another than it was, waits to be read."""
+        files = listing.files
+        gone = [(folder, file) for file in have.keys() - files.keys()]
+        if gone:
+            with written(self._db):
+                self._db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
+        prefix = f"{listing.folder}/" if listing.folder else ""
+        new = [(prefix + file, folder, file, stamp, pack) for file, stamp in files.items() if have.get(file) != stamp]
+        self._pending += new
+        self._wanted += len(new)
+
+    def _flush(self, store: Store) -> None:
+        """Read what waits for it, and write it; then the stamps of what it is in."""
+        pending, self._pending = self._pending, []
+        after, self._after = self._after, []
+        if self._wanted > MANY and not self._dropped:
             self._dropped = True
             with written(self._db):
                 for name in INDEXES:
                     self._db.execute(f"DROP INDEX {name}")
-        prefix = f"{listing.folder}/" if listing.folder else ""
-        for first in range(0, len(files), BATCH):
-            some = files[first : first + BATCH]
-            data = store.get_many([prefix + file for file in some])
-            rows = [(file, row_of(prefix + file, data[prefix + file])) for file in some if prefix + file in data]
+        for first in range(0, len(pending), BATCH):
+            some = pending[first : first + BATCH]
+            data = store.get_many([path for path, *_ in some])
+            rows = [(place, row_of(place[0], data[place[0]])) for place in some if place[0] in data]
             with written(self._db):
-                self._write(folder, prefix, rows, listing.files)
+                self._write(rows)
             self._done += len(some)
             if self._progress is not None:
                 self._progress(self._done, self._wanted)
+        with written(self._db):
+            for statement, values in after:
+                self._db.execute(statement, values)
 
-    def _write(self, folder: int, prefix: str, rows: Sequence[tuple[str, Row | None]], stamps: Any) -> None:
-        nodes = self._nodes([(row.node, prefix + file) for file, row in rows if row and row.node])
+    def _write(self, rows: Sequence[tuple[Pending, Row | None]]) -> None:
+        nodes = self._nodes([(row.node, place[0]) for place, row in rows if row and row.node])
         self._db.executemany(
             "INSERT OR REPLACE INTO records "
-            "(folder, file, stamp, inode, node, name, at, status, size, seconds, created, host, class, made) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(folder, file, *_stamps(stamps[file]), *_columns(row, nodes)) for file, row in rows],
+            "(folder, file, pack, stamp, inode, node, name, at, status, size, seconds, created, host, class, made) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(folder, file, pack, *_stamps(stamp), *_columns(row, nodes)) for (_, folder, file, stamp, pack), row in rows],
         )
 
     def _nodes(self, described: Sequence[tuple[Described, str]]) -> dict[str, int]:
