@@ -95,9 +95,7 @@ def makers(node: Node) -> dict[Any, Any]:
         if waiting:
             stack.extend(waiting)
         else:
-            named = [frozenset((id(each._store),)) for each in top._upstream.values() if each._store is not None]
-            stores = frozenset[int]().union(*named, *[each.__dict__[_KEPT].stores for each in top._upstream.values()])
-            top.__dict__[_KEPT] = _Makers(_merged(top._upstream.values()), stores)
+            top.__dict__[_KEPT] = _same(top._upstream.values()) or _joined(top._upstream.values())
     rows: dict[Any, Any] = node.__dict__[_KEPT].rows
     return rows
 
@@ -107,6 +105,25 @@ def is_all_in(node: Node, store: Store) -> bool:
     makers(node)
     stores: frozenset[int] = node.__dict__[_KEPT].stores
     return stores <= {id(store)}
+
+
+def _same(upstream: Iterable[Any]) -> _Makers | None:
+    """The facts about what is upstream of one of these, where they hold for all of these too: where many are made by a few functions."""
+    found: _Makers | None = None
+    for node in upstream:
+        known: _Makers = node.__dict__[_KEPT]
+        if found is None:
+            found = known
+        elif known is not found:
+            return None
+        if node._store is not None or node.is_external or (code_key(node), node.payload_name) not in found.rows:
+            return None
+    return found
+
+
+def _joined(upstream: Iterable[Any]) -> _Makers:
+    named = [frozenset((id(each._store),)) for each in upstream if each._store is not None]
+    return _Makers(_merged(upstream), frozenset[int]().union(*named, *[each.__dict__[_KEPT].stores for each in upstream]))
 
 
 def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:
