@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from persistable import events
-from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut, WorkerDied
+from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
@@ -26,11 +26,11 @@ from persistable.nodes.staleness import FRESH, Judge
 from persistable.nodes.status import Found, found_of
 from persistable.nodes.stub import stub
 from persistable.nodes.types import check_unchanged, given_logger, needs_of, own_store
-from persistable.params.secret import clean
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.records.record import Failure
+from persistable.runs.attempt import PATIENCE, Attempt, died, failed_here
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.handover import Handover, taken_by
@@ -43,7 +43,6 @@ from persistable.runs.worker import (
     Outcome,
     Packer,
     check_keys,
-    failed,
     lines_of,
     outcome_of,
     perform,
@@ -52,24 +51,6 @@ from persistable.runs.worker import (
 )
 from persistable.stores.base import extended
 from persistable.stores.reach import in_memory, is_shared
-
-_PATIENCE = 1.0
-"""Seconds for a worker that was killed to be gone."""
-
-
-class Attempt:
-    """One try at one unit, under way."""
-
-    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
-
-    def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
-        self.unit = unit
-        self.number = number
-        self.future = future
-        self.started = time.time()
-        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
-        self.begun: float | None = None
-        """When it was first seen running: waiting for a worker does not count against its time."""
 
 
 class Loop:
@@ -96,8 +77,8 @@ class Loop:
         self._wanted = wanted
         self._fail_fast = fail_fast
         self._limits = limits
-        self._result = RunResult(base)
-        self._outcomes = self._result.outcomes
+        self.result = RunResult(base)  # as far as it has come
+        self._outcomes = self.result.outcomes
         self._run = os.urandom(4).hex()
         self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
         self._running: dict[futures.Future[Any], Attempt] = {}
@@ -114,28 +95,18 @@ class Loop:
         self._alone: set[Unit] = set()  # those that a batch has left
         self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
         self._hooks = events.own_hooks()
+        if not self._inline:
+            self._room = Room(executor, limits)
+            self._depth = QueueDepth()
         self._heard = events.listened(level=10)
-
-    @cached_property
-    def _room(self) -> Room:
-        return Room(self._executor, self._limits)
 
     @cached_property
     def _others(self) -> Others:
         return Others()
 
     @cached_property
-    def _depth(self) -> QueueDepth:
-        return QueueDepth()
-
-    @cached_property
     def _packer(self) -> Packer:
         return Packer(self._executor)
-
-    @property
-    def result(self) -> RunResult:
-        """As far as it has come."""
-        return self._result
 
     # the whole
 
@@ -156,15 +127,15 @@ class Loop:
             raise
         finally:
             connections.close(self._run)
-            self._result.seconds = time.perf_counter() - start
+            self.result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)
-        return self._result
+        return self.result
 
     def check_stale(self, failed: str) -> None:
         """Raise StaleCode if something is stale; nothing is begun."""
         self._note_stale(Planner(self._wanted, self._look, failed=failed).decide())
-        self._result.stale.refuse()
+        self.result.stale.refuse()
 
     def _look(self, units: list[Unit]) -> Sequence[Found]:
         if not self._given_up:
@@ -177,7 +148,7 @@ class Loop:
         start = planner.start()
         while start is not None:
             for unit in start.kept:
-                self._keep_as_it_is(unit)
+                self._close(unit, "reused", _ELSEWHERE, told=True)
             if start.more:
                 self._expect(start.more)
             for unit in start.units:
@@ -195,7 +166,7 @@ class Loop:
         stale = [(unit, unit.found.verdict) for unit in decided.reused if unit.found is not None and unit.found.verdict is not FRESH]
         for unit, verdict in stale:
             if verdict.causes:
-                self._result.stale.add(unit.node, unit.url, verdict)
+                self.result.stale.add(unit.node, unit.url, verdict)
         return bool(stale)
 
     def _begin(self, decided: Decision) -> None:
@@ -203,9 +174,9 @@ class Loop:
             self._note(unit, "reused")
         if self._note_stale(decided):
             if self._stale == "raise":
-                self._result.stale.refuse()
+                self.result.stale.refuse()
             if not self.quiet:
-                self._result.stale.warn()
+                self.result.stale.warn()
         for unit in decided.left:
             self._leave(unit)
         for unit in decided.refused:
@@ -224,47 +195,16 @@ class Loop:
 
     def _prepare(self, needed: Sequence[Unit]) -> None:
         """Check these, and be ready for what they hand on and for batches of them."""
-        self._check(needed)
+        _check(self._executor, needed, self._limits)
         if self._handover is None and (self._stale == "generate" or not all(unit.node.is_persisted for unit in needed)):
             # in a store that other processes can reach, or it would have been refused
             store = needed[0].store if not self._executor.shares_memory and in_memory(self._base) else self._base
-            self._handover = Handover(store, {node.key for node, _ in self._wanted}, self._result)
+            self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
         if self._handover is not None:
             self._handover.expect(needed)
         if self._inline and self._batches is None:
             stores = {id(unit.store): unit.store for unit in needed}
             self._batches = Pace() if any(extended(store).batches for store in stores.values()) else None
-
-    def _check(self, needed: Sequence[Unit]) -> None:
-        """Refuse, before anything begins, what this executor could not do."""
-        name = self._executor.name
-        asked: set[int] = set()
-        reached: set[int] = set()
-        for unit in needed:
-            resources: Resources | None = unit.node.resources
-            if resources is not None and id(resources) not in asked:
-                asked.add(id(resources))
-                if resources.time is not None and not self._executor.stops:
-                    raise NotEnforceable(
-                        f"{unit.node.key} may take {resources.time:g} s, but the {name} executor cannot stop work that is running; "
-                        'use executor="processes" or RayExecutor, or drop `time` from its resources',
-                        key=unit.node.key,
-                        executor=name,
-                        wanted=f"time={resources.time:g}",
-                    )
-                self._room.check(unit.node.key, resources)
-            if not self._executor.shares_memory and id(unit.store) not in reached:
-                reached.add(id(unit.store))
-                check_keys(self._executor, unit.store, unit.node.key)
-                if is_shared(unit.store):
-                    continue
-                raise NotEnforceable(
-                    f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
-                    "cannot put it; use a folder or another store, or threads",
-                    key=unit.node.key,
-                    executor=name,
-                    wanted=unit.store.url,
-                )
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -275,7 +215,7 @@ class Loop:
         if decided.needed:
             leftovers.clear_sources(self._base)
         if events.listened() and not self.quiet:
-            events.emit(self._result.finished())
+            events.emit(self.result.finished())
 
     # carrying out
 
@@ -352,14 +292,10 @@ class Loop:
         token = unit.found.token if unit.found is not None else None
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
-        outcome, payload = perform(node, unit.store, token, given, number, self._is_abandoned(unit))
+        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned)
         if batches is not None:
             batches.saw(1, outcome.seconds)
         self._settle(unit, outcome, payload)
-
-    def _is_abandoned(self, unit: Unit) -> bool:
-        """Tell whether another process held it that does not answer any more."""
-        return self._met and unit in self._others.abandoned
 
     def _perform_together(self, first: Unit, batches: Pace) -> None:
         """Perform `first` and those next in the order in one batch."""
@@ -430,7 +366,7 @@ class Loop:
                 else:
                     future = self._executor.submit_for(resources, function, argument)
             except Exception as error:  # noqa: BLE001 - a node that cannot be sent fails by itself
-                self._settle(unit, _driver_failure(error, unit, number), None)
+                self._settle(unit, failed_here(error, unit, number), None)
                 continue
             self._running[future] = Attempt(unit, number, future)
             # what happens elsewhere is only told when it is over
@@ -441,7 +377,7 @@ class Loop:
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
         if self._executor.shares_memory:
-            waits = self._is_abandoned(unit)
+            waits = self._met and unit in self._others.abandoned
             return _performed, (
                 self._run,
                 self._hooks,
@@ -472,7 +408,7 @@ class Loop:
                 handover.path(unit) if handover is not None else None,
                 events.listened(given_logger(unit.node)),
                 self._run,
-                self._is_abandoned(unit),
+                self._met and unit in self._others.abandoned,
             )
         )
 
@@ -515,7 +451,7 @@ class Loop:
                 key=attempt.unit.node.key,
                 seconds=attempt.limit,
             )
-            self._settle(attempt.unit, self._killed(attempt, error), None)
+            self._settle(attempt.unit, died(attempt, error), None)
 
     def _take(self, future: futures.Future[Any]) -> None:
         attempt = self._running.pop(future, None)
@@ -531,37 +467,11 @@ class Loop:
             else:
                 outcome, payload = found
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
-            outcome = self._killed(attempt, error)
+            outcome = died(attempt, error)
         self._depth.saw(outcome.seconds)
         for event in outcome.events:
             events.emit(event, given_logger(attempt.unit.node))
         self._settle(attempt.unit, outcome, payload)
-
-    def _killed(self, attempt: Attempt, error: Exception) -> Outcome:
-        """An attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
-        unit = attempt.unit
-        error = clean(_of_node(error, unit.node.key))
-        outcome = _driver_failure(error, unit, attempt.number)
-        if unit.node.is_persisted:
-            try:
-                leftovers.tidy(unit.store, unit.node.place, _PATIENCE)
-                failure = find_failure(unit.store, unit.node.place)
-                number = failure.attempt + 1 if failure is not None else attempt.number
-                took = time.time() - attempt.started
-                generation.record_failure(unit.node, unit.store, error, number, attempt.started, took)
-            except StoreError as second:
-                error.add_note(f"and the failure could not be recorded: {second}")
-        events.emit(
-            events.Failed(
-                key=unit.node.key,
-                attempt=attempt.number,
-                error=f"{type(error).__name__}: {error}",
-                seconds=outcome.seconds,
-                label=unit.node.label,
-            ),
-            given_logger(unit.node),
-        )
-        return outcome
 
     # what an outcome means
 
@@ -614,11 +524,13 @@ class Loop:
     def _note(self, unit: Unit, status: str, seconds: float = 0.0, attempts: int = 0) -> None:
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, seconds, attempts))
 
-    def _close(self, unit: Unit, status: str, outcome: Outcome) -> None:
+    def _close(self, unit: Unit, status: str, outcome: Outcome, told: bool = False) -> None:
+        """`unit` has ended. told: the planner knows."""
         self._outcomes.put((unit.url, unit.place), Ending(unit.node, unit.store, status, outcome.seconds, outcome.attempt))
         if status == "reused":
             self._done.add(unit)
-        self._ended.append((unit, status != "failed"))
+        if not told:
+            self._ended.append((unit, status != "failed"))
         if self._handover is not None:
             self._handover.let_go(unit)
         if self._heard:
@@ -634,14 +546,14 @@ class Loop:
             error.add_note(f"where it was raised:\n{outcome.traceback}")
         self._failed.add(unit)
         lines = outcome.traceback or lines_of(error)
-        self._result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, lines, outcome.attempt, outcome.seconds))
+        self.result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, lines, outcome.attempt, outcome.seconds))
         self._close(unit, "failed", outcome)
 
     def _leave(self, unit: Unit) -> None:
         """A node that failed in an earlier run and is not tried again."""
         failure = find_failure(unit.store, unit.node.place)
         text = f"{failure.error}: {failure.message}" if failure is not None else "it failed before"
-        self._result.skip((unit.url, unit.place), unit.node, unit.store, unit.node.key)
+        self.result.skip((unit.url, unit.place), unit.node, unit.store, unit.node.key)
         self._failed.add(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"its last attempt failed: {text}"), given_logger(unit.node))
 
@@ -650,24 +562,15 @@ class Loop:
         assert unit.found is not None
         error = refused(unit.node, unit.found.verdict)
         self._failed.add(unit)
-        self._result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
+        self.result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._note(unit, "failed")
         events.emit(
             events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0, label=unit.node.label),
             given_logger(unit.node),
         )
 
-    def _keep_as_it_is(self, unit: Unit) -> None:
-        """A node that was to follow others, which turned out to have the same bytes as before."""
-        self._note(unit, "reused")
-        self._done.add(unit)
-        if self._handover is not None:
-            self._handover.let_go(unit)
-        if self._heard:
-            events.emit(events.Performed(key=unit.node.key, outcome="reused", seconds=0.0))
-
     def _skip(self, unit: Unit, cause: Unit) -> None:
-        self._result.skip((unit.url, unit.place), unit.node, unit.store, cause.node.key)
+        self.result.skip((unit.url, unit.place), unit.node, unit.store, cause.node.key)
         self._failed.add(unit)
         if self._handover is not None:
             self._handover.let_go(unit)
@@ -682,11 +585,43 @@ class Loop:
         for future, attempt in list(self._running.items()):
             if self._executor.stops and self._executor.stop(future) and attempt.unit.node.is_persisted:
                 try:
-                    leftovers.tidy(attempt.unit.store, attempt.unit.node.place, _PATIENCE)
+                    leftovers.tidy(attempt.unit.store, attempt.unit.node.place, PATIENCE)
                 except StoreError:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+
+
+def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, float]) -> None:
+    """Refuse, before anything begins, what `executor` could not do."""
+    name = executor.name
+    asked: set[int] = set()
+    reached: set[int] = set()
+    for unit in needed:
+        resources: Resources | None = unit.node.resources
+        if resources is not None and id(resources) not in asked:
+            asked.add(id(resources))
+            if resources.time is not None and not executor.stops:
+                raise NotEnforceable(
+                    f"{unit.node.key} may take {resources.time:g} s, but the {name} executor cannot stop work that is running; "
+                    'use executor="processes" or RayExecutor, or drop `time` from its resources',
+                    key=unit.node.key,
+                    executor=name,
+                    wanted=f"time={resources.time:g}",
+                )
+            Room(executor, limits).check(unit.node.key, resources)
+        if not executor.shares_memory and id(unit.store) not in reached:
+            reached.add(id(unit.store))
+            check_keys(executor, unit.store, unit.node.key)
+            if is_shared(unit.store):
+                continue
+            raise NotEnforceable(
+                f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "
+                "cannot put it; use a folder or another store, or threads",
+                key=unit.node.key,
+                executor=name,
+                wanted=unit.store.url,
+            )
 
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
@@ -704,16 +639,3 @@ def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
     run, hooks, *rest = arguments
     with connections.within(run), events.heard_by(hooks):
         return perform_here(*rest)
-
-
-def _of_node(error: Exception, key: Key) -> Exception:
-    """A `WorkerDied` that says which node it was about; other errors as they are."""
-    if not isinstance(error, WorkerDied):
-        return error
-    of_node = WorkerDied(f"{key} was not finished: {error}", key=key, exitcode=error.exitcode)
-    of_node.__cause__ = error.__cause__
-    return of_node
-
-
-def _driver_failure(error: Exception, unit: Unit, number: int) -> Outcome:
-    return failed(error, unit.node.retry, number, 0.0)

@@ -1,0 +1,77 @@
+"""`Attempt`: one try at one unit, under way at an executor; and what becomes of one whose worker died."""
+
+from __future__ import annotations
+
+import time
+from concurrent import futures
+from typing import Any
+
+from persistable import events
+from persistable.errors import StoreError, WorkerDied
+from persistable.nodes.generation import record_failure
+from persistable.nodes.types import given_logger
+from persistable.params.secret import clean
+from persistable.records import leftovers
+from persistable.records.access import find_failure
+from persistable.records.key import Key
+from persistable.runs.plan import Unit
+from persistable.runs.worker import Outcome, failed
+
+PATIENCE = 1.0
+"""Seconds for a worker that was killed to be gone."""
+
+
+class Attempt:
+    """One try at one unit, under way."""
+
+    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
+
+    def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
+        self.unit = unit
+        self.number = number
+        self.future = future
+        self.started = time.time()
+        self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
+        self.begun: float | None = None
+        """When it was first seen running: waiting for a worker does not count against its time."""
+
+
+def died(attempt: Attempt, error: Exception) -> Outcome:
+    """The outcome of an attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
+    unit = attempt.unit
+    error = clean(_of_node(error, unit.node.key))
+    outcome = failed_here(error, unit, attempt.number)
+    if unit.node.is_persisted:
+        try:
+            leftovers.tidy(unit.store, unit.place, PATIENCE)
+            failure = find_failure(unit.store, unit.place)
+            number = failure.attempt + 1 if failure is not None else attempt.number
+            took = time.time() - attempt.started
+            record_failure(unit.node, unit.store, error, number, attempt.started, took)
+        except StoreError as second:
+            error.add_note(f"and the failure could not be recorded: {second}")
+    events.emit(
+        events.Failed(
+            key=unit.node.key,
+            attempt=attempt.number,
+            error=f"{type(error).__name__}: {error}",
+            seconds=outcome.seconds,
+            label=unit.node.label,
+        ),
+        given_logger(unit.node),
+    )
+    return outcome
+
+
+def failed_here(error: Exception, unit: Unit, number: int) -> Outcome:
+    """The outcome of an attempt that ended in the process that runs, by `error`."""
+    return failed(error, unit.node.retry, number, 0.0)
+
+
+def _of_node(error: Exception, key: Key) -> Exception:
+    """A `WorkerDied` that says which node it was about; other errors as they are."""
+    if not isinstance(error, WorkerDied):
+        return error
+    of_node = WorkerDied(f"{key} was not finished: {error}", key=key, exitcode=error.exitcode)
+    of_node.__cause__ = error.__cause__
+    return of_node
