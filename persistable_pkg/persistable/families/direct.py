@@ -233,11 +233,15 @@ class ChunkRequest(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """Result of a request. ended: index in it, error (None where it is committed), its traceback, seconds. left: indices of the others."""
+    """Result of a request.
+
+    ended: index in it, error (None where it is committed), its traceback, seconds. left: indices of the others. seconds: of all of it.
+    """
 
     ended: list[tuple[int, Exception | None, str, float]]
     left: list[int]
     told: tuple[events.Event, ...]
+    seconds: float
 
 
 _known: tuple[bytes, tuple[Any, Any]] = (b"", (None, ()))
@@ -265,7 +269,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     keys = set(request.digests)
     told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
     ended = [_carried(each) for each in batch.ended]
-    return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)))
+    return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)), batch.seconds)
 
 
 perform_chunk.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it

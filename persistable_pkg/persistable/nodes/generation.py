@@ -834,7 +834,7 @@ def _read_back(generation: Generation, record: Record, written: files.Written, w
     if written.data is not None:
         return io.loads(bytearray(written.data) if writable and io.maps else written.data)
     try:
-        return files.read(store, node.key, written.files, io, verify=False, writable=writable)
+        return files.read_back(store, node.key, written, io, writable)
     except PayloadCorrupted as error:
         raise error.__cause__ or error from None  # nothing is stored yet that could be corrupt
 

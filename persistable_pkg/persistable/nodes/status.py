@@ -16,6 +16,7 @@ from persistable.nodes.types import Node
 from persistable.records import access, claims, commit, store_format
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
+from persistable.records.known import Read
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store, stat_many
 
@@ -145,7 +146,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Callable[[], Judge]) -> lis
         if verdict is not FRESH:
             found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
     absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
-    failures = store.get_many(absent) if absent else {}
+    failures = (read.records or store).get_many(absent) if absent else {}
     if not failures:
         return [each or _NOTHING for each in found]
     return [each or _never(failures, place) for place, each in zip(places, found, strict=True)]
@@ -177,7 +178,8 @@ class _Read:
 
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
         paths = [place.path + SUFFIX for place in places]
-        data = store.get_many(paths)
+        self.records = Read(store, paths) if getattr(store, "batches", False) else None
+        data = self.records.data if self.records is not None else store.get_many(paths)
         self.any = bool(data)
         """Whether there is any record."""
         if len(data) < len(paths):
@@ -186,7 +188,7 @@ class _Read:
         self._refused: dict[Place, PayloadUntrusted] = {}
         self._records = {place: self._named(place, data[path]) for place, path in zip(places, paths, strict=True) if path in data}
         files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]
-        self._stats = stat_many(store, files) if files else {}
+        self._stats = (stat_many(store, files) if self.records is None else self.records.stat_many(files)) if files else {}
 
     def _named(self, place: Place, data: bytes) -> Record | str | None:
         try:

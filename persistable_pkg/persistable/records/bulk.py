@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from persistable.fileio.base import FileIO
+from persistable.records.known import Read, is_sound
 from persistable.records.record import SUFFIX, encoded
-from persistable.stores.base import Store, extended, stat_many
-from persistable.stores.record_file import SEAL_BYTES
+from persistable.stores.base import Store
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
 _HEAD = re.compile(
@@ -35,12 +34,12 @@ class Head(NamedTuple):
 
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
     """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
-    items = _items(store, bases)
+    items = Read(store, [base + SUFFIX for base in bases]).data
     found: dict[str, Head] = {}
     for base in bases:
         data = items.get(base + SUFFIX)
         head = _HEAD.match(data) if data is not None else None
-        if head is not None and data is not None and _is_sound(data):
+        if head is not None and data is not None and is_sound(data):
             io, quick, file, size, digest, made_from = head.groups()
             path = file.decode()
             if path.startswith(base):
@@ -66,14 +65,14 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
 
     One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """
-    items = _items(store, bases)
-    get, match = items.get, _HEAD.match
+    read = Read(store, [base + SUFFIX for base in bases])
+    get, match = read.data.get, _HEAD.match
     found: dict[str, bytes] = {}
     apart: dict[str, tuple[str, int, bytes]] = {}
     for base in bases:
         data = get(base + SUFFIX)
         head = match(data) if data is not None else None
-        if head is None or data is None or not _is_sound(data):
+        if head is None or data is None or not is_sound(data):
             continue
         io, quick, file, size, made_from = head.group(1, 2, 3, 4, 6)
         if io != format_:
@@ -89,16 +88,6 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
         elif len(beside) == int(size):
             found[base] = quick
     if apart:
-        files = stat_many(store, [path for path, _, _ in apart.values()])
+        files = read.stat_many([path for path, _, _ in apart.values()])
         found.update({base: quick for base, (path, size, quick) in apart.items() if path in files and files[path].size == size})
     return found
-
-
-def _items(store: Store, bases: Sequence[str]) -> dict[str, bytes]:
-    """The records of `bases`, by path, and what came along with them."""
-    paths = [base + SUFFIX for base in bases]
-    return extended(store).get_with_colocated(paths)
-
-
-def _is_sound(record: bytes) -> bool:
-    return record[-11:-3] == b"%08x" % crc32(record[:-SEAL_BYTES])

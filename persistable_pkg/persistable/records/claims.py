@@ -246,9 +246,9 @@ class Claims:
         """Show that the owner lives."""
         with self._beating:
             self._beat_at = _now()
-            for base in self.bases - self.lost(self.bases):
-                self._beats[base] = self._beats.get(base, 0) + 1
-                self._store.put(base + ".beat", b"%d" % self._beats[base])
+            mine = self.bases - self.lost(self.bases)
+            self._beats.update({base: self._beats.get(base, 0) + 1 for base in mine})
+            self._store.put_many({base + ".beat": b"%d" % self._beats[base] for base in mine})
 
     def is_due(self) -> bool:
         """Tell whether it is time for a beat."""

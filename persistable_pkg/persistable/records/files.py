@@ -45,6 +45,8 @@ class Written(NamedTuple):
     data: bytes | None
     chunks: Chunks | None = None
     """Of one file that is large and not on this machine."""
+    copy: BinaryIO | None = None
+    """The bytes of such a file in a temporary one, so that they are read back without being fetched."""
 
 
 def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Allocated | None = None) -> Written:
@@ -61,7 +63,7 @@ def write(store: Store, path: str, io: FileIO[Any], payload: Any, allocation: Al
         return Written((allocation.fact(path),), None)
     if isinstance(io, PartsFileIO):
         return Written(_write_parts(store, path, io, payload), None)
-    writer = _Writer(store, path)
+    writer = _Writer(store, path, copied=True)
     try:
         io.dump(payload, cast(BinaryIO, writer))
     except BaseException:
@@ -93,14 +95,16 @@ _NO_CHECK: Any = cast("Any", FileIO).check
 class _Writer(streams.RawIOBase):
     """A write-only stream into a store that hashes what passes. A small payload is kept and committed in one call."""
 
-    def __init__(self, store: Store, path: str) -> None:
+    def __init__(self, store: Store, path: str, copied: bool = False) -> None:
         self._store = store
         self._path = path
+        self._copied = copied
         self._kept: list[bytes] = []
         self.file: BinaryIO | None = None
         self._exit: Any = None
         self._hasher: Any = None
         self._chunker: Chunker | None = None
+        self._copy: BinaryIO | None = None
         self.size = 0
         self.data: bytes | None = None
 
@@ -124,7 +128,7 @@ class _Writer(streams.RawIOBase):
     def written(self) -> Written:
         """Its entry in the record."""
         chunks = self._chunker.chunks() if self._chunker is not None and self.size > WHOLE else None
-        return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks)
+        return Written((FileFact("", self._path, self.size, self.hexdigest()),), self.data, chunks, self._copy)
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
@@ -143,6 +147,7 @@ class _Writer(streams.RawIOBase):
         self._hasher = blake3()
         if self._store.local_path(self._path) is None:
             self._chunker = Chunker()
+            self._copy = _temporary() if self._copied else None
         self._exit = self._store.write(self._path)
         self.file = self._exit.__enter__()
         if self._kept:
@@ -168,6 +173,17 @@ class _Writer(streams.RawIOBase):
         self._hasher.update(view)
         if self._chunker is not None:
             self._chunker.update(view)
+        if self._copy is not None:
+            self._keep(view)
+
+    def _keep(self, view: memoryview) -> None:
+        """Go on with the copy; without one where there is no room for it."""
+        assert self._copy is not None
+        try:
+            write_all(self._copy, view)
+        except OSError:
+            self._copy.close()
+            self._copy = None
 
     def __enter__(self) -> _Writer:
         return self
@@ -372,6 +388,16 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
         return _read(store, key, files, io, verify, writable)
 
 
+def read_back(store: Store, key: Key, written: Written, io: FileIO[Any], writable: bool) -> Any:
+    """The payload that was just written, as `read` gives it, of a copy on this machine where there is one."""
+    if written.copy is None:
+        return read(store, key, written.files, io, verify=False, writable=writable)
+    with written.copy as copy, _reading(key, io):
+        copy.flush()
+        copy.seek(0)
+        return _loaded(copy, written.files[0].size, io, writable, _may_map(store, copy.fileno()))
+
+
 def _or_healed(store: Store, files: Sequence[Sequence[Any]], attempt: Callable[[], Result]) -> Result:
     """The result of `attempt`, tried again where the store had a damaged copy of these files and a sound one."""
     try:
@@ -546,13 +572,18 @@ def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: 
         _fetch(store, key, fact, held)
         return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
     with _local_file(store, key, fact, verify) as file:
-        if not io.maps or not getattr(io, "mmap", True):
-            return io.load(file)
-        mapped = private_map(file.fileno(), fact.size, writable) if _may_map(store, file.fileno()) else None
-        if mapped is not None:
-            return io.loads(memoryview(mapped))
-        whole = memoryview(read_whole(file.fileno(), fact.size))
-        return io.loads(whole if writable else whole.toreadonly())
+        return _loaded(file, fact.size, io, writable, _may_map(store, file.fileno()))
+
+
+def _loaded(file: BinaryIO, size: int, io: FileIO[Any], writable: bool, may_map: bool) -> Any:
+    """The payload in an open local file of that size, mapped where it may be."""
+    if not io.maps or not getattr(io, "mmap", True):
+        return io.load(file)
+    mapped = private_map(file.fileno(), size, writable) if may_map else None
+    if mapped is not None:
+        return io.loads(memoryview(mapped))
+    whole = memoryview(read_whole(file.fileno(), size))
+    return io.loads(whole if writable else whole.toreadonly())
 
 
 def _is_safe(io: FileIO[Any]) -> bool:

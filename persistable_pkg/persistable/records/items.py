@@ -191,7 +191,7 @@ def missing_item(store: Store, record: Record) -> str | None:
         return str(error)
     files = [(key, file) for key, entry in entries.items() for file in entry.files]
     whole = extended(store)
-    is_quick = whole.batches or store.local_path(folder) is not None
+    is_quick = (whole.batches and whole.definite) or store.local_path(folder) is not None
     found = whole.stat_many([file.path for _, file in files]) if is_quick else dict(whole.scan(folder))
     for key, file in files:
         there = found.get(file.path)

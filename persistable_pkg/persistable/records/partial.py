@@ -157,7 +157,8 @@ def add(store: Store, begun: Unsealed, number: int, entry: Entry, items: Mapping
 
 def _at_once(store: Store) -> bool:
     """Tell whether all that is changed in one call is there, or nothing."""
-    return extended(store).batches
+    whole = extended(store)
+    return whole.batches and whole.definite
 
 
 def forget(store: Store, place: Place) -> None:
@@ -181,7 +182,7 @@ def discard_partial(store: Store, place: Place, sealed: str | None = None) -> bo
 def remove(store: Store, paths: Iterable[str]) -> None:
     """Delete all of these, many at a time."""
     found = list(paths)
-    if _at_once(store):
+    if extended(store).batches:
         for first in range(0, len(found), _DELETED):
             extended(store).change_many(delete=found[first : first + _DELETED])
         return

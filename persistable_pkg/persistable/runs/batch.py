@@ -1,8 +1,8 @@
 """`Batch`: many short generations in one store, claimed together, performed one after another, and committed together.
 
-For stores where a commit costs more than what is committed. Whoever waits for one of them waits no longer than `PERIOD` and the one that
-is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does. A batch whose members
-take longer than expected gives back those that it has not begun within `PERIOD`, so that others can perform them.
+For stores where a commit costs more than what is committed. Whoever waits for one of them waits no longer than a period, the commits, and
+the one that is being performed: then what is finished is committed, and what has not begun is given back, whatever that one does. A batch
+whose members take longer than expected gives back those that it has not begun within a period, so that others can perform them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from persistable.errors import StoreError
 from persistable.records import claims
 from persistable.records.key import Key
 from persistable.records.record import FAILED_SUFFIX, SUFFIX
-from persistable.stores.base import BaseStore, Bytes, Store, stat_many
+from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many, stem_of
 from persistable.stores.overlay import BufferedStore
 
 PERIOD = 0.1
-"""Seconds for which a finished payload may wait for its commit, and a batch begins members."""
-AIM = PERIOD / 2
-"""Seconds that a batch should take: one that is sized for them seldom gives members back."""
+"""Seconds for which a finished payload may wait for its commit, and a batch begins members; more where those who wait look less often."""
+LONGEST = 5.0
+"""Seconds that a batch should take with its claims and commits: claims are young then, and nobody asks whether they are still held."""
 MOST = 2000
 """So many members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
 LARGEST = 1 << 23
 """So many bytes of finished payloads are kept in memory."""
+
+
+def period_of(store: BaseStore) -> float:
+    """Seconds of a period in `store`, see `PERIOD`."""
+    return PERIOD * max(1.0, store.poll / BaseStore.poll)
 
 
 class Ended(NamedTuple):
@@ -48,7 +53,7 @@ class Batch:
     """Members by number, whose keys are `places` and of which nothing was stored.
 
     `ended` and `left` grow: those performed, and those that are somebody else's, or were given back; of these, `late` are those that it
-    had no time for.
+    had no time for. `seconds`: what it took, with its claims and commits.
     """
 
     claims: claims.Claims
@@ -58,6 +63,7 @@ class Batch:
         self._places = places
         self._paths = [place.path for place in places]
         self._perform = perform
+        self._period = period_of(store)
         self._lock = threading.Lock()
         self._waiting: deque[int] = deque()
         self.pending = Pending(store)
@@ -65,12 +71,14 @@ class Batch:
         self._oldest = 0.0
         self._begun = self._start = 0.0
         self._over = threading.Event()
+        self.seconds = 0.0
         self.ended: list[Ended] = []
         self.left: list[int] = []
         self.late: set[int] = set()
 
     def perform(self, go_on: Callable[[], bool]) -> None:
         """Perform what nobody else does, until `go_on` says no after a failure. What is finished is committed, come what may."""
+        begun = time.perf_counter()
         watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="persistable-batch", daemon=True)
         try:
             failed_before = self._claim(claims.here())
@@ -92,6 +100,7 @@ class Batch:
             finally:
                 self.left.extend(self._waiting)
                 self.claims.release()
+                self.seconds = time.perf_counter() - begun
 
     def _claim(self, holder: FrameType) -> set[int]:
         """Let those wait that nobody else holds nor has committed; the value is those of them that have failed before."""
@@ -111,7 +120,7 @@ class Batch:
     def _next(self) -> int | None:
         with self._lock:
             self._begun = time.perf_counter()
-            if self._begun - self._start > PERIOD:
+            if self._begun - self._start > self._period:
                 self._give_back_waiting()
             return self._waiting.popleft() if self._waiting else None
 
@@ -131,7 +140,7 @@ class Batch:
             pending.keep()
             self._finished.append((number, now - start))
             self._oldest = self._oldest or now
-            due = now - self._oldest > PERIOD or pending.kept.size > LARGEST
+            due = now - self._oldest > self._period or pending.kept.size > LARGEST
         if due:
             self._commit()
         return True
@@ -169,9 +178,9 @@ class Batch:
         try:
             payloads, records = changes.stages
             self._store.put_many(payloads)
-            done = {_base(path) for path in self._store.create_many(records)}
-            self._store.change_many(delete=[path for path in payloads if _base(path) not in done])
-            self._store.change_many(delete=[path for path in changes.deletes if _base(path) in done])
+            done = {stem_of(path) for path in self._store.create_many(records)}
+            self._store.change_many(delete=[path for path in payloads if stem_of(path) not in done])
+            self._store.change_many(delete=[path for path in changes.deletes if stem_of(path) in done])
         except StoreError:  # then each of them is looked at alone
             return set()
         return done
@@ -191,8 +200,8 @@ class Batch:
 
     def _watch(self) -> None:
         """Where one takes long, do not let the others wait for it."""
-        while not self._over.wait(PERIOD / 2):
-            if time.perf_counter() - self._begun < PERIOD:
+        while not self._over.wait(self._period / 2):
+            if time.perf_counter() - self._begun < self._period:
                 continue
             self._commit()
             with self._lock:
@@ -230,27 +239,23 @@ class Changes(BufferedStore):
     def take(self, bases: set[str]) -> Changes:
         """Take out what belongs to these."""
         taken = Changes(self.store)
-        for path in [path for path in self.items if _base(path) in bases]:
+        for path in [path for path in self.items if stem_of(path) in bases]:
             taken.items[path] = self.items.pop(path)
         return taken
 
 
-def _base(path: str) -> str:
-    """The beginning of the paths of all that belongs to a key."""
-    folder, slash, name = path.rpartition("/")
-    return folder + slash + name.partition(".")[0]
-
-
 class Pace:
-    """Sizer of batches: the number of members that take a moment together, however long each of them takes."""
+    """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes."""
 
     def __init__(self) -> None:
         self.size = 4
 
-    def saw(self, number: int, seconds: float) -> None:
-        """So many took so long."""
+    def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
+        """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""
         if number:
-            self.size = max(1, min(MOST, 4 * self.size, int(number * AIM / max(seconds, 1e-6))))
+            aim = period_of(extended(store)) / 2
+            most = number * min(aim / max(seconds, 1e-6), LONGEST / max(whole, 1e-6))
+            self.size = max(1, min(MOST, 4 * self.size, int(most)))
 
 
 class Pending(BufferedStore):
@@ -283,7 +288,7 @@ class Pending(BufferedStore):
             if data is not None:
                 kept.size += len(data)
         if self._after:
-            base = next((_base(path) for path in items if path.endswith(SUFFIX)), "")
+            base = next((stem_of(path) for path in items if path.endswith(SUFFIX)), "")
             kept.after += [(base, act) for act in self._after]
         self.drop()
 

@@ -212,7 +212,6 @@ class Portioned:
 
     def _perform(self, lot: Lot, rest: list[Member]) -> None:
         share, numbers, _ = lot
-        start = time.perf_counter()
         batch: Batch = self._straights[share].batch(share.lots.keys(numbers), share.lots.rows(numbers))
         try:
             batch.perform(lambda: not self._fail_fast)
@@ -221,7 +220,7 @@ class Portioned:
         if batch.late:
             self._queue.appendleft(Lot(share, [numbers[place] for place in sorted(batch.late)]))
         rest += [(share, numbers[place]) for place in batch.left if place not in batch.late]
-        self._pace.saw(len(batch.ended), time.perf_counter() - start)
+        self._pace.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), share.store, batch.seconds)
 
     def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
         share, numbers, _ = lot
@@ -238,7 +237,7 @@ class Portioned:
         for event in parcel.told:
             events.emit(event)
         self._note(share, numbers, parcel.ended)
-        self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended))
+        self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended), share.store, parcel.seconds)
         left: list[int] = [numbers[place] for place in parcel.left]
         if not tries:
             self._judge(share, len(left) > len(parcel.ended))

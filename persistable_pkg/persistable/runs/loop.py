@@ -294,7 +294,7 @@ class Loop:
         given = self._given(unit) if unit.sources else {}
         outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned)
         if batches is not None:
-            batches.saw(1, outcome.seconds)
+            batches.saw(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
 
     def _perform_together(self, first: Unit, batches: Pace) -> None:
@@ -312,7 +312,6 @@ class Loop:
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
         batch = Batch(first.store, [node.key for node, _ in members], perform_one)
-        start = time.perf_counter()
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
@@ -324,7 +323,7 @@ class Loop:
             if number not in batch.late:
                 self._alone.add(units[number])
             self._queue(units[number])
-        batches.saw(len(batch.ended), time.perf_counter() - start)
+        batches.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _suits(self, unit: Unit, store: Any) -> bool:
         """Tell whether `unit` may be performed together with others in `store`."""

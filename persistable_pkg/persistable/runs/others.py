@@ -89,7 +89,8 @@ class Others:
         self._idle = False
         if unit in self.abandoned or not unit.node.is_persisted:
             return ""
-        if store.local_path(unit.node.place.path) is None and not extended(store).batches:
+        whole = extended(store)
+        if store.local_path(unit.node.place.path) is None and not (whole.batches and whole.definite):
             return ""
         seen = _seen([unit])
         if seen.failed and unit not in self.failed_here:

@@ -51,6 +51,17 @@ class Stat(NamedTuple):
     stamp: object | None
 
 
+class Listed(NamedTuple):
+    """The result of listings for some paths, see `BaseStore.list_around`.
+
+    found: what is there of them, and of all that agrees with them up to the first dot of the name; of a folder the path ends in a slash.
+    unknown: those of them that were not listed, because asking for each costs less.
+    """
+
+    found: dict[str, Stat]
+    unknown: list[str]
+
+
 @runtime_checkable
 class Store(Protocol):
     """Bytes at paths. Picklable; usable from several threads; a context manager inside which it is the default store."""
@@ -150,7 +161,22 @@ def enclosing_store() -> Store | None:
     return store if generation is _generation() else None
 
 
-class BaseStore:
+class Listing:
+    """The calls about what a listing tells, by default those of a store in which one costs no less than to ask for each path."""
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        raise NotImplementedError(f"{type(self).__name__}.get_many")
+
+    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
+        """As `get_many`, with the stamp that these bytes have, as `stat` gives it; by default None."""
+        return {path: (data, None) for path, data in self.get_many(paths).items()}
+
+    def list_around(self, paths: Iterable[str]) -> Listed:
+        """What a listing tells of `paths` and what lies beside them, where that costs less than to ask for each; by default nothing."""
+        return Listed({}, list(paths))
+
+
+class BaseStore(Listing):
     """The common base of stores: equality by place, being the default inside ``with``, and the batch calls one by one."""
 
     batches: bool = False
@@ -379,6 +405,12 @@ def byte_view(data: Bytes) -> memoryview:
     if view.ndim == 1 and view.itemsize == 1 and view.c_contiguous:
         return view
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+
+
+def stem_of(path: str) -> str:
+    """`path` up to the first dot of its last name: the beginning of the paths of all that belongs to a key."""
+    folder, slash, name = path.rstrip("/").rpartition("/")
+    return folder + slash + name.partition(".")[0]
 
 
 def in_folder(path: str, prefix: str) -> bool:

@@ -6,23 +6,30 @@ webdav), where bytes are written under another name and moved. S3 and GCS have m
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from itertools import count
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from persistable.params.streams import SeekableReader
 from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
 
 AT_ONCE = 32  # requests in flight for a batch
 BLOCK = 16 << 20  # bytes of one ranged read
-_AHEAD = 2  # blocks asked for before they are wanted
+SPAN = 3  # blocks in one request, reading on
+_AHEAD = 6  # blocks asked for before they are wanted
 _SPOOL = 8 << 20
+_THREADS = 16
+_LOOK = 1.0
+Result = TypeVar("Result")
+Stamped = tuple[bytes, object | None]
 # what tells two contents of one place apart, in the words of the various file systems
 _STAMPS = ("ETag", "etag", "generation", "version_id", "content_md5", "checksum", "ino", "created")
 Guard = Callable[[], AbstractContextManager[None]]  # what turns the other side's errors into ours
@@ -34,6 +41,7 @@ class Remote:
     """An object store: an upload is visible when it is complete."""
 
     exclusive = False  # whether `create` is decided by the other side
+    batches = False  # whether many requests are under way at once, and folders are listed by pages
     has_root = False  # whether there is a bucket that must exist beforehand
 
     def __init__(self, fs: Any, root: str) -> None:
@@ -49,17 +57,18 @@ class Remote:
         """The bytes from one place up to another."""
         return cast(bytes, self.fs.cat_file(place, start=first, end=last))
 
-    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
-        """Bytes, or the error, for each place."""
+    def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
+        """Bytes with their stamp, None where it is not told with them, or the error, for each place."""
         if self.asynchronous:
-            return self.gather(self.fs._cat_file, [(place,) for place in places])
-        found: list[bytes | BaseException] = []
+            found = self.gather(self.fs._cat_file, [(place,) for place in places])
+            return [each if isinstance(each, BaseException) else (each, None) for each in found]
+        answers: list[Stamped | BaseException] = []
         for place in places:
             try:
-                found.append(self.get(place))
+                answers.append((self.get(place), None))
             except Exception as error:  # noqa: BLE001 - the caller tells absent from broken
-                found.append(error)
-        return found
+                answers.append(error)
+        return answers
 
     def put(self, place: str, data: Bytes) -> None:
         self.fs.pipe_file(place, bytes(data))
@@ -122,24 +131,85 @@ class Remote:
     def root_exists(self) -> bool:
         return True
 
-    def gather(self, call: Callable[..., Coroutine[Any, Any, Any]], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """`call` with each of the arguments on the file system's loop, `AT_ONCE` at a time; one that failed gives its error."""
-        import asyncio
+    # --- many at once
 
-        sync = foreign("fsspec.asyn").sync
+    def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
+        """What `create` gives for each item, or the error."""
+        answers: list[bool | BaseException] = []
+        for place, data in items.items():
+            try:
+                answers.append(self.create(place, data))
+            except Exception as error:  # noqa: BLE001 - the caller raises it once all were tried
+                answers.append(error)
+        return answers
 
-        async def run() -> list[Any]:
-            gate = asyncio.Semaphore(AT_ONCE)
+    def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
+        """What `info` gives for each place, or the error."""
+        if not self.asynchronous:
+            return [self.info(place) for place in places]
+        # each waits for an answer on the file system's own loop, where they are under way together
+        with ThreadPoolExecutor(min(_THREADS, max(1, len(places))), thread_name_prefix="persistable-stat") as pool:
+            return list(pool.map(self.info, places))
 
-            async def one(given: tuple[Any, ...]) -> Any:
-                async with gate:
-                    return await call(*given)
+    def delete_many(self, places: Sequence[str]) -> list[tuple[str, BaseException]]:
+        """Errors by place; nothing is at any other of them any more."""
+        for place in places:
+            self.delete(place)
+        return []
 
-            answers: list[Any] = await asyncio.gather(*map(one, arguments), return_exceptions=True)
-            return answers
+    def pages(self, folder: str, after: str) -> Iterator[Page]:
+        """The files right in `folder` whose places come after `after`, in the order of their names, one request a page.
 
-        done: list[Any] = sync(self.fs.loop, run)
-        return done
+        Only where `batches` says that many requests are under way at once, so that it is asked for.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.pages")
+
+    def gather(self, call: Callable[..., Coroutine[Any, Any, Any]], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """`call` with each of the arguments on the file system's loop, `AT_ONCE` at a time; one that failed gives its error.
+
+        Whatever ends the wait early, an interrupt too, ends those under way; what was asked of the server may be obeyed all the same.
+        """
+        given = list(arguments)
+        answers: list[Any] = [None] * len(given)
+
+        async def work(left: Iterator[tuple[int, tuple[Any, ...]]]) -> None:
+            for number, each in left:
+                try:
+                    answers[number] = await call(*each)
+                except Exception as error:  # noqa: BLE001 - the caller tells one kind from another
+                    answers[number] = error
+
+        async def run() -> None:
+            left = iter(list(enumerate(given)))
+            await asyncio.gather(*[work(left) for _ in range(min(AT_ONCE, len(given)))])
+
+        self.wait_for(run())
+        return answers
+
+    def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work` on the file system's loop; it is cancelled where the wait ends early."""
+        future = asyncio.run_coroutine_threadsafe(work, self.fs.loop)
+        try:
+            while True:
+                try:
+                    return future.result(_LOOK)  # so that an interrupt is heard on every platform
+                except TimeoutError:
+                    if future.done():
+                        raise
+        except BaseException:
+            future.cancel()
+            raise
+
+
+FOLDER = Stat(0, None)
+"""In a page, for a folder in the folder."""
+
+
+class Page(NamedTuple):
+    """Some files and folders of a folder, by place. last: the place up to which all are known; None where that is the end of the folder."""
+
+    files: dict[str, Stat]
+    last: str | None
 
 
 class Memory(Remote):
@@ -181,7 +251,7 @@ class Files(Remote):
                 raise
             raise FileNotFoundError(place) from error  # a folder, which some say in words of their own
 
-    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
+    def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
         found = super().get_many(places)
         for number, answer in enumerate(found):
             if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError) and self.info(places[number]) is None:
@@ -389,45 +459,69 @@ class FileUpload(Upload):
 class Ranges(SeekableReader):
     """One object read by ranges. ``start(first, stop)`` gives a future of those bytes, and must fail once the object was replaced.
 
-    Reading on, the next blocks are asked for while the caller works on this one.
+    Reading on, the next blocks are asked for while the caller works on this one. `beginning`: the first block, or a future of it.
     """
 
-    def __init__(self, size: int, start: Callable[[int, int], Any], beginning: bytes = b"") -> None:
+    def __init__(self, size: int, start: Callable[[int, int], Any], beginning: Any = b"") -> None:
         super().__init__(size)
         self._start = start
-        self._beginning = beginning
+        self._beginning = beginning if isinstance(beginning, bytes) else b""
         self.guard: Guard = nullcontext
-        self._blocks: dict[int, Any] = {}
+        self._blocks: dict[int, Span] = {} if isinstance(beginning, bytes) else {0: Span(beginning, 0)}
         self._last = -1
 
     def readinto(self, buffer: Any) -> int:
         if self._at >= self._size:
             return 0
-        number, skip = divmod(self._at, BLOCK)
+        number = self._at // BLOCK
         with self.guard():
             self._plan(number)
-            data = self._blocks[number].result() if number or not self._beginning else self._beginning
+            if number or not self._beginning:
+                data, first = self._blocks[number].future.result(), self._blocks[number].first * BLOCK
+            else:
+                data, first = self._beginning, 0
         view = memoryview(buffer).cast("B")
-        piece = data[skip : skip + len(view)]
+        skip = self._at - first
+        piece = memoryview(data)[skip : skip + len(view)]
         view[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
 
     def _plan(self, number: int) -> None:
+        """Ask for a block, and, where the blocks before it were read, for those after it, some in one request."""
         ahead = _AHEAD if number in (0, self._last, self._last + 1) else 0
         self._last = number
-        for known in [known for known in self._blocks if not number <= known <= number + _AHEAD]:
-            self._blocks.pop(known).cancel()
-        for block in range(number, number + ahead + 1):
-            first = block * BLOCK
-            if first < self._size and block not in self._blocks and (block or not self._beginning):
-                self._blocks[block] = self._start(first, min(first + BLOCK, self._size))
+        for known in [known for known in self._blocks if not number <= known <= number + _AHEAD + SPAN]:
+            self._drop(known)
+        missing = [block for block in range(number, number + ahead + 1) if self._is_missing(block)]
+        while missing:
+            first, count = missing[0], 1
+            while ahead and first and count < SPAN and self._is_missing(first + count):
+                count += 1
+            span = Span(self._start(first * BLOCK, min((first + count) * BLOCK, self._size)), first)
+            self._blocks.update(dict.fromkeys(range(first, first + count), span))
+            missing = [block for block in missing if block >= first + count]
+
+    def _is_missing(self, block: int) -> bool:
+        return block * BLOCK < self._size and block not in self._blocks and bool(block or not self._beginning)
+
+    def _drop(self, block: int) -> None:
+        span = self._blocks.pop(block)
+        if span not in self._blocks.values():
+            span.future.cancel()
 
     def close(self) -> None:
-        for pending in self._blocks.values():
-            pending.cancel()
+        for span in self._blocks.values():
+            span.future.cancel()
         self._blocks.clear()
         super().close()
+
+
+class Span(NamedTuple):
+    """Some blocks that are read in one request. first: the number of the first."""
+
+    future: Any
+    first: int
 
 
 def stat_of(found: Mapping[str, Any]) -> Stat:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from persistable.stores.base import BaseStore, Bytes, Stat, Store
+from persistable.stores.base import BaseStore, Bytes, Listed, Stat, Store
 from persistable.stores.reach import in_memory
 
 Value = TypeVar("Value")
@@ -148,6 +148,14 @@ class ForwardingStore(BaseStore):
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
         own: Callable[..., dict[str, bytes]] | None = self._own("get_with_colocated")
         return own(paths) if own is not None else super().get_with_colocated(paths)
+
+    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
+        own: Callable[..., dict[str, tuple[bytes, object | None]]] | None = self._own("get_stamped")
+        return own(paths) if own is not None else super().get_stamped(paths)
+
+    def list_around(self, paths: Iterable[str]) -> Listed:
+        own: Callable[..., Listed] | None = self._own("list_around")
+        return own(paths) if own is not None else super().list_around(paths)
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
         own: Callable[..., tuple[set[str], set[str]]] | None = self._own("create_fresh")

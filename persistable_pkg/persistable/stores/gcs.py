@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from persistable.stores.base import Bytes, Stat
-from persistable.stores.filesystem import BLOCK, Ranges, Remote, Upload
-from persistable.stores.remote_errors import kind_of
+from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Remote, Stamped, Upload
+from persistable.stores.remote_errors import facts, kind_of
 
 _PIECE = 16 << 20
+_REQUEST = "_call"  # the coroutine function behind gcsfs's `call`
+_DELETED = 100  # keys in one request
 _CREATION = "persistable-creation"  # metadata that tells one creation from every other
 
 
@@ -22,10 +24,12 @@ class GCS(Remote):
 
     exclusive = True
     has_root = True
+    batches = True
 
     def __init__(self, fs: Any, root: str) -> None:
         super().__init__(fs, root)
         self.bucket = root.partition("/")[0]
+        self._request = getattr(fs, _REQUEST)
 
     def _key(self, place: str) -> str:
         return place[len(self.bucket) + 1 :]
@@ -34,17 +38,27 @@ class GCS(Remote):
         return self.fs.call(*arguments, json_out=True, **more)
 
     def create(self, place: str, data: Bytes) -> bool:
+        return self.wait_for(self._create(place, bytes(data)))
+
+    def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
+        return self.gather(self._create, [(place, bytes(data)) for place, data in items.items()])
+
+    async def _create(self, place: str, data: bytes) -> bool:
         mark = os.urandom(16).hex()
         try:
-            self.fs.pipe_file(place, bytes(data), mode="create", metadata={_CREATION: mark})
+            await self.fs._pipe_file(place, data, mode="create", metadata={_CREATION: mark})
         except FileExistsError:
-            return self._created(place, mark)
+            return await self._created(place, mark)
+        except Exception as error:
+            if facts(error).status == 412:
+                return await self._created(place, mark)
+            raise
         return True
 
-    def _created(self, place: str, mark: str) -> bool:
+    async def _created(self, place: str, mark: str) -> bool:
         """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
         try:
-            found = self._call("GET", "b/{}/o/{}", self.bucket, self._key(place))
+            found = await self._request("GET", "b/{}/o/{}", self.bucket, self._key(place), json_out=True)
         except FileNotFoundError:
             return False
         except Exception as error:
@@ -66,6 +80,39 @@ class GCS(Remote):
         except FileNotFoundError:
             return False
         return True
+
+    def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
+        return self.gather(self._fetch, [(place,) for place in places])
+
+    async def _fetch(self, place: str) -> Stamped:
+        headers, data = await self._request("GET", self.fs.url(place))
+        return data, headers.get("X-Goog-Generation")
+
+    def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
+        found = self.gather(self._head, [(self._key(place),) for place in places])
+        return [None if isinstance(each, FileNotFoundError) else each for each in found]
+
+    async def _head(self, key: str) -> Stat:
+        return _stat_of(await self._request("GET", "b/{}/o/{}", self.bucket, key, json_out=True))
+
+    def delete_many(self, places: Sequence[str]) -> list[tuple[str, BaseException]]:
+        some = [(list(places[first : first + _DELETED]),) for first in range(0, len(places), _DELETED)]
+        answers = self.gather(self.fs._rm_files, some)
+        done = {each for answer in answers if not isinstance(answer, BaseException) for each in answer if isinstance(each, str)}
+        left = [place for place in places if place not in done]  # absent, for the most part: one alone tells which
+        found = zip(left, self.gather(self.fs._rm_file, [(place,) for place in left]), strict=True)
+        return [(place, each) for place, each in found if isinstance(each, BaseException) and not isinstance(each, FileNotFoundError)]
+
+    def pages(self, folder: str, after: str) -> Iterator[Page]:
+        more = {"startOffset": self._key(after)}
+        token = True
+        while token:
+            page = self._call("GET", "b/{}/o", self.bucket, prefix=self._key(folder) + "/", delimiter="/", **more)
+            found = {f"{self.bucket}/{entry['name']}": _stat_of(entry) for entry in page.get("items", ())}
+            folders = {f"{self.bucket}/{name}": FOLDER for name in page.get("prefixes", ())}
+            token = bool(page.get("nextPageToken"))
+            more = {**more, "pageToken": page["nextPageToken"]} if token else more
+            yield Page(found | folders, max(found | folders, default=None) if token else None)
 
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         prefix = self._key(folder)

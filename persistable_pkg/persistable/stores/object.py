@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, cast
 
 from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.params.masking import check_user, masked, unmasked
-from persistable.stores.base import BaseStore, Bytes, Stat, check_path, check_prefix, in_folder
+from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
+from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options
 from persistable.stores.remote_errors import kind_of
 from persistable.stores.url import check_exact
@@ -41,10 +42,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-_STATS_AT_ONCE = 16
-
-
-class ObjectStore(BaseStore):
+class ObjectStore(ManyAtOnce):
     """A folder of an fsspec file system: S3, GCS, Azure, sftp, smb, webdav and so on.
 
     ``url_or_fs`` is a URL such as ``s3://bucket/folder`` or an fsspec file system, then with ``root`` as the folder in it. Options go to
@@ -86,6 +84,7 @@ class ObjectStore(BaseStore):
             self._class, self._args = cast(Any, type(url_or_fs)), tuple(url_or_fs.storage_args)
             self._options = {**url_or_fs.storage_options, **options}
             self._root = str(url_or_fs._strip_protocol(root)).rstrip("/")
+        self.batches = self._scheme in _S3 | _GCS
         self._url = masked(chain or _shown(self._scheme, self._root, self._options))
         if self._scheme in _S3 | _GCS and not self._root:
             raise StoreError(f"{self._url} names no bucket; write {self._scheme}://bucket/folder", url=self._url, path="")
@@ -129,25 +128,6 @@ class ObjectStore(BaseStore):
         with self.errors(path, writing=False):
             return self.remote.get(place)
 
-    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        wanted = list(dict.fromkeys(paths))
-        places = [self._place(path) for path in wanted]
-        if not wanted:
-            return {}
-        with self.errors(wanted[0], writing=False):
-            answers = self.remote.get_many(places)
-        found: dict[str, bytes] = {}
-        for path, answer in zip(wanted, answers, strict=True):
-            if not isinstance(answer, BaseException):
-                found[path] = answer
-                continue
-            try:
-                with self.errors(path, writing=False):
-                    raise answer
-            except FileNotFoundError:
-                pass
-        return found
-
     def read(self, path: str) -> BinaryIO:
         place = self._place(path)
         with self.errors(path, writing=False):
@@ -184,17 +164,6 @@ class ObjectStore(BaseStore):
             self._check_root(path)
         return found
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        wanted = list(dict.fromkeys(paths))
-        if len(wanted) < 2 or not self.remote.asynchronous:
-            return super().stat_many(wanted)
-        from concurrent.futures import ThreadPoolExecutor
-
-        # each waits for an answer on the file system's own loop, where they are under way together
-        with ThreadPoolExecutor(min(_STATS_AT_ONCE, len(wanted)), thread_name_prefix="persistable-stat") as pool:
-            answers = list(pool.map(self.stat, wanted))
-        return {path: found for path, found in zip(wanted, answers, strict=True) if found is not None}
-
     def list(self, prefix: str = "") -> Iterator[str]:
         return (path for path, _ in self.scan(prefix))
 
@@ -219,16 +188,6 @@ class ObjectStore(BaseStore):
         place = self._place(path)
         with self.errors(path, writing=True):
             self.remote.put(place, data)
-
-    def put_many(self, items: Mapping[str, Bytes]) -> None:
-        places = {self._place(path): data for path, data in items.items()}
-        if not places:
-            return
-        with self.errors(next(iter(items)), writing=True):
-            failed = self.remote.put_many(places)
-        for place, error in failed:
-            with self.errors(place[len(self._root) + 1 :], writing=True):
-                raise error
 
     def create(self, path: str, data: Bytes) -> bool:
         place = self._place(path)
@@ -256,7 +215,7 @@ class ObjectStore(BaseStore):
 
     def _place(self, path: str) -> str:
         check_path(path)
-        return f"{self._root}/{path}" if self._root else path
+        return self._placed(path)
 
     @property
     def remote(self) -> Remote:

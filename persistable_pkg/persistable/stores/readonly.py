@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from persistable.errors import StoreReadOnly
-from persistable.stores.base import BaseStore, Bytes, Stat, Store, check_path, extended, stat_many
+from persistable.stores.base import BaseStore, Bytes, Listed, Stat, Store, check_path, extended, stat_many
 from persistable.stores.reach import in_memory
 
 
@@ -76,6 +76,12 @@ class ReadOnlyStore(Unwritable):
 
     def get(self, path: str) -> bytes:
         return self.inner.get(path)
+
+    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
+        return extended(self.inner).get_stamped(paths)
+
+    def list_around(self, paths: Iterable[str]) -> Listed:
+        return extended(self.inner).list_around(paths)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
         return self.inner.get_many(paths)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 from persistable.stores.base import Bytes, Stat, byte_view
-from persistable.stores.filesystem import BLOCK, Ranges, Remote, Upload, foreign
+from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Remote, Stamped, Upload, foreign
 from persistable.stores.remote_errors import facts, is_transient, kind_of
 
 PART = 16 << 20  # bytes of one part of an upload
@@ -19,6 +19,8 @@ _RANGE = 32 << 20
 _RANGES_AT_ONCE = 6
 _WHOLE = 48 << 20  # larger objects are fetched by ranges
 _TRIES = 5
+_DELETED = 1000  # keys in one request
+PAGE = 1000  # objects that a listing tells of in one answer
 _CREATION = "persistable-creation"  # metadata that tells one creation from every other
 
 
@@ -27,6 +29,7 @@ class S3(Remote):
 
     exclusive = True
     has_root = True
+    batches = True
 
     def __init__(self, fs: Any, root: str) -> None:
         super().__init__(fs, root)
@@ -44,20 +47,19 @@ class S3(Remote):
     # --- reading
 
     def get(self, place: str) -> bytes:
-        data: bytes = self._run(self._fetch, self.key_of(place))
-        return data
+        return self.wait_for(self._fetch(self.key_of(place)))[0]
 
-    def get_many(self, places: list[str]) -> list[bytes | BaseException]:
+    def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
         return self.gather(self._fetch, [(self.key_of(place),) for place in places])
 
-    async def _fetch(self, key: str) -> bytes:
+    async def _fetch(self, key: str) -> tuple[bytes, str]:
         for attempt in range(_TRIES):
             try:
                 answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key)
                 if answer["ContentLength"] <= _WHOLE:
-                    return await _body(answer)
+                    return await _body(answer), answer["ETag"]
                 answer["Body"].close()
-                return await self._fetch_parts(key, answer["ContentLength"], answer["ETag"])
+                return await self._fetch_parts(key, answer["ContentLength"], answer["ETag"]), answer["ETag"]
             except Exception as error:
                 # cut off in the middle, or replaced between two ranges: once more from the start
                 if attempt == _TRIES - 1 or not (is_transient(error) or facts(error).status == 412):
@@ -81,20 +83,24 @@ class S3(Remote):
     def reader(self, place: str) -> BinaryIO:
         key = self.key_of(place)
         size, etag, beginning = self._run(self._begin, key)
-        if size <= len(beginning):
+        if isinstance(beginning, bytes):
             return io.BytesIO(beginning)
 
         def start(first: int, stop: int) -> Future[bytes]:
             return asyncio.run_coroutine_threadsafe(self._range(key, first, stop, etag), self.fs.loop)
 
-        return io.BufferedReader(Ranges(size, start, beginning), 1 << 18)
+        return io.BufferedReader(Ranges(size, start, asyncio.run_coroutine_threadsafe(beginning, self.fs.loop)), 1 << 18)
 
-    async def _begin(self, key: str) -> tuple[int, str, bytes]:
-        """Size, tag and first block: small objects need no second request, nor can they change between two."""
+    async def _begin(self, key: str) -> tuple[int, str, Any]:
+        """Size, tag and first block: small objects need no second request, nor can they change between two.
+
+        Of a larger object the first block is a coroutine, so that others are asked for before it is there.
+        """
         for attempt in range(_TRIES):
             try:
                 answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key, Range=f"bytes=0-{BLOCK - 1}")
-                return int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"], await _body(answer)
+                size, etag = int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
+                return size, etag, await _body(answer) if size <= BLOCK else self._first(key, answer, etag)
             except Exception as error:
                 if facts(error).status == 416:  # there is no first byte
                     return 0, "", b""
@@ -102,6 +108,14 @@ class S3(Remote):
                     raise
                 await asyncio.sleep(0.1 * 2**attempt)
         raise AssertionError("no try left")
+
+    async def _first(self, key: str, answer: Any, etag: str) -> bytes:
+        try:
+            return await _body(answer)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return await self._range(key, 0, BLOCK, etag)
 
     def info(self, place: str) -> Stat | None:
         try:
@@ -120,6 +134,24 @@ class S3(Remote):
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
+        found = self.gather(self._head, [(self.key_of(place),) for place in places])
+        return [None if isinstance(each, FileNotFoundError) else each for each in found]
+
+    async def _head(self, key: str) -> Stat:
+        found = await self.fs._call_s3("head_object", Bucket=self.bucket, Key=key)
+        return Stat(found["ContentLength"], found["ETag"])
+
+    def pages(self, folder: str, after: str) -> Iterator[Page]:
+        prefix = self.key_of(folder) + "/"
+        more = {"StartAfter": self.key_of(after)}
+        while more:
+            page = self.call("list_objects_v2", Prefix=prefix, Delimiter="/", MaxKeys=PAGE, **more)
+            found = {f"{self.bucket}/{entry['Key']}": Stat(entry["Size"], entry["ETag"]) for entry in page.get("Contents", ())}
+            folders = {f"{self.bucket}/{entry['Prefix']}": FOLDER for entry in page.get("CommonPrefixes", ())}
+            more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
+            yield Page(found | folders, max(found | folders, default=None) if more else None)
 
     def root_exists(self) -> bool:
         try:
@@ -158,10 +190,13 @@ class S3(Remote):
         await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data)
 
     def create(self, place: str, data: Bytes) -> bool:
-        # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
         return bool(self._run(self._create, self.key_of(place), bytes(data)))
 
+    def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
+        return self.gather(self._create, [(self.key_of(place), bytes(data)) for place, data in items.items()])
+
     async def _create(self, key: str, data: bytes) -> bool:
+        # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
         mark = {_CREATION: os.urandom(16).hex()}
         for attempt in range(_TRIES):
             try:
@@ -191,8 +226,30 @@ class S3(Remote):
         self.call("delete_object", Key=self.key_of(place))
         return True
 
+    def delete_many(self, places: Sequence[str]) -> list[tuple[str, BaseException]]:
+        some = [places[first : first + _DELETED] for first in range(0, len(places), _DELETED)]
+        answers = self.gather(self._delete, [([self.key_of(place) for place in each],) for each in some])
+        failed: list[tuple[str, BaseException]] = []
+        for asked, answer in zip(some, answers, strict=True):
+            if isinstance(answer, BaseException):
+                failed += [(place, answer) for place in asked]
+            else:
+                failed += [(f"{self.bucket}/{each['Key']}", _refused(each)) for each in answer.get("Errors", ())]
+        return failed
+
+    async def _delete(self, keys: Sequence[str]) -> Any:
+        objects = [{"Key": key} for key in keys]
+        return await self.fs._call_s3("delete_objects", Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
+
     def writer(self, place: str) -> Upload:
         return _Upload(self, place)
+
+
+def _refused(told: Mapping[str, str]) -> BaseException:
+    """The error of one of many that were to be deleted."""
+    said = {"Error": {"Code": told.get("Code", ""), "Message": told.get("Message", "")}}
+    error: BaseException = foreign("botocore.exceptions").ClientError(said, "DeleteObjects")
+    return error
 
 
 class _Upload(Upload):

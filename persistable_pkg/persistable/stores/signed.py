@@ -124,6 +124,11 @@ class SignedStore(ForwardingStore):
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
         return self._looked_at(super().get_with_colocated(paths))
 
+    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
+        found = super().get_stamped(paths)
+        sound = self._looked_at({path: data for path, (data, _) in found.items()})
+        return {path: (data, found[path][1]) for path, data in sound.items()}
+
     def _looked_at(self, found: dict[str, bytes]) -> dict[str, bytes]:
         for path, data in list(found.items()):
             if path.endswith(RECORD):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
+
+from persistable.stores.cache_folder import file_of
 
 try:
     import fcntl
@@ -209,16 +209,4 @@ def written(db: sqlite3.Connection) -> Generator[None]:
 
 def usual_file(url: str) -> Path:
     """The usual file of the index of the store at `url`: in ``$PERSISTABLE_CACHE``, else in the user's cache folder."""
-    return cache_folder() / "catalog" / f"{blake2b(url.encode(), digest_size=12).hexdigest()}.db"
-
-
-def cache_folder() -> Path:
-    """The folder for what can be made again."""
-    named = os.environ.get("PERSISTABLE_CACHE")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "persistable"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "persistable"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "persistable"
+    return file_of("catalog", url)

@@ -1,0 +1,25 @@
+"""The folder of this machine for what can be made again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """``$PERSISTABLE_CACHE``, else a folder in the user's cache folder."""
+    named = os.environ.get("PERSISTABLE_CACHE")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "persistable"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "persistable"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "persistable"
+
+
+def file_of(kind: str, url: str) -> Path:
+    """The file in it of that kind, about the store at `url`."""
+    return cache_folder() / kind / f"{blake2b(url.encode(), digest_size=12).hexdigest()}.db"

@@ -1,0 +1,148 @@
+"""`ManyAtOnce`: the calls about many paths, of a store whose other side takes many requests at once and lists a folder by pages."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, stem_of
+from persistable.stores.filesystem import Remote
+
+WORTH = 16
+"""Paths that a page of a listing has to tell of: it takes longer, and costs more, than as many requests for one path each."""
+
+
+class ManyAtOnce(BaseStore):
+    """A store of which `remote` does the work; its errors are told by `errors`."""
+
+    _root: str
+
+    if TYPE_CHECKING:
+
+        @property
+        def remote(self) -> Remote: ...
+
+        def errors(self, path: str, writing: bool, absent_is_error: bool = True) -> AbstractContextManager[None]: ...
+
+    # --- reading
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        return {path: data for path, (data, _) in self.get_stamped(paths).items()}
+
+    def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
+        wanted = check_paths(dict.fromkeys(paths))
+        if not wanted:
+            return {}
+        with self.errors(wanted[0], writing=False):
+            answers = self.remote.get_many([self._placed(path) for path in wanted])
+        found: dict[str, tuple[bytes, object | None]] = {}
+        for path, answer in zip(wanted, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                found[path] = answer
+                continue
+            try:
+                with self.errors(path, writing=False):
+                    raise answer
+            except FileNotFoundError:
+                pass
+        return found
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        wanted = check_paths(dict.fromkeys(paths))
+        if len(wanted) < 2:
+            return super().stat_many(wanted)
+        listed = self.list_around(wanted)
+        found = {path: listed.found[path] for path in wanted if path in listed.found}
+        if not listed.unknown:
+            return found
+        with self.errors(listed.unknown[0], writing=False):
+            answers = self.remote.info_many([self._placed(path) for path in listed.unknown])
+        for path, answer in zip(listed.unknown, answers, strict=True):
+            if isinstance(answer, BaseException):
+                with self.errors(path, writing=False):
+                    raise answer
+            elif answer is not None:
+                found[path] = answer
+        return found
+
+    def list_around(self, paths: Iterable[str]) -> Listed:
+        folders: dict[str, dict[str, list[str]]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            folders.setdefault(folder, {}).setdefault(f"{folder}/{name.partition('.')[0]}", []).append(path)
+        whole = Listed({}, [])
+        for folder, stems in folders.items():
+            if not self.remote.batches or not folder or len(stems) < WORTH:
+                whole.unknown.extend(path for some in stems.values() for path in some)
+                continue
+            order = sorted(stems, key=_end)
+            with self.errors(folder, writing=False):
+                known = self._list_folder(folder, order, whole.found)
+            whole.unknown.extend(path for stem in order[known:] for path in stems[stem])
+        return whole
+
+    def _list_folder(self, folder: str, order: Sequence[str], found: dict[str, Stat]) -> int:
+        """List `folder` into `found` while that pays; the number of stems in `order` of which all is known then."""
+        ends = [_end(stem) for stem in order]
+        wanted, skip, known = set(order), len(self._root) + 1 if self._root else 0, 0
+        for page in self.remote.pages(self._placed(folder), self._placed(min(order)[:-1])):
+            for place, stat in page.files.items():
+                path = place[skip:]
+                if stem_of(path) in wanted:
+                    found[path] = stat
+            before, known = known, len(ends) if page.last is None else bisect_right(ends, page.last[skip:])
+            if known - before < WORTH:
+                break
+        return known
+
+    # --- writing
+
+    def put_many(self, items: Mapping[str, Bytes]) -> None:
+        check_paths(items)
+        if not items:
+            return
+        with self.errors(next(iter(items)), writing=True):
+            failed = self.remote.put_many({self._placed(path): data for path, data in items.items()})
+        self._refuse(failed)
+
+    def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
+        check_paths(items)
+        if not items:
+            return set()
+        with self.errors(next(iter(items)), writing=True):
+            answers = self.remote.create_many({self._placed(path): data for path, data in items.items()})
+        for path, answer in zip(items, answers, strict=True):
+            if isinstance(answer, BaseException):
+                with self.errors(path, writing=True):
+                    raise answer
+        return {path for path, answer in zip(items, answers, strict=True) if answer is True}
+
+    def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
+        created = self.create_many(items)
+        listed = self.list_around(created)
+        met = {stem_of(path) for path in listed.found.keys() - created}
+        return created, {path for path in created.difference(listed.unknown) if stem_of(path) not in met}
+
+    def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
+        for stage in stages:
+            self.put_many(stage)
+        gone = check_paths(delete)
+        if gone:
+            with self.errors(gone[0], writing=True, absent_is_error=False):
+                failed = self.remote.delete_many([self._placed(path) for path in gone])
+            self._refuse(failed)
+
+    def _refuse(self, failed: Sequence[tuple[str, BaseException]]) -> None:
+        for place, error in failed:
+            with self.errors(place[len(self._root) + 1 :] if self._root else place, writing=True):
+                raise error
+
+    def _placed(self, path: str) -> str:
+        return f"{self._root}/{path}" if self._root else path
+
+
+def _end(stem: str) -> str:
+    """What comes, in the order of paths, right after all that begins with `stem` and a dot."""
+    return f"{stem}/"

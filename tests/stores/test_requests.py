@@ -1,0 +1,135 @@
+"""The number of requests that operations on a bucket take, counted by the server."""
+
+import json
+import os
+import shutil
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from servers.fixtures import Bucket
+
+from persistable import open_store, run, step
+from persistable.stores.base import Store, extended
+
+MANY = 520
+"""Members: a family of so many is carried out in portions, and has more objects than a page of a listing."""
+
+
+@step
+def doubled(n: int) -> float:
+    return n * 2.0
+
+
+class Counter:
+    """Requests by kind, of what is done within it."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._place = f"{bucket.options['endpoint_url']}/_requests/{bucket.name}"
+        self._store = open_store(bucket.url, **bucket.options)
+
+    def store(self) -> Store:
+        return open_store(self._store.url, key="testing", secret="testing")
+
+    @contextmanager
+    def counted(self, **expected: int) -> Generator[None]:
+        """A block that takes so many of these, and no other."""
+        self.ask()
+        yield
+        assert self.ask() == expected
+
+    def ask(self) -> dict[str, int]:
+        """Those since the last time."""
+        with urllib.request.urlopen(self._place) as answer:
+            found: dict[str, int] = json.load(answer)
+            return found
+
+
+@pytest.fixture
+def counter(s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    counter = Counter(s3_bucket)
+    counter.store().put("seen", b"")  # the bucket is known to be there
+    return counter
+
+
+def test_calls_about_many_paths(counter: Counter) -> None:
+    store = counter.store()
+    paths = [f"name/{n:04x}.claim" for n in range(40)]
+    many = extended(store)
+    with counter.counted(create=40):
+        assert many.create_many(dict.fromkeys(paths, b"c")) == set(paths)
+    with counter.counted(create=40, head=40):  # refused, and looked whether the refusal is for one's own creation
+        assert many.create_many(dict.fromkeys(paths, b"c")) == set()
+    with counter.counted(list=1):
+        assert many.stat_many(paths).keys() == set(paths)
+    with counter.counted(head=8):
+        assert many.stat_many(paths[:8]).keys() == set(paths[:8])
+    with counter.counted(get=40):
+        assert many.get_many(paths).keys() == set(paths)
+    with counter.counted(put=40, delete_many=1):
+        many.change_many(dict.fromkeys((path + ".x" for path in paths), b""), delete=paths)
+    assert sorted(store.list("name")) == [path + ".x" for path in paths]
+
+
+def test_a_listing_ends_where_it_tells_of_few(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some members among very many, each is asked for itself: a page that tells of few costs more."""
+    monkeypatch.setattr("persistable.stores.s3.PAGE", 100)
+    many = extended(counter.store())
+    there = [f"name/{n:04x}.x" for n in range(250)]
+    many.put_many(dict.fromkeys(there, b""))
+    some = there[::10]
+    with counter.counted(list=1, head=15):  # the first page has told of ten
+        assert many.stat_many(some).keys() == set(some)
+    with counter.counted(list=3):
+        assert many.stat_many(there[::5]).keys() == set(there[::5])
+
+
+def test_a_family_of_many_members(counter: Counter, tmp_path: Path) -> None:
+    family = doubled.over(n=range(MANY))
+    counter.ask()
+    assert run(family.bind(counter.store())).counts["done"] == MANY
+    first = counter.ask()
+    assert first.pop("create") <= MANY + 1  # claims, and the note of the store's format
+    assert first.pop("put") == 2 * MANY
+    assert sum(first.values()) < 60  # listings, deletions of claims, and the first few members
+    with counter.counted(list=2, get=MANY):  # no record is known on this machine yet
+        assert run(family.bind(counter.store())).counts["reused"] == MANY
+    with counter.counted(list=2):
+        assert run(family.bind(counter.store())).counts["reused"] == MANY
+    with counter.counted(list=2):
+        assert {status.value for status in family.bind(counter.store()).status()} == {"done"}
+    with counter.counted(list=2, get=MANY):
+        assert dict(family.bind(counter.store()).payloads()) == {n: n * 2.0 for n in range(MANY)}
+    shutil.rmtree(os.environ["PERSISTABLE_CACHE"])
+    with counter.counted(list=2, get=MANY):
+        assert run(family.bind(counter.store())).counts["reused"] == MANY
+
+
+def test_a_record_that_was_replaced_is_read_again(counter: Counter) -> None:
+    family = doubled.over(n=range(20)).bind(counter.store())
+    run(family)
+    assert run(family).counts["reused"] == 20
+    node = family.nodes[3]
+    with counter.counted(list=1):
+        assert run(family).counts["reused"] == 20
+    node.generate()
+    with counter.counted(list=1, get=1):
+        assert run(family).counts["reused"] == 20
+
+
+def test_a_damaged_cache_is_made_anew(counter: Counter) -> None:
+    family = doubled.over(n=range(20)).bind(counter.store())
+    run(family)
+    run(family)
+    (file,) = Path(os.environ["PERSISTABLE_CACHE"], "records").glob("*.db")
+    sound = file.read_bytes()
+    at = sound.index(b'{"record":1')
+    for damaged in (b"", b"no database" * 500, sound[: len(sound) // 2], sound[:at] + b"X" + sound[at + 1 :]):
+        file.write_bytes(damaged)
+        assert run(family).counts["reused"] == 20
+        counter.ask()
+        assert run(family).counts["reused"] == 20
+        assert counter.ask() == {"list": 1}
