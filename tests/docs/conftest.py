@@ -28,4 +28,7 @@ def postgres_environment(postgres_server: PostgresServer) -> dict[str, str]:
     """Environment variables under which `postgresql:///team` is a database of a real server on this machine."""
     with postgres_server.admin() as admin:
         admin.execute("CREATE DATABASE team")
+    with postgres_server.admin("team") as admin:
+        admin.execute("CREATE TABLE measured (id text PRIMARY KEY, wavelength float8, counts int[], note text)")
+        admin.execute("INSERT INTO measured VALUES ('a', 1.5, '{1,2}'), ('b', 2.5, '{3,4}')")
     return {"PGHOST": "127.0.0.1", "PGPORT": str(postgres_server.port), "PGUSER": "postgres"}

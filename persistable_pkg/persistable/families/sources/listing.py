@@ -138,15 +138,22 @@ class Seen:
     def _content(self, values: Values) -> str:
         found = self._contents.get(values)
         if found is None:
-            stamp = self.stamps[values]
-            found = self._contents[values] = self._inputs.content(values, stamp)
-            is_sure = getattr(self._inputs, "is_sure", None)
-            self.doubtful = self.doubtful or (is_sure is not None and not is_sure(values, stamp))
+            found = self._contents[values] = self._inputs.content(values, self.stamps[values])
+            self.doubtful = self.doubtful or not self._is_sure(values)
         return found
+
+    def _is_sure(self, values: Values) -> bool:
+        is_sure = getattr(self._inputs, "is_sure", None)
+        return is_sure is None or bool(is_sure(values, self.stamps[values]))
 
     def prepare(self, wanted: Iterable[Values]) -> None:
         """Find out the contents of these, several at a time where that is quicker."""
         unknown = [values for values in wanted if values not in self._contents]
+        contents = getattr(self._inputs, "contents", None)
+        if contents is not None:  # it has all of them in few requests
+            self._contents.update(contents({values: self.stamps[values] for values in unknown}))
+            self.doubtful = self.doubtful or not all(self._is_sure(values) for values in unknown)
+            return
         if len(unknown) < 2 or self._inputs.at_once < 2:
             return  # each is read when its node is made
         together = getattr(self._inputs, "together", nullcontext)  # one client for all of them, where there is any

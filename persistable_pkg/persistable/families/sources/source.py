@@ -22,6 +22,7 @@ from persistable.families import Family
 from persistable.families.sources.files import Files, Folders, Keys
 from persistable.families.sources.inputs import Inputs, Objects, Values
 from persistable.families.sources.listing import Listing, Seen
+from persistable.families.sources.rows import Rows, rows_at
 from persistable.families.sources.scan import shelf_of
 from persistable.families.view import LiveView
 from persistable.fileio.base import FileIO, PartsFileIO
@@ -113,6 +114,10 @@ def inputs_at(where: str, store: str | os.PathLike[str] | Store | None, keys: Ke
         from persistable.families.sources.http import Pages
 
         return Pages(where, keys, **options)
+    elif scheme is not None and _FIELD.search(where) is None and (rows := rows_at(where, scheme[1].lower(), options)) is not None:
+        if keys is not None:
+            raise TypeError(f"keys of Source is for paths; take some of the rows of {masked(where)} by where(), or make a view")
+        return rows
     else:
         source, text = _split(where, scheme[0] if scheme is not None else "")
         shelf, template = shelf_of(open_store(source, **options)), Template(text)
@@ -159,15 +164,18 @@ class Source(Family[PayloadT]):
     `to_frame`, of the source or of what is made from it, do so by themselves.
 
     Parameters:
-        where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in ``/``
-            takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files in it.
-            ``https://`` with `keys`; there content is identified by the ETag, else by Last-Modified, else by the bytes. Or a mapping from
-            key to object, anything that can be a param. Or your own `Inputs`.
+        where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in
+            ``/`` takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files
+            in it. ``postgresql://host/db?table=spectra`` and ``mongodb://host/db/spectra`` without fields: each row or document is an
+            input, a dict of its columns, identified by what is in it. ``https://`` with `keys`; there content is identified by the ETag,
+            else by Last-Modified, else by the bytes. Or a mapping from key to object, anything that can be a param. Or your own `Inputs`.
         io: what reads them: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
         name: the payload name of the members, and for a mapping the name of the axis; default: the last field, or ``item``.
         store: a store in which `where` is a path; default: a relative path counts from the current folder.
         keys: the keys there are, instead of a listing; or a function that gives them, called at each refresh.
-        options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`.
+        options: for the store, such as ``endpoint_url``; for ``https://`` headers, timeout and attempts, as for `HttpGet`;
+            for tables and collections ``key="id"``, the columns that tell rows apart, ``columns=``, those of the payload (all others; one
+            name: its value), and ``stamp=``, a column that changes with the row.
 
     With one field the keys are its values, with several they are tuples, on one axis. Families that are over several sources are
     joined by the names of their fields: one member for each key for which all inputs are there. ``rename`` tells fields apart that have
@@ -226,7 +234,10 @@ class Source(Family[PayloadT]):
             raise TypeError(f"{', '.join(given)} of Source is for paths and URLs; {type(where).__name__} takes none")
         self.name = check_payload_name(name or inputs.fields[-1])
         self._store = None
-        listing = Listing(inputs, self.name, _format(io, text) if text or io is not None else None)
+        is_file = bool(text)
+        if isinstance(inputs, Rows):
+            is_file, inputs.has_format = False, io is not None
+        listing = Listing(inputs, self.name, _format(io, text if is_file else "") if is_file or io is not None else None)
         self._live_view, self._fixed = LiveView((listing,), listing.view), None
 
     def where(self, keep: Callable[[Any], object]) -> Source[PayloadT]:

@@ -97,9 +97,13 @@ class Client:
 
 
 class Connection:
-    """The way of a store to its collection. timeout: seconds for which a server that went away is waited for."""
+    """The way to a collection. of_store: the collection has to be one of a store.
 
-    def __init__(self, address: Address, password: str | Secret | None, timeout: float) -> None:
+    timeout: seconds for which a server that went away is waited for.
+    """
+
+    def __init__(self, address: Address, password: str | Secret | None, timeout: float, of_store: bool = True) -> None:
+        self._of_store = of_store
         self._address = address
         self._password = password
         self._timeout = timeout
@@ -144,8 +148,11 @@ class Connection:
             client = self.client
             try:
                 place = client.place(self._address.database, self._address.collection)
-                self._check(client, place.items)
-                return work(place)
+                if self._of_store:
+                    self._check(client, place.items)
+                done = work(place)
+                client.reached = True
+                return done
             except PyMongoError as error:
                 now = time.monotonic()
                 deadline = deadline or now + self._timeout

@@ -18,12 +18,16 @@ _IN_FRONT = ("user", "host", "port", "dbname")
 
 
 class Address(NamedTuple):
-    """Where a table is. settings: for libpq, without secrets. secrets: those that the URL had. schema: None for that of the search path."""
+    """Where a table is. settings: for libpq, without secrets. secrets: those that the URL had.
+
+    schema: None for that of the search path. named: the table as it was named, None where that was left out.
+    """
 
     settings: Mapping[str, str]
     secrets: Mapping[str, str]
     schema: str | None
     table: str
+    named: str | None = None
 
     @property
     def url(self) -> str:
@@ -46,7 +50,8 @@ def address_of(url: str, schema: str | None = None, table: str | None = None) ->
     shown = masked(url)
     place, _, query = url.partition("?")
     pairs = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))  # libpq takes no + for a space
-    schema, table = pairs.pop("schema", schema), pairs.pop("table", table) or TABLE
+    schema, named = pairs.pop("schema", schema), pairs.pop("table", table)
+    table = named or TABLE
     for kind, name in (("schema", schema), ("table", table)):
         if name is not None and not _NAME.fullmatch(name):
             raise StoreError(
@@ -75,7 +80,7 @@ def address_of(url: str, schema: str | None = None, table: str | None = None) ->
             path="",
         )
     secrets = {name: told.pop(name) for name in _SECRETS if name in told}
-    return Address(told, secrets, schema, table)
+    return Address(told, secrets, schema, table, named)
 
 
 def _host(host: str) -> str:

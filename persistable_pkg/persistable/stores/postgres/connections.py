@@ -104,9 +104,14 @@ class Pool:
 
 
 class Connections:
-    """The way of a store to its table. timeout: seconds for which a server that went away is waited for."""
+    """The way to a database. layout: that of a store's table there, if it is for one.
 
-    def __init__(self, settings: Mapping[str, str], secrets: Mapping[str, str | Secret], url: str, layout: Layout, timeout: float) -> None:
+    timeout: seconds for which a server that went away is waited for.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str], secrets: Mapping[str, str | Secret], url: str, layout: Layout | None, timeout: float
+    ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._url = url
@@ -152,14 +157,14 @@ class Connections:
             pool = self.pool
             try:
                 with pool.connection() as connection:
-                    if self._layout.items not in pool.tables and not self._find(connection, pool, make):
+                    layout = self._layout
+                    if layout is not None and layout.items not in pool.tables and not self._find(connection, pool, layout, make):
                         return None
                     return work(connection)
-            except psycopg.errors.UndefinedTable as error:
-                if self._layout.items not in pool.tables:
-                    raise explained(error, self._url, path, make) from error
-                pool.tables.discard(self._layout.items)  # dropped since: it is looked for again
             except psycopg.Error as error:
+                if isinstance(error, psycopg.errors.UndefinedTable) and self._layout is not None and self._layout.items in pool.tables:
+                    pool.tables.discard(self._layout.items)  # dropped since: it is looked for again
+                    continue
                 now = time.monotonic()
                 deadline = deadline or now + self._timeout
                 if not is_passing(error) or not pool.reached or now + pause > deadline:
@@ -169,27 +174,27 @@ class Connections:
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _find(self, connection: Connection, pool: Pool, make: bool) -> bool:
+    def _find(self, connection: Connection, pool: Pool, layout: Layout, make: bool) -> bool:
         """Look for the tables, and make them if that is asked for; True if they are there."""
-        found = connection.execute(self._layout.look).fetchone()
+        found = connection.execute(layout.look).fetchone()
         if found is None and make:
             with connection.transaction():
                 # two that make them at once would get in each other's way; the other finds them
-                connection.execute(b"SELECT pg_advisory_xact_lock(hashtext('persistable'), hashtext(%s))", (self._layout.items,))
-                if connection.execute(self._layout.look).fetchone() is None:
+                connection.execute(b"SELECT pg_advisory_xact_lock(hashtext('persistable'), hashtext(%s))", (layout.items,))
+                if connection.execute(layout.look).fetchone() is None:
                     self._check_version(connection)
-                    connection.execute(self._layout.make)
-            found = connection.execute(self._layout.look).fetchone()
+                    connection.execute(layout.make)
+            found = connection.execute(layout.look).fetchone()
         if found is None:
             return False
         if found[0] != VERSION:
             raise StoreError(
-                f"{self._url}: the table {self._layout.table} there is not one of a store of this version ({found[0] or 'no comment'}); "
+                f"{self._url}: the table {layout.table} there is not one of a store of this version ({found[0] or 'no comment'}); "
                 "name another by ?table=",
                 url=self._url,
                 path="",
             )
-        pool.tables.add(self._layout.items)
+        pool.tables.add(layout.items)
         return True
 
     def _check_version(self, connection: Connection) -> None:
