@@ -1,10 +1,12 @@
 """Fixtures that start real servers. Each yields what a client needs, on 127.0.0.1 and a free port."""
 
+import getpass
 import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,35 +119,39 @@ class SSHServer:
 @pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
     """A real sshd on a high port, for the user who runs the tests."""
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@contextmanager
+def running_sshd(home: Path, most_sessions: int = 100) -> Generator[SSHServer]:
+    """A sshd that takes so many sessions of one connection."""
     need_program("ssh-keygen")
     sshd = "/usr/sbin/sshd"
     if not os.path.exists(sshd):
         absent("sshd is not installed (openssh-server)")
-    home = tmp_path_factory.mktemp("sshd")
     for name in ("host", "client"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
     (home / "authorized_keys").write_bytes((home / "client.pub").read_bytes())
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)
-    server, port = _sshd(sshd, home)
+    server, port = _sshd(sshd, home, most_sessions)
     kind, key = (home / "host.pub").read_text().split()[:2]
     (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
     try:
-        import getpass
-
         yield SSHServer(port, home / "client", home / "known_hosts", getpass.getuser(), home)
     finally:
         stop(server)
 
 
-def _sshd(program: str, home: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _sshd(program: str, home: Path, most_sessions: int = 100) -> tuple[subprocess.Popen[bytes], int]:
     """A running sshd and its port. It cannot choose one itself, so another is tried when somebody took it before it was bound."""
     for attempt in range(5):
         port = free_port()
         (home / "config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
             f"PidFile {home}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
-            "MaxSessions 100\nMaxStartups 200\nLoginGraceTime 0\nSubsystem sftp internal-sftp\n"
+            f"MaxSessions {most_sessions}\nMaxStartups 200\nLoginGraceTime 0\nSubsystem sftp internal-sftp\n"
         )
         with open(home / "log", "wb") as log:
             server = subprocess.Popen([program, "-D", "-e", "-f", str(home / "config")], stdout=log, stderr=log, env=unmeasured())

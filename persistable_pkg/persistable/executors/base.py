@@ -11,6 +11,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import PersistableError, RemoteError
 from persistable.executors.resources import Resources
+from persistable.stores.base import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +65,9 @@ class Executor(futures.Executor, ABC):
 
     def check(self, resources: Resources) -> None:
         """Raise Infeasible where no worker can ever have `resources`; by default every worker is taken to have them."""
+
+    def check_store(self, store: Store) -> None:
+        """Raise NotEnforceable where workers do not find in `store` what this process puts there; by default they are taken to."""
 
     def stop(self, future: futures.Future[Any]) -> bool:
         """End a task, waiting or running; its future is cancelled, or fails with CancelledError. False if it had ended before.

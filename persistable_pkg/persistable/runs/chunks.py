@@ -95,6 +95,9 @@ class Portioned:
         portions = [missing] if missing is not None else self._portions()
         if failed == "retry" and (isinstance(self._executor, InlineExecutor) or not self._executor.shares_memory):
             missing_some = [share for share in self._shares if share.count("cancelled")]
+            if not self._executor.shares_memory:
+                for share in missing_some:
+                    self._executor.check_store(share.store)
             fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
             self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does

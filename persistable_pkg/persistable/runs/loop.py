@@ -613,6 +613,7 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
             reached.add(id(unit.store))
             check_keys(executor, unit.store, unit.node.key)
             if is_shared(unit.store):
+                executor.check_store(unit.store)
                 continue
             raise NotEnforceable(
                 f"{unit.node.key} is to be kept in {unit.store.url}, which is in the memory of this process, where the {name} executor "

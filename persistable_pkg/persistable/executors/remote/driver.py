@@ -34,11 +34,12 @@ class Driver:
         self._lock = threading.Lock()
         self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         engine.open(self.wake)
-        self._groups: dict[Resources | None, Group] = {}
+        self._groups: dict[tuple[Resources | None, object], Group] = {}
         self._tasks: dict[Job, dict[int, Task]] = {}
         self._moved: dict[Job, float] = {}
         self._adopted: dict[str, tuple[Job, int]] = {}
         self._closing = False
+        self._at_end: list[Callable[[], object]] = [engine.close]
         self._foreign: set[Job] = set()  # adopted, and nobody has asked for any of their calls
         for job in engine.adopt():
             self._tasks[job] = {}
@@ -55,14 +56,14 @@ class Driver:
         """Have the thread look at once."""
         self._events.put(None)
 
-    def submit(self, call: Call, identity: str | None, resources: Resources | None) -> Task:
+    def submit(self, call: Call, identity: str | None, resources: Resources | None, place: object = None) -> Task:
         """Queue a call, or take over one of that identity that a driver before this one has launched."""
         with self._lock:
             if self._closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            group = self._groups.get(resources)
+            group = self._groups.get((resources, place))
             if group is None:
-                group = self._groups[resources] = Group(resources, self._engine.overhead)
+                group = self._groups[resources, place] = Group(resources, self._engine.overhead, place)
             task = Task(self, group, call, identity)
             found = self._adopted.pop(identity, None) if identity is not None else None
             if found is not None:
@@ -73,6 +74,11 @@ class Driver:
                 group.waiting.append(task)
         self.wake()
         return task
+
+    def require(self, file: str, remove: Callable[[], object]) -> None:
+        """Have workers refuse jobs where they do not see `file`, which is removed at the end."""
+        self._settings = self._settings._replace(seen=[*self._settings.seen, file])
+        self._at_end.append(remove)
 
     def withdraw(self, task: Task) -> bool:
         """Take a task out of the queue; False where the engine has it, or has had it."""
@@ -133,7 +139,9 @@ class Driver:
             _LOGGER.exception("the thread of the %s executor ended", self._engine.name)
             self._abandon(error)
         finally:
-            self._engine.close()
+            for act in reversed(self._at_end):
+                with suppress(OSError):
+                    act()
 
     def _is_busy(self) -> bool:
         with self._lock:
@@ -157,7 +165,8 @@ class Driver:
         for group in list(self._groups.values()):
             if not group.waiting:
                 continue
-            room = self._engine.room(group.resources, self._tasks)
+            # a look into a store is no work, and does not wait for a slot
+            room = len(group.waiting) if group.place is not None else self._engine.room(group.resources, self._tasks)
             with self._lock:
                 started = {self._job(group, tasks): tasks for tasks in group.take(room, self._engine.slots)}
             if started:
@@ -166,7 +175,7 @@ class Driver:
     def _job(self, group: Group, tasks: list[Task]) -> Job:
         request = written(self._settings._replace(calls=[task.parts for task in tasks]))
         modules = {task.module for task in tasks if task.module.startswith("persistable.")}
-        job = Job(f"job-{uuid4().hex[:12]}", group.resources, request, [task.identity for task in tasks], modules)
+        job = Job(f"job-{uuid4().hex[:12]}", group.resources, request, [task.identity for task in tasks], modules, group.place)
         for task in tasks:
             task.job = job
         return job

@@ -98,6 +98,11 @@ class Engine(ABC):
     def forget(self, job: Job) -> None:
         """Remove the files of a job that has ended."""
 
+    @property
+    def places(self) -> Sequence[tuple[str, object]]:
+        """The hosts on each of which it can be told, by a short call, whether a store is reached: names, and the `place` of jobs there."""
+        return ()
+
     def adopt(self) -> Iterable[Job]:
         """Return jobs of drivers that are gone which have not ended: from now on they are this one's."""
         return ()

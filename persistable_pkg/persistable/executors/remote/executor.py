@@ -10,11 +10,13 @@ from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar
 
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import name_of, pack, to_bytes
+from persistable.executors.remote import reach
 from persistable.executors.remote.driver import Driver
 from persistable.executors.remote.engine import Engine
 from persistable.executors.remote.request import Request
 from persistable.executors.remote.tasks import Call, Task
 from persistable.executors.resources import Resources
+from persistable.stores.base import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +42,7 @@ class RemoteExecutor(Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._driver: Driver | None = None
+        self._reached: set[str] = set()
 
     def check(self, resources: Resources) -> None:
         self._connected()
@@ -68,6 +71,29 @@ class RemoteExecutor(Executor):
             failed.set_exception(portable(error))
             return failed
         return driver.submit(Call(name_of(fn), getattr(fn, "__module__", None) or "", parts), identity, resources)
+
+    def check_store(self, store: Store) -> None:
+        driver = self._connected()
+        if store.url in self._reached or (mark := reach.new_mark(store)) is None:
+            return
+        local = store.local_path(mark)
+        if not self._engine.places:
+            if local is not None:
+                driver.require(str(local), lambda: store.delete(mark))
+            else:
+                store.delete(mark)
+            self._reached.add(store.url)
+            return
+        try:
+            call = Call("the look into a store", "", to_bytes(pack((reach.sees, (store, mark), {}))))
+            asked = [(name, driver.submit(call, None, None, place)) for name, place in self._engine.places]
+            for name, future in asked:
+                error = future.exception()
+                if error is not None or not future.result():
+                    raise reach.unseen(store.url, self.name, name, "" if error is None else f"{type(error).__name__}: {error}") from error
+        finally:
+            store.delete(mark)
+        self._reached.add(store.url)
 
     def stop(self, future: futures.Future[Any]) -> bool:
         if future.done():

@@ -35,13 +35,14 @@ class Request(NamedTuple):
     """Calls, packed, to be performed in this order by one process.
 
     path: folders from which modules are imported before all others. environment: variables for the calls. threads: of numerical libraries,
-    where nothing else says so.
+    where nothing else says so. seen: files that must be there, since the results of the calls are to be beside them.
     """
 
     calls: Sequence[Sequence[bytes]]
     path: Sequence[str] = ()
     environment: dict[str, str] = {}  # noqa: RUF012 - never changed
     threads: int | None = None
+    seen: Sequence[str] = ()
 
 
 class Versions(NamedTuple):

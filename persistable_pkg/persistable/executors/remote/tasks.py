@@ -78,10 +78,11 @@ class Task(futures.Future[Any]):
 
 
 class Group:
-    """Tasks with the same resources, in the order in which they begin."""
+    """Tasks with the same resources, in the order in which they begin. place: of their jobs, where that is not the engine's to choose."""
 
-    def __init__(self, resources: Resources | None, overhead: float) -> None:
+    def __init__(self, resources: Resources | None, overhead: float, place: object = None) -> None:
         self.resources = resources
+        self.place = place
         self.waiting: deque[Task] = deque()
         self._alone = resources is not None and resources.time is not None
         self.sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)

@@ -17,6 +17,7 @@ from types import FrameType
 
 from persistable.executors import cores
 from persistable.executors.calls import pack, perform_to_bytes, to_bytes
+from persistable.executors.remote import reach
 from persistable.executors.remote.files import FolderFiles, JobFiles
 from persistable.executors.remote.request import ANSWERS, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
 
@@ -60,6 +61,7 @@ class _Worker:
         answered = {answer.number for answer in answers_in(self._files, names, set())}
         try:
             request = read(self._files.get(REQUEST))
+            reach.check_files(request.seen)
             _prepare(request)
         except Exception as error:  # noqa: BLE001 - all its calls fail with it
             self._gathered.append(_refusal(error))

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
@@ -91,7 +92,11 @@ class HostsEngine(Engine):
         """Divide jobs among the hosts, those with most room first."""
         shares: dict[_Served, list[Job]] = {}
         for job in jobs:
-            host = max(self._hosts, key=lambda each: each.room(job.resources, [*each.jobs.values(), *shares.get(each, ())]))
+            host = (
+                job.place
+                if isinstance(job.place, _Served)
+                else max(self._hosts, key=lambda each: each.room(job.resources, [*each.jobs.values(), *shares.get(each, ())]))
+            )
             shares.setdefault(host, []).append(job)
         return shares
 
@@ -139,6 +144,10 @@ class HostsEngine(Engine):
         except Lost:
             host.forgotten.append(job.name)
 
+    @property
+    def places(self) -> Sequence[tuple[str, object]]:
+        return [(host.host.name, host) for host in self._hosts]
+
     def adopt(self) -> Iterable[Job]:
         for host in self._hosts:
             orphans: list[Orphan] = host.call("orphans")
@@ -153,6 +162,8 @@ class HostsEngine(Engine):
     def close(self) -> None:
         for host in self._hosts:
             if host.client is not None:
+                with suppress(OSError):
+                    host.call("leave")
                 host.client.close()
 
     # --- connections

@@ -70,12 +70,6 @@ class Server:
                         self._answer(message)
             self._tell()
 
-    def leave(self) -> None:
-        """Attend to the jobs no more."""
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
-
     # --- what can be called
 
     def hello(self) -> Hello:
@@ -113,6 +107,12 @@ class Server:
         """Tell whether there is a file of that path."""
         return os.path.exists(path)
 
+    def leave(self) -> None:
+        """Attend to the jobs no more."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
     def ping(self) -> None:
         """Hear that the driver is there."""
 
@@ -124,7 +124,7 @@ class Server:
         return self._spool
 
     def _answer(self, call: Call) -> None:
-        if call.method.startswith("_") or call.method in ("serve", "leave"):
+        if call.method.startswith("_") or call.method == "serve":
             raise ValueError(f"{call.method} cannot be called")
         try:
             result = getattr(self, call.method)(*call.arguments)

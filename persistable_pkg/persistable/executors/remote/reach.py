@@ -1,0 +1,43 @@
+"""Whether workers elsewhere find what this process puts into a store: one file is put there, and looked for."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+
+from persistable.errors import NotEnforceable
+from persistable.stores.base import HIDDEN, Store
+
+
+def new_mark(store: Store) -> str | None:
+    """Put a file into a store; returns its path there, or None where nothing can be put, which the first write will say better."""
+    path = f"{HIDDEN}/reach/{os.urandom(8).hex()}"
+    try:
+        return path if store.create(path, b"") else None
+    except OSError:
+        return None
+
+
+def sees(store: Store, path: str) -> bool:
+    """Tell, in a worker, whether the file is there."""
+    return store.exists(path)
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Raise NotEnforceable, in a worker, where one of these files is not there."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise unseen(path.partition(f"/{HIDDEN}/")[0], "workers", platform.node())
+
+
+def unseen(url: str, executor: str, place: str, reason: str = "") -> NotEnforceable:
+    """Return the error for a store that is not the same, or cannot be reached, at another place."""
+    why = reason or "what this process puts there is not found there, as with a folder of one machine only"
+    return NotEnforceable(
+        f"results are to be kept in {url}, and {place} cannot put them there: {why}; use a folder on a file system that both share, "
+        "or a store that both reach, such as a bucket or a database",
+        key=None,
+        executor=executor,
+        wanted=url,
+    )
