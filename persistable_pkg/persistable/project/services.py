@@ -22,7 +22,7 @@ from persistable.project.scalars import check_names, unknown, wrong
 
 
 _NO_KINDS = ("Executor", "FuturesExecutor")
-_WORKERS = ("max_workers", "num_cpus", "n_workers")
+_WORKERS = ("max_workers", "num_cpus", "n_workers", "max_jobs", "slots")
 """The names that executors themselves have for ``workers``."""
 
 

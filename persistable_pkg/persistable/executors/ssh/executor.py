@@ -26,17 +26,18 @@ class SSHHost:
 class SSHExecutor(RemoteExecutor):
     """Tasks on hosts that are reached by SSH. Needs the extra ``ssh``, and on each host the same Python and persistable as here.
 
-    hosts: names as in ``ssh NAME``, or `SSHHost`. slots: how many jobs each takes at a time; by default as many as it has CPUs. python: the
-    interpreter there. path: folders there, from which modules are imported besides what is installed. environment: variables for the tasks.
-    folder: there, for the files of jobs; only its owner can read it. options: for `asyncssh.connect`, such as ``client_keys``; what is in
-    ``~/.ssh/config`` holds too.
+    hosts: one or several, each a name as in ``ssh NAME``, or an `SSHHost`. slots: how many jobs each takes at a time; by default as many as
+    it has CPUs. python: the interpreter there. path: folders there, from which modules are imported besides what is installed. environment:
+    variables for the tasks. folder: there, for the files of jobs; only its owner can read it. options: for `asyncssh.connect`, such as
+    ``client_keys``; what is in ``~/.ssh/config`` holds too.
     """
 
     name: ClassVar[str] = "ssh"
 
     def __init__(
         self,
-        *hosts: str | SSHHost,
+        hosts: str | SSHHost | Sequence[str | SSHHost],
+        *,
         slots: int | None = None,
         python: str = "python3",
         path: Sequence[str] = (),
@@ -44,14 +45,15 @@ class SSHExecutor(RemoteExecutor):
         folder: str = "~/.cache/persistable/jobs",
         **options: Any,
     ) -> None:
-        if not hosts:
-            raise ValueError('give at least one host: SSHExecutor("host")')
-        self._names = [host if isinstance(host, str) else host.name for host in hosts]
-        engine = HostsEngine([_host(host, slots, python, path, options) for host in hosts], folder)
+        given = [hosts] if isinstance(hosts, str | SSHHost) else list(hosts)
+        if not given:
+            raise ValueError('hosts is empty; give at least one: SSHExecutor("host")')
+        self._names = [host if isinstance(host, str) else host.name for host in given]
+        engine = HostsEngine([_host(host, slots, python, path, options) for host in given], folder)
         super().__init__(engine, Request((), path, dict(environment or {})))
 
     def __repr__(self) -> str:
-        return f"SSHExecutor({', '.join(map(repr, self._names))})"
+        return f"SSHExecutor({self._names!r})"
 
 
 def _host(given: str | SSHHost, slots: int | None, python: str, path: Sequence[str], options: Mapping[str, Any]) -> Host:
