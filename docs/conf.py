@@ -24,3 +24,23 @@ autodoc_default_options = {"members": True, "undoc-members": False, "show-inheri
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
+
+
+def setup(app):  # noqa: ANN001, ANN201 - Sphinx calls it
+    """Have the pages of `howto/page` written beside it, from the code of that page as it runs."""
+    app.connect("build-finished", _write_page)
+
+
+def _write_page(app, error):  # noqa: ANN001, ANN202
+    if error is None and app.builder.format == "html":
+        import subprocess
+        import sys
+        import tempfile
+        from pathlib import Path
+
+        here = Path(__file__).parent
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, here.parent / "tests/docs/run_page.py", here / "howto/page.md", Path(folder, "page.py")]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            target = Path(app.outdir, "_static", "page")
+            subprocess.run([sys.executable, "-m", "persistable", "serve", "--store", "data", "--export", target], cwd=folder, check=True)

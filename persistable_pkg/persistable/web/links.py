@@ -8,9 +8,11 @@ from collections.abc import Container
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
+from blake3 import blake3
+
 INDEX = "index"
 """The path of the first page."""
-_PLAIN = re.compile(r"[A-Za-z0-9_,.=+-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
 
 
 class Address(NamedTuple):
@@ -105,6 +107,8 @@ def url_of(address: Address) -> str:
 
 
 def file_of(address: Address, ending: str = ".html") -> str:
-    """The file of a page in an exported site. Its name is made of checked names, digests and plain words alone."""
-    words = [address.path, *(f"{name}={value if _PLAIN.fullmatch(value) else value.encode().hex()}" for name, value in address.query)]
+    """The file of a page in an exported site. Its name is made of checked names, digests and plain words alone, and is not too long."""
+    words = [address.path]
+    for name, value in address.query:
+        words.append(f"{name}={value if _PLAIN.fullmatch(value) else blake3(value.encode()).hexdigest(length=8)}")
     return ",".join(words) + ending
