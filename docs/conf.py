@@ -26,12 +26,12 @@ autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 
 
-def setup(app):  # noqa: ANN001, ANN201 - Sphinx calls it
+def setup(app):
     """Have the pages of `howto/page` written beside it, from the code of that page as it runs."""
     app.connect("build-finished", _write_page)
 
 
-def _write_page(app, error):  # noqa: ANN001, ANN202
+def _write_page(app, error):
     if error is None and app.builder.format == "html":
         import subprocess
         import sys

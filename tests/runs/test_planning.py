@@ -201,7 +201,7 @@ def test_a_plan_is_a_table_of_what_and_why_and_touches_nothing(tmp_path: Path) -
         assert {row.reason for row in after} == {"stored", "nothing is stored"}
         frame = after.to_frame()
         assert list(frame["action"]) == ["reuse", "reuse", "generate"]
-        assert ">generate</td>" in after._repr_html_()
+        assert ">generate</span>" in after._repr_html_()
         Path(next((tmp_path / "store" / "node").glob(f"{a.key.digest}.*.pickle"))).unlink()
         assert "its payload is damaged" in plan(a)[0].reason
 

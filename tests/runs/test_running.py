@@ -526,7 +526,7 @@ def test_results_give_bound_nodes_and_know_strangers(tmp_path: Path) -> None:
         result[b.key]
     with pytest.raises(KeyError):
         result["x"]
-    assert ">done</td>" in result._repr_html_()
+    assert ">done</span>" in result._repr_html_()
 
 
 @step

@@ -96,6 +96,7 @@ def test_every_answer_says_what_a_browser_may_do_with_it(page: Page) -> None:
         and "sandbox" in page.client.get(image).headers["content-security-policy"]
     )
     assert asked(page, "/").getheader("content-security-policy"), "a refusal too"
+    assert page.client.head("/").status_code == 200
 
 
 @pytest.mark.parametrize(

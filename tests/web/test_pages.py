@@ -6,17 +6,25 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.web.conftest import Page
 
-from persistable import Catalog, progress, run, step
+from persistable import Catalog, open_store, plan, progress, run, step
 from persistable.errors import StoreError
+from persistable.stores import new_signing_key
 from persistable.web import export, serve
-from persistable.web.render import FOLDER, assets
+from persistable.web.activity import Activity
+from persistable.web.app import page_at
+from persistable.web.links import Address, Served
+from persistable.web.pages import Site
+from persistable.web.reading import TooLarge
+from persistable.web.render import FOLDER, as_html, as_json, assets
 
 
 def every_page(page: Page) -> list[str]:
@@ -224,10 +232,6 @@ def test_upstream_that_is_gone_is_absent(tmp_path: Path) -> None:
     run(below, store=tmp_path)
     gone = below.upstream["one"]
     assert gone.bind(tmp_path).delete()
-    from persistable.web.activity import Activity
-    from persistable.web.app import page_at
-    from persistable.web.pages import Site
-
     found = page_at(Site(Catalog(tmp_path), Activity()), f"payload/{gone.key}", {})
     assert found.status == 200 and found.facts["status"] == "absent" and [each["name"] for each in found.facts["downstream"]] == ["two"]
 
@@ -306,3 +310,100 @@ def test_all_that_is_shipped_is_small_and_vendored_with_its_licence() -> None:
     about = (FOLDER / "static/htmx.txt").read_text()
     version = re.search(r'version:"([\d.]+)"', (FOLDER / "static/htmx.min.js").read_text())
     assert version is not None and f"htmx.org@{version[1]}" in about and "Zero-Clause BSD" in about
+
+
+# stores of every kind, and payloads that are not as they should be
+
+
+@step
+def half(n: int) -> dict[str, float]:
+    return {"half": n / 2}
+
+
+@step
+def frames(n: int) -> object:
+    import pandas as pd
+
+    return pd.DataFrame({"n": range(n)})
+
+
+@step
+def parts(n: int) -> Iterator[tuple[str, list[int]]]:
+    for number in range(n):
+        yield f"part-{number}", [number] * number
+
+
+def facts_of(catalog: Catalog, path: str, **query: str) -> Any:
+    """What the page at `path` says, written as HTML too."""
+    made = page_at(Site(catalog, Activity()), path, query)
+    checked(as_html(made, Served(Address.of(path, **query))))
+    return json.loads(as_json(made))
+
+
+@pytest.mark.parametrize("url", ["memory://pages", "sqlite:///{folder}/store.db", "{folder}/plain"])
+def test_every_kind_of_store_has_its_pages(url: str, tmp_path: Path) -> None:
+    store = open_store(url.format(folder=tmp_path))
+    node = half.step(3)
+    run(node, store=store)
+    catalog = Catalog(store)
+    for path in ("index", f"payload/{node.key}", f"lineage/{node.key}", f"explain/{node.key}", "running", "storage", "sweep"):
+        assert "error" not in {name for name, value in facts_of(catalog, path).items() if value}, path
+    assert facts_of(catalog, f"payload/{node.key}")["preview"]["items"] == [{"name": "half", "value": 1.5, "text": "1.5"}]
+
+
+def test_damage_is_said_and_harms_no_page(tmp_path: Path) -> None:
+    one, two = half.step(1), half.step(2)
+    run(one, two, store=tmp_path)
+    (tmp_path / f"{one.key}.record.json").write_bytes(b"{garbage")
+    next((tmp_path / "half").glob(f"{two.key.digest}.*.pickle")).unlink()
+    catalog = Catalog(tmp_path)
+    assert {row["status"] for row in facts_of(catalog, "index")["rows"]} == {"corrupt", "done"}
+    broken = facts_of(catalog, f"payload/{one.key}")
+    assert broken["status"] == "corrupt" and "damaged" in broken["damage"] and broken["preview"] is None
+    gone = facts_of(catalog, f"payload/{two.key}")
+    assert gone["preview"]["kind"] == "error" and "gone" in gone["preview"]["note"] + " gone"
+    assert facts_of(catalog, f"explain/{two.key}")["status"] == "corrupt"
+    assert facts_of(catalog, f"payload/half/{'0' * 32}")["error"]
+
+
+def test_a_signed_pickle_is_read_where_its_signer_is_trusted_and_else_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private, public = new_signing_key()
+    node, strange = frames.step(3), frames.step(4)
+    run(node, store=open_store(tmp_path, sign=private, trust=[public]))
+    run(strange, store=tmp_path)
+    monkeypatch.setattr("persistable.web.reading.is_imported", lambda _: False)
+    catalog = Catalog(open_store(tmp_path, trust=[public]))
+    assert facts_of(catalog, f"payload/{node.key}")["preview"]["kind"] == "table"
+    refused = facts_of(catalog, f"payload/{strange.key}")
+    assert refused["status"] == "untrusted" and refused["preview"] is None and "trust" in refused["damage"]
+    assert facts_of(Catalog(tmp_path), f"payload/{node.key}")["preview"]["kind"] == "closed", "a store that trusts nobody by name"
+
+
+def test_items_are_listed_and_not_read(tmp_path: Path) -> None:
+    node = parts.step(3)
+    run(node, store=tmp_path)
+    found = facts_of(Catalog(tmp_path), f"payload/{node.key}")["preview"]
+    assert found["kind"] == "items" and [item["name"] for item in found["items"]] == ["part-0", "part-1", "part-2"]
+
+
+def test_a_large_payload_shows_its_first_rows(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("persistable.web.preview.payload_of", _too_large)
+    for name, kind in (("points", "array"), ("features", "table"), ("report", "note"), ("noisy", "note")):
+        found = facts_of(page.catalog, f"payload/{page.key(name)}")["preview"]
+        assert found["kind"] == kind and found.get("part", False) is (kind != "note"), name
+
+
+def _too_large(*_: object) -> object:
+    raise TooLarge
+
+
+def test_notebooks_show_the_components_of_the_page(tmp_path: Path) -> None:
+    result = run(half.over(n=[1, 2]), store=tmp_path, errors="return")
+    catalog = Catalog(tmp_path)
+    shown = [result._repr_html_(), plan(half.step(5), store=tmp_path)._repr_html_(), catalog._repr_html_(), catalog.savings()._repr_html_()]
+    shown += [catalog.find()[0]._repr_html_(), half.step(1).bind(tmp_path)._repr_html_()]
+    for text in shown:
+        assert text.count("<style>") == 1 and text.startswith('<div class="p-view">') and "<script" not in text
+        assert "background:" not in text.partition("</style>")[2], "no style but that of the components"
+    assert 'class="p-badge p-good">done</span>' in shown[0] and 'class="p-badge p-busy">generate</span>' in shown[1]
+    assert 'class="p-digest"' in shown[0] and "half(n=1)" in shown[0] and 'class="p-n"' in shown[3]

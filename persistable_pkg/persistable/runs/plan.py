@@ -517,10 +517,10 @@ class Plan:
         return f"<Plan: {', '.join(f'{number} to {action}' for action, number in self.counts.items()) or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import code, listing
+        from persistable.graph.notebook import badge, digest, listing
 
-        rows = [(row.action, code(self.label(i)), code(row.key.digest[:8]), row.reason) for i, row in enumerate(self.rows[:_SHOWN])]
-        return listing(("action", "node", "key", "why"), rows, len(self.rows) - _SHOWN, self.hints)
+        rows = [(self.label(i), badge(row.action), row.reason, digest(row.key)) for i, row in enumerate(self.rows[:_SHOWN])]
+        return listing(("node", "action", "why", "key"), rows, len(self.rows) - _SHOWN, self.hints)
 
 
 _SHOWN = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast, overload
 
@@ -16,6 +16,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, hold, is_family, is_node, own_store
 from persistable.params.secret import redact
 from persistable.records.access import parsed
+from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
 from persistable.runs.stale import Stale
@@ -475,8 +476,7 @@ class RunResult(Mapping[Any, Any]):
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict a node: name, key, status, seconds, attempts, error, store (the URL), and at (the path, where not under the key)."""
-        errors = {failure.spot: failure.text for failure in self.failures}
-        errors.update({spot: f"waits for {cause}" for spot, cause in self._waits.items()})
+        errors = self._errors()
         return [
             {
                 "name": spot[1].name,
@@ -490,6 +490,13 @@ class RunResult(Mapping[Any, Any]):
             }
             for spot, status, seconds, attempts in self.outcomes.facts()
         ]
+
+    def _errors(self) -> dict[Spot, str]:
+        """Why each node that is not there is not."""
+        return {
+            **{failure.spot: failure.text for failure in self.failures},
+            **{spot: f"waits for {cause}" for spot, cause in self._waits.items()},
+        }
 
     def to_frame(self) -> Any:
         """`rows` as a pandas DataFrame."""
@@ -511,13 +518,21 @@ class RunResult(Mapping[Any, Any]):
         return f"<RunResult: {', '.join(f'{number} {status}' for status, number in self.counts.items() if number) or 'nothing to do'}>"
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import card, code, listing
+        from persistable.graph.notebook import Html, badge, card, digest, listing, number
 
+        errors = self._errors()
         rows = [
-            (row["status"], code(row["key"][: len(row["name"]) + 9]), f"{row['seconds']:.3g} s", row["error"] or "")
-            for row in self.rows()[:_SHOWN]
+            (
+                ending.node.label,
+                badge(ending.status),
+                number(duration_in_words(ending.seconds) if ending.attempts else ""),
+                errors.get(ending.spot, ""),
+                digest(ending.node.key),
+            )
+            for ending in islice(self.outcomes.endings(), _SHOWN)
         ]
-        return card(repr(self)[1:-1], listing(("status", "node", "took", ""), rows, len(self) - _SHOWN))
+        counts = Html(" ".join(badge(status, count) for status, count in self.counts.items() if count))
+        return card("run", " ", counts, listing(("node", "status", "took", "", "key"), rows, len(self) - _SHOWN))
 
 
 class _Nodes(ValuesView[Any]):

@@ -17,6 +17,8 @@ from persistable.fileio.figure import SavedFigure
 from persistable.params.secret import redact
 from persistable.params.words import cut
 from persistable.records import files
+from persistable.records.amounts import size_in_words
+from persistable.records.items import Collected
 from persistable.records.record import Record
 from persistable.web.pages import Site
 from persistable.web.reading import TooLarge, payload_of, safe_format
@@ -66,6 +68,8 @@ def shown(value: Any) -> dict[str, Any]:
         return {"kind": "text", "text": redact(value[:CHARACTERS]), "length": len(value), "cut": len(value) > CHARACTERS}
     if isinstance(value, bytes | bytearray | memoryview):
         return _bytes(bytes(value))
+    if isinstance(value, Collected):
+        return _collected(value)
     table = _table(value)
     if table is not None:
         return table
@@ -207,6 +211,13 @@ def _histogram(array: Any) -> dict[str, Any] | None:
 
 
 # everything else
+
+
+def _collected(items: Collected[Any]) -> dict[str, Any]:
+    """The names of the items and their sizes; none is read."""
+    some = list(islice(items.sizes.items(), VALUES))
+    rows = [{"name": cut(str(name), 80), "value": size, "text": size_in_words(size)} for name, size in some]
+    return {"kind": "items", "length": len(items), "items": rows, "cut": len(items) > VALUES}
 
 
 def _value(value: Any) -> dict[str, Any]:

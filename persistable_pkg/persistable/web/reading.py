@@ -19,7 +19,7 @@ from persistable.nodes import loading
 from persistable.records.record import Record
 from persistable.web.pages import Site
 
-LARGEST = 256_000_000
+LARGEST = 128_000_000
 """Most bytes of a payload that are read for a page."""
 
 

@@ -50,12 +50,14 @@ def sweep_page(site: Site, asked: Asked) -> Page:
     names = [{"name": row.name, "count": row.count} for row in catalog.savings()]
     facts: dict[str, Any] = {"store": catalog.store.url, "name": name or None, "names": names}
     if not name:
-        return Page("Sweeps", "sweep.html", {**facts, "axes": [], "total": 0}, {"matrix": None, "cells": {}})
+        return Page("Sweeps", "sweep.html", {**facts, "axes": []}, {"matrix": None, "cells": {}})
     try:
         check_payload_name(name)
     except InvalidName as error:
         return Page("Sweeps", "error.html", {"error": str(error)}, {}, 404)
-    entries = [*catalog.find(name)[:ENTRIES], *catalog.find(name, status=FAILED)[:ENTRIES]]
+    stored, total = catalog.find(name).page(0, ENTRIES)
+    failed, failures = catalog.find(name, status=FAILED).page(0, ENTRIES)
+    entries = [*stored, *failed]
     settings = _settings(site, entries)
     axes = _varying(settings)
     own = [axis for axis in axes if "." not in axis] or axes
@@ -71,7 +73,8 @@ def sweep_page(site: Site, asked: Asked) -> Page:
         "y": y,
         "by": by,
         "bys": bys,
-        "total": len(entries),
+        "looked_at": len(entries),
+        "total": total + failures,
         "columns": list(matrix.columns),
         "rows": list(matrix.rows),
     }

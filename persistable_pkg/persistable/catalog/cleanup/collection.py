@@ -139,10 +139,10 @@ class Collection(Sequence[Candidate]):
         return "\n".join([f"<{in_words(self)}>", *("  " + "  ".join(cells) for cells in _by_name(self)), *_lines(self), *notes(self)])
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import Html, card, listing
+        from persistable.graph.notebook import Html, card, listing, number
 
-        first = listing(["name", "things", "size"], _by_name(self))
-        rows = [(item.label, item.reason, size_in_words(item.size), item.age) for item in self._items[:SHOWN]]
+        first = listing(["name", "things", "size"], [(name, *map(number, cells)) for name, *cells in _by_name(self)])
+        rows = [(item.label, item.reason, number(size_in_words(item.size)), number(item.age)) for item in self._items[:SHOWN]]
         second = listing(["payload", "reason", "size", "age"], rows, len(self) - len(rows), notes(self))
         return Html(card(in_words(self), first, second))
 

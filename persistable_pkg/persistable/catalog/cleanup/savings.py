@@ -76,9 +76,10 @@ class Savings(Sequence[Saving]):
         ]
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import listing
+        from persistable.graph.notebook import listing, number
 
-        return listing(["name", "payloads", "took", "size", "per MB"], self._cells())
+        rows = [(name, *map(number, cells)) for name, *cells in self._cells()]
+        return listing(["name", "payloads", "took", "size", "per MB"], rows)
 
 
 _COLUMNS = ("name", "count", "seconds", "size", "seconds_per_byte")

@@ -113,9 +113,10 @@ class Trash(Sequence[Held]):
         return "\n".join([f"<{len(self)} in the trash, {size_in_words(self.size)}>", *lines, *more])
 
     def _repr_html_(self) -> str:
-        from persistable.graph.notebook import listing
+        from persistable.graph.notebook import listing, number
 
-        return listing(["payload", "reason", "size", "taken"], self._rows(), len(self) - SHOWN)
+        rows = [(key, reason, number(size), number(taken)) for key, reason, size, taken in self._rows()]
+        return listing(["payload", "reason", "size", "taken"], rows, len(self) - SHOWN)
 
 
 def _wanted(what: Any) -> str:
