@@ -14,6 +14,8 @@ class Switch:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[socket.socket] = []
         self.is_down = False
+        self.asked = 0
+        """Pieces of requests that went through."""
         self.port: int = self._listener.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,12 +46,12 @@ class Switch:
             server = socket.create_connection(self._target)
             self._pairs += [caller, server]
             for one, other in ((caller, server), (server, caller)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                threading.Thread(target=self._pass, args=(one, other, one is caller), daemon=True).start()
 
-    @staticmethod
-    def _pass(one: socket.socket, other: socket.socket) -> None:
+    def _pass(self, one: socket.socket, other: socket.socket, is_request: bool) -> None:
         with suppress(OSError):
             while piece := one.recv(1 << 16):
+                self.asked += is_request
                 other.sendall(piece)
         with suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)

@@ -109,8 +109,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in cast("Document", value).items()}
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_plain(each) for each in items]
+        return [_plain(each) for each in cast("Sequence[Any]", value)]
     if isinstance(value, ObjectId):
         return str(value)
     if isinstance(value, Int64):

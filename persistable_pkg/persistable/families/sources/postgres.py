@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from persistable.errors import StoreError
 from persistable.families.sources.inputs import Values
@@ -115,7 +115,4 @@ def _split(row: Sequence[Any], count: int) -> tuple[Values, Any]:
 
 
 def _hashable(stamp: Any) -> Any:
-    if not isinstance(stamp, list):
-        return stamp
-    parts: list[Any] = stamp
-    return tuple(parts)
+    return tuple(cast("Sequence[Any]", stamp)) if isinstance(stamp, list) else stamp

@@ -154,8 +154,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, memoryview):
         return value.tobytes()
     if isinstance(value, list):
-        items: list[Any] = value
-        return [plain(each) for each in items]
+        return [plain(each) for each in cast("Sequence[Any]", value)]
     if isinstance(value, dict):
         return {name: plain(each) for name, each in cast("dict[str, Any]", value).items()}
     return value
