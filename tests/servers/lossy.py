@@ -62,7 +62,7 @@ def lossy(
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815 - the names of the base class
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _forward  # noqa: N815 - the names of the base class
 
         def log_message(self, *args: object) -> None:
             pass

@@ -1,5 +1,6 @@
 """A store in a container registry keeps the promises of every store, against a real registry, which deletes or refuses to."""
 
+import atexit
 import json
 from collections.abc import Iterator
 from typing import ClassVar
@@ -15,6 +16,7 @@ from persistable.testing.stores import StoreContract
 
 pytestmark = pytest.mark.timeout(600)
 _client = httpx.Client(trust_env=False)
+atexit.register(_client.close)
 
 
 class OCIContract(StoreContract):

@@ -58,16 +58,11 @@ def _push_part(registry: Registry, source: Source, first: int, last: int) -> Blo
     return Blob(part.digest, part.size)
 
 
-def content(registry: Registry, entry: Entry) -> bytes | None:
-    """The bytes of a file; None where the registry has not all of them any more."""
-    if entry.content is not None:
-        return entry.content
-    file = io.BytesIO()
-    return file.getvalue() if pull(registry, entry, file) else None
-
-
 def pull(registry: Registry, entry: Entry, file: BinaryIO) -> bool:
-    """Append the bytes of a file that is in blobs. False where the registry has not all of them any more."""
+    """Append the bytes of a file. False where the registry has not all of them any more."""
+    if entry.content is not None:
+        file.write(entry.content)
+        return True
     return all(_pull(registry, blob, file) for blob in entry.blobs)
 
 

@@ -79,7 +79,7 @@ def _in_file(file: Path, name: str) -> Credentials | None:
             return _of_helper(str(helper), name)
         if not entry:
             return None
-        user, _, password = b64decode(entry.get("auth", "")).decode().partition(":")
+        user, _, password = b64decode(entry.get("auth", ""), validate=True).decode().partition(":")
         return Credentials(user, password, str(entry.get("identitytoken", "")))
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -222,8 +222,8 @@ class Registry:
         scope = f"{self._scope}:{_SCOPES[action]}"
         response = self._with_header(method, url, headers, content, self._login.header(scope))
         if response.status_code == 401:
+            self._through(response.read)
             challenges = response.headers.get_list("www-authenticate")
-            response.close()
             header = self._through(lambda: self._login.answer(challenges, scope))
             if header is not None:
                 response = self._with_header(method, url, headers, content, header)
@@ -271,11 +271,10 @@ class Registry:
         about = {"url": self.url, "path": ""}
         reason = redact(f"{status} {body[:300].decode(errors='replace')}".strip())
         if status in (401, 403):
-            if action == "pull":
-                return StoreError(
-                    f"{self.url} may not be read ({status}); log in with `docker login`, or give auth=, and ask for permission", **about
-                )
-            return StoreReadOnly(f"{self.url} may not be written ({status}); log in, and ask for permission to push", **about)
+            what, kind = ("read", StoreError) if action == "pull" else ("written", StoreReadOnly)
+            return kind(
+                f"{self.url} may not be {what} ({status}); log in with `docker login`, or give auth=, and ask for permission", **about
+            )
         if status in (413, 507) or b"no space left" in body or b"quota" in body.lower():
             return StoreFull(f"no room in {self.url} ({reason}); free some space or raise the quota", **about)
         if status >= 500 or status in _TRANSIENT:

@@ -6,12 +6,12 @@ import errno
 import io
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from tempfile import SpooledTemporaryFile, TemporaryFile
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -20,10 +20,9 @@ from persistable.params.secret import Secret
 from persistable.stores.base import BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, in_folder
 from persistable.stores.filesystem import Upload
 from persistable.stores.oci.artifacts import Artifacts, Listed, at_once
-from persistable.stores.oci.blobs import Source, content, pull
+from persistable.stores.oci.blobs import Source, pull
 from persistable.stores.oci.credentials import find_credentials, secret_of
 from persistable.stores.oci.login import Login
-from persistable.stores.oci.manifest import Entry
 from persistable.stores.oci.place import Place
 from persistable.stores.oci.registry import Registry
 from persistable.stores.oci.tags import tag_of
@@ -94,33 +93,34 @@ class OCIStore(BaseStore):
 
     def get(self, path: str) -> bytes:
         with self._errors(path):
-            for _ in range(2):  # between the look at a tag and at its blob somebody may replace it, and a registry clean up
-                entry = self._files.find(check_path(path))
-                found = content(self._files.registry, entry) if entry is not None else None
-                if found is not None:
-                    return found
-        raise self._absent(path)
+            file = io.BytesIO()
+            self._pulled(path, lambda _: file)
+            return file.getvalue()
 
     def read(self, path: str) -> BinaryIO:
-        with self._errors(path):
-            for _ in range(2):
-                entry = self._files.find(check_path(path))
-                file = self._opened(entry, path) if entry is not None else None
-                if file is not None:
-                    return file
-        raise self._absent(path)
+        def opened(size: int) -> BinaryIO:
+            return io.BytesIO() if size <= _SPOOL else cast("BinaryIO", TemporaryFile())
 
-    def _opened(self, entry: Entry, path: str) -> BinaryIO | None:
-        if entry.size <= _SPOOL:
-            found = content(self._files.registry, entry)
-            return io.BytesIO(found) if found is not None else None
-        with room_in(self.url, f"among temporary files for {entry.size} bytes", path):
-            file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
-            if pull(self._files.registry, entry, file):
-                file.seek(0)
+        with self._errors(path), room_in(self.url, "among temporary files", path):
+            file = self._pulled(path, opened)
+            file.seek(0)
+            return file
+
+    def _pulled(self, path: str, opened: Callable[[int], BinaryIO]) -> BinaryIO:
+        """The file that `opened` gives for a size, with the bytes at a path in it. Raises FileNotFoundError.
+
+        Without those that the registry has lost: where the tag still says that they are there, the payload is corrupt, and not absent.
+        """
+        for last in (False, True):  # between the look at a tag and at its blob somebody may replace it, and a registry clean up
+            entry = self._files.find(check_path(path))
+            if entry is None:
+                break
+            file = opened(entry.size)
+            if pull(self._files.registry, entry, file) or last:
                 return file
-            file.close()
-            return None
+            file.seek(0)
+            file.truncate()
+        raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
         with self._errors(path):
@@ -203,12 +203,12 @@ class OCIStore(BaseStore):
             with self._errors(path):
                 return self._files.put_alone(path, bytes(byte_view(items[path]))) if self._files.find(path) is None else None
 
-        began = time.monotonic()
+        began = monotonic()
         put = {path: digest for path, digest in at_once(begin, items) if digest is not None}
         if not put:
             return set()
         # all that set the tag by then see the last of them; who took longer than this waits may come after
-        time.sleep(min(_LONGEST_SETTLE, max(SETTLE, 2 * (time.monotonic() - began))))
+        sleep(min(_LONGEST_SETTLE, max(SETTLE, 2 * (monotonic() - began))))
         return {path for path, found in self.stat_many(put).items() if found.stamp == put[path]}
 
     def delete(self, path: str) -> bool:
@@ -254,9 +254,6 @@ class OCIStore(BaseStore):
         except StoreError as error:
             error.path = error.path or path
             raise
-
-    def _absent(self, path: str) -> FileNotFoundError:
-        return FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}")
 
 
 class _Spooled(Upload):
