@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import NamedTuple, TypeVar
 
 from persistable.errors import StoreError
@@ -33,6 +34,7 @@ AT_ONCE = 16
 _INLINE = 4 << 10  # bytes of a file that needs no blob
 _WITH_RECORD = 1000  # files that the manifest of a record names at most
 _REMEMBERED = 4096
+_LINKING = (0.0, 0.05, 0.25)  # seconds: while two upload the same blob, docker-registry does not know it for a moment
 
 
 class Listed(NamedTuple):
@@ -118,8 +120,12 @@ class Artifacts:
     def _try_set(self, tag: str, manifest: bytes) -> bool:
         if self.registry.put_manifest(tag, manifest):
             return True
-        self.registry.push(digest_of(EMPTY), len(EMPTY), lambda: io.BytesIO(EMPTY))  # the first file of a repository
-        return self.registry.put_manifest(tag, manifest)
+        for wait in _LINKING:
+            sleep(wait)
+            self.registry.push(digest_of(EMPTY), len(EMPTY), lambda: io.BytesIO(EMPTY))  # the first file of a repository
+            if self.registry.put_manifest(tag, manifest):
+                return True
+        return False
 
 
 def at_once(call: Callable[[ItemT], AnswerT], items: Iterable[ItemT]) -> Sequence[tuple[ItemT, AnswerT]]:
