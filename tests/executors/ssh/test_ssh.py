@@ -54,7 +54,8 @@ with SSHExecutor(place, **options) as executor:
 
 def _jobs(server: SSHServer) -> list[str]:
     """What is left in the folder of jobs."""
-    return sorted(path.name for path in (server.folder / "jobs").rglob("*") if path.name not in ("jobs", "drivers"))
+    folder = server.folder / "jobs"
+    return sorted(path.name for path in [*(folder / "jobs").iterdir(), *(folder / "drivers").glob("*/*")])
 
 
 def _owners(server: SSHServer) -> dict[str, str]:

@@ -63,12 +63,14 @@ class Adopted(NamedTuple):
 
 
 class JobFolders:
-    """Folders of jobs by name. name: the driver's, which it comes back with after its connection was lost."""
+    """Folders of jobs by name. name: the driver's, which it comes back with after its connection was lost. host: whose processes the jobs
+    are, where several hosts may share the folder; empty where that does not matter.
+    """
 
-    def __init__(self, root: Path, name: str, owner: Owner) -> None:
+    def __init__(self, root: Path, name: str, owner: Owner, host: str = "") -> None:
         """Attend to the jobs of a driver. Raises OSError where that cannot be."""
-        self._jobs, self._drivers = root / "jobs", root / "drivers"
-        for folder in (root, self._jobs, self._drivers):
+        self._jobs, self._drivers = root / "jobs", root / "drivers" / host
+        for folder in (root, self._jobs, root / "drivers", self._drivers):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._name = name
         self._lock = _taken(self._drivers / name)
@@ -117,7 +119,7 @@ class JobFolders:
     def orphans(self) -> list[Orphan]:
         """Return the drivers whose jobs nobody attends to."""
         found: list[Orphan] = []
-        for file in sorted(self._drivers.iterdir()):
+        for file in sorted(path for path in self._drivers.iterdir() if path.is_file()):
             try:
                 lock = _locked(file)
             except OSError:

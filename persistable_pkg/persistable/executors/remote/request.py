@@ -34,14 +34,13 @@ class Answer(NamedTuple):
 class Request(NamedTuple):
     """Calls, packed, to be performed in this order by one process.
 
-    path: folders from which modules are imported before all others. environment: variables for the calls. threads: of numerical libraries,
-    where nothing else says so. seen: files that must be there, since the results of the calls are to be beside them.
+    path: folders from which modules are imported before all others. environment: variables for the calls. seen: files
+    that must be there, since the results of the calls are to be beside them.
     """
 
     calls: Sequence[Sequence[bytes]]
     path: Sequence[str] = ()
     environment: dict[str, str] = {}  # noqa: RUF012 - never changed
-    threads: int | None = None
     seen: Sequence[str] = ()
 
 

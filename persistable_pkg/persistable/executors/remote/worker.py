@@ -104,8 +104,9 @@ def _refusal(error: Exception) -> Answer:
 def _prepare(request: Request) -> None:
     sys.path[:0] = [folder for folder in request.path if folder not in sys.path]
     os.environ.update(request.environment)
-    if request.threads is not None:
-        os.environ.update(cores.shared(request.threads, {}))
+    threads = int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
+    if threads:
+        os.environ.update(cores.shared(threads, {}))
 
 
 def _flush() -> None:

@@ -34,7 +34,7 @@ class SSHConnection(Connection):
     def __init__(self, host: str, options: Mapping[str, Any], python: str, path: Sequence[str]) -> None:
         self._host = host
         self._options = options
-        self._command = shlex.join(["env", f"PYTHONPATH={':'.join(path)}", python] if path else [python])
+        self._command = f"env {shlex.quote('PYTHONPATH=' + ':'.join(path))} {_word(python)}" if path else _word(python)
         self._python = python
         self._connection: asyncssh.SSHClientConnection | None = None
         self._process: asyncssh.SSHClientProcess[bytes] | None = None
@@ -123,6 +123,11 @@ class SSHConnection(Connection):
 
     def _unavailable(self, text: str) -> ExecutorUnavailable:
         return ExecutorUnavailable(f"no job can be sent to {self._host} by SSH: {text}", key=None, executor="ssh", place=self._host)
+
+
+def _word(path: str) -> str:
+    """Return a path as a word of a shell there, which knows where `~` is."""
+    return f'"$HOME"/{shlex.quote(path[2:])}' if path.startswith("~/") else shlex.quote(path)
 
 
 async def _line(process: asyncssh.SSHClientProcess[bytes], word: str) -> list[str]:

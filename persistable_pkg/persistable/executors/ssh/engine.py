@@ -42,7 +42,6 @@ class HostsEngine(Engine):
     def __init__(self, hosts: Sequence[Host], folder: str, patience: float = PATIENCE) -> None:
         self._folder = folder
         self._patience = patience
-        self._name = f"driver-{uuid4().hex[:12]}"
         self._hosts = [_Served(host) for host in hosts]
         self._wake: Callable[[], None] = lambda: None
 
@@ -172,7 +171,7 @@ class HostsEngine(Engine):
         host.client = client = Client(host.host.connect(), self._wake)
         host.hello = client.call("hello")
         try:
-            client.call("attend", self._folder, self._name, Owner.here())
+            client.call("attend", self._folder, host.driver, Owner.here(), host.slots)
         except Lost:
             raise
         except OSError as error:
@@ -217,6 +216,7 @@ class _Served:
     host: Host
 
     def __post_init__(self) -> None:
+        self.driver = f"driver-{uuid4().hex[:12]}"  # one for each, since two may be one, or share a folder
         self.client: Client | None = None
         self.hello: Hello | None = None
         self.jobs: dict[str, Job] = {}

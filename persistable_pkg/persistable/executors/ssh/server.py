@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from persistable.executors import machine
+from persistable.executors import cores, machine
 from persistable.executors.remote import worker
 from persistable.executors.remote.folders import Adopted, Orphan, Owner
 from persistable.executors.remote.request import Versions, versions
@@ -75,8 +75,9 @@ class Server:
     def hello(self) -> Hello:
         return Hello(platform.node(), versions(), machine.cpus(), machine.memory())
 
-    def attend(self, folder: str, name: str, owner: Owner) -> None:
-        """Attend to the jobs of a driver under a folder, `~` being the home."""
+    def attend(self, folder: str, name: str, owner: Owner, slots: int) -> None:
+        """Attend to the jobs of a driver under a folder, `~` being the home. slots: the most that run at a time, and share the CPUs."""
+        os.environ.update(cores.shared(max(1, machine.cpus() // slots), {}))
         self._spool = Spool(Path(folder).expanduser(), name, owner)
 
     def launch(self, jobs: Sequence[tuple[str, bytes, Sequence[str | None]]], modules: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ class Spool:
 
     def __init__(self, root: Path, name: str, owner: Owner) -> None:
         """Attend to the jobs of a driver. Raises OSError where that cannot be."""
-        self._folders = JobFolders(root, name, owner)
+        self._folders = JobFolders(root, name, owner, platform.node())
         self._told: set[str] = set()
 
     def launch(self, jobs: Sequence[tuple[str, bytes, Sequence[str | None]]]) -> None:
