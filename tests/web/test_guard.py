@@ -153,6 +153,31 @@ def test_secrets_of_the_process_are_not_shown(tmp_path: Path, monkeypatch: pytes
             assert "cannot log in" in text and "hunter2" not in text
 
 
+@step
+def login(password: str, url: str = "https://me:s3cr3t-s3cr3t@host.example/x") -> int:
+    return 1
+
+
+def test_credentials_among_params_are_masked(tmp_path: Path) -> None:
+    run(login.step(password="hunter2-one"), login.step(password="hunter2-two"), store=tmp_path)
+    catalog = Catalog(tmp_path)
+    one, two = (str(entry.key) for entry in catalog)
+    with serve(catalog) as server, httpx.Client(headers={"authorization": f"Bearer {server.url.partition('token=')[2]}"}) as client:
+        for path in (
+            "/",
+            "/?name=login",
+            f"/payload/{one}",
+            f"/lineage/{one}",
+            f"/explain/{one}",
+            f"/diff?a={one}&b={two}",
+            "/sweep?name=login",
+        ):
+            for accept in ("text/html", "application/json"):
+                text = client.get(f"http://127.0.0.1:{server.port}{path}", headers={"accept": accept}).text
+                assert "login" in text and "hunter2" not in text and "s3cr3t" not in text, path
+    assert "hunter2" not in catalog._repr_html_() + catalog[one].label + str(catalog.diff(one, two)) + repr(catalog.find())
+
+
 # payloads that could run code
 
 

@@ -46,7 +46,7 @@ def _roles(catalog: Catalog, entries: dict[str, Entry]) -> dict[str, dict[str, s
 
 def _recorded(entry: Entry, upstream: dict[str, Recorded]) -> Recorded:
     tree = entry.params_tree
-    words = ", ".join(f"{name}={cut(in_words(each))}" for name, each in tree.items() if not is_of_nodes(each))
+    words = ", ".join(f"{name}={cut(in_words(each, name))}" for name, each in tree.items() if not is_of_nodes(each))
     key = entry.key if entry.key is not None else Key(entry.name, "")
     kind = (entry.class_reference or entry.name).rpartition(":")[2]
     return Recorded(key, label(entry.name, tree), words, kind, upstream)

@@ -21,7 +21,7 @@ _PARAMS = 12
 
 def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
     """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
-    parts = [f"{each}={cut(in_words(tree))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
+    parts = [f"{each}={cut(in_words(tree, each))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
     roles: dict[str, list[Entry]] = {}
     for role, entry in upstream.items():
         roles.setdefault(role.partition(".")[0], []).append(entry)
@@ -53,7 +53,7 @@ def entry_html(entry: Entry) -> str:
     if entry.seconds is not None:
         rows.append(("age", f"{age(entry)}, took {duration_in_words(entry.seconds)}"))
     rows += [("by", code(entry.class_reference))] if entry.class_reference else []
-    rows += [(name, code(cut(in_words(tree), 80))) for name, tree in entry.params_tree.items()]
+    rows += [(name, code(cut(in_words(tree, name), 80))) for name, tree in entry.params_tree.items()]
     rows += [(role, html(each.label)) for role, each in entry.upstream.items()]
     return card(entry.name or "?", table(rows))
 
@@ -77,7 +77,7 @@ def entries_table(
     rows: list[Sequence[object]] = []
     for place, entry in enumerate(entries):
         tree = entry.params_tree
-        params = [labels[place]] if labels else [_param(tree[name]) if name in tree else "" for name in names]
+        params = [labels[place]] if labels else [_param(tree[name], name) if name in tree else "" for name in names]
         size = "" if entry.size is None else size_in_words(entry.size)
         took = "" if entry.seconds is None else duration_in_words(entry.seconds)
         facts = (number(size), number(took), number(age(entry, now)))
@@ -85,6 +85,6 @@ def entries_table(
     return ["name", *(["params"] if labels else names), "status", "size", "took", "age", "key"], rows
 
 
-def _param(tree: Any) -> object:
-    text = cut(in_words(tree), 40)
+def _param(tree: Any, name: str) -> object:
+    text = cut(in_words(tree, name), 40)
     return number(text) if tree.__class__ in (int, float) else text

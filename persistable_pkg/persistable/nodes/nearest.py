@@ -142,4 +142,8 @@ def difference_in_words(found: dict[str, tuple[Any, Any]], most: int = 8) -> str
 
 def lines(found: dict[str, tuple[Any, Any]]) -> Sequence[str]:
     """``n: 20, stored 10`` for each param that differs."""
-    return [f"{path}: {cut(in_words(asked))}, stored {cut(in_words(stored))}" for path, (asked, stored) in found.items()]
+
+    def told(path: str, tree: Any) -> str:
+        return cut(in_words(tree, path.rpartition(".")[2]))
+
+    return [f"{path}: {told(path, asked)}, stored {told(path, stored)}" for path, (asked, stored) in found.items()]

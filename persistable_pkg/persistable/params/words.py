@@ -4,30 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistable.params.credentials import given_under
 from persistable.params.trees import absent, children
 
 LONGEST = 60
+MASK = "***"
+"""Stands for a credential."""
 
 
-def in_words(tree: Any) -> str:
-    """A tree as Python would show the value, as far as that is known: ``Svm(C=10.0)``, ``(1, 2)``, ``2026-01-31``."""
+def in_words(tree: Any, name: str = "") -> str:
+    """A tree as Python would show the value, as far as that is known: ``Svm(C=10.0)``, ``(1, 2)``, ``2026-01-31``.
+
+    What is a credential, by its look or by the `name` of its param, is masked.
+    """
+    return _words(without_credentials(tree, name))
+
+
+def without_credentials(tree: Any, name: str = "") -> Any:
+    """`tree` with every text masked that is a credential, by its look or by the name under which it stands."""
+    kind = tree.__class__
+    if kind is str:
+        return MASK if given_under(name, tree) else tree
+    if kind is list:
+        return [without_credentials(each, name) for each in tree]
+    if kind is dict:
+        return {key: without_credentials(each, name if key[:1] == "$" else key) for key, each in tree.items()}
+    return tree
+
+
+def _words(tree: Any) -> str:
+    if tree.__class__ is str and tree == MASK:
+        return MASK
     if tree is absent:
         return "nothing"
     if tree.__class__ is list:
-        return f"[{', '.join(map(in_words, tree))}]"
+        return f"[{', '.join(map(_words, tree))}]"
     if tree.__class__ is not dict:
         return repr(tree)
     tag = next((name for name in tree if name[:1] == "$"), "")
     if not tag:
-        return f"{{{', '.join(f'{name!r}: {in_words(each)}' for name, each in tree.items())}}}"
+        return f"{{{', '.join(f'{name!r}: {_words(each)}' for name, each in tree.items())}}}"
     if "$object" in tree:
         found = children(tree)
         fields = {} if found is None else found[1]
-        return f"{tree['$object']}({', '.join(f'{name}={in_words(each)}' for name, each in fields.items())})"
+        return f"{tree['$object']}({', '.join(f'{name}={_words(each)}' for name, each in fields.items())})"
     content = tree[tag]
     try:
         known = _TAGS.get(tag)
-        return f"{tag[1:]}({in_words(content)})" if known is None else known(content)
+        return f"{tag[1:]}({_words(content)})" if known is None else known(content)
     except (TypeError, ValueError, LookupError):
         return str(content)
 
@@ -38,15 +62,15 @@ def cut(text: str, longest: int = LONGEST) -> str:
 
 
 def _tuple(content: Any) -> str:
-    return f"({', '.join(map(in_words, content))}{',' if len(content) == 1 else ''})"
+    return f"({', '.join(map(_words, content))}{',' if len(content) == 1 else ''})"
 
 
 def _set(content: Any) -> str:
-    return f"{{{', '.join(map(in_words, content))}}}"
+    return f"{{{', '.join(map(_words, content))}}}"
 
 
 def _dict(content: Any) -> str:
-    return f"{{{', '.join(f'{in_words(name)}: {in_words(each)}' for name, each in content)}}}"
+    return f"{{{', '.join(f'{_words(name)}: {_words(each)}' for name, each in content)}}}"
 
 
 def _reference(content: Any) -> str:
@@ -54,7 +78,7 @@ def _reference(content: Any) -> str:
 
 
 def _estimator(content: Any) -> str:
-    return f"{in_words(content['class'])}({', '.join(f'{name}={in_words(each)}' for name, each in content['params'].items())})"
+    return f"{_words(content['class'])}({', '.join(f'{name}={_words(each)}' for name, each in content['params'].items())})"
 
 
 def _large(content: Any) -> str:

@@ -9,6 +9,7 @@ from persistable.catalog.catalog import Catalog
 from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.lookup import beginning, by_keys
 from persistable.errors import InvalidName, UnknownKey
+from persistable.params.words import without_credentials
 from persistable.records.key import Key
 from persistable.web.activity import Activity
 
@@ -73,7 +74,7 @@ def row_of(entry: Entry, label: str | None = None) -> dict[str, Any]:
         "key": None if entry.key is None else str(entry.key),
         "name": entry.name,
         "label": entry.label if label is None else label,
-        "params": entry.params_tree,
+        "params": without_credentials(entry.params_tree),
         "at": entry.at,
         "status": entry.status,
         "size": entry.size,

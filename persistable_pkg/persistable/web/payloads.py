@@ -15,7 +15,7 @@ from persistable.catalog.reproduce.compare import Comparison, compare
 from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
 from persistable.graph import Graph
 from persistable.params.secret import redact
-from persistable.params.words import in_words
+from persistable.params.words import in_words, without_credentials
 from persistable.records.key import Key
 from persistable.records.record import Failure, Record
 from persistable.web.listing import labels_of
@@ -40,7 +40,7 @@ def payload_page(site: Site, asked: Asked) -> Page:
     facts: dict[str, Any] = {
         **row_of(entry, label),
         "store": site.catalog.store.url,
-        "record": None if record is None else details(site.catalog.store, entry.place, record),
+        "record": None if record is None else _details(site, entry, record),
         "damage": damage,
         "failure": None if failure is None else _failure(failure),
         "upstream": {role: row_of(each) for role, each in upstream.items()},
@@ -51,8 +51,8 @@ def payload_page(site: Site, asked: Asked) -> Page:
     shown = {
         "entry": entry,
         "record": record,
-        "params": {name: in_words(tree) for name, tree in entry.params_tree.items()},
-        "untracked": {name: in_words(tree) for name, tree in (record.untracked if record is not None else {}).items()},
+        "params": {name: in_words(tree, name) for name, tree in entry.params_tree.items()},
+        "untracked": {name: in_words(tree, name) for name, tree in (record.untracked if record is not None else {}).items()},
         "upstream": upstream,
         "downstream": downstream[:DOWNSTREAM],
         "before": before(site, entry),
@@ -60,8 +60,14 @@ def payload_page(site: Site, asked: Asked) -> Page:
     return Page(label, "payload.html", facts, shown)
 
 
+def _details(site: Site, entry: Entry, record: Record) -> dict[str, Any]:
+    found = details(site.catalog.store, entry.place, record)
+    return {**found, "params": without_credentials(found["params"]), "untracked": without_credentials(found["untracked"])}
+
+
 def _failure(failure: Failure) -> dict[str, Any]:
-    told = {"text": redact(failure.text), "message": redact(failure.message), "traceback": redact(failure.traceback)}
+    told: dict[str, Any] = {"text": redact(failure.text), "message": redact(failure.message), "traceback": redact(failure.traceback)}
+    told["params"] = without_credentials(failure.params)
     return {**failure._asdict(), "key": str(failure.key), **told}
 
 
@@ -139,6 +145,9 @@ def diff_page(site: Site, asked: Asked) -> Page:
     by_class = asked.query.get("read") == "class"
     compared, note = _compared(site, a, b, by_class)
     facts = {**found.to_dict(), "labels": labels_of(site, [a, b])}
+    facts["params"] = {
+        path: [without_credentials(each, path.rpartition(".")[2]) for each in pair] for path, pair in facts["params"].items()
+    }
     if compared is not None:
         facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
     else:

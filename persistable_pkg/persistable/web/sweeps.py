@@ -191,7 +191,7 @@ def _matrix(
         trees = {_same(setting.get(axis, absent)): setting.get(axis, absent) for _, setting in found} if axis else {"": absent}
         order = _order(trees)
         places.append({text: at for at, text in enumerate(order[:MOST])})
-        labels.append([cut(in_words(trees[text]), 24) if axis else "" for text in order[:MOST]])
+        labels.append([cut(in_words(trees[text], axis.rpartition(".")[2]), 24) if axis else "" for text in order[:MOST]])
         more.append(max(0, len(order) - MOST))
     made = Matrix(name, axes, (labels[0], labels[1]), (more[0], more[1]))
     cells: dict[tuple[int, int], Cell] = {}

@@ -100,7 +100,7 @@ class Diff:
         """Title and rows of each kind of difference: name and both values, or one line each."""
         payloads = [(self.note,)] if self.payloads is None else [(line,) for line in str(self.payloads).split("\n")]
         return [
-            ("params", [(path, *map(_short, values)) for path, values in self.params.items()]),
+            ("params", [(path, *(_short(value, path) for value in values)) for path, values in self.params.items()]),
             ("code", [(line,) for change in self.code for line in str(change).split("\n")]),
             ("versions", [(name, *map(_short, values)) for name, values in self.versions.items()]),
             ("facts", [(name, *(_fact(name, value) for value in values)) for name, values in self.facts.items()]),
@@ -108,8 +108,8 @@ class Diff:
         ]
 
 
-def _short(value: Any) -> str:
-    return "-" if value is absent else cut(in_words(value))
+def _short(value: Any, path: str = "") -> str:
+    return "-" if value is absent else cut(in_words(value, path.rpartition(".")[2]))
 
 
 def _fact(name: str, value: Any) -> str:
