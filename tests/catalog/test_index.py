@@ -38,7 +38,7 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "index.db"
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "read-only", "cached"])
+@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "read-only", "cached", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: dict[str, Any] = {
         "folder": lambda: open_store(tmp_path / "data"),
@@ -47,6 +47,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         "layers": lambda: LayeredStore(tmp_path / "fast", tmp_path / "slow"),
         "read-only": lambda: LayeredStore(tmp_path / "own", open_store(_shared(tmp_path / "shared"), readonly=True)),
         "cached": lambda: LayeredStore(MemoryStore(), f"sqlite:///{tmp_path}/slow.db"),
+        "postgres": lambda: open_store(request.getfixturevalue("postgres_schema").url),
     }
     with made[request.param]() as store:
         yield store

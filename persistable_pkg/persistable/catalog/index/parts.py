@@ -1,18 +1,19 @@
 """Changes of a store since an index last looked, told as cheaply as each kind of store can.
 
 A folder of this machine tells by the modification times of its folders, a SQLite file by its own size and times and by the stamps of
-its packs, an archive by its own stamp, and everything else by a listing. Layers are told one by one.
+its packs, an archive by its own stamp, PostgreSQL by what it says itself, and everything else by a listing. Layers are told one by one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from persistable.catalog.index.rows import ENDINGS
 from persistable.stores.base import HIDDEN, Store, extended, in_folder
+from persistable.stores.changes import TellsChanges
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
 from persistable.stores.readonly import ReadOnlyStore, Unwritable
@@ -29,7 +30,8 @@ class Listing(NamedTuple):
     """A folder of a store as it is now, empty where it is gone.
 
     files: name and stamp, or inode, of each record and failure in it. stamp: by which the same state is known again; None where it may
-    still change without another stamp. pack: the number of the pack of a SQLite file that it is; None for what has files or rows.
+    still change without another stamp. pack: the number of the pack of a SQLite file that it is; None for what has files or rows. gone:
+    names of files that are gone, where `files` has only those that have changed; None where it has all.
     """
 
     folder: str
@@ -37,6 +39,7 @@ class Listing(NamedTuple):
     stamp: str | None
     by_inode: bool = False
     pack: int | None = None
+    gone: Sequence[str] | None = None
 
 
 class Known(Protocol):
@@ -92,6 +95,8 @@ def _part_of(store: Store) -> Part:
     inner = bare(store)
     if isinstance(inner, LocalStore):
         return _Folders(inner, store)
+    if isinstance(inner, TellsChanges):
+        return _Told(inner, store)
     return _Database(inner, store) if isinstance(inner, SQLiteStore) else _Listed(store)
 
 
@@ -248,6 +253,35 @@ class _Listed:
                     folders.setdefault(folder, {})[name] = f"{found.size}:{found.stamp}"
         for folder, files in folders.items():
             yield Listing(folder, files, stamp)
+
+
+class _Told(_Listed):
+    """A store that tells what has changed since it was last asked."""
+
+    def __init__(self, teller: TellsChanges, store: Store) -> None:
+        super().__init__(store)
+        self._teller = teller
+
+    def changed(self, known: Known) -> Iterator[Listing]:
+        now = self._teller.record_changes(set(known.folders.values()))
+        if now is None:
+            yield from super().changed(known)
+            return
+        there = [(path, stat) for path, stat in now.there if _is_record(path)]
+        if not (now.is_whole or there or now.gone):
+            return
+        files: dict[str, dict[str, str]] = {folder: {} for folder in known.folders}
+        for path, stat in there:
+            folder, _, name = path.rpartition("/")
+            files.setdefault(folder, {})[name] = f"{stat.size}:{stat.stamp}"
+        gone: dict[str, list[str]] = {}
+        for path in now.gone:
+            folder, _, name = path.rpartition("/")
+            gone.setdefault(folder, []).append(name)
+        for folder, changed in files.items():
+            yield Listing(folder, changed, None, gone=None if now.is_whole else gone.get(folder, ()))
+        for folder in files:  # last, and in one: killed before, nobody takes a part of it for the whole
+            yield Listing(folder, {}, now.token, gone=())
 
 
 def _is_record(path: str) -> bool:

@@ -127,7 +127,12 @@ class _Refresh:
         """Bring the rows of one folder up to date."""
         folder = self._folder_id(part, listing.folder, False)
         stamp_of = "inode" if listing.by_inode else "stamp"
-        have: dict[str, Any] = dict(self._db.execute(f"SELECT file, {stamp_of} FROM records WHERE folder = ?", (folder,)).fetchall())
+        query = f"SELECT file, {stamp_of} FROM records WHERE folder = ?"
+        values: tuple[Any, ...] = (folder,)
+        if listing.gone is not None:
+            names = json.dumps([*listing.files, *listing.gone])
+            query, values = f"{query} AND file IN (SELECT value FROM json_each(?))", (folder, names)
+        have: dict[str, Any] = dict(self._db.execute(query, values).fetchall())
         self._compare(folder, None, listing, have)
         self._after.append(("UPDATE folders SET stamp = ? WHERE id = ?", (listing.stamp, folder)))
 

@@ -55,6 +55,13 @@ class Layout:
             f"DELETE FROM {chunks} WHERE body IN (SELECT body FROM {chunks} AS chunk WHERE number = 0 AND path >= %s AND path < %s "
             f"AND NOT EXISTS (SELECT FROM {items} AS item WHERE item.path = chunk.path AND item.body = chunk.body))"
         ).encode()
+        # the server, its timeline and the table, and the oldest transaction that has not ended: what comes later is of that or a later one
+        self.horizon = (
+            f"SELECT system_identifier || ':' || timeline_id || ':' || {literal(items)}::regclass::oid::text, "
+            "pg_snapshot_xmin(pg_current_snapshot())::text FROM pg_control_system(), pg_control_checkpoint()"
+        ).encode()
+        self.changed = f"SELECT path, size, stamp FROM {items} WHERE {_recorded('path')} AND changed >= %s::text::xid8".encode()
+        self.gone = f"SELECT path FROM {deleted} WHERE changed >= %s::text::xid8".encode()
         # of the catalog itself, which is read as it is now; to_regclass() may answer from what a session remembers
         here = f"n.nspname = {literal(schema)}" if schema is not None else "pg_table_is_visible(c.oid)"
         self.look = (

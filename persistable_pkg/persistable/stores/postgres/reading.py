@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from persistable.errors import StoreError
 from persistable.params.secret import Secret
 from persistable.stores.base import HIDDEN, BaseStore, Stat, check_paths, check_prefix
+from persistable.stores.changes import Changes
 from persistable.stores.filesystem import Ranges
 from persistable.stores.postgres.address import address_of, driver
 from persistable.stores.postgres.layout import CHUNK, Layout
@@ -145,6 +146,28 @@ class TableReader(BaseStore):
             return {path: Stat(size, stamp) for path, size, stamp in connection.execute(self._layout.stat, (wanted,), binary=True)}
 
         return (self._do(look, wanted[0]) or {}) if wanted else {}
+
+    def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
+        """What has changed since the earliest of `tokens`; all that there is where they are of another server, or of none."""
+        from psycopg.errors import InsufficientPrivilege
+
+        def look(connection: Connection) -> Changes | None:
+            try:
+                found = connection.execute(self._layout.horizon).fetchone()
+            except InsufficientPrivilege:  # of a server that lets nobody ask who it is
+                return None
+            if found is None:
+                return None
+            server, horizon = found
+            parts = [(token or "").rpartition(":") for token in tokens]
+            known = bool(parts) and all(each == server for each, _, _ in parts)
+            since = str(min(int(number) for _, _, number in parts)) if known else "0"
+            there = [(path, Stat(size, stamp)) for path, size, stamp in connection.execute(self._layout.changed, (since,), binary=True)]
+            now = {path for path, _ in there}
+            gone = [path for (path,) in connection.execute(self._layout.gone, (since,)) if path not in now] if known else []
+            return Changes(f"{server}:{horizon}", not known, there, gone)
+
+        return self._do(look, "")
 
     def list(self, prefix: str = "") -> Iterator[str]:
         return (path for path, _ in self.scan(prefix))

@@ -1,0 +1,32 @@
+"""Changes of records since a store was last asked: for stores that can tell them without a listing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from persistable.stores.base import Stat
+
+
+class Changes(NamedTuple):
+    """Records and failures that are there, new or other than before, and paths of those that are gone.
+
+    token: by which the next question is about what comes after this. is_whole: `there` has all that there are, and `gone` is empty.
+    """
+
+    token: str
+    is_whole: bool
+    there: Sequence[tuple[str, Stat]]
+    gone: Sequence[str]
+
+
+@runtime_checkable
+class TellsChanges(Protocol):
+    """A store that can."""
+
+    def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
+        """What has changed since the earliest of `tokens`; all that there is where they do not tell. None where it cannot be told.
+
+        What is said to have changed may be as it was.
+        """
+        ...
