@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from persistable.records.key import Key
     from persistable.records.record import Record
     from persistable.runs.accept import accept_code
+    from persistable.runs.failures import NodeFailure
     from persistable.runs.pipeline import Pipeline
     from persistable.runs.plan import Plan, plan
-    from persistable.runs.result import NodeFailure, RunResult
+    from persistable.runs.result import RunResult
     from persistable.runs.run import run
     from persistable.stores import open_store
 
@@ -111,7 +112,7 @@ _HOME = {
     "HttpGet": "nodes.transfer",
     "Item": "families.items",
     "Key": "records.key",
-    "NodeFailure": "runs.result",
+    "NodeFailure": "runs.failures",
     "OpenNode": "nodes.step",
     "Persistable": "nodes.node",
     "PersistableError": "errors",

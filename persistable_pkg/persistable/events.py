@@ -64,6 +64,14 @@ class Event:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={fact!r}' for name, fact in self.facts().items())})"
 
+    def __str__(self) -> str:
+        """The event in words, as it is logged: ``Failed load(clip='clip-017') (load/f6786f80): ValueError: no samples [attempt=1]``."""
+        facts = self.facts()
+        key, label, error = facts.pop("key", None), facts.pop("label", ""), facts.pop("error", "")
+        name = f" {label} ({key.name}/{key.digest[:8]})" if key is not None and label else f" {key}" if key is not None else ""
+        rest = ", ".join([f"{name}={fact:.3g}" if fact.__class__ is float else f"{name}={fact}" for name, fact in facts.items()])
+        return f"{type(self).__name__}{name}{f': {error}' if error else ''}{f' [{rest}]' if rest else ''}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.facts())
 

@@ -21,7 +21,7 @@ def test_what_the_generating_code_lacks_is_named(tmp_path: object) -> None:
     for _ in range(2):
         with pytest.raises(AttributeError, match="no_such_thing") as caught:
             _ = node.payload
-        assert any("while generating" in note for note in caught.value.__notes__)
+        assert any("while generating " in note for note in caught.value.__notes__)
     with pytest.raises(AttributeError, match="'Wrong' object has no attribute 'nothing'"):
         _ = node.nothing  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="no_such_thing"):

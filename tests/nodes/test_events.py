@@ -67,7 +67,7 @@ def test_events_are_facts() -> None:
 def test_events_are_logged_where_the_application_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="persistable"):
         Points(tmp_path, n=3).generate()
-    assert [record.message.split("(")[0] for record in caplog.records] == ["Started", "Persisted"]
+    assert [record.message.split()[0] for record in caplog.records] == ["Started", "Persisted"]
     mine = logging.getLogger("mine")
     with caplog.at_level(logging.DEBUG, logger="mine"):
         Points(tmp_path, n=3, logger=mine).load()

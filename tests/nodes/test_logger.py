@@ -55,7 +55,7 @@ def test_a_verbose_node_prints_it(tmp_path: Path, executor: str, capfd: pytest.C
     run(quiet, loud, executor=executor)
     printed = capfd.readouterr()
     assert printed.out == "" and printed.err.count("a warning of talks\n") == printed.err.count("something\n") == 1
-    assert printed.err.count("Persisted(") == 1 and "quiet" not in printed.err.replace("TestCase", "")
+    assert printed.err.count("Persisted ") == 1 and "quiet" not in printed.err.replace("TestCase", "")
 
 
 def test_it_survives_pickling(tmp_path: Path) -> None:

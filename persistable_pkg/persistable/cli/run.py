@@ -127,9 +127,8 @@ def _tell(result: RunResult, as_json: bool) -> None:
         stale = {str(key): result.stale[key] for key in result.stale}
         write_json({"counts": result.counts, "seconds": result.seconds, "failures": failures, "skipped": skipped, "stale": stale})
         return
-    for failure in failures:
-        times = f" after {failure['attempts']} attempts" if failure["attempts"] > 1 else ""
-        note(printable(f"failed: {failure['key']}, {failure['label']}{times}: {failure['error']}: {failure['message']}"))
+    for line in result.failures.describe().splitlines():
+        note(printable(line if line.startswith((" ", "and ")) else f"failed: {line}"))
     if result.stale:
         note(printable(f"stale: {result.stale.describe()}"))
     words = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing to do"

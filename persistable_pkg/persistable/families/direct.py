@@ -23,6 +23,7 @@ from blake3 import blake3
 from persistable import events
 from persistable.executors import cores
 from persistable.executors.base import portable
+from persistable.executors.tracebacks import lines_of
 from persistable.nodes import code, connections, generation, returned
 from persistable.nodes.binding import bound_to
 from persistable.nodes.code import Main, sent_from
@@ -42,7 +43,7 @@ from persistable.records.files import SMALL
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
 from persistable.runs.batch import Batch, Ended
-from persistable.runs.worker import Packer, lines_of, unpacked
+from persistable.runs.worker import Packer, unpacked
 from persistable.stores.base import extended
 
 if TYPE_CHECKING:

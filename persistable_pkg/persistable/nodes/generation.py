@@ -39,6 +39,7 @@ from persistable.nodes.binding import author_of, bound_to, taken_over
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond, reached
+from persistable.nodes.label import name_node
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
 from persistable.nodes.prefetch import Inputs
 from persistable.nodes.provenance import compose, facts_of, usage_begins
@@ -861,7 +862,7 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         ),
         node._logger,
     )
-    error.add_note(f"while generating {node.key}: {node.label}")
+    name_node(error, node)
     if not recorded:
         return
     try:

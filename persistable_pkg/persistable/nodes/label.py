@@ -41,6 +41,13 @@ def label(node: Node, columns: int = COLUMNS) -> str:
     return line(redact(_node(node, columns, 0)), columns)
 
 
+def name_node(error: BaseException, node: Node) -> None:
+    """Add a note to `error` that says which node was generated, once."""
+    shown = f"({node.key.name}/{node.key.digest[:8]})"
+    if not any(note.startswith("while generating ") and note.endswith(shown) for note in getattr(error, "__notes__", ())):
+        error.add_note(f"while generating {label(node)} {shown}")
+
+
 def params_in_words(node: Node, columns: int = COLUMNS) -> str:
     """The own params of `node` as in its label; empty without any."""
     return redact(", ".join(_params(shown_fields(node), columns, 0)))

@@ -215,6 +215,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             payload: PayloadT = running.input(self)
             return payload
         if self._payload is ABSENT:
+            __tracebackhide__ = True
             try:
                 self.load_generate()
             except AttributeError as error:
@@ -239,7 +240,12 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         self._check_params()
         if untracked_payload_params:
             self._check_untracked(untracked_payload_params)
-        payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
+        __tracebackhide__ = True
+        try:
+            payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
+        except Exception as error:
+            _trim(error)
+            raise
         if not (persist and self.is_persisted):
             payload = private(payload)
         self._payload = ABSENT if payload is generation.UNREAD else payload
@@ -290,7 +296,12 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if untracked_payload_params:
             self._check_untracked(untracked_payload_params)
         store = self._use()
-        payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
+        __tracebackhide__ = True
+        try:
+            payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
+        except Exception as error:
+            _trim(error)
+            raise
         if loaded:
             self._accept(payload, False)
         else:
@@ -440,3 +451,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
 _BASES = tuple([base for base in Persistable.__mro__ if base.__module__.startswith("persistable.")])
 """The classes whose code is no part of what a user's class says."""
+
+
+def _trim(error: Exception) -> None:
+    from persistable.executors.tracebacks import trim
+
+    trim(error)

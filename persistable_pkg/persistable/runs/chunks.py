@@ -28,8 +28,9 @@ from persistable.runs import dispatch
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.dispatch import Lot
 from persistable.runs.estimate import expected_seconds
-from persistable.runs.result import NodeFailure, RunResult, Share, Spot
-from persistable.runs.worker import Packer, check_keys, failed, lines_of
+from persistable.runs.failures import Spot
+from persistable.runs.result import RunResult, Share
+from persistable.runs.worker import Packer, check_keys, failed
 
 PORTION = 5000
 """So many members are planned together, and begin before any after them does."""
@@ -278,9 +279,7 @@ class Portioned:
     def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None
         node = bound_to(share.lots.nodes[number], share.store)
-        if lines and error.__traceback__ is None:
-            error.add_note(f"where it was raised:\n{lines}")
-        self.result.failures.append(NodeFailure(node, error, lines or lines_of(error), 1, seconds))
+        self.result.failures.add(node, error, lines, 1, seconds)
         self._failed[share.url, node.place] = node.key
 
     def _take(self, part: RunResult, members: dict[Spot, list[Member]]) -> None:

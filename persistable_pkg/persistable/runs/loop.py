@@ -20,6 +20,7 @@ from persistable.executors.resources import Resources, Retry
 from persistable.nodes import connections, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.generation import FAILED
+from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import FRESH, Judge
@@ -33,17 +34,17 @@ from persistable.records.record import Failure
 from persistable.runs.attempt import PATIENCE, Attempt, died, failed_here
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
+from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, failure_since, is_stored
 from persistable.runs.plan import GIVEN_UP, Decision, Planner, Unit
 from persistable.runs.queue import Room
-from persistable.runs.result import Ending, NodeFailure, RunResult
+from persistable.runs.result import Ending, RunResult
 from persistable.runs.worker import (
     Job,
     Outcome,
     Packer,
     check_keys,
-    lines_of,
     outcome_of,
     perform,
     perform_here,
@@ -538,14 +539,9 @@ class Loop:
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         error = outcome.error
         assert error is not None
-        name = f"while generating {unit.node.key}"
-        if not any(note.startswith(name) for note in getattr(error, "__notes__", ())):
-            error.add_note(f"{name}: {unit.node.label}")
-        if outcome.traceback and error.__traceback__ is None:
-            error.add_note(f"where it was raised:\n{outcome.traceback}")
+        name_node(error, unit.node)
         self._failed.add(unit)
-        lines = outcome.traceback or lines_of(error)
-        self.result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, lines, outcome.attempt, outcome.seconds))
+        self.result.failures.add(bound_to(unit.node, unit.store), error, outcome.traceback, outcome.attempt, outcome.seconds)
         self._close(unit, "failed", outcome)
 
     def _leave(self, unit: Unit) -> None:

@@ -7,25 +7,23 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Va
 from functools import cached_property
 from itertools import islice, repeat
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from persistable.errors import RunFailed
 from persistable.events import RunFinished
 from persistable.fileio.original import Original
 from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, hold, is_family, is_node, own_store
-from persistable.params.secret import redact
 from persistable.records.access import parsed
 from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import SUFFIX, Record
+from persistable.runs.failures import SHOWN_WHOLE, Failures, NodeFailure, Spot, kinds
 from persistable.runs.stale import Stale
 
 if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
 
-Spot = tuple[str, Place]
-"""Where a node stands: the URL of its store, and its place there. Nodes of one key may stand at several."""
 STATUSES = ("cancelled", "reused", "done", "failed", "skipped")
 
 
@@ -209,84 +207,6 @@ class Outcomes:
             yield spot, status, seconds, attempts
 
 
-class NodeFailure:
-    """One node that failed for good: what it was, what it raised, and a way to see it happen again.
-
-    node: bound to its store. error: what was raised; where it could not cross from another process, a `RemoteError` that stands for it.
-    traceback: as text. attempts: tries made. seconds: what the last one took.
-    """
-
-    def __init__(self, node: Node, error: Exception, traceback: str, attempts: int, seconds: float) -> None:
-        self.node = node
-        self.error = error
-        self.traceback = redact(traceback)
-        self.attempts = attempts
-        self.seconds = seconds
-
-    @property
-    def key(self) -> Key:
-        """The key of the node."""
-        key: Key = self.node.key
-        return key
-
-    @property
-    def spot(self) -> Spot:
-        """Where the node stands."""
-        return self.node.store.url, self.node.place
-
-    @property
-    def label(self) -> str:
-        """The node in words."""
-        text: str = self.node.label
-        return text
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The params tree of the node, upstream included: the inputs that led to it."""
-        tree: dict[str, Any] = self.node.params_tree
-        return tree
-
-    @property
-    def text(self) -> str:
-        """The type and message of the error, without secrets."""
-        return redact(f"{type(self.error).__name__}: {self.error}")
-
-    def reproduce(self) -> Any:
-        """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
-        twin = bound_to(self.node, own_store(self.node))
-        return twin.generate(persist=False).payload
-
-    def __repr__(self) -> str:
-        times = f" after {self.attempts} attempts" if self.attempts > 1 else ""
-        return f"<{self.label} [{self.key}]: {self.text}{times}>"
-
-
-TargetT = TypeVar("TargetT")
-
-
-class Failures(list[NodeFailure]):
-    """The failures of a run in the order they happened; one is also found by its node or key."""
-
-    @overload
-    def __getitem__(self, place: SupportsIndex) -> NodeFailure: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[NodeFailure]: ...
-    @overload
-    def __getitem__(self, place: Key | Persistable[Any, Any]) -> NodeFailure: ...
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, int | slice):
-            return super().__getitem__(place)
-        key = getattr(place, "key", place)
-        store = own_store(place) if is_node(place) else None
-        found = [failure for failure in self if failure.key == key]
-        if store is not None:
-            found = [failure for failure in found if failure.spot == (store.url, place.place)]
-        if not found:
-            raise KeyError(f"{key} is not among the failures of this run")
-        own = getattr(place, "place", key)
-        return next((failure for failure in found if failure.spot[1] == own), found[0])
-
-
 class Records(dict[Key, Record]):
     """Records by key, the first where one key stands at several places; also found by node, which finds that of its own place."""
 
@@ -326,6 +246,9 @@ def _read(endings: Iterable[Ending]) -> Iterator[tuple[Spot, Record]]:
                 record = parsed(store, place, data[place.path + SUFFIX]) if place.path + SUFFIX in data else None
                 if record is not None:
                     yield (url, place), record
+
+
+TargetT = TypeVar("TargetT")
 
 
 class RunResult(Mapping[Any, Any]):
@@ -492,11 +415,10 @@ class RunResult(Mapping[Any, Any]):
         ]
 
     def _errors(self) -> dict[Spot, str]:
-        """Why each node that is not there is not."""
-        return {
-            **{failure.spot: failure.text for failure in self.failures},
-            **{spot: f"waits for {cause}" for spot, cause in self._waits.items()},
-        }
+        """For each node that failed its error, and for each that was not tried what it waits for, in words."""
+        found = {failure.spot: failure.text for failure in self.failures}
+        causes = {failure.key: failure.describe() for failure in self.failures}
+        return found | {spot: f"waits for {causes.get(cause) or f'{cause}, which failed before'}" for spot, cause in self._waits.items()}
 
     def to_frame(self) -> Any:
         """`rows` as a pandas DataFrame."""
@@ -510,6 +432,10 @@ class RunResult(Mapping[Any, Any]):
         text = f"{counts['failed']} of {len(self)} nodes failed"
         if counts["skipped"]:
             text += f", and {counts['skipped']} that need them were skipped"
+        if len(self.failures) > 1:
+            text += f": {kinds(self.failures)}"
+        for failure in self.failures[SHOWN_WHOLE:]:  # the first are enough to be read where the group is shown
+            failure.error.__traceback__ = None
         group = RunFailed(text, [failure.error for failure in self.failures])
         group.result = self
         return group
@@ -529,10 +455,16 @@ class RunResult(Mapping[Any, Any]):
                 errors.get(ending.spot, ""),
                 digest(ending.node.key),
             )
-            for ending in islice(self.outcomes.endings(), _SHOWN)
+            for ending in self._first(_SHOWN)
         ]
         counts = Html(" ".join(badge(status, count) for status, count in self.counts.items() if count))
         return card("run", " ", counts, listing(("node", "status", "took", "", "key"), rows, len(self) - _SHOWN))
+
+    def _first(self, number: int) -> list[Ending]:
+        """The first that ended so, failures before all others."""
+        failed = [ending for failure in self.failures[:number] if (ending := self.outcomes.at(*failure.spot)) is not None]
+        others = (ending for ending in self.outcomes.endings() if ending.status != "failed")
+        return [*failed, *islice(others, number - len(failed))]
 
 
 class _Nodes(ValuesView[Any]):

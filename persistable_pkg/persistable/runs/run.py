@@ -92,6 +92,7 @@ def run(
         if watch is not None:
             return watched(loop, failed, watch, until)
         result = loop().run(failed)
+    __tracebackhide__ = True
     if errors == "raise" and result.failures:
         raise result.failed()
     return result

@@ -16,6 +16,7 @@ from persistable.errors import NotEnforceable, PayloadNotRepresentable, Persista
 from persistable.executors import cores
 from persistable.executors.base import Executor, portable
 from persistable.executors.resources import Retry
+from persistable.executors.tracebacks import lines_of, trim
 from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import connections, generation, provenance
@@ -27,7 +28,7 @@ from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step, by_value, importable
 from persistable.nodes.types import Node
 from persistable.params import extensions
-from persistable.params.secret import clean, redact
+from persistable.params.secret import clean
 from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
 from persistable.runs.batch import Ended
@@ -117,6 +118,7 @@ def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: flo
     """The outcome of an attempt that raised `error`, told without secrets."""
     again = wants_again(error, retry)
     told = clean(error)
+    trim(told)
     if isinstance(told, Exception):
         return Outcome(False, seconds, told, again=again, attempt=attempt)
     # what is no Exception would end whatever it reaches; where it was raised is kept
@@ -309,15 +311,6 @@ perform_packed.__dict__["said_as"] = "the generation of a node"  # how executors
 def _portable(outcome: Outcome) -> Outcome:
     assert outcome.error is not None
     return outcome._replace(error=portable(outcome.error), traceback=outcome.traceback or lines_of(outcome.error))
-
-
-def lines_of(error: BaseException) -> str:
-    """The traceback of `error` as text, without secrets and without its notes: they go with the error."""
-    import traceback
-
-    told = traceback.TracebackException.from_exception(error)
-    told.__notes__ = None
-    return redact("".join(told.format()))
 
 
 def _hand_over(job: Job, payload: Any) -> bytes | str:

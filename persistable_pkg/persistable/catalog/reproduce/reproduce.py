@@ -24,7 +24,8 @@ from persistable.records import access
 from persistable.records.amounts import duration_in_words
 from persistable.records.key import Key
 from persistable.records.record import Record
-from persistable.runs.result import NodeFailure, RunResult
+from persistable.runs.failures import NodeFailure
+from persistable.runs.result import RunResult
 from persistable.runs.run import run
 from persistable.stores.base import Store
 from persistable.stores.local import LocalStore
