@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from blake3 import blake3
 
@@ -23,6 +23,7 @@ _TABLES = {
     "postgresql": "persistable.families.sources.postgres:PostgresTable",
     "mongodb": "persistable.families.sources.mongo:MongoDocuments",
     "mongodb+srv": "persistable.families.sources.mongo:MongoDocuments",
+    "oci": "persistable.families.sources.oci:RegistryTags",
 }
 """By scheme, the `Table` whose rows are inputs. It is made with the URL and the options of the `Source`."""
 
@@ -33,6 +34,8 @@ class Table(ABC):
     url: str
     key: tuple[str, ...]
     columns: str | Sequence[str] | None
+    has_key: ClassVar[bool] = False
+    """True where there is one way to tell rows apart, which need not be named."""
 
     @abstractmethod
     def stamps(self) -> Iterator[tuple[Values, Any]]:
@@ -132,7 +135,7 @@ def rows_at(url: str, scheme: str, options: dict[str, Any]) -> Rows | None:
         return None
     module, _, name = where.partition(":")
     made = getattr(import_module(module), name)
-    if "key" not in options:
+    if not made.has_key and "key" not in options:
         raise TypeError(
             f"{masked(url)} is a table: say which column tells its rows apart, Source(url, key={'id'!r}), or write a path with fields"
         )

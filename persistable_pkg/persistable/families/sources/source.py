@@ -167,8 +167,9 @@ class Source(Family[PayloadT]):
         where: a path or any URL that `open_store` knows, with fields in braces, which never reach over a separator; one that ends in
             ``/`` takes each folder as an input (a `pathlib.Path`, to be read only), whose content is the names and contents of all files
             in it. ``postgresql://host/db?table=spectra`` and ``mongodb://host/db/spectra`` without fields: each row or document is an
-            input, a dict of its columns, identified by what is in it. ``https://`` with `keys`; there content is identified by the ETag,
-            else by Last-Modified, else by the bytes. Or a mapping from key to object, anything that can be a param. Or your own `Inputs`.
+            input, a dict of its columns, identified by what is in it; ``oci://registry/repository``: each tag. ``https://`` with `keys`;
+            there content is identified by the ETag, else by Last-Modified, else by the bytes. Or a mapping from key to object, anything
+            that can be a param. Or your own `Inputs`.
         io: what reads them: a FileIO, or a suffix such as ``".csv"``. Default: that of the template's suffix, else bytes.
         name: the payload name of the members, and for a mapping the name of the axis; default: the last field, or ``item``.
         store: a store in which `where` is a path; default: a relative path counts from the current folder.

@@ -63,10 +63,10 @@ def pull(registry: Registry, entry: Entry, file: BinaryIO) -> bool:
     if entry.content is not None:
         file.write(entry.content)
         return True
-    return all(_pull(registry, blob, file) for blob in entry.blobs)
+    return all(pull_blob(registry, blob, file) for blob in entry.blobs)
 
 
-def _pull(registry: Registry, blob: Blob, file: BinaryIO) -> bool:
+def pull_blob(registry: Registry, blob: Blob, file: BinaryIO) -> bool:
     """Append a blob. False where there is none.
 
     Bytes that do not have the digest are asked for once more, then taken as they are: a record tells that its payload is damaged, and

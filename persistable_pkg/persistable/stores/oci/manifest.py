@@ -91,6 +91,25 @@ def read_entry(data: bytes) -> Entry | None:
     return Entry(path, blobs, content, kind == _DELETED, digest_of(data))
 
 
+class Artifact(NamedTuple):
+    """An artifact of any tool: its layers by their titles, or by their digests where they have none, and the digest of all of it."""
+
+    layers: dict[str, Blob]
+    digest: str
+
+
+def read_artifact(data: bytes) -> Artifact | None:
+    """The artifact that a manifest is of; None for what stands for a deleted file. Raises ValueError for what is none."""
+    try:
+        facts: Any = json.loads(data)
+        if facts.get("artifactType") == _DELETED:
+            return None
+        layers = {layer.get("annotations", {}).get(_TITLE) or layer["digest"]: _blob(layer) for layer in facts["layers"]}
+    except (TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no manifest of an artifact ({type(error).__name__})") from None
+    return Artifact(layers, digest_of(data))
+
+
 def _number(layer: Any) -> int:
     return int(layer["annotations"][_PART])
 

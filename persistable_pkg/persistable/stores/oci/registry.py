@@ -65,9 +65,9 @@ class Registry:
 
     # manifests
 
-    def manifest(self, reference: str) -> bytes | None:
+    def manifest(self, reference: str, accept: str = MEDIA) -> bytes | None:
         """The manifest of a tag or digest, as it was put; None where there is none."""
-        answer = self._ask("GET", f"manifests/{reference}", "pull", {200, 404}, {"accept": MEDIA})
+        answer = self._ask("GET", f"manifests/{reference}", "pull", {200, 404}, {"accept": accept})
         return answer.body if answer.status == 200 else None
 
     def put_manifest(self, tag: str, manifest: bytes) -> bool:

@@ -51,6 +51,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def connected(place: Place, secret: Secret | None, timeout: float) -> Artifacts:
+    """The files of a repository, over connections that all who ask for the same share."""
+    identity = place, secret, timeout
+    with _lock:
+        found = _connected.get(identity)
+        if found is None:
+            while len(_connected) >= _CACHED:
+                _connected.pop(next(iter(_connected)))
+
+            def login(client: Callable[[], Any]) -> Login:
+                return Login(place.url, lambda: find_credentials(place.host, secret), client)
+
+            found = _connected[identity] = Artifacts(Registry(place, login, timeout))
+    return found
+
+
 class OCIStore(BaseStore):
     """A repository of a container registry, ``oci://registry/repository``, used for nothing else. Needs ``persistable[oci]``.
 
@@ -233,19 +249,9 @@ class OCIStore(BaseStore):
             return held[1]
         if held is not None:
             _inherited.append(held)
-        identity = self._identity()
-        with _lock:
-            found = _connected.get(identity)
-            if found is None:
-                while len(_connected) >= _CACHED:
-                    _connected.pop(next(iter(_connected)))
-                found = _connected[identity] = Artifacts(Registry(self._place, self._login, self._timeout))
+        found = connected(*self._identity())
         self._held = os.getpid(), found
         return found
-
-    def _login(self, client: Callable[[], Any]) -> Login:
-        host, secret = self._place.host, self._secret
-        return Login(self.url, lambda: find_credentials(host, secret), client)
 
     @contextmanager
     def _errors(self, path: str) -> Generator[None]:
