@@ -68,6 +68,11 @@ def table(n: int = 3) -> pd.DataFrame:
     return pd.DataFrame({"n": range(n)})
 
 
+@step(name="a_name_of_a_payload_that_is_as_long_as_names_of_payloads_may_well_be_and_has_no_break")
+def long_names(a_param_whose_name_is_rather_long_and_has_no_place_to_break_it_at: str, points: Any) -> dict[str, Any]:
+    return {"n" * 90: "w" * 500, "items": list(range(100))}
+
+
 @step
 def broken(points: Any, why: str = "no samples") -> int:
     raise ValueError(f"{why} <b>here</b>")
@@ -80,6 +85,7 @@ def targets() -> list[Any]:
     scores = [score.step(frame, C=c, model=Forest(trees)) for c in (0.1, 1.0, 10.0) for trees in (50, 100, 200)]
     return [
         *scores, report.step(scores), picture.step(made), noisy.step(made), hostile.step(), table.step(), points.step(n=100),
+        long_names.step("x" * 700, made),
         broken.step(made),
         broken.step(made, why="a reason that is rather long, as reasons of real errors mostly are: shapes (3, 4) and (4,)"),
     ]  # fmt: skip

@@ -105,7 +105,9 @@ def looked_at(page: Page) -> list[str]:
     score = page.key("score", where="C = 10 and model.trees = 50")
     other = page.key("score", where="C = 1 and model.trees = 50")
     failed = page.key("broken", status="failed")
+    long = next(name for name in page.catalog.names() if name.startswith("a_name"))
     return [
+        f"/?name={long}", f"/payload/{page.key(long)}", f"/explain/{page.key(long)}", f"/lineage/{page.key(long)}", "/sweep",
         "/", "/?name=score", "/?where=nonsense+%3D", f"/payload/{page.key('features')}", f"/payload/{page.key('points')}",
         f"/payload/{page.key('hostile')}", f"/payload/{page.key('table')}", f"/payload/{failed}", f"/lineage/{page.key('report')}",
         f"/explain/{page.key('report')}", f"/diff?a={other}&b={score}", "/sweep?name=score", "/running", "/storage",
