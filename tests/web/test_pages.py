@@ -296,7 +296,12 @@ def test_the_static_site_works_from_its_files(page: Page, tmp_path: Path) -> Non
         assert "<form" not in text and "token" not in text and "htmx.min.js" not in text
         json.loads(file.with_suffix(".json").read_text())
     assert (done.folder / f"image/{page.key('picture')}").read_bytes().startswith(b"\x89PNG")
-    export(page.catalog, done.folder)
+    (done.folder / "mine.txt").touch()
+    (done.folder / "persistable-site.txt").open("a").write("../outside\n")
+    (tmp_path / "outside").touch()
+    left = Catalog("memory://nothing")
+    assert export(left, done.folder).payloads == 0
+    assert not list(done.folder.glob("payload/**/*.html")) and (done.folder / "mine.txt").exists() and (tmp_path / "outside").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
     with pytest.raises(StoreError, match="holds something else"):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from persistable.cli.options import COMMON, Common
-from persistable.cli.output import flush, note, write, write_json
+from persistable.cli.output import flush, note, progress, write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 
@@ -28,7 +28,7 @@ def serve(*, port: int = 0, export: Path | None = None, common: Common = COMMON)
         raise BadUsage(f"--port {port}: give a number from 0, which is any that is free, to 65535")
     here = Here(common)
     if export is not None:
-        done = write_site(here.catalog, export)
+        done = write_site(here.catalog, export, progress("wrote"))
         if common.json:
             write_json({"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages})
         else:

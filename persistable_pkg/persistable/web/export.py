@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from persistable.catalog.catalog import Catalog
 from persistable.catalog.entries import Entries
@@ -19,7 +19,8 @@ from persistable.web.payloads import before
 from persistable.web.render import as_html, as_json, assets
 
 MARK = "persistable-site.txt"
-"""The file by which a folder is known as an exported site."""
+"""The file by which a folder is known as an exported site; it lists the others."""
+_ABOUT = "A static site that `persistable serve --export` wrote; index.html is its first page. Its files:"
 
 
 class Written(NamedTuple):
@@ -30,29 +31,54 @@ class Written(NamedTuple):
     pages: int
 
 
-def export(catalog: Catalog, folder: Path) -> Written:
+def export(catalog: Catalog, folder: Path, progress: Callable[[int, int], None] | None = None) -> Written:
     """Write every page of `catalog` into `folder`, which is new, empty, or holds an earlier export. Raises StoreError for any other.
 
-    Payloads show what may be read without their class. Filters and differences of any two need the server.
+    Payloads show what may be read without their class. Filters and differences of any two need the server. progress: is called with the
+    pages written, and how many there are.
     """
-    if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
-        raise StoreError(f"{folder} holds something else; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).write_text("A static site that `persistable serve --export` wrote; index.html is its first page.\n", encoding="utf-8")
+    _clear(folder)
     site = Site(catalog, Activity())
     entries = catalog.find()
     known = dict.fromkeys(_addresses(site, entries))
-    for name, (_, data) in assets().items():
-        _write(folder / "static" / name, data)
-    for address in known:
+    written: list[str] = []
+    try:
+        for file, data in _files(site, known, progress):
+            written.append(file)
+            _write(folder / file, data)
+    finally:
+        (folder / MARK).write_text("\n".join([_ABOUT, *written]) + "\n", encoding="utf-8")
+    return Written(folder, len(entries), len(known))
+
+
+def _clear(folder: Path) -> None:
+    """Remove the files of an earlier export, and no other. Raises StoreError for a folder that holds something else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / MARK
+    if mark.exists():
+        inside = folder.resolve()
+        for name in mark.read_text(encoding="utf-8").splitlines()[1:]:
+            if (folder / name).resolve().is_relative_to(inside):
+                (folder / name).unlink(missing_ok=True)
+    elif any(folder.iterdir()):
+        raise StoreError(f"{folder} holds something else; name a new folder")
+    mark.write_text(_ABOUT + "\n", encoding="utf-8")
+
+
+def _files(site: Site, known: dict[Address, None], progress: Callable[[int, int], None] | None) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file of the site."""
+    yield from ((f"static/{name}", data) for name, (_, data) in assets().items())
+    for done, address in enumerate(known, 1):
         page = page_at(site, address.path, dict(address.query))
-        _write(folder / file_of(address), as_html(page, Exported(address, known)).encode())
-        _write(folder / file_of(address, ".json"), as_json(page).encode())
-        if page.facts.get("preview") is not None and page.facts["preview"]["kind"] == "image":
+        yield file_of(address), as_html(page, Exported(address, known)).encode()
+        yield file_of(address, ".json"), as_json(page).encode()
+        preview: dict[str, Any] | None = page.facts.get("preview")
+        if preview is not None and preview["kind"] == "image":
             found = image_of(site, address.path.split("/")[1:])
             if found is not None:
-                _write(folder / f"image/{address.path.removeprefix('payload/')}", found[1])
-    return Written(folder, len(entries), len(known))
+                yield f"image/{address.path.removeprefix('payload/')}", found[1]
+        if progress is not None:
+            progress(done, len(known))
 
 
 def _addresses(site: Site, entries: Entries) -> Iterator[Address]:

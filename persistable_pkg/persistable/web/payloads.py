@@ -144,10 +144,10 @@ def diff_page(site: Site, asked: Asked) -> Page:
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"
     compared, note = _compared(site, a, b, by_class)
-    facts = {**found.to_dict(), "labels": labels_of(site, [a, b])}
-    facts["params"] = {
-        path: [without_credentials(each, path.rpartition(".")[2]) for each in pair] for path, pair in facts["params"].items()
-    }
+    told = found.to_dict()
+    params: dict[str, list[Any]] = told["params"]
+    masked = {path: [without_credentials(each, path.rpartition(".")[2]) for each in pair] for path, pair in params.items()}
+    facts: dict[str, Any] = {**told, "params": masked, "labels": labels_of(site, [a, b])}
     if compared is not None:
         facts |= {"payloads": {"outcome": compared.outcome, "differences": list(map(str, compared.differences))}, "note": ""}
     else:
