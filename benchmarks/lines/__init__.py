@@ -21,6 +21,7 @@ def all_lines() -> list[Line]:
         sharing,
         status,
         tasks,
+        tasks_engines,
         tasks_ray,
     )
 
@@ -37,6 +38,7 @@ def all_lines() -> list[Line]:
         nodes.LINE,
         *tasks.LINES,
         tasks_ray.LINE,
+        *tasks_engines.LINES,
         branches.LINE,
         sharing.LINE,
         *catalog.LINES,

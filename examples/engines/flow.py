@@ -54,5 +54,6 @@ if __name__ == "__main__":
     with ENGINES[engine]() as executor:
         print(run(report, store=store, executor=executor))
     for node in (*walks, farthest, report):
-        print(node.key, *(file.digest for file in node.record.files))
+        record = node.record
+        print(node.key, *(file.digest for file in record.files) if record is not None else ())
     print(report.payload)

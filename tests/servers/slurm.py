@@ -65,6 +65,13 @@ def slurm_cluster() -> Iterator[Path]:
     for daemon in _DAEMONS:
         if not os.path.exists(daemon):
             absent(f"{daemon} is not installed (slurm-wlm, munge)")
+    with running_slurm() as folder:
+        yield folder
+
+
+@contextmanager
+def running_slurm() -> Generator[Path]:
+    """A cluster, to which Slurm's commands speak by the environment of this process."""
     folder = Path(tempfile.mkdtemp(prefix="persistable-slurm-"))
     try:
         with _daemons(folder):

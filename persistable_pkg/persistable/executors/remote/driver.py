@@ -222,7 +222,7 @@ class Driver:
             task = self._tasks[job].pop(answer.number, None)
             self._adopted.pop(job.identities[answer.number] or "", None)
         if task is not None:
-            task.group.sizer.saw(answer.seconds)
+            task.group.saw(answer.seconds)
             self._settle([(task, *unpacked(answer.went_well, answer.parts))])
 
     def _end(self, report: Report) -> None:

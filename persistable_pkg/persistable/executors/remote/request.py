@@ -23,10 +23,12 @@ WORKER, DRIVER = b"worker", b"driver"
 
 
 class Answer(NamedTuple):
-    """The answer to a call: its position in the request, its seconds, and its packed result or error (see `calls.perform`)."""
+    """The answer to a call: its position in the request, its seconds (None where they are more than the next such call takes, since modules
+    were imported), and its packed result or error (see `calls.perform`).
+    """
 
     number: int
-    seconds: float
+    seconds: float | None
     went_well: bool
     parts: Sequence[bytes]
 

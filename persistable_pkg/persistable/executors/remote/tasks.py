@@ -85,14 +85,28 @@ class Group:
         self.place = place
         self.waiting: deque[Task] = deque()
         self._alone = resources is not None and resources.time is not None
-        self.sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
+        self._has_answers = False
+        self._sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
 
     def take(self, jobs: int, slots: int) -> list[list[Task]]:
         """Take from the queue the tasks of up to so many jobs."""
         return [self._take_one(slots) for _ in range(jobs) if self.waiting]
 
+    def saw(self, seconds: float | None) -> None:
+        """Take into account how long a call took."""
+        self._has_answers = True
+        if seconds is not None:
+            self._sizer.saw(seconds)
+
+    def _size(self, slots: int) -> int:
+        if self._alone:
+            return 1
+        if self._sizer.seconds is None:
+            return 2 if self._has_answers else 1  # the second call of a job is told from what its process does at first
+        return self._sizer.size(len(self.waiting), slots)
+
     def _take_one(self, slots: int) -> list[Task]:
-        size = 1 if self._alone else self.sizer.size(len(self.waiting), slots)
+        size = self._size(slots)
         taken = [self.waiting.popleft()]
         weight = taken[0].weight
         while self.waiting and len(taken) < size and weight + self.waiting[0].weight <= _BYTES:

@@ -70,14 +70,15 @@ class _Worker:
         for index, parts in enumerate(request.calls):
             if index in answered or not self._take(index):
                 continue
-            start = time.perf_counter()
+            start, imported = time.perf_counter(), len(sys.modules)
             went_well, answer = perform_to_bytes(parts)
+            seconds = time.perf_counter() - start if len(sys.modules) == imported else None
             if os.getpid() != process:
                 os._exit(0)  # the call forked, and this copy of the process came back here
             if self._stopped:
                 raise KeyboardInterrupt
             _flush()
-            self._gathered.append(Answer(index, time.perf_counter() - start, went_well, answer))
+            self._gathered.append(Answer(index, seconds, went_well, answer))
             if time.monotonic() - self._written_at >= self._files.flush_after:
                 self._write()
         self._write()
