@@ -128,6 +128,9 @@ class Remote:
     def writer(self, place: str) -> Upload:
         return SpooledUpload(self, place)
 
+    def clear_temporary(self, place: str) -> None:
+        """Remove what killed writes of files whose names begin so left. Here nothing is left, or the service removes it."""
+
     def root_exists(self) -> bool:
         return True
 
@@ -360,6 +363,18 @@ class Files(Remote):
             self.fs.rm_file(temporary)
         except Exception:  # noqa: BLE001
             pass  # not there, or the connection is lost: it is never listed
+
+    def clear_temporary(self, place: str) -> None:
+        folder, _, beginning = place.rpartition("/")
+        self.fs.invalidate_cache()
+        try:
+            names = [str(name) for name in self.fs.ls(folder, detail=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
+            own = name.rpartition("/")[2]
+            if is_temporary(own) and own.startswith(f".{beginning[:50]}"):
+                self.discard(name)
 
     def _fill(self, place: str, fill: Callable[[str], None]) -> None:
         try:

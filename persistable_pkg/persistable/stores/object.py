@@ -211,7 +211,20 @@ class ObjectStore(ManyAtOnce):
             _connected.pop(self._identity(), None)
         self._forget()
 
+    def clear_temporary(self, path: str) -> None:
+        place = self._place(path)
+        with self.errors(path, writing=True):
+            self.remote.clear_temporary(place)
+
     # --- the other side
+
+    def _hang_up(self) -> None:
+        """Let the next call connect again: a file system over SSH keeps a connection that has broken."""
+        held = self._held
+        with _lock:
+            if held is not None and (found := _connected.get(self._identity())) is not None and found is held[1].fs:
+                del _connected[self._identity()]
+        self._forget()
 
     def _place(self, path: str) -> str:
         check_path(path)
@@ -249,6 +262,7 @@ class ObjectStore(ManyAtOnce):
             options["config_kwargs"] = {"max_pool_connections": 64, **_patience(), **options.get("config_kwargs", {})}
         if self._class.__module__.startswith("sshfs"):
             options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
+            options.setdefault("keepalive_interval", 30)  # else a connection that is not used for long may be cut, or never end
             options.pop("use_listings_cache")  # it passes on what it does not know
         return options
 
@@ -281,6 +295,8 @@ class ObjectStore(ManyAtOnce):
             if kind == "missing" and not (writing and absent_is_error):
                 self._check_root(path)
                 raise FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url}/{path}") from None
+            if kind == "unreachable" and self._class.__module__.startswith("sshfs"):
+                self._hang_up()
             explained = self._explained(error, kind, path, writing)
             # where there is no way to the other side, the libraries' own tracebacks are a hundred lines that say no more
             quiet = isinstance(explained, StoreUnavailable) or unmasked(f"{error} {error!r}")
@@ -308,7 +324,9 @@ class ObjectStore(ManyAtOnce):
             return self._replaced(path)
         if kind == "unsupported":
             return StoreReadOnly(f"{self.url} cannot do this ({reason}); {self._scheme}:// may be for reading only", **about)
-        return StoreError(f"{where} failed: {reason}", **about)
+        # SFTP has one answer for a full disk, a read-only one and much else
+        hint = "; the server says no more: see whether its disk is full or read-only" if type(error).__name__ == "SFTPFailure" else ""
+        return StoreError(f"{where} failed: {reason}{hint}", **about)
 
 
 class _Write:

@@ -21,7 +21,7 @@ _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCred
 _UNREACHABLE = {
     "ClientConnectionError", "ClientConnectorError", "ClientOSError", "ConnectTimeoutError", "ConnectionClosedError", "ConnectionLost",
     "DisconnectError", "EndpointConnectionError", "FSTimeoutError", "HTTPClientError", "ProxyError", "ReadTimeoutError", "RequestException",
-    "ServerTimeoutError", "ServiceRequestError", "TransportError", "gaierror",
+    "ServerTimeoutError", "SFTPConnectionLost", "SFTPNoConnection", "ServiceRequestError", "TransportError", "gaierror",
 }  # fmt: skip
 _CUT_OFF = {"ClientPayloadError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError", "ServerDisconnectedError"}
 _FULL = {"QuotaExceeded", "StorageFull", "EntityTooLarge", "SFTPNoSpaceOnFilesystem", "SFTPQuotaExceeded", "InsufficientCapacity"}
