@@ -12,8 +12,7 @@ from typing import BinaryIO
 from pymongo.errors import DuplicateKeyError
 
 from persistable.errors import StoreError, StoreUnavailable
-from persistable.stores.chunked import ChunkedUpload, random_number
-from persistable.stores.filesystem import Ranges
+from persistable.stores.chunked import BlockReader, ChunkedUpload, random_number
 from persistable.stores.mongo.client import PIECE, Connection, Document, Place
 
 _LAST = "\U0010ffff"
@@ -51,7 +50,7 @@ class LargeItems:
         def start(first: int, stop: int) -> Future[bytes]:
             return self._connection.client.threads().submit(self.part, path, body, first, stop)
 
-        return io.BufferedReader(Ranges(size, start), 1 << 18)
+        return io.BufferedReader(BlockReader(size, start), 1 << 18)
 
     def upload(self, path: str) -> Body:
         """Bytes on their way to GridFS."""

@@ -13,7 +13,7 @@ from persistable.errors import StoreError
 from persistable.params.secret import Secret
 from persistable.stores.base import HIDDEN, BaseStore, Stat, check_paths, check_prefix
 from persistable.stores.changes import Changes
-from persistable.stores.filesystem import Ranges
+from persistable.stores.chunked import BlockReader
 from persistable.stores.postgres.address import address_of, driver
 from persistable.stores.postgres.layout import CHUNK, Layout
 
@@ -121,7 +121,7 @@ class TableReader(BaseStore):
         def start(first: int, stop: int) -> Future[bytes]:
             return self._connections.pool.threads().submit(self._part, path, body, first, stop)
 
-        return io.BufferedReader(Ranges(size, start), 1 << 18)
+        return io.BufferedReader(BlockReader(size, start), 1 << 18)
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
         row = self._rows([path]).get(path)
