@@ -6,6 +6,7 @@ import linecache
 import re
 import traceback
 from types import TracebackType
+from typing import cast
 
 from persistable.params.secret import redact
 
@@ -28,7 +29,7 @@ def trim(error: BaseException) -> None:
         seen.add(id(each))
         each.__traceback__ = users_frames(each.__traceback__) or each.__traceback__
         pending += [other for other in (each.__cause__, each.__context__) if other is not None]
-        pending += getattr(each, "exceptions", ()) if isinstance(each, BaseExceptionGroup) else ()
+        pending += cast("tuple[BaseException, ...]", getattr(each, "exceptions", ()))
 
 
 def users_frames(trace: TracebackType | None) -> TracebackType | None:
