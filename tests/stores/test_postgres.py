@@ -260,6 +260,18 @@ def test_a_call_about_many_items_is_one_statement(store: PostgresStore, statemen
     assert sorted(store.list()) == ["b", "c", "c.claim", "d.claim", "r", "s"]
 
 
+def test_a_run_of_a_thousand_members_is_few_statements(store: PostgresStore, statements: list[bytes]) -> None:
+    """Claims, payloads and records of some hundreds go together; asked again, one statement tells that all are there."""
+    family = squares.over(n=list(range(1000)))
+    store.put("warm", b"")
+    statements.clear()
+    run(family, store=store)
+    assert len(statements) <= 150  # how many members go together depends on how long they take
+    statements.clear()
+    assert run(family, store=store).counts["done"] == 0
+    assert len(statements) <= 4
+
+
 def test_a_listing_of_several_pages_is_whole(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("persistable.stores.postgres.reading._PAGE", 7)
     names = {f"a/{number}" for number in range(40)} | {"", "a/b/c", ".persistable/x", ".persistable-x", "~", "\U0010fffe"} - {""}
