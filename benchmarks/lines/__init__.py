@@ -7,6 +7,7 @@ def all_lines() -> list[Line]:
     """Every line, in the order of the report."""
     from lines import (
         branches,
+        buckets,
         catalog,
         families,
         hit,
@@ -41,6 +42,7 @@ def all_lines() -> list[Line]:
         *tasks_engines.LINES,
         branches.LINE,
         sharing.LINE,
+        *buckets.LINES,
         *catalog.LINES,
         page.LINE,
     ]

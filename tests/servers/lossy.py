@@ -1,6 +1,6 @@
 """A way to a server on which an answer can be lost: the request arrives and is obeyed, and the connection breaks before the answer.
 
-Or the request is lost: the connection breaks before anything arrives.
+Or the request is lost: the connection breaks before anything arrives. Or it is refused, by a status that asks for patience.
 """
 
 import http.client
@@ -15,19 +15,26 @@ _OF_THE_CONNECTION = {"connection", "expect", "transfer-encoding", "content-leng
 class Way:
     """Where to reach the server through the proxy, and what went by: method and path of each request, and whether its answer was lost."""
 
-    def __init__(self, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool]) -> None:
+    def __init__(self, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool], refuse: Callable[[str, str], int]) -> None:
         self.endpoint = ""
         self.lose = lose
         self.drop = drop
+        self.refuse = refuse
         self.seen: list[tuple[str, str, bool]] = []
 
 
 @contextmanager
 def lossy(
-    endpoint: str, lose: Callable[[str, str], bool], drop: Callable[[str, str], bool] = lambda _method, _path: False
+    endpoint: str,
+    lose: Callable[[str, str], bool] = lambda _method, _path: False,
+    drop: Callable[[str, str], bool] = lambda _method, _path: False,
+    refuse: Callable[[str, str], int] = lambda _method, _path: 0,
 ) -> Iterator[Way]:
-    """A proxy in front of `endpoint`; `lose(method, path)` decides for each request whether its answer is lost, `drop` if it is itself."""
-    way = Way(lose, drop)
+    """A proxy in front of `endpoint`; `lose(method, path)` decides for each request whether its answer is lost, `drop` if it is itself.
+
+    `refuse` gives the status that it is answered with instead, 0 for none.
+    """
+    way = Way(lose, drop, refuse)
     host = endpoint.removeprefix("http://")
 
     class Proxy(http.server.BaseHTTPRequestHandler):
@@ -38,6 +45,13 @@ def lossy(
             if way.drop(self.command, self.path):
                 way.seen.append((self.command, self.path, True))
                 self.close_connection = True
+                return
+            status = way.refuse(self.command, self.path)
+            if status:
+                way.seen.append((self.command, self.path, True))
+                self.send_response_only(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
             server = http.client.HTTPConnection(host, timeout=60)  # the Host header stays: it is part of the signature

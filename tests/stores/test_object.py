@@ -2,6 +2,7 @@
 
 import pickle
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from servers.needs import need
 
 from persistable.errors import MissingExtra, StoreError, StoreReadOnly, StoreUnavailable
 from persistable.stores import ObjectStore, open_store
+from persistable.stores.base import extended
 
 
 def test_gcs_create_asks_the_server_to_refuse(gcs_bucket: Bucket) -> None:
@@ -61,6 +63,36 @@ def test_who_was_refused_knows_it_although_the_answer_was_lost(bucket: Bucket) -
         assert not store.create("claim", b"same")
         assert creations(way) == [True, False]
         store.close()
+
+
+@pytest.mark.parametrize("kind", ["429", "500", "503", "dropped", "lost"])
+def test_many_requests_on_a_bad_day(kind: str, s3_bucket: Bucket) -> None:
+    """Every third request fails once; each creation is decided once all the same."""
+    lock, seen, failed = threading.Lock(), [0], set[tuple[str, str]]()
+
+    def fails(method: str, path: str) -> bool:
+        with lock:
+            seen[0] += 1
+            again = (method, path) in failed
+            if seen[0] % 3 == 0 and not again:
+                failed.add((method, path))
+                return True
+            return False
+
+    ways = {"dropped": {"drop": fails}, "lost": {"lose": fails}}
+    refused = {"refuse": lambda method, path: int(kind) if fails(method, path) else 0}
+    paths = [f"name/{n:02}" for n in range(30)]
+    with lossy(s3_bucket.options["endpoint_url"], **ways.get(kind, refused)) as way:
+        store = extended(open_store(s3_bucket.url, **{**s3_bucket.options, "endpoint_url": way.endpoint}))
+        assert store.create_many(dict.fromkeys(paths, b"1")) == set(paths)
+        assert store.create_many(dict.fromkeys(paths, b"2")) == set()
+        assert store.get_many(paths) == dict.fromkeys(paths, b"1")
+        store.put_many(dict.fromkeys(paths[:20], b"33"))
+        assert [stat.size for stat in store.stat_many(paths).values()] == [2] * 20 + [1] * 10
+        store.change_many(delete=paths)
+        assert list(store.list()) == []
+        store.close()
+    assert len(failed) > 30
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from servers.fixtures import Bucket
 
-from persistable import open_store, run, step
+from persistable import Status, open_store, run, step
 from persistable.stores.base import Store, extended
 
 MANY = 520
@@ -87,20 +87,27 @@ def test_a_listing_ends_where_it_tells_of_few(counter: Counter, monkeypatch: pyt
         assert many.stat_many(there[::5]).keys() == set(there[::5])
 
 
-def test_a_family_of_many_members(counter: Counter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_a_run_of_many_members(executor: str, counter: Counter) -> None:
     family = doubled.over(n=range(MANY))
     counter.ask()
-    assert run(family.bind(counter.store())).counts["done"] == MANY
-    first = counter.ask()
-    assert first.pop("create") <= MANY + 1  # claims, and the note of the store's format
-    assert first.pop("put") == 2 * MANY
-    assert sum(first.values()) < 60  # listings, deletions of claims, and the first few members
+    assert run(family.bind(counter.store()), executor=executor).counts["done"] == MANY
+    found = counter.ask()
+    assert found.pop("create") <= MANY + 1  # claims, and the note of the store's format
+    assert found.pop("put") == 2 * MANY
+    assert sum(found.values()) < MANY / 2  # listings, deletions of claims, and the first few members; more where the machine is slow
+
+
+def test_many_members_that_are_stored(counter: Counter) -> None:
+    family = doubled.over(n=range(MANY))
+    run(family.bind(counter.store()))
+    counter.ask()
     with counter.counted(list=2, get=MANY):  # no record is known on this machine yet
         assert run(family.bind(counter.store())).counts["reused"] == MANY
     with counter.counted(list=2):
         assert run(family.bind(counter.store())).counts["reused"] == MANY
     with counter.counted(list=2):
-        assert {status.value for status in family.bind(counter.store()).status()} == {"done"}
+        assert family.bind(counter.store()).status() == {Status.DONE: MANY}
     with counter.counted(list=2, get=MANY):
         assert dict(family.bind(counter.store()).payloads()) == {n: n * 2.0 for n in range(MANY)}
     shutil.rmtree(os.environ["PERSISTABLE_CACHE"])
@@ -133,3 +140,17 @@ def test_a_damaged_cache_is_made_anew(counter: Counter) -> None:
         counter.ask()
         assert run(family).counts["reused"] == 20
         assert counter.ask() == {"list": 1}
+
+
+def test_one_node(counter: Counter) -> None:
+    run(doubled.step(1), store=counter.store())  # the format of the store is noted
+    with counter.counted(create=1, put=2, delete_many=1, get=3, head=3, bucket_head=1):
+        run(doubled.step(3), store=counter.store())
+    with counter.counted(create=1, put=2, delete=1, get=3, head=4, bucket_head=1):
+        run(doubled.step(4), store=counter.store(), executor="threads")
+    with counter.counted(get=2):
+        assert doubled.step(3).bind(counter.store()).load().payload == 6.0
+    with counter.counted(get=1, head=1):
+        run(doubled.step(3), store=counter.store())
+    with counter.counted(get=1, head=1):
+        assert doubled.step(3).bind(counter.store()).status is Status.DONE

@@ -116,6 +116,10 @@ class DirectGenerator:
         common = packer.common(packer.registered, self._sent, self._varying)
         return perform_chunk, ChunkRequest(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
 
+    def thread_request(self, keys: Sequence[Key], rows: Sequence[Row], run: str) -> tuple[Callable[..., ChunkResult], Any]:
+        """The function and argument for a thread of this process to perform these members, for `run`."""
+        return perform_in_thread, (DirectGenerator(self._model, self._varying), keys, rows, run, events.own_hooks())
+
     def _generate(self, index: int, failed_before: bool) -> None:
         """Generate the member at that index of the batch."""
         key, row = self._keys[index], self._rows[index]
@@ -273,7 +277,18 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)), batch.seconds)
 
 
-perform_chunk.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
+def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any]) -> ChunkResult:
+    """Perform members in a thread of this process; those who listen to the run hear of it at once."""
+    direct_generator, keys, rows, run, hooks = order
+    with connections.within(run), events.heard_by(hooks):
+        batch = direct_generator.batch(keys, rows)
+        batch.perform(lambda: True)
+    ended = [(each.number, cast("Exception | None", each.error), "", each.seconds) for each in batch.ended]
+    return ChunkResult(ended, batch.left, (), batch.seconds)
+
+
+for _performs in (perform_chunk, perform_in_thread):
+    _performs.__dict__["said_as"] = "the generation of some members of a family"  # how executors call it
 
 
 def _carried(ended: Ended) -> tuple[int, Exception | None, str, float]:

@@ -34,7 +34,7 @@ class Head(NamedTuple):
 
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
     """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
-    items = Read(store, [base + SUFFIX for base in bases]).data
+    items = Read(store, [base + SUFFIX for base in bases], colocated=True).data
     found: dict[str, Head] = {}
     for base in bases:
         data = items.get(base + SUFFIX)
@@ -65,7 +65,7 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
 
     One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """
-    read = Read(store, [base + SUFFIX for base in bases])
+    read = Read(store, [base + SUFFIX for base in bases], colocated=True)
     get, match = read.data.get, _HEAD.match
     found: dict[str, bytes] = {}
     apart: dict[str, tuple[str, int, bytes]] = {}

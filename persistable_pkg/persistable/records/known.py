@@ -27,16 +27,16 @@ _WAIT = 5.0
 
 
 class Read:
-    """Records read together. data: the bytes by path, and of what came along with them."""
+    """Records read together. data: the bytes by path, and, where `colocated`, of what came along with them."""
 
-    def __init__(self, store: Store, paths: Iterable[str]) -> None:
+    def __init__(self, store: Store, paths: Iterable[str], colocated: bool = False) -> None:
         self._store = store
         wanted = list(paths)
         listed = extended(store).list_around(wanted)
         self._listed = listed
         if len(listed.unknown) == len(wanted):
             self._stems: set[str] = set()
-            self.data = extended(store).get_with_colocated(wanted)
+            self.data = extended(store).get_with_colocated(wanted) if colocated else store.get_many(wanted)
             return
         self._stems = {stem_of(path) for path in set(wanted).difference(listed.unknown)}
         self.data = _read(store, {path: listed.found[path] for path in wanted if path in listed.found}, listed)

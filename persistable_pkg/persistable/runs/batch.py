@@ -24,7 +24,7 @@ from persistable.stores.overlay import BufferedStore
 
 PERIOD = 0.1
 """Seconds for which a finished payload may wait for its commit, and a batch begins members; more where those who wait look less often."""
-LONGEST = 5.0
+LONGEST = 8.0
 """Seconds that a batch should take with its claims and commits: claims are young then, and nobody asks whether they are still held."""
 MOST = 2000
 """So many members of a batch at most: as many claims are held, and are left behind by a process that is killed."""

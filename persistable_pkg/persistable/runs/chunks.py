@@ -94,7 +94,7 @@ class Portioned:
                 self._loop(self._wanted, {}).check_stale(failed)
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
-        if failed == "retry" and (isinstance(self._executor, InlineExecutor) or not self._executor.shares_memory):
+        if failed == "retry":
             missing_some = [share for share in self._shares if share.count("cancelled")]
             if not self._executor.shares_memory:
                 for share in missing_some:
@@ -228,10 +228,12 @@ class Portioned:
 
     def _task(self, lot: Lot) -> tuple[Callable[..., Any], Any]:
         share, numbers, _ = lot
-        order: tuple[Callable[..., Any], Any] = self._straights[share].request(
-            share.lots.keys(numbers), share.lots.rows(numbers), self._packer, self._run
-        )
-        return order
+        generator, keys, rows = self._straights[share], share.lots.keys(numbers), share.lots.rows(numbers)
+        if self._executor.shares_memory:
+            in_thread: tuple[Callable[..., Any], Any] = generator.thread_request(keys, rows, self._run)
+            return in_thread
+        elsewhere: tuple[Callable[..., Any], Any] = generator.request(keys, rows, self._packer, self._run)
+        return elsewhere
 
     def _arrived(self, rest: list[Member], lot: Lot, parcel: Any) -> None:
         share, numbers, tries = lot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ _RANGE = 32 << 20
 _RANGES_AT_ONCE = 6
 _WHOLE = 48 << 20  # larger objects are fetched by ranges
 _TRIES = 5
+_BUSY = frozenset({429, 500, 502, 503, 504})
 _DELETED = 1000  # keys in one request
 PAGE = 1000  # objects that a listing tells of in one answer
 _CREATION = "persistable-creation"  # metadata that tells one creation from every other
@@ -39,7 +41,21 @@ class S3(Remote):
         return place[len(self.bucket) + 1 :]
 
     def call(self, method: str, **arguments: Any) -> Any:
-        return foreign("fsspec.asyn").sync(self.fs.loop, self.fs._call_s3, method, Bucket=self.bucket, **arguments)
+        return foreign("fsspec.asyn").sync(self.fs.loop, self.ask, method, **arguments)
+
+    async def ask(self, method: str, **arguments: Any) -> Any:
+        """The answer to a request, which is made again, at a time left to chance, where the server asks for patience.
+
+        The client does so too, but not of 429, nor for long: of many requests at once a server refuses many.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return await self.fs._call_s3(method, Bucket=self.bucket, **arguments)
+            except Exception as error:
+                if attempt == _TRIES - 1 or facts(error).status not in _BUSY:
+                    raise
+                await asyncio.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)
+        raise AssertionError("no try left")
 
     def _run(self, call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
         return foreign("fsspec.asyn").sync(self.fs.loop, call, *arguments)
@@ -55,7 +71,7 @@ class S3(Remote):
     async def _fetch(self, key: str) -> tuple[bytes, str]:
         for attempt in range(_TRIES):
             try:
-                answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key)
+                answer = await self.ask("get_object", Key=key)
                 if answer["ContentLength"] <= _WHOLE:
                     return await _body(answer), answer["ETag"]
                 answer["Body"].close()
@@ -78,7 +94,7 @@ class S3(Remote):
 
     async def _range(self, key: str, start: int, stop: int, etag: str) -> bytes:
         span = f"bytes={start}-{stop - 1}"
-        return await _body(await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key, Range=span, IfMatch=etag))
+        return await _body(await self.ask("get_object", Key=key, Range=span, IfMatch=etag))
 
     def reader(self, place: str) -> BinaryIO:
         key = self.key_of(place)
@@ -98,7 +114,7 @@ class S3(Remote):
         """
         for attempt in range(_TRIES):
             try:
-                answer = await self.fs._call_s3("get_object", Bucket=self.bucket, Key=key, Range=f"bytes=0-{BLOCK - 1}")
+                answer = await self.ask("get_object", Key=key, Range=f"bytes=0-{BLOCK - 1}")
                 size, etag = int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
                 return size, etag, await _body(answer) if size <= BLOCK else self._first(key, answer, etag)
             except Exception as error:
@@ -140,7 +156,7 @@ class S3(Remote):
         return [None if isinstance(each, FileNotFoundError) else each for each in found]
 
     async def _head(self, key: str) -> Stat:
-        found = await self.fs._call_s3("head_object", Bucket=self.bucket, Key=key)
+        found = await self.ask("head_object", Key=key)
         return Stat(found["ContentLength"], found["ETag"])
 
     def pages(self, folder: str, after: str) -> Iterator[Page]:
@@ -187,7 +203,7 @@ class S3(Remote):
         return [(place, error) for place, error in zip(small, done, strict=True) if isinstance(error, BaseException)]
 
     async def _send(self, key: str, data: bytes) -> None:
-        await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data)
+        await self.ask("put_object", Key=key, Body=data)
 
     def create(self, place: str, data: Bytes) -> bool:
         return bool(self._run(self._create, self.key_of(place), bytes(data)))
@@ -200,7 +216,7 @@ class S3(Remote):
         mark = {_CREATION: os.urandom(16).hex()}
         for attempt in range(_TRIES):
             try:
-                await self.fs._call_s3("put_object", Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", Metadata=mark)
+                await self.ask("put_object", Key=key, Body=data, IfNoneMatch="*", Metadata=mark)
                 return True
             except Exception as error:
                 found = facts(error)
@@ -215,7 +231,7 @@ class S3(Remote):
     async def _created(self, key: str, mark: dict[str, str]) -> bool:
         """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
         try:
-            found = await self.fs._call_s3("head_object", Bucket=self.bucket, Key=key)
+            found = await self.ask("head_object", Key=key)
         except (FileNotFoundError, PermissionError):
             return False  # deleted since, or we may write and not read: then the refusal is all we know
         return {name.lower(): value for name, value in found.get("Metadata", {}).items()}.items() >= mark.items()
@@ -239,7 +255,7 @@ class S3(Remote):
 
     async def _delete(self, keys: Sequence[str]) -> Any:
         objects = [{"Key": key} for key in keys]
-        return await self.fs._call_s3("delete_objects", Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
+        return await self.ask("delete_objects", Delete={"Objects": objects, "Quiet": True})
 
     def writer(self, place: str) -> Upload:
         return _Upload(self, place)
@@ -282,9 +298,7 @@ class _Upload(Upload):
         number = len(self._sent) + 1
         if number > _PARTS_AT_ONCE:
             self._sent[number - _PARTS_AT_ONCE - 1].result()
-        call = self._remote.fs._call_s3(
-            "upload_part", Bucket=self._remote.bucket, Key=self._key, UploadId=self._id, PartNumber=number, Body=part
-        )
+        call = self._remote.ask("upload_part", Key=self._key, UploadId=self._id, PartNumber=number, Body=part)
         self._sent.append(asyncio.run_coroutine_threadsafe(call, self._remote.fs.loop))
 
     def commit(self) -> None:
