@@ -79,10 +79,15 @@ def test_many_requests_on_a_bad_day(kind: str, s3_bucket: Bucket) -> None:
                 return True
             return False
 
-    ways = {"dropped": {"drop": fails}, "lost": {"lose": fails}}
-    refused = {"refuse": lambda method, path: int(kind) if fails(method, path) else 0}
+    def refused(method: str, path: str) -> int:
+        return int(kind) if kind.isdigit() and fails(method, path) else 0
+
+    def never(method: str, path: str) -> bool:
+        return False
+
+    lose, drop = fails if kind == "lost" else never, fails if kind == "dropped" else never
     paths = [f"name/{n:02}" for n in range(30)]
-    with lossy(s3_bucket.options["endpoint_url"], **ways.get(kind, refused)) as way:
+    with lossy(s3_bucket.options["endpoint_url"], lose, drop, refused) as way:
         store = extended(open_store(s3_bucket.url, **{**s3_bucket.options, "endpoint_url": way.endpoint}))
         assert store.create_many(dict.fromkeys(paths, b"1")) == set(paths)
         assert store.create_many(dict.fromkeys(paths, b"2")) == set()

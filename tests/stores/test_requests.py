@@ -93,9 +93,10 @@ def test_a_run_of_many_members(executor: str, counter: Counter) -> None:
     counter.ask()
     assert run(family.bind(counter.store()), executor=executor).counts["done"] == MANY
     found = counter.ask()
-    assert found.pop("create") <= MANY + 1  # claims, and the note of the store's format
-    assert found.pop("put") == 2 * MANY
-    assert sum(found.values()) < MANY / 2  # listings, deletions of claims, and the first few members; more where the machine is slow
+    # where the machine is slow, some members are given back and claimed again, and claims show that their owner lives
+    assert MANY <= found.pop("create") <= 1.1 * MANY
+    assert 2 * MANY <= found.pop("put") <= 2.2 * MANY
+    assert sum(found.values()) < MANY  # listings, deletions of claims, and looks for the first few members
 
 
 def test_many_members_that_are_stored(counter: Counter) -> None:

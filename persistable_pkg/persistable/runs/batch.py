@@ -254,7 +254,9 @@ class Pace:
         """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""
         if number:
             aim = period_of(extended(store)) / 2
-            most = number * min(aim / max(seconds, 1e-6), LONGEST / max(whole, 1e-6))
+            most = number * aim / max(seconds, 1e-6)
+            if whole > LONGEST / 4:  # below, what is four times as large takes no longer than that
+                most = min(most, number * LONGEST / whole)
             self.size = max(1, min(MOST, 4 * self.size, int(most)))
 
 
