@@ -96,7 +96,8 @@ def test_a_run_of_many_members(executor: str, counter: Counter) -> None:
     # where the machine is slow, some members are given back and claimed again, and claims show that their owner lives
     assert MANY <= found.pop("create") <= 1.1 * MANY
     assert 2 * MANY <= found.pop("put") <= 2.2 * MANY
-    assert sum(found.values()) < MANY  # listings, deletions of claims, and looks for the first few members
+    # listings, deletions of claims, and looks for members of small batches: of threads on a busy machine most are
+    assert sum(found.values()) < (MANY if executor == "inline" else 4 * MANY)
 
 
 def test_many_members_that_are_stored(counter: Counter) -> None:
