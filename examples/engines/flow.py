@@ -1,10 +1,12 @@
 """One flow on any engine: what is computed does not depend on it.
 
-Usage: python flow.py ENGINE [STORE]    (inline, threads, processes, ray, dask, ssh or slurm; the store is ./data by default)
+Usage: python flow.py ENGINE [STORE]    (inline, threads, processes, ray, dask, ssh, slurm or kubernetes; the store is ./data by default)
 
 For ssh, name the hosts: HOSTS="node1 node2" python flow.py ssh
+For kubernetes, name an image, and as JSON what is to be mounted: IMAGE=registry/flow:1 python flow.py kubernetes s3://bucket/flow
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persistable import Command, rng, run, step
-from persistable.executors import DaskExecutor, InlineExecutor, ProcessExecutor, RayExecutor, SlurmExecutor, SSHExecutor, ThreadExecutor
+from persistable.executors import (
+    DaskExecutor,
+    InlineExecutor,
+    KubernetesExecutor,
+    ProcessExecutor,
+    RayExecutor,
+    SlurmExecutor,
+    SSHExecutor,
+    ThreadExecutor,
+)
 
 ENGINES: dict[str, Callable[[], Executor]] = {
     "inline": InlineExecutor,
@@ -24,6 +35,7 @@ ENGINES: dict[str, Callable[[], Executor]] = {
     "dask": lambda: DaskExecutor(n_workers=2),
     "ssh": lambda: SSHExecutor(os.environ["HOSTS"].split(), python=sys.executable),
     "slurm": lambda: SlurmExecutor("jobs"),
+    "kubernetes": lambda: KubernetesExecutor(os.environ["IMAGE"], volumes=json.loads(os.environ.get("VOLUMES", "{}"))),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from servers.fixtures import SSHServer
+from servers.kubernetes.standin import StandIn
 from servers.ray_cluster import RayCluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +20,7 @@ FLOW = ROOT / "examples" / "engines"
 
 @pytest.mark.xdist_group("ray")
 def test_keys_and_payloads_do_not_depend_on_the_engine(
-    ray_cluster: RayCluster, ssh_server: SSHServer, slurm_cluster: Path, tmp_path: Path
+    ray_cluster: RayCluster, ssh_server: SSHServer, slurm_cluster: Path, kubernetes_standin: StandIn, tmp_path: Path
 ) -> None:
     assert slurm_cluster
     shutil.copytree(FLOW, tmp_path / "engines", ignore=shutil.ignore_patterns("__pycache__"))
@@ -32,10 +34,13 @@ def test_keys_and_payloads_do_not_depend_on_the_engine(
         "PYTHONPATH": str(ROOT / "persistable_pkg"),
         "HOME": str(tmp_path),
         "HOSTS": "testhost",
+        "KUBECONFIG": str(kubernetes_standin.kubeconfig()),
+        "IMAGE": "test",
+        "VOLUMES": json.dumps({str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}),
         "RAY_ADDRESS": ray_cluster.address,
     }
     found: dict[str, list[str]] = {}
-    for engine in ("inline", "threads", "processes", "ray", "dask", "ssh", "slurm"):
+    for engine in ("inline", "threads", "processes", "ray", "dask", "ssh", "slurm", "kubernetes"):
         command = [sys.executable, "flow.py", engine, engine]
         done = subprocess.run(command, cwd=tmp_path / "engines", env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, (engine, done.stdout, done.stderr)

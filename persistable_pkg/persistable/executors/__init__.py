@@ -1,4 +1,5 @@
-"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, Slurm, or any `concurrent.futures.Executor`.
+"""Executors, which carry the jobs of a run: this process, threads, processes, Ray, Dask, SSH, Slurm, Kubernetes, or any of
+`concurrent.futures`.
 
 Each is imported when first used.
 """
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from persistable.executors.dask.executor import DaskExecutor
     from persistable.executors.futures import FuturesExecutor
     from persistable.executors.inline import InlineExecutor
+    from persistable.executors.kubernetes.executor import KubernetesExecutor
     from persistable.executors.processes.executor import ProcessExecutor
     from persistable.executors.ray.executor import RayExecutor
     from persistable.executors.slurm.executor import SlurmExecutor
@@ -22,6 +24,7 @@ _HOME = {
     "Executor": "base",
     "FuturesExecutor": "futures",
     "InlineExecutor": "inline",
+    "KubernetesExecutor": "kubernetes.executor",
     "ProcessExecutor": "processes.executor",
     "RayExecutor": "ray.executor",
     "SSHExecutor": "ssh.executor",
@@ -33,6 +36,7 @@ __all__ = [
     "Executor",
     "FuturesExecutor",
     "InlineExecutor",
+    "KubernetesExecutor",
     "ProcessExecutor",
     "RayExecutor",
     "SSHExecutor",

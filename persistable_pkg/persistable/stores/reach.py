@@ -8,9 +8,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Store, extended
 
 _SECONDS = 60
 _PROBE = """
@@ -30,6 +31,19 @@ def in_memory(store: Store) -> bool:
     if own is not None:
         return bool(own)
     return store.url.startswith("memory:") or any(map(in_memory, held_by(store)))
+
+
+def folder_of(store: Store) -> Path | None:
+    """Return the folder of this machine that a store keeps its files in; None for a store that is elsewhere.
+
+    Of several layers the slowest that may be written tells: what the others have is a copy.
+    """
+    scheme, _, path = extended(store).primary_store.url.rpartition("://")
+    if scheme in ("", "file", "local"):
+        return Path(path).absolute()
+    if scheme == "sqlite":
+        return Path(path).absolute().parent
+    return None
 
 
 def held_by(store: object) -> list[Store]:

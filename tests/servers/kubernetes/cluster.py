@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from servers.kubernetes.image import busybox_image, python_image
+from servers.kubernetes.standin import StandIn, standing_in
 from servers.needs import absent, need, need_program
 from servers.processes import said, serving, stop, unmeasured
 
@@ -51,6 +52,14 @@ def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
     assert binaries
     with _running(folder, binaries, images) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def kubernetes_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A stand-in for a cluster, whose pods are processes of this machine."""
+    need("kubernetes", "kubernetes_validate")
+    with standing_in(tmp_path_factory.mktemp("stand-in")) as standin:
+        yield standin
 
 
 @contextmanager

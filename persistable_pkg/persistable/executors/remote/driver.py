@@ -63,7 +63,7 @@ class Driver:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             group = self._groups.get((resources, place))
             if group is None:
-                group = self._groups[resources, place] = Group(resources, self._engine.overhead, place)
+                group = self._groups[resources, place] = Group(resources, self._engine, place)
             task = Task(self, group, call, identity)
             found = self._adopted.pop(identity, None) if identity is not None else None
             if found is not None:
@@ -228,7 +228,7 @@ class Driver:
     def _end(self, report: Report) -> None:
         """Have what a job had not begun performed by another, and fail what it had begun and not answered."""
         job = report.job
-        if self._tasks[job]:
+        if self._tasks[job] and report.error is None:
             self._take_back(job)
         with self._lock:
             tasks = list(self._tasks.pop(job).values())
@@ -236,7 +236,7 @@ class Driver:
             for number in job.open:
                 self._adopted.pop(job.identities[number] or "", None)
         self._moved.pop(job, None)
-        self._settle((task, None, stopped_error(task) if task.stopping else _died(task, report)) for task in tasks)
+        self._settle((task, None, stopped_error(task) if task.stopping else report.error or _died(task, report)) for task in tasks)
         if report.output:
             sys.stderr.write(report.output)
         self._engine.forget(job)
@@ -271,6 +271,8 @@ class Driver:
         self._engine.kill([job])
         for report in self._engine.poll([job]):
             self._take(report)
+        if self.withdraw(task):  # its job ended before it began it
+            return task.discard()
         return task.is_stopped
 
     def _settle(self, outcomes: Iterable[tuple[Task, object, BaseException | None]]) -> None:

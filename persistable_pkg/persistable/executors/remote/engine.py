@@ -37,7 +37,8 @@ class Report(NamedTuple):
 
     began: its process runs or has run. ended: it runs no more and will not again. exitcode: its exit status, or minus the number of the
     signal that ended it; None if unknown. reason: why it ended, where the engine knows more than the exit status. output: the end of what
-    it printed, where it ended without all answers.
+    it printed, where it ended without all answers. error: of all calls without an answer, where it makes no sense to try any of them in
+    another job; None for WorkerDied, and that only for those that it had begun.
     """
 
     job: Job
@@ -47,6 +48,7 @@ class Report(NamedTuple):
     exitcode: int | None = None
     reason: str = ""
     output: str = ""
+    error: Exception | None = None
 
 
 class Engine(ABC):
@@ -55,6 +57,11 @@ class Engine(ABC):
     name: ClassVar[str]
     overhead: ClassVar[float]
     """Seconds that a job costs besides its calls; decides how many calls share one."""
+    takes_back: ClassVar[bool] = True
+    """A call that a running job has not begun can be taken back at any time. Where not, only calls with an identity share a job: these are
+    of a run, which stops all of them or none."""
+    most_bytes: ClassVar[int] = 16 << 20
+    """Bytes of the calls of a job, beyond the first."""
     interval: ClassVar[float]
     """Seconds between two polls while jobs are under way."""
 

@@ -12,10 +12,9 @@ from persistable.executors.sizing import ChunkSizer
 
 if TYPE_CHECKING:
     from persistable.executors.remote.driver import Driver
-    from persistable.executors.remote.engine import Job
+    from persistable.executors.remote.engine import Engine, Job
 
 _MOST = 1000  # calls of a job
-_BYTES = 16 << 20  # of the calls of a job, beyond the first
 
 
 class Call(NamedTuple):
@@ -80,10 +79,13 @@ class Task(futures.Future[Any]):
 class Group:
     """Tasks with the same resources, in the order in which they begin. place: of their jobs, where that is not the engine's to choose."""
 
-    def __init__(self, resources: Resources | None, overhead: float, place: object = None) -> None:
+    def __init__(self, resources: Resources | None, engine: Engine, place: object = None) -> None:
         self.resources = resources
         self.place = place
         self.waiting: deque[Task] = deque()
+        self._most_bytes = engine.most_bytes
+        self._only_identified = not engine.takes_back
+        overhead = engine.overhead
         self._alone = resources is not None and resources.time is not None
         self._has_answers = False
         self._sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
@@ -105,11 +107,18 @@ class Group:
             return 2 if self._has_answers else 1  # the second call of a job is told from what its process does at first
         return self._sizer.size(len(self.waiting), slots)
 
+    def _may_share(self, task: Task) -> bool:
+        return task.identity is not None or not self._only_identified
+
+    def _fits(self, more: int, weight: int) -> bool:
+        """Tell whether the next task fits into a job that may take so many more, and so many bytes."""
+        return more > 0 and bool(self.waiting) and self.waiting[0].weight <= weight and self._may_share(self.waiting[0])
+
     def _take_one(self, slots: int) -> list[Task]:
-        size = self._size(slots)
+        size = self._size(slots) if self._may_share(self.waiting[0]) else 1
         taken = [self.waiting.popleft()]
         weight = taken[0].weight
-        while self.waiting and len(taken) < size and weight + self.waiting[0].weight <= _BYTES:
+        while self._fits(size - len(taken), self._most_bytes - weight):
             taken.append(self.waiting.popleft())
             weight += taken[-1].weight
         return taken

@@ -1,0 +1,36 @@
+"""Owner of a driver: the process that it belongs to, written into the cluster and renewed, so that a dead one is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import suppress
+
+HEARTBEAT = 20.0
+"""Seconds between two renewals."""
+_GONE = 6 * HEARTBEAT
+
+
+def owner_now(server_time: float) -> str:
+    """Return the text for this process at a time of the server's clock, which all drivers share."""
+    return json.dumps({"host": platform.node(), "pid": os.getpid(), "began": _began(os.getpid()), "seen": round(server_time, 1)})
+
+
+def is_gone(owner: str, server_time: float) -> bool:
+    """Tell whether that process has ended: known at once on its own host, and elsewhere from its silence."""
+    try:
+        found = json.loads(owner)
+        host, pid, began, seen = found["host"], int(found["pid"]), found["began"], float(found["seen"])
+    except (ValueError, KeyError, TypeError):
+        return False  # of a later version, perhaps
+    if server_time - seen > _GONE:
+        return True
+    return bool(host == platform.node() and began is not None and _began(pid) != began and _began(os.getpid()) is not None)
+
+
+def _began(pid: int) -> int | None:
+    """Return when a process of this host began, in ticks; None where there is no such process, or that is not known."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[19])
+    return None
