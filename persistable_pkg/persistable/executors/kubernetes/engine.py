@@ -431,8 +431,7 @@ class KubernetesEngine(Engine):
             if entry.ended is None:
                 entry.ended = State("ended", cause="killed", reason="its pod was deleted")
             if entry.follower is not None:
-                entry.follower.pod_has_ended()
-                entry.follower.join(5)
+                entry.follower.finish(30)
 
     def _await_last_state(self, entry: _Launched) -> None:
         """Learn the last state of a pod that is gone, which says what it had begun."""

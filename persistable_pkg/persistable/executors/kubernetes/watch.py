@@ -151,9 +151,13 @@ class LogFollower:
         with self._lock:
             return self._reader.text
 
-    def join(self, seconds: float) -> None:
-        """Wait until it has been read to its end, for so long at most."""
+    def finish(self, seconds: float) -> None:
+        """Return when the log of a pod that has ended is read to its end, or given up after so many seconds."""
+        self.pod_has_ended()
         self._thread.join(seconds)
+        if not self.complete:
+            self.stop()
+            self._thread.join(seconds)
 
     def stop(self) -> None:
         """Read no more."""
