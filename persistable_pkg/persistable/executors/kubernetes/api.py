@@ -131,10 +131,6 @@ class API:
         """Return a Job; None if there is none."""
         return self._found(self._batch.read_namespaced_job, name)
 
-    def pod(self, name: str) -> Json | None:
-        """Return a pod; None if there is none."""
-        return self._found(self._core.read_namespaced_pod, name)
-
     def _found(self, read: Callable[..., Any], name: str) -> Json | None:
         try:
             found: Json = self._ask(read, name, self.namespace)

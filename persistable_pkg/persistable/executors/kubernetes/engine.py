@@ -34,7 +34,7 @@ _RIGHTS = tuple(
         "jobs": ("create", "get", "list", "delete"),
         "secrets": ("create", "delete"),
         "configmaps": ("create", "list", "patch", "delete"),
-        "pods": ("get", "list", "watch", "delete"),
+        "pods": ("list", "watch", "delete"),
         "pods/log": ("get",),
     }.items()
     for verb in verbs

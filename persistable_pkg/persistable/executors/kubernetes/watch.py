@@ -30,8 +30,6 @@ class PodWatch:
         self._deleted: dict[str, Json] = {}
         self._stopping = threading.Event()
         self._answer: Any = None
-        self.trouble: str | None = None
-        """Why the pods are not known to be up to date."""
         self._thread = threading.Thread(target=self._run, name="persistable-kubernetes-watch", daemon=True)
         self._thread.start()
 
@@ -56,14 +54,11 @@ class PodWatch:
             try:
                 pods, version = self._api.pods(self._selector)
                 self._replace(pods)
-                self.trouble = None
                 while not self._stopping.is_set():
                     version = self._follow(version)
             except (Refused, Unreachable) as error:
                 if self._stopping.is_set() or (isinstance(error, Refused) and error.status == _GONE):
                     continue
-                self.trouble = str(error)
-                self._changed()
                 self._stopping.wait(_AGAIN)
 
     def _replace(self, pods: list[Json]) -> None:
@@ -115,10 +110,6 @@ class LogFollower:
         """There is no more to read."""
         self.whole = False
         """It has been read to its end: it was not gone before."""
-        self.connected = threading.Event()
-        """It is being read, so that what is written from now on will not be missed."""
-        self.trouble = ""
-        """Why the last try to read failed."""
         self._thread = threading.Thread(target=self._run, name=f"persistable-log-{pod}", daemon=True)
         self._thread.start()
 
@@ -175,7 +166,6 @@ class LogFollower:
                 if last:
                     break
             except (Refused, Unreachable) as error:
-                self.trouble = str(error)
                 failures += 1
                 if last and (failures > 5 or (isinstance(error, Refused) and error.status == 404)):
                     break  # it is gone with its pod
@@ -183,7 +173,6 @@ class LogFollower:
             if last:
                 time.sleep(0.1)
         self.complete = True
-        self.connected.set()
         self._changed()
 
     def _read(self, follow: bool) -> None:
@@ -192,7 +181,6 @@ class LogFollower:
         with self._api.log(self._pod, follow) as answer:
             self._answer = answer
             self.whole = False
-            self.connected.set()
             for data in _chunks(answer):
                 new = data[skip:]
                 skip = max(0, skip - len(data))
