@@ -76,6 +76,8 @@ def fields_of(cls: Any) -> Fields:
 def parameters_of(function: Callable[..., Any], skip: int = 0) -> Fields:
     """The parameters of a function or of a class's `__init__`, without the first `skip` of them."""
     called: Any = cast("Any", function).__init__ if isinstance(function, type) else function
+    if called is object.__init__:  # which names what it does not take
+        return Fields({}, {}, False)
     hints = hints_of(called)
     kinds: dict[str, Any] = {}
     defaults: dict[str, Any] = {}

@@ -16,9 +16,10 @@ from servers.fixtures import SSHServer, running_sshd
 from servers.switched import Switch
 
 from persistable import run, step
-from persistable.errors import ExecutorUnavailable, NotEnforceable, WorkerDied
+from persistable.errors import ConfigError, ExecutorUnavailable, NotEnforceable, WorkerDied
 from persistable.executors import SSHExecutor
 from persistable.executors.resources import Resources
+from persistable.project import services
 from persistable.testing import executor_tasks as tasks
 
 pytestmark = pytest.mark.xdist_group("ssh")
@@ -241,3 +242,12 @@ def test_slots_are_given_to_those_who_ask_for_cpus(ssh_server: SSHServer, tmp_pa
         gate.touch()
         assert wide.result(PATIENCE)
         assert other.result(PATIENCE) == 2
+
+
+def test_a_project_names_the_hosts() -> None:
+    with services.executor_for({"kind": "ssh", "hosts": ["one", "two"], "workers": 2}, None, "executor") as executor:
+        assert repr(executor) == "SSHExecutor(['one', 'two'])"
+    with services.executor_for({"kind": "slurm", "workers": 3, "partition": "short"}, None, "executor") as executor:
+        assert type(executor).__name__ == "SlurmExecutor"
+    with pytest.raises(ConfigError, match="hosts"), services.executor_for("ssh", None, "executor"):
+        pass
