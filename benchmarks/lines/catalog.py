@@ -54,7 +54,18 @@ LS = Line(
     seconds=0.0,
     goals=(Goal("<= 250 ms", 250.0),),
 )
-LINES = (FIND, CURRENT, ONE_MORE, REBUILD, LS)
+NEAREST = Line(
+    name="catalog-nearest",
+    title="one changed leaf among 500 stored results, told by explain()",
+    loop="node.explain() as text, of a node with one param changed: the nearest record and what differs; no payload is read",
+    unit="ms",
+    sizes=(500,),
+    size_label=lambda size: f"{size:,} records",
+    rounds=9,
+    seconds=0.05,
+    goals=(Goal("<= 50 ms", 50.0),),
+)
+LINES = (FIND, CURRENT, ONE_MORE, REBUILD, LS, NEAREST)
 
 KINDS: dict[str, Callable[[Job], str]] = {
     "persistable": lambda job: f"{job.folder}/store",
@@ -125,6 +136,43 @@ for _name, _url in KINDS.items():
     CURRENT.add(_name, "catalog.current()", _role)(_current(_url))
     ONE_MORE.add(_name, "catalog.current() after one record more", _role)(_one_more(_url))
     REBUILD.add(_name, "catalog.rebuild()", _role)(_rebuild(_url))
+
+
+def _changed(job: Job, url: str) -> tuple[Any, Any]:
+    """A catalog, and a node that differs from what is stored there in one param."""
+    from lines import records
+
+    os.environ["PERSISTABLE_CACHE"] = f"{job.folder}/cache"  # the index that explain() uses
+    catalog = catalog_of(job, url)
+    node = records.Fit(catalog.store, **{**records.params(job.size // 2), "alpha": 2.0})
+    assert "alpha: 2.0, stored 0." in str(node.explain())
+    return catalog, node
+
+
+def _explain(url: Callable[[Job], str]) -> Callable[[Job], Any]:
+    def setup(job: Job) -> Any:
+        _, node = _changed(job, url(job))
+        return lambda: str(node.explain())
+
+    return setup
+
+
+def _nearest(job: Job) -> Any:
+    catalog, node = _changed(job, KINDS["persistable"](job))
+    return lambda: catalog.nearest(node)
+
+
+def _diff(job: Job) -> Any:
+    catalog, node = _changed(job, KINDS["persistable"](job))
+    near = catalog.nearest(node).record.key
+    other = next(entry.key for entry in catalog.find("fit") if entry.key != near)
+    return lambda: str(catalog.diff(near, other, payloads=False))
+
+
+for _name, _url in KINDS.items():
+    NEAREST.add(_name, "str(node.explain())", OURS if _name == "persistable" else MORE)(_explain(_url))
+NEAREST.add("persistable, nearest", "catalog.nearest(node)", MORE)(_nearest)
+NEAREST.add("persistable, diff", "str(catalog.diff(a, b, payloads=False)): params, code, versions and facts of two", MORE)(_diff)
 
 
 def _signac(job: Job) -> Any:

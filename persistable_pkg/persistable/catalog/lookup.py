@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.entry import ABSENT, COLUMNS, Entry
@@ -156,6 +155,8 @@ def _unknown(index: Index, text: str, why: str) -> UnknownKey:
     name, _, digest = text.rpartition("/")
     known = names(index)
     if name and name not in known:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, known, n=3)
         hint = f"; nothing is called {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
         return UnknownKey(why + hint, text=text, nearest=near)

@@ -213,5 +213,6 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=st
 
 
 def _short(value: Any) -> str:
-    text = value_in_words(value)
+    kind = value.__class__
+    text = repr(value) if kind is float or kind is int else value_in_words(value)
     return text if len(text) <= 60 else text[:57] + "..."

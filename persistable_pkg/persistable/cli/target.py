@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.cli.output import reserve
 from persistable.cli.usage import BadUsage, near
-from persistable.nodes.binding import bound_to
 from persistable.nodes.types import Node, is_family, is_node
 from persistable.stores.base import Store
 from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
@@ -293,6 +292,8 @@ class Here:
 
     def _bound(self, found: Any) -> Any:
         if is_node(found):
+            from persistable.nodes.binding import bound_to  # not needed where no node is
+
             return bound_to(found, self.store)
         return found.bind(self.store) if is_family(found) else found
 

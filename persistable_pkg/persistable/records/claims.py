@@ -13,7 +13,6 @@ are never compared.
 from __future__ import annotations
 
 import os
-import random
 import sys
 import threading
 import time
@@ -500,6 +499,8 @@ class Pauses:
         """Seconds of the next."""
         pause = self._next
         self._next = min(pause * 1.5, self._longest)
+        import random  # only who waits needs it
+
         return pause * random.uniform(0.75, 1.25)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count, takewhile
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -190,6 +189,8 @@ def remove(store: Store, paths: Iterable[str]) -> None:
         for path in found:
             store.delete(path)
         return
+    from concurrent.futures import ThreadPoolExecutor  # takes long to import
+
     with ThreadPoolExecutor(16, thread_name_prefix="persistable-remove") as pool:
         for first in range(0, len(found), _DELETED):
             for _ in pool.map(store.delete, found[first : first + _DELETED]):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
+
+from blake3 import blake3
 
 from persistable.params.trees import children
 
@@ -59,7 +60,7 @@ def _identity(tree: Any) -> Any:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return text if len(text) <= LONGEST else blake3(text.encode("utf-8", "surrogatepass")).hexdigest(length=16)
 
 
 def walk(params: dict[str, Any]) -> Iterator[tuple[str, Any]]:
