@@ -9,7 +9,6 @@ handed over, with what has been made so far, to the general path.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,6 +96,8 @@ class DirectGenerator:
         self._fixed: dict[str, Any] = arguments_of(model)
         self._io = model.payload_io
         self._tokens = _tokens()
+        self._code: Any = None
+        self._template: RecordTemplate | None = None
         self._sent: Any = None
 
     def batch(self, keys: Sequence[Key], rows: Sequence[Row]) -> Batch:
@@ -104,8 +105,9 @@ class DirectGenerator:
         self._keys = keys
         self._rows = rows
         self._heard = events.listened()
-        self._code = code_of_node(self._model)
-        self._template = RecordTemplate(self._model, self._io, self._code, self._varying)
+        own = code_of_node(self._model)
+        if self._template is None or self._code is not own:
+            self._code, self._template = own, RecordTemplate(self._model, self._io, own, self._varying)
         self._batch = Batch(self._store, keys, self._generate)
         return self._batch
 
@@ -164,7 +166,7 @@ class DirectGenerator:
             params = [_JSON[value.__class__](value) for value in row]
         except Exception:  # noqa: BLE001 - it is said in full where that is known
             return False
-        if template.modules != len(sys.modules):
+        if template is None or template.modules != len(sys.modules):
             template = self._template = RecordTemplate(self._model, io, self._code, self._varying)
         name, digest = key
         token = next(self._tokens)
@@ -365,11 +367,27 @@ class RecordTemplate:
         fields = [digest, token, *[str(number) for number in numbers[:1]], content, *[str(number) for number in numbers[1:]], f'"{used}"']
         fields += [f'"{mark}"' for mark in marks.values()]
         text = record.unsealed().decode("utf-8", "surrogatepass")
-        self._pieces = re.split("(" + "|".join(map(re.escape, fields)) + ")", text)
-        self._order = itemgetter(*[fields.index(mark) for mark in self._pieces[1::2]])
+        self._pieces, order = _parted(text, fields)
+        self._order = itemgetter(*order)
 
     def fill(self, *facts: str) -> bytes:
         """A record. facts: digest and token of the node, size and digest of its file, started, seconds, usage, and each param, as JSON."""
         pieces = self._pieces.copy()
         pieces[1::2] = self._order(facts)
         return sealed("".join(pieces).encode("utf-8", "surrogatepass"), self._signer)
+
+
+def _parted(text: str, fields: Sequence[str]) -> tuple[list[str], list[int]]:
+    """`text` cut before and after each of `fields`, and which of them stand there, by index."""
+    found: list[tuple[int, int]] = []
+    for index, field in enumerate(fields):
+        start = text.find(field)
+        while start >= 0:
+            found.append((start, index))
+            start = text.find(field, start + len(field))
+    pieces: list[str] = []
+    end = 0
+    for start, index in sorted(found):
+        pieces += [text[end:start], fields[index]]
+        end = start + len(fields[index])
+    return [*pieces, text[end:]], [index for _, index in sorted(found)]
