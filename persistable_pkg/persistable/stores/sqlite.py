@@ -169,14 +169,15 @@ class SQLiteStore(BaseStore):
             found = [(path, Stat(size, stamp)) for path, size, stamp in page if size is not None]
             yield from found if _are_paths([path for path, _ in found]) else (each for each in found if sqlite_packs.is_path(each[0]))
 
-    def changes(self, known: Mapping[int, str]) -> Changes:
-        """All packs, the content of those whose state is not as `known`, and all rows, as they are at one moment."""
+    def changes(self, known: Mapping[int, str], endings: Sequence[str]) -> Changes:
+        """All packs, the content of those whose state is not as `known`, and the rows of these endings, as they are at one moment."""
+        such = " OR ".join([f"substr(path, {-len(ending)}) = ?" for ending in endings])
 
         def look(db: Database) -> Changes:
             with Snapshot(db):
                 packs = sqlite_packs.states(db)
                 changed = {pack: sqlite_packs.contents(db, pack) for pack, state in packs.items() if known.get(pack) != state}
-                rows = db.execute(f"SELECT path, stamp FROM {ITEMS}").fetchall()
+                rows = db.execute(f"SELECT path, stamp FROM {ITEMS} WHERE {such}", endings).fetchall()
             if not _are_paths([path for path, _ in rows]):
                 rows = [row for row in rows if sqlite_packs.is_path(row[0])]
             return Changes(packs, changed, rows)

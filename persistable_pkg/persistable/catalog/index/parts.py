@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from persistable.catalog.index.rows import ENDINGS
-from persistable.stores.base import HIDDEN, Store, extended, in_folder
+from persistable.stores.base import HIDDEN, Store, extended
 from persistable.stores.changes import TellsChanges
 from persistable.stores.custom_path import PLACED
 from persistable.stores.local import LocalStore
@@ -203,21 +203,24 @@ class _Database:
         if stamp is not None and known.folders and set(known.folders.values()) == {stamp}:
             return
         packs = known.packs()
-        now = self._database.changes(packs)
+        now = self._database.changes(packs, ENDINGS)
         for number in packs.keys() - now.packs.keys():
             yield Listing("", {}, None, pack=number)
         for number, paths in now.changed.items():
             state = now.packs[number]
-            found = [path.rpartition("/") for path in paths if _is_record(path)]
+            found = [path.rpartition("/") for path in paths if path.endswith(ENDINGS)]
+            folder = found[0][0] if found else ""  # of all of them
             stamp_of_all = state.partition(" ")[0]
-            yield Listing(found[0][0] if found else "", {name: stamp_of_all for _, _, name in found}, state, pack=number)
-        folders: dict[str, dict[str, str]] = {"": {}, **{folder: {} for folder in known.folders}}
+            yield Listing(folder, {} if _is_hidden(folder) else {name: stamp_of_all for _, _, name in found}, state, pack=number)
+        folders: dict[str, dict[str, int]] = {"": {}, **{folder: {} for folder in known.folders}}
         for path, row in now.rows:
-            if _is_record(path):
-                folder, _, name = path.rpartition("/")
-                folders.setdefault(folder, {})[name] = str(row)
+            folder, _, name = path.rpartition("/")
+            inner = folders.get(folder)
+            if inner is None:
+                inner = folders[folder] = {}
+            inner[name] = row
         for folder, files in folders.items():
-            yield Listing(folder, files, stamp)
+            yield Listing(folder, {} if _is_hidden(folder) else files, stamp, by_inode=True)
 
     def _stamp(self) -> str | None:
         now, told = time.time(), list[str]()
@@ -267,7 +270,7 @@ class _Told(_Listed):
         if now is None:
             yield from super().changed(known)
             return
-        there = [(path, stat) for path, stat in now.there if _is_record(path)]
+        there = [(path, stat) for path, stat in now.there if path.endswith(ENDINGS) and not _is_hidden(path.rpartition("/")[0])]
         if not (now.is_whole or there or now.gone):
             return
         files: dict[str, dict[str, str]] = {folder: {} for folder in known.folders}
@@ -284,6 +287,6 @@ class _Told(_Listed):
             yield Listing(folder, {}, now.token, gone=())
 
 
-def _is_record(path: str) -> bool:
-    """Tell whether `path` is that of a record or failure; of what is hidden only payloads at paths of somebody's choice have any."""
-    return path.endswith(ENDINGS) and (not in_folder(path, HIDDEN) or in_folder(path, PLACED))
+def _is_hidden(folder: str) -> bool:
+    """Tell whether files in `folder` are none that an index has: in the hidden folder, only payloads at paths of somebody's choice are."""
+    return (folder + "/").startswith(HIDDEN + "/") and not (folder + "/").startswith(PLACED + "/")

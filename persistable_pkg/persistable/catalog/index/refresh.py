@@ -6,6 +6,7 @@ import gc
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from persistable.catalog.index.index import CLASS, INDEXES, PARAM, ROLE, UPSTREAM, Index, written
@@ -80,6 +81,7 @@ class _Refresh:
         self._progress = progress
         self._done = self._wanted = 0
         self._folders: dict[tuple[int, str, int], int] = {}
+        self._new_packs: list[tuple[Any, ...]] = []
         self._pending: list[Pending] = []
         self._after: list[tuple[str, tuple[Any, ...]]] = []
         """Statements to be executed once all that waits is written."""
@@ -102,7 +104,7 @@ class _Refresh:
                         self._apply_pack(number, listing)
                     elif listing.files or listing.stamp is not None or listing.folder in known.folders:
                         self._apply_folder(number, listing)
-                    if len(self._pending) >= BATCH:
+                    if len(self._pending) > MANY:
                         self._flush(part.store)
                 self._flush(part.store)
             self._describe_upstream(store)
@@ -113,6 +115,15 @@ class _Refresh:
                 with written(self._db):
                     for statement in INDEXES.values():
                         self._db.execute(statement)
+
+    @cached_property
+    def _packs(self) -> dict[tuple[Any, ...], int]:
+        """Ids of packs, by part and number."""
+        return {(part, number): id_ for id_, part, number in self._db.execute("SELECT id, part, number FROM packs").fetchall()}
+
+    @cached_property
+    def _last_pack(self) -> int:
+        return max(self._packs.values(), default=0)
 
     def _folder_id(self, part: int, path: str, packed: bool) -> int:
         place = (part, path, int(packed))
@@ -139,20 +150,21 @@ class _Refresh:
     def _apply_pack(self, part: int, listing: Listing) -> None:
         """Bring the rows of one pack up to date."""
         db, place = self._db, (part, listing.pack)
-        found = db.execute("SELECT id FROM packs WHERE part = ? AND number = ?", place).fetchone()
+        found = self._packs.get(place)
         if listing.stamp is None:  # it is gone
             with written(db):
-                db.execute("DELETE FROM records WHERE pack = ?", found)
-                db.execute("DELETE FROM packs WHERE id = ?", found)
+                db.execute("DELETE FROM records WHERE pack = ?", (found,))
+                db.execute("DELETE FROM packs WHERE id = ?", (found,))
             return
         have: dict[str, Any] = {}
         if found is not None:
-            have = dict(db.execute("SELECT file, stamp FROM records WHERE pack = ?", found).fetchall())
+            have = dict(db.execute("SELECT file, stamp FROM records WHERE pack = ?", (found,)).fetchall())
         else:
-            db.execute("INSERT INTO packs (part, number) VALUES (?, ?)", place)
-            found = db.execute("SELECT id FROM packs WHERE part = ? AND number = ?", place).fetchone()
-        self._compare(self._folder_id(part, listing.folder, True), found[0], listing, have)
-        self._after.append(("UPDATE packs SET state = ? WHERE id = ?", (listing.stamp, found[0])))
+            self._last_pack += 1
+            found = self._packs[place] = self._last_pack
+            self._new_packs.append((found, *place))
+        self._compare(self._folder_id(part, listing.folder, True), found, listing, have)
+        self._after.append(("UPDATE packs SET state = ? WHERE id = ?", (listing.stamp, found)))
 
     def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
         """Delete what is gone; what is new, or another than it was, waits to be read."""
@@ -170,6 +182,10 @@ class _Refresh:
         """Read what waits for it, and write it; then the stamps of what it is in."""
         pending, self._pending = self._pending, []
         after, self._after = self._after, []
+        if self._new_packs:
+            with written(self._db):
+                self._db.executemany("INSERT INTO packs (id, part, number) VALUES (?, ?, ?)", self._new_packs)
+            self._new_packs = []
         if self._wanted > MANY and not self._dropped:
             self._dropped = True
             with written(self._db):
