@@ -24,7 +24,6 @@ from persistable.stores.base import Bytes, Stat, byte_view, is_temporary
 AT_ONCE = 32  # requests in flight for a batch
 BLOCK = 16 << 20  # bytes of one ranged read
 SPAN = 3  # blocks in one request, reading on
-_FIRST = 2  # blocks asked for with the first: who has read it may go elsewhere
 _AHEAD = 6  # blocks asked for before they are wanted
 _SPOOL = 8 << 20
 _THREADS = 16
@@ -505,7 +504,7 @@ class Ranges(SeekableReader):
 
     def _plan(self, number: int) -> None:
         """Ask for a block, and, where the blocks before it were read, for those after it, some in one request."""
-        ahead = 0 if number not in (0, self._last, self._last + 1) else _AHEAD if number else _FIRST
+        ahead = _AHEAD if number and number in (self._last, self._last + 1) else 0  # who has read the beginning may go elsewhere
         self._last = number
         for known in [known for known in self._blocks if not number <= known <= number + _AHEAD + SPAN]:
             self._drop(known)
