@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import linecache
 import re
-import traceback
 from types import TracebackType
 from typing import cast
 
@@ -47,6 +45,8 @@ def users_frames(trace: TracebackType | None) -> TracebackType | None:
 
 def lines_of(error: BaseException) -> str:
     """The traceback of `error` as text, without secrets and without its notes: they go with the error."""
+    import traceback
+
     told = traceback.TracebackException.from_exception(error)
     told.__notes__ = None
     return redact("".join(told.format()))
@@ -57,6 +57,8 @@ _PLACE = re.compile(r'^(\s*)File "(.+)", line (\d+), in .*$')
 
 def with_source(text: str) -> str:
     """`text`, a traceback from another process, with the lines of code that only this one has, such as those of a notebook's cells."""
+    import linecache
+
     lines = text.splitlines()
     found: list[str] = []
     for place, line in enumerate(lines):
