@@ -20,7 +20,7 @@ VERSION_CORE := attribute_errors captured code_changes composition crafted forma
 VERSION_TESTS ?= tests/params tests/code $(wildcard $(foreach name,$(VERSION_CORE),tests/nodes/test_$(name).py tests/records/test_$(name).py tests/params/test_$(name).py)) --ignore=tests/code/test_many.py \
   --deselect=tests/code/test_versions.py::test_the_standard_library_reads_the_same_everywhere
 # Debian's package, and a file by which one sees that it is there
-SERVERS := openssh-server=/usr/sbin/sshd docker-registry=/usr/bin/docker-registry slurm-wlm=/usr/sbin/slurmctld munge=/usr/sbin/munged \
+SERVERS := iproute2=/usr/*bin/ip openssh-server=/usr/sbin/sshd docker-registry=/usr/bin/docker-registry slurm-wlm=/usr/sbin/slurmctld munge=/usr/sbin/munged \
   postgresql=/usr/lib/postgresql/*/bin/initdb chromium=/usr/bin/chromium fonts-dejavu-core=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 CLUSTER_SERVERS := radosgw=/usr/bin/radosgw ceph-mon=/usr/bin/ceph-mon ceph-osd=/usr/bin/ceph-osd etcd-server=/usr/bin/etcd \
   containerd=/usr/bin/containerd runc=/usr/sbin/runc containernetworking-plugins=/usr/lib/cni/bridge busybox-static=/bin/busybox \
@@ -68,7 +68,8 @@ docs: $(VENV)/.test
 
 # in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
 tests: $(VENV)/.test servers
-	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	@$(BIN)/python tests/servers/validator.py
+	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --cov --cov-report=term:skip-covered
 
 # Kubernetes and Ceph, started by the tests marked `cluster`. Where Kubernetes cannot be built that is said, and its tests are skipped; in CI it
 # is a failure.

@@ -18,6 +18,7 @@ import pytest
 import rocrate
 from rocrate.rocrate import ROCrate
 from servers.needs import absent
+from servers.validator import installed
 from stores.test_contract_reading import Plain, Ranged, serving
 
 from persistable import Catalog, Persistable, Pipeline, Source, Workflow, Workspace, open_store, run, seed, step, stored
@@ -649,19 +650,11 @@ print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) *
 
 @pytest.fixture(scope="session")
 def validator() -> Path:
-    """A Python with the validator of RO-Crates, in an environment of its own: its dependencies are not ours."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "persistable-tests" / "roc-validator"
-    if not (home / ".complete").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        wanted = "roc-validator==0.13.0"
-        made = [[sys.executable, "-m", "uv", "venv", "-q", "-p", sys.executable, str(home)],
-                [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(home / "bin" / "python"), wanted]]  # fmt: skip
-        for command in made:
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                absent(f"{wanted} cannot be had: {done.stderr}")
-        (home / ".complete").touch()
-    return home / "bin" / "python"
+    """A Python with the validator of RO-Crates."""
+    try:
+        return installed()
+    except subprocess.CalledProcessError as error:
+        absent(f"the validator of RO-Crates cannot be had: {error.stderr}")
 
 
 @pytest.mark.parametrize("what", ["everything", "nothing", "records", "site"])

@@ -22,6 +22,7 @@ from persistable.executors.remote.worker import REFUSED
 from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
+_LASTING = 10.0  # seconds that the end of a job may take to be told after it was killed
 _LATE = 1.0  # seconds without an answer after which the calls that a job has not begun go to others
 
 
@@ -269,8 +270,13 @@ class Driver:
             return self.withdraw(task) and task.discard()
         task.stopping = True
         self._engine.kill([job])
-        for report in self._engine.poll([job]):
-            self._take(report)
+        end = time.monotonic() + _LASTING
+        while True:  # an engine may tell of the end a while after the processes are gone
+            for report in self._engine.poll([job]):
+                self._take(report)
+            if task.done() or time.monotonic() > end:
+                break
+            time.sleep(0.05)
         if self.withdraw(task):  # its job ended before it began it
             return task.discard()
         return task.is_stopped
