@@ -268,18 +268,26 @@ class Driver:
         self._take_back(job)  # no other task may begin on a worker about to be killed
         if task.job is None:
             return self.withdraw(task) and task.discard()
+        held = self._tasks[job]
+        last = max(held) if held else -1
+        if held.get(last) is not task:  # a later one has begun, so this one has ended, and its answer is under way
+            self._await_end(job, task)
+            return task.is_stopped
         task.stopping = True
         self._engine.kill([job])
-        end = time.monotonic() + _LASTING
-        while True:  # an engine may tell of the end a while after the processes are gone
-            for report in self._engine.poll([job]):
-                self._take(report)
-            if task.done() or time.monotonic() > end:
-                break
-            time.sleep(0.05)
+        self._await_end(job, task)
         if self.withdraw(task):  # its job ended before it began it
             return task.discard()
         return task.is_stopped
+
+    def _await_end(self, job: Job, task: Task) -> None:
+        """Take the answers of `job` until `task` has its outcome: an engine may tell of it a while after the processes are gone."""
+        end = time.monotonic() + _LASTING
+        while not task.done() and time.monotonic() < end:
+            for report in self._engine.poll([job]):
+                self._take(report)
+            if not task.done():
+                time.sleep(0.02)
 
     def _settle(self, outcomes: Iterable[tuple[Task, object, BaseException | None]]) -> None:
         for task, result, error in outcomes:
