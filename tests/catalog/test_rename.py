@@ -593,3 +593,21 @@ def test_a_params_class_of_another_name_is_looked_for_in_the_class(data: str) ->
     node = GaussianPoints(data, size=3).generate()
     (move,) = Catalog(data).rename(params={"size": "n_rows"})
     assert move.old == node.key and move.new != node.key
+
+
+def test_a_pin_is_there_from_before_the_commit_to_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cut off right after the commit is done, as far as a later call can see: nothing would bring the pin along then."""
+    store = open_store(tmp_path / "store")
+    filled(store)
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("persistable.catalog.evolve.moves.commits.remove", cut)
+        for _ in range(20):
+            with suppress(KeyboardInterrupt):
+                Catalog(store, index=None).rename(**RENAMED).apply()
+    assert several_after.step(4).key in [pin.key for pin in Catalog(store, index=None).pins()]
+    Catalog(store, index=None).rename(**RENAMED).apply()
+    assert [pin.key for pin in Catalog(store, index=None).pins()] == [several_after.step(4).key]

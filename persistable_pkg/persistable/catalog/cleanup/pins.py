@@ -46,12 +46,17 @@ def unpin(catalog: Catalog, key: Key) -> bool:
     return catalog.store.delete(_path(key))
 
 
-def follow(store: Store, old: Key, new: Key) -> None:
-    """Pin `new` in place of `old`, where that is pinned."""
+def copy(store: Store, old: Key, new: Key) -> bool:
+    """Pin `new` as well, where `old` is pinned; tell whether it is."""
     data = store.get_many([_path(old)]).get(_path(old)) if old != new else None
     if data is not None:
         store.put(_path(new), _to_bytes(_parsed(old, data)._replace(key=new)))
-        store.delete(_path(old))
+    return data is not None
+
+
+def drop(store: Store, key: Key) -> None:
+    """Remove the pin of `key`."""
+    store.delete(_path(key))
 
 
 def pins(store: Store) -> list[Pin]:

@@ -34,16 +34,18 @@ def move(store: Store, old: Record, source: Place, new: Record, target: Place) -
             to = moved(path, str(old.key), str(new.key))
             if to != path and _second(store, path, to):
                 written.append(to)
+        pinned = pins.copy(store, old.key, new.key)  # before the record: from then on this may be taken to be done
         commit.put(new)
     except BaseException:
         if not commit.may_stand:
             commits.remove(store, written)
         raise
+    if pinned:
+        pins.drop(store, old.key)
     _failure_along(store, source, target)
     if not placed and source.path != target.path:
         store.delete(source.path + SUFFIX)
         commits.remove(store, before)
-    pins.follow(store, old.key, new.key)
     if commit.interrupt is not None:
         raise commit.interrupt
 
