@@ -69,7 +69,7 @@ docs: $(VENV)/.test
 # in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
 tests: $(VENV)/.test servers
 	@$(BIN)/python tests/servers/validator.py
-	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --cov --cov-report=term:skip-covered
+	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --cov --cov-report=term:skip-covered --durations=25
 
 # Kubernetes and Ceph, started by the tests marked `cluster`. Where Kubernetes cannot be built that is said, and its tests are skipped; in CI it
 # is a failure.
