@@ -149,7 +149,10 @@ def test_failures_are_values_and_stop_only_what_needs_them(executor: Any) -> Non
     with pytest.raises(ValueError, match="no good: 1"):
         failure.reproduce()
     rows = {row["key"]: row for row in result.rows()}
-    assert rows[str(bad.key)]["error"] == "ValueError: no good: 1" and rows[str(after.key)]["error"] == f"waits for {bad.key}"
+    assert (
+        rows[str(bad.key)]["error"] == "ValueError: no good: 1"
+        and rows[str(after.key)]["error"] == f"waits for {bad.label}: ValueError: no good: 1"
+    )
     assert list(result.to_frame()["status"]).count("skipped") == 1
 
 

@@ -43,7 +43,7 @@ def label(node: Node, columns: int = COLUMNS) -> str:
 
 def name_node(error: BaseException, node: Node) -> None:
     """Add a note to `error` that says which node was generated, once."""
-    shown = f"({node.key.name}/{node.key.digest[:8]})"
+    shown = f"({node.key})"
     if not any(note.startswith("while generating ") and note.endswith(shown) for note in getattr(error, "__notes__", ())):
         error.add_note(f"while generating {label(node)} {shown}")
 
