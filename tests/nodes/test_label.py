@@ -68,6 +68,7 @@ def test_params_and_upstream_as_one_would_write_them() -> None:
     some = [accuracy.step(fold, Svm(C=10.0)) for fold in range(3)]
     assert total.step(some).label == "total(values=[3 × accuracy(fold=0 … 2, model=Svm(C=10.0), scores=())])"  # noqa: RUF001
     assert total.step([*some, total.step(some)]).label.endswith("… 4 nodes])")
+    assert total.step({"a": some[0], "b": [some[1], {"c": some[2]}]}).label.startswith("total(values=")
     assert total.step({"k": 3, "of": [node]}).label.startswith("total(values={'k': 3, 'of': [accuracy(fold=0, ")
     assert total.step().label == "total(values=?)"  # type: ignore[attr-defined]
 

@@ -89,8 +89,14 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _nodes_of(node: Node, role: str) -> list[Any]:
-    found = grouped(node._upstream).get(role)
-    return list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
+    return _flat(grouped(node._upstream).get(role))
+
+
+def _flat(found: Any) -> list[Any]:
+    """The nodes in a role, which may be a collection of collections."""
+    if isinstance(found, dict):
+        return [node for each in found.values() for node in _flat(each)]
+    return [] if found is None else [found]
 
 
 def shown_fields(node: Node) -> dict[str, Any]:
