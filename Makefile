@@ -36,10 +36,10 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
   || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 
-.PHONY: help demo demo-reproduce test test-cluster lint types layers docs tests servers cluster-servers versions older-pythons newer-pythons package-versions bench constraints logo clean
+.PHONY: help demo demo-reproduce test test-cluster lint types layers docs tests coverage servers cluster-servers versions older-pythons newer-pythons package-versions bench constraints logo clean
 
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests versions bench constraints logo clean"
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests coverage versions bench constraints logo clean"
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m persistable.cli.demo $(DEMO_DATA)
@@ -69,7 +69,7 @@ docs: $(VENV)/.test
 # in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
 tests: $(VENV)/.test servers
 	@$(BIN)/python tests/servers/validator.py
-	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --cov --cov-report=term:skip-covered --durations=25
+	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --durations=25 $(COVERAGE)
 
 # Kubernetes and Ceph, started by the tests marked `cluster`. Where Kubernetes cannot be built that is said, and its tests are skipped; in CI it
 # is a failure.
@@ -77,6 +77,10 @@ test-cluster: $(VENV)/.test cluster-servers
 	@daemons=$$(tests/servers/kubernetes/build) || { status=$$?; [ $$status = 77 ] && [ -z "$${CI:-}" ] || exit $$status; }; \
 	KUBERNETES_DAEMONS=$$daemons tests/lonet $(BIN)/python tests/once_more.py tests -mcluster -n 0 --durations=5
 	@echo "make test-cluster: all of it passed"
+
+# The same, with the lines counted that are run: slower, since that is done in each of thousands of processes.
+coverage:
+	@$(MAKE) tests COVERAGE="--cov --cov-report=term:skip-covered"
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(BENCH)

@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 
 FEW = 5
-LIMIT = float(os.environ.get("TESTS_LIMIT", "3000"))  # seconds for all tests; a run on two cores takes a quarter of that
+LIMIT = float(os.environ.get("TESTS_LIMIT", "3600"))  # seconds for all tests; a run on two cores takes a quarter of that
 LIMIT_AGAIN = 1200.0  # seconds for those that failed
 FAREWELL = 60.0  # seconds that pytest has to say what it was doing
 MARK = "PERSISTABLE_TEST_RUN"  # in the environment of all that a run starts
