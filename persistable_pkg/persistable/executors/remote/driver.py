@@ -22,7 +22,7 @@ from persistable.executors.remote.worker import REFUSED
 from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
-_LASTING = 10.0  # seconds that the end of a job may take to be told after it was killed
+_LASTING = 30.0  # seconds that the end of a job may take to be told after it was killed
 _LATE = 1.0  # seconds without an answer after which the calls that a job has not begun go to others
 
 
