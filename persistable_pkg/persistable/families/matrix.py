@@ -50,7 +50,7 @@ class Matrix:
         self.cells: list[list[Counter[Status]]] = [[Counter() for _ in self.columns] for _ in self.rows]
         self.values: list[list[float | None]] | None = None
         self.in_words: Callable[[float], str] | None = None
-        """How a value is written; by default with as many decimals as tell the values apart."""
+        """The format of a value; by default with as many decimals as tell the values apart."""
 
     def svg(self, links: Mapping[tuple[int, int], str] = MappingProxyType({})) -> str:
         """The picture, self-contained, without scripts and styles. links: URLs that cells lead to, by row and column."""

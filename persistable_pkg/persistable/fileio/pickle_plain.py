@@ -93,7 +93,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 class _Call:
-    """What stands for a name in a pickle: it can be called, and a pickle can change nothing of it."""
+    """A stand-in for a name in a pickle: it can be called, and a pickle can change nothing of it."""
 
     __slots__ = ("_act",)
 

@@ -75,7 +75,7 @@ class NodeFailure:
         return twin.generate(persist=False).payload
 
     def describe(self) -> str:
-        """What failed and why, on one line."""
+        """The node and its error on one line."""
         times = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
         return " ".join(f"{self.label}: {self.text}{times}".split())
 

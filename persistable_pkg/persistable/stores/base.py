@@ -172,7 +172,7 @@ class Listing:
         return {path: (data, None) for path, data in self.get_many(paths).items()}
 
     def list_around(self, paths: Iterable[str]) -> Listed:
-        """What a listing tells of `paths` and what lies beside them, where that costs less than to ask for each; by default nothing."""
+        """The entries of a listing for `paths` and what lies beside them, where that costs less than asking for each; by default none."""
         return Listed({}, list(paths))
 
 

@@ -25,7 +25,7 @@ class TellsChanges(Protocol):
     """A store that can."""
 
     def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
-        """What has changed since the earliest of `tokens`; all that there is where they do not tell. None where it cannot be told.
+        """The changes since the earliest of `tokens`; all that there is where they do not tell. None where it cannot be told.
 
         What is said to have changed may be as it was.
         """

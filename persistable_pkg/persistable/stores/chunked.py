@@ -56,7 +56,7 @@ class ChunkedUpload(Upload):
             sending.result()
 
     def rest(self) -> bytes:
-        """What was not sent yet."""
+        """The bytes not sent yet."""
         return bytes(self._buffer)
 
     def flush_all(self) -> None:

@@ -137,7 +137,7 @@ class Remote:
     # --- many at once
 
     def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
-        """What `create` gives for each item, or the error."""
+        """The result of `create` for each item, or its error."""
         answers: list[bool | BaseException] = []
         for place, data in items.items():
             try:
@@ -147,7 +147,7 @@ class Remote:
         return answers
 
     def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
-        """What `info` gives for each place, or the error."""
+        """The result of `info` for each place, or its error."""
         if not self.asynchronous:
             return [self.info(place) for place in places]
         # each waits for an answer on the file system's own loop, where they are under way together

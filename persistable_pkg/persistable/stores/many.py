@@ -144,5 +144,5 @@ class ManyAtOnce(BaseStore):
 
 
 def _end(stem: str) -> str:
-    """What comes, in the order of paths, right after all that begins with `stem` and a dot."""
+    """The first path, in the order of paths, after all that begins with `stem` and a dot."""
     return f"{stem}/"

@@ -13,7 +13,7 @@ LATEST = 20
 
 
 def running_page(site: Site, _: Asked) -> Page:
-    """What is being generated now, by any process; how far a run of this process is; what came last, and the failures."""
+    """The page of running work: generations of any process, progress of a run of this process, latest results, failures."""
     catalog = site.catalog
     latest = list(catalog.find()[:LATEST])
     failed = catalog.find(status="failed")

@@ -25,14 +25,14 @@ class Page(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What the pages are about: the records of one store, and what this process does itself."""
+    """The subject of the pages: the records of one store, and what this process does itself."""
 
     catalog: Catalog
     activity: Activity
 
 
 class Asked(NamedTuple):
-    """What is asked of a page. words: those of the path after the first. query: by name."""
+    """A request for a page. words: those of the path after the first. query: by name."""
 
     words: list[str]
     query: Mapping[str, str]

@@ -139,7 +139,7 @@ def explain_page(site: Site, asked: Asked) -> Page:
 
 
 def diff_page(site: Site, asked: Asked) -> Page:
-    """How two payloads differ, ``a`` and ``b``: params to the leaf, code, versions, facts, and the payloads as far as they may be read."""
+    """The differences of payloads ``a`` and ``b``: params to the leaf, code, versions, facts, and content as far as it may be read."""
     a, b = (named(site, asked.query.get(word, "")) for word in ("a", "b"))
     found = site.catalog.diff(a, b, payloads=False)
     by_class = asked.query.get("read") == "class"

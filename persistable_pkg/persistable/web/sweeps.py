@@ -139,7 +139,7 @@ def _order(trees: Mapping[str, Any]) -> list[str]:
 
 
 def _measures(site: Site, entries: Sequence[Entry]) -> list[str]:
-    """What payloads of this name can be measured by, seen from the first that is stored."""
+    """The measures that payloads of this name have, taken from the first that is stored."""
     first = next((entry for entry in entries if entry.status == "done"), None)
     payload = _payload(site, first) if first is not None else None
     if _is_number(payload):

@@ -43,7 +43,7 @@ class Listing(NamedTuple):
 
 
 class Known(Protocol):
-    """What an index knows of a part."""
+    """The noted state of a part, to tell at the next refresh what has changed."""
 
     folders: Mapping[str, str | None]
     """Each folder in which files or rows are, and its stamp."""

@@ -56,7 +56,7 @@ def is_current(index: Index, store: Store) -> bool:
 
 
 class _Known:
-    """What an index knows of a part."""
+    """The state of a part at its last refresh, as `Known` has it, read from the index."""
 
     def __init__(self, db: sqlite3.Connection, part: int) -> None:
         self._db = db

@@ -265,7 +265,7 @@ class _Passing(Exception):
 
 
 class _NotThere(Refused):
-    """What is asked for does not exist."""
+    """The object does not exist (HTTP 404)."""
 
 
 def _refused(error: Any) -> Refused:

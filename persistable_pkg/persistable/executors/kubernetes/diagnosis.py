@@ -1,4 +1,4 @@
-"""What the state of a pod means: whether it waits, runs or has ended, and why it failed."""
+"""Interpret the state of a pod: waiting, running or ended, and the reason of a failure."""
 
 from __future__ import annotations
 

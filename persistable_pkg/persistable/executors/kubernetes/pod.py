@@ -1,4 +1,4 @@
-"""What runs in a pod: performs the job in a folder, which is where its Secret is mounted.
+"""The program of a pod: it performs the job in the folder where its Secret is mounted.
 
     python -m persistable.executors.kubernetes.pod FOLDER [BEGUN]
 

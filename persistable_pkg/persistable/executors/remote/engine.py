@@ -1,4 +1,4 @@
-"""What an engine, such as a host behind SSH or a Slurm cluster, has to give so that `RemoteExecutor` can use it."""
+"""`Engine`: the interface between `RemoteExecutor` and a place that runs jobs, such as hosts behind SSH or a Slurm cluster."""
 
 from __future__ import annotations
 

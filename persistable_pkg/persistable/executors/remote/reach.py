@@ -1,4 +1,4 @@
-"""Whether workers elsewhere find what this process puts into a store: one file is put there, and looked for."""
+"""Check that remote workers reach the same store: this process puts a file there, and a worker looks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs elsewhere: reads one job, performs its calls, and writes their answers.
+"""The worker of a remote job: it reads one job, performs its calls, and writes their answers.
 
 A worker that begins anew, since its job was put back into the queue, goes on where the last one was. Nothing that it reads or writes is on
 its command line but the place of its files.

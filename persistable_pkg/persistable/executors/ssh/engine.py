@@ -262,7 +262,7 @@ def _sent(jobs: Sequence[Job]) -> tuple[list[tuple[str, bytes, list[str | None]]
 
 
 def _needs(resources: Resources | None) -> dict[str, float]:
-    """What a job takes of a host: a slot for each CPU that it asks for, at least one."""
+    """The resources that a job takes on a host: a slot for each CPU that it asks for, at least one, memory and GPUs."""
     if resources is None:
         return {"slots": 1.0}
     return {"slots": max(1.0, resources.cpus), "memory": float(resources.memory or 0), "gpus": resources.gpus}

@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 class Hello(NamedTuple):
-    """What a host is like."""
+    """The facts of a host: versions, CPUs, memory."""
 
     host: str
     versions: Versions

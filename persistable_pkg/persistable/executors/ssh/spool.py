@@ -13,7 +13,7 @@ from persistable.executors.ssh import supervision
 
 
 class State(NamedTuple):
-    """What is new of a job, as `Report` has it."""
+    """The news of a job since the last report, as `Report` has it."""
 
     name: str
     answers: Sequence[Answer]

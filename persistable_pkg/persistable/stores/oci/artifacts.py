@@ -38,7 +38,7 @@ _LINKING = (0.0, 0.05, 0.25)  # seconds: while two upload the same blob, docker-
 
 
 class Listed(NamedTuple):
-    """What a list of tags tells: paths, and the tags of which only the manifest tells whether there is such a file, and which."""
+    """The content of a list of tags: paths, and the tags of which only the manifest tells whether there is such a file, and which."""
 
     paths: Sequence[str]
     unsure: Sequence[str]
@@ -58,7 +58,7 @@ class Artifacts:
         return entry if entry is not None and not entry.is_deleted and entry.path == path else None
 
     def at_tag(self, tag: str) -> Entry | None:
-        """What a tag is of, a deleted file perhaps; None where there is no such tag, or it is of others."""
+        """The file of a tag, perhaps a deleted one; None where there is no such tag, or it is of others."""
         manifest = self.registry.manifest(tag)
         return read_entry(manifest) if manifest is not None else None
 

@@ -39,7 +39,7 @@ class Login:
         self._held: dict[str, _Held] = {}
 
     def header(self, scope: str) -> str | None:
-        """What is known to let in for that scope; None before the registry has asked."""
+        """The header that the registry accepts for that scope; None before the registry has asked."""
         held = self._held.get(scope) or self._held.get(_ANY)
         return held.header if held is not None and time.monotonic() < held.until else None
 

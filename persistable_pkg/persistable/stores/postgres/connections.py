@@ -62,7 +62,7 @@ class Pool:
         self._gate = threading.BoundedSemaphore(_MOST)
         self._threads: ThreadPoolExecutor | None = None
         self.reached = False
-        """Whether there was a connection: then one that is refused may be the server's restart."""
+        """Tell whether there was a connection before: one that is refused may then be due to a restart of the server."""
         self.tables: set[str] = set()
         """Those that are known to be there."""
 

@@ -1,4 +1,4 @@
-"""What is read of a table of a PostgreSQL database as a store: the half of `PostgresStore` that changes nothing."""
+"""The reading half of `PostgresStore`: everything that changes nothing."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class TableReader(BaseStore):
         return (self._do(look, wanted[0]) or {}) if wanted else {}
 
     def record_changes(self, tokens: Collection[str | None]) -> Changes | None:
-        """What has changed since the earliest of `tokens`; all that there is where they are of another server, or of none."""
+        """The changes since the earliest of `tokens`; all that there is where they are of another server, or of none."""
         from psycopg.errors import InsufficientPrivilege
 
         def look(connection: Connection) -> Changes | None:
