@@ -349,7 +349,7 @@ class UnknownFormat(FormatError, LookupError):
 
 
 class MissingExtra(FormatError, ImportError):
-    """A package is absent. ``package`` is its name and ``extra`` what to install: ``pip install persistable[extra]``."""
+    """A package is absent. ``package`` is its name and ``extra`` what installs it, empty for none: ``pip install persistable[extra]``."""
 
     package: str
     extra: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, BinaryIO, NewType, Optional, Union
 
 import matplotlib.figure
@@ -13,6 +16,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import xarray as xr
 
 from persistable import step
 from persistable.errors import UnknownFormat
@@ -176,3 +180,38 @@ def test_dicts_of_arrays_and_record_batches_have_formats_that_others_read(tmp_pa
 
     node = weights.step(3).bind(tmp_path / "store")
     assert node.payload["w"].tolist() == [0.0, 1.0, 2.0] and next((tmp_path / "store").rglob("*.safetensors"))
+
+
+class Tensor:
+    """As the one of torch is known: by module and name."""
+
+    __module__, __qualname__ = "torch", "Tensor"
+
+
+def _rows(section: str) -> list[list[str]]:
+    """The cells of its table; a bar inside code is no border."""
+    coded = [re.sub("`[^`]*`", lambda found: found[0].replace("|", "\0"), line) for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip().replace("\0", "|") for cell in line.strip("|").split("|")] for line in coded[2:]]
+
+
+def test_the_page_says_of_every_type_and_suffix_what_the_code_does() -> None:
+    from sklearn.linear_model import LinearRegression
+
+    by_kind, by_type = (Path(__file__).parents[2] / "docs/howto/formats.md").read_text().split("\n## By type\n")
+    names = {
+        "np": np, "NDArray": npt.NDArray, "pd": pd, "pl": pl, "pa": pa, "xr": xr, "torch": SimpleNamespace(Tensor=Tensor),
+        "pathlib": pathlib, "matplotlib": matplotlib, "LinearRegression": LinearRegression, "Any": Any,
+    }  # fmt: skip
+    types = [(kind, cell) for cells, cell in _rows(by_type.split("\n## ")[0]) for kind in re.findall("`([^`]*)`", cells)]
+    assert len(types) > 25
+    for kind, expected in types:
+        assert f"`{type(fileio_for(eval(kind, names))).__name__}`" == expected, kind
+
+    formats = [(re.findall("`([^`]*)`", cells), suffix, install) for _, cells, suffix, install in _rows(by_kind)]
+    assert {name for named, _, _ in formats for name in named} == {*registry._MODULES} - {"CompressedFileIO", "ScalarFileIO"}
+    for named, suffixes, install in formats:
+        for suffix in re.findall(r"`(\.\w+)`", suffixes):
+            assert type(fileio_for(suffix)).__name__ in named, suffix
+        needed = {extra for name in named for _, _, extra in registry.format_class(name).needs}
+        extras = {extra for each in re.findall(r"`persistable\[([\w,]+)\]`", install) for extra in each.split(",")}
+        assert needed <= {*extras, *(["zarr"] if "xarray" in extras else [])}, named

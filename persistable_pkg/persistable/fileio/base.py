@@ -383,7 +383,7 @@ class Parts(Protocol):
 
 
 def need(module: str, package: str, extra: str, user: str) -> Any:
-    """The imported `module`, or MissingExtra naming the extra that installs its package."""
+    """The imported `module`, or MissingExtra naming the extra that installs its package; `extra` is empty where none does."""
     import importlib
 
     try:
@@ -405,7 +405,8 @@ def check_installed(module: str, package: str, extra: str, user: str) -> None:
 
 
 def _missing(package: str, extra: str, user: str) -> MissingExtra:
-    message = f"{user} needs {package}, which is not installed: pip install 'persistable[{extra}]'"
+    install = f"'persistable[{extra}]'" if extra else package
+    message = f"{user} needs {package}, which is not installed: pip install {install}"
     return MissingExtra(message, format=user, package=package, extra=extra)
 
 

@@ -142,9 +142,11 @@ def _why_iterator(value: Any) -> str:
 
 
 def _is_unread(value: Any) -> bool:
+    from persistable.params.scientific import is_unread
+
     variables: Any = getattr(value, "variables", None)  # of a Dataset
     inner = [getattr(value, "variable", value)] if variables is None else list(dict(variables).values())
-    return any(getattr(each, "_in_memory", True) is False for each in inner)
+    return any(map(is_unread, inner))
 
 
 def refusing_reducers(format_: str) -> dict[type, Any]:

@@ -47,6 +47,9 @@ _types: dict[str, str | Factory] = {
     "polars:Series": "ParquetFileIO",
     "pyarrow:RecordBatch": "ArrowFileIO",
     "pyarrow:Table": "ArrowFileIO",
+    "xarray:DataArray": "ZarrFileIO",
+    "xarray:Dataset": "ZarrFileIO",
+    "torch:Tensor": "SafetensorsFileIO",
     "builtins:str": "TextFileIO",
     "builtins:bytes": "BytesFileIO",
     "matplotlib:Figure": "FigureFileIO",
@@ -209,14 +212,15 @@ def _by_type(kind: Any) -> FileIO[Any]:
 
 
 def _named_arrays(kind: Any) -> bool:
-    """Tell whether a type is that of a dict of text to arrays, of numbers as far as it says."""
+    """Tell whether a type is that of a dict of text to tensors, or to arrays of numbers as far as it says."""
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is not dict or len(arguments) != 2 or plain(arguments[0]) is not str:
         return False
     array = plain(arguments[1])
     origin: Any = typing.get_origin(array) or array
-    if f"{getattr(origin, '__module__', '')}:{getattr(origin, '__qualname__', '')}" != "numpy:ndarray":
-        return False
+    name = f"{getattr(origin, '__module__', '')}:{getattr(origin, '__qualname__', '')}"
+    if name != "numpy:ndarray":
+        return name == "torch:Tensor"
     inner = typing.get_args(array)
     scalar = typing.get_args(inner[1]) if len(inner) == 2 else ()
     return not (scalar and getattr(scalar[0], "__name__", "") in _NO_NUMBERS)

@@ -1,20 +1,25 @@
-"""Chunked arrays and groups of them as a zarr version 3 folder."""
+"""Chunked arrays, groups of them and labelled arrays as a zarr version 3 folder."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from persistable.errors import MissingExtra
 from persistable.fileio.base import Parts, PartsFileIO, need
+from persistable.fileio.lazy import check_content
 
 
 class ZarrFileIO(PartsFileIO[Any]):
-    """A plain array, or a dict of names to arrays or such dicts. `chunks` is the shape of a chunk (None: zarr chooses). Extra: zarr.
+    """A plain array, a dict of names to arrays or such dicts, or a Dataset or DataArray of xarray. Extra: zarr; xarray.
+
+    `chunks` is the shape of a chunk (None: zarr chooses); arrays of another number of dimensions are chunked by zarr.
 
     A folder rather than a zip: each chunk is a file of the store, so that zarr itself can open it there and read parts.
     Arrays come back in C order, writable, whole.
@@ -28,7 +33,14 @@ class ZarrFileIO(PartsFileIO[Any]):
         self.chunks = None if chunks is None else list(chunks)
 
     def check(self, payload: Any) -> None:
-        self._check(payload, "payload", top=True)
+        if _is_labelled(payload):
+            from persistable.fileio import xarray
+
+            check_content(payload, "ZarrFileIO")
+            if reason := xarray.why_not(payload, _is_no_name):
+                self._refuse(reason)
+        else:
+            self._check(payload, "payload", top=True)
 
     def dump_parts(self, payload: Any, create: Callable[[str], AbstractContextManager[BinaryIO]]) -> None:
         import tempfile
@@ -45,7 +57,7 @@ class ZarrFileIO(PartsFileIO[Any]):
         store = zarr.storage.LocalStore(parts.folder(), read_only=True)
         try:
             return _read(zarr, zarr.open(store=store, mode="r", zarr_format=3))
-        except (OSError, MemoryError):
+        except (OSError, MemoryError, MissingExtra):
             raise
         except Exception as error:
             raise self._malformed(f"{type(error).__name__}: {error}") from error
@@ -55,7 +67,7 @@ class ZarrFileIO(PartsFileIO[Any]):
 
         if type(value) is dict:
             for name, item in value.items():
-                if type(name) is not str or not name or "/" in name or name in (".", "..", "zarr.json") or name.startswith("__"):
+                if _is_no_name(name):
                     self._refuse(f"{path} has the name {name!r}, which zarr does not take")
                 self._check(item, f"{path}[{name!r}]")
             return
@@ -67,19 +79,41 @@ class ZarrFileIO(PartsFileIO[Any]):
             self._refuse(f"{path} has the dtype {value.dtype!r}, whose byte order or metadata zarr does not keep; use NumpyFileIO")
 
     def _write(self, zarr: Any, store: Any, path: str, value: Any) -> None:
+        if _is_labelled(value):
+            from persistable.fileio import xarray
+
+            xarray.write(zarr, store, value, self._chunks)
+            return
         if isinstance(value, dict):
             zarr.create_group(store=store, path=path, zarr_format=3, attributes={"order": list(value)})
             for name, item in value.items():
                 self._write(zarr, store, f"{path}/{name}".lstrip("/"), item)
             return
-        chunks = "auto" if self.chunks is None or len(self.chunks) != value.ndim else tuple(self.chunks)
-        array = zarr.create_array(store=store, name=path or None, shape=value.shape, dtype=value.dtype, chunks=chunks, zarr_format=3,
-                                  config={"write_empty_chunks": True})  # fmt: skip
+        array = zarr.create_array(store=store, name=path or None, shape=value.shape, dtype=value.dtype, chunks=self._chunks(value),
+                                  zarr_format=3, config={"write_empty_chunks": True})  # fmt: skip
         array[...] = value
+
+    def _chunks(self, value: Any) -> Any:
+        return "auto" if self.chunks is None or len(self.chunks) != value.ndim else tuple(self.chunks)
+
+
+def _is_labelled(value: Any) -> bool:
+    """Tell whether `value` is a Dataset or DataArray of xarray."""
+    module = sys.modules.get("xarray")
+    return module is not None and type(value) in (module.Dataset, module.DataArray)
+
+
+def _is_no_name(name: Any) -> bool:
+    """Tell whether zarr does not take `name` for an array."""
+    return type(name) is not str or not name or "/" in name or name in (".", "..", "zarr.json") or name.startswith("__")
 
 
 def _read(zarr: Any, stored: Any) -> Any:
     if isinstance(stored, zarr.Group):
+        if "persistable" in stored.attrs:
+            from persistable.fileio import xarray
+
+            return xarray.read(stored)
         names = list(stored.attrs["order"]) if "order" in stored.attrs else sorted(stored.keys())
         if any("/" in name or name in ("", ".", "..") for name in names):
             raise ValueError(f"its arrays are called {names}")

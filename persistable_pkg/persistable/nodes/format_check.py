@@ -25,7 +25,7 @@ _TAKEN = {
     "JsonFileIO": _JSON,
     "NumpyFileIO": ("numpy.ndarray",),
     "ParquetFileIO": _FRAMES,
-    "SafetensorsFileIO": ("builtins.dict",),
+    "SafetensorsFileIO": ("builtins.dict", "torch.Tensor"),
     "TextFileIO": ("builtins.str",),
     "YamlFileIO": _JSON,
 }

@@ -97,9 +97,14 @@ def _variables(named: Any) -> dict[Any, Any]:
 
 def _variable(value: Any) -> Tagged:
     """Dimensions, values and attributes. How it was or would be written to a file (`encoding`) is no part of it."""
-    if value.chunks is not None or not value._in_memory:
+    if value.chunks is not None or is_unread(value):
         raise Refused("this xarray object is not in memory, so looking at it would read or compute it", "pass .load() of it")
     return Tagged("xarray.Variable", Parts(dims=tuple(value.dims), data=value.to_numpy(), attrs=dict(value.attrs)))
+
+
+def is_unread(variable: Any) -> bool:
+    """Tell whether a variable only refers to its values in a file. Those of an index are there, also where it is a range."""
+    return getattr(variable, "_in_memory", True) is False and not type(variable._data).__name__.startswith("Pandas")
 
 
 def rebuild_labelled(kind: str, content: Any) -> Any:
