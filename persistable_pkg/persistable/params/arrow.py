@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from persistable.errors import ParamsError
 from persistable.params.columns import masked, values
 from persistable.params.reduced import Parts, Refused, Tagged
 
@@ -268,3 +273,103 @@ _EXACT: dict[str, Reduce] = {
     "pyarrow:Schema": _arrow_schema,
     "pyarrow:Table": _arrow_table,
 }
+
+
+# ------------------------------------------------------------------ and back
+
+
+def rebuild(tag: str, content: Any) -> Any:
+    """The value that was reduced to `content` under `tag`. Its blobs must hold their bytes."""
+    if tag == "polars.DataFrame":
+        series = map(_polars_back, content["names"], content["data"])
+        return import_module("polars").DataFrame(list(series))
+    if tag == "polars.Series":
+        return _polars_back(content["name"], content["data"])
+    if tag == "polars.dtype":
+        return _polars_type(content)
+    pyarrow = import_module("pyarrow")
+    if tag == "pyarrow.Table":
+        return pyarrow.table(list(map(column_back, content["data"])), names=content["names"])
+    if tag == "pyarrow.Array":
+        return column_back(content)
+    if tag == "pyarrow.schema":
+        return pyarrow.schema([pyarrow.field(name, _arrow_type_back(kind), nullable) for name, kind, nullable in content])
+    return _arrow_type_back(content)
+
+
+def _polars_type(described: Any) -> Any:
+    polars = import_module("polars")
+    name, *details = described
+    if name == "Struct":
+        return polars.Struct([polars.Field(field, _polars_type(inner)) for field, inner in details[0]])
+    if name in ("List", "Array"):
+        return getattr(polars, name)(_polars_type(details[0]), *details[1:])
+    kind = getattr(polars, name)
+    if not issubclass(kind, polars.DataType):
+        raise ValueError(f"{name} is no dtype")
+    return kind(*details)
+
+
+def _polars_back(name: str, column: Any) -> Any:
+    polars = import_module("polars")
+    dtype, items = _polars_type(column["dtype"]), column["items"]
+    kind = column["dtype"][0]
+    if "missing" in column and isinstance(items, bytes):
+        physical = {"Boolean": "?", "Date": "i4", "Datetime": "i8", "Duration": "i8", "Time": "i8"}.get(kind, kind.lower())
+        made = polars.Series(name, np.frombuffer(items, physical)).cast(dtype)
+        missing = np.frombuffer(column["missing"], "?")
+    elif kind == "Array":
+        return _polars_back(name, items).cast(dtype)
+    elif kind == "List":
+        inner, start, rows = _polars_back("", items), 0, []
+        for length in column["lengths"]:
+            rows.append(None if length is None else inner.slice(start, length))
+            start += length or 0
+        return polars.Series(name, rows, dtype=dtype)
+    elif kind == "Struct":
+        names = [field for field, _ in column["dtype"][1]]
+        rows = polars.DataFrame(list(map(_polars_back, names, items))).to_dicts()
+        return polars.Series(name, [None if gone else row for gone, row in zip(column["missing"], rows, strict=True)], dtype=dtype)
+    else:
+        return polars.Series(name, items, dtype=dtype, strict=True)
+    if missing.any():
+        made = made.scatter(np.flatnonzero(missing), None)
+    return made
+
+
+def _arrow_type_back(text: str) -> Any:
+    """The type that `arrow_type` wrote as `text`. Raises ParamsError for maps, structs and extensions."""
+    pyarrow = import_module("pyarrow")
+    predicate = next((name for name, known in _ARROW_NAMES.items() if known == text), None)
+    if predicate is not None:
+        return getattr(pyarrow, {"boolean": "bool_", "interval": "month_day_nano_interval"}.get(predicate, predicate))()
+    found = re.fullmatch(r"(timestamp|duration|time32|time64|decimal\d+|fixed_size_binary)[\[(]([^,]+?)(?:, (?:tz=)?(.+))?[\])]", text)
+    if found is not None:
+        name, first, second = found.groups()
+        make = getattr(pyarrow, {"fixed_size_binary": "binary"}.get(name, name))
+        given = [int(each) if each.isdigit() else each for each in (first, second) if each is not None]
+        return make(*given)
+    found = re.fullmatch(r"(list|large_list)<item: (.+)>", text)
+    if found is not None and not found[2].endswith(" not null"):
+        return getattr(pyarrow, found[1] if found[1] != "list" else "list_")(_arrow_type_back(found[2]))
+    found = re.fullmatch(r"dictionary<values=(.+), indices=(\w+), ordered=([01])>", text)
+    if found is not None:
+        return pyarrow.dictionary(_arrow_type_back(found[2]), _arrow_type_back(found[1]), found[3] == "1")
+    raise ParamsError(f"the Arrow type {text} cannot be made again from a record; make the node with the value itself")
+
+
+def column_back(column: Any) -> Any:
+    """The array that `arrow_column` described."""
+    pyarrow = import_module("pyarrow")
+    kind, items = _arrow_type_back(column["dtype"]), column["items"]
+    types = pyarrow.types
+    if types.is_dictionary(kind):
+        return column_back(items).dictionary_encode().cast(kind)
+    if "missing" in column:
+        temporal = types.is_temporal(kind)
+        physical = f"i{kind.bit_width // 8}" if temporal else "?" if types.is_boolean(kind) else kind.to_pandas_dtype()
+        made = pyarrow.array(np.frombuffer(items, physical), mask=np.frombuffer(column["missing"], "?"))
+        return made.cast(kind) if temporal else made
+    plain = _without_times(kind)
+    made = pyarrow.array(items, plain)
+    return made if plain == kind else made.cast(kind)

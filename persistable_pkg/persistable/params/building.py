@@ -194,7 +194,6 @@ def _holds(made: Any, attr: str, value: Any) -> bool:
 
 
 _ARRAYS = ("array", "matrix", "recarray", "masked", "scalar", "dtype", "numpy.ma.masked")
-_PANDAS = ("pandas.Timestamp", "pandas.Timedelta", "pandas.Period", "pandas.Interval", "pandas.offset", "pandas.NaT", "pandas.NA")
 
 
 def rebuild(tag: str, content: Any, where: str = "") -> Any:
@@ -206,15 +205,19 @@ def rebuild(tag: str, content: Any, where: str = "") -> Any:
         from persistable.params import numpy
 
         return numpy.rebuild(tag, content)
-    if tag in _PANDAS:
+    if tag.startswith("pandas."):
         from persistable.params import pandas
 
         return pandas.rebuild(tag, content)
+    if tag.startswith(("polars.", "pyarrow.")):
+        from persistable.params import arrow
+
+        return arrow.rebuild(tag, content)
     if where and tag in _OF_USERS:
         return _OF_USERS[tag](dereference(where), content)
     found = _REBUILD.get(tag)
     if found is None:
-        raise ParamsError(f"a value of kind {tag!r} cannot be made again from a record; give it anew")
+        raise ParamsError(f"a value of kind {tag!r} cannot be made again from a record; make the node with the value itself")
     return found(content)
 
 
@@ -397,6 +400,35 @@ def _url(content: str) -> Any:
     return import_module("pydantic").AnyUrl(content)
 
 
+def _plain_url(package: str, content: str) -> Any:
+    from importlib import import_module
+
+    return import_module(package).URL(content)
+
+
+def _pytz(content: Any) -> Any:
+    from importlib import import_module
+
+    pytz = import_module("pytz")
+    name, offset = content
+    if name is None:
+        return pytz.FixedOffset(offset.total_seconds() // 60)
+    zone = pytz.timezone(name)
+    return zone if offset is None else next((each for each in getattr(zone, "_tzinfos", {}).values() if each._utcoffset == offset), zone)
+
+
+def _tensor(content: Any) -> Any:
+    from importlib import import_module
+
+    torch = import_module("torch")
+    dtype = _torch(content["dtype"])
+    flat = torch.frombuffer(bytearray(content["data"]), dtype=dtype) if content["data"] else torch.empty(0, dtype=dtype)
+    made = flat.reshape(content["shape"])
+    if "kind" in content:
+        return torch.nn.Parameter(made, requires_grad=content.get("requires_grad", False))
+    return made.requires_grad_(content.get("requires_grad", False))
+
+
 def _upath(content: str) -> Any:
     from importlib import import_module
 
@@ -445,7 +477,11 @@ def _scorer(content: Any) -> Any:
 _REBUILD: dict[str, Any] = {
     "sklearn.scorer": _scorer,
     "pydantic.url": _url,
+    "pytz": _pytz,
     "url": _upath,
+    "httpx.url": lambda content: _plain_url("httpx", content),
+    "yarl.url": lambda content: _plain_url("yarl", content),
+    "torch.Tensor": _tensor,
     "torch.device": _torch_device,
     "torch.dtype": _torch,
     "torch.layout": _torch,

@@ -197,6 +197,8 @@ def _torch(tag: str) -> Reduce:
 
 
 _EXACT: dict[str, Reduce] = {
+    "httpx:URL": lambda value: Tagged("httpx.url", str(value)),
+    "yarl:URL": lambda value: Tagged("yarl.url", str(value)),
     "torch:device": _torch("torch.device"),
     "torch:dtype": _torch("torch.dtype"),
     "torch:layout": _torch("torch.layout"),

@@ -278,17 +278,113 @@ _EXACT: dict[type, Reduce] = {
 }
 
 
+# ------------------------------------------------------------------ and back
+
+
 def rebuild(tag: str, content: Any) -> Any:
-    """The scalar that was reduced to `content` under `tag`."""
-    if tag == "pandas.Timestamp":
-        moment, zone = content
-        return pd.Timestamp(np.datetime64(moment, "ns") if zone is None else moment, tz=zone)
-    if tag == "pandas.Timedelta":
-        return pd.Timedelta(content, unit="ns")
-    if tag == "pandas.Period":
-        return pd.Period(ordinal=content[0], freq=content[1])
-    if tag == "pandas.offset":
-        return getattr(pd.offsets, content["offset"])(content["n"], normalize=content["normalize"], **content["options"])
-    if tag == "pandas.Interval":
-        return pd.Interval(*content)
-    return pd.NaT if tag == "pandas.NaT" else pd.NA
+    """The value that was reduced to `content` under `tag`. Its blobs must hold their bytes."""
+    return _REBUILD[tag](content)
+
+
+def _frame_back(content: Any) -> Any:
+    index = _labels_back(content["index"])
+    columns = [pd.Series(_column_back(column), index=index) for column in content["data"]]
+    made = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=index)
+    made.columns = _labels_back(content["columns"])
+    made.attrs.update(content.get("attrs", {}))
+    return made
+
+
+def _series_back(content: Any) -> Any:
+    made = pd.Series(_column_back(content["data"]), index=_labels_back(content["index"]), name=content["name"])
+    made.attrs.update(content.get("attrs", {}))
+    return made
+
+
+def _labels_back(labels: Any) -> Any:
+    levels = [_column_back(level) for level in labels["levels"]]
+    if labels["multi"]:
+        return pd.MultiIndex.from_arrays(levels, names=labels["names"])
+    made: Any = pd.Index(levels[0], name=labels["names"][0])
+    if "freq" in labels:
+        made.freq = _offset_back(labels["freq"])
+    return made
+
+
+def _array_back(content: Any) -> Any:
+    column = _column_back(content)
+    plain = isinstance(column, np.ndarray) and column.dtype.kind not in "mMO"
+    return pd.arrays.NumpyExtensionArray(column) if plain else pd.array(column)  # type: ignore[attr-defined,unused-ignore]
+
+
+def _dtype_back(content: Any) -> Any:
+    """The dtype of an empty column. That of objects has no class of its own: these were of pandas' text."""
+    return pd.StringDtype(na_value=np.nan) if content["dtype"] == "object" else _column_back(content).dtype
+
+
+def _column_back(column: Any) -> Any:
+    kind, items = column["dtype"], column.get("items")
+    if kind in _COLUMNS_BACK:
+        return _COLUMNS_BACK[kind](column)
+    if "zone" in column:
+        utc = pd.DatetimeIndex(np.frombuffer(items, f"<M8[{kind[11:-1]}]"), tz="UTC")
+        return utc.tz_convert(column["zone"]).array
+    if "missing" in column:
+        made = pd.array(np.frombuffer(items, "?" if kind == "boolean" else kind.lower()).copy(), dtype=kind)
+        made[np.frombuffer(column["missing"], "?")] = pd.NA
+        return made
+    return np.frombuffer(items, kind).copy()
+
+
+def _objects_back(column: Any) -> Any:
+    """Objects; text as this pandas keeps it."""
+    items = column["items"]
+    if items and all(type(item) is str or _is_missing(item) for item in items):
+        return pd.Series(items).array
+    return objects(items)
+
+
+def _arrow_back(column: Any) -> Any:
+    from persistable.params.arrow import column_back
+
+    return pd.arrays.ArrowExtensionArray(column_back(column["items"]))  # type: ignore[attr-defined,unused-ignore]
+
+
+_COLUMNS_BACK: dict[str, Any] = {
+    "object": _objects_back,
+    "string": lambda column: pd.array(column["items"], dtype="string"),
+    "category": lambda column: pd.Categorical.from_codes(
+        np.frombuffer(column["codes"], np.int64), pd.Index(_column_back(column["categories"])), ordered=column["ordered"]
+    ),
+    "period": lambda column: pd.arrays.PeriodArray(np.frombuffer(column["items"], np.int64), pd.PeriodDtype(column["freq"])),
+    "interval": lambda column: pd.arrays.IntervalArray.from_arrays(
+        _column_back(column["left"]), _column_back(column["right"]), column["closed"]
+    ),
+    "sparse": lambda column: pd.arrays.SparseArray(_column_back(column["items"]), fill_value=column["fill_value"]),
+    "arrow": _arrow_back,
+}
+
+
+def _offset_back(content: Any) -> Any:
+    return getattr(pd.offsets, content["offset"])(content["n"], normalize=content["normalize"], **content["options"])
+
+
+def _timestamp_back(content: Any) -> Any:
+    moment, zone = content
+    return pd.Timestamp(np.datetime64(moment, "ns") if zone is None else moment, tz=zone)
+
+
+_REBUILD: dict[str, Any] = {
+    "pandas.DataFrame": _frame_back,
+    "pandas.Index": _labels_back,
+    "pandas.Interval": lambda content: pd.Interval(*content),
+    "pandas.NA": lambda _: pd.NA,
+    "pandas.NaT": lambda _: pd.NaT,
+    "pandas.Period": lambda content: pd.Period(ordinal=content[0], freq=content[1]),
+    "pandas.Series": _series_back,
+    "pandas.Timedelta": lambda content: pd.Timedelta(content, unit="ns"),
+    "pandas.Timestamp": _timestamp_back,
+    "pandas.array": _array_back,
+    "pandas.dtype": _dtype_back,
+    "pandas.offset": _offset_back,
+}

@@ -125,7 +125,10 @@ class Reader:
 
 
 def _only_digest(content: dict[str, Any]) -> Any:
-    raise ParamsError(f"the value was too large to be kept in the record: only its digest is known ({content['blake3']})")
+    raise ParamsError(
+        f"the value was too large to be kept in the record: only its digest is known ({content['blake3']}); "
+        "make the node with the value itself"
+    )
 
 
 _SHOWN = {"$repr": ""}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _PACKAGES = {
+    "httpx": "estimators",
     "numpy": "numpy",
     "pandas": "pandas",
     "polars": "arrow",
@@ -33,6 +34,7 @@ _PACKAGES = {
     "torch": "estimators",
     "upath": "estimators",
     "xarray": "scientific",
+    "yarl": "estimators",
 }
 _GENERIC = "convert it to plain values, register_params its type, or mark the field untracked"
 

@@ -242,8 +242,8 @@ def _object(value: Any, spec: Spec, path: Path, nodes: Nodes) -> dict[str, Any]:
 def from_tree(data: Any) -> Any:
     """The value that `tree` made `data` of, for types the library itself knows. A tree of params gives a dict of their fields: see `build`.
 
-    Raises ParamsError where the tree does not hold enough: long arrays (of which it has the digest), frames, persistables, types that were
-    registered, classes that cannot be imported any more. Its ``path`` is the place in the tree, dotted.
+    Raises ParamsError where the tree does not hold enough: long arrays and columns (of which it has the digest), persistables, types that
+    were registered, classes that cannot be imported any more. Its ``path`` is the place in the tree, dotted.
     """
     from persistable.params.reader import Reader
 
