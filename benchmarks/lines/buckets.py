@@ -57,10 +57,10 @@ LOAD = Line(
 SAVE_LARGE = Line(name="bucket-save-large", title="save 256 MiB to S3", loop="from the array to the object", **_LARGE)
 LOAD_LARGE = Line(name="bucket-load-large", title="load 256 MiB from S3", loop="from the key to the array, verified", **_LARGE)
 LINES = [RUN, AGAIN, LOAD, SAVE_LARGE, LOAD_LARGE]
-_OPTIONS = {"key": "testing", "secret": "testing"}
+OPTIONS = {"key": "testing", "secret": "testing"}
 
 
-def _endpoint(job: Job) -> str:
+def endpoint(job: Job) -> str:
     """The endpoint of a server of this contender's own, with an empty bucket ``bench``; it ends with this process."""
     sys.path.insert(0, str(HERE.parent / "tests" / "servers"))
     import boto3
@@ -79,7 +79,7 @@ def _endpoint(job: Job) -> str:
 def _client(job: Job) -> Any:
     import s3fs
 
-    return s3fs.S3FileSystem(endpoint_url=_endpoint(job), use_listings_cache=False, config_kwargs={"max_pool_connections": 64}, **_OPTIONS)
+    return s3fs.S3FileSystem(endpoint_url=endpoint(job), use_listings_cache=False, config_kwargs={"max_pool_connections": 64}, **OPTIONS)
 
 
 def _put_family(client: Any, size: int, number: int) -> list[str]:
@@ -122,8 +122,8 @@ def _families(job: Job) -> Callable[[int], Any]:
 
     from lines.steps import twice
 
-    endpoint = _endpoint(job)
-    return lambda number: twice.over(n=range(job.size)).bind(open_store(f"s3://bench/{number}", endpoint_url=endpoint, **_OPTIONS))
+    url = endpoint(job)
+    return lambda number: twice.over(n=range(job.size)).bind(open_store(f"s3://bench/{number}", endpoint_url=url, **OPTIONS))
 
 
 def _run_on(job: Job, executor: str) -> Any:
@@ -182,9 +182,9 @@ def ours_load(job: Job) -> Any:
 def _node(job: Job) -> Callable[[int], Any]:
     from persistable import open_store
 
-    endpoint, kind = _endpoint(job), payload_class()
+    url, kind = endpoint(job), payload_class()
     kind.given = array_of(job.size)
-    return lambda number: kind(open_store("s3://bench/large", endpoint_url=endpoint, **_OPTIONS), n=number)
+    return lambda number: kind(open_store("s3://bench/large", endpoint_url=url, **OPTIONS), n=number)
 
 
 @SAVE_LARGE.add("s3fs", "pipe_file() of the pickled array", LIMIT)

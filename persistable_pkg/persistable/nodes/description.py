@@ -16,10 +16,11 @@ from persistable.nodes.binding import NodeT, bound_to
 from persistable.nodes.compose import Chainable, Open
 from persistable.nodes.declaration import declaration_of, root_of
 from persistable.nodes.indirect import Beyond
-from persistable.nodes.lineage import flattened, nodes_in, own_params, rebuilt, shown_params, walk
+from persistable.nodes.lineage import flattened, nodes_in, rebuilt, shown_params, walk
 from persistable.nodes.types import Node
 from persistable.params.declared import changed
 from persistable.params.snapshots import capture
+from persistable.params.trees import fields_tree
 from persistable.records.key import Key, digest_of
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
@@ -68,7 +69,7 @@ class Described(Chainable):
         """
         trees: dict[Key, dict[str, Any]] = {}
         for node in walk(self):
-            own = own_params(node)
+            own = fields_tree(node.params)
             for role, upstream in node._upstream.items():
                 own[role if role not in own else f"upstream:{role}"] = trees[upstream.key]
             trees[node.key] = own

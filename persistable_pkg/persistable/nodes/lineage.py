@@ -1,4 +1,4 @@
-"""A node and all that is upstream of it: walked, tabled for a record, and pickled, each without recursion and each node once."""
+"""A node and all that is upstream of it: walked, and pickled, each without recursion and each node once."""
 
 # pyright: reportPrivateUsage=false
 
@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from persistable.nodes.code import class_reference
 from persistable.nodes.types import Node
-from persistable.params.trees import tree
+from persistable.params.trees import fields_tree
 from persistable.records.key import Key
 
 MAX_TABLE = 64
@@ -32,35 +31,9 @@ def walk(*targets: Any) -> Iterator[Any]:
             stack.extend((upstream, False) for upstream in reversed(node.upstream.values()) if upstream.key not in done)
 
 
-def table(node: Node, how_made: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """The nodes upstream of `node`, nearest first, each once, as its record has them. how_made: further facts of one of them."""
-    rows: dict[str, Any] = {}
-    queue = list(node._upstream.values())
-    for upstream in queue:  # grows while it is walked
-        if str(upstream.key) not in rows and len(rows) < MAX_TABLE:
-            rows[str(upstream.key)] = row = {
-                "class": class_reference(upstream.__class__),
-                "version": upstream.version,
-                "params": own_params(upstream),
-                "upstream": {role: str(source.key) for role, source in upstream._upstream.items()},
-            }
-            if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
-                row.update(how_made(upstream))
-            queue.extend(upstream._upstream.values())
-    return rows
-
-
-def own_params(node: Node) -> dict[str, Any]:
-    """The params tree of `node` itself."""
-    if node.params is None:
-        return {}
-    own: Any = tree(node.params)
-    return cast("dict[str, Any]", own) if isinstance(own, dict) else {"params": own}
-
-
 def shown_params(node: Node) -> dict[str, Any]:
     """The node's own tracked params by field, for people: values where they can be had, and without those that hold nothing but nodes."""
-    return {name: getattr(node.params, name, content) for name, content in own_params(node).items() if not _only_nodes(content)}
+    return {name: getattr(node.params, name, content) for name, content in fields_tree(node.params).items() if not _only_nodes(content)}
 
 
 def _only_nodes(content: Any) -> bool:

@@ -17,7 +17,7 @@ from blake3 import blake3
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import code
 from persistable.nodes.lineage import MAX_TABLE
-from persistable.nodes.own_code import code_key, code_of_node
+from persistable.nodes.own_code import code_key, code_of_node, reference_of
 from persistable.nodes.types import Node
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record
@@ -150,13 +150,22 @@ class UpstreamCode(NamedTuple):
     entries: list[dict[str, Any]]
 
 
+class CodeFacts(NamedTuple):
+    """The code of a node as it is now. token: see `token_of`. line: it in a first line, before one file. bit: stands for it in a set."""
+
+    token: str
+    line: bytes
+    bit: int
+
+
 class Today:
     """The code of nodes as it is now; that of each class or function is looked at once."""
 
     def __init__(self) -> None:
         self._codes: dict[Any, Any] = {}
-        self._tokens: dict[Any, str] = {}
-        self._digests: dict[int, tuple[Any, str]] = {}
+        self._known: dict[Any, CodeFacts] = {}
+        self._by_token: dict[str, CodeFacts] = {}
+        self._digests: dict[int, bytes] = {}
 
     def code(self, node: Node) -> Any:
         """The code of `node` itself."""
@@ -168,29 +177,52 @@ class Today:
             found = self._codes[key] = code_of_node(node)
         return found
 
-    def token(self, node: Node) -> str:
-        """The token of its code: the quick digest, or where there is none one over its parts."""
+    def code_facts(self, node: Node) -> CodeFacts:
+        """The code of `node` itself, as records tell of it."""
         state = node.__dict__
         if "_given_code" in state:
-            return token_of(code_of_node(node))
-        seen = state.get("_snapshot")
-        key = node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
-        found = self._tokens.get(key)
+            key: Any = token_of(code_of_node(node))
+        else:
+            seen = state.get("_snapshot")
+            key = node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
+        found = self._known.get(key)
         if found is None:
-            found = self._tokens[key] = token_of(self.code(node))
+            found = self._known[key] = self._with_token(token_of(self.code(node)))
         return found
+
+    def _with_token(self, token: str) -> CodeFacts:
+        found = self._by_token.get(token)
+        if found is None:
+            line = b'"quick":"%b"},"files":[["","' % token.encode("utf-8", "surrogatepass")
+            found = self._by_token[token] = CodeFacts(token, line, 1 << len(self._by_token))
+        return found
+
+    def token(self, node: Node) -> str:
+        """The token of its code: the quick digest, or where there is none one over its parts."""
+        return self.code_facts(node).token
+
+    @property
+    def tokens(self) -> dict[Any, str]:
+        """The tokens of all code that was asked for, by what it is the code of."""
+        return {key: facts.token for key, facts in self._known.items()}
+
+    def digest_of(self, bits: int) -> bytes:
+        """The digest over the code of those whose bits are set."""
+        known = self._digests.get(bits)
+        if known is None:
+            known = self._digests[bits] = tokens_digest(each.token for each in self._by_token.values() if each.bit & bits).encode()
+        return known
 
     def upstream(self, node: Node) -> str:
         """A digest of the code of everything upstream of `node`."""
-        rows = makers(node)
-        known = self._digests.get(id(rows))
-        if known is None:
-            known = self._digests[id(rows)] = (rows, tokens_digest(map(self.token, rows.values())))
-        return known[1]
+        bits = 0
+        for each in makers(node).values():
+            bits |= self.code_facts(each).bit
+        return self.digest_of(bits).decode()
 
     def table(self, node: Node) -> UpstreamCode:
         """The code of everything upstream of `node`, at length."""
-        rows = [(code.class_reference(each.__class__), each.payload_name, self.token(each)) for each in makers(node).values()]
+        rows = [(reference_of(each.__class__), each.payload_name, self.token(each)) for each in makers(node).values()]
         place = frozenset(rows)
         known = _tables.get(place)
         if known is None:
@@ -203,7 +235,7 @@ class Today:
                     entries[reference, token] = entry_of(reference, [name], self.code(each))
                 else:
                     entry["names"].append(name)
-            known = _tables[place] = UpstreamCode(self.upstream(node), list(entries.values()))
+            known = _tables[place] = UpstreamCode(tokens_digest([token for _, _, token in rows]), list(entries.values()))
         return known
 
 
@@ -320,7 +352,7 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
     old: list[dict[str, Any]] = []
     for source, _ in sources:
         record = records.get(source.key)
-        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source)
+        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source) if source._upstream else ""
         if record is not None and not _is_fresh(record, today.token(source), upstream) and not record.by_hand:
             old += _entries_of(record, source.payload_name)
     if old:

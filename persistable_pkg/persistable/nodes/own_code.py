@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from persistable.nodes.code import CodeOf, Given, code_in
+from persistable.nodes.code import CodeOf, Given, class_reference, code_in
+from persistable.params.registry import ClassTable
 
 if TYPE_CHECKING:
     from persistable.nodes.types import Node
@@ -43,6 +44,21 @@ def _tracked(node: Node) -> list[Any]:
     if rows:
         return [value for name, value, _ in rows if name != node._captured]
     return list(getattr(node.params, "__dict__", {}).values())
+
+
+REFERENCES = ClassTable()
+"""The reference of each class."""
+
+
+def reference_of(cls: type) -> str:
+    """The name of the class in records, as `class_reference` gives it, found once."""
+    known: str | None = REFERENCES.found.get(id(cls))
+    if known is not None:
+        return known
+    reference = class_reference(cls)
+    if cls.__module__ not in ("__main__", "__mp_main__"):  # what that is called depends on where its work came from
+        REFERENCES.set(cls, reference)
+    return reference
 
 
 def use_code(node: Node, given: Any) -> None:

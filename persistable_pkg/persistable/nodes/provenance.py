@@ -20,12 +20,11 @@ from persistable.nodes.arguments import how_made
 from persistable.nodes.code.checkout import Checkout, checkout_of
 from persistable.nodes.code.scripts import MAINS
 from persistable.nodes.declaration import Declaration, declaration_of
-from persistable.nodes.lineage import table
-from persistable.nodes.own_code import given_things
+from persistable.nodes.lineage import MAX_TABLE
+from persistable.nodes.own_code import REFERENCES, given_things, reference_of
 from persistable.nodes.types import Node
-from persistable.params.registry import ClassTable
 from persistable.params.snapshots import untracked_values
-from persistable.params.trees import IDENTITY_ONLY, tree
+from persistable.params.trees import IDENTITY_ONLY, fields_tree
 from persistable.records.files import InFile, Written
 from persistable.records.record import FORMAT, Record, members, package_versions, surroundings
 
@@ -67,47 +66,53 @@ def facts_of(node: Node) -> dict[str, Any]:
     given: dict[str, Any] | None = node.__dict__.get("_given_facts")
     if given is not None:
         return given
-    own: Any = tree(node.params) if node.params is not None else {}
-    facts: dict[str, Any] = {"version": node.version, "params": own if own.__class__ is dict else {"params": own}}
+    facts: dict[str, Any] = {"version": node.version, "params": fields_tree(node.params)}
     if node.params is not None and not (node._snapshot.plain and id(node.params.__class__) in IDENTITY_ONLY.found):
         untracked = untracked_values(node.params)
         if untracked:
             facts["untracked"] = untracked
     if node._upstream:
         facts["upstream"] = {role: str(each.key) for role, each in node._upstream.items()}
-        facts["lineage"] = table(node, _how_made)
+        facts["lineage"] = _lineage(node)
     declared: Declaration | None = node.__class__.__dict__.get("_declared")
     if "_call" in node.__dict__ or declared is None or not (node._by_payload or node.params.__class__ is declared.params_type):
         facts.update(how_made(node, declaration_of(node.__class__)))
     return facts
 
 
-def _how_made(node: Node) -> dict[str, Any]:
-    return how_made(node, declaration_of(node.__class__))
+def _lineage(node: Node) -> dict[str, Any]:
+    """The nodes upstream of `node`, nearest first, each once."""
+    rows: dict[str, Any] = {}
+    queue = list(node._upstream.values())
+    for upstream in queue:  # grows while it is walked
+        key = str(upstream.key)
+        if key not in rows and len(rows) < MAX_TABLE:
+            rows[key] = row = {
+                "class": reference_of(upstream.__class__),
+                "version": upstream.version,
+                "params": fields_tree(upstream.params),
+                "upstream": {role: str(source.key) for role, source in upstream._upstream.items()},
+            }
+            if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
+                row.update(how_made(upstream, declaration_of(upstream.__class__)))
+            queue.extend(upstream._upstream.values())
+    return rows
 
 
 def head_of(node: Node, io: Any, own: code.CodeOf | code.Given, token: str, files: Any) -> dict[str, Any]:
     """The first line of a record: what a load needs."""
-    cls = node.__class__
-    reference = _references.found.get(id(cls))
-    if reference is None:
-        reference = code.class_reference(cls)
-        if cls.__module__ not in ("__main__", "__mp_main__"):  # what that is called depends on where its work came from
-            _references.set(cls, reference)
     return {
         "record": FORMAT,
         "key": f"{node.key.name}/{node.key.digest}",
         "token": token,
         "io": io.__dict__.get("_spec") or io.spec(),
-        "class": reference,
+        "class": REFERENCES.found.get(id(node.__class__)) or reference_of(node.__class__),
         "code": {"python": own.python, "quick": own.quick},
         "files": files,
     }
 
 
 _NO_SCHEMA: Any = cast("Any", FileIO).schema
-_references = ClassTable()
-"""The reference of each class."""
 
 
 # CPU time and memory of one generation: of its whole process where it has that to itself, else of its thread

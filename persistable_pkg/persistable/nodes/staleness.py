@@ -10,11 +10,22 @@ records of the stored upstream, read in one call of each store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
+from persistable.errors import PersistableError
 from persistable.nodes import code
-from persistable.nodes.origin import Today, content_of, contents_digest, fingerprint_of, is_all_in, makers, parsed, text_digest, token_of
+from persistable.nodes.origin import (
+    CodeFacts,
+    Today,
+    content_of,
+    contents_digest,
+    fingerprint_of,
+    is_all_in,
+    makers,
+    parsed,
+    text_digest,
+    token_of,
+)
 from persistable.nodes.own_code import code_key, code_of_node
 from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
@@ -95,18 +106,18 @@ def judged(node: Node, store: Store, record: Record) -> Verdict:
         if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
             return FRESH
         return Judge().own(node, record)
-    which = (node.key, node._to) if is_all_in(node, store) else None  # else another object of it may have its upstream elsewhere
-    known = _found_fresh.get(which) if which is not None else None
-    if known is not None and known.is_unchanged(node, store, record):
+    which = (node.key, node._to)
+    known = _found_fresh.get(which)
+    if known is not None and is_all_in(node, store) and known.is_unchanged(node, store, record):
         return FRESH
     judge = Judge()
     verdict = judge.judge([(node, store, record)])[0]
-    if which is None:
+    if judge.has_others_than(store):  # another object of it may have its upstream elsewhere
         return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
         if len(_found_fresh) >= _MOST_FRESH:
             _found_fresh.clear()
-        _found_fresh[which] = _Fresh(node, store, record, judge)
+        _found_fresh[which] = _Fresh(store, record, judge)
     elif known is not None:
         _found_fresh.pop(which, None)
     return verdict
@@ -120,11 +131,11 @@ class _Fresh:
 
     __slots__ = ("_lines", "_own", "_store", "_tokens")
 
-    def __init__(self, node: Node, store: Store, record: Record, judge: Judge) -> None:
+    def __init__(self, store: Store, record: Record, judge: Judge) -> None:
         self._store = store
         self._own = first_line(record.to_bytes())
-        self._tokens = _tokens(node)
-        self._lines = [(at, paths, {path: first_line(data) for path, data in found.items()}) for at, paths, found in judge.read]
+        self._tokens = judge.tokens
+        self._lines = [(at, paths, {path: data[: data.find(b"\n") + 1] for path, data in found.items()}) for at, paths, found in judge.read]
 
     def is_unchanged(self, node: Node, store: Store, record: Record) -> bool:
         """Tell whether it is all as it was."""
@@ -139,10 +150,12 @@ class _Fresh:
         return True
 
 
-def _tokens(node: Node) -> list[str]:
-    """The tokens of the code of a node and of everything upstream, as it is now."""
-    token = Today().token
-    return [token(node), *map(token, makers(node).values())]
+def _tokens(node: Node) -> dict[Any, str]:
+    """The tokens of the code of a node and of everything upstream, as it is now, by what they are the code of."""
+    today = Today()
+    for each in (node, *makers(node).values()):
+        today.token(each)
+    return today.tokens
 
 
 def first_line(data: bytes) -> bytes:
@@ -156,80 +169,65 @@ _MOST_FRESH = 32
 _MOST_LINES = 1000
 
 
-DIGEST = 32
+_DIGEST = 32
 _BEGINNING = b'{"record":1,"key":"'
-_FILES = b'"},"files":[["","'
-_MADE_FROM = b',"made_from":["'
-_MADE_FROM_BYTES = len(_MADE_FROM) + 2 * DIGEST + len(b'",""],')
+_FILE_DIGEST = 64
+"""Characters of the digest of a file, of which the first half stands for the content of a payload of one file."""
 
 
-class _Head:
-    """The facts in the first line of a record about how its payload was made.
+class _Head(NamedTuple):
+    """The facts in the first line of a sound record about how its payload was made."""
 
-    In nearly every record it is found by its place in the line. Whether the record is sound is asked only of one that is not as expected:
-    a flipped bit never makes it so.
-    """
+    record: Record
+    quick: str | None
+    content: str
+    code: str | None
+    contents: str | None
+    accepted: bool
 
-    __slots__ = ("_key", "_record", "accepted", "code", "content", "contents", "data", "quick")
-
-    def __init__(self, data: bytes, key: Key, record: Record | None = None) -> None:
-        self.data = data
-        self._key = key
-        self._record = record
-        end = data.find(b"\n")
-        files = data.find(_FILES, 0, end)
-        told = end - _MADE_FROM_BYTES
-        if data.startswith(_MADE_FROM, told):
-            code, contents = data[told + len(_MADE_FROM) : end - DIGEST - 6], data[end - DIGEST - 3 : end - 3]
-        else:
-            code, contents, told = None, None, end - 1
-        if (
-            files > 0 and data.startswith(b'"]]', told - 3) and data.count(b"[", files, told) == 2
-        ):  # one file, and nothing after it but that
-            quick = data.rfind(b'"', 0, files) + 1
-            self.quick: str | None = data[quick:files].decode("latin-1")
-            self.content: str = data[told - 67 : told - 67 + DIGEST].decode("latin-1")
-            self.code, self.contents, self.accepted = code, contents, False
-            return
-        self.take(self.record)
-
-    def take(self, record: Record) -> None:
-        """Say what `record` says."""
+    @classmethod
+    def of(cls, record: Record) -> _Head:
+        """Those of `record`."""
         head = record.head
-        self.quick, self.content = (head["code"] or {"quick": None})["quick"], content_of(head)
         told = head.get("made_from") or (None, None)
-        self.code, self.contents = [each if each is None else each.encode() for each in told[:2]]
-        self.accepted = len(told) > 2
-
-    @property
-    def record(self) -> Record:
-        """All of it. Raises PayloadCorrupted where it is damaged."""
-        if self._record is None:
-            self._record = Record.parse(self.data, self._key)
-        return self._record
-
-    def is_sound(self) -> bool:
-        """Tell whether it is what was written; if so, from now on it says what all of the record says."""
-        if self._record is None:
-            record = parsed(self.data, self._key)
-            if record is None:
-                return False
-            self._record = record
-            self.take(record)
-        return True
+        return cls(record, (head["code"] or {"quick": None})["quick"], content_of(head), told[0], told[1], len(told) > 2)
 
 
 class _Unit:
-    """One node in one store."""
+    """One node in one store.
 
-    __slots__ = ("head", "node", "sources", "store", "verdict")
+    data: its record as it was read, sound or not; None where nothing is stored. content: of its payload, known once it is judged.
+    code: its own as it is now. codes: of everything upstream, as bits of `Today`; whole: with its own.
+    """
+
+    __slots__ = ("_head", "code", "codes", "content", "data", "node", "sources", "store", "verdict", "whole")
 
     def __init__(self, node: Node, store: Store) -> None:
         self.node = node
         self.store = store
         self.sources: list[_Unit] | None = None if node._upstream else _NONE
-        self.head: _Head | None = None
+        self.data: bytes | None = None
+        self.content = ""
         self.verdict: Verdict | None = None
+        self.code: CodeFacts | None = None
+        self.codes = 0
+        self.whole = 0
+        self._head: _Head | None = None
+
+    def found(self, record: Record) -> None:
+        """Note that `record` is stored."""
+        self.data, self._head, self.verdict = record.to_bytes(), _Head.of(record), None
+
+    def head(self) -> _Head | None:
+        """The facts in its record; None where that is damaged, and counts as nothing from then on."""
+        if self._head is None:
+            record = parsed(self.data, self.node.key)
+            if record is None:
+                self.data = self.verdict = None
+                return None
+            self._head = _Head.of(record)
+        self.content = self._head.content
+        return self._head
 
 
 _NONE: list[_Unit] = []
@@ -256,6 +254,15 @@ class Judge:
         self.read: list[tuple[Store, list[str], dict[str, bytes]]] = []
         """Each request to a store, and its answer."""
 
+    @property
+    def tokens(self) -> dict[Any, str]:
+        """The tokens of all code that was looked at, by what it is the code of."""
+        return self._today.tokens
+
+    def has_others_than(self, store: Store) -> bool:
+        """Tell whether anything that was judged, or is upstream of that, is in another store."""
+        return self._stores.keys() != {id(store)}
+
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
         """The verdicts on these payloads, given their records."""
         units: list[_Unit | None] = []
@@ -264,8 +271,8 @@ class Judge:
             unit = None
             if node._upstream:
                 unit = self._unit(node, store)
-                if unit.head is None or unit.head.data is not record.to_bytes():
-                    unit.head, unit.verdict = _Head(record.to_bytes(), node.key, record), None
+                if unit.data is not record.to_bytes():
+                    unit.found(record)
                 self._looked.add(unit)
                 deep.append(unit)
             units.append(unit)
@@ -306,28 +313,32 @@ class Judge:
             unit = kept[1][place] = _Unit(node, store)
         return unit
 
-    def _order(self, units: list[_Unit]) -> Iterable[_Unit]:
+    def _order(self, units: list[_Unit]) -> list[_Unit]:
         """These and everything upstream of them, upstream first."""
-        order: dict[_Unit, None] = {}
+        order: list[_Unit] = []
         entered: set[_Unit] = set()
-        stack = list(units)
+        stack: list[_Unit | None] = [*units]
         while stack:
-            unit = stack[-1]
+            unit = stack.pop()
+            if unit is None:  # all that is upstream of the next one is there
+                order.append(cast("_Unit", stack.pop()))
+                continue
             if unit in entered:
-                order[unit] = None
-                stack.pop()
                 continue
             entered.add(unit)
             sources = unit.sources
             if sources is None:
-                store = unit.store
-                sources = unit.sources = [self._unit(node, node._store or store) for node in unit.node._upstream.values()]
-            for source in sources:
-                if source.sources is _NONE:
-                    order[source] = None
-                elif source not in entered:
-                    stack.append(source)
+                sources = unit.sources = self._sources(unit)
+            if not sources:
+                order.append(unit)
+                continue
+            stack += (unit, None)
+            stack += [source for source in sources if source not in entered]
         return order
+
+    def _sources(self, unit: _Unit) -> list[_Unit]:
+        store = unit.store
+        return [self._unit(node, node._store or store) for node in unit.node._upstream.values()]
 
     def _look(self, units: Iterable[_Unit]) -> None:
         by_store: dict[int, tuple[Store, list[_Unit]]] = {}
@@ -342,11 +353,10 @@ class Judge:
             paths = [(node.key if (node := unit.node)._to is None else node.place).path + SUFFIX for unit in some]
             found = store.get_many(paths)
             self.read.append((store, paths, found))
-            get = found.get
-            for unit, path in zip(some, paths, strict=True):
-                data = get(path)
-                if data is not None:
-                    unit.head = _head_of(data, unit.node)
+            for unit, data in zip(some, map(found.get, paths), strict=True):
+                unit.data = data
+                if data is not None and (unit.node._to is not None or not data.startswith(_BEGINNING)):
+                    unit.head()  # payloads may take turns there
 
     # what is to be said
 
@@ -373,44 +383,67 @@ class Judge:
             return FRESH  # no code has made it
         return Verdict((cause,), cause.change)
 
-    def _verdicts(self, order: Iterable[_Unit]) -> None:
+    def _verdicts(self, order: Sequence[_Unit]) -> None:
         self._look(order)
-        is_expected = self._is_expected
+        if not any(unit.data is not None and unit.verdict is None for unit in order):
+            return
+        code_facts, is_expected = self._today.code_facts, self._is_expected
         for unit in order:
-            if unit.verdict is None and unit.head is not None:
-                unit.verdict = FRESH if is_expected(unit, unit.head) else self._verdict(unit)
+            facts = unit.code
+            if facts is None:
+                facts = unit.code = code_facts(unit.node)
+                for source in unit.sources or _NONE:
+                    unit.codes |= source.whole
+                unit.whole = unit.codes if unit.node.is_external else unit.codes | facts.bit
+            if unit.verdict is None and unit.data is not None:
+                unit.verdict = FRESH if is_expected(unit, facts, unit.data) else self._verdict(unit)
 
-    def _is_expected(self, unit: _Unit, head: _Head) -> bool:
-        """Tell whether its record says what it says where nothing has changed, and so for everything upstream."""
-        today = self._today
-        if not head.quick or head.quick != today.token(unit.node):
-            return False
-        sources = unit.sources
-        if not sources:
+    def _is_expected(self, unit: _Unit, facts: CodeFacts, data: bytes) -> bool:
+        """Tell whether its record says what it says where nothing has changed, and so for everything upstream.
+
+        In nearly every record that is seen by the places in its first line. Whether the record is sound is asked only of one that is not
+        as expected: a flipped bit never makes it so.
+        """
+        code = contents = b""
+        end = data.find(b"\n")
+        if unit.sources:
+            text = self._contents_of(unit)
+            if text is None:
+                return False
+            contents = self._digests.get(text) or self._digests.setdefault(text, text_digest(text).encode())
+            code = self._today.digest_of(unit.codes)
+            rest = b'"]],"made_from":["%b","%b"],' % (code, contents)
+        else:
+            rest = b'"]],'
+        files, after = data.find(facts.line, 0, end), end - len(rest)
+        if files > 0 and data.startswith(rest, after) and data.count(b"[", files, after) == 2:  # one file, and nothing after it but that
+            unit.content = data[after - _FILE_DIGEST : after - _FILE_DIGEST + _DIGEST].decode("latin-1")
             return True
-        for source in sources:
-            if source.head is None:
-                sources = _frontier(unit)[0]
-                break
+        head = unit.head()
+        if head is None or not facts.token or head.quick != facts.token:
+            return False
+        return not unit.sources or (head.code, head.contents) == (code.decode(), contents.decode())
+
+    def _contents_of(self, unit: _Unit) -> str | None:
+        """The contents of the direct stored upstream as text; None where any of that is not fresh."""
+        sources = unit.sources or _NONE
+        if len(sources) > 1 or sources[0].data is None:
+            for source in sources:
+                if source.data is None:
+                    sources = _frontier(unit)[0]
+                    break
         said: list[str] = []
         for source in sources:
-            read = source.head
-            if read is None or source.verdict is not FRESH:
-                return False
+            if source.verdict is not FRESH:
+                return None
             name, digest = source.node.key
-            said.append(f"{name}/{digest} {read.content}")
-        text = said[0] if len(sources) == 1 else "\n".join(sorted(set(said)))
-        digests = self._digests
-        if head.contents != (digests.get(text) or digests.setdefault(text, text_digest(text).encode())):
-            return False
-        return head.code == today.upstream(unit.node).encode()
+            said.append(f"{name}/{digest} {source.content}")
+        return said[0] if len(said) == 1 else "\n".join(sorted(set(said)))
 
     def _verdict(self, unit: _Unit) -> Verdict | None:
         """As `_is_expected` would have it, where something is not; None where its record is damaged."""
-        node, head = unit.node, unit.head
-        assert head is not None
-        if not head.is_sound():
-            unit.head = None
+        node, head = unit.node, unit.head()
+        if head is None:
             return None
         own = FRESH if head.quick is None or (head.quick and head.quick == self._today.token(node)) else self._compared(node, head.record)
         if not node._upstream or own.foreign:
@@ -437,14 +470,11 @@ class Judge:
     def _upstream(self, unit: _Unit, head: _Head) -> Verdict:
         """The verdict on the upstream of the payload."""
         stored, exposed = _frontier(unit)
-        damaged = [source for source in stored if source.head is not None and not source.head.is_sound()]
-        if damaged:
-            for source in damaged:
-                source.head = source.verdict = None
+        if None in [source.head() for source in stored]:  # damaged
             return self._upstream(unit, head)
         contents = _contents(stored)
-        same_code = head.code == self._today.upstream(unit.node).encode()
-        same_content = head.contents == contents_digest(contents).encode()
+        same_code = head.code == self._today.upstream(unit.node)
+        same_content = head.contents == contents_digest(contents)
         causes: list[Cause] = []
         unknown: tuple[str, ...] = ()
         if not same_code and exposed:
@@ -495,27 +525,14 @@ class Judge:
         return causes, tuple(unknown)
 
 
-def _head_of(data: bytes, node: Node) -> _Head | None:
-    """The head of the record in `data`, which was read where the record of `node` lies; None for a record that is damaged, or another's."""
-    record = None
-    if node._to is not None or not data.startswith(_BEGINNING):  # payloads may take turns there
-        record = parsed(data, node.key)
-        if record is None:
-            return None
-    try:
-        return _Head(data, node.key, record)
-    except (PayloadCorrupted, PayloadUntrusted):
-        return None
-
-
 def _contents(units: Iterable[_Unit]) -> dict[str, str]:
-    return {str(unit.node.key): unit.head.content for unit in units if unit.head is not None}
+    return {str(unit.node.key): unit.content for unit in units if unit.data is not None}
 
 
 def _frontier(unit: _Unit) -> tuple[list[_Unit], list[_Unit]]:
     """The nearest stored units upstream, and those on the way there that are not stored."""
     sources = unit.sources or []
-    if all(source.head is not None for source in sources):
+    if all(source.data is not None for source in sources):
         return sources if len(sources) < 2 else list(dict.fromkeys(sources)), []
     stored: dict[_Unit, None] = {}
     exposed: dict[_Unit, None] = {}
@@ -524,7 +541,7 @@ def _frontier(unit: _Unit) -> tuple[list[_Unit], list[_Unit]]:
         source = stack.pop()
         if source in stored or source in exposed:
             continue
-        if source.head is not None:
+        if source.data is not None:
             stored[source] = None
         else:
             exposed[source] = None

@@ -182,7 +182,7 @@ class _Read:
         data = self.records.data if self.records is not None else store.get_many(paths)
         self.any = bool(data)
         """Whether there is any record."""
-        if len(data) < len(paths):
+        if len(data) < len(paths) and getattr(store, "format_seen", None) is None:
             store_format.before_reading(store)
         self._store = store
         self._refused: dict[Place, PayloadUntrusted] = {}

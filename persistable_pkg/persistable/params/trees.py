@@ -52,6 +52,14 @@ def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None
     return encode_with(_root, value, place, nodes)
 
 
+def fields_tree(params: Any) -> dict[str, Any]:
+    """The tree of `params` by field, as records have it: empty for None, and what has no fields under ``params``."""
+    if params is None:
+        return {}
+    own: Any = tree(params)
+    return own if own.__class__ is dict else {"params": own}
+
+
 def _root(value: Any, path: Path, nodes: Nodes) -> Any:
     cls = type(value)
     if cls not in _PLAIN and not encoding.is_node(cls):

@@ -114,14 +114,15 @@ def is_there(store: Store, place: Place) -> bool:
 
 def missing_file(store: Store, record: Record) -> str | None:
     """The fault of the files that `record` names, judged by their sizes; None if nothing is."""
-    for file in record.files:
-        found = store.stat(file.path)
-        if found is not None and found.size != file.size and healed(store, [file]):
-            found = store.stat(file.path)
+    for file in record.head["files"]:
+        _, path, size, _ = file
+        found = store.stat(path)
+        if found is not None and found.size != size and healed(store, [file]):
+            found = store.stat(path)
         if found is None:
-            return f"{file.path} is missing"
-        if found.size != file.size:
-            return f"{file.path} has {found.size} bytes, expected {file.size}"
+            return f"{path} is missing"
+        if found.size != size:
+            return f"{path} has {found.size} bytes, expected {size}"
     return None
 
 

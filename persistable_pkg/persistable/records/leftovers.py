@@ -36,11 +36,6 @@ def clear_shelves(store: Store, own: str = "") -> None:
                 store.delete(path)
 
 
-def clear_sources(store: Store) -> None:
-    """Remove the small files that killed processes kept to make claims of, where a store has such."""
-    extended(store).clear_sources(owners.is_dead)
-
-
 def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
     """The record that a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
     if found is None and isinstance(place, Placed):
@@ -100,7 +95,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
         commit.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
     commit.remove(store, [place.path + deadlock.SUFFIX])
     extended(store).clear_temporary(place.path)
-    clear_sources(store)
+    extended(store).clear_sources(owners.is_dead)
     if scratch:
         clear_shelves(store)
         import shutil

@@ -30,6 +30,7 @@ from persistable.nodes.types import check_unchanged, given_logger, needs_of, own
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key
+from persistable.records.owners import is_dead
 from persistable.records.record import Failure
 from persistable.runs.attempt import PATIENCE, Attempt, died, failed_here
 from persistable.runs.batch import Batch, Pace
@@ -197,7 +198,7 @@ class Loop:
     def _prepare(self, needed: Sequence[Unit]) -> None:
         """Check these, and be ready for what they hand on and for batches of them."""
         _check(self._executor, needed, self._limits)
-        if self._handover is None and (self._stale == "generate" or not all(unit.node.is_persisted for unit in needed)):
+        if self._handover is None and (self._stale == "generate" or False in [unit.node.is_persisted for unit in needed]):
             # in a store that other processes can reach, or it would have been refused
             store = needed[0].store if not self._executor.shares_memory and in_memory(self._base) else self._base
             self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
@@ -205,7 +206,7 @@ class Loop:
             self._handover.expect(needed)
         if self._inline and self._batches is None:
             stores = {id(unit.store): unit.store for unit in needed}
-            self._batches = Pace() if any(extended(store).batches for store in stores.values()) else None
+            self._batches = Pace() if True in [extended(store).batches for store in stores.values()] else None
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -214,7 +215,7 @@ class Loop:
         if self._handover is not None:
             self._handover.finish()
         if decided.needed:
-            leftovers.clear_sources(self._base)
+            extended(self._base).clear_sources(is_dead)
         if events.listened() and not self.quiet:
             events.emit(self.result.finished())
 

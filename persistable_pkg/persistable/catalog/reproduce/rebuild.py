@@ -10,10 +10,9 @@ from persistable.catalog.reproduce.kept_source import merged
 from persistable.catalog.reproduce.recipe import Recipe, recipe_of
 from persistable.errors import PersistableError
 from persistable.nodes.binding import move_to
-from persistable.nodes.lineage import own_params
 from persistable.nodes.node import Persistable
 from persistable.nodes.types import open_inputs_of, own_store
-from persistable.params.trees import differences, tree
+from persistable.params.trees import differences, fields_tree, tree
 from persistable.records.key import Key
 from persistable.records.record import Record
 from persistable.stores.base import Store
@@ -103,7 +102,7 @@ def _why_another(facts: Facts, node: Persistable[Any, Any]) -> tuple[str, str]:
             return role, f"it took {then} as {role}, which it does not any more"
         if now.key != then:
             return role, f"its {role} is {now.key} now, and was {then}"
-    found = differences(facts.params, own_params(node))
+    found = differences(facts.params, fields_tree(node.params))
     for path, (then, now) in found.items():
         return path, f"{_in_words(path, then, now)}{_advice(path, then, now)}"
     return "", (

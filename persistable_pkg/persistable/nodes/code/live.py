@@ -69,6 +69,8 @@ class CodeOf:
     """The code a class or function generates with; has `python`, `quick` and `parts` as a `Fingerprint` has."""
 
     __slots__ = ("__weakref__", "_blind", "_contents", "_key", "_parts", "_target", "_watches", "quick")
+    python = _PYTHON
+    """The bytecode flavour of this process."""
 
     def __init__(self, target: Callable[[], Any], key: Key) -> None:
         self._target = target
@@ -86,11 +88,6 @@ class CodeOf:
             self._watches = [watch for watch in walk.watches if watch.name not in walk.stored or watch.namespace is None]
         except Exception:  # noqa: BLE001  objects that misbehave when looked at: the parts decide, or say that they cannot
             self.quick = ""
-
-    @property
-    def python(self) -> str:
-        """The bytecode flavour of this process."""
-        return _PYTHON
 
     @property
     def parts(self) -> dict[str, str]:
