@@ -138,7 +138,7 @@ def test_instructions_nobody_knows_leave_the_source(tmp_path: Path, monkeypatch:
 
     code = code_of(entry)
     assert code.quick == ""
-    assert {"entry", "helper", "K"} == code.parts.keys()
+    assert {"entry", "helper", "K", "math"} == code.parts.keys()
     assert not code.unknown
 
 

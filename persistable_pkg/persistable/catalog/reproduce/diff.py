@@ -14,7 +14,7 @@ from persistable.catalog.entry import Entry
 from persistable.catalog.nearest import Descriptions
 from persistable.errors import PersistableError
 from persistable.graph.notebook import card, code, html, table
-from persistable.nodes.code import Fingerprint, code_of, compare
+from persistable.nodes.code import LIBRARY, Fingerprint, code_of, compare
 from persistable.params import absent
 from persistable.params.words import cut, in_words
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -157,7 +157,9 @@ def _changes(one: Record, other: Record) -> list[CodeChange]:
     found: list[CodeChange] = []
     for name in {**mine, **others}:
         if name not in mine or name not in others:
-            found += [CodeChange(name, each, "removed" if name in mine else "added") for each in (mine.get(name) or others[name]).parts]
+            parts = (mine.get(name) or others[name]).parts
+            change_of = "removed" if name in mine else "added"
+            found += [CodeChange(name, each, change_of) for each, part in parts.items() if not part.startswith(LIBRARY)]
             continue
         change = compare(mine[name], others[name])
         found += [CodeChange(name, each, "changed") for each in change.changed]
@@ -206,7 +208,8 @@ class Sources:
 
 def _unsure(one: Fingerprint, other: Fingerprint) -> list[str]:
     """Parts that only bytecode tells of, which is another under each version of Python."""
-    return [name for name, part in one.parts.items() if "s:" not in part or "s:" not in other.parts.get(name, "")]
+    own = {name: part for name, part in one.parts.items() if not part.startswith(LIBRARY)}
+    return [name for name, part in own.items() if "s:" not in part or "s:" not in other.parts.get(name, "")]
 
 
 def _all_code(record: Record) -> dict[str, Fingerprint]:

@@ -1,6 +1,6 @@
 """Fingerprints of generating code: exact about changes, blind to comments, docstrings and layout, nearly free when nothing changed."""
 
-from persistable.nodes.code.fingerprint import Comparison, Fingerprint, Given, compare, is_same_code, mixed
+from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint, Given, compare, is_same_code, mixed
 from persistable.nodes.code.given import ATOMS, code_in
 from persistable.nodes.code.home import project_at, project_of
 from persistable.nodes.code.live import CodeOf, code_of
@@ -12,6 +12,7 @@ reduce.mark_of = mark_of  # params lie below, and know no sources
 
 __all__ = [
     "ATOMS",
+    "LIBRARY",
     "MARK",
     "CodeOf",
     "Comparison",

@@ -12,6 +12,7 @@ UNKNOWN = "?"
 UNREADABLE = "-"  # a part that exists and has no hash: comparing it decides nothing
 REGISTERED = "r:"  # before the module that put a function into a container of another: it is there once that module is imported
 IMPORT = "import "  # so begins the part of a module that was read, not imported
+LIBRARY = "i:"  # before what a name stands for that is imported from a library
 
 
 class Code(Protocol):
@@ -31,8 +32,9 @@ class Fingerprint(NamedTuple):
     `python` is the bytecode flavour it was taken under, such as ``cpython-311`` or ``cpython-311-O1``.
     `quick` is a digest over code objects and constants; equal means unchanged, different or empty means: look at the parts.
     `parts` maps names such as ``Points._generate_payload`` to hashes, separated by a space: ``s:`` of the normalised source,
-    ``b:`` of the normalised bytecode (or of the value of a constant), ``v:`` of default and captured values; or ``?`` where
-    nothing could be read.
+    ``b:`` of the normalised bytecode (or of the value of a constant), ``v:`` of default and captured values, ``a:`` of attributes
+    that a module gives to a function or class after its definition; or ``?`` where nothing could be read. A name imported from a
+    library has ``i:`` and where it comes from: it counts where both sides have it.
     """
 
     python: str
@@ -112,8 +114,8 @@ def compare(old: Code, new: Code) -> Comparison:
     changed = [name for name in before if name in after and _same(before[name], after[name], comparable) is False]
     added, removed = [], []
     if UNKNOWN not in before.values() and UNKNOWN not in after.values():  # else a name may only be out of sight
-        added = [name for name in after if name not in before]
-        removed = [name for name in before if name not in after]
+        added = [name for name in after if name not in before and not after[name].startswith(LIBRARY)]
+        removed = [name for name in before if name not in after and not before[name].startswith(LIBRARY)]
         if any(_awaits_import(before[name]) for name in removed):
             removed = []
     return Comparison(not (changed or added or removed), comparable, changed, added, removed)
@@ -128,9 +130,10 @@ def is_same_code(old: Code, new: Code) -> bool:
     if comparable and old.quick and old.quick == new.quick:
         return bool(old.parts)
     before, after = old.parts, new.parts
-    if not before or before.keys() != after.keys():
+    own = {name for name, part in before.items() if not part.startswith(LIBRARY)}
+    if not own or own != {name for name, part in after.items() if not part.startswith(LIBRARY)}:
         return False
-    return all(_same(part, after[name], comparable) is True for name, part in before.items())
+    return all(_same(part, after[name], comparable) is True for name, part in before.items() if name in after)
 
 
 def mixed(before: Code, after: Code) -> Fingerprint:
@@ -149,6 +152,10 @@ def _same(old: str, new: str, comparable: bool) -> bool | None:
     if old == new and old != UNKNOWN and (comparable or "s:" in old):
         return True
     before, after = _kinds(old), _kinds(new)
+    if any(before.get(kind) != after.get(kind) for kind in "ai"):
+        return False
+    if "i" in before:
+        return True
     if "v" in before and "v" in after and before["v"] != after["v"]:
         return False
     if "s" in before and "s" in after:

@@ -7,14 +7,26 @@ import marshal
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, cast
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+    UnionType,
+)
+from typing import Any, NewType, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from persistable.nodes.code.annotations import maker_of
-from persistable.nodes.code.constants import digest, exact_dict, kind_of, plain_bytes
-from persistable.nodes.code.fingerprint import IMPORT, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
+from persistable.nodes.code.constants import digest, exact_dict, exact_tuple, kind_of, plain_bytes
+from persistable.nodes.code.fingerprint import IMPORT, LIBRARY, REGISTERED, UNKNOWN, UNREADABLE, Fingerprint, python_tag, unwatched
 from persistable.nodes.code.given import Thing
 from persistable.nodes.code.objects import (
+    BUILTIN_VALUES,
+    LRU,
     MISSING,
     Watch,
     captured_bytes,
@@ -25,9 +37,11 @@ from persistable.nodes.code.objects import (
     given_namespace,
     instance_dict,
     method_function,
+    module_dict,
     partial_func,
+    raw_function,
 )
-from persistable.nodes.code.ownership import Namespace, Project
+from persistable.nodes.code.ownership import Namespace, Project, is_installed
 from persistable.nodes.code.reference import class_reference
 from persistable.nodes.code.scripts import MARK
 from persistable.nodes.code.walk import Sources, Unit, Walk
@@ -202,11 +216,36 @@ def _quick(walk: Walk) -> str:
 
 def _raw(unit: Unit, walk: Walk) -> bytes | None:
     if unit.kind == "function":
+        attached = _attached_bytes(unit.value)
         captured = captured_bytes(unit.value, walk.stored)
-        return marshal.dumps(_bare(unit.value.__code__), 2) + (captured or b"")
+        return None if attached is None else marshal.dumps(_bare(unit.value.__code__), 2) + (captured or b"") + attached
     if unit.kind == "class":
         return _class_bytes(unit.value)
+    if unit.kind == "import":
+        return _library_name(unit.value).encode()
     return _value_bytes(unit.value, unit.name)
+
+
+def _attached_bytes(function: FunctionType) -> bytes | None:
+    """Stands for other defaults than plain values, and for attributes that a function was given; None where only the source can."""
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    given = [(name, value) for name, value in function.__dict__.items() if not name.startswith("__")]
+    if not given and all(kind_of(value) in BUILTIN_VALUES for value in defaults):
+        return b""
+    said = [b"-" if kind_of(value) is object else _value_bytes(value, "") for value in [*defaults, *(value for _, value in given)]]
+    return None if None in said else marshal.dumps((said, [name for name, _ in given]), 2)
+
+
+def _library_name(value: Any) -> str:
+    """The name that a module, function or class of a library has there."""
+    kind = kind_of(value)
+    if issubclass(kind, ModuleType):
+        return f"import {module_dict(value).get('__name__')}"
+    if kind is FunctionType:
+        return f"import {value.__globals__.get('__name__')}.{value.__code__.co_qualname}"
+    if issubclass(kind, type):
+        return f"import {type.__getattribute__(value, '__module__')}.{_qualname(value)}"
+    return f"import {value.__module__}.{value.__qualname__}"
 
 
 def _bare(code: CodeType) -> tuple[Any, ...]:
@@ -239,9 +278,9 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
         return b"=" + plain
     kind = kind_of(value)
     if kind is FunctionType or kind is BuiltinFunctionType:
-        return f"def {value.__qualname__}".encode()
+        return f"def {_installed(value.__module__)}{value.__qualname__}".encode()
     if issubclass(kind, type):
-        return f"class {_qualname(value)}".encode()
+        return f"class {_installed(type.__getattribute__(value, '__module__'))}{_qualname(value)}".encode()
     if depth < 4 and (held := _held(value, kind)) is not None and len(held) <= _MOST_HELD:
         pieces = [_value_bytes(item, "", depth + 1) for item in held]
         return None if None in pieces else marshal.dumps((kind.__name__, pieces), 2)
@@ -253,23 +292,42 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
     if library == "re":
         return b"re" + (plain_bytes((value.pattern, value.flags)) or b"")
     home = sys.modules.get(library.partition(".")[0])
-    if library in ("typing", "types") or (isinstance(home, ModuleType) and vars(home).get(name, MISSING) is value):
+    if kind in _NAMED or (isinstance(home, ModuleType) and vars(home).get(name, MISSING) is value):
         return f"{library}.{name}".encode()
     return None
+
+
+def _installed(module: object) -> str:
+    """The name of a library's module with a dot; "" for a module of the user's, which may lie elsewhere tomorrow."""
+    file = getattr(sys.modules.get(str(module)), "__file__", None)
+    return f"{module}." if not isinstance(file, str) or is_installed(file) else ""
 
 
 _MOST_HELD = 200
 
 
 def _held(value: Any, kind: type[Any]) -> list[Any] | None:
-    """The members of a container in an order of their own, or function and arguments of a partial."""
+    """The members of a container in an order of their own, function and arguments of a partial, what a type alias stands for."""
     if kind is dict:
         return [part for item in value.items() for part in item]
     if kind is list or kind is tuple:
         return list(value)
-    if kind is functools.partial:
+    if kind in (functools.partial, functools.partialmethod):
         return [value.func, value.args, value.keywords]
+    if kind is SimpleNamespace:
+        return _held(vars(value), dict)
+    if kind is MappingProxyType:
+        return _held(dict(value), dict)
+    if (
+        kind is GenericAlias
+        or kind is UnionType
+        or (type.__getattribute__(kind, "__module__") == "typing" and "__args__" in (instance_dict(value) or {}))
+    ):
+        return [getattr(value, "__origin__", None), *exact_tuple(value.__args__)]
     return None
+
+
+_NAMED = frozenset({TypeVar, ParamSpec, TypeVarTuple, NewType})  # types alone: nothing that runs depends on what they say
 
 
 _SKIPPED = frozenset(
@@ -291,7 +349,6 @@ _SKIPPED = frozenset(
         "__annotate_func__",
         "__annotations_cache__",
         "__conditional_annotations__",
-        "__match_args__",
         "__abstractmethods__",
         "__hash__",
         "__classcell__",
@@ -323,18 +380,22 @@ def _class_bytes(cls: type) -> bytes | None:
                 return None
             said.append((name, raw))
     for name, value in attributes.items():
-        if name in _SKIPPED or type(value) is FunctionType or issubclass(kind_of(value), (staticmethod, classmethod, property)):
+        if name in _SKIPPED or type(value) is FunctionType or issubclass(kind_of(value), property):
             continue
-        kind = kind_of(value)
-        library = type.__getattribute__(kind, "__module__")
-        raw = b"slot" if kind in _SLOTS or library in ("collections", "_collections", "functools") else _value_bytes(value, name)
+        if issubclass(kind_of(value), (staticmethod, classmethod)):
+            inner = raw_function(value)
+            raw = b"" if type(inner) is FunctionType else _value_bytes(inner, name)
+        else:
+            raw = b"slot" if (kind := kind_of(value)) in _SLOTS or kind.__name__ == _FIELD else _value_bytes(value, name)
         if raw is None:
             return None
         said.append((name, raw))
     return marshal.dumps(said, 2)
 
 
-_SLOTS = frozenset({type(FunctionType.__globals__), type(FunctionType.__code__)})
+# descriptors of fields, and wrappers whose function is followed
+_SLOTS = (type(FunctionType.__globals__), type(FunctionType.__code__), functools.cached_property, functools.singledispatchmethod, LRU)
+_FIELD = "_tuplegetter"  # of a named tuple
 
 
 def _qualname(cls: type) -> str:
@@ -368,7 +429,16 @@ def _nowhere(_: str) -> Namespace | None:
 def _read_parts(target: Code, key: Key) -> dict[str, str]:
     from persistable.nodes.code import source
 
-    sources = Sources(source.of_function, source.of_class, source.of_attribute, source.of_constant, _nowhere, source.uses_of)
+    sources = Sources(
+        source.of_function,
+        source.of_class,
+        source.of_attribute,
+        source.of_constant,
+        source.assigned_to,
+        source.library_of,
+        _nowhere,
+        source.uses_of,
+    )
     walk = _walked(target, key, sources)
     parts: dict[str, str] = {f"{IMPORT}{name}": UNKNOWN for name in walk.unseen}
     parts.update(dict.fromkeys(walk.unread, UNREADABLE))
@@ -397,26 +467,35 @@ def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
     found: Any
     fallback: bytes | None
     said: list[str] = []
+    if unit.kind == "import":
+        return _imported(unit, sources)
     if unit.kind == "function":
         found, fallback = sources.of_function(unit.value), _bytecode(unit.value.__code__)
     elif unit.kind == "class":
-        found, fallback = sources.of_class(unit.value, unit.owner), _class_bytes(unit.value)
+        found, fallback = sources.of_class(unit.value, unit.owner, False), _class_bytes(unit.value)
     elif unit.kind == "attribute":
         found, fallback = _attribute(unit, sources), plain_bytes(unit.value)
     else:
         found = sources.of_constant(unit.owner, unit.name, unit.value)
         fallback = plain_bytes(unit.value) if unit.name not in walk.stored else None
         if isinstance(found, ModuleType):
-            return None  # a library's constant
+            return _imported(unit, sources)
     if found is not None:
         said.append(f"s:{found.hash}")
     if fallback is not None:
         said.append(f"b:{digest(fallback)}")
     if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
         said.append(f"v:{digest(captured)}")
+    if unit.kind in ("function", "class") and (later := sources.assigned_to(unit.value, unit.owner)) is not None:
+        said.append(f"a:{later.hash}")
     if unit.kind == "function" and id(unit.value) in walk.registered:
         said.append(f"{REGISTERED}{walk.registered[id(unit.value)]}")
     return " ".join(said) or UNREADABLE
+
+
+def _imported(unit: Unit, sources: Sources) -> str | None:
+    found = sources.library_of(unit.owner, unit.name)
+    return f"{LIBRARY}{found}" if found is not None else None
 
 
 def _attribute(unit: Unit, sources: Sources) -> Any:

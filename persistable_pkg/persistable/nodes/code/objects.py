@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -74,6 +75,69 @@ def fields_of(cls: type) -> Collection[str]:
         if found is not None:
             return found
     return [str(getattr(each, "name", "")) for each in attributes.get("__attrs_attrs__") or ()]
+
+
+_QUIET = (
+    "builtins",
+    "abc",
+    "typing",
+    "typing_extensions",
+    "enum",
+    "collections",
+    "_collections_abc",
+    "dataclasses",
+    "contextlib",
+    "persistable",
+)
+
+
+def is_called_by_libraries(cls: type, owned: Callable[[type], bool]) -> bool:
+    """Tell whether a library may call methods of a class that the project never names: it stands above the class, or made it over."""
+    for base in class_mro(cls)[:-1]:
+        if owned(base):
+            if any(mark in class_dict(base) for mark in ("__attrs_attrs__", "__pydantic_fields__")):
+                return True
+        elif str(type.__getattribute__(base, "__module__")).partition(".")[0] not in _QUIET:
+            return True
+    return False
+
+
+def fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that begin with a pattern such as ``fit_``, or end with one such as ``_score``."""
+    return [
+        name
+        for name in list(names)
+        for text in patterns
+        if type(name) is str
+        and not name.startswith("__")
+        and name != text
+        and (name.startswith(text) if text.endswith("_") else name.endswith(text))
+    ]
+
+
+def strings_in(code: CodeType) -> Iterable[str]:
+    """The names that stand as strings in a code object and those nested in it."""
+    for constant in code.co_consts:
+        if type(constant) is CodeType:
+            yield from strings_in(constant)
+        elif type(constant) is str:
+            yield from (part for part in constant.split(".") if part.isidentifier() and part.strip("_"))
+
+
+def subclasses_of(classes: Iterable[type]) -> list[type]:
+    """The direct subclasses of some classes."""
+    found: list[type] = []
+    for cls in classes:
+        found += type.__subclasses__(cls)
+    return found
+
+
+BY_NAME = frozenset({operator.attrgetter, operator.methodcaller})
+
+
+def names_read_by(value: Any) -> list[str]:
+    """The names that an ``attrgetter`` or a ``methodcaller`` reads."""
+    return [part for argument in value.__reduce__()[1] if type(argument) is str for part in argument.split(".")]
 
 
 def contents_of(held: Any) -> tuple[int, ...]:
@@ -153,9 +217,9 @@ def is_wrapper(kind: type[Any]) -> bool:
     return issubclass(kind, WRAPPERS)
 
 
-_lru = type(functools.lru_cache(lambda: None))
+LRU = type(functools.lru_cache(lambda: None))
 ARGUED = (functools.partial, functools.partialmethod, MethodType)  # these add something of their own to the function they hold
-WRAPPERS = (*ARGUED, staticmethod, classmethod, property, functools.cached_property, _lru)
+WRAPPERS = (*ARGUED, staticmethod, classmethod, property, functools.cached_property, LRU)
 method_self: Callable[[Any], Any] = MethodType.__self__.__get__
 method_function: Callable[[Any], Any] = MethodType.__func__.__get__
 partial_func: Callable[[Any], Any] = functools.partial.func.__get__

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from persistable.nodes.code.bytecode import Uses
 from persistable.nodes.code.constants import digest, plain_bytes
 from persistable.nodes.code.normal import class_text, shape, source_text
-from persistable.nodes.code.ownership import Namespace, absolute_name, module_name
+from persistable.nodes.code.ownership import Namespace, absolute_name, is_installed, module_name
 
 _STARTED = time.time()  # a file that was changed later may not be the one that was imported
 _MOST_FILES = 128
@@ -297,13 +297,14 @@ def _texts(filename: str, namespace: Namespace) -> Iterator[SourceFile]:
     yield from _remembered(filename, namespace)
 
 
-def of_class(cls: type, namespace: Namespace) -> Found | None:
-    """The source of a class without its methods, with the names its bases, decorators and body evaluate."""
+def of_class(cls: type, namespace: Namespace, annotated: bool) -> Found | None:
+    """The source of a class without its methods, with the names its bases, decorators and body (`annotated`: and annotations) evaluate."""
     node, file = _class_node(cls, namespace)
     if node is None or file is None:
         return None
     body = [part for part in node.body if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
-    return Found(file.hash(node), _names([*node.decorator_list, *node.bases, *node.keywords, *body]), namespace)
+    said = [part.annotation for part in body if annotated and isinstance(part, ast.AnnAssign)]
+    return Found(file.hash(node), _names([*node.decorator_list, *node.bases, *node.keywords, *body, *said]), namespace)
 
 
 def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
@@ -312,6 +313,47 @@ def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
     if node is None or file is None:
         return None
     return _joined([part for part in node.body if name in set(_targets(part))], namespace)
+
+
+def assigned_to(thing: Any, namespace: Namespace) -> Found | None:
+    """The statements of a module that give attributes to a function or class after its definition; None where there are none."""
+    name = thing.__code__.co_qualname if type(thing) is FunctionType else str(type.__getattribute__(thing, "__qualname__"))
+    for file in _of_namespace(namespace):
+        if nodes := file.bindings.get(name):
+            return _joined([node for node in nodes if _gives_attribute(node, name)], namespace)
+    return None
+
+
+def _gives_attribute(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.AugAssign)) else []
+    return any(isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == name for each in targets)
+
+
+def library_of(namespace: Namespace, name: str, depth: int = 0) -> str | None:
+    """The module of a library, and the name there, that a module-level name is imported from; or a digest of what is assigned to it."""
+    for file in _of_namespace(namespace):
+        nodes = file.bindings.get(name, [])
+        imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if imports:
+            found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
+            return "|".join(dict.fromkeys(found)) or None
+        if nodes:
+            assigned = _joined([node for node in nodes if isinstance(node, (ast.Assign, ast.AnnAssign))], namespace)
+            return assigned.hash if assigned is not None else None
+    return None
+
+
+def _said(node: ast.Import | ast.ImportFrom, alias: ast.alias, name: str, namespace: Namespace, depth: int) -> str | None:
+    bound = alias.asname or (alias.name.partition(".")[0] if isinstance(node, ast.Import) else alias.name)
+    if bound != name:
+        return None
+    if isinstance(node, ast.Import):
+        return alias.name if alias.asname else bound
+    module = _origin(node, namespace)
+    file = getattr(module, "__file__", None)
+    if module is not None and isinstance(file, str) and not is_installed(file) and depth < 20:
+        return library_of(vars(module), alias.name, depth + 1)  # a module of the project: it may lie elsewhere tomorrow
+    return f"{absolute_name(node.module or '', node.level, namespace)}:{alias.name}"
 
 
 def class_node(cls: type, namespace: Namespace) -> ast.ClassDef | None:

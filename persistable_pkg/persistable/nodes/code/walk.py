@@ -20,6 +20,7 @@ from persistable.nodes.code.given import Thing
 from persistable.nodes.code.objects import (
     ARGUED,
     BUILTIN_VALUES,
+    BY_NAME,
     CONTAINERS,
     DESCRIPTORS,
     FROZEN,
@@ -33,24 +34,31 @@ from persistable.nodes.code.objects import (
     class_namespace,
     contents_of,
     fields_of,
+    fitting,
     hold,
     instance_dict,
+    is_called_by_libraries,
     is_member,
     is_wrapper,
     method_function,
     method_self,
     module_dict,
+    names_read_by,
     partial_args,
     partial_func,
     partial_keywords,
     raw_function,
+    strings_in,
+    subclasses_of,
     title,
 )
 from persistable.nodes.code.ownership import Deferred, Namespace, PhantomModule, Project, absolute_name, module_name
 
 _MOST_UNITS = 5000
 _MOST_ITEMS = 1000
-_NO_CODE = frozenset({"__class_getitem__", *annotated.MAKERS})
+_NO_CODE = frozenset(annotated.MAKERS)
+_BY_STRING = frozenset({"getattr", "globals", "vars", "attrgetter", "methodcaller"})
+_OF_ENUMS = frozenset({"_missing_", "_generate_next_value_"})
 _COMPILED = frozenset({"cython_function_or_method", "fused_cython_function", "nb_func", "nb_method"})
 _CONSTRUCTION = frozenset({"__init__", "__new__", "__post_init__", "__getattr__", "__getattribute__", "__call__", "__attrs_post_init__"})
 
@@ -59,7 +67,7 @@ Origin = tuple[Namespace, str]
 
 
 class Unit(NamedTuple):
-    """One thing that is compared. `kind` is "function", "constant", "class" or "attribute"; `owner` a namespace or class."""
+    """One thing that is compared. `kind` is "function", "constant", "class", "attribute" or "import"; `owner` a namespace or class."""
 
     kind: str
     name: str
@@ -71,9 +79,11 @@ class Sources(NamedTuple):
     """Where the second, slower walk reads which names are evaluated outside of functions."""
 
     of_function: Callable[[FunctionType], Any]
-    of_class: Callable[[type, Namespace], Any]
+    of_class: Callable[[type, Namespace, bool], Any]
     of_attribute: Callable[[type, str, Namespace], Any]
     of_constant: Callable[[Namespace, str, object], Any]
+    assigned_to: Callable[[type | FunctionType, Namespace], Any]
+    library_of: Callable[[Namespace, str], str | None]
     phantom: Callable[[str], Namespace | None]
     uses: Callable[[FunctionType], Uses | None]
 
@@ -99,10 +109,12 @@ class Walk:
         self._seen: dict[tuple[int, Any], object] = {}
         self._attributes: dict[str, None] = {}
         self._pairs: dict[tuple[str, str], None] = {}
+        self._patterns: dict[str, None] = {}  # beginnings and ends of names that are put together
         self._uses_super = False
         self._roles: dict[str, type] = {}
         self._found_at: set[tuple[type, str]] = set()
         self._given: set[type] = set()  # classes of objects among the params: whatever a method of theirs does may be asked for
+        self._hooked: set[type] = set()  # classes that a library's class stands above: it calls methods of theirs that nobody else names
         self._titles: dict[int, str] = {}  # names with their module, of what came with the params
 
     # What the walk starts from
@@ -154,6 +166,8 @@ class Walk:
                     self.blind = True
                     self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             before = (len(self._seen), len(self._classes), len(self._attributes), len(self._modules))
+            for below in subclasses_of(self._classes) if "__subclasses__" in self._attributes else ():
+                self._class(below)
             self._meet()
             if (len(self._seen), len(self._classes), len(self._attributes), len(self._modules)) == before and not self._queue:
                 return
@@ -180,9 +194,21 @@ class Walk:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.follow(value, "")
         self._inside(function.__dict__)
+        if any(name in _BY_STRING for chain in used.names for name in chain):
+            self._take_strings(function, ("globals",) in used.names or ("__name__",) in used.names)
         if self.sources is not None:
-            found = self.sources.of_function(function)
-            self._take_names(found.names if found is not None else (), function.__globals__)
+            for found in (self.sources.of_function(function), self.sources.assigned_to(function, function.__globals__)):
+                self._take_names(found.names if found is not None else (), function.__globals__)
+
+    def _take_strings(self, function: FunctionType, of_module: bool) -> None:
+        """Note the strings of a function that reads attributes by string: ``getattr(self, f"fit_{kind}")`` reaches all that begins so."""
+        for text in strings_in(function.__code__):
+            if text.endswith("_") or text.startswith("_"):
+                self._patterns[text] = None
+            self._attributes[text] = None
+            for name in [text, *fitting(function.__globals__, (text,))] if of_module else ():
+                if name in function.__globals__:
+                    self._resolve((name,), function.__globals__)
 
     def _uses_by_source(self, function: FunctionType) -> Uses:
         """The names that a function uses where its instructions cannot be read."""
@@ -217,22 +243,36 @@ class Walk:
                 if depth or name not in builtin_names():
                     self._watch(place, name, value)
                 break
-            if not issubclass(kind_of(value), ModuleType) or self.project.owns(module_dict(value)):
-                self._watch(place, name, value)
+            self._watch(place, name, value)
             if type(value) is PhantomModule:
                 place = value.namespace
                 continue
             if not issubclass(kind_of(value), ModuleType):
                 self.follow(value, name, (place, name))
+                self._library(value, place, name)
                 for rest in chain[depth + 1 :]:
                     self._attributes[rest] = None
                 break
             below = module_dict(value)
             if not self.project.owns(below):
+                self._library(value, place, name)
                 break
             place = below
         else:
             self._modules[id(place)] = place
+
+    def _library(self, value: Any, place: Namespace, name: str) -> None:
+        """Note a module, function or class of a library under the name that a module of the project has given it."""
+        kind = kind_of(value)
+        if issubclass(kind, type):
+            owned = self._owns_class(value)
+        elif kind is FunctionType:
+            owned = self.project.owns(value.__globals__)
+        else:
+            owned = not issubclass(kind, ModuleType)  # what else it may be is a constant
+        if not owned and self.project.owns(place) and (id(place), "^" + name) not in self._seen:
+            self._seen[id(place), "^" + name] = place
+            self.units.append(Unit("import", name, value, place))
 
     def _import(self, name: str, level: int, froms: tuple[str, ...], namespace: Namespace) -> None:
         target = absolute_name(name, level, namespace)
@@ -312,7 +352,9 @@ class Walk:
         for part in self._parts(value, kind, origin):
             found |= self.follow(part, f"{label}.<lambda>" if kind in CONTAINERS and label else label, None, depth + 1)
         found |= self._instance(value)
-        if origin is not None and (not found or kind in CONTAINERS or self._owns_class(kind) or issubclass(kind, ARGUED)):
+        if kind in BY_NAME:
+            self._attributes.update(dict.fromkeys(names_read_by(value)))
+        if origin is not None and (not found or not is_wrapper(kind) or issubclass(kind, ARGUED)):
             self._constant(value, origin)
         return found
 
@@ -450,14 +492,18 @@ class Walk:
         if not self._owns_class(cls):
             return False
         self._classes[cls] = "own"
+        hooked = is_called_by_libraries(cls, self._owns_class)
         for base in class_mro(cls)[:-1]:
             if self._owns_class(base) and (id(base), "header") not in self._seen:
                 self._seen[id(base), "header"] = base
+                if hooked:
+                    self._hooked.add(base)
                 name = type.__getattribute__(base, "__qualname__").rpartition("<locals>.")[2]
                 namespace = class_namespace(base)
                 self.units.append(Unit("class", name, base, namespace))
-                if self.sources is not None and (found := self.sources.of_class(base, namespace)) is not None:
-                    self._take_names(found.names, namespace)
+                if self.sources is not None:
+                    for found in (self.sources.of_class(base, namespace, hooked), self.sources.assigned_to(base, namespace)):
+                        self._take_names(found.names if found is not None else (), namespace)
         metaclass = type(cls)
         if self._owns_class(metaclass):
             self._class(metaclass)
@@ -492,7 +538,7 @@ class Walk:
                     if (
                         type(name) is str
                         and (base, name) not in self._found_at
-                        and (self._wanted(name, standing, base) or (base in self._given and is_member(name, base)))
+                        and self._wanted(name, standing, base)
                         and self._resolves(cls, name, base)
                     ):
                         self._class_attribute(base, name, standing == "declared" and (base not in self._given or name in fields_of(base)))
@@ -505,13 +551,15 @@ class Walk:
                             self._class_attribute(base, name, True)
                         break
         for place in list(self._modules.values()):
-            for name in [name for name in self._attributes if name in place]:
+            for name in [*[name for name in self._attributes if name in place], *fitting(place, self._patterns)]:
                 if (id(place), "." + name) not in self._seen:
                     self._seen[id(place), "." + name] = place
                     self._resolve((name,), place)
 
     def _wanted(self, name: str, standing: str, cls: type) -> bool:
-        if name in self._attributes:
+        if name in self._attributes or (self._patterns and fitting((name,), self._patterns)):
+            return True
+        if name in _OF_ENUMS or ((cls in self._given or cls in self._hooked) and is_member(name, cls)):
             return True
         if not (name.startswith("__") and name.endswith("__")) or name in _NO_CODE:
             return False
