@@ -117,25 +117,30 @@ def bare_load(job: Job) -> Any:
     return lambda: sync(client.loop, load), lambda: None
 
 
-def _families(job: Job) -> Callable[[int], Any]:
+def _families(job: Job, client: str = "s3fs") -> Callable[[int], Any]:
     from persistable import open_store
 
     from lines.steps import twice
 
-    url = endpoint(job)
-    return lambda number: twice.over(n=range(job.size)).bind(open_store(f"s3://bench/{number}", endpoint_url=url, **OPTIONS))
+    options = {**OPTIONS, "endpoint_url": endpoint(job), "client": client}
+    return lambda number: twice.over(n=range(job.size)).bind(open_store(f"s3://bench/{number}", **options))
 
 
-def _run_on(job: Job, executor: str) -> Any:
+def _run_on(job: Job, executor: str, client: str = "s3fs") -> Any:
     from persistable import run
 
-    family, numbers = _families(job), count()
+    family, numbers = _families(job, client), count()
     return lambda: run(family(next(numbers)), executor=executor), lambda: None
 
 
 @RUN.add("persistable", "run(twice.over(n=range(size)))", OURS)
 def ours_run(job: Job) -> Any:
     return _run_on(job, "inline")
+
+
+@RUN.add("persistable, obstore", "the same, client='obstore'", MORE)
+def ours_run_obstore(job: Job) -> Any:
+    return _run_on(job, "inline", "obstore")
 
 
 @RUN.add("persistable, threads", "the same, executor='threads'", MORE)
@@ -148,10 +153,10 @@ def ours_run_processes(job: Job) -> Any:
     return _run_on(job, "processes")
 
 
-def _stored(job: Job) -> Callable[[int], Any]:
+def _stored(job: Job, client: str = "s3fs") -> Callable[[int], Any]:
     from persistable import run
 
-    family = _families(job)
+    family = _families(job, client)
     run(family(0))
     return family
 
@@ -175,16 +180,25 @@ def ours_again_cold(job: Job) -> Any:
 
 @LOAD.add("persistable", "list(family.payloads())", OURS)
 def ours_load(job: Job) -> Any:
-    family = _stored(job)
+    return _load(job, "s3fs")
+
+
+@LOAD.add("persistable, obstore", "the same, client='obstore'", MORE)
+def ours_load_obstore(job: Job) -> Any:
+    return _load(job, "obstore")
+
+
+def _load(job: Job, client: str) -> Any:
+    family = _stored(job, client)
     return lambda: list(family(0).payloads()), lambda: shutil.rmtree(os.environ["PERSISTABLE_CACHE"], ignore_errors=True)
 
 
-def _node(job: Job) -> Callable[[int], Any]:
+def _node(job: Job, client: str = "s3fs") -> Callable[[int], Any]:
     from persistable import open_store
 
-    url, kind = endpoint(job), payload_class()
+    options, kind = {**OPTIONS, "endpoint_url": endpoint(job), "client": client}, payload_class()
     kind.given = array_of(job.size)
-    return lambda number: kind(open_store("s3://bench/large", endpoint_url=url, **OPTIONS), n=number)
+    return lambda number: kind(open_store("s3://bench/large", **options), n=number)
 
 
 @SAVE_LARGE.add("s3fs", "pipe_file() of the pickled array", LIMIT)
@@ -201,6 +215,12 @@ def ours_save(job: Job) -> Any:
     return lambda: node(next(numbers) % 2).generate(), lambda: None
 
 
+@SAVE_LARGE.add("persistable, obstore", "the same, client='obstore'", MORE)
+def ours_save_obstore(job: Job) -> Any:
+    node, numbers = _node(job, "obstore"), count()
+    return lambda: node(next(numbers) % 2).generate(), lambda: None
+
+
 @LOAD_LARGE.add("s3fs", "cat_file()", LIMIT)
 def bare_load_large(job: Job) -> Any:
     client = _client(job)
@@ -211,5 +231,12 @@ def bare_load_large(job: Job) -> Any:
 @LOAD_LARGE.add("persistable", "node.load()", OURS)
 def ours_load_large(job: Job) -> Any:
     node = _node(job)
+    node(0).generate()
+    return lambda: node(0).load(), lambda: None
+
+
+@LOAD_LARGE.add("persistable, obstore", "the same, client='obstore'", MORE)
+def ours_load_large_obstore(job: Job) -> Any:
+    node = _node(job, "obstore")
     node(0).generate()
     return lambda: node(0).load(), lambda: None

@@ -2,6 +2,7 @@
 
 import pytest
 from servers.fixtures import Bucket
+from servers.needs import need
 
 from persistable.errors import StoreError, StoreReadOnly
 from persistable.stores import open_store
@@ -16,7 +17,17 @@ class TestCeph(S3Contract):
         return ceph_bucket
 
 
-def test_a_wrong_secret_may_neither_read_nor_write(ceph_bucket: Bucket) -> None:
+class TestCephThroughObstore(S3Contract):
+    @pytest.fixture
+    def bucket(self, ceph_bucket: Bucket) -> Bucket:
+        need("obstore")
+        ceph_bucket.options["client"] = "obstore"
+        return ceph_bucket
+
+
+@pytest.mark.parametrize("client", ["s3fs", "obstore"])
+def test_a_wrong_secret_may_neither_read_nor_write(client: str, ceph_bucket: Bucket) -> None:
+    ceph_bucket.options["client"] = client
     store = open_store(ceph_bucket.url, **{**ceph_bucket.options, "secret": "wrong"})
     with pytest.raises(StoreError, match="may not be read with these credentials") as caught:
         store.get("x")

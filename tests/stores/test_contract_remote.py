@@ -60,6 +60,16 @@ class TestS3(S3Contract):
     pass
 
 
+class TestObstore(S3Contract):
+    """The same through obstore."""
+
+    @pytest.fixture
+    def bucket(self, s3_bucket: Bucket) -> Bucket:
+        need("obstore")
+        s3_bucket.options["client"] = "obstore"
+        return s3_bucket
+
+
 class TestGCS(StoreContract):
     good_paths: ClassVar[list[str]] = [path for path in GOOD_PATHS if path != "a;b"]  # the emulator cuts a URL at a semicolon
     many = 150  # the emulator drops connections under more; S3 lists over several pages

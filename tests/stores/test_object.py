@@ -1,20 +1,23 @@
 """What is particular to remote stores: conditions, secrets, and errors that say what to do."""
 
 import pickle
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from servers.fixtures import Bucket
 from servers.lossy import Way, lossy
 from servers.needs import need
 
-from persistable.errors import MissingExtra, StoreError, StoreReadOnly, StoreUnavailable
+from persistable.errors import MissingExtra, StoreError, StoreReadOnly, StoreUnavailable, UnknownParam
 from persistable.stores import ObjectStore, open_store
-from persistable.stores.base import extended
+from persistable.stores.base import Store, extended
 
 
 def test_gcs_create_asks_the_server_to_refuse(gcs_bucket: Bucket) -> None:
@@ -35,9 +38,22 @@ def once(*methods: str) -> Callable[[str, str], bool]:
     return lambda found, path: found in methods and bool(left) and left.pop()
 
 
-@pytest.fixture(params=["s3", "gs"])
+@pytest.fixture(params=["s3fs", "obstore"])
+def either(request: pytest.FixtureRequest, s3_bucket: Bucket) -> Bucket:
+    """An S3 bucket, reached through one library and the other."""
+    if request.param == "obstore":
+        need("obstore")
+        s3_bucket.options["client"] = "obstore"
+    return s3_bucket
+
+
+@pytest.fixture(params=["s3fs", "obstore", "gcsfs"])
 def bucket(request: pytest.FixtureRequest) -> Bucket:
-    found: Bucket = request.getfixturevalue("s3_bucket" if request.param == "s3" else "gcs_bucket")
+    """The same, and one of GCS."""
+    found: Bucket = request.getfixturevalue("gcs_bucket" if request.param == "gcsfs" else "s3_bucket")
+    if request.param == "obstore":
+        need("obstore")
+        found.options["client"] = "obstore"
     return found
 
 
@@ -66,7 +82,7 @@ def test_who_was_refused_knows_it_although_the_answer_was_lost(bucket: Bucket) -
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "503", "dropped", "lost"])
-def test_many_requests_on_a_bad_day(kind: str, s3_bucket: Bucket) -> None:
+def test_many_requests_on_a_bad_day(kind: str, either: Bucket) -> None:
     """Every third request fails once; each creation is decided once all the same."""
     lock, seen, failed = threading.Lock(), [0], set[tuple[str, str]]()
 
@@ -87,8 +103,8 @@ def test_many_requests_on_a_bad_day(kind: str, s3_bucket: Bucket) -> None:
 
     lose, drop = fails if kind == "lost" else never, fails if kind == "dropped" else never
     paths = [f"name/{n:02}" for n in range(30)]
-    with lossy(s3_bucket.options["endpoint_url"], lose, drop, refused) as way:
-        store = extended(open_store(s3_bucket.url, **{**s3_bucket.options, "endpoint_url": way.endpoint}))
+    with lossy(either.options["endpoint_url"], lose, drop, refused) as way:
+        store = extended(open_store(either.url, **{**either.options, "endpoint_url": way.endpoint}))
         assert store.create_many(dict.fromkeys(paths, b"1")) == set(paths)
         assert store.create_many(dict.fromkeys(paths, b"2")) == set()
         assert store.get_many(paths) == dict.fromkeys(paths, b"1")
@@ -100,9 +116,8 @@ def test_many_requests_on_a_bad_day(kind: str, s3_bucket: Bucket) -> None:
     assert len(failed) > 30
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_a_missing_bucket_never_reads_as_a_missing_payload(scheme: str, request: pytest.FixtureRequest) -> None:
-    bucket: Bucket = request.getfixturevalue("s3_bucket" if scheme == "s3" else "gcs_bucket")
+def test_a_missing_bucket_never_reads_as_a_missing_payload(bucket: Bucket) -> None:
+    scheme = bucket.url.partition(":")[0]
     calls = [
         lambda store: store.get("x"),
         lambda store: store.read("x"),
@@ -122,9 +137,10 @@ def test_a_missing_bucket_never_reads_as_a_missing_payload(scheme: str, request:
         assert not isinstance(caught.value, FileNotFoundError)
 
 
-def test_a_server_that_is_down_is_unavailable() -> None:
-    need("s3fs")
-    options = {"key": "k", "secret": "s", "config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 2}}
+@pytest.mark.parametrize("more", [{"config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 2}}, {"client": "obstore"}])
+def test_a_server_that_is_down_is_unavailable(more: dict[str, Any]) -> None:
+    need("s3fs", "obstore")
+    options = {"key": "k", "secret": "s", **more}
     with socket.socket() as deaf:  # bound, so that nobody else listens there, and refusing whoever comes
         deaf.bind(("127.0.0.1", 0))
         store = open_store("s3://bucket/folder", endpoint_url=f"http://127.0.0.1:{deaf.getsockname()[1]}", **options)
@@ -135,9 +151,9 @@ def test_a_server_that_is_down_is_unavailable() -> None:
             store.get("x")
 
 
-def test_no_secret_is_shown(s3_bucket: Bucket) -> None:
-    options = {**s3_bucket.options, "secret": "hush-hush"}
-    store = open_store(s3_bucket.url, **options)
+def test_no_secret_is_shown(either: Bucket) -> None:
+    options = {**either.options, "secret": "hush-hush"}
+    store = open_store(either.url, **options)
     store.put("x", b"1")
     with pytest.raises(FileNotFoundError) as caught:
         store.get("absent")
@@ -179,15 +195,15 @@ def test_folder_markers_and_strange_keys_are_not_listed(s3_bucket: Bucket) -> No
     assert list(store.list()) == ["fine"]
 
 
-def test_large_objects_go_in_parts_and_come_back(s3_bucket: Bucket) -> None:
-    store = open_store(s3_bucket.url, **s3_bucket.options)
+def test_large_objects_go_in_parts_and_come_back(either: Bucket) -> None:
+    store = open_store(either.url, **either.options)
     data = bytes(range(251)) * 240_000  # 60 MB, so that parts and ranges differ
     store.put("put", data)
     assert store.get("put") == data
     with store.write("written") as file:
         for start in range(0, len(data), 9_999_999):
             file.write(memoryview(data)[start : start + 9_999_999])
-    assert "-" in s3_bucket.client.head_object(Bucket=s3_bucket.name, Key="folder/written")["ETag"]  # an upload of parts
+    assert "-" in either.client.head_object(Bucket=either.name, Key="folder/written")["ETag"]  # an upload of parts
     with store.read("written") as file:
         assert file.read(10) == data[:10]
         file.seek(30_000_000)
@@ -196,8 +212,8 @@ def test_large_objects_go_in_parts_and_come_back(s3_bucket: Bucket) -> None:
         assert file.read() == data
 
 
-def test_a_large_object_replaced_while_it_is_read_is_an_error_not_a_mixture(s3_bucket: Bucket) -> None:
-    store = open_store(s3_bucket.url, **s3_bucket.options)
+def test_a_large_object_replaced_while_it_is_read_is_an_error_not_a_mixture(either: Bucket) -> None:
+    store = open_store(either.url, **either.options)
     store.put("x", b"a" * 200_000_000)  # more than is read ahead
     file = store.read("x")
     assert file.read(100) == b"a" * 100
@@ -207,8 +223,8 @@ def test_a_large_object_replaced_while_it_is_read_is_an_error_not_a_mixture(s3_b
     file.close()
 
 
-def test_a_failed_upload_of_parts_leaves_no_parts(s3_bucket: Bucket) -> None:
-    store = open_store(s3_bucket.url, **s3_bucket.options)
+def test_a_failed_upload_of_parts_leaves_no_parts(either: Bucket) -> None:
+    store = open_store(either.url, **either.options)
 
     def fail() -> None:
         with store.write("x") as file:
@@ -218,9 +234,72 @@ def test_a_failed_upload_of_parts_leaves_no_parts(s3_bucket: Bucket) -> None:
     with pytest.raises(KeyboardInterrupt):
         fail()
     deadline = time.monotonic() + 60
-    while s3_bucket.client.list_multipart_uploads(Bucket=s3_bucket.name).get("Uploads"):
+    while either.client.list_multipart_uploads(Bucket=either.name).get("Uploads"):
         assert time.monotonic() < deadline
     assert not store.exists("x")
+
+
+@pytest.mark.parametrize("how", ["refused", "interrupted"])
+@pytest.mark.parametrize("at", ["uploads", "partNumber=2", "partNumber=3", "end"])
+def test_an_upload_that_is_cut_short_leaves_none_open(at: str, how: str, either: Bucket) -> None:
+    """Whether the server refuses a request, or an interrupt comes during it: the first, one in the middle, the last part, and the end."""
+    main, begun = threading.main_thread().ident, threading.Event()
+    assert main is not None
+
+    def is_it(method: str, path: str) -> bool:
+        return (method == "POST" and "uploadId" in path) if at == "end" else at in path
+
+    def refuse(method: str, path: str) -> int:
+        if not is_it(method, path):
+            return 0
+        if how == "refused":
+            return 403
+        if not begun.is_set():
+            begun.set()
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.3)  # it is still on its way when the interrupt comes
+        return 0
+
+    with lossy(either.options["endpoint_url"], refuse=refuse) as way:
+        store = open_store(either.url, **{**either.options, "endpoint_url": way.endpoint})
+        with pytest.raises(StoreReadOnly if how == "refused" else KeyboardInterrupt):
+            store.put("x", bytes(40_000_000))  # two parts of 16 MB, and a rest
+    uploads = either.client.list_multipart_uploads(Bucket=either.name).get("Uploads", [])
+    assert [each["Key"] for each in uploads] == []
+    # a request that is interrupted may be obeyed, and of obstore that is the whole upload once it has all its parts
+    if how == "refused" or at == "uploads" or (at != "end" and "client" not in either.options):
+        assert not open_store(either.url, **either.options).exists("x")
+
+
+def test_a_client_is_chosen_by_name(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed changes nothing, and the store says through which library it is reached."""
+    need("obstore")
+    usual, other = (extended(open_store(s3_bucket.url, **s3_bucket.options, client=client)) for client in (None, "obstore"))
+    assert usual.info()["client"] == extended(open_store(s3_bucket.url, **s3_bucket.options, client="s3fs")).info()["client"] == "s3fs"
+    assert other.info()["client"] == "obstore"
+    assert repr(other) == f"<ObjectStore {other.url} through obstore>"
+    assert repr(usual) == f"<ObjectStore {usual.url}>"
+    assert other == usual  # the same objects
+    cast(Store, usual).put("x", b"1")
+    assert usual.stat_many(["x"]) == other.stat_many(["x"])
+    with pytest.raises(ValueError, match=r"client is 'boto', of s3://; give one of 's3fs', 'obstore', or nothing"):
+        open_store(s3_bucket.url, client="boto")
+    with pytest.raises(ValueError, match=r"client is 'obstore', of gs://; give one of 'gcsfs', or nothing"):
+        open_store("gs://bucket/folder", client="obstore")
+    with pytest.raises(UnknownParam, match=r"s3:// with client='obstore' has no option config_kwargs"):
+        open_store(s3_bucket.url, client="obstore", config_kwargs={})
+    monkeypatch.delitem(sys.modules, "persistable.stores.obstore")
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(MissingExtra, match=r"needs obstore, which is not installed: pip install 'persistable\[obstore\]'"):
+        open_store(s3_bucket.url, client="obstore")
+
+
+def test_obstore_says_that_it_cannot_list_some_names(s3_bucket: Bucket) -> None:
+    need("obstore")
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="folder/a//b", Body=b"")
+    store = open_store(s3_bucket.url, **s3_bucket.options, client="obstore")
+    with pytest.raises(StoreError, match="open the store without client='obstore'"):
+        list(store.list())
 
 
 def test_a_file_system_that_cannot_write_says_so(tmp_path: Path) -> None:

@@ -104,9 +104,7 @@ def test_many_members_that_are_stored(counter: Counter) -> None:
     family = doubled.over(n=range(MANY))
     run(family.bind(counter.store()))
     counter.ask()
-    with counter.counted(list=2, get=MANY):  # no record is known on this machine yet
-        assert run(family.bind(counter.store())).counts["reused"] == MANY
-    with counter.counted(list=2):
+    with counter.counted(list=2):  # what this process has written is known
         assert run(family.bind(counter.store())).counts["reused"] == MANY
     with counter.counted(list=2):
         assert family.bind(counter.store()).status() == {Status.DONE: MANY}
@@ -117,15 +115,32 @@ def test_many_members_that_are_stored(counter: Counter) -> None:
         assert run(family.bind(counter.store())).counts["reused"] == MANY
 
 
-def test_a_record_that_was_replaced_is_read_again(counter: Counter) -> None:
+def test_a_record_that_was_replaced_is_read_again(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     family = doubled.over(n=range(20)).bind(counter.store())
     run(family)
     assert run(family).counts["reused"] == 20
     node = family.nodes[3]
     with counter.counted(list=1):
         assert run(family).counts["reused"] == 20
-    node.generate()
+    node.generate()  # and noted by this process
+    with counter.counted(list=1):
+        assert run(family).counts["reused"] == 20
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("PERSISTABLE_CACHE", f"{os.environ['PERSISTABLE_CACHE']}-of-another")
+        node.generate()
+    counter.ask()
     with counter.counted(list=1, get=1):
+        assert run(family).counts["reused"] == 20
+
+
+def test_records_written_one_by_one_are_known(counter: Counter) -> None:
+    """Those of nodes that were no batch, and of other processes of this machine."""
+    family = doubled.over(n=range(20)).bind(counter.store())
+    for node in family.nodes[:10]:
+        node.generate()
+    run(family.nodes[10:], executor="processes")
+    counter.ask()
+    with counter.counted(list=1):
         assert run(family).counts["reused"] == 20
 
 

@@ -1,4 +1,4 @@
-"""Records that this machine has read, kept in a SQLite file of the user's cache folder by path and stamp.
+"""Records that this machine has read or written, kept in a SQLite file of the user's cache folder by path and stamp.
 
 Whoever asks a bucket for thousands of records lists them, which is a request for a thousand, and reads only those that are not known by the
 stamp that the listing tells. The file can be deleted at any time; what is damaged in it is read again from the store.
@@ -14,7 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from zlib import crc32
 
-from persistable.stores.base import Listed, Stat, Store, extended, stat_many, stem_of
+from persistable.records.record import SUFFIX
+from persistable.stores.base import BaseStore, Listed, Stat, Store, Written, extended, set_note_of_written, stat_many, stem_of
 from persistable.stores.cache_folder import file_of
 from persistable.stores.record_file import SEAL_BYTES
 
@@ -81,6 +82,15 @@ def _known(file: Path, there: Mapping[str, Stat]) -> dict[str, bytes]:
             _discard(file)
         return {}
     return {path: data for path, stamp, data in rows if stamp == there[path].stamp and is_sound(data)}
+
+
+def _note(store: BaseStore, items: Written) -> None:
+    records = [(path, stamp, bytes(data)) for path, (data, stamp) in items.items() if path.endswith(SUFFIX)]
+    if records:
+        _keep(file_of("records", store.url), [each for each in records if is_sound(each[2])])
+
+
+set_note_of_written(_note)
 
 
 def _keep(file: Path, new: Iterable[tuple[str, str, bytes]]) -> None:

@@ -148,6 +148,28 @@ def set_generation_lookup(current: Callable[[], object]) -> None:
     _generation = current
 
 
+Written = Mapping[str, tuple[Bytes, str]]
+"""Bytes and stamps by path."""
+
+
+def _not_noted(*_: object) -> None:
+    return None
+
+
+_note_written: Callable[[BaseStore, Written], None] = _not_noted
+
+
+def set_note_of_written(note: Callable[[BaseStore, Written], None]) -> None:
+    """Set the function that notes what this process puts into stores that tell stamps at once: `records.known` is above the stores."""
+    global _note_written
+    _note_written = note
+
+
+def tell_written(store: BaseStore, items: Written) -> None:
+    """Tell that these bytes have been put there, and have these stamps now."""
+    _note_written(store, items)
+
+
 def enclosing_store() -> Store | None:
     """The store of the innermost ``with open_store(...)`` around the caller, in this thread or task.
 

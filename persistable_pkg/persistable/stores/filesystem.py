@@ -70,17 +70,17 @@ class Remote:
                 answers.append(error)
         return answers
 
-    def put(self, place: str, data: Bytes) -> None:
+    def put(self, place: str, data: Bytes) -> object | None:
+        """Put it; the value is its stamp, as `info` gives it, where the answer tells that."""
         self.fs.pipe_file(place, bytes(data))
+        return None
 
-    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
-        """Errors by place; everything else is stored."""
+    def put_many(self, items: Mapping[str, Bytes]) -> list[object | BaseException | None]:
+        """The result of `put` for each item, or its error."""
         if not self.asynchronous:
-            for place, data in items.items():
-                self.put(place, data)
-            return []
+            return [self.put(place, data) for place, data in items.items()]
         done = self.gather(self.fs._pipe_file, [(place, bytes(data)) for place, data in items.items()])
-        return [(place, error) for place, error in zip(items, done, strict=True) if isinstance(error, BaseException)]
+        return [each if isinstance(each, BaseException) else None for each in done]
 
     def create(self, place: str, data: Bytes) -> bool:
         if self.info(place) is not None:
@@ -270,10 +270,10 @@ class Files(Remote):
             self.discard(temporary)
             raise
 
-    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
+    def put_many(self, items: Mapping[str, Bytes]) -> list[object | BaseException | None]:
         for place, data in items.items():
             self.put(place, data)
-        return []
+        return [None] * len(items)
 
     def create(self, place: str, data: Bytes) -> bool:
         if self._renames:

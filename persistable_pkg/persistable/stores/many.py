@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, stem_of
+from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths, stem_of, tell_written
 from persistable.stores.filesystem import Remote
 
 WORTH = 16
@@ -104,8 +104,13 @@ class ManyAtOnce(BaseStore):
         if not items:
             return
         with self.errors(next(iter(items)), writing=True):
-            failed = self.remote.put_many({self._placed(path): data for path, data in items.items()})
-        self._refuse(failed)
+            answers = self.remote.put_many({self._placed(path): data for path, data in items.items()})
+        self._written({path: (data, stamp) for (path, data), stamp in zip(items.items(), answers, strict=True)})
+        self._refuse([(self._placed(path), each) for path, each in zip(items, answers, strict=True) if isinstance(each, BaseException)])
+
+    def _written(self, items: Mapping[str, tuple[Bytes, object | None]]) -> None:
+        """Tell of what was put, where its stamp was told."""
+        tell_written(self, {path: (data, stamp) for path, (data, stamp) in items.items() if isinstance(stamp, str)})
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         check_paths(items)

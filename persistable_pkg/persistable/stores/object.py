@@ -11,17 +11,20 @@ from textwrap import shorten
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
-from persistable.errors import PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.errors import MissingExtra, PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
 from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
 from persistable.stores.many import ManyAtOnce
-from persistable.stores.options import check_filesystem_options
+from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import kind_of
 from persistable.stores.url import check_exact
 
 _S3 = {"s3", "s3a"}
 _GCS = {"gs", "gcs"}
+_OBSTORE, _OBSTORE_MODULE = "obstore", "persistable.stores.obstore"
+_CLIENTS = {"s3": ("s3fs", _OBSTORE), "s3a": ("s3fs", _OBSTORE), "gs": ("gcsfs",), "gcs": ("gcsfs",)}
+"""The libraries that may be chosen for a scheme by ``client=``; the first is used unless another is named, whatever is installed."""
 _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
 _CACHED = 16
 # file systems of this process, by what they were made from: connecting costs a tenth of a second, a node per item makes thousands
@@ -49,6 +52,8 @@ class ObjectStore(ManyAtOnce):
     the file system (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``). They are pickled with the store, so give secrets
     here only if they may travel; those found in the environment or in the provider's own files are looked up anew in each process.
     `url` names the endpoint but never a secret. Connections are made at first use and shared by stores with equal options.
+    ``client="obstore"`` reaches S3 through that library instead of s3fs; options are then ``endpoint_url``, ``key``, ``secret``,
+    ``token``, ``anon`` and ``region``.
 
     ``exclusive`` tells whether `create` is decided by the other side. It is so for S3 (``If-None-Match``), GCS (generation 0), sftp, smb
     and local folders; elsewhere two callers at the same moment may both win. Unfinished uploads to S3 that a killed process leaves are
@@ -71,13 +76,19 @@ class ObjectStore(ManyAtOnce):
                 url_or_fs, place = fsspec.core.url_to_fs(url, **options)
                 root = f"{place.rstrip('/')}/{root}".rstrip("/")
             else:
-                self._class = fsspec.get_filesystem_class(url.partition("://")[0].lower())
-                check_filesystem_options(url.partition("://")[0].lower(), self._class, options)
-                self._options = {**self._class._get_kwargs_from_urls(url), **options}
-                place = str(self._class._strip_protocol(url)).rstrip("/")
+                self._scheme = url.partition("://")[0].lower()
+                client = _client_of(self._scheme, options.pop("client", None)) if self._scheme in _CLIENTS else None
+                if client == _OBSTORE:
+                    self._class = _obstore(url).Client
+                    check_options("s3:// with client='obstore'", self._class, options)
+                    self._options, place = options, url.partition("://")[2].rstrip("/")
+                else:
+                    self._class = fsspec.get_filesystem_class(self._scheme)
+                    check_filesystem_options(self._scheme, self._class, options)
+                    self._options = {**self._class._get_kwargs_from_urls(url), **options}
+                    place = str(self._class._strip_protocol(url)).rstrip("/")
                 check_exact(url, place)
                 self._root = f"{place}/{root}".rstrip("/") if root else place
-                self._scheme = url.partition("://")[0].lower()
         if not isinstance(url_or_fs, str):
             protocol = url_or_fs.protocol
             self._scheme = protocol if isinstance(protocol, str) else protocol[0]
@@ -98,6 +109,18 @@ class ObjectStore(ManyAtOnce):
     @property
     def url(self) -> str:
         return self._url
+
+    @property
+    def client(self) -> str:
+        """The package through which it is reached."""
+        module = str(self._class.__module__)
+        return _OBSTORE if module == _OBSTORE_MODULE else module.partition(".")[0]
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "client": self.client}
+
+    def __repr__(self) -> str:
+        return f"<ObjectStore {self.url} through obstore>" if self.client == _OBSTORE else super().__repr__()
 
     @property
     def in_memory(self) -> bool:
@@ -187,7 +210,8 @@ class ObjectStore(ManyAtOnce):
     def put(self, path: str, data: Bytes) -> None:
         place = self._place(path)
         with self.errors(path, writing=True):
-            self.remote.put(place, data)
+            stamp = self.remote.put(place, data)
+        self._written({path: (data, stamp)})
 
     def create(self, path: str, data: Bytes) -> bool:
         place = self._place(path)
@@ -253,13 +277,19 @@ class ObjectStore(ManyAtOnce):
             if fs is None:
                 while len(_connected) >= _CACHED:
                     _connected.pop(next(iter(_connected)))
-                fs = _connected[identity] = self._class(*self._args, **self._connecting(), skip_instance_cache=True)
+                fs = _connected[identity] = self._connected()
         return _remote_for(self._scheme, fs, self._root)
+
+    def _connected(self) -> Any:
+        if self.client != _OBSTORE:
+            return self._class(*self._args, **self._connecting(), skip_instance_cache=True)
+        client = self._class(**self._options)
+        return client.as_s3fs(**_connections()) if _obstore(self.url).is_of_parent() else client
 
     def _connecting(self) -> dict[str, Any]:
         options: dict[str, Any] = {**self._options, "use_listings_cache": False}
         if self._scheme in _S3:
-            options["config_kwargs"] = {"max_pool_connections": 64, **_patience(), **options.get("config_kwargs", {})}
+            options["config_kwargs"] = {**_connections(), **options.get("config_kwargs", {})}
         if self._class.__module__.startswith("sshfs"):
             options.setdefault("known_hosts", ())  # it would trust any host; this asks the user's own known_hosts file
             options.setdefault("keepalive_interval", 30)  # else a connection that is not used for long may be cut, or never end
@@ -353,6 +383,8 @@ class _Write:
 
 def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
     if scheme in _S3:
+        if type(fs).__module__ == _OBSTORE_MODULE:
+            return cast(Remote, _obstore(root).Obstore(fs, root))
         from persistable.stores.s3 import S3
 
         return S3(fs, root)
@@ -367,6 +399,24 @@ def _remote_for(scheme: str, fs: Any, root: str) -> Remote:
     return Remote(fs, root) if scheme in _OBJECTS else Files(fs, root, scheme)
 
 
+def _client_of(scheme: str, named: object) -> str:
+    known = _CLIENTS[scheme]
+    if named is not None and named not in known:
+        raise ValueError(f"client is {named!r}, of {scheme}://; give one of {', '.join(map(repr, known))}, or nothing")
+    return known[0] if named is None else str(named)
+
+
+def _obstore(url: str) -> Any:
+    """The module that uses it. Raises MissingExtra where it is not installed."""
+    try:
+        return foreign(_OBSTORE_MODULE)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != _OBSTORE:
+            raise
+        message = f"{masked(url)} with client='obstore' needs obstore, which is not installed: pip install 'persistable[obstore]'"
+        raise MissingExtra(message, package=_OBSTORE, extra=_OBSTORE, format="") from error
+
+
 def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) -> bool:
     """Tell whether a file system, or one that it is made on top of, is fsspec's in memory."""
     fsspec = foreign("fsspec")
@@ -379,14 +429,14 @@ def _is_in_memory(kind: Any, args: Iterable[Any], options: Mapping[str, Any]) ->
     return any(_is_in_memory(type(each), each.storage_args, each.storage_options) for each in below)
 
 
-def _patience() -> dict[str, Any]:
-    """Retries of an S3 client, unless the environment says: an absent server is not waited for long.
+def _connections() -> dict[str, Any]:
+    """Options of the connections of s3fs, with retries, unless the environment says: an absent server is not waited for long.
 
     One that asks for patience (SlowDown) is asked again by s3fs.
     """
     if "AWS_MAX_ATTEMPTS" in os.environ or "AWS_RETRY_MODE" in os.environ:
-        return {}
-    return {"retries": {"mode": "standard", "total_max_attempts": 3}}
+        return {"max_pool_connections": 64}
+    return {"max_pool_connections": 64, "retries": {"mode": "standard", "total_max_attempts": 3}}
 
 
 def _endpoint_from(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -65,7 +65,8 @@ def open_store(
     `Catalog.export` has written and which are only read, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
     a scheme given to `register_store`, or a store, which is returned as it is. A list of these is a `LayeredStore`, fast to slow; a layer
     may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
-    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``readonly=True`` gives a store that refuses to write, and
+    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``client="obstore"`` reaches S3 through that library instead of
+    s3fs; ``readonly=True`` gives a store that refuses to write, and
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
     given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.

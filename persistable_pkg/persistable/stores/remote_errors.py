@@ -23,7 +23,7 @@ _UNREACHABLE = {
     "DisconnectError", "EndpointConnectionError", "FSTimeoutError", "HTTPClientError", "ProxyError", "ReadTimeoutError", "RequestException",
     "ServerTimeoutError", "SFTPConnectionLost", "SFTPNoConnection", "ServiceRequestError", "TransportError", "gaierror",
 }  # fmt: skip
-_CUT_OFF = {"ClientPayloadError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError", "ServerDisconnectedError"}
+_CUT_OFF = {"ClientPayloadError", "CutOff", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError", "ServerDisconnectedError"}
 _FULL = {"QuotaExceeded", "StorageFull", "EntityTooLarge", "SFTPNoSpaceOnFilesystem", "SFTPQuotaExceeded", "InsufficientCapacity"}
 _NETWORK_NUMBERS = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPIPE}
 

@@ -6,16 +6,18 @@ import asyncio
 import io
 import os
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from contextlib import suppress
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from persistable.stores.base import Bytes, Stat, byte_view
-from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Remote, Stamped, Upload, foreign
+from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Remote, Result, Stamped, Upload, foreign
 from persistable.stores.remote_errors import facts, is_transient, kind_of
 
 PART = 16 << 20  # bytes of one part of an upload
-_PARTS_AT_ONCE = 6  # also bounds the memory of an upload: six parts
+PARTS_AT_ONCE = 6  # also bounds the memory of an upload: six parts
 _RANGE = 32 << 20
 _RANGES_AT_ONCE = 6
 _WHOLE = 48 << 20  # larger objects are fetched by ranges
@@ -44,18 +46,7 @@ class S3(Remote):
         return foreign("fsspec.asyn").sync(self.fs.loop, self.ask, method, **arguments)
 
     async def ask(self, method: str, **arguments: Any) -> Any:
-        """The answer to a request, which is made again, at a time left to chance, where the server asks for patience.
-
-        The client does so too, but not of 429, nor for long: of many requests at once a server refuses many.
-        """
-        for attempt in range(_TRIES):
-            try:
-                return await self.fs._call_s3(method, Bucket=self.bucket, **arguments)
-            except Exception as error:
-                if attempt == _TRIES - 1 or facts(error).status not in _BUSY:
-                    raise
-                await asyncio.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)
-        raise AssertionError("no try left")
+        return await patiently(partial(self.fs._call_s3, method, Bucket=self.bucket, **arguments))
 
     def _run(self, call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
         return foreign("fsspec.asyn").sync(self.fs.loop, call, *arguments)
@@ -71,11 +62,11 @@ class S3(Remote):
     async def _fetch(self, key: str) -> tuple[bytes, str]:
         for attempt in range(_TRIES):
             try:
-                answer = await self.ask("get_object", Key=key)
-                if answer["ContentLength"] <= _WHOLE:
-                    return await _body(answer), answer["ETag"]
-                answer["Body"].close()
-                return await self._fetch_parts(key, answer["ContentLength"], answer["ETag"]), answer["ETag"]
+                opened = await self._open(key)
+                if opened.size <= _WHOLE:
+                    return await opened.body(), opened.etag
+                opened.drop()
+                return await self._fetch_parts(key, opened.size, opened.etag), opened.etag
             except Exception as error:
                 # cut off in the middle, or replaced between two ranges: once more from the start
                 if attempt == _TRIES - 1 or not (is_transient(error) or facts(error).status == 412):
@@ -93,8 +84,14 @@ class S3(Remote):
         return b"".join(await asyncio.gather(*(part(start) for start in range(0, size, _RANGE))))
 
     async def _range(self, key: str, start: int, stop: int, etag: str) -> bytes:
-        span = f"bytes={start}-{stop - 1}"
-        return await _body(await self.ask("get_object", Key=key, Range=span, IfMatch=etag))
+        return await (await self._open(key, (start, stop), etag)).body()
+
+    async def _open(self, key: str, span: tuple[int, int] | None = None, etag: str | None = None) -> Opened:
+        """Begin to read an object, or that span of it; if it still has that tag, where one is given."""
+        more = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span is not None else {}
+        answer = await self.ask("get_object", Key=key, **more, **({"IfMatch": etag} if etag is not None else {}))
+        size = int(answer["ContentRange"].rpartition("/")[2]) if span is not None else answer["ContentLength"]
+        return Opened(size, answer["ETag"], partial(_body, answer), answer["Body"].close)
 
     def reader(self, place: str) -> BinaryIO:
         key = self.key_of(place)
@@ -114,9 +111,9 @@ class S3(Remote):
         """
         for attempt in range(_TRIES):
             try:
-                answer = await self.ask("get_object", Key=key, Range=f"bytes=0-{BLOCK - 1}")
-                size, etag = int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
-                return size, etag, await _body(answer) if size <= BLOCK else self._first(key, answer, etag)
+                opened = await self._open(key, (0, BLOCK))
+                beginning = await opened.body() if opened.size <= BLOCK else self._first(key, opened)
+                return opened.size, opened.etag, beginning
             except Exception as error:
                 if facts(error).status == 416:  # there is no first byte
                     return 0, "", b""
@@ -125,20 +122,19 @@ class S3(Remote):
                 await asyncio.sleep(0.1 * 2**attempt)
         raise AssertionError("no try left")
 
-    async def _first(self, key: str, answer: Any, etag: str) -> bytes:
+    async def _first(self, key: str, opened: Opened) -> bytes:
         try:
-            return await _body(answer)
+            return await opened.body()
         except Exception as error:
             if not is_transient(error):
                 raise
-            return await self._range(key, 0, BLOCK, etag)
+            return await self._range(key, 0, BLOCK, opened.etag)
 
     def info(self, place: str) -> Stat | None:
         try:
-            found = self.call("head_object", Key=self.key_of(place))
+            return cast(Stat, self._run(self._head, self.key_of(place)))
         except FileNotFoundError:
             return None
-        return Stat(found["ContentLength"], found["ETag"])
 
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         prefix = self.key_of(folder)
@@ -181,11 +177,10 @@ class S3(Remote):
 
     # --- writing
 
-    def put(self, place: str, data: Bytes) -> None:
+    def put(self, place: str, data: Bytes) -> object | None:
         view = byte_view(data)
         if len(view) <= 2 * PART:
-            self.call("put_object", Key=self.key_of(place), Body=bytes(data))
-            return
+            return cast(str, self._run(self._send, self.key_of(place), bytes(data)))
         upload = self.writer(place)
         try:
             upload.write(view)
@@ -193,17 +188,17 @@ class S3(Remote):
             upload.abort()
             raise
         upload.commit()
+        return None
 
-    def put_many(self, items: Mapping[str, Bytes]) -> list[tuple[str, BaseException]]:
+    def put_many(self, items: Mapping[str, Bytes]) -> list[object | BaseException | None]:
         small = {place: data for place, data in items.items() if byte_view(data).nbytes <= 2 * PART}
-        done = self.gather(self._send, [(self.key_of(place), bytes(data)) for place, data in small.items()])
-        for place, data in items.items():
-            if place not in small:
-                self.put(place, data)
-        return [(place, error) for place, error in zip(small, done, strict=True) if isinstance(error, BaseException)]
+        done = dict(zip(small, self.gather(self._send, [(self.key_of(place), bytes(data)) for place, data in small.items()]), strict=True))
+        return [done[place] if place in small else self.put(place, data) for place, data in items.items()]
 
-    async def _send(self, key: str, data: bytes) -> None:
-        await self.ask("put_object", Key=key, Body=data)
+    async def _send(self, key: str, data: bytes, mark: Mapping[str, str] | None = None) -> str:
+        """Put an object and return its tag; with a mark, which becomes its metadata, only if none is there."""
+        more = {"IfNoneMatch": "*", "Metadata": dict(mark)} if mark is not None else {}
+        return str((await self.ask("put_object", Key=key, Body=data, **more))["ETag"])
 
     def create(self, place: str, data: Bytes) -> bool:
         return bool(self._run(self._create, self.key_of(place), bytes(data)))
@@ -216,7 +211,7 @@ class S3(Remote):
         mark = {_CREATION: os.urandom(16).hex()}
         for attempt in range(_TRIES):
             try:
-                await self.ask("put_object", Key=key, Body=data, IfNoneMatch="*", Metadata=mark)
+                await self._send(key, data, mark)
                 return True
             except Exception as error:
                 found = facts(error)
@@ -231,16 +226,22 @@ class S3(Remote):
     async def _created(self, key: str, mark: dict[str, str]) -> bool:
         """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
         try:
-            found = await self.ask("head_object", Key=key)
+            found = await self._metadata(key)
         except (FileNotFoundError, PermissionError):
             return False  # deleted since, or we may write and not read: then the refusal is all we know
-        return {name.lower(): value for name, value in found.get("Metadata", {}).items()}.items() >= mark.items()
+        return {name.lower(): value for name, value in found.items()}.items() >= mark.items()
+
+    async def _metadata(self, key: str) -> dict[str, str]:
+        return cast(dict[str, str], (await self.ask("head_object", Key=key)).get("Metadata", {}))
 
     def delete(self, place: str) -> bool:
         if self.info(place) is None:
             return False
-        self.call("delete_object", Key=self.key_of(place))
+        self._run(self._remove, self.key_of(place))
         return True
+
+    async def _remove(self, key: str) -> None:
+        await self.ask("delete_object", Key=key)
 
     def delete_many(self, places: Sequence[str]) -> list[tuple[str, BaseException]]:
         some = [places[first : first + _DELETED] for first in range(0, len(places), _DELETED)]
@@ -250,15 +251,41 @@ class S3(Remote):
             if isinstance(answer, BaseException):
                 failed += [(place, answer) for place in asked]
             else:
-                failed += [(f"{self.bucket}/{each['Key']}", _refused(each)) for each in answer.get("Errors", ())]
+                failed += [(f"{self.bucket}/{key}", error) for key, error in answer]
         return failed
 
-    async def _delete(self, keys: Sequence[str]) -> Any:
+    async def _delete(self, keys: Sequence[str]) -> list[tuple[str, BaseException]]:
+        """Delete objects in one request; those that could not be deleted, with their errors."""
         objects = [{"Key": key} for key in keys]
-        return await self.ask("delete_objects", Delete={"Objects": objects, "Quiet": True})
+        answer = await self.ask("delete_objects", Delete={"Objects": objects, "Quiet": True})
+        return [(each["Key"], _refused(each)) for each in answer.get("Errors", ())]
 
     def writer(self, place: str) -> Upload:
         return _Upload(self, place)
+
+
+class Opened(NamedTuple):
+    """An object that is being read. size: of the whole. body: reads what was asked for; else `drop` is called."""
+
+    size: int
+    etag: str
+    body: Callable[[], Awaitable[bytes]]
+    drop: Callable[[], object]
+
+
+async def patiently(request: Callable[[], Awaitable[Result]]) -> Result:
+    """The answer to a request, which is made again, at a time left to chance, where the server asks for patience.
+
+    Clients do so too, but not of 429, nor for long: of many requests at once a server refuses many.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return await request()
+        except Exception as error:
+            if attempt == _TRIES - 1 or facts(error).status not in _BUSY:
+                raise
+            await asyncio.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)
+    raise AssertionError("no try left")
 
 
 def _refused(told: Mapping[str, str]) -> BaseException:
@@ -268,16 +295,12 @@ def _refused(told: Mapping[str, str]) -> BaseException:
     return error
 
 
-class _Upload(Upload):
-    """Parts are sent while the caller goes on writing. A killed process leaves parts that nobody sees and the bucket's rules remove."""
+class Parts(Upload):
+    """An upload that is cut into parts of `PART` bytes; what is shorter is one request, and never an upload of parts."""
 
-    def __init__(self, remote: S3, place: str) -> None:
+    def __init__(self, place: str) -> None:
         super().__init__(place)
-        self._remote = remote
-        self._key = remote.key_of(place)
         self._buffer = bytearray()
-        self._id: str | None = None
-        self._sent: list[Future[Any]] = []
 
     def accept(self, data: memoryview) -> None:
         if self._buffer:
@@ -285,45 +308,79 @@ class _Upload(Upload):
             self._buffer += data[:room]
             data = data[room:]
             if len(self._buffer) == PART:
-                self._send(bytes(self._buffer))
+                self.send(bytes(self._buffer))
                 self._buffer.clear()
         while len(data) >= PART:
-            self._send(bytes(data[:PART]))
+            self.send(bytes(data[:PART]))
             data = data[PART:]
         self._buffer += data
 
-    def _send(self, part: bytes) -> None:
-        if self._id is None:
-            self._id = self._remote.call("create_multipart_upload", Key=self._key)["UploadId"]
+    def send(self, part: bytes) -> None:
+        """Send the next part, or start to."""
+        raise NotImplementedError(f"{type(self).__name__}.send")
+
+    def rest(self) -> bytes:
+        """The bytes that fill no part."""
+        return bytes(self._buffer)
+
+
+class _Upload(Parts):
+    """Parts are sent while the caller goes on writing. A killed process leaves parts that nobody sees and the bucket's rules remove."""
+
+    def __init__(self, remote: S3, place: str) -> None:
+        super().__init__(place)
+        self._remote = remote
+        self._key = remote.key_of(place)
+        self._begun: Future[str] | None = None
+        self._sent: list[Future[Any]] = []
+
+    def send(self, part: bytes) -> None:
+        if self._begun is None:
+            self._begun = self._start(self._begin())
         number = len(self._sent) + 1
-        if number > _PARTS_AT_ONCE:
-            self._sent[number - _PARTS_AT_ONCE - 1].result()
-        call = self._remote.ask("upload_part", Key=self._key, UploadId=self._id, PartNumber=number, Body=part)
-        self._sent.append(asyncio.run_coroutine_threadsafe(call, self._remote.fs.loop))
+        if number > PARTS_AT_ONCE:
+            self._sent[number - PARTS_AT_ONCE - 1].result()
+        self._sent.append(self._start(self._ask("upload_part", PartNumber=number, Body=part)))
+
+    def _start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(work, self._remote.fs.loop)
+
+    async def _begin(self) -> str:
+        return str((await self._remote.ask("create_multipart_upload", Key=self._key))["UploadId"])
+
+    async def _ask(self, method: str, **arguments: Any) -> Any:
+        assert self._begun is not None
+        upload = await asyncio.shield(asyncio.wrap_future(self._begun))  # a part that is given up does not end what others wait for
+        return await self._remote.ask(method, Key=self._key, UploadId=upload, **arguments)
 
     def commit(self) -> None:
-        if self._id is None:
-            self._remote.call("put_object", Key=self._key, Body=bytes(self._buffer))
+        if self._begun is None:
+            self._remote.put(self.place, self.rest())
             return
         try:
             if self._buffer:
-                self._send(bytes(self._buffer))
+                self.send(self.rest())
             parts = [{"PartNumber": number, "ETag": sent.result()["ETag"]} for number, sent in enumerate(self._sent, 1)]
-            self._remote.call("complete_multipart_upload", Key=self._key, UploadId=self._id, MultipartUpload={"Parts": parts})
+            self._sent.append(self._start(self._ask("complete_multipart_upload", MultipartUpload={"Parts": parts})))
+            self._sent[-1].result()
         except BaseException:
             self.abort()
             raise
 
     def abort(self) -> None:
-        if self._id is None:
+        if self._begun is None:
             return
         for sent in self._sent:
             sent.cancel()
-        try:
-            self._remote.call("abort_multipart_upload", Key=self._key, UploadId=self._id)
-        except Exception:  # noqa: BLE001
-            pass  # the error that led here is the one to tell; the parts are invisible
-        self._id = None
+        with suppress(Exception):  # the error that led here is the one to tell; the parts are invisible
+            self._start(self._abandon()).result()
+        self._begun = None
+
+    async def _abandon(self) -> None:
+        """Let go of the upload, until the server knows of none: a part that it was just taking in may have outlived the first request."""
+        for attempt in range(_TRIES):
+            await self._ask("abort_multipart_upload")
+            await asyncio.sleep(0.05 * 2**attempt)
 
 
 async def _body(answer: Any) -> bytes:
