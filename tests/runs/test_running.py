@@ -1,5 +1,6 @@
 """`run`: what it promises whatever carries the jobs, and what depends on that."""
 
+import copy
 import os
 import signal
 import threading
@@ -510,6 +511,9 @@ def test_a_pipeline_names_its_targets() -> None:
     result = pipeline.run()
     assert result[b].payload == 1 and run(pipeline).counts["reused"] == 2
     assert repr(pipeline) == "<Pipeline: first, second; 2 nodes>"
+    assert pipeline.first is pipeline["first"] and copy.copy(pipeline).second is pipeline.second
+    with pytest.raises(AttributeError, match="no attribute 'third'; its targets are first, second"):
+        _ = pipeline.third
     with pytest.raises(KeyError, match="no target named 'third'; there are first, second"):
         pipeline["third"]
     with pytest.raises(ValueError, match="two targets are named 'number'"):

@@ -22,7 +22,7 @@ class Open(NamedTuple):
     many: int = 0
 
 
-TargetT = TypeVar("TargetT", bound="Persistable[Any, Any]")
+TargetT = TypeVar("TargetT")
 OtherT = TypeVar("OtherT", bound="Persistable[Any, Any]")
 
 
@@ -32,7 +32,7 @@ class Chainable:
     __array_ufunc__ = None  # numpy leaves ``array >> node`` to the node, which says what is wrong
 
     @overload
-    def __rshift__(self, target: list[OtherT] | tuple[OtherT, ...]) -> Nodes[OtherT]: ...
+    def __rshift__(self, target: list[TargetT] | tuple[TargetT, ...]) -> Nodes[TargetT]: ...  # of several kinds, too
     @overload
     def __rshift__(self, target: OtherT) -> OtherT: ...
     def __rshift__(self, target: object) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from persistable import graph
 from persistable.graph import Graph
@@ -16,13 +16,35 @@ from persistable.runs import run as run_
 from persistable.runs.result import RunResult
 
 
-class Pipeline(Mapping[str, Any]):
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    class Runnable(Protocol):
+        """A node, family, workspace or pipeline, to a type checker."""
+
+        def run(self, **options: Any) -> RunResult: ...
+
+    TargetT = TypeVar("TargetT", covariant=True, default=Any)
+    OneT = TypeVar("OneT", bound=Runnable)
+else:
+    from typing import TypeVar
+
+    TargetT = TypeVar("TargetT", covariant=True)
+
+
+class Pipeline(Mapping[str, TargetT]):
     """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
 
     A target is a node, or whatever lists its nodes in ``targets``: a family, a workspace, another pipeline. It holds them and adds nothing:
     their identity, and whatever is stored, does not depend on it. Raises TypeError for anything else, InputMissing for an open node.
+
+    ``pipeline["report"]`` and ``pipeline.report`` are the target called so. A subclass may declare them, ``report: Report``, for a type checker.
     """
 
+    @overload
+    def __init__(self: Pipeline[OneT], *nodes: OneT, **named: OneT) -> None: ...
+    @overload
+    def __init__(self, *nodes: Runnable, **named: Runnable) -> None: ...
     def __init__(self, *nodes: Any, **named: Any) -> None:
         self._targets: dict[str, Any] = {}
         for node in nodes:
@@ -39,11 +61,18 @@ class Pipeline(Mapping[str, Any]):
             raise ValueError(f"two targets are named {name!r}; give them by keyword under names of your choice")
         self._targets[name] = node
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> TargetT:
         try:
-            return self._targets[name]
+            return cast("TargetT", self._targets[name])
         except KeyError:
             raise KeyError(f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}") from None
+
+    def __getattr__(self, name: str) -> TargetT:
+        try:
+            return cast("TargetT", self.__dict__["_targets"][name])
+        except KeyError:
+            named = ", ".join(self.__dict__.get("_targets", ()))
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; its targets are {named or 'none'}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._targets)
@@ -52,7 +81,7 @@ class Pipeline(Mapping[str, Any]):
         return len(self._targets)
 
     @property
-    def targets(self) -> list[Any]:
+    def targets(self) -> list[TargetT]:
         """The named targets: nodes, families and the like."""
         return list(self._targets.values())
 
