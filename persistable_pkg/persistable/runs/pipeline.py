@@ -15,7 +15,6 @@ from persistable.runs import plan as planning
 from persistable.runs import run as run_
 from persistable.runs.result import RunResult
 
-
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
@@ -24,21 +23,22 @@ if TYPE_CHECKING:
 
         def run(self, **options: Any) -> RunResult: ...
 
-    TargetT = TypeVar("TargetT", covariant=True, default=Any)
+    TargetT_co = TypeVar("TargetT_co", covariant=True, default=Any)
     OneT = TypeVar("OneT", bound=Runnable)
 else:
     from typing import TypeVar
 
-    TargetT = TypeVar("TargetT", covariant=True)
+    TargetT_co = TypeVar("TargetT_co", covariant=True)
 
 
-class Pipeline(Mapping[str, TargetT]):
+class Pipeline(Mapping[str, TargetT_co]):
     """Named targets, to run, plan and look at together: ``Pipeline(report=report, model=model).run()``.
 
     A target is a node, or whatever lists its nodes in ``targets``: a family, a workspace, another pipeline. It holds them and adds nothing:
     their identity, and whatever is stored, does not depend on it. Raises TypeError for anything else, InputMissing for an open node.
 
-    ``pipeline["report"]`` and ``pipeline.report`` are the target called so. A subclass may declare them, ``report: Report``, for a type checker.
+    ``pipeline["report"]`` and ``pipeline.report`` are the target called so. A subclass may declare them for a type checker:
+    ``report: Report``.
     """
 
     @overload
@@ -61,15 +61,15 @@ class Pipeline(Mapping[str, TargetT]):
             raise ValueError(f"two targets are named {name!r}; give them by keyword under names of your choice")
         self._targets[name] = node
 
-    def __getitem__(self, name: str) -> TargetT:
+    def __getitem__(self, name: str) -> TargetT_co:
         try:
-            return cast("TargetT", self._targets[name])
+            return cast("TargetT_co", self._targets[name])
         except KeyError:
             raise KeyError(f"no target named {name!r}; there are {', '.join(self._targets) or 'none'}") from None
 
-    def __getattr__(self, name: str) -> TargetT:
+    def __getattr__(self, name: str) -> TargetT_co:
         try:
-            return cast("TargetT", self.__dict__["_targets"][name])
+            return cast("TargetT_co", self.__dict__["_targets"][name])
         except KeyError:
             named = ", ".join(self.__dict__.get("_targets", ()))
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; its targets are {named or 'none'}") from None
@@ -81,7 +81,7 @@ class Pipeline(Mapping[str, TargetT]):
         return len(self._targets)
 
     @property
-    def targets(self) -> list[TargetT]:
+    def targets(self) -> list[TargetT_co]:
         """The named targets: nodes, families and the like."""
         return list(self._targets.values())
 
