@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from persistable.fileio.base import FileIO
@@ -12,12 +13,16 @@ from persistable.records.record import SUFFIX, encoded
 from persistable.stores.base import Store
 
 _TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
-_HEAD = re.compile(
-    rb'\{"record":1,"key":%b,"token":%b,"io":(%b),"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
-    % (_TEXT, _TEXT, _BRACES, _TEXT, _TEXT)
-    + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\](?:,"made_from":\[([^\]]*+)\])?,\n'
-)
-"""The first line of nearly every record: of a payload that is one file, and nothing more."""
+
+
+@lru_cache(maxsize=32)
+def _line(io: bytes) -> re.Pattern[bytes]:
+    """The first line of nearly every record whose format matches `io`: of a payload that is one file, and nothing more."""
+    return re.compile(
+        rb'\{"record":1,"key":%b,"token":%b,"io":%b,"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
+        % (_TEXT, _TEXT, io, _TEXT, _TEXT)
+        + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\](?:,"made_from":\[([^\]]*+)\])?,\n'
+    )
 
 
 class Head(NamedTuple):
@@ -35,10 +40,11 @@ class Head(NamedTuple):
 def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
     """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
     items = Read(store, [base + SUFFIX for base in bases], colocated=True).data
+    match = _line(rb"(%b)" % _BRACES).match
     found: dict[str, Head] = {}
     for base in bases:
         data = items.get(base + SUFFIX)
-        head = _HEAD.match(data) if data is not None else None
+        head = match(data) if data is not None else None
         if head is not None and data is not None and is_sound(data):
             io, quick, file, size, digest, made_from = head.groups()
             path = file.decode()
@@ -65,18 +71,18 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
 
     One that is left out may be there all the same: it takes a closer look, as do those that another format has written than `format_`.
     """
-    read = Read(store, [base + SUFFIX for base in bases], colocated=True)
-    get, match = read.data.get, _HEAD.match
+    records = [base + SUFFIX for base in bases]
+    read = Read(store, records, colocated=True)
+    get, match = read.data.get, _line(re.escape(format_)).match
     found: dict[str, bytes] = {}
     apart: dict[str, tuple[str, int, bytes]] = {}
-    for base in bases:
-        data = get(base + SUFFIX)
-        head = match(data) if data is not None else None
-        if head is None or data is None or not is_sound(data):
+    for base, data in zip(bases, map(get, records), strict=True):
+        if data is None:
             continue
-        io, quick, file, size, made_from = head.group(1, 2, 3, 4, 6)
-        if io != format_:
+        head = match(data)
+        if head is None or not is_sound(data):
             continue
+        quick, file, size, _, made_from = head.groups()
         if made_from is not None:
             quick += made_from
         path = file.decode()

@@ -65,8 +65,8 @@ _HELD = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM {ITEMS} WHE
 
 LARGEST = 4096
 """Bytes; what is larger has a row of its own."""
-FEWEST = 8
-"""Smallest number of items of one folder that make a pack."""
+FEWEST = 4
+"""Smallest number of items of one folder that make a pack: as many as a run has in its first batch."""
 SIZE = 1 << 16
 """Bytes of a full pack, paths included: what a single item that is asked for makes SQLite read."""
 _FIRST, _MANY = 4, 500
@@ -116,10 +116,11 @@ class _Pack:
         columns = "folder, paths, sizes, stamp, data" if whole else "folder, paths, sizes, stamp"
         row: Any = db.execute(f"SELECT {columns} FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
         known = None if row is None else _directory(row[0], row[1], row[2])
-        self.sound = row is not None and known is not None and known.intact and (not whole or _holds(row[4], known))
+        holds = row is not None and known is not None and (not whole or _holds(row[4], known))
+        self.sound = holds and known is not None and known.intact
         if not self.sound and number not in db.given_up:
             db.damaged.add(number)
-        if row is None or known is None or (whole and not _holds(row[4], known)):
+        if known is None or not holds:
             row, known = _salvaged(db, number)
         paths, sizes, _ = known
         self.stamp: int = row[3]
