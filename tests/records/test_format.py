@@ -33,6 +33,7 @@ GOLDEN = sorted((ROOT / "tests/golden").glob("stores-*.zip"))
 
 @step(io=JsonFileIO())
 def number(n: int) -> int:
+    print("number", n)
     return n
 
 

@@ -31,6 +31,7 @@ def run(
     fail_fast: Flag = False,
     watch: float | None = None,
     no_progress: Flag = False,
+    no_output: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Generate what is missing of targets and stages, and only that. Without any, all stages in order, or all targets.
@@ -49,10 +50,12 @@ def run(
         Watch: look for new and changed inputs every so many seconds, until interrupted.
     no_progress
         Show no bar.
+    no_output
+        Keep nothing of what the generating code prints and logs.
     """
     here = Here(common, wanted.changes)
     _check(executor, workers, watch)
-    given = {"fail_fast": fail_fast or None, "watch": watch, "max_workers": workers, "executor": executor}
+    given = {"fail_fast": fail_fast or None, "watch": watch, "max_workers": workers, "executor": executor, "output": no_output and False}
     options = {name: value for name, value in given.items() if value is not None}
     project, words = _project_of(here, targets), _targets(here, targets)
     with _bars(no_progress) as hooks:

@@ -25,6 +25,7 @@ from persistable.executors.base import portable
 from persistable.executors.tracebacks import lines_of
 from persistable.nodes import code, connections, generation, returned
 from persistable.nodes.binding import bound_to
+from persistable.nodes.capture import keeping, keeps
 from persistable.nodes.code import Main, sent_from
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.node import Persistable
@@ -116,11 +117,11 @@ class DirectGenerator:
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
         common = packer.common(packer.registered, self._sent, self._varying)
-        return perform_chunk, ChunkRequest(common, [key.digest for key in keys], rows, events.listened(), run, packer.main)
+        return perform_chunk, ChunkRequest(common, [key.digest for key in keys], rows, events.listened(), run, packer.main, keeps.get())
 
     def thread_request(self, keys: Sequence[Key], rows: Sequence[Row], run: str) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for a thread of this process to perform these members, for `run`."""
-        return perform_in_thread, (DirectGenerator(self._model, self._varying), keys, rows, run, events.own_hooks())
+        return perform_in_thread, (DirectGenerator(self._model, self._varying), keys, rows, run, events.own_hooks(), keeps.get())
 
     def _generate(self, index: int, failed_before: bool) -> None:
         """Generate the member at that index of the batch."""
@@ -237,6 +238,7 @@ class ChunkRequest(NamedTuple):
     heard: bool
     run: str
     main: Main
+    output: bool
 
 
 class ChunkResult(NamedTuple):
@@ -270,6 +272,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
             stack.enter_context(events.heard_by((heard.append,)))
         stack.enter_context(connections.within(request.run))
         stack.enter_context(sent_from(request.main))
+        stack.enter_context(keeping(request.output))
         name = direct_generator.payload_name
         batch = direct_generator.batch([Key(name, digest) for digest in request.digests], request.rows)
         batch.perform(lambda: True)
@@ -279,10 +282,10 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)), batch.seconds)
 
 
-def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any]) -> ChunkResult:
+def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any, bool]) -> ChunkResult:
     """Perform members in a thread of this process; those who listen to the run hear of it at once."""
-    direct_generator, keys, rows, run, hooks = order
-    with connections.within(run), events.heard_by(hooks):
+    direct_generator, keys, rows, run, hooks, output = order
+    with connections.within(run), events.heard_by(hooks), keeping(output):
         batch = direct_generator.batch(keys, rows)
         batch.perform(lambda: True)
     ended = [(each.number, cast("Exception | None", each.error), "", each.seconds) for each in batch.ended]

@@ -20,7 +20,7 @@ from functools import partial
 from operator import is_
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from persistable import events
 from persistable.errors import (
@@ -34,8 +34,9 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
-from persistable.nodes import code, format_check, origin, returned, rows, streams
+from persistable.nodes import capture, code, format_check, origin, returned, rows, streams
 from persistable.nodes.binding import author_of, bound_to, taken_over
+from persistable.nodes.capture import ErrorTee, Factory, Tee
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond, reached
@@ -53,12 +54,15 @@ from persistable.records.deadlock import Waiting
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
 from persistable.records.locks import Lock
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, host_name
+from persistable.records.record import FAILED_SUFFIX, OUTPUT_SUFFIX, SUFFIX, Failure, Record, host_name
 from persistable.records.rescue import rescue
 from persistable.records.scratch import scratch_folder
 from persistable.stores.base import Store, enclosing_store, set_generation_lookup, stat_many
 from persistable.stores.open import default_url, open_store
 from persistable.stores.remote_errors import room_in
+
+if TYPE_CHECKING:
+    from logging import LogRecord
 
 current: ContextVar[Generation | None] = ContextVar("persistable_generation", default=None)
 
@@ -76,6 +80,8 @@ def running() -> Generation | None:
 
 
 set_generation_lookup(current.get)
+capture.speaker = running
+capture.is_busy = lambda: bool(at_work)
 
 
 def nearest_store() -> Store | None:
@@ -133,6 +139,10 @@ class Generation:
     _scratch: Path | None = None
     _allocated: files.Allocated | None = None
     _attached: Any = None
+    output: capture.Output | None = None
+    """What its code has printed and logged."""
+    kept_output: str | None = None
+    """The path of the file with that."""
     item_writer: streams.Gatherer | None = None
     row_writer: rows.Appender | None = None
 
@@ -178,6 +188,18 @@ class Generation:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
         at_work.append(self)
+        # as `capture.install` and `capture.remove` do, without their calls, which would be felt in the smallest generation
+        if sys.stdout.__class__ is not Tee or sys.stderr.__class__ is not ErrorTee:
+            with capture.lock:
+                if sys.stdout.__class__ is not Tee:
+                    out = Tee()
+                    out.inner, sys.stdout = sys.stdout, out
+                if sys.stderr.__class__ is not ErrorTee:
+                    err = ErrorTee()
+                    err.inner, sys.stderr = sys.stderr, err
+        logging = sys.modules.get("logging")
+        if logging is not None and logging.getLogRecordFactory().__class__ is not Factory:
+            capture.watch_logging()
         asyncio = sys.modules.get("asyncio.events")
         self._loop = leave_loop() if asyncio is not None and asyncio._get_running_loop() is not None else None
 
@@ -186,6 +208,56 @@ class Generation:
             enter_loop(self._loop)
         at_work.remove(self)
         current.reset(self._outer)
+        if not at_work and not capture.sessions:
+            with capture.lock:
+                if not at_work and not capture.sessions:
+                    streams_now: tuple[Any, Any] = sys.stdout, sys.stderr
+                    if streams_now[0].__class__ is Tee:
+                        sys.stdout = streams_now[0].inner
+                    if streams_now[1].__class__ is ErrorTee:
+                        sys.stderr = streams_now[1].inner
+
+    def prints(self, stream: str, text: str | bytes) -> bool:
+        """Take what its code has written to a standard stream."""
+        output = self._heard_output()
+        if not (output.logged and capture.is_by_logging()):
+            output.add(stream, text)
+        return False
+
+    def logs(self, record: LogRecord) -> None:
+        """Take what its code has logged."""
+        output = self._heard_output()
+        output.logged = True
+        output.add("log", capture.line_of(record))
+
+    def keeps(self, stream: str, text: str) -> None:
+        """Add to its output what a process has said that it started."""
+        self._heard_output().add(stream, text)
+
+    def _heard_output(self) -> capture.Output:
+        if self.output is None:
+            with self._lock:
+                if self.output is None:
+                    self.output = capture.Output()
+        return self.output
+
+    def said(self) -> str:
+        """The end of its output, where that is to be kept."""
+        return self.output.text() if self.output is not None and capture.keeps.get() else ""
+
+    def paths(self, written: files.Written) -> list[str]:
+        """The paths of the files that its record names."""
+        output = [] if self.kept_output is None else [self.kept_output]
+        return [*output, *[file.path for file in written.files]]
+
+    def _keep_output(self) -> None:
+        """Put its output beside the payload, before the record that names it. A record is sound without."""
+        text = self.said()
+        if text:
+            path = f"{self.place.path}.{self.token}{OUTPUT_SUFFIX}"
+            with suppress(StoreError):
+                self.into.put(path, text.encode())
+                self.kept_output = path
 
     @property
     def author(self) -> Any:
@@ -282,7 +354,11 @@ class Generation:
 
     def progress(self, done: float, total: float | None) -> None:
         """Announce how far it is."""
-        events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
+        token = capture.silent.set(True)  # else what hooks print would be the node's
+        try:
+            events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
+        finally:
+            capture.silent.reset(token)
 
     def gatherer(self) -> streams.Gatherer:
         """The collector of the items of a function that yields them."""
@@ -314,7 +390,9 @@ class Generation:
                 self.item_writer.finish()
 
     def write(self, result: Any) -> files.Written:
-        """Write the payload's files; nobody reads them before the record names them."""
+        """Write the payload's files, and that of the output; nobody reads them before the record names them."""
+        if self.output is not None:
+            self._keep_output()
         if isinstance(result, streams.Gathered):
             return result.commit(self.store, self._target(items.INDEX_SUFFIX), self.io)
         return files.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
@@ -767,7 +845,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         if not commit.may_stand:
             if isinstance(result, files.InFile) and isinstance(error, Exception) and not isinstance(error, ClaimLost):
                 rescue(store, place.key, result, error, files=() if result.kept else written.files)
-            remove(generation.store, [file.path for file in written.files])  # what waits to be put is forgotten anyway
+            remove(generation.store, generation.paths(written))  # what waits to be put is forgotten anyway
         raise
     generation.committed = True
     if isinstance(place, Placed):
@@ -775,7 +853,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         if moved and isinstance(generation.io, PartsFileIO) and not unread:  # it may refer to where it was read
             again = files.read(store, node.key, record.files, format_of(node, record), verify=False, writable=writable)
     if failure is not None or old is not None:
-        clear(store, place, failure, old, written.files)
+        clear(store, place, failure, old, record)
     if generation.item_writer is not None:
         generation.afterwards(generation.seal)
     if commit.interrupt is not None:
@@ -867,7 +945,8 @@ def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         return
     try:
         took, params = generation.seconds(), generation.facts()["params"]
-        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params)
+        said = generation.said()
+        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
     except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
         error.add_note(f"and the failure could not be recorded: {second}")
 
@@ -881,6 +960,7 @@ def record_failure(
     seconds: float,
     notes: dict[str, Any] | None = None,
     params: Any = None,
+    output: str = "",
 ) -> None:
     """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
     import traceback
@@ -896,5 +976,6 @@ def record_failure(
         started=started,
         seconds=seconds,
         notes=notes or {},
+        output=output,
     )
     store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())

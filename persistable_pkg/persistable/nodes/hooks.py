@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from persistable import events
 from persistable.errors import NotGeneratable
 from persistable.nodes import roles
+from persistable.nodes.capture import watch_logging
 from persistable.nodes.declaration import declaration_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Authored(Generic[PayloadT]):
         """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
         unless the application listens to it. What it says is said without secrets.
         """
-        return events.logger_of(self.payload_name, self._logger)
+        logger = events.logger_of(self.payload_name, self._logger)
+        watch_logging()  # it may have been imported just now
+        return logger
 
     @logger.setter
     def logger(self, logger: Any) -> None:

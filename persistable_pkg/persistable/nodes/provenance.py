@@ -42,6 +42,8 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
             head["schema"] = schema
     if isinstance(result, streams.Gathered):
         head["items"] = result.head
+    if generation.kept_output is not None:
+        head["output"] = generation.kept_output
     seconds = perf_counter() - generation.clock
     details = {"made": generation.made, "started": generation.started, "seconds": seconds, "attempts": generation.attempt}
     if seconds >= SHORTEST and generation.begun is not None:

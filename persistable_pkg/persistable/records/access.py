@@ -37,7 +37,7 @@ def find_record(store: Store, place: Place) -> Record | None:
         return None
     if isinstance(place, Key):
         try:
-            return Record.parse(data, place)
+            return Record.parse(data, place, store)
         except (StoreTooNew, PayloadCorrupted):
             pass  # said, or mended, there
     return parsed(store, place, data)
@@ -60,7 +60,7 @@ def named(store: Store, place: Place, data: bytes) -> Record | None:
     key = place.key
     own = key if place.__class__ is Key or data.startswith(b'{"record":1,"key":"%b"' % key.path.encode()) else None
     try:
-        record = Record.parse(data, own)
+        record = Record.parse(data, own, store)
     except StoreTooNew as error:
         error.url = store.url
         raise
@@ -143,7 +143,7 @@ def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
     """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
         folder = items.folder_of(found)
-        files = [file.path for file in found.files if _is_of(place, file.path)]
+        files = [path for path in named_paths(found) if _is_of(place, path)]
         return [*files, *(store.list(folder) if folder is not None and _is_of(place, folder) else ())]
     if isinstance(place, Placed):
         return []  # whose the file there is cannot be told
@@ -151,6 +151,13 @@ def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
     mine = f"{key.path}."
     others = (SUFFIX, FAILED_SUFFIX, ".beat")
     return [path for path in store.list(key.name) if path.startswith(mine) and not path.endswith(others) and ".claim" not in path]
+
+
+def named_paths(record: Record) -> list[str]:
+    """The paths of the files that a record names: those of its payload, but for items, and that of its output."""
+    paths = [file.path for file in record.files]
+    output = record.output_path
+    return paths if output is None else [*paths, output]
 
 
 def _is_of(place: Place, path: str) -> bool:

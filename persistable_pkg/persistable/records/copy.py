@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -109,6 +110,7 @@ def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare:
             if own:
                 written.append(path)
             _copy_file(record, file, source, target, path)
+        copy_output(record, source, target)
         if claim is not None:
             claim.confirm(record.key)
         commit.put(record)
@@ -118,7 +120,7 @@ def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare:
         raise
     if isinstance(place, Placed) and not alone and not commits.move_in_place(target, place, record):
         raise claims.lost_to_others(record.key)
-    kept = {file.path for file in files}
+    kept = {*[file.path for file in files], record.output_path}
     void = access.files_of(target, place, old) if isinstance(old, Record) else ()
     commits.remove(target, [place.path + FAILED_SUFFIX, *[path for path in void if path not in kept]])
     if commit.interrupt is not None:
@@ -142,6 +144,14 @@ def _copy_file(record: Record, file: FileFact, source: Store, target: Store, pat
             expected=file.path,
             found="nothing",
         ) from error
+
+
+def copy_output(record: Record, source: Store, target: Store) -> None:
+    """Copy the output of a payload, where there is any: a record is sound without."""
+    path = record.output_path
+    if path is not None:
+        with suppress(FileNotFoundError):
+            target.put(path, source.get(path))
 
 
 def _check(record: Record, file: FileFact, size: int, digest: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
-from persistable.records.access import DAMAGED, UNTRUSTED, files_of, peek
+from persistable.records.access import DAMAGED, UNTRUSTED, files_of, named_paths, peek
 from persistable.records.key import Key, Place, Placed
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, FileFact, Record
+from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.records.scratch import scratch_folder
 from persistable.stores.base import HIDDEN, Store, extended
 
@@ -48,15 +47,15 @@ def replaced(store: Store, place: Place, found: Record | str | None) -> Record |
     return found
 
 
-def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, kept: Iterable[FileFact]) -> None:
-    """Remove what a new record, which names `kept`, makes void, as far as that can be done now: it is garbage that nobody reads."""
+def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, new: Record) -> None:
+    """Remove what the record `new` makes void, as far as that can be done now: it is garbage that nobody reads."""
     if failure is None and old is None:
         return
     if failure is not None:
         commit.remove(store, [place.path + FAILED_SUFFIX])
     if old is not None:
         with suppress(StoreError):
-            commit.remove(store, set(files_of(store, place, old)).difference([file.path for file in kept]))
+            commit.remove(store, set(files_of(store, place, old)).difference(named_paths(new)))
 
 
 def may_have_left(failure: Failure) -> bool:
@@ -89,7 +88,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
         commit.complete_any(store, place)
     found = peek(store, place)
     if isinstance(place, Placed):
-        named = {file.path for file in found.files} if isinstance(found, Record) else set[str]()
+        named = set(named_paths(found)) if isinstance(found, Record) else set[str]()
         commit.remove(store, set(commit.abandoned(store, place)) - named)
     if found not in (DAMAGED, UNTRUSTED):
         commit.remove(store, _unnamed(store, place, found if isinstance(found, Record) else None))
@@ -106,7 +105,7 @@ def sweep(store: Store, place: Place, *, scratch: bool = False) -> None:
 
 def _unnamed(store: Store, place: Place, record: Record | None) -> list[str]:
     begun = partial.find_partial(store, place)
-    named = {file.path for file in record.files} if record is not None else set[str]()
+    named = set(named_paths(record)) if record is not None else set[str]()
     named.update(folder for folder in (begun and begun.folder, record and items.folder_of(record)) if folder)
     listed = files_of(store, place, DAMAGED)
     if isinstance(place, Key):

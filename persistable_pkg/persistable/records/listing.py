@@ -50,16 +50,16 @@ def _read(store: Store, paths: Iterable[str]) -> Iterator[Listed]:
     remaining = iter(paths)
     while batch := list(islice(remaining, BATCH)):
         for path, data in store.get_many(batch).items():
-            entry = _entry(path.removesuffix(SUFFIX), data)
+            entry = _entry(store, path.removesuffix(SUFFIX), data)
             if entry is not None:
                 yield entry
 
 
-def _entry(base: str, data: bytes) -> Listed | None:
+def _entry(store: Store, base: str, data: bytes) -> Listed | None:
     """None for a file that only looks like a record by its name."""
     place: Place | None
     try:
-        record = Record.parse(data).checked()
+        record = Record.parse(data, store=store).checked()
     except PayloadUntrusted as error:
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
         return None if place is None else Listed(place, None, error)

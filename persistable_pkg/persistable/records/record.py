@@ -19,6 +19,7 @@ from persistable.records.versions import imported_versions
 from persistable.stores.record_file import FAILED, RECORD, SEAL, SEAL_BYTES
 
 if TYPE_CHECKING:
+    from persistable.stores.base import Store
     from persistable.stores.keys import SigningKey
 
 FORMAT = 1
@@ -28,6 +29,8 @@ SUFFIX = RECORD
 BY_HAND = ("put", "adopted")
 """The values of `Record.made` for payloads that no code here has made."""
 FAILED_SUFFIX = FAILED
+OUTPUT_SUFFIX = ".output.txt"
+"""The end of the name of the file with the text that the generating code printed and logged."""
 _FORMER = {
     "persistable.command.node:Command": "persistable:Command",
     "persistable.transfer.get:HttpGet": "persistable:HttpGet",
@@ -84,18 +87,21 @@ class Fact(Generic[FactT]):
 class Record:
     """The facts of one payload. Everything but what a load needs is parsed when first asked for."""
 
-    __slots__ = ("_all", "data", "head", "key")
+    __slots__ = ("_all", "_output", "data", "head", "key")
 
-    def __init__(self, data: bytes, head: dict[str, Any], key: Key) -> None:
+    def __init__(self, data: bytes, head: dict[str, Any], key: Key, store: Store | None = None) -> None:
         self.data = data
         """The content of the file."""
+        self._output: Store | str | None = store
+        """The store with the output, or that itself."""
         self._all: dict[str, Any] | None = None
         self.head = head
         self.key = key
 
     @classmethod
-    def parse(cls, data: bytes, key: Key | None = None) -> Record:
-        """The record in `data`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the record of `key`.
+    def parse(cls, data: bytes, key: Key | None = None, store: Store | None = None) -> Record:
+        """The record in `data`, which was read in `store`. Raises PayloadCorrupted where a byte is wrong or missing, or it is not the
+        record of `key`.
 
         Raises StoreTooNew for a record of a later format, PayloadUntrusted where the store it was read from has refused it.
         """
@@ -119,7 +125,7 @@ class Record:
                 _check_head(head)
             except ValueError:
                 _leave_out_unknown(head)
-            record = cls(data, head, key if key is not None else Key.parse(head["key"]))
+            record = cls(data, head, key if key is not None else Key.parse(head["key"]), store)
         except (ValueError, TypeError, LookupError, StopIteration, RecursionError) as error:
             later = _later_format(body)
             raise _meaningless(key, error) if later is None else _of_another_format(key, later) from error
@@ -146,7 +152,9 @@ class Record:
         """This record with some members replaced or added, signed by `signer` and by nobody else."""
         new_head = {**self.head, **head}
         rest = {name: fact for name, fact in self.facts().items() if name not in self.head and name not in ("signature", "checksum")}
-        return Record.compose(self.key, new_head, {**rest, **details}, signer=signer)
+        revised = Record.compose(self.key, new_head, {**rest, **details}, signer=signer)
+        revised._output = self._output
+        return revised
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
@@ -214,6 +222,32 @@ class Record:
         items = self.head.get("items")
         own: int = sum(file[2] for file in self.head["files"])
         return own if items is None else own + int(items[2])
+
+    @property
+    def output_path(self) -> str | None:
+        """The path, in the store of the record, of the file with the output; None where there was none."""
+        found: Any = self.head.get("output")
+        own = isinstance(found, str) and found.endswith(f".{self.attempt_token}{OUTPUT_SUFFIX}") and ".." not in found
+        return found if own else None
+
+    @property
+    def output(self) -> str:
+        """The end, 64 KiB at most, of the text that the generating code printed and logged; read when this is first asked.
+
+        Empty where there was none, where `output=False` kept none, and where the file has gone.
+        """
+        store = self._output
+        if isinstance(store, str):
+            return store
+        path = self.output_path
+        text = ""
+        if path is not None and store is not None:
+            try:
+                text = store.get(path).decode("utf-8", "replace")
+            except FileNotFoundError:
+                pass
+        self._output = text
+        return text
 
     @property
     def attempt_token(self) -> str:
@@ -343,7 +377,13 @@ class Record:
         return f"Record({self.key}, {self.size} bytes, {self.class_reference})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record.parse, (self.data,)
+        return _restored, (self.data, self.output)
+
+
+def _restored(data: bytes, output: str) -> Record:
+    record = Record.parse(data)
+    record._output = output  # pyright: ignore[reportPrivateUsage]
+    return record
 
 
 def _check_head(head: Any) -> None:
@@ -497,6 +537,8 @@ class Failure(NamedTuple):
     started: float
     seconds: float
     notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
+    output: str = ""
+    """The end of the text that the generating code printed and logged."""
 
     @property
     def text(self) -> str:
@@ -524,7 +566,13 @@ class Failure(NamedTuple):
             return cls(key, "unknown", "the failure's own file is damaged", "", 1, {}, "", 0.0, 0.0)
         notes = facts.get("notes")
         known = {name: facts[name] for name in (*texts, *numbers, "attempt", "params")}
-        return cls(key, **known, notes=cast("dict[str, Any]", notes) if isinstance(notes, dict) else {})
+        output = facts.get("output")
+        return cls(
+            key,
+            **known,
+            notes=cast("dict[str, Any]", notes) if isinstance(notes, dict) else {},
+            output=output if isinstance(output, str) else "",
+        )
 
 
 def _object_in(data: bytes) -> dict[str, Any]:

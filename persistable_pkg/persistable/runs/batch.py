@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from persistable.errors import StoreError
+from persistable.nodes import capture
 from persistable.records import claims
 from persistable.records.key import Key
 from persistable.records.record import FAILED_SUFFIX, SUFFIX
@@ -88,9 +89,10 @@ class Batch:
         try:
             watcher.start()
             self._start = time.perf_counter()
-            while (number := self._next()) is not None:
-                if not self._perform_one(number, number in failed_before) and not go_on():
-                    break
+            with capture.session():
+                while (number := self._next()) is not None:
+                    if not self._perform_one(number, number in failed_before) and not go_on():
+                        break
         finally:
             self._over.set()
             if watcher.ident is not None:

@@ -11,6 +11,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.label import TIMES
 from persistable.nodes.types import Node, is_node, own_store
 from persistable.params.secret import redact
+from persistable.records.access import find_failure
 from persistable.records.key import Key, Place
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class NodeFailure:
         """The type and message of the error, without secrets."""
         return redact(f"{type(self.error).__name__}: {self.error}")
 
+    @property
+    def output(self) -> str:
+        """The end of what its code printed and logged, as long as its failure is the last that is recorded; empty where nothing is kept."""
+        store = own_store(self.node)
+        failure = find_failure(store, self.node.place) if store is not None else None
+        return "" if failure is None else failure.output
+
     def reproduce(self) -> Any:
         """Generate again, here and now and without persisting, so that a debugger can look; the payload, should it succeed."""
         twin = bound_to(self.node, own_store(self.node))
@@ -88,6 +96,9 @@ class NodeFailure:
         from persistable.graph.notebook import Html, card, code, html
 
         place = f"<pre>{html(self.lines() or self.traceback)}</pre>"
+        said = self.output
+        if said:
+            place += f"<details><summary>output</summary><pre>{html(said)}</pre></details>"
         return card(self.label, Html("<p>"), code(self.text), Html(f"</p>{place}"), Html(f"<p>{html(_AGAIN)}</p>"))
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, Remo
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
-from persistable.nodes import connections, generation
+from persistable.nodes import capture, connections, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.generation import FAILED
 from persistable.nodes.label import name_node
@@ -382,6 +382,7 @@ class Loop:
             return _performed, (
                 self._run,
                 self._hooks,
+                capture.keeps.get(),
                 bound_to(unit.node, unit.store, lent=True),
                 unit.store,
                 token,
@@ -410,6 +411,7 @@ class Loop:
                 events.listened(given_logger(unit.node)),
                 self._run,
                 self._met and unit in self._others.abandoned,
+                output=capture.keeps.get(),
             )
         )
 
@@ -633,6 +635,6 @@ def _failed_elsewhere(failure: Failure) -> Outcome:
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
-    run, hooks, *rest = arguments
-    with connections.within(run), events.heard_by(hooks):
+    run, hooks, output, *rest = arguments
+    with connections.within(run), events.heard_by(hooks), capture.keeping(output):
         return perform_here(*rest)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import events
 from persistable.executors.resolve import carrier_of
+from persistable.nodes import capture
 from persistable.runs.chunks import Portioned
 from persistable.runs.loop import Loop
 from persistable.runs.phases import Staged
@@ -39,6 +40,7 @@ def run(
     watch: float | None = None,
     until: Callable[[RunResult], object] | None = None,
     stale: Literal["reuse", "generate", "raise"] = "reuse",
+    output: bool = True,
 ) -> RunResult:
     """Generate whatever of `targets`, and of what is upstream of them, is not stored yet, each node once.
 
@@ -59,6 +61,7 @@ def run(
         until: with `watch`, ends it when this is true of a round's result.
         stale: ``"reuse"`` what is stale, with one warning, and find it in the result's ``stale``; ``"generate"`` it anew, and what is made
             from it if its bytes changed, except for what was put in by hand; or ``"raise"`` StaleCode before anything begins.
+        output: keep the end of what the generating code prints and logs, with its record or its failure; see `Record.output`.
 
     Raises RunFailed; NotEnforceable and Infeasible, before anything begins, for what this executor cannot do. Ctrl-C cancels what runs,
     leaves what is committed, and records nothing as failed.
@@ -89,9 +92,13 @@ def run(
             ahead = makers(targets, base)
             return Staged(carrying(ahead), all_of_it, fail_fast) if ahead else whole
 
-        if watch is not None:
-            return watched(loop, failed, watch, until)
-        result = loop().run(failed)
+        kept = capture.keeps.set(output)
+        try:
+            if watch is not None:
+                return watched(loop, failed, watch, until)
+            result = loop().run(failed)
+        finally:
+            capture.keeps.reset(kept)
     __tracebackhide__ = True
     if errors == "raise" and result.failures:
         raise result.failed()

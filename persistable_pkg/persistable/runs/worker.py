@@ -19,7 +19,7 @@ from persistable.executors.resources import Retry
 from persistable.executors.tracebacks import lines_of, trim
 from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
-from persistable.nodes import connections, generation, provenance
+from persistable.nodes import capture, connections, generation, provenance
 from persistable.nodes.code import Main, sent_from
 from persistable.nodes.generation import FAILED
 from persistable.nodes.indirect import Beyond
@@ -44,7 +44,7 @@ class Job(NamedTuple):
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
     run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
-    main: the program that sends it.
+    main: the program that sends it. output: whether what it prints is kept.
     """
 
     node: Node
@@ -58,6 +58,7 @@ class Job(NamedTuple):
     run: str
     waits: bool = True
     main: Main | None = None
+    output: bool = True
 
 
 class Outcome(NamedTuple):
@@ -155,7 +156,7 @@ class Packer:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main)
+            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output)
             return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits))
         except NotEnforceable:
             raise
@@ -219,7 +220,7 @@ def _unpacked(data: bytes) -> Job:
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
-    _, (_, store, shelf, run, listened, main), shared = _known
+    _, (_, store, shelf, run, listened, main, output), shared = _known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
         if lot not in shared:
@@ -230,7 +231,7 @@ def _unpacked(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main)
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output)
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -291,7 +292,7 @@ def perform_packed(data: bytes) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start))
     heard: list[events.Event] = []
-    with _hearing(job, heard), connections.within(job.run), sent_from(job.main):
+    with _hearing(job, heard), connections.within(job.run), sent_from(job.main), capture.keeping(job.output):
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}

@@ -21,7 +21,7 @@ from persistable.catalog.index.parts import bare
 from persistable.records import claims, commit, owners
 from persistable.records.key import Key
 from persistable.records.leftovers import HANDED
-from persistable.records.record import SUFFIX, Record
+from persistable.records.record import OUTPUT_SUFFIX, SUFFIX, Record
 from persistable.stores.base import HIDDEN, Stat, Store, extended
 from persistable.stores.custom_path import PLACED, PLACING
 from persistable.stores.local import LocalStore
@@ -42,7 +42,7 @@ HANDED_OVER = "handed over by a run that is gone"
 TRIAL = "trial of whether the store answers"
 
 _PAYLOAD = re.compile(r"(?P<base>[^/]+/[0-9a-f]{32})\.(?P<token>[0-9a-f]{8})(?:[./].*)?", re.DOTALL)
-_PLACED_ITEMS = re.compile(rf"(?P<base>{re.escape(PLACED)}/.+)\.(?P<token>[0-9a-f]{{8}})\.items/.*", re.DOTALL)
+_PLACED_ITEMS = re.compile(rf"(?P<base>{re.escape(PLACED)}/.+)\.(?P<token>[0-9a-f]{{8}})\.(?:items/.*|output\.txt)", re.DOTALL)
 _CLAIM = re.compile(rf"(?P<base>[^/]+/[0-9a-f]{{32}}|{re.escape(PLACED)}/.+)\.(?:claim(?:\.(?:[0-9]+|waits))?|beat)", re.DOTALL)
 _PLACING = re.compile(rf"{re.escape(PLACING)}/(?P<folder>.*/)?(?P<token>[0-9a-f]{{8}})-(?P<name>[^/]+)(?:/.*)?", re.DOTALL)
 _PARTIAL = re.compile(rf"{HIDDEN}/partial/(?P<rest>.+?)/(?:begun\.json|[0-9a-f]{{8}}/[0-9]+\.json)", re.DOTALL)
@@ -190,7 +190,8 @@ class Survey:
         changed = changed_at(self._store, stat)
         found = _PAYLOAD.fullmatch(path) or _PLACED_ITEMS.fullmatch(path)
         if found is not None:
-            self._payloads.setdefault(found["base"], {}).setdefault(found["token"], _Bucket()).add(path, stat.size, changed)
+            size = 0 if path.endswith(OUTPUT_SUFFIX) else stat.size  # of a record with its payload alone, nothing more is asked
+            self._payloads.setdefault(found["base"], {}).setdefault(found["token"], _Bucket()).add(path, size, changed)
             return
         bucket = self._bucket_of(path)
         if bucket is None:

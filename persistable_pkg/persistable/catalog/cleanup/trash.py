@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from persistable.catalog.cleanup.notes import checked, parsed
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
 from persistable.params.streams import digest_rest
-from persistable.records import claims, items, partial
+from persistable.records import access, claims, items, partial
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
 from persistable.stores.base import HIDDEN, Store, extended, stat_many
 from persistable.stores.custom_path import PLACED
@@ -180,7 +180,7 @@ def _unit_of(path: str, data: bytes) -> Unit:
         record = Record.parse(data)
     except UNREADABLE:
         return Unit(path.removesuffix(SUFFIX), path, (), "", 0)
-    return Unit(path.removesuffix(SUFFIX), path, tuple(file.path for file in record.files), "", record.size, str(record.key))
+    return Unit(path.removesuffix(SUFFIX), path, tuple(access.named_paths(record)), "", record.size, str(record.key))
 
 
 def held_files(store: Store) -> set[str]:
@@ -372,7 +372,7 @@ def named_files(store: Store, base: str) -> set[str] | None:
     except UNREADABLE:
         return None
     folder = items.folder_of(record)
-    return {file.path for file in record.files} | (set(store.list(folder)) if folder is not None else set[str]())
+    return set(access.named_paths(record)) | (set(store.list(folder)) if folder is not None else set[str]())
 
 
 def _tidy(store: Store, stamps: Collection[str]) -> None:

@@ -76,6 +76,8 @@ class Renames:
         if "items" in head:
             folder, *rest = head["items"]
             head["items"] = [moved(folder, old, str(new)), *rest]
+        if record.output_path is not None:
+            head["output"] = moved(record.output_path, old, str(new))
         rest = {name: row[name] for name in facts if name not in head and name not in ("signature", "checksum")}
         if "lineage" in rest:
             rest["lineage"] = {self.key(key): self._row(key, each) for key, each in facts["lineage"].items()}

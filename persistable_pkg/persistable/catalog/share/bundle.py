@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PureWindowsPath
@@ -126,8 +127,13 @@ class _Export:
 
     def _note_record(self, place: str, record: Record, present: tuple[str, ...], spool: SpooledTemporaryFile[bytes]) -> None:
         """Put a record aside, to be written behind the payloads."""
-        data = self._shared(record).data
+        shared = self._shared(record)
+        data = shared.data
         spool.write(data)
+        path = shared.output_path
+        if path is not None:
+            with suppress(FileNotFoundError):
+                self._put(path, self._store.get(path))
         self._places.append((place + SUFFIX, len(data), present))
         self._published = max(self._published, record.started + record.seconds)
 
@@ -280,7 +286,8 @@ def without_persons(record: Record) -> Record:
         facts["accepted"] = [{name: fact for name, fact in each.items() if name != "host"} for each in facts["accepted"]]
     if facts.get("call") is not None:
         facts["call"] = _without_folders(facts["call"], json.dumps(facts["params"]))
-    return Record.compose(record.key, record.head, {**facts, "host": ""})
+    head = {name: fact for name, fact in record.head.items() if name != "output"}  # it may tell anything
+    return Record.compose(record.key, head, {**facts, "host": ""})
 
 
 _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)")

@@ -219,6 +219,8 @@ class Command(Persistable[PayloadT, CommandParams]):
         )
         said = {name: _end_of(folder / name) for name in ("stdout", "stderr") if exitcode or name == "stderr" or not self._says_it}
         running.notes.update({"exitcode": exitcode, **said})
+        for name, text in said.items():
+            running.keeps(name, text)
         if exitcode != 0:
             raise _failed(exitcode, said["stdout"], said["stderr"], params.shell)
         if _stamps(given) != untouched:

@@ -1,0 +1,301 @@
+"""What generating code prints and logs: kept for its record, and passed on to where it goes anyway.
+
+While something is being generated, a `Tee` stands in the place of each standard stream, one for the whole process: it asks to which
+generation the code that writes belongs, by its context, so that what other threads print is nobody's. Log records are seen when they are
+made, by a factory in the place of that of `logging`. What other processes write into the descriptors of this one is not seen.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from persistable.params.secret import redact
+
+if TYPE_CHECKING:
+    import logging
+
+LIMIT = 1 << 16
+"""Bytes of output that are kept."""
+_CUT = "[...]\n"
+"""In the place of what is not kept."""
+
+keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
+"""Whether output is kept with records and failures."""
+silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
+"""True while hooks are called: what they print is not the output of the code that has made them be called."""
+
+
+@contextmanager
+def keeping(wanted: bool) -> Generator[None]:
+    """Inside the block, output is kept or not."""
+    outer = keeps.set(wanted)
+    try:
+        yield
+    finally:
+        keeps.reset(outer)
+
+
+lock = threading.RLock()
+"""Held while streams are replaced."""
+
+
+class Speaker(Protocol):
+    """A generation, as far as it takes what its code says. Both tell whether that is not to be passed on any more."""
+
+    def prints(self, stream: str, text: str | bytes) -> bool:
+        """Take what was written to ``"stdout"`` or ``"stderr"``."""
+        ...
+
+    def logs(self, record: logging.LogRecord) -> None:
+        """Take a log record."""
+        ...
+
+
+def _nobody() -> Speaker | None:
+    return None
+
+
+speaker: Callable[[], Speaker | None] = _nobody
+"""Return the generation that the calling code belongs to; set by the module that knows, as is `is_busy`."""
+
+
+def is_busy() -> bool:
+    """Tell whether the code of some generation runs."""
+    return False
+
+
+class Tee:
+    """A standard stream while something is being generated: text goes to the generation that it belongs to, and to `inner`.
+
+    It has no ``__init__``: one is made for each generation, which must not cost a call.
+    """
+
+    inner: Any
+    """The stream in whose place this one is; it may be None."""
+    stream = "stdout"
+
+    def write(self, text: str) -> int:
+        """Write `text`, and keep it."""
+        here = speaker()
+        if here is None or silent.get() or not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return self._pass_on(text)
+        if here.prints(self.stream, text):
+            return len(text)
+        return self._pass_on(text)
+
+    def _pass_on(self, text: str) -> int:
+        if self.inner is None:
+            return len(text)
+        written: int = self.inner.write(text)
+        return written
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of `lines`."""
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> _Bytes:
+        """The stream of bytes below, of which what is written is kept as well."""
+        return _Bytes(self.inner.buffer, self.stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __iter__(self) -> Any:
+        return iter(self.inner)
+
+    def __repr__(self) -> str:
+        return f"<Tee of {self.inner!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (sys, self.stream)
+
+
+class ErrorTee(Tee):
+    """The same for standard error."""
+
+    stream = "stderr"
+
+
+class _Bytes:
+    """The bytes below a `Tee`."""
+
+    def __init__(self, inner: Any, stream: str) -> None:
+        self._inner = inner
+        self._stream = stream
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write `data`, and keep it."""
+        here = speaker()
+        if here is not None and not silent.get() and here.prints(self._stream, bytes(data)):
+            return memoryview(data).nbytes
+        written: int = self._inner.write(data)
+        return written
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write each of `lines`."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def unwrapped(stream: Any) -> Any:
+    """The stream itself, of one that may be a `Tee`."""
+    return stream.inner if isinstance(stream, Tee) else stream
+
+
+sessions: int = 0
+"""How many blocks of `session` there are."""
+
+
+@contextmanager
+def session() -> Generator[None]:
+    """Keep the streams replaced for as long as the block runs, for many short generations."""
+    global sessions
+    with lock:
+        sessions += 1
+        if not isinstance(sys.stdout, Tee):
+            out = Tee()
+            out.inner, sys.stdout = sys.stdout, out
+        if not isinstance(sys.stderr, Tee):
+            err = ErrorTee()
+            err.inner, sys.stderr = sys.stderr, err
+    watch_logging()
+    try:
+        yield
+    finally:
+        with lock:
+            sessions -= 1
+            if not sessions and not is_busy():
+                sys.stdout, sys.stderr = unwrapped(sys.stdout), unwrapped(sys.stderr)
+
+
+def watch_logging() -> None:
+    """See the log records that are made from now on, where `logging` is imported."""
+    logging = sys.modules.get("logging")
+    if logging is None or not hasattr(logging, "setLogRecordFactory"):
+        return
+    with lock:
+        factory = logging.getLogRecordFactory()
+        if not isinstance(factory, Factory):
+            logging.setLogRecordFactory(Factory(factory))
+
+
+_seen = threading.local()
+
+
+class Factory:
+    """Makes log records as `inner` does, and shows them to the generation whose code logs. Elsewhere it does nothing, so it stays."""
+
+    def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
+        self.inner = inner
+
+    def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        _seen.record = None
+        record = self.inner(name, *args, **kwargs)
+        if name is None or _seen.record == id(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
+            return record
+        _seen.record = id(record)
+        here = speaker()
+        if here is not None and not silent.get() and not _is_event(record):
+            here.logs(record)
+        return record
+
+
+def _is_event(record: logging.LogRecord) -> bool:
+    """Tell whether it is an event of this package, which is not the node's own."""
+    given = record.args
+    return bool(given) and isinstance(given, tuple) and hasattr(given[0], "facts") and type(given[0]).__module__ == "persistable.events"
+
+
+def is_by_logging() -> bool:
+    """Tell whether it is a handler of `logging` that writes at this moment: then the record is known already."""
+    logging = sys.modules.get("logging")
+    code = getattr(getattr(getattr(logging, "Logger", None), "callHandlers", None), "__code__", None)
+    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    for _ in range(_DEPTH):
+        if frame.f_code is code:
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
+
+
+_DEPTH = 25
+"""Calls between a logger and the stream that its handler writes to, at most."""
+
+
+def line_of(record: logging.LogRecord) -> str:
+    """A log record as output has it: ``WARNING mypkg.train: loss is nan``, and the traceback, where there is one."""
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 - logging itself says what is wrong with it
+        text = str(record.msg)
+    if record.exc_info and record.exc_info[0] is not None:
+        text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+    return f"{record.levelname} {record.name}: {text}\n"
+
+
+class Output:
+    """The end of what the code of one generation has printed and logged."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: list[str] = []
+        self._size = 0
+        self._cut = False
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+        self.logged = False
+
+    def add(self, stream: str, text: str | bytes) -> str:
+        """Add what was written to `stream`, and return it as text."""
+        with self._lock:
+            if not isinstance(text, str):
+                if stream not in self._decoders:
+                    self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
+                text = self._decoders[stream].decode(text)
+            if len(text) > 2 * LIMIT:
+                self._cut = True
+            piece = text[-2 * LIMIT :]  # more than is kept, so that no secret is cut in two
+            self._pieces.append(piece)
+            self._size += len(piece)
+            if self._size > 8 * LIMIT:
+                whole = "".join(self._pieces)[-2 * LIMIT :]
+                self._pieces, self._size, self._cut = [whole], len(whole), True
+        return text
+
+    def text(self) -> str:
+        """The end of it, without secrets, and of lines that were drawn over and over the last; at most `LIMIT` bytes."""
+        with self._lock:
+            whole = "".join(self._pieces)
+            self._pieces = [whole]
+            cut = self._cut
+        return shortened(redact(_DRAWN.sub("", _CONTROL.sub("", whole.replace("\r\n", "\n")))), cut)
+
+
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+"""Colours and movements of terminals."""
+_DRAWN = re.compile(r"[^\n\r]*\r+(?=[^\n\r])")
+"""What was drawn over by the rest of its line."""
+
+
+def shortened(text: str, cut: bool = False) -> str:
+    """The end of `text`, at most `LIMIT` bytes, which begins with a whole line where there is one. cut: something before it is missing."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= LIMIT - (len(_CUT) if cut else 0):
+        return (_CUT + text if cut else text).encode("utf-8", "replace").decode()
+    end = data[-(LIMIT - len(_CUT)) :]
+    line = end.find(b"\n") + 1
+    return _CUT + end[line if 0 < line < len(end) else 0 :].decode("utf-8", "ignore")
