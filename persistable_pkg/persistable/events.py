@@ -114,6 +114,38 @@ class Progressed(NodeEvent):
     """The amount that there is to do; None where that is not known."""
 
 
+class Printed(NodeEvent):
+    """Code that is generated in another process has printed something. The run prints it here too."""
+
+    __slots__ = ("label", "stream", "text")
+    level = 0
+    _said = ("text",)
+    label: str
+    """The node in words."""
+    stream: str
+    """``"stdout"`` or ``"stderr"``."""
+    text: str
+    """Whole lines, as far as they are not very long."""
+
+
+class Logged(NodeEvent):
+    """Code that is generated in another process has logged something. The run gives it to the logger of that name here."""
+
+    __slots__ = ("label", "logger", "record", "severity", "text")
+    level = 0
+    _said = ("text",)
+    label: str
+    """The node in words."""
+    logger: str
+    """The name of the logger."""
+    severity: int
+    """The level, such as ``logging.WARNING``."""
+    text: str
+    """The message."""
+    record: dict[str, Any]
+    """The attributes of the log record, as `logging.makeLogRecord` takes them."""
+
+
 class Persisted(NodeEvent):
     """A payload is committed."""
 

@@ -75,7 +75,7 @@ def test_the_failure_has_it(executor: str, tmp_path: Path) -> None:
     result = run(fails.step(3), executor=executor, store=tmp_path, errors="return")
     (failure,) = result.failures
     assert failure.output == "before 3\n"
-    assert "before 3" in failure._repr_html_()
+    assert "before 3" in failure._repr_html_()  # pyright: ignore[reportPrivateUsage]
     entry = Catalog(tmp_path).find("fails", status="failed")[0]
     assert entry.failure is not None and entry.failure.output == "before 3\n"
 

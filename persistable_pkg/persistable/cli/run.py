@@ -55,7 +55,13 @@ def run(
     """
     here = Here(common, wanted.changes)
     _check(executor, workers, watch)
-    given = {"fail_fast": fail_fast or None, "watch": watch, "max_workers": workers, "executor": executor, "output": no_output and False}
+    given = {
+        "fail_fast": fail_fast or None,
+        "watch": watch,
+        "max_workers": workers,
+        "executor": executor,
+        "output": False if no_output else None,
+    }
     options = {name: value for name, value in given.items() if value is not None}
     project, words = _project_of(here, targets), _targets(here, targets)
     with _bars(no_progress) as hooks:

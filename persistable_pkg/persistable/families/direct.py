@@ -42,6 +42,7 @@ from persistable.records import access
 from persistable.records.files import SMALL
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
+from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended
 from persistable.runs.worker import Packer, unpacked
 from persistable.stores.base import extended
@@ -117,7 +118,9 @@ class DirectGenerator:
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
         common = packer.common(packer.registered, self._sent, self._varying)
-        return perform_chunk, ChunkRequest(common, [key.digest for key in keys], rows, events.listened(), run, packer.main, keeps.get())
+        return perform_chunk, ChunkRequest(
+            common, [key.digest for key in keys], rows, events.listened(), run, packer.main, keeps.get(), packer.levels
+        )
 
     def thread_request(self, keys: Sequence[Key], rows: Sequence[Row], run: str) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for a thread of this process to perform these members, for `run`."""
@@ -239,6 +242,7 @@ class ChunkRequest(NamedTuple):
     run: str
     main: Main
     output: bool
+    levels: relay.Levels | None
 
 
 class ChunkResult(NamedTuple):
@@ -267,19 +271,28 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     cores.limit(None)
     direct_generator = DirectGenerator(*parts)
     heard: list[events.Event] = []
+    said = relay.Relay(request.run, request.heard)
+
+    def hear(event: events.Event) -> None:
+        if isinstance(event, events.Progressed):
+            said.progressed(event)
+        else:
+            heard.append(event)
+
     with ExitStack() as stack:
         if request.heard:
-            stack.enter_context(events.heard_by((heard.append,)))
+            stack.enter_context(events.heard_by((hear,)))
         stack.enter_context(connections.within(request.run))
         stack.enter_context(sent_from(request.main))
         stack.enter_context(keeping(request.output))
+        stack.enter_context(relay.relaying(said, request.levels))
         name = direct_generator.payload_name
         batch = direct_generator.batch([Key(name, digest) for digest in request.digests], request.rows)
         batch.perform(lambda: True)
     keys = set(request.digests)
     told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
     ended = [_carried(each) for each in batch.ended]
-    return ChunkResult(ended, batch.left, tuple(event for event in told if not isinstance(event, events.Progressed)), batch.seconds)
+    return ChunkResult(ended, batch.left, (*said.finish(), *told), batch.seconds)
 
 
 def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any, bool]) -> ChunkResult:

@@ -22,6 +22,8 @@ from persistable.params.secret import redact
 if TYPE_CHECKING:
     import logging
 
+    from persistable.nodes.types import Node
+
 LIMIT = 1 << 16
 """Bytes of output that are kept."""
 _CUT = "[...]\n"
@@ -29,6 +31,8 @@ _CUT = "[...]\n"
 
 keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
 """Whether output is kept with records and failures."""
+relay: ContextVar[Relay | None] = ContextVar("persistable_relay", default=None)
+"""Where the output of what is generated here goes, if it is generated for another process."""
 silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
 """True while hooks are called: what they print is not the output of the code that has made them be called."""
 
@@ -45,6 +49,18 @@ def keeping(wanted: bool) -> Generator[None]:
 
 lock = threading.RLock()
 """Held while streams are replaced."""
+
+
+class Relay(Protocol):
+    """Takes the output of nodes to the process that runs them."""
+
+    def prints(self, node: Node, stream: str, text: str) -> None:
+        """Take what was printed."""
+        ...
+
+    def logs(self, node: Node, record: logging.LogRecord) -> None:
+        """Take a log record."""
+        ...
 
 
 class Speaker(Protocol):
@@ -282,13 +298,18 @@ class Output:
             whole = "".join(self._pieces)
             self._pieces = [whole]
             cut = self._cut
-        return shortened(redact(_DRAWN.sub("", _CONTROL.sub("", whole.replace("\r\n", "\n")))), cut)
+        return shortened(redact(drawn(whole)), cut)
 
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours and movements of terminals."""
 _DRAWN = re.compile(r"[^\n\r]*\r+(?=[^\n\r])")
 """What was drawn over by the rest of its line."""
+
+
+def drawn(text: str) -> str:
+    """`text` as it is seen in the end: without control sequences, and of lines that were drawn over and over the last."""
+    return _DRAWN.sub("", _CONTROL.sub("", text.replace("\r\n", "\n")))
 
 
 def shortened(text: str, cut: bool = False) -> str:

@@ -177,6 +177,8 @@ class Generation:
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
         self._many: Inputs | None = None
+        self.relay = capture.relay.get()
+        """Where its output goes, if it is generated for another process."""
         self.hooks = events.own_hooks()
         """Who hears of it, also of what threads do that its author starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
@@ -221,14 +223,18 @@ class Generation:
         """Take what its code has written to a standard stream."""
         output = self._heard_output()
         if not (output.logged and capture.is_by_logging()):
-            output.add(stream, text)
-        return False
+            added = output.add(stream, text)
+            if self.relay is not None:
+                self.relay.prints(self.node, stream, added)
+        return self.relay is not None
 
     def logs(self, record: LogRecord) -> None:
         """Take what its code has logged."""
         output = self._heard_output()
         output.logged = True
         output.add("log", capture.line_of(record))
+        if self.relay is not None:
+            self.relay.logs(self.node, record)
 
     def keeps(self, stream: str, text: str) -> None:
         """Add to its output what a process has said that it started."""

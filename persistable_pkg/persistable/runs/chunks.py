@@ -24,7 +24,7 @@ from persistable.nodes.types import own_store
 from persistable.records import claims
 from persistable.records.bulk import format_in_records, made_by, present
 from persistable.records.record import SUFFIX
-from persistable.runs import dispatch
+from persistable.runs import dispatch, relay
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.dispatch import Lot
 from persistable.runs.estimate import expected_seconds
@@ -189,7 +189,13 @@ class Portioned:
                     self._perform(lot, rest)
             else:
                 dispatch.perform(
-                    self._executor, partial(self._next, rest), self._task, partial(self._arrived, rest), self._drop, self._goes_on
+                    self._executor,
+                    partial(self._next, rest),
+                    self._task,
+                    partial(self._arrived, rest),
+                    self._drop,
+                    self._goes_on,
+                    self._run,
                 )
         return rest
 
@@ -240,8 +246,7 @@ class Portioned:
         if isinstance(parcel, Exception):
             rest += [(share, number) for number in numbers]
             return
-        for event in parcel.told:
-            events.emit(event)
+        relay.tell_all(parcel.told, None, self._executor.workers > 1)
         self._note(share, numbers, parcel.ended)
         self._pace.saw(len(parcel.ended), sum(seconds for *_, seconds in parcel.ended), share.store, parcel.seconds)
         left: list[int] = [numbers[place] for place in parcel.left]

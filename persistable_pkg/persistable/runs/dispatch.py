@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent import futures
+from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from persistable import events
+from persistable.executors import notes
 from persistable.executors.base import Executor
+from persistable.runs import relay
 
 
 class Lot(NamedTuple):
@@ -25,15 +29,18 @@ def perform(
     take: Callable[[Lot, Any], None],
     drop: Callable[[Lot], None],
     go_on: Callable[[], bool],
+    run: str,
 ) -> None:
     """Perform what `more` gives, which is asked when there is room, until it has nothing and nothing runs.
 
     `task` gives what is called, and with what. `take` is given what came of it, or the error of a lot that could not be sent, or of which
-    nothing came back: its worker has died. Once `go_on` says no, nothing more begins. Whatever ends this early leaves nothing running;
-    what ran is given to `drop`.
+    nothing came back: its worker has died. Once `go_on` says no, nothing more begins. What workers say to `run` meanwhile is told. Whatever
+    ends this early leaves nothing running; what ran is given to `drop`.
     """
     running: dict[futures.Future[Any], Lot] = {}
-    arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
+    arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
+    hearing = ExitStack()
+    hearing.enter_context(notes.received_at(run, arrived.put))
     try:
         while True:
             while go_on() and len(running) <= executor.workers and (lot := more()) is not None:
@@ -48,6 +55,9 @@ def perform(
             if not running:
                 return
             future = arrived.get()
+            if isinstance(future, tuple):
+                relay.tell_all(future, None, executor.workers > 1)
+                continue
             lot = running.pop(future)
             try:
                 found = future.result()
@@ -55,6 +65,7 @@ def perform(
                 found = error
             take(lot, found)
     finally:
+        hearing.close()
         _end(executor, list(running))
         for lot in running.values():
             drop(lot)

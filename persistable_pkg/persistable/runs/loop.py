@@ -14,6 +14,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut
+from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
@@ -32,6 +33,7 @@ from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.records.owners import is_dead
 from persistable.records.record import Failure
+from persistable.runs import relay
 from persistable.runs.attempt import PATIENCE, Attempt, died, failed_here
 from persistable.runs.batch import Batch, Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
@@ -84,7 +86,7 @@ class Loop:
         self._run = os.urandom(4).hex()
         self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
         self._running: dict[futures.Future[Any], Attempt] = {}
-        self._arrived: SimpleQueue[futures.Future[Any]] = SimpleQueue()
+        self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
         self._healed: set[Unit] = set()
@@ -123,7 +125,11 @@ class Loop:
             self._begin(decision)
             decided = decision
             with connections.within(self._run):
-                self._carry_out(planner)
+                if self._executor.shares_memory:
+                    self._carry_out(planner)
+                else:
+                    with notes.received_at(self._run, self._arrived.put):
+                        self._carry_out(planner)
         except BaseException:
             self._abort()
             raise
@@ -456,7 +462,10 @@ class Loop:
             )
             self._settle(attempt.unit, died(attempt, error), None)
 
-    def _take(self, future: futures.Future[Any]) -> None:
+    def _take(self, future: futures.Future[Any] | tuple[events.NodeEvent, ...]) -> None:
+        if isinstance(future, tuple):
+            relay.tell_all(future, None, self._executor.workers > 1)
+            return
         attempt = self._running.pop(future, None)
         if attempt is None:
             return  # stopped, and seen to already
@@ -472,8 +481,8 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
             outcome = died(attempt, error)
         self._depth.saw(outcome.seconds)
-        for event in outcome.events:
-            events.emit(event, given_logger(attempt.unit.node))
+        if outcome.events:
+            relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
 
     # what an outcome means

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
@@ -31,6 +31,7 @@ from persistable.params import extensions
 from persistable.params.secret import clean
 from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
+from persistable.runs import relay
 from persistable.runs.batch import Ended
 from persistable.runs.registrations import Registrations
 from persistable.stores.base import Store
@@ -44,7 +45,7 @@ class Job(NamedTuple):
     shelf: the store in which large payloads that are not persisted are handed over. given: upstream key to such a payload, as bytes or as
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
     run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
-    main: the program that sends it. output: whether what it prints is kept.
+    main: the program that sends it. output: whether what it prints is kept. levels: those of the loggers of the process that sends it.
     """
 
     node: Node
@@ -59,6 +60,7 @@ class Job(NamedTuple):
     waits: bool = True
     main: Main | None = None
     output: bool = True
+    levels: relay.Levels | None = None
 
 
 class Outcome(NamedTuple):
@@ -150,13 +152,14 @@ class Packer:
         self._definitions: dict[int, tuple[Any, Any]] = {}
         self._shared: dict[tuple[int, ...], tuple[tuple[Any, ...], bytes]] = {}
         self.main = provenance.main_program()
+        self.levels = relay.levels()
         self.registered = Registrations(self._bytes) if extensions.registered else None
 
     def pack(self, job: Job) -> bytes:
         """`job` as bytes. Raises PersistableError, naming the node, for what cannot be sent."""
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
-            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output)
+            common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output, self.levels)
             return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits))
         except NotEnforceable:
             raise
@@ -220,7 +223,7 @@ def _unpacked(data: bytes) -> Job:
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
-    _, (_, store, shelf, run, listened, main, output), shared = _known
+    _, (_, store, shelf, run, listened, main, output, levels), shared = _known
     whole: list[tuple[Any, Any]] = []
     for lot, state in states:
         if lot not in shared:
@@ -231,7 +234,7 @@ def _unpacked(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output)
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output, levels)
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -292,7 +295,13 @@ def perform_packed(data: bytes) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return _portable(failed(error, None, 1, time.perf_counter() - start))
     heard: list[events.Event] = []
-    with _hearing(job, heard), connections.within(job.run), sent_from(job.main), capture.keeping(job.output):
+    said = relay.Relay(job.run, job.events)
+    with ExitStack() as stack:
+        stack.enter_context(_hearing(job, heard, said))
+        stack.enter_context(connections.within(job.run))
+        stack.enter_context(sent_from(job.main))
+        stack.enter_context(capture.keeping(job.output))
+        stack.enter_context(relay.relaying(said, job.levels))
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
@@ -301,8 +310,9 @@ def perform_packed(data: bytes) -> Outcome:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
-    if heard:
-        outcome = outcome._replace(events=tuple(heard))
+    told = (*said.finish(), *heard)
+    if told:
+        outcome = outcome._replace(events=told)
     return outcome if outcome.error is None else _portable(outcome)
 
 
@@ -343,12 +353,16 @@ def taken(shelf: Any, handed: bytes | str | None) -> Any:
     return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
 
 
-def _hearing(job: Job, into: list[events.Event]) -> AbstractContextManager[None]:
-    """Collect the events of one job, whatever else this process does at the same time."""
+def _hearing(job: Job, into: list[events.Event], said: relay.Relay) -> AbstractContextManager[None]:
+    """Collect the events of one job, whatever else this process does at the same time; its progress is told as it comes."""
     key = job.node.key
 
     def hook(event: events.Event) -> None:
-        if getattr(event, "key", None) == key and not isinstance(event, events.Progressed | events.Started):
+        if getattr(event, "key", None) != key or isinstance(event, events.Started):
+            return
+        if isinstance(event, events.Progressed):
+            said.progressed(event)
+        else:
             into.append(event)
 
     return events.heard_by((hook,) if job.events else ())

@@ -15,8 +15,9 @@ import time
 from collections import deque
 from types import FrameType
 
+from persistable.executors import notes
 from persistable.executors.calls import Parts, perform
-from persistable.executors.processes.frames import CALL, ERROR, HELLO, RESULT, TOKEN, Frame, Inbox, encoded, readable
+from persistable.executors.processes.frames import CALL, ERROR, HELLO, NOTE, RESULT, TOKEN, Frame, Inbox, encoded, readable
 
 
 def main(channel: int, tokens: int, life: int) -> None:
@@ -40,14 +41,19 @@ class _Server:
         self._inbox = Inbox()
         self._frames: deque[Frame] = deque()
         self._stopped = False
+        self._process = os.getpid()
+        self._sending = threading.Lock()
         signal.signal(signal.SIGTERM, self._stop)
 
     def serve(self) -> None:
-        process = os.getpid()
+        with notes.sent_by(self._note):
+            self._perform_all()
+
+    def _perform_all(self) -> None:
         self._send(Frame(0, 0, HELLO, [b""]))
         while (number := self._take()) is not None:
             elapsed, went_well, parts = _timed(self._find(number))
-            if os.getpid() != process:
+            if os.getpid() != self._process:
                 os._exit(0)  # the task forked, and this copy of it came back here
             if self._stopped:
                 sys.exit(128 + signal.SIGTERM)
@@ -75,8 +81,16 @@ class _Server:
             self._frames.extend(self._inbox.receive(self._channel))
 
     def _send(self, frame: Frame) -> None:
-        for piece in encoded(frame):
-            self._channel.sendall(piece)
+        with self._sending:
+            for piece in encoded(frame):
+                self._channel.sendall(piece)
+
+    def _note(self, data: bytes) -> bool:
+        """Send a note, from any thread, but not from what a task has forked."""
+        if os.getpid() != self._process:
+            return False
+        self._send(Frame(0, 0, NOTE, [data]))
+        return True
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         """Let the task's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from persistable.executors.calls import Buffer, Parts
 
-HELLO, CALL, RESULT, ERROR = range(4)
+HELLO, CALL, RESULT, ERROR, NOTE = range(5)
 TOKEN = Struct("<Q")
 """The number of a task, as it stands in the pipe of tokens."""
 _HEADER = Struct("<QQQBI")  # number, nanoseconds, length of what follows, kind, how many buffers

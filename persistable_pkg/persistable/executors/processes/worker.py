@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
+from persistable.executors import notes
 from persistable.executors.calls import Buffer
-from persistable.executors.processes.frames import CALL, HELLO, TOKEN, Frame, Inbox, encoded, readable
+from persistable.executors.processes.frames import CALL, HELLO, NOTE, TOKEN, Frame, Inbox, encoded, readable
 from persistable.executors.processes.task import Task
 
 
@@ -113,6 +114,8 @@ class Worker:
             for frame in self._inbox.receive(self.channel):
                 if frame.kind == HELLO:
                     self.ready = True
+                elif frame.kind == NOTE:
+                    notes.deliver(frame.parts[0])
                 else:
                     answered.append((self._answered(), frame))
         except BlockingIOError:

@@ -1,0 +1,251 @@
+"""Output and progress of nodes that are generated elsewhere, on their way to the process that runs them.
+
+`Relay` is there, `tell` here. What is printed goes as whole lines; a little at once, much in pieces a tenth of a second apart, and more
+than `MOST` of one job not at all: its end is kept with the record. Without a way to send while the job runs, all of it comes with the
+outcome.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from persistable import events
+from persistable.executors import notes
+from persistable.nodes import capture
+from persistable.nodes.capture import LIMIT
+from persistable.nodes.types import Node
+from persistable.params.secret import redact
+from persistable.records.key import Key
+
+if TYPE_CHECKING:
+    import logging
+
+MOST = 1 << 20
+"""Characters of what one job prints, and logs, that are sent."""
+_PAUSE = 0.1
+"""Seconds between two notes of a job that has much to say."""
+_LINE = 1 << 13
+"""Characters of a line that is sent before it ends."""
+_MORE = "[more was said: record.output has the end of it]\n"
+
+Levels = tuple[int, dict[str, int]]
+"""The level below which nothing is logged anywhere, and the levels of loggers that have one of their own; "" is the root."""
+
+
+class Relay:
+    """Takes what the nodes of one job say, and sends it to the run. hears: whether somebody there listens to progress."""
+
+    def __init__(self, run: str, hears: bool) -> None:
+        self._run = run
+        self._hears = hears
+        self._lock = threading.Lock()
+        self._pending: deque[events.NodeEvent] = deque()
+        self._size = 0
+        self._begun: dict[tuple[Key, str], str] = {}
+        self._labels: dict[Key, str] = {}
+        self._left = MOST
+        self._sent = 0.0
+        self._timer: threading.Timer | None = None
+        self._over = False
+
+    # what the code says
+
+    def prints(self, node: Node, stream: str, text: str) -> None:
+        """Send the whole lines of what was printed; the rest waits for its end."""
+        with self._lock:
+            key: Key = node.key
+            whole = self._begun.pop((key, stream), "") + text
+            end = len(whole) if len(whole) > _LINE else whole.rfind("\n") + 1
+            if end < len(whole):
+                self._begun[key, stream] = whole[end:]
+            if end:
+                self._say(events.Printed(key=key, label=self._label(node), stream=stream, text=whole[:end]))
+        self._flush_soon()
+
+    def logs(self, node: Node, record: logging.LogRecord) -> None:
+        """Send a log record."""
+        facts = _facts_of(record)
+        with self._lock:
+            label, text = self._label(node), facts["msg"]
+            self._say(events.Logged(key=node.key, label=label, logger=record.name, severity=record.levelno, text=text, record=facts))
+        self._flush_soon()
+
+    def progressed(self, event: events.Progressed) -> None:
+        """Send how far a node is; of several reports that wait, the last."""
+        if not self._hears:
+            return
+        with self._lock:
+            last = self._pending[-1] if self._pending else None
+            if isinstance(last, events.Progressed) and last.key == event.key:
+                self._pending.pop()
+            self._pending.append(event)
+        self._flush_soon()
+
+    def _label(self, node: Node) -> str:
+        key: Key = node.key
+        if key not in self._labels:
+            self._labels[key] = node.label
+        return self._labels[key]
+
+    def _say(self, event: events.Printed | events.Logged) -> None:
+        if self._left <= 0:
+            return
+        self._left -= len(event.text)
+        if self._left <= 0:
+            event = events.Printed(key=event.key, label=event.label, stream="stderr", text=_MORE)
+        last = self._pending[-1] if self._pending else None
+        if isinstance(event, events.Printed) and isinstance(last, events.Printed) and (last.key, last.stream) == (event.key, event.stream):
+            event = events.Printed(key=event.key, label=event.label, stream=event.stream, text=last.text + event.text)
+            self._size -= len(last.text)
+            self._pending.pop()
+        self._pending.append(event)
+        self._size += len(event.text)
+        while self._size > 2 * LIMIT and not notes.can_send():  # what nobody takes before the end is bounded as what is kept
+            dropped = self._pending.popleft()
+            if isinstance(dropped, events.Printed | events.Logged):
+                self._size -= len(dropped.text)
+            if not self._pending and isinstance(dropped, events.Printed):
+                kept = events.Printed(
+                    key=dropped.key, label=dropped.label, stream=dropped.stream, text=capture.shortened(dropped.text, True)
+                )
+                self._pending.append(kept)
+                self._size += len(kept.text)
+
+    # on its way
+
+    def _flush_soon(self) -> None:
+        if not notes.can_send():
+            return
+        with self._lock:
+            wait = self._sent + _PAUSE - time.monotonic()
+            if wait > 0:
+                if self._timer is None and not self._over:
+                    self._timer = threading.Timer(wait, self._flush)
+                    self._timer.daemon = True
+                    self._timer.start()
+                return
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._over or not self._pending:
+                return
+            waiting = tuple(self._pending)
+            if notes.send(self._run, waiting):
+                self._sent = time.monotonic()
+                self._pending.clear()
+                self._size = 0
+
+    def finish(self) -> tuple[events.NodeEvent, ...]:
+        """Return what was not sent; nothing is from now on."""
+        with self._lock:
+            for (key, stream), text in self._begun.items():
+                self._say(events.Printed(key=key, label=self._labels.get(key, ""), stream=stream, text=text + "\n"))
+            self._over = True
+            if self._timer is not None:
+                self._timer.cancel()
+            waiting = tuple(self._pending)
+            self._pending.clear()
+        return waiting
+
+
+@contextmanager
+def relaying(relay: Relay, levels: Levels | None) -> Generator[None]:
+    """Inside the block, nodes that are generated here say what they say to `relay`, and log what the process that runs them would."""
+    if levels is not None:
+        _follow(levels)
+    outer = capture.relay.set(relay)
+    try:
+        with capture.session():
+            yield
+    finally:
+        capture.relay.reset(outer)
+
+
+def levels() -> Levels | None:
+    """The levels of the loggers of this process, for others; None where nothing here logs."""
+    logging: Any = sys.modules.get("logging")
+    if logging is None:
+        return None
+    manager = logging.root.manager
+    own = {name: logger.level for name, logger in list(manager.loggerDict.items()) if getattr(logger, "level", 0)}
+    return manager.disable, {"": logging.root.level, **own}
+
+
+_followed: Levels | None = None
+
+
+def _follow(wanted: Levels) -> None:
+    global _followed
+    if _followed is wanted:
+        return
+    import logging
+
+    below, own = wanted
+    logging.disable(below)
+    for name, level in own.items():
+        logging.getLogger(name or None).setLevel(level)
+    _followed = wanted
+
+
+_COPIED = ("created", "msecs", "pathname", "filename", "module", "lineno", "funcName", "process", "processName", "threadName", "levelname")
+
+
+def _facts_of(record: logging.LogRecord) -> dict[str, Any]:
+    """A log record as plain facts, which `logging.makeLogRecord` takes."""
+    facts: dict[str, Any] = {name: value for name in _COPIED if type(value := record.__dict__.get(name)) in (str, int, float)}
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 - logging itself says what is wrong with it
+        text = str(record.msg)
+    if record.exc_info and record.exc_info[0] is not None:
+        import traceback
+
+        facts["exc_text"] = redact("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))[-LIMIT:]
+    return {**facts, "name": record.name, "levelno": record.levelno, "msg": redact(text)[-LIMIT:], "args": None}
+
+
+# in the process that runs
+
+
+def tell(event: events.Event, logger: Any, several: bool) -> None:
+    """Do what `event`, which came from elsewhere, means here: print, log, or announce it. several: more than one node may be under way."""
+    if isinstance(event, events.Printed):
+        _print(event, several)
+    elif isinstance(event, events.Logged):
+        _log(event.record)
+    events.emit(event, logger)
+
+
+def _print(event: events.Printed, several: bool) -> None:
+    text = event.text
+    if several:
+        label = f"{event.label or event.key.name}: "
+        text = "".join([f"{label}{line}" for line in capture.drawn(text).splitlines(keepends=True)])
+    stream = sys.stdout if event.stream == "stdout" else sys.stderr
+    try:
+        stream.write(text)
+        stream.flush()
+    except (AttributeError, OSError, ValueError):  # none, its reader is gone, or it is closed
+        return
+
+
+def _log(facts: Mapping[str, Any]) -> None:
+    import logging
+
+    logger = logging.getLogger(facts["name"])
+    if logger.isEnabledFor(facts["levelno"]):
+        logger.handle(logging.makeLogRecord(dict(facts)))
+
+
+def tell_all(told: Any, logger: Any, several: bool) -> None:
+    """`tell` each."""
+    for event in told:
+        tell(event, logger, several)
