@@ -359,7 +359,7 @@ def test_at_a_path_of_somebody_s_choice(tmp_path: Path) -> None:
     workspace = TalkFiles(tmp_path)
     assert workspace["a"].said == 1
     node = workspace["a"].node("said")
-    assert node.record.output == SAID
+    assert node.record is not None and node.record.output == SAID
     catalog = Catalog(tmp_path)
     assert catalog.verify().ok and not catalog.verify().orphans and not catalog.gc()
     catalog.export(tmp_path / "bundle.zip", [entry for entry in catalog.find() if entry.name == "talk"])

@@ -208,7 +208,13 @@ def watch_logging() -> None:
             logging.setLogRecordFactory(Factory(factory))
 
 
-_seen = threading.local()
+class _Seen(threading.local):
+    """The id of the record that this thread has shown last, while it is being made."""
+
+    record: int | None = None
+
+
+_seen = _Seen()
 
 
 class Factory:
@@ -220,13 +226,17 @@ class Factory:
     def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
         _seen.record = None
         record = self.inner(name, *args, **kwargs)
-        if name is None or _seen.record == id(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
+        if name is None or _is_seen(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
             return record
         _seen.record = id(record)
         here = speaker()
         if here is not None and not silent.get() and not _is_event(record):
             here.logs(record)
         return record
+
+
+def _is_seen(record: logging.LogRecord) -> bool:
+    return _seen.record == id(record)
 
 
 def _is_event(record: logging.LogRecord) -> bool:
