@@ -1,6 +1,8 @@
 """`run` on Ray and Dask: the same promises as on this machine's processes."""
 
+import logging
 import os
+import sys
 import threading
 import time
 from contextvars import copy_context
@@ -10,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persistable import Persistable, Resources, Retry, Status, run, step
+from persistable import Persistable, Resources, Retry, Status, progress, run, step
 from persistable.errors import Infeasible, NotEnforceable, RemoteError, TimedOut, WorkerDied
-from persistable.events import Event, Performed, Persisted, RunFinished, RunStarted, Started
+from persistable.events import Event, Performed, Persisted, Progressed, RunFinished, RunStarted, Started
 from persistable.executors import Executor
 from persistable.records import claims
 from persistable.stores import Store
@@ -190,3 +192,50 @@ def test_a_claim_that_is_held_elsewhere_keeps_no_worker(cluster: Executor, store
     result = run(held, free, executor=cluster)
     other.join()
     assert left == [0] and result.counts["done"] == 12
+
+
+# what nodes print, log and report
+
+
+@step
+def talk(n: int) -> int:
+    print("hello", n)
+    sys.stdout.buffer.write("bytes \N{EURO SIGN}\n".encode())
+    print("mistake", file=sys.stderr)
+    logging.getLogger("mine.train").info("loss is %d", n)
+    for i in range(1, 4):
+        progress(i, 3)
+        time.sleep(0.3)
+    print("end", end="")
+    return n
+
+
+def test_what_nodes_print_log_and_report_gets_here(cluster: Executor, capsys: Any, caplog: Any) -> None:
+    caplog.set_level(logging.INFO, "mine")
+    heard: list[Event] = []
+    result = run([talk.step(1), talk.step(2)], executor=cluster, hooks=[heard.append])
+    out, err = capsys.readouterr()
+    for n in (1, 2):
+        assert result.records[talk.step(n)].output == (f"hello {n}\nbytes \N{EURO SIGN}\nmistake\nINFO mine.train: loss is {n}\nend")
+        for line in (f"hello {n}", "bytes \N{EURO SIGN}", "end"):
+            assert out.count(f"talk(n={n}): {line}\n") == 1
+        assert f"talk(n={n}): mistake\n" in err
+        done = [event.done for event in heard if isinstance(event, Progressed) and event.key == talk.step(n).key]
+        assert done and done == sorted(done) and done[-1] == 3
+    records = [record for record in caplog.records if record.name == "mine.train"]
+    assert sorted(record.getMessage() for record in records) == ["loss is 1", "loss is 2"]
+    assert {(record.levelno, record.module) for record in records} == {(logging.INFO, "test_clusters")}
+
+
+@step
+def floods(n: int) -> int:
+    for i in range(200_000):
+        print("line", i)
+    return n
+
+
+def test_who_prints_much_neither_floods_nor_stops_the_run(cluster: Executor, capsys: Any) -> None:
+    result = run(floods.step(1), executor=cluster)
+    out = capsys.readouterr().out
+    output = result.records[floods.step(1)].output
+    assert len(out) < 1_300_000 and output.endswith("line 199999\n") and len(output.encode()) <= 1 << 16

@@ -9,35 +9,43 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
-Sender: TypeAlias = Callable[[bytes], bool]
-"""Sends a packed note; False where it cannot, or not from this process."""
 
-_sender: Sender | None = None
+class Sender(NamedTuple):
+    """A way to send. send: sends a packed note; False where it cannot, or not from this process. pause: seconds between two of a task, at
+    least; more where each leaves a file: see `pause_after`."""
+
+    send: Callable[[bytes], bool]
+    pause: float = 0.1
+    leaves_files: bool = False
+
+    def pause_after(self, seconds: float) -> float:
+        """Seconds until the next note of a task that has run for so long."""
+        return max(self.pause, seconds / 500) if self.leaves_files else self.pause
+
+
+_sender: ContextVar[Sender | None] = ContextVar("persistable_sender", default=None)
 _receivers: dict[str, Callable[[Any], object]] = {}
+
+sender = _sender.get
+"""Return the way to send of the task that the caller performs; None where there is none."""
 
 
 @contextmanager
-def sent_by(sender: Sender) -> Generator[None]:
-    """Inside the block, `send` sends by this."""
-    global _sender
-    outer, _sender = _sender, sender
+def sent_by(way: Sender) -> Generator[None]:
+    """Inside the block, tasks send by this."""
+    outer = _sender.set(way)
     try:
         yield
     finally:
-        _sender = outer
+        _sender.reset(outer)
 
 
-def can_send() -> bool:
-    """Tell whether there is a way to whoever submitted the task."""
-    return _sender is not None
-
-
-def send(address: str, note: Any) -> bool:
-    """Send `note` to whoever receives at `address`; False where there is no way."""
-    sender = _sender
-    return sender is not None and sender(pickle.dumps((address, note), 5))
+def packed(address: str, note: Any) -> bytes:
+    """A note to whoever receives at `address`, to be sent."""
+    return pickle.dumps((address, note), 5)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Output and progress of nodes that are generated elsewhere, on their way to the process that runs them.
 
-`Relay` is there, `tell` here. What is printed goes as whole lines; a little at once, much in pieces a tenth of a second apart, and more
+`Relay` is there, `tell` here. What is printed goes as whole lines; a little at once, much in pieces some time apart, and more
 than `MOST` of one job not at all: its end is kept with the record. Without a way to send while the job runs, all of it comes with the
 outcome.
 """
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST = 1 << 20
 """Characters of what one job prints, and logs, that are sent."""
-_PAUSE = 0.1
-"""Seconds between two notes of a job that has much to say."""
 _LINE = 1 << 13
 """Characters of a line that is sent before it ends."""
 _MORE = "[more was said: record.output has the end of it]\n"
@@ -44,6 +42,8 @@ class Relay:
     def __init__(self, run: str, hears: bool) -> None:
         self._run = run
         self._hears = hears
+        self._sender = notes.sender()
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._pending: deque[events.NodeEvent] = deque()
         self._size = 0
@@ -106,7 +106,7 @@ class Relay:
             self._pending.pop()
         self._pending.append(event)
         self._size += len(event.text)
-        while self._size > 2 * LIMIT and not notes.can_send():  # what nobody takes before the end is bounded as what is kept
+        while self._size > 2 * LIMIT and self._sender is None:  # what nobody takes before the end is bounded as what is kept
             dropped = self._pending.popleft()
             if isinstance(dropped, events.Printed | events.Logged):
                 self._size -= len(dropped.text)
@@ -120,10 +120,11 @@ class Relay:
     # on its way
 
     def _flush_soon(self) -> None:
-        if not notes.can_send():
+        if self._sender is None:
             return
         with self._lock:
-            wait = self._sent + _PAUSE - time.monotonic()
+            now = time.monotonic()
+            wait = self._sent + self._sender.pause_after(now - self._began) - now
             if wait > 0:
                 if self._timer is None and not self._over:
                     self._timer = threading.Timer(wait, self._flush)
@@ -135,13 +136,18 @@ class Relay:
     def _flush(self) -> None:
         with self._lock:
             self._timer = None
-            if self._over or not self._pending:
+            if self._over or not self._pending or self._sender is None:
                 return
-            waiting = tuple(self._pending)
-            if notes.send(self._run, waiting):
-                self._sent = time.monotonic()
+            self._sent = time.monotonic()
+            try:
+                sent = self._sender.send(notes.packed(self._run, tuple(self._pending)))
+            except Exception:  # noqa: BLE001 - the way may be gone: then it comes with the outcome
+                sent = False
+            if sent:
                 self._pending.clear()
                 self._size = 0
+            else:
+                self._sender = None
 
     def finish(self) -> tuple[events.NodeEvent, ...]:
         """Return what was not sent; nothing is from now on."""

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 
 from persistable.errors import Infeasible, PersistableError, RemoteError, WorkerDied
+from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.resources import Resources
 from persistable.testing import executor_tasks as tasks
@@ -73,6 +75,8 @@ class ExecutorContract(EndingContract):
     """Tasks that a worker has performed may be performed again when it dies before all that it was given is answered."""
     knows_exit_status: ClassVar[bool] = True
     """`WorkerDied.exitcode` is not None."""
+    sends_notes: ClassVar[bool] = True
+    """Tasks can tell something while they run, see `persistable.executors.notes`. Without it, what nodes print arrives when they end."""
     too_much: ClassVar[Resources | None] = None
     """Resources that this executor can never have and refuses at once, if it looks at them."""
 
@@ -95,6 +99,15 @@ class ExecutorContract(EndingContract):
         assert future.result(self.patience) == ((1, value), {"key": value, "self": "s", "fn": "f"})
         assert future.done() and not future.running() and not future.cancelled()
         assert executor.submit(tasks.given).result(self.patience) == ((), {})
+
+    def test_what_a_task_tells_while_it_runs_arrives_in_order_and_before_its_result(self, executor: Executor) -> None:
+        heard: list[object] = []
+        address = uuid4().hex
+        with notes.received_at(address, heard.append):
+            told = executor.submit(tasks.tell, address, [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]).result(self.patience)
+        assert told == self.sends_notes
+        if told:
+            assert heard == [["a", 1], ["b", b"\xff" * 200_000], ["c", 3]]
 
     def test_lambdas_closures_and_local_classes_are_carried(self, executor: Executor) -> None:
         factor = 3

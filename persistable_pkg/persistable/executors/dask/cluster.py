@@ -15,14 +15,15 @@ import pickle
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distributed import Worker
+from distributed import Worker, get_worker
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 
 from persistable.errors import WorkerDied
-from persistable.executors import calls
+from persistable.executors import calls, notes
 from persistable.executors.calls import Parts
 
 _NEVER = 1_000_000
@@ -139,7 +140,17 @@ def perform(work: Parts | str, entry: str | None) -> Answer:
 
 
 def _perform(work: Parts | str) -> Answer:
-    return calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
+    with notes.sent_by(notes.Sender(partial(_note, get_worker()))):
+        return calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
+
+
+TOPIC = "persistable-notes"
+"""Under which notes are events of Dask."""
+
+
+def _note(worker: Any, data: bytes) -> bool:
+    worker.log_event(TOPIC, data)
+    return True
 
 
 def _earlier(entry: str) -> Answer:

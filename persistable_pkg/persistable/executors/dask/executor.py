@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from persistable.errors import Infeasible, MissingExtra, RunError, WorkerDied
-from persistable.executors import machine
+from persistable.executors import machine, notes
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import answer, pack, to_bytes
 from persistable.executors.resources import Resources
@@ -145,6 +145,15 @@ class DaskExecutor(Executor):
             self._cluster = start(self.workers)
             self._client = connect(self._cluster, set_as_default=False)
             self._await_a_worker()
+        self._hear_notes()
+
+    def _hear_notes(self) -> None:
+        from persistable.executors.dask.cluster import TOPIC
+
+        def deliver(event: tuple[float, bytes]) -> None:
+            notes.deliver(event[1])
+
+        self._client.subscribe_topic(TOPIC, deliver)
 
     def _await_a_worker(self) -> None:
         try:

@@ -22,7 +22,7 @@ from persistable.executors.kubernetes.pod import ELSEWHERE, PLACE
 from persistable.executors.kubernetes.watch import LogFollower, PodWatch
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.files import JobFiles
-from persistable.executors.remote.request import ANSWERS, REQUEST, TAKEN, Answer
+from persistable.executors.remote.request import ANSWERS, NOTE, REQUEST, TAKEN, Answer
 from persistable.executors.resources import Resources
 from persistable.stores.keys import carrying
 
@@ -361,7 +361,8 @@ class KubernetesEngine(Engine):
         began = any(name.startswith(TAKEN) for name in names)
         if entry.ended is None or (entry.follower is not None and not entry.follower.complete):
             return Report(entry.job, answers, began)
-        error = entry.error or (None if entry.killed or answers else self._error(entry, entry.ended, began, output))
+        answered = any(answer.number != NOTE for answer in answers)
+        error = entry.error or (None if entry.killed or answered else self._error(entry, entry.ended, began, output))
         return Report(entry.job, answers, began, True, entry.ended.exitcode, entry.ended.reason, output, error)
 
     def _answers(self, entry: _Launched, files: Iterable[tuple[str, bytes]]) -> list[Answer]:

@@ -46,7 +46,7 @@ class _Server:
         signal.signal(signal.SIGTERM, self._stop)
 
     def serve(self) -> None:
-        with notes.sent_by(self._note):
+        with notes.sent_by(notes.Sender(self._note)):
             self._perform_all()
 
     def _perform_all(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from persistable.executors import calls
+from persistable.executors import calls, notes
 from persistable.fileio.base import need
 
 LARGE = 1 << 20
@@ -19,6 +19,11 @@ OVERDUE = 0.5
 """Seconds after which a batch says how far it is, and gives back the tasks that it has not begun."""
 NAMESPACE = "persistable"
 """Part of Ray's key-value store that holds the `Progress` of batches, under their names."""
+
+LOOK = 0.25
+"""Seconds between two looks for batches that take long, and for notes."""
+NOTES = "notes-"
+"""Before the name of a batch: the beginning of the names of its notes."""
 
 _BUDGET = 0.15  # seconds after which a batch begins no further task
 _SENT = 1 << 20  # bytes of outcomes after which a batch begins no further task
@@ -39,11 +44,13 @@ class BatchRequest(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """Result of a batch: its seconds, the outcomes of the tasks that it performed, and the buffers of the last one's result."""
+    """Result of a batch: its seconds, the outcomes of the tasks that it performed, the buffers of the last one's result, and how many notes
+    it has sent."""
 
     seconds: float
     outcomes: list[Ended]
     buffers: Sequence[Any]
+    notes: int = 0
 
 
 class Progress(NamedTuple):
@@ -68,16 +75,37 @@ def run_batch(request: bytes, *buffers: Any) -> BatchResult:
     apart: Sequence[Any] = ()
     size = 0
     start = time.perf_counter()
+    posted = _Posted(batch.name)
     try:
         for place, packed in batch.calls:
-            went_well, parts = calls.perform(_opened(packed, buffers), partial(function, place))
+            with notes.sent_by(notes.Sender(posted.note, LOOK)):
+                went_well, parts = calls.perform(_opened(packed, buffers), partial(function, place))
             apart = [pickle.PickleBuffer(part) for part in parts[1:]]
             size += len(parts[0])
             if not performed.add((went_well, bytes(parts[0]))) or apart or size > _SENT or time.perf_counter() - start > _BUDGET:
                 break
     finally:
         performed.over()
-    return BatchResult(time.perf_counter() - start, performed.outcomes, apart)
+    return BatchResult(time.perf_counter() - start, performed.outcomes, apart, posted.count)
+
+
+class _Posted:
+    """Notes of a batch, which wait in the key-value store until the driver looks."""
+
+    def __init__(self, name: str) -> None:
+        self.count = 0
+        self._name = name
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def note(self, data: bytes) -> bool:
+        """Send a note, from any thread, but not from what a task has forked."""
+        if os.getpid() != self._process:
+            return False
+        with self._lock:
+            self.count += 1
+            kv_put(f"{NOTES}{self._name}{self.count:09d}", data)
+        return True
 
 
 class _Performed:

@@ -21,15 +21,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from persistable.errors import RunError, WorkerDied
+from persistable.executors import notes
 from persistable.executors.base import portable
 from persistable.executors.ray import batch as remote
-from persistable.executors.ray.batch import OVERDUE, BatchResult, Progress
+from persistable.executors.ray.batch import LOOK, NOTES, OVERDUE, BatchResult, Progress
 from persistable.executors.ray.cluster import Cluster
 from persistable.executors.ray.objects import BatchPacker, ObjectCache
 from persistable.executors.ray.tasks import Batch, Group, Task
 
 _TRIES = 3  # times that a task which was alone is sent again because its node was lost, or a worker was killed for another's sake
-_LOOK = 0.25  # seconds between two looks for batches that take long
 _FEW = 16  # tasks of a batch that go one by one after it has died
 _PATIENCE = 60.0  # seconds that `stop` waits for Ray to notice
 # Seconds within which a batch that takes long says so; one that is not to be performed any more, and has not, waits at Ray and is cancelled
@@ -126,18 +126,19 @@ class Driver:
             if self.cluster.connected:
                 with contextlib.suppress(Exception):
                     remote.kv_remove(self._name)
+                    remote.kv_remove(f"{NOTES}{self._name}")
             self.cluster.leave()
 
     def _step(self) -> bool:
         try:
-            event = self._events.get(timeout=_LOOK if self._batches else None)
+            event = self._events.get(timeout=LOOK if self._batches else None)
         except Empty:
             event = None
             if not self.cluster.connected:
                 raise RunError("Ray was shut down while tasks were running there") from None
         if event is not None:
             event()
-        if time.monotonic() > self._looked + _LOOK:
+        if time.monotonic() > self._looked + LOOK:
             self._check_batches()
         while taken := self._take():
             self._send(*taken)
@@ -230,6 +231,8 @@ class Driver:
             self._failed(batch, error)
             return
         report: BatchResult = answer.result()
+        if report.notes:
+            self._deliver(batch.name)  # before the outcomes of its tasks
         self._leave(batch)
         if report.outcomes:
             fresh = batch.group.sizer.seconds is None
@@ -257,6 +260,8 @@ class Driver:
                 task.fail(portable(error))
             return
         if batch.sent_at + OVERDUE < time.monotonic():
+            with contextlib.suppress(Exception):
+                self._deliver(batch.name)
             self._read_progress(batch)
             remote.kv_remove(batch.name)
         left = batch.own()
@@ -273,12 +278,22 @@ class Driver:
 
     def _check_batches(self) -> None:
         now = self._looked = time.monotonic()
+        if self._batches:
+            self._deliver(self._name)
         if any(batch.progress is None and batch.sent_at + OVERDUE < now and len(batch.tasks) > 1 for batch in self._batches):
             known = remote.kv_names(self._name)
             for batch in [batch for batch in self._batches if batch.name in known]:
                 self._read_progress(batch)
         for batch in [batch for batch in self._batches if batch.stopped_at is not None]:
             self._end_stopped(batch)
+
+    def _deliver(self, name: str) -> None:
+        """Deliver the notes of batches whose names begin so, in the order in which they were sent."""
+        for note in sorted(remote.kv_names(f"{NOTES}{name}")):
+            data = remote.kv_get(note)
+            if data is not None:
+                notes.deliver(data)
+            remote.kv_remove(note)
 
     def _read_progress(self, batch: Batch) -> None:
         """Settle the tasks that a batch which takes long has performed, and queue again those that it will not."""

@@ -13,12 +13,12 @@ from queue import Empty, SimpleQueue
 from uuid import uuid4
 
 from persistable.errors import WorkerDied
+from persistable.executors import notes
 from persistable.executors.base import portable
 from persistable.executors.calls import answer as unpacked
 from persistable.executors.remote.engine import Engine, Job, Report
-from persistable.executors.remote.request import Answer, Request, written
+from persistable.executors.remote.request import NOTE, REFUSED, Answer, Request, written
 from persistable.executors.remote.tasks import Call, Group, Task, stopped_error
-from persistable.executors.remote.worker import REFUSED
 from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
@@ -207,6 +207,9 @@ class Driver:
         if tasks is None:
             return
         for answer in report.answers:
+            if answer.number == NOTE:
+                notes.deliver(answer.parts[0])
+                continue
             self._moved[job] = time.monotonic()
             if answer.number == REFUSED:
                 self._settle((task, *unpacked(False, answer.parts)) for task in self._all_of(job))

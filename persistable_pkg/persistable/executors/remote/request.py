@@ -22,6 +22,10 @@ WORKER, DRIVER = b"worker", b"driver"
 """Contents of a file of `TAKEN`."""
 
 
+REFUSED, NOTE = -1, -2
+"""Numbers of answers that are none to a call: an error of all of them, and a note (see `persistable.executors.notes`) from one."""
+
+
 class Answer(NamedTuple):
     """The answer to a call: its position in the request, its seconds (None where they are more than the next such call takes, since modules
     were imported), and its packed result or error (see `calls.perform`).

@@ -10,19 +10,20 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from persistable.executors import cores
+from persistable.executors import cores, notes
 from persistable.executors.calls import pack, perform_to_bytes, to_bytes
 from persistable.executors.remote import reach
 from persistable.executors.remote.files import FolderFiles, JobFiles
-from persistable.executors.remote.request import ANSWERS, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
+from persistable.executors.remote.request import ANSWERS, NOTE, REFUSED, REQUEST, TAKEN, WORKER, Answer, Request, answers_in, read
 
-REFUSED = -1
-"""Position in the request of an answer that is an error of all its calls."""
+_PAUSE = 0.5
+"""Seconds between two notes."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -48,6 +49,8 @@ class _Worker:
         self._written = -1
         self._written_at = time.monotonic()
         self._stopped = False
+        self._process = os.getpid()
+        self._writing = threading.Lock()
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         """Let the call's own `finally` clauses run, as Ctrl-C does. If it goes on all the same, SIGKILL will follow."""
@@ -71,7 +74,8 @@ class _Worker:
             if index in answered or not self._take(index):
                 continue
             start, imported = time.perf_counter(), len(sys.modules)
-            went_well, answer = perform_to_bytes(parts)
+            with notes.sent_by(notes.Sender(self._note, max(_PAUSE, self._files.flush_after), leaves_files=True)):
+                went_well, answer = perform_to_bytes(parts)
             seconds = time.perf_counter() - start if len(sys.modules) == imported else None
             if os.getpid() != process:
                 os._exit(0)  # the call forked, and this copy of the process came back here
@@ -91,9 +95,20 @@ class _Worker:
     def _write(self) -> None:
         self._written_at = time.monotonic()
         if self._gathered:
-            self._written += 1
-            self._files.put(f"{ANSWERS}{self._written}", pickle.dumps([tuple(answer) for answer in self._gathered], 5))
+            self._put(self._gathered)
             self._gathered = []
+
+    def _put(self, answers: Sequence[Answer]) -> None:
+        with self._writing:
+            self._written += 1
+            self._files.put(f"{ANSWERS}{self._written}", pickle.dumps([tuple(answer) for answer in answers], 5))
+
+    def _note(self, data: bytes) -> bool:
+        """Send a note, from any thread, but not from what a call has forked."""
+        if os.getpid() != self._process:
+            return False
+        self._put([Answer(NOTE, None, True, [data])])
+        return True
 
 
 def _refusal(error: Exception) -> Answer:

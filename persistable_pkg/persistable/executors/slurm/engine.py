@@ -14,8 +14,7 @@ from uuid import uuid4
 from persistable.errors import ExecutorUnavailable, Infeasible
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.folders import JobFolders, Owner, tail
-from persistable.executors.remote.request import Answer
-from persistable.executors.remote.worker import REFUSED
+from persistable.executors.remote.request import NOTE, REFUSED, Answer
 from persistable.executors.resources import Resources
 from persistable.executors.slurm.commands import ENDED, WAITING, Element, Node, Slurm, options
 
@@ -139,7 +138,7 @@ class SlurmEngine(Engine):
         self._ask()
         for job in jobs:
             answers, began = self._jobs.answers(job.name)
-            if answers:
+            if any(answer.number != NOTE for answer in answers):
                 self._moved = time.monotonic()
             if job.open <= {answer.number for answer in answers} or any(answer.number == REFUSED for answer in answers):
                 yield Report(job, answers, True, True, output=self._printed(job))
