@@ -17,6 +17,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class TestOverProcesses(ExecutorContract):
+    sends_notes = False
     # forked, since a spawned worker would run the script again
     script = """
 import multiprocessing
@@ -32,6 +33,7 @@ executor = FuturesExecutor(ProcessPoolExecutor(2, mp_context=multiprocessing.get
 
 
 class TestOverThreads(ExecutorContract):
+    sends_notes = False
     script = """
 from concurrent.futures import ThreadPoolExecutor
 from persistable.executors import FuturesExecutor

@@ -14,6 +14,7 @@ from persistable.testing import executor_tasks as tasks
 
 
 class TestInlineExecutor(ExecutorContract):
+    sends_notes = False
     script = "from persistable.executors import InlineExecutor; executor = InlineExecutor()"
     immediate = True
     too_much = Resources(cpus=100_000)

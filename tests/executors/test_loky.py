@@ -14,6 +14,7 @@ from persistable.testing import executor_tasks as tasks
 
 
 class TestOverLoky(ExecutorContract):
+    sends_notes = False
     script = """
 from loky import get_reusable_executor
 from persistable.executors import FuturesExecutor

@@ -13,6 +13,7 @@ from persistable.testing import ExecutorContract
 
 
 class TestThreadExecutor(ExecutorContract):
+    sends_notes = False
     script = "from persistable.executors import ThreadExecutor; executor = ThreadExecutor(2)"
     too_much = Resources(cpus=100_000)
 

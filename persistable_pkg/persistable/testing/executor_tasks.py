@@ -52,7 +52,7 @@ def given(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def tell(address: str, things: list[Any]) -> bool:
     """Send each of `things` while it runs; tell whether there is a way."""
     sender = notes.sender()
-    return sender is not None and all([sender.send(notes.packed(address, each)) for each in things])
+    return sender is not None and all(sender.send(notes.packed(address, each)) for each in things)
 
 
 def fail(message: str) -> Any:
