@@ -1,7 +1,15 @@
 """What a run shows while it lasts."""
 
+import contextlib
 import io
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -57,6 +65,91 @@ def test_a_notebook_shows_the_same_in_place_of_what_was_there(tmp_path: Path) ->
     (output,) = notebook.cells[0].outputs
     assert output["data"]["text/plain"].startswith("3/3  1 failed")
     assert '<progress value="3" max="3"' in output["data"]["text/html"]
+
+
+def test_a_notebook_shows_what_runs_with_its_own_progress() -> None:
+    from persistable.events import Performed, Progressed, Started
+    from persistable.runs.progress import _Notebook  # pyright: ignore[reportPrivateUsage]
+
+    bar = Bar(Console(file=io.StringIO()))
+    key = Key("train", "0" * 32)
+    bar(RunStarted(jobs={"train": 3}, workers=1, expected={"train": 10.0}))
+    bar(Started(key=key, attempt=1, label="train(lr=<0.1>)"))
+    bar(Progressed(key=key, done=1, total=4))
+    notebook: Any = _Notebook.__new__(_Notebook)
+    notebook._state = bar.state
+    shown = notebook._bundle()
+    assert shown["text/plain"].splitlines() == ["0/3  about 30 s left  1 s", "  train(lr=<0.1>)  25%"]
+    assert "train(lr=&lt;0.1&gt;)" in shown["text/html"] and '<progress value="0.25" max="1"' in shown["text/html"]
+    bar(Performed(key=key, outcome="done", seconds=1.0))
+    bar.close()
+    assert notebook._bundle()["text/plain"] == "1/3  1 s"
+
+
+SLOW = """
+import sys, time
+from persistable import progress, run, step
+
+@step
+def train(n: int) -> int:
+    print("begun", n, flush=True)
+    for i in range(600):
+        progress(i, 600)
+        time.sleep(0.05)
+    return n
+
+run([train.step(n) for n in range(2)], executor=sys.argv[1], max_workers=2, store="data", progress=True)
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_ctrl_c_leaves_a_terminal_as_it_was(executor: str, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    terminal, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    child = subprocess.Popen(
+        [sys.executable, "slow.py", executor],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=environment,
+    )
+    os.close(theirs)
+    pieces: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while piece := os.read(terminal, 1 << 16):
+                pieces.append(piece)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        deadline = time.monotonic() + 120
+        while not re.search(rb"train\(n=0\).*[1-9]%", b"".join(pieces)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)
+        begun, count = time.monotonic(), len(pieces)
+        time.sleep(2)
+        drawn = (len(pieces) - count) / (time.monotonic() - begun)
+        os.killpg(child.pid, signal.SIGINT)
+        status = child.wait(60)
+    finally:
+        child.kill()
+        child.wait()
+        reader.join(10)
+        os.close(terminal)
+    shown = b"".join(pieces).decode()
+    assert status in (-signal.SIGINT, 130, 1) and "KeyboardInterrupt" in shown
+    assert drawn < 25  # a drawing is one piece
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor is there again
+    after = shown[shown.index("\x1b[?25h") :]
+    assert "train(n" not in re.sub(r'File ".*', "", after.split("Traceback")[0])
+    last = shown[: shown.index("\x1b[?25h")].split("\x1b[2K")[-1]
+    assert "train(" not in last and "0/2" in last  # nodes that run no more are not shown
+    assert "begun 0" in shown
 
 
 def test_nothing_is_shown_unless_asked_for(capfd: pytest.CaptureFixture[str]) -> None:

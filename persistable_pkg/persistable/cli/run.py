@@ -93,7 +93,11 @@ def _bars(no_progress: bool) -> Any:
 
     from persistable.runs.progress import Bar
 
-    yield [Bar(Console(stderr=True))]
+    bar = Bar(Console(stderr=True))
+    try:
+        yield [bar]
+    finally:
+        bar.close()
 
 
 def _project_of(here: Here, words: Sequence[str]) -> Project:

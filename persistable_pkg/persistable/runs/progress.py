@@ -1,43 +1,76 @@
-"""Progress of a run, from its events: a line in the terminal, by rich, and the same facts in a notebook."""
+"""Progress of a run, from its events: some lines at the bottom of the terminal, by rich, and the same facts in a notebook."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistable import events
 from persistable.errors import MissingExtra
 from persistable.nodes.label import line
+from persistable.records.key import Key
 from persistable.runs.estimate import DurationEstimate
 
-_LABEL = 40
+_LABEL = 60
 """The most columns of a node's label that are shown."""
+_NODES = 8
+"""Running nodes that are shown at most."""
 _EVERY = 0.1
 """Seconds between two drawings."""
 
 
+class RunningNode(NamedTuple):
+    """A node that is being generated. label: in words. since: when it began, by the monotonic clock. part: how much of it is done, from 0
+    to 1; None where it does not say."""
+
+    label: str
+    since: float
+    part: float | None = None
+
+    def words(self) -> str:
+        """How far it is, in words: ``40%, about 3 s left``."""
+        took = time.monotonic() - self.since
+        if self.part is None:
+            return in_words(took)
+        left = f", about {in_words(took * (1 - self.part) / self.part)} left" if self.part > 0.01 and took > 1 else ""
+        return f"{self.part:.0%}{left}"
+
+
+class State(NamedTuple):
+    """What is shown. trouble: what failed and was skipped, in words. left: the time that remains, in words, as far as it is known. more:
+    the number of running nodes besides `nodes`."""
+
+    done: int
+    total: int
+    trouble: str
+    left: str
+    took: float
+    nodes: Sequence[RunningNode]
+    more: int
+
+
 class Bar:
-    """A hook that shows how far a run is: nodes done of all, what runs, what failed, and the time that remains.
+    """A hook that shows how far a run is: nodes done of all, those that run with their own progress, failures, and the time that remains.
 
     The remaining time goes by what nodes of the same name took in this run, else by what records say they took.
     """
 
     def __init__(self, console: Any = None) -> None:
-        self._make: Callable[[], _Terminal | _Notebook] = _Notebook if console is None and _in_notebook() else partial(_Terminal, console)
+        self._make: Callable[[Callable[[], State]], _Terminal | _Notebook]
+        self._make = _Notebook if console is None and _in_notebook() else partial(_Terminal, console)
         self._display: _Terminal | _Notebook | None = None
         if self._make is not _Notebook:
             _rich()  # what is missing is said before anything begins
         self._lock = threading.Lock()
         self._left: dict[str, int] = {}
         self._estimate = DurationEstimate({}, 1)
-        self._at_work: dict[Any, str] = {}
-        self._labels: dict[Any, str] = {}
+        self._running: dict[Key, RunningNode] = {}
         self._ended = {"done": 0, "reused": 0, "failed": 0, "skipped": 0}
-        self._drawn = 0.0
         self._total = 0
+        self._began = 0.0
 
     def __call__(self, event: events.Event) -> None:
         with self._lock:
@@ -45,15 +78,41 @@ class Bar:
                 self._start(event)
             elif isinstance(event, events.RunGrew):
                 self._grow(event)
-            elif self._display is not None:
+            elif self._display is not None and not isinstance(event, events.RunFinished):
                 self._note(event)
+        if isinstance(event, events.RunStarted):
+            self._display = self._make(self.state)
+        elif isinstance(event, events.RunFinished):
+            self.close()
+        elif self._display is not None:
+            self._display.changed()
+
+    def close(self) -> None:
+        """Draw a last time, without what runs, and leave the terminal as it was."""
+        with self._lock:
+            self._running.clear()
+            self._left.clear()
+            display, self._display = self._display, None
+        if display is not None:
+            display.close()
+
+    def state(self) -> State:
+        """What there is to show now."""
+        with self._lock:
+            trouble = ", ".join(f"{self._ended[what]} {what}" for what in ("failed", "skipped") if self._ended[what])
+            remaining = self._estimate.remaining(self._left)
+            left = f"about {in_words(remaining)} left" if remaining is not None else ""
+            nodes = list(self._running.values())
+            took = time.monotonic() - self._began
+            return State(sum(self._ended.values()), self._total, trouble, left, took, nodes[:_NODES], max(0, len(nodes) - _NODES))
 
     def _start(self, event: events.RunStarted) -> None:
         self._left = dict(event.jobs)
         self._estimate = DurationEstimate(event.expected, event.workers)
         self._total = sum(event.jobs.values())
-        self._display = self._make()
-        self._draw(self._facts())
+        self._ended = dict.fromkeys(self._ended, 0)
+        self._running.clear()
+        self._began = time.monotonic()
 
     def _grow(self, event: events.RunGrew) -> None:
         for name, number in event.jobs.items():
@@ -63,103 +122,117 @@ class Bar:
 
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Started):
-            self._labels[event.key] = line(event.label or event.key.name, _LABEL)
-            self._at_work[event.key] = self._labels[event.key]
-        elif isinstance(event, events.Progressed) and event.total:
-            self._at_work[event.key] = f"{self._labels.get(event.key, event.key.name)} {event.done / event.total:.0%}"
+            self._running[event.key] = RunningNode(line(event.label or event.key.name, _LABEL), time.monotonic())
+        elif isinstance(event, events.Progressed):
+            if event.total and event.key in self._running:
+                part = min(1.0, max(0.0, event.done / event.total))
+                self._running[event.key] = self._running[event.key]._replace(part=part)
         elif isinstance(event, events.Performed):
-            self._at_work.pop(event.key, None)
-            self._labels.pop(event.key, None)
+            self._running.pop(event.key, None)
             self._ended[event.outcome] += 1
             self._left[event.key.name] = self._left.get(event.key.name, 1) - 1
             if event.outcome == "done":
                 self._estimate.saw(event.key.name, event.seconds)
-        elif isinstance(event, events.RunFinished):
-            self._finish()
-            return
-        if time.monotonic() - self._drawn > _EVERY:
-            self._draw(self._facts())
-
-    def _draw(self, facts: str) -> None:
-        self._drawn = time.monotonic()
-        trouble = ", ".join(f"{self._ended[what]} {what}" for what in ("failed", "skipped") if self._ended[what])
-        if self._display is not None:
-            self._display.show(sum(self._ended.values()), self._total, trouble, facts)
-
-    def _finish(self) -> None:
-        self._draw("")
-        if self._display is not None:
-            self._display.close()
-        self._display = None
-
-    def _facts(self) -> str:
-        parts: list[str] = []
-        working = list(dict.fromkeys(self._at_work.values()))
-        if working:
-            parts.append(", ".join(working[:3]) + (" ..." if len(working) > 3 else ""))
-        remaining = self._estimate.remaining(self._left)
-        if remaining is not None:
-            parts.append(f"about {in_words(remaining)} left")
-        return "  ".join(parts)
 
 
 class _Terminal:
-    """A line that rich draws over and over."""
+    """Lines that rich draws over and over, each time in one piece, by a thread of its own: so that time goes on where nothing happens."""
 
-    def __init__(self, console: Any) -> None:
-        rich = _rich()
-        columns = (
-            rich.TextColumn("run"),
-            rich.BarColumn(bar_width=30),
-            rich.MofNCompleteColumn(),
-            rich.TextColumn("[red]{task.fields[trouble]}[/red]"),
-            rich.TextColumn("{task.fields[facts]}", markup=False),
-            rich.TimeElapsedColumn(),
+    def __init__(self, console: Any, state: Callable[[], State]) -> None:
+        self._state = state
+        self._display = _rich()(
+            console=console, get_renderable=self._drawn, auto_refresh=True, refresh_per_second=1 / _EVERY, vertical_overflow="crop"
         )
-        self._display = rich.Progress(*columns, console=console, auto_refresh=False)
-        self._task = self._display.add_task("run", total=None, trouble="", facts="")
-        self._display.start()
+        self._display.start(refresh=True)
 
-    def show(self, done: int, total: int, trouble: str, facts: str) -> None:
-        self._display.update(self._task, completed=done, total=total, trouble=trouble, facts=facts, refresh=True)
+    def changed(self) -> None:
+        """Wait for the next drawing."""
 
     def close(self) -> None:
         self._display.stop()
+
+    def _drawn(self) -> Any:
+        import rich.console
+        import rich.progress_bar
+        import rich.table
+        import rich.text
+
+        state, text = self._state(), rich.text.Text
+        head = rich.table.Table.grid(padding=(0, 1))
+        head.add_row(
+            text("run"),
+            rich.progress_bar.ProgressBar(max(1, state.total), state.done, width=30),
+            text(f"{state.done}/{state.total}", "green"),
+            text(state.trouble, "red"),
+            text(state.left),
+            text(in_words(state.took), "dim"),
+        )
+        below = rich.table.Table.grid(padding=(0, 1))
+        below.add_column(no_wrap=True, overflow="ellipsis")
+        for node in state.nodes:
+            part = 0.0 if node.part is None else node.part
+            drawn = rich.progress_bar.ProgressBar(1, part, width=10) if node.part is not None else text("")
+            below.add_row(text(f"  {node.label}"), drawn, text(node.words(), "dim"))
+        if state.more:
+            below.add_row(text(f"  and {state.more} more", "dim"), text(""), text(""))
+        return rich.console.Group(head, below) if state.nodes else head
 
 
 class _Notebook:
     """An output of the cell that is replaced over and over; it needs no widgets, and stays in the notebook."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Callable[[], State]) -> None:
         from IPython import display  # pyright: ignore[reportUnknownVariableType]
 
-        self._started = time.monotonic()
-        self._handle: Any = display.display(self._bundle(0, 0, "", ""), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self._state = state
+        self._drawn = time.monotonic()
+        self._handle: Any = display.display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-    def show(self, done: int, total: int, trouble: str, facts: str) -> None:
-        self._handle.update(self._bundle(done, total, trouble, facts), raw=True)
+    def changed(self) -> None:
+        """Draw anew, unless that was a moment ago."""
+        if time.monotonic() - self._drawn > _EVERY:
+            self._draw()
 
     def close(self) -> None:
-        """Leave the last line as it is."""
+        """Draw the end, which stays."""
+        self._draw()
 
-    def _bundle(self, done: int, total: int, trouble: str, facts: str) -> dict[str, str]:
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        self._handle.update(self._bundle(), raw=True)
+
+    def _bundle(self) -> dict[str, str]:
         from html import escape
 
-        took = in_words(time.monotonic() - self._started)
-        text = "  ".join(part for part in (f"{done}/{total}", trouble, facts, took) if part)
-        red = f'<span style="color:#c0392b">{escape(trouble)}</span> ' if trouble else ""
-        bar = f'<progress value="{done}" max="{max(total, 1)}" style="vertical-align:middle"></progress>'
-        return {"text/plain": text, "text/html": f"<div>run {bar} {done}/{total} {red}{escape(facts)} <small>{took}</small></div>"}
+        state = self._state()
+        took = in_words(state.took)
+        lines = ["  ".join(part for part in (f"{state.done}/{state.total}", state.trouble, state.left, took) if part)]
+        lines += [f"  {node.label}  {node.words()}" for node in state.nodes]
+        red = f'<span style="color:#c0392b">{escape(state.trouble)}</span> ' if state.trouble else ""
+        head = f"run {_meter(state.done, state.total)} {state.done}/{state.total} {red}{escape(state.left)} <small>{took}</small>"
+        rows = [
+            f"<div>&ensp;<code>{escape(node.label)}</code> {_meter(node.part, 1) if node.part is not None else ''} "
+            f"<small>{escape(node.words())}</small></div>"
+            for node in state.nodes
+        ]
+        if state.more:
+            lines.append(f"  and {state.more} more")
+            rows.append(f"<div>&ensp;and {state.more} more</div>")
+        return {"text/plain": "\n".join(lines), "text/html": f"<div>{head}{''.join(rows)}</div>"}
+
+
+def _meter(done: float, total: float) -> str:
+    return f'<progress value="{done:g}" max="{max(total, 1):g}" style="vertical-align:middle"></progress>'
 
 
 def _rich() -> Any:
     try:
-        import rich.progress
+        from rich.live import Live
     except ImportError as error:
         raise MissingExtra(
             "progress=True needs the package rich: pip install 'persistable[progress]'", format="", package="rich", extra="progress"
         ) from error
-    return rich.progress
+    return Live
 
 
 def _in_notebook() -> bool:

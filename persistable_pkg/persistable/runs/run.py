@@ -23,6 +23,7 @@ from persistable.stores.base import enclosing_store
 if TYPE_CHECKING:
     import os
 
+    from persistable.runs.progress import Bar
     from persistable.stores.base import Store
 
 
@@ -77,7 +78,8 @@ def run(
         remember(targets, base)
     if watch is not None:
         check_every(watch)
-    with events.heard_by((*hooks, *_bars(progress))), carrier_of(executor, max_workers) as carrier:
+    bars = _bars(progress)
+    with events.heard_by((*hooks, *bars)), carrier_of(executor, max_workers) as carrier:
 
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
@@ -99,13 +101,15 @@ def run(
             result = loop().run(failed)
         finally:
             capture.keeps.reset(kept)
+            for bar in bars:
+                bar.close()
     __tracebackhide__ = True
     if errors == "raise" and result.failures:
         raise result.failed()
     return result
 
 
-def _bars(progress: bool) -> list[events.Hook]:
+def _bars(progress: bool) -> list[Bar]:
     if not progress:
         return []
     from persistable.runs.progress import Bar
