@@ -207,6 +207,8 @@ class DirectGenerator:
 class _Running:
     """Stands for the generation of a member, which is made if anybody asks for it."""
 
+    threads: frozenset[int] = frozenset()
+
     def __init__(self, direct_generator: DirectGenerator, row: Row, attempt: int) -> None:
         self._generator = direct_generator
         self._whole: generation.Generation | None = None

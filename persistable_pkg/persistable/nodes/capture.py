@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from persistable.params.secret import redact
@@ -230,9 +231,17 @@ class Factory:
             return record
         _seen.record = id(record)
         here = speaker()
-        if here is not None and not silent.get() and not _is_event(record):
+        if here is not None and not silent.get() and not _is_event(record) and _is_known(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
             here.logs(record)
         return record
+
+
+def _is_known(frame: FrameType) -> bool:
+    """Tell whether the logger whose method runs in `frame` can be had by its name; if not, it counts as what its handlers print."""
+    logging: Any = sys.modules["logging"]
+    logger: Any = frame.f_locals.get("self")
+    known = logging.root.manager.loggerDict
+    return not isinstance(logger, logging.Logger) or logger is logging.root or known.get(frame.f_locals["self"].name) is logger
 
 
 def _is_seen(record: logging.LogRecord) -> bool:
@@ -252,7 +261,7 @@ def is_by_logging() -> bool:
     frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     for _ in range(_DEPTH):
         if frame.f_code is code:
-            return True
+            return _is_known(frame)
         if frame.f_back is None:
             return False
         frame = frame.f_back

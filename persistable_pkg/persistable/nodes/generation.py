@@ -79,8 +79,20 @@ def running() -> Generation | None:
     return found
 
 
+def speaking() -> Generation | None:
+    """The generation whose code writes: as `running`, but a thread that was there before a generation began is none of its own."""
+    found = current.get()
+    if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
+        only: Generation = at_work[0]
+        return None if threading.get_ident() in only.threads else only
+    return found
+
+
+_threads: dict[int, Any] = vars(threading).get("_active", {})
+"""The threads that there are, by number."""
+
 set_generation_lookup(current.get)
-capture.speaker = running
+capture.speaker = speaking
 capture.is_busy = lambda: bool(at_work)
 
 
@@ -189,6 +201,7 @@ class Generation:
     def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
+        self.threads = set(_threads)
         at_work.append(self)
         # as `capture.install` and `capture.remove` do, without their calls, which would be felt in the smallest generation
         if sys.stdout.__class__ is not Tee or sys.stderr.__class__ is not ErrorTee:
