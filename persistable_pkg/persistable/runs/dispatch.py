@@ -54,10 +54,11 @@ def perform(
                 future.add_done_callback(arrived.put)
             if not running:
                 return
-            future = arrived.get()
-            if isinstance(future, tuple):
-                relay.tell_all(future, None, executor.workers > 1)
+            news = arrived.get()
+            if isinstance(news, tuple):
+                relay.tell_all(news, None, executor.workers > 1)
                 continue
+            future = news
             lot = running.pop(future)
             try:
                 found = future.result()
