@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 from persistable.params.secret import redact, said_without_secrets
 
 if TYPE_CHECKING:
+    from persistable.nodes.types import Node
     from persistable.records.key import Key
 
 
@@ -69,7 +70,8 @@ class Event:
         facts = self.facts()
         key, label, error = facts.pop("key", None), facts.pop("label", ""), facts.pop("error", "")
         name = f" {label} ({key.name}/{key.digest[:8]})" if key is not None and label else f" {key}" if key is not None else ""
-        rest = ", ".join([f"{name}={fact:.3g}" if fact.__class__ is float else f"{name}={fact}" for name, fact in facts.items()])
+        told = {name: fact for name, fact in facts.items() if name not in self._optional}
+        rest = ", ".join([f"{name}={fact:.3g}" if fact.__class__ is float else f"{name}={fact}" for name, fact in told.items()])
         return f"{type(self).__name__}{name}{f': {error}' if error else ''}{f' [{rest}]' if rest else ''}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -234,8 +236,16 @@ class RunGrew(Event):
 class Performed(NodeEvent):
     """A run is done with one node."""
 
-    __slots__ = ("outcome", "seconds")
+    __slots__ = ("error", "is_target", "node", "outcome", "seconds")
     level = 10
+    _said = ("error",)
+    _optional = MappingProxyType({"error": "", "is_target": False, "node": None})
+    error: str
+    """Type and message of the error, or why nothing was done; "" for what is done or reused."""
+    is_target: bool
+    """Whether it is one of the nodes that the run was asked for."""
+    node: Node | None
+    """The node, without its payload; None unless a hook asks for nodes, by an attribute ``wants_nodes`` that is true."""
     outcome: str
     """``"done"``, ``"failed"``, ``"skipped"``, or ``"reused"``: it turned out to stay as it is, or others have made it meanwhile."""
     seconds: float
@@ -321,6 +331,11 @@ def listened(logger: Any = None, level: int = 20) -> bool:
     if logger is None and _root is not None:  # the usual case, without a call
         return bool(_root.isEnabledFor(level) and _root.hasHandlers())
     return _target(logger, level) is not None
+
+
+def nodes_wanted() -> bool:
+    """Tell whether a hook asks for the nodes that events are about, which are costly to make for large families."""
+    return any(getattr(hook, "wants_nodes", False) for hook in (*_hooks, *_own.get()))
 
 
 def emit(event: Event, logger: Any = None, hooks: tuple[Hook, ...] | None = None) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
-from persistable.catalog.index.leaves import form
 from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
-from persistable.params.trees import children
+from persistable.params.trees import leaves_of
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
@@ -160,20 +159,3 @@ def _columns(entries: list[Entry]) -> dict[str, list[Any]]:
 
 def _leaves(entry: Entry) -> Iterator[tuple[str, Any]]:
     return ((path, value_of(tree)) for path, tree in leaves_of(entry.params_tree))
-
-
-def leaves_of(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted path and tree of all that the params hold; an object is its class and its fields, other collections stay whole."""
-    stack = list(params.items())[::-1]
-    while stack:
-        path, tree = stack.pop()
-        inner = children(tree) if tree.__class__ is dict and (_OBJECTS & tree.keys() or not any(name[:1] == "$" for name in tree)) else None
-        if inner is None or not inner[1]:
-            yield path, tree
-            continue
-        if _OBJECTS & tree.keys():
-            yield path, form(tree)
-        stack.extend((f"{path}.{name}", each) for name, each in reversed(inner[1].items()))
-
-
-_OBJECTS = {"$object", "$estimator", "$namedtuple"}

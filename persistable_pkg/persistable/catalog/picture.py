@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from persistable.catalog import lookup
 from persistable.catalog.entry import Entry
-from persistable.catalog.words import is_of_nodes, label
+from persistable.catalog.words import label
 from persistable.graph.graph import Edge, Graph
 from persistable.graph.recorded import Recorded
-from persistable.params.words import cut, in_words
+from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.key import Key
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.notebook import Html, badge, card, code, digest, html, listing, number, table
-from persistable.params.words import cut, in_words
+from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.amounts import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
@@ -29,15 +29,6 @@ def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = 
         first = cut(label(entries[0].name, entries[0].params_tree))
         parts.append(f"{role}={first}" if len(entries) == 1 else f"{role}=[{first}, … {len(entries)} nodes]")
     return f"{name}({cut(', '.join(parts), 160)})"
-
-
-def is_of_nodes(tree: Any) -> bool:
-    """Tell whether a tree stands for nodes, which are upstream, and what keeps them together."""
-    if tree.__class__ is list:
-        return bool(tree) and all(map(is_of_nodes, tree))
-    if tree.__class__ is not dict or not tree:
-        return False
-    return "$node" in tree or all(map(is_of_nodes, tree.values()))
 
 
 def age(entry: Entry, now: float | None = None) -> str:

@@ -1,8 +1,8 @@
-"""Messages about runs: hooks that tell a webhook, Slack, or whatever Apprise knows. Each is imported when first used.
+"""Hooks that tell others of runs: a webhook, Slack, whatever Apprise knows, MLflow, Weights & Biases. Each is imported when first used.
 
     run(report, hooks=[Slack(Secret("SLACK_URL"))])
 
-A hook only queues its message: a slow or failing receiver neither slows nor fails a run.
+A hook only queues what it tells: a slow or failing receiver neither slows nor fails a run.
 """
 
 TYPE_CHECKING = False
@@ -10,16 +10,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from persistable.notify.apprise import Apprise
+    from persistable.notify.mlflow import MLflow
+    from persistable.notify.wandb import WandB
     from persistable.notify.webhook import Slack, Webhook
     from persistable.params.secret import Secret
 
 _HOME = {
     "Apprise": "persistable.notify.apprise",
+    "MLflow": "persistable.notify.mlflow",
     "Secret": "persistable.params.secret",
     "Slack": "persistable.notify.webhook",
+    "WandB": "persistable.notify.wandb",
     "Webhook": "persistable.notify.webhook",
 }
-__all__ = ["Apprise", "Secret", "Slack", "Webhook"]
+__all__ = ["Apprise", "MLflow", "Secret", "Slack", "WandB", "Webhook"]
 
 if not TYPE_CHECKING:
 

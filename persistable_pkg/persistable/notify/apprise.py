@@ -25,7 +25,7 @@ class Apprise(Notifier):
     def __init__(self, *urls: str | Secret, on: On = "failure", retry: Retry = RETRY) -> None:
         if not urls:
             raise ValueError("Apprise needs at least one URL to send to")
-        require("apprise", "Apprise")
+        require("apprise", "notify", "Apprise")
         super().__init__(urls, on, retry)
 
     def _send(self, receiver: str | Secret, message: Message) -> None:

@@ -9,21 +9,21 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import count
+from typing import Any, Generic, TypeVar
 
 from persistable.errors import PersistableError, UndeliveredWarning
-from persistable.events import Event
 from persistable.executors.resources import Retry
-from persistable.notify.message import Message, message_of
 from persistable.params.secret import redact
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most; a receiver that asks for more gets none."""
 LONGEST_QUEUE = 100
-"""Events that wait for one receiver at most; further ones are dropped, and that is reported."""
+"""Messages that wait for one receiver at most; further ones are dropped, and that is reported."""
 LAST_SECONDS = 5.0
 """Seconds that the end of the process waits for undelivered messages."""
+
+MessageT = TypeVar("MessageT")
 
 
 class NotSent(Exception):
@@ -39,31 +39,35 @@ class NotSent(Exception):
         self.wait = wait
 
 
-class DeliveryQueue:
-    """Delivers messages about events to one receiver, in order, by calling `send`, which raises NotSent. receiver: its name in warnings."""
+class DeliveryQueue(Generic[MessageT]):
+    """Delivers messages to one receiver, in order, by calling `send`, which raises NotSent.
 
-    def __init__(self, receiver: str, retry: Retry, send: Callable[[Message], None]) -> None:
+    receiver: its name in warnings. longest: how many wait at most.
+    """
+
+    def __init__(self, receiver: str, retry: Retry, send: Callable[[MessageT], None], longest: int = LONGEST_QUEUE) -> None:
         self._receiver = receiver
         self._retry = retry
         self._send = send
+        self._longest = longest
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._waiting: deque[tuple[Event, datetime]] = deque()
+        self._waiting: deque[MessageT] = deque()
         self._dropped = 0
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
-    def enqueue(self, event: Event) -> None:
-        """Queue a message about `event`; never wait for the receiver."""
+    def enqueue(self, message: MessageT) -> None:
+        """Queue `message`; never wait for the receiver."""
         if self._pid != os.getpid():
             self._begin()  # after a fork: what waited is the parent's to send, and its thread is not here
         with self._changed:
-            if len(self._waiting) >= LONGEST_QUEUE:
+            if len(self._waiting) >= self._longest:
                 self._dropped += 1
                 return
-            self._waiting.append((event, datetime.now(UTC)))
+            self._waiting.append(message)
             if self._thread is None:
                 self._start()
 
@@ -94,13 +98,13 @@ class DeliveryQueue:
 
     def _work(self) -> None:
         while (first := self._next()) is not None:
-            problem = self._deliver(*first)
+            problem = self._deliver(first)
             if problem:
                 _report(f"a notification to {self._receiver} was not delivered: {problem}")
             with self._changed:
                 self._waiting.popleft()  # only now: until then it counts as undelivered
 
-    def _next(self) -> tuple[Event, datetime] | None:
+    def _next(self) -> MessageT | None:
         while True:
             with self._changed:
                 dropped, self._dropped = self._dropped, 0
@@ -111,13 +115,13 @@ class DeliveryQueue:
                     _active.discard(self)
                     self._changed.notify_all()
                     return None
-            _report(f"{dropped} notifications to {self._receiver} were dropped, because {LONGEST_QUEUE} others were waiting to be sent")
+            _report(f"{dropped} notifications to {self._receiver} were dropped, because {self._longest} others were waiting to be sent")
 
-    def _deliver(self, event: Event, when: datetime) -> str:
+    def _deliver(self, message: MessageT) -> str:
         """Send the message, as often as `retry` allows; return why it was not delivered, empty if it was."""
         for attempt in count(1):
             try:
-                self._send(message_of(event, when))
+                self._send(message)
                 return ""
             except NotSent as error:
                 if not error.again or attempt >= self._retry.attempts:
@@ -139,7 +143,7 @@ def _report(text: str) -> None:
         logging.getLogger("persistable.notify").error("%s", redact(text))
 
 
-_active: set[DeliveryQueue] = set()
+_active: set[DeliveryQueue[Any]] = set()
 
 
 def _at_exit() -> None:

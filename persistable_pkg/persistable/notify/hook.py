@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 from persistable.events import Event, RunFinished
 from persistable.executors.resources import Retry
 from persistable.notify.delivery import DeliveryQueue
-from persistable.notify.message import Message, failed
+from persistable.notify.message import Message, failed, message_of
 from persistable.params.secret import Secret
 
 On = Literal["failure", "always"] | Callable[[Event], object]
@@ -30,9 +31,12 @@ class Notifier:
         self._retry = retry
         self._queues = self._make_queues()
 
-    def _make_queues(self) -> list[DeliveryQueue]:
+    def _make_queues(self) -> list[DeliveryQueue[tuple[Event, datetime]]]:
         kind = type(self).__name__
-        return [DeliveryQueue(f"{kind}({shown(receiver)})", self._retry, partial(self._send, receiver)) for receiver in self._receivers]
+        return [DeliveryQueue(f"{kind}({shown(receiver)})", self._retry, partial(self._tell, receiver)) for receiver in self._receivers]
+
+    def _tell(self, receiver: str | Secret, told: tuple[Event, datetime]) -> None:
+        self._send(receiver, message_of(*told))
 
     def _send(self, receiver: str | Secret, message: Message) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not say how a message is sent")
@@ -40,8 +44,9 @@ class Notifier:
     def __call__(self, event: Event) -> None:
         """Queue a message about `event`, if `on` selects it."""
         if self._on(event) if callable(self._on) else self._ends_a_run(event):
+            now = datetime.now(UTC)
             for queue in self._queues:
-                queue.enqueue(event)
+                queue.enqueue((event, now))
 
     def _ends_a_run(self, event: Event) -> bool:
         return failed(event) or (self._on == "always" and isinstance(event, RunFinished))
@@ -76,8 +81,8 @@ def shown(receiver: str | Secret) -> str:
         return "a URL that cannot be read"
 
 
-def require(package: str, user: str) -> None:
+def require(package: str, extra: str, user: str) -> None:
     """Raise MissingExtra where `package` is not installed; it is not imported before it is needed."""
     from persistable.fileio.base import check_installed
 
-    check_installed(package, package, "notify", user)
+    check_installed(package, package, extra, user)

@@ -55,7 +55,7 @@ def message_of(event: Event, when: datetime) -> Message:
     about = {"event": type(event).__name__, "host": host, "time": when.isoformat(timespec="seconds")}
     if isinstance(event, RunFinished):
         return _of_run(event, host, about)
-    facts = {name: _plain(fact) for name, fact in event.facts().items()}
+    facts = {name: _plain(fact) for name, fact in event.facts().items() if name != "node"}
     key = getattr(event, "key", None)
     title = f"{type(event).__name__} on {host}" if key is None else f"{type(event).__name__} on {host}: {_short(key)}"
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "key")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from persistable.params import encoding
 from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
@@ -13,6 +15,7 @@ from persistable.params.registry import ClassTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from persistable.params.encoding import Nodes, Path
@@ -329,3 +332,20 @@ def children(data: Any) -> tuple[str, dict[str, Any]] | None:
         inner = children(content)
         return (f"{tag} {inner[0]}", inner[1]) if inner else None
     return None
+
+
+_OBJECTS = {"$object", "$estimator", "$namedtuple"}
+
+
+def leaves_of(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and tree of all that the params hold; an object is the name of its class and its fields, other collections stay whole."""
+    stack = list(params.items())[::-1]
+    while stack:
+        path, tree = stack.pop()
+        inner = children(tree) if tree.__class__ is dict and (_OBJECTS & tree.keys() or not any(name[:1] == "$" for name in tree)) else None
+        if inner is None or not inner[1]:
+            yield path, tree
+            continue
+        if _OBJECTS & tree.keys():
+            yield path, tree.get("$object") or re.findall(r"\w+", inner[0])[-1]
+        stack.extend((f"{path}.{name}", each) for name, each in reversed(inner[1].items()))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistable.params.credentials import given_under
-from persistable.params.trees import absent, children
+from persistable.params.trees import absent, children, leaves_of
 
 LONGEST = 60
 MASK = "***"
@@ -30,6 +31,23 @@ def without_credentials(tree: Any, name: str = "") -> Any:
     if kind is dict:
         return {key: without_credentials(each, name if key[:1] == "$" else key) for key, each in tree.items()}
     return tree
+
+
+def is_of_nodes(tree: Any) -> bool:
+    """Tell whether a tree stands for nodes, which are upstream, and what keeps them together."""
+    if tree.__class__ is list:
+        return bool(tree) and all(map(is_of_nodes, tree))
+    if tree.__class__ is not dict or not tree:
+        return False
+    return "$node" in tree or all(map(is_of_nodes, tree.values()))
+
+
+def leaves_in_words(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of all that the params hold: plain values as they are, all else in words; credentials masked."""
+    for path, tree in leaves_of(params):
+        if not is_of_nodes(tree):
+            shown = without_credentials(tree, path.rpartition(".")[2])
+            yield path, _words(shown) if shown.__class__ in (dict, list) else shown
 
 
 def _words(tree: Any) -> str:

@@ -107,6 +107,11 @@ _KINDS = {
     "webhook": ("Webhook", (*_COMMON, "timeout", "headers")),
     "apprise": ("Apprise", _COMMON),
 }
+_TRACKERS = {
+    "mlflow": ("MLflow", ("experiment", "url", *_SECRET, "each")),
+    "wandb": ("WandB", ("project", "entity", "mode", *_SECRET, "each")),
+}
+_CHOICES = {"each": ("target", "node"), "mode": ("online", "offline")}
 
 
 def hooks_of(given: Any, where: str) -> list[Any]:
@@ -118,11 +123,12 @@ def hooks_of(given: Any, where: str) -> list[Any]:
     if not isinstance(given, Mapping):
         raise wrong(given, place, 'a table, such as { slack = { secret = "SLACK_URL" } }')
     table = cast("Mapping[str, Any]", given)
-    check_names(table, list(_KINDS), place)
+    check_names(table, [*_KINDS, *_TRACKERS], place)
     found: list[Any] = []
     for kind, entries in table.items():
         several: list[Any] = entries if isinstance(entries, list) else [entries]
-        found += [_hook(kind, entry, f"{place}.{kind}") for entry in several]
+        make = _tracker if kind in _TRACKERS else _hook
+        found += [make(kind, entry, f"{place}.{kind}") for entry in several]
     return found
 
 
@@ -145,6 +151,27 @@ def _hook(kind: str, entry: Any, where: str) -> Any:
         headers = cast("Mapping[str, Any]", facts["headers"])
         options["headers"] = {header: _header(value, f"{where}.headers.{header}") for header, value in headers.items()}
     return getattr(notify, name)(_receiver(kind, facts, where), **options)
+
+
+def _tracker(kind: str, entry: Any, where: str) -> Any:
+    from persistable import notify
+
+    name, accepted = _TRACKERS[kind]
+    if not isinstance(entry, Mapping):
+        raise wrong(entry, where, f"a table of {', '.join(accepted)}")
+    facts = dict(cast("Mapping[str, Any]", entry))
+    check_names(facts, list(accepted), where)
+    options: dict[str, Any] = {}
+    if "url" in facts or (kind == "mlflow" and "secret" in facts):
+        options["url"] = _receiver(kind, facts, where)
+    elif "secret" in facts:
+        options["api_key"] = _secret(facts, where)
+    for setting in facts.keys() - {"url", *_SECRET}:
+        value, choices = facts[setting], _CHOICES.get(setting, ())
+        if not isinstance(value, str) or (choices and value not in choices):
+            raise wrong(value, f"{where}.{setting}", " or ".join(map(repr, choices)) or "text")
+        options[setting] = value
+    return getattr(notify, name)(**options)
 
 
 def _seconds(given: Any, where: str) -> float:

@@ -271,7 +271,7 @@ class Portioned:
 
     def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
         """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""
-        told = events.listened(level=10)
+        told, shown = events.listened(level=10), events.nodes_wanted()
         for place, error, lines, seconds in all_ended:
             number = numbers[place]
             status = "done" if error is None else "failed"
@@ -281,7 +281,10 @@ class Portioned:
             if error is not None and status == "failed":
                 self._fail(share, number, failed(error, None, 1, seconds).error, lines, seconds)
             if told:
-                events.emit(events.Performed(key=share.lots.keys([number])[0], outcome=status, seconds=seconds))
+                said = "" if error is None or status != "failed" else f"{type(error).__name__}: {error}"
+                node = bound_to(share.lots.nodes[number], share.store) if shown else None
+                key = share.lots.keys([number])[0]
+                events.emit(events.Performed(key=key, outcome=status, seconds=seconds, error=said, is_target=True, node=node))
 
     def _fail(self, share: Share, number: int, error: Exception | None, lines: str, seconds: float) -> None:
         assert error is not None

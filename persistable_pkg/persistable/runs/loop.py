@@ -103,6 +103,7 @@ class Loop:
             self._room = Room(executor, limits)
             self._depth = QueueDepth()
         self._heard = events.listened(level=10)
+        self._targets = {node.key for node, _ in wanted} if self._heard and events.nodes_wanted() else None
 
     @cached_property
     def _others(self) -> Others:
@@ -546,7 +547,7 @@ class Loop:
         if self._handover is not None:
             self._handover.let_go(unit)
         if self._heard:
-            events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=outcome.seconds))
+            self._tell(unit, status, outcome.seconds, "" if outcome.error is None else f"{type(outcome.error).__name__}: {outcome.error}")
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         error = outcome.error
@@ -583,7 +584,13 @@ class Loop:
             self._handover.let_go(unit)
         events.emit(events.Skipped(key=unit.node.key, reason=f"{cause.node.key} failed"), given_logger(unit.node))
         if self._heard:
-            events.emit(events.Performed(key=unit.node.key, outcome="skipped", seconds=0.0))
+            self._tell(unit, "skipped", 0.0, f"{cause.node.key} failed")
+
+    def _tell(self, unit: Unit, status: str, seconds: float, error: str) -> None:
+        known = self._targets  # None: nobody asks for nodes
+        node = None if known is None else bound_to(unit.node, unit.store)
+        is_target = known is not None and unit.node.key in known
+        events.emit(events.Performed(key=unit.node.key, outcome=status, seconds=seconds, error=error, is_target=is_target, node=node))
 
     def _abort(self) -> None:
         """End all that is under way, and what it leaves behind. What cannot be stopped is waited for: it must not go on alone."""

@@ -9,16 +9,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from persistable.catalog.entries import leaves_of
 from persistable.catalog.entry import Entry
 from persistable.catalog.index.rows import FAILED
 from persistable.catalog.nearest import Descriptions
-from persistable.catalog.words import is_of_nodes
 from persistable.errors import InvalidName, PersistableError
 from persistable.families.matrix import MOST, Matrix
 from persistable.nodes.status import Status
 from persistable.params import absent
-from persistable.params.words import cut, in_words
+from persistable.params.trees import leaves_of
+from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.key import check_payload_name
 from persistable.web.pages import Asked, Page, Site

@@ -1,0 +1,200 @@
+"""The base of hooks that keep a run of an experiment tracker for each target of a run: what is told of it, and when."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.process
+import concurrent.futures.thread  # noqa: F401 - it ends what the libraries use, after `_at_exit`, since that is registered later
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
+
+from persistable.errors import PersistableError
+from persistable.events import Event, Performed, RunStarted, retold
+from persistable.executors.resources import Retry
+from persistable.notify.delivery import DeliveryQueue, NotSent
+from persistable.params.masking import masked
+from persistable.params.secret import redact
+from persistable.params.words import leaves_in_words
+
+if TYPE_CHECKING:
+    from persistable.nodes.types import Node
+    from persistable.records.record import Record
+
+Each = Literal["target", "node"]
+"""``"target"``: a tracked run for each target that the run made or that failed; ``"node"``: for each node."""
+MOST_PARAMS = 1000
+"""Params that are told of one node at most; a lineage of many diamonds has no end of them."""
+LARGEST = 1 << 20
+"""Bytes of a payload that is read for its numbers at most."""
+LONGEST_QUEUE = 10_000
+"""Nodes that wait for a tracker at most."""
+LAST_SECONDS = 60.0
+"""Seconds that the end of the process waits for what is not yet told."""
+_ONCE = Retry(attempts=1)  # the libraries of both trackers try again by themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One node as a tracker keeps it.
+
+    label: the node in words. group: the same for all nodes of one run. status: ``"done"``, ``"failed"`` or ``"skipped"``. started, seconds:
+    of its generation. params: dotted, upstream below its role. metrics: the numbers of its payload, dotted. links: where to find it.
+    """
+
+    name: str
+    label: str
+    group: str
+    status: str
+    error: str
+    started: float
+    seconds: float
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    links: dict[str, str]
+    commit: str | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no payload."""
+        return self.status != "done"
+
+    @property
+    def note(self) -> str:
+        """A few lines for people."""
+        found = "" if self.failed else f"\n\n    persistable show {self.links['persistable.key']} --store {self.links['persistable.store']}"
+        return redact(f"{self.label}: {self.error or self.status}{found}")
+
+
+class Tracker:
+    """Base of the hooks. Subclasses say how to `_track` one node, and what they are called in warnings."""
+
+    wants_nodes = True
+
+    def __init__(self, each: Each) -> None:
+        if each not in ("target", "node"):  # pyright: ignore[reportUnnecessaryContains]
+            raise ValueError(f"each={each!r} is unknown; give 'target' or 'node'")
+        self._each = each
+        self._begin()
+
+    def _begin(self) -> None:
+        self._group = _new_group()
+        self._queue: DeliveryQueue[tuple[Performed, str, float]] = DeliveryQueue(repr(self), _ONCE, self._tell, longest=LONGEST_QUEUE)
+        _trackers.add(self)
+
+    def __call__(self, event: Event) -> None:
+        """Queue what is to be told of a node that a run is done with."""
+        if isinstance(event, RunStarted):
+            self._group = _new_group()
+        elif isinstance(event, Performed) and event.outcome != "reused" and (event.is_target or self._each == "node"):
+            self._queue.enqueue((event, self._group, time.time()))
+
+    def flush(self, timeout: float = LAST_SECONDS) -> bool:
+        """Wait up to `timeout` seconds until all is told or given up; return whether it is. The process's end does so."""
+        return self._queue.flush(timeout)
+
+    def _tell(self, told: tuple[Performed, str, float]) -> None:
+        tracked = tracked_of(*told)
+        if tracked is not None:
+            self._track(tracked)
+
+    def _track(self, tracked: Tracked) -> None:
+        raise NotImplementedError(f"{type(self).__name__} does not say how a node is tracked")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_queue", "_group")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
+
+
+_trackers: WeakSet[Tracker] = WeakSet()
+
+
+def _at_exit() -> None:
+    deadline = time.monotonic() + LAST_SECONDS
+    for tracker in list(_trackers):
+        tracker.flush(deadline - time.monotonic())
+
+
+# before the process ends: once it does, the libraries can start no threads
+getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+
+
+def _new_group() -> str:
+    return os.urandom(4).hex()
+
+
+def tracked_of(event: Performed, group: str, ended: float) -> Tracked | None:
+    """What a tracker keeps of the node of `event`, read from its record and payload; None where the node is not known."""
+    node = event.node
+    if node is None:
+        return None
+    record = node.record if node.is_persisted and event.outcome == "done" else None
+    return Tracked(
+        name=node.payload_name,
+        label=node.label,
+        group=group,
+        status=event.outcome,
+        error=event.error,
+        started=ended - event.seconds if record is None else record.started,
+        seconds=event.seconds if record is None else record.seconds,
+        params={path: _said(value) for path, value in islice(leaves_in_words(node.params_tree), MOST_PARAMS)},
+        metrics={} if record is None or record.size > LARGEST else dict(numbers_in(_payload(node))),
+        links=_links(node, record),
+        commit=None if record is None else record.git_commit,
+    )
+
+
+def _said(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) else value
+
+
+def _links(node: Node, record: Record | None) -> dict[str, str]:
+    links = {"persistable.key": str(node.key)}
+    if node.is_persisted:
+        links["persistable.store"] = masked(node.store.url)
+    if record is not None:
+        links["persistable.class"] = record.class_reference
+    return links
+
+
+def _payload(node: Node) -> Any:
+    """The payload, loaded for nobody else, and without a word about it; None where it cannot be."""
+    try:
+        with retold(_silent):
+            return node.load().payload
+    except PersistableError as error:
+        raise NotSent(f"the payload of {node.key} could not be read: {error}") from None
+
+
+def _silent(_: Event) -> None:
+    return None
+
+
+def numbers_in(payload: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a payload by dotted path: itself, as ``value``, or those of a dict, at any depth."""
+    if isinstance(payload, Mapping):
+        items: Mapping[Any, Any] = payload
+        for name, item in items.items():
+            yield from numbers_in(item, f"{path}.{name}" if path else str(name))
+    elif (number := _number(payload)) is not None:
+        yield path or "value", number
+
+
+def _number(value: Any) -> float | None:
+    """A bool, int or float, Python's or of a library; None for everything else."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, bool | int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
