@@ -190,7 +190,7 @@ def test_members_of_a_family_large_and_small(tmp_path: Path) -> None:
 
     for size in (3, 2000):
         events.clear()
-        run(square.over(x=range(size)), store=f"sqlite://{tmp_path}/{size}.db", hooks=[Asking()])
+        run(square.over(x=range(size)), store=f"sqlite:///{tmp_path}/{size}.db", hooks=[Asking()])
         performed = [event for event in events if isinstance(event, Performed)]
         assert len(performed) == size and all(event.is_target for event in performed)
         assert performed[1].node is not None and performed[1].node.key == performed[1].key

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistable.params.words import without_credentials
 from persistable.records.key import Place, Placed
 from persistable.records.record import Record
 from persistable.stores.base import Store
 
 
 def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
-    """Everything that `record` tells, as JSON has it."""
+    """Everything that `record` tells, as JSON has it, with credentials among the params masked."""
     all_facts = record.to_dict()
     return {
         "key": str(record.key),
@@ -25,8 +26,8 @@ def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
         "class": record.class_reference,
         "format": record.fileio,
         "version": record.version,
-        "params": record.params,
-        "untracked": record.untracked,
+        "params": without_credentials(record.params),
+        "untracked": without_credentials(record.untracked),
         "upstream": {role: str(key) for role, key in record.upstream.items()},
         "files": [file._asdict() for file in record.files],
         "host": record.host,

@@ -13,6 +13,7 @@ from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, on_terminal, shown_params, table, write_json_list
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
+from persistable.params.words import without_credentials
 
 if TYPE_CHECKING:
     from persistable.catalog.entries import Entries
@@ -93,7 +94,7 @@ def _row(found: tuple[Any, ...]) -> dict[str, Any]:
     if status in _UNREADABLE:
         return {**row, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
     made = "failed" if status == "failed" else made
-    return {**row, "size": size, "stored": stored, "made": made, "params": json.loads(params)}
+    return {**row, "size": size, "stored": stored, "made": made, "params": without_credentials(json.loads(params))}
 
 
 _UNREADABLE = {"corrupt": "damaged", "untrusted": "untrusted"}

@@ -8,6 +8,7 @@ from typing import Any
 from persistable.nodes.label import label, shown_fields, value_in_words
 from persistable.params.credentials import given_under
 from persistable.params.encoding import fields_of
+from persistable.params.words import MASK
 
 _DEEPEST = 8
 
@@ -54,6 +55,10 @@ def _leaves(value: Any, path: str, depth: int) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, item in fields.items():
         below = _leaves(item, f"{path}.{name}", depth + 1) if depth < _DEEPEST else []
-        secret = isinstance(item, str) and given_under(str(name), item)
-        found += below or [(f"{path}.{name}", "***" if secret else item if _is_plain(item) else words(item))]
+        found += below or [(f"{path}.{name}", masked_as(str(name), item) if _is_plain(item) else words(item))]
     return found
+
+
+def masked_as(name: str, value: Any) -> Any:
+    """`value`, masked where `name` or its look tells that it is a credential."""
+    return MASK if isinstance(value, str) and given_under(name, value) else value

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.errors import PersistableError, UnknownParam
-from persistable.families.columns import words
+from persistable.families.columns import masked_as, words
 from persistable.families.scale import Scale, ink
 from persistable.families.table import counts, survey, value_of
 from persistable.graph.labels import COLOURS, OTHER, TIMES, line, width
@@ -21,6 +21,7 @@ from persistable.nodes.status import Status
 from persistable.nodes.types import own_store
 
 if TYPE_CHECKING:
+    from persistable.families.axis import Axis
     from persistable.families.family import Family
 
 MOST = 50
@@ -137,7 +138,7 @@ def matrix(family: Family[Any], x: str | None, y: str | None, by: bool | str | C
     )
     axes = shown.axes
     names = (axes[across].name, axes[down].name if down is not None else "")
-    labels = (axes[across].labels, axes[down].labels if down is not None else [""])
+    labels = (_labels(axes[across]), _labels(axes[down]) if down is not None else [""])
     more = tuple(len(family.axes[n]) - len(axes[n]) if n is not None else 0 for n in (across, down))
     made = Matrix(family.name, names, labels, (more[0], more[1]))
     found: dict[tuple[int, int], list[float]] = {}
@@ -171,7 +172,7 @@ def _chosen(family: Family[Any], x: str | None, y: str | None) -> tuple[int, int
 
 def family_html(family: Family[Any]) -> str:
     """Name, axes and counts of `family`, and a picture of its last two axes."""
-    axes = [(code(axis.name), len(axis), _values(axis.labels)) for axis in family.axes]
+    axes = [(code(axis.name), len(axis), _values(_labels(axis))) for axis in family.axes]
     number = len(family)
     members = f"{number:,} member{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     states, picture = _statuses(family) if 0 < number <= MOST_COUNTED else ("", "")
@@ -185,6 +186,10 @@ def _statuses(family: Family[Any]) -> tuple[str, str]:
         return words, matrix(family, None, None, None).svg() if family.axes else ""
     except (PersistableError, OSError):
         return "", ""  # axes alone say more than a traceback
+
+
+def _labels(axis: Axis) -> list[Any]:
+    return [masked_as(axis.name, label) for label in axis.labels]
 
 
 def _values(labels: Sequence[Any]) -> str:

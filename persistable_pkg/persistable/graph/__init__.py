@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from persistable.graph.graph import Edge, Graph, lineage
-from persistable.graph.notebook import node_html
+from persistable.graph.notebook import explanation_html, node_html
 
-__all__ = ["Edge", "Graph", "lineage", "node_html"]
+__all__ = ["Edge", "Graph", "explanation_html", "lineage", "node_html"]

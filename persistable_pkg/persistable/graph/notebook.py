@@ -10,21 +10,29 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from html import escape
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from persistable.errors import PayloadUntrusted, PersistableError
 from persistable.graph.graph import lineage
-from persistable.graph.labels import short
 from persistable.nodes import loading
-from persistable.nodes.lineage import shown_params
+from persistable.nodes.label import params_by_name
 from persistable.nodes.staleness import judged
 from persistable.nodes.status import Status, status_of
 from persistable.nodes.types import Node, own_store
+from persistable.params.secret import redact
+from persistable.params.words import cut, in_words
 from persistable.records import access
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.records.key import Key
 from persistable.stores.base import Store
 
+if TYPE_CHECKING:
+    from persistable.nodes.explain import Explanation
+
+MAX_DIFFERENCES = 20
+"""Most params that differ which an explanation lists."""
 MAX_LOOKED = 60
 """Most nodes of a lineage whose status a picture shows; looking up more would make a notebook wait."""
 
@@ -150,9 +158,37 @@ def node_html(node: Node, store: Store) -> str:
             ("size", size_in_words(record.size)),
             ("age", f"{duration_in_words(time.time() - record.started)}, took {duration_in_words(record.seconds)}"),
         ]
-    rows += [(name, code(short(value))) for name, value in shown_params(node).items()]
+    rows += [(name, code(value)) for name, value in params_by_name(node).items()]
     named = [(Html(f'<span class="p-name">{html(name)}</span>'), cell) for name, cell in rows]
     return card(type(node).__name__, table(named), _picture(node, store) if node.upstream else "")
+
+
+def explanation_html(explanation: Explanation, label: str, notes: Sequence[str]) -> str:
+    """Status and consequence of an `Explanation`, the params that differ from those of what is stored, and the code that has changed."""
+    near, status = explanation.nearest, explanation.status
+    word = Html("") if status is None else badge(status.value)
+    first = explanation.split("\n", 1)[0].rpartition(": ")[2]
+    parts: list[object] = [Html("<p>"), word, " ", first, Html("</p>")]
+    if near is not None:
+        rows = [[code(path), *_sides(path, sides)] for path, sides in islice(explanation.differences.items(), MAX_DIFFERENCES)]
+        parts += [Html("<p>"), "the nearest that is stored: ", near.key.name, " ", digest(near.key), Html("</p>")]
+        more = len(explanation.differences) - len(rows)
+        parts += [listing(["param", "asked for", "stored"], rows, more) if rows else _note("all its params are equal")]
+    if explanation.changes:
+        changes = [
+            (Html(f"{html(each.key.name)} {digest(each.key)}"), code(each.by), each.change or "stored anew with other bytes")
+            for each in explanation.changes
+        ]
+        parts.append(listing(["payload", "made by", "since then"], changes))
+    return card(label, *parts, *map(_note, notes))
+
+
+def _sides(path: str, sides: tuple[object, object]) -> list[Html]:
+    return [code(cut(in_words(tree, path.rpartition(".")[2]))) for tree in sides]
+
+
+def _note(text: str) -> Html:
+    return Html(f'<p class="p-note">{html(redact(text))}</p>')
 
 
 def _status(node: Node, store: Store) -> Status:

@@ -16,7 +16,7 @@ from persistable.nodes.binding import NodeT, bound_to
 from persistable.nodes.compose import Chainable, Open
 from persistable.nodes.declaration import declaration_of, root_of
 from persistable.nodes.indirect import Beyond
-from persistable.nodes.lineage import flattened, nodes_in, rebuilt, shown_params, walk
+from persistable.nodes.lineage import flattened, nodes_in, rebuilt, walk
 from persistable.nodes.types import Node
 from persistable.params.declared import changed
 from persistable.params.snapshots import capture
@@ -155,7 +155,9 @@ class Described(Chainable):
     def __repr__(self: Node) -> str:
         if self._open:
             return f"<{self.payload_name}, open: {', '.join(self._open)}>"
-        shown = [f"{name}={value!r:.60}" for name, value in shown_params(self).items()]
+        from persistable.nodes.label import params_by_name
+
+        shown = [f"{name}={value}" for name, value in params_by_name(self, 60).items()]
         shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
         return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
 

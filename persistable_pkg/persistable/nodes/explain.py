@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from persistable.errors import PayloadUntrusted
@@ -12,7 +13,7 @@ from persistable.nodes.nearest import SEARCHED, Nearest, compared, least, neares
 from persistable.nodes.nearest import lines as differing
 from persistable.nodes.orphans import hints
 from persistable.nodes.own_code import code_of_node
-from persistable.nodes.staleness import judged
+from persistable.nodes.staleness import Cause, judged
 from persistable.nodes.status import Status, blocking, status_of
 from persistable.nodes.types import Node
 from persistable.records import access, partial
@@ -27,80 +28,103 @@ class Explanation(str):
     """The action of `payload` and the reasons, in words: text with more.
 
     status: None for what is not kept. reasons: the lines after the first. nearest: the record of the stored payload of the same name that
-    differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored).
+    differs in the fewest params, where nothing is stored. differences: these params, by path: (asked for, stored). changes: of what is
+    stale, each change of code, by function, or of bytes upstream.
     """
 
-    __slots__ = ("differences", "nearest", "reasons", "status")
+    __slots__ = ("_label", "_notes", "changes", "differences", "nearest", "reasons", "status")
     status: Status | None
     reasons: list[str]
     nearest: Record | None
     differences: dict[str, tuple[Any, Any]]
+    changes: tuple[Cause, ...]
+    _label: str
+    _notes: Sequence[str]
 
-    def __new__(cls, lines: list[str], status: Status | None = None, near: Nearest | None = None) -> Explanation:
+    def __new__(
+        cls,
+        lines: list[str],
+        status: Status | None = None,
+        near: Nearest | None = None,
+        changes: tuple[Cause, ...] = (),
+        notes: Sequence[str] = (),
+        label: str = "",
+    ) -> Explanation:
         made = super().__new__(cls, "\n".join(lines))
         made.status, made.reasons = status, lines[1:]
         made.nearest = near.record if near is not None else None
         made.differences = near.differences if near is not None else {}
+        made.changes, made._notes, made._label = changes, notes, label
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
         near = Nearest(self.nearest, self.differences) if self.nearest is not None else None
-        return Explanation, (self.split("\n"), self.status, near)
+        return Explanation, (self.split("\n"), self.status, near, self.changes, self._notes, self._label)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        import persistable
 
-        return f"<pre>{escape(self)}</pre>"
+        return persistable.graph.explanation_html(self, self._label, self._notes)
 
 
 def explain(node: Node, store: Store) -> Explanation:
     """The action that asking for the payload would cause, and why."""
     if node.is_external:
         gone = node._look()
-        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")])
+        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")], label=node.label)
     if not node.is_persisted:
-        return Explanation([f"{node.key} is not persisted: payload generates it each time"])
+        return Explanation([f"{node.key} is not persisted: payload generates it each time"], label=node.label)
     status = status_of(node, store)
+    first = f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"
+    lines: list[str] = []
+    changes: tuple[Cause, ...] = ()
+    notes: list[str] = []
     near: Nearest | None = None
-    lines = [f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"]
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
-        lines += _of_code(node, store)
+        changes, lines, notes = _of_code(node, store)
     elif status is Status.FAILED:
         failure = access.find_failure(store, node.place)
         if failure is not None:
-            lines.append(f"attempt {failure.attempt} raised {failure.error}: {failure.message}")
+            notes.append(f"attempt {failure.attempt} raised {failure.text}")
     elif status is Status.BLOCKED:
-        lines.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
+        notes.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
     if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):
         begun = partial.find_partial(store, node.place)
         if begun is not None:
-            lines.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
+            notes.append(f"{len(partial.entries(store, begun))} items are there, which are kept")
     if status in (Status.ABSENT, Status.BLOCKED):
         found = compared(node, store)
         near = nearest(node, store) if len(found) >= SEARCHED else least(found)
-        lines.append("nothing of this name is stored" if near is None else f"the nearest is {near.record.key}:")
-        lines += [f"  {line}" for line in differing(near.differences)[:SHOWN]] if near is not None else []
-        lines += hints(node, found, None if near is None else near.differences, store)
+        if near is not None:
+            lines = [*notes, f"the nearest is {near.record.key}:", *(f"  {line}" for line in differing(near.differences)[:SHOWN])]
+        else:
+            notes.append("nothing of this name is stored")
+            lines = list(notes)
+        further = hints(node, found, None if near is None else near.differences, store)
         missing = [f"{role} ({upstream.key})" for role, upstream in node.upstream.items() if not _stored(upstream, store)]
         if missing:
-            lines.append(f"upstream, to be generated first: {', '.join(missing)}")
-    return Explanation(lines, status, near)
+            further.append(f"upstream, to be generated first: {', '.join(missing)}")
+        notes += further
+        lines += further
+    else:
+        lines += notes
+    return Explanation([first, *lines], status, near, changes, notes, node.label)
 
 
-def _of_code(node: Node, store: Store) -> list[str]:
-    """The changes since it was made, by function and node, and what cannot be told."""
+def _of_code(node: Node, store: Store) -> tuple[tuple[Cause, ...], list[str], list[str]]:
+    """The changes since it was made, by function and node; the same in words; and what cannot be told."""
     try:
         record = access.find_record(store, node.place)
     except PayloadUntrusted as error:
-        return [str(error)]
+        return (), [], [str(error)]
     if record is None:
-        return []
+        return (), [], []
     wrong = loading.refusal(node, record)
     if wrong is not None:
-        return [str(wrong)]
+        return (), [], [str(wrong)]
     verdict = judged(node, store, record)
     if verdict.foreign:
-        return [str(loading.foreign(node, verdict))]
+        return (), [], [str(loading.foreign(node, verdict))]
     lines: list[str] = []
     if verdict.own:
         lines.append(f"the code has changed since: {verdict.own}")
@@ -109,9 +133,8 @@ def _of_code(node: Node, store: Store) -> list[str]:
             continue
         lines.append(f"{cause.describe()} ({cause.by})" if not cause.change else f"upstream {cause.key} ({cause.by}): {cause.change}")
     unwatched = code_of_node(node).unknown
-    if unwatched:
-        lines.append(f"not watched: {', '.join(unwatched)} (compiled, or without a source)")
-    return [*lines, *verdict.unknown]
+    notes = [f"not watched: {', '.join(unwatched)} (compiled, or without a source)"] if unwatched else []
+    return verdict.causes, lines, [*notes, *verdict.unknown]
 
 
 def _stored(node: Node, store: Store) -> bool:

@@ -53,6 +53,11 @@ def params_in_words(node: Node, columns: int = COLUMNS) -> str:
     return redact(", ".join(_params(shown_fields(node), columns, 0)))
 
 
+def params_by_name(node: Node, columns: int = 2 * _VALUE) -> dict[str, str]:
+    """Each of the own params of `node` as in its label, with more room."""
+    return {name: redact(_given(name, value, columns, 0)) for name, value in shown_fields(node).items()}
+
+
 def value_in_words(value: Any, columns: int = COLUMNS) -> str:
     """A param as in a label: ``Forest(trees=50)``; secrets are masked."""
     return line(redact(_value(value, columns, 0)), columns)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.process
-import concurrent.futures.thread  # noqa: F401 - it ends what the libraries use, after `_at_exit`, since that is registered later
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakSet
 
 from persistable.errors import PersistableError
@@ -123,8 +122,14 @@ def _at_exit() -> None:
         tracker.flush(deadline - time.monotonic())
 
 
-# before the process ends: once it does, the libraries can start no threads
-getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+def _register() -> None:
+    """Have the end of the process wait for what is under way, before it ends the threads and pools that the libraries use."""
+    for pools in ("thread", "process"):
+        import_module(f"concurrent.futures.{pools}")  # what is registered last is called first
+    getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+
+
+_register()
 
 
 def _new_group() -> str:
@@ -178,11 +183,10 @@ def _silent(_: Event) -> None:
     return None
 
 
-def numbers_in(payload: Any, path: str = "") -> Iterator[tuple[str, float]]:
+def numbers_in(payload: object, path: str = "") -> Iterator[tuple[str, float]]:
     """The numbers of a payload by dotted path: itself, as ``value``, or those of a dict, at any depth."""
     if isinstance(payload, Mapping):
-        items: Mapping[Any, Any] = payload
-        for name, item in items.items():
+        for name, item in cast("Mapping[object, object]", payload).items():
             yield from numbers_in(item, f"{path}.{name}" if path else str(name))
     elif (number := _number(payload)) is not None:
         yield path or "value", number

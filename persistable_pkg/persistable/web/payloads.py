@@ -40,7 +40,7 @@ def payload_page(site: Site, asked: Asked) -> Page:
     facts: dict[str, Any] = {
         **row_of(entry, label),
         "store": site.catalog.store.url,
-        "record": None if record is None else _details(site, entry, record),
+        "record": None if record is None else details(site.catalog.store, entry.place, record),
         "damage": damage,
         "failure": None if failure is None else _failure(failure),
         "upstream": {role: row_of(each) for role, each in upstream.items()},
@@ -58,11 +58,6 @@ def payload_page(site: Site, asked: Asked) -> Page:
         "before": before(site, entry),
     }
     return Page(label, "payload.html", facts, shown)
-
-
-def _details(site: Site, entry: Entry, record: Record) -> dict[str, Any]:
-    found = details(site.catalog.store, entry.place, record)
-    return {**found, "params": without_credentials(found["params"]), "untracked": without_credentials(found["untracked"])}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
