@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import pytest
 from tests.web.conftest import Page
 
 from persistable import Catalog, open_store, plan, progress, run, step
-from persistable.errors import StoreError
+from persistable.errors import InvalidQuery, StoreError
+from persistable.project import Project
 from persistable.stores import new_signing_key
 from persistable.web import export, serve
 from persistable.web.activity import Activity
@@ -412,3 +416,94 @@ def test_notebooks_show_the_components_of_the_page(tmp_path: Path) -> None:
         assert "background:" not in text.partition("</style>")[2], "no style but that of the components"
     assert 'class="p-badge p-good">done</span>' in shown[0] and 'class="p-badge p-busy">generate</span>' in shown[1]
     assert 'class="p-digest"' in shown[0] and "half(n=1)" in shown[0] and 'class="p-n"' in shown[3]
+
+
+# ------------------------------------------------------------------ of a project
+
+FLOW = """
+from persistable import step
+
+
+@step
+def points(n: int) -> list[float]:
+    return [1.0] * n
+
+
+@step
+def size(points: list[float], scale: float = 1.0) -> float:
+    if scale > 5:
+        raise ValueError("too large")
+    return len(points) * scale
+
+
+sizes = size.over(points.step(n=3), scale=[1.0, 2.0, 9.0])
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    (tmp_path / "page_flow.py").write_text(FLOW)
+    (tmp_path / "persistable.toml").write_text(
+        'store = "data"\n[targets.points]\nuse = "page_flow:points"\nparams = { n = 3 }\n'
+        '[targets.sizes]\nuse = "page_flow:sizes"\n[targets.gone]\nuse = "page_flow:gone"\n'
+        '[stages]\nprepare = ["points"]\nall = ["points", "sizes"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    return Project.load(tmp_path)
+
+
+def test_a_project_has_a_page_of_its_targets(project: Project, tmp_path: Path) -> None:
+    project.run("points", "sizes", errors="return")
+    with serve(project) as server:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"authorization": f"Bearer {server._token}"})
+        text, found = client.get("/targets").text, client.get("/targets.json").json()["targets"]
+        assert 'href="/targets"' in client.get("/").text
+    checked(text)
+    assert [(row["name"], row["stages"], row["states"]) for row in found] == [
+        ("points", ["prepare", "all"], {"done": 1}),
+        ("sizes", ["all"], {"done": 2, "failed": 1}),
+        ("gone", [], None),
+    ]
+    assert found[0]["shown"] == "points(n=3)" and "gone" in found[2]["error"]
+    assert "points(n=3)" in text and "p-bad" in text
+    with serve(tmp_path / "data") as server:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"authorization": f"Bearer {server._token}"})
+        assert client.get("/targets").status_code == 404 and 'href="/targets"' not in client.get("/").text
+
+
+def test_a_site_of_what_is_chosen(page: Page, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    where = "C > 0.5 and model.trees = 100"
+    chosen = page.catalog.find("score", where=where)
+    done = export(page.catalog, site, name="score", where=where)
+    assert done.payloads == len(chosen) == 2
+    files = {str(file.relative_to(site)) for file in site.rglob("*.html")}
+    keys = {f"payload/{entry.key}.html" for entry in chosen}
+    assert {file for file in files if file.startswith("payload/")} == keys
+    assert "running.html" not in files and "storage.html" not in files
+    listed = json.loads((site / "index.json").read_text())
+    assert [row["key"] for row in listed["rows"]] == [str(entry.key) for entry in chosen] and listed["names"] == []
+    for file in files:
+        for link in checked((site / file).read_text()).links:
+            if not link.startswith(("data:", "http")):
+                assert (site / file).parent.joinpath(unquote(link.partition("#")[0])).exists(), (file, link)
+    with pytest.raises(InvalidQuery):
+        export(page.catalog, tmp_path / "never", where="nonsense =")
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_claim_of_another_process_says_since_when(tmp_path: Path) -> None:
+    before = time.time() - 1
+    code = "import sys, time; from persistable import run, step\n@step\ndef slow(n: int) -> int:\n    time.sleep(100)\n    return n\n"
+    code += "run(slow.step(n=1), store=sys.argv[1])"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    try:
+        catalog = Catalog(tmp_path)
+        deadline = time.monotonic() + 120
+        while not (rows := page_at(Site(catalog, Activity()), "running", {}).facts["running"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        other.kill()
+        other.wait()
+    assert rows[0]["pid"] == other.pid and before <= rows[0]["since"] <= time.time()

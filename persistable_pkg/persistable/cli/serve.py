@@ -11,7 +11,7 @@ from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 
 
-def serve(*, port: int = 0, export: Path | None = None, common: Common = COMMON) -> int:
+def serve(*, port: int = 0, export: Path | None = None, name: str | None = None, where: str | None = None, common: Common = COMMON) -> int:
     """Serve a local page of what is stored, until Ctrl-C: read-only, for this machine, behind the token in the URL that is printed.
 
     Parameters
@@ -20,6 +20,10 @@ def serve(*, port: int = 0, export: Path | None = None, common: Common = COMMON)
         The port; by default one that is free.
     export
         Instead write the pages into this folder, as a static site that a browser opens from its files.
+    name
+        With --export, only payloads of this name.
+    where
+        With --export, only payloads for which this expression over params and facts holds, as of `persistable ls`.
     """
     from persistable.web import Server
     from persistable.web import export as write_site
@@ -27,15 +31,18 @@ def serve(*, port: int = 0, export: Path | None = None, common: Common = COMMON)
     if not 0 <= port < 1 << 16:
         raise BadUsage(f"--port {port}: give a number from 0, which is any that is free, to 65535")
     here = Here(common)
+    project = here.project if common.store is None else None
+    if export is None and (name or where):
+        raise BadUsage("--name and --where choose what --export writes; the page itself has them as filters")
     if export is not None:
-        done = write_site(here.catalog, export, progress("wrote"))
+        done = write_site(here.catalog, export, progress("wrote"), name=name, where=where, project=project)
         if common.json:
             write_json({"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages})
         else:
             write(f"{done.pages} pages of {done.payloads} payloads in {done.folder / 'index.html'}")
         return 0
     try:
-        server = Server(here.catalog, port)
+        server = Server(here.catalog, port, project)
     except OSError as error:
         raise BadUsage(f"--port {port}: {error.strerror or error}; choose another, or none") from error
     write(json.dumps({"url": server.url}) if common.json else server.url)

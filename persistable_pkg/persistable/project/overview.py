@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from persistable.errors import PersistableError
 from persistable.graph.labels import short
 from persistable.graph.notebook import Html, badge, card, code, table
 from persistable.nodes.binding import bound_to
+from persistable.nodes.label import label
 from persistable.nodes.status import Status, seen_of
-from persistable.nodes.types import is_family, own_store
+from persistable.nodes.types import is_family, is_node, own_store
 from persistable.runs.plan import pairs
 from persistable.stores.base import Store
 
@@ -31,25 +32,48 @@ def counts(target: object, store: Store) -> Counter[Status]:
     return total
 
 
+class Row(NamedTuple):
+    """A target in an overview.
+
+    shown: the target itself. states: counts of its payloads by status; None where it has none, or `error` says why they are not known.
+    """
+
+    name: str
+    stages: list[str]
+    shown: str
+    states: dict[str, int] | None
+    error: str
+
+
+def rows(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], store: Store) -> list[Row]:
+    """Each target with what is stored of it; what is wrong with one is said in its row."""
+    found: list[Row] = []
+    for name in project:
+        in_stages = [stage for stage, names in stages.items() if name in names]
+        try:
+            target = project[name]
+        except Exception as wrong:  # noqa: BLE001 - the other targets are shown all the same
+            found.append(Row(name, in_stages, "", None, f"{type(wrong).__name__}: {wrong}"))
+            continue
+        states: dict[str, int] | None = None
+        error = ""
+        try:
+            states = {status.value: number for status, number in counts(target, store).items()}
+        except (PersistableError, OSError) as wrong:
+            error = f"the store cannot be read: {wrong}"
+        except TypeError:
+            pass  # it has no payloads
+        found.append(Row(name, in_stages, label(target) if is_node(target) else short(target), states, error))
+    return found
+
+
 def html(project: Mapping[str, Any], stages: Mapping[str, tuple[str, ...]], store: Store, name: str) -> str:
-    """Name, store, and a table of the targets with what is stored of each; what is wrong with one is said in its row."""
-    rows: list[tuple[object, ...]] = []
-    for target in project:
-        where = ", ".join(stage for stage, names in stages.items() if target in names)
-        what, states = _row(project, target, store)
-        rows.append((target, where, code(what), states))
-    return card(name, " ", code(store.url), table(rows, ("target", "stages", "", "status")))
+    """Name, store, and a table of the targets with what is stored of each."""
+    cells = [(row.name, ", ".join(row.stages), code(row.shown), _states(row)) for row in rows(project, stages, store)]
+    return card(name, " ", code(store.url), table(cells, ("target", "stages", "", "status")))
 
 
-def _row(project: Mapping[str, Any], name: str, store: Store) -> tuple[str, str]:
-    try:
-        target = project[name]
-    except Exception as error:  # noqa: BLE001 - a notebook shows the other targets all the same
-        return "", f"{type(error).__name__}: {error}"
-    try:
-        states: str = Html(" ".join(badge(status.value, number) for status, number in counts(target, store).items()))
-    except (PersistableError, OSError) as error:
-        states = f"the store cannot be read: {error}"
-    except TypeError:
-        states = "none"
-    return short(target), states
+def _states(row: Row) -> str:
+    if row.states is None:
+        return row.error or "none"
+    return Html(" ".join(badge(status, number) for status, number in row.states.items()))

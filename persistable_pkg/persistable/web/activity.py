@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -111,8 +112,10 @@ class Activity:
 
 
 def _claimed(store: Store) -> Iterator[dict[str, Any]]:
-    bases = {found["base"] for prefix in ("", PLACED) for path in store.list(prefix) if (found := _CLAIM.fullmatch(path))}
-    for base in sorted(bases):
+    bases: dict[str, str] = {}
+    for prefix in ("", PLACED):
+        bases.update((found["base"], path) for path in store.list(prefix) if (found := _CLAIM.fullmatch(path)))
+    for base, path in sorted(bases.items()):
         holder = claims.holder_of(store, base)
         if holder is None:
             continue
@@ -122,5 +125,14 @@ def _claimed(store: Store) -> Iterator[dict[str, Any]]:
             key = None
         name = base.removeprefix(PLACED + "/") if key is None else key.name
         host = str(holder.get("host", "")).partition(" ")[0]
-        nothing = {"since": None, "done": None, "total": None}
-        yield {"key": key, "name": name, "label": name, "host": host, "pid": holder.get("pid"), **nothing}
+        facts = {"since": _since(store, path), "done": None, "total": None}
+        yield {"key": key, "name": name, "label": name, "host": host, "pid": holder.get("pid"), **facts}
+
+
+def _since(store: Store, path: str) -> float | None:
+    """When a claim was made, where the store is a folder here."""
+    file = store.local_path(path)
+    try:
+        return None if file is None else os.stat(file).st_mtime
+    except OSError:
+        return None

@@ -11,7 +11,7 @@ from persistable.params.secret import redact
 from persistable.web.images import image_of
 from persistable.web.links import INDEX, Address, Served
 from persistable.web.listing import catalog_page
-from persistable.web.overview import running_page, storage_page
+from persistable.web.overview import running_page, storage_page, targets_page
 from persistable.web.pages import Asked, Maker, Page, Site
 from persistable.web.payloads import diff_page, explain_page, lineage_page, payload_page
 from persistable.web.render import as_html, as_json, assets
@@ -31,6 +31,7 @@ PAGES: dict[str, tuple[Maker, int]] = {
     "sweep": (sweep_page, 0),
     "running": (running_page, 0),
     "storage": (storage_page, 0),
+    "targets": (targets_page, 0),
 }
 """The first word of an address, what makes its page, and how many words follow."""
 
@@ -42,7 +43,8 @@ def page_at(site: Site, path: str, query: Mapping[str, str]) -> Page:
     if maker is None or len(words) != number:
         return _wrong(404, f"there is no page {path!r:.100}")
     try:
-        return maker(site, Asked(words, query))
+        made = maker(site, Asked(words, query))
+        return made._replace(shown={**made.shown, "has_project": site.project is not None})
     except UnknownKey as error:
         return _wrong(404, str(error))
     except InvalidQuery as error:
@@ -52,7 +54,7 @@ def page_at(site: Site, path: str, query: Mapping[str, str]) -> Page:
 
 
 def _wrong(status: int, why: str) -> Page:
-    return Page("Not found" if status == 404 else "Error", "error.html", {"error": redact(why)}, {}, status)
+    return Page("Not found" if status == 404 else "Error", "error.html", {"error": redact(why)}, {"has_project": False}, status)
 
 
 def application(site: Site) -> Starlette:

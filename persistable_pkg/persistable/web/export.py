@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from persistable.catalog.catalog import Catalog
 from persistable.catalog.entries import Entries
 from persistable.errors import StoreError
+from persistable.project.project import Project
 from persistable.web.activity import Activity
 from persistable.web.app import page_at
 from persistable.web.images import image_of
@@ -31,15 +32,25 @@ class Written(NamedTuple):
     pages: int
 
 
-def export(catalog: Catalog, folder: Path, progress: Callable[[int, int], None] | None = None) -> Written:
+def export(
+    catalog: Catalog,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    name: str | None = None,
+    where: str | None = None,
+    project: Project | None = None,
+) -> Written:
     """Write every page of `catalog` into `folder`, which is new, empty, or holds an earlier export. Raises StoreError for any other.
 
     Payloads show what may be read without their class. Filters and differences of any two need the server. progress: is called with the
-    pages written, and how many there are.
+    pages written, and how many there are. name, where: as of `Catalog.find`, to write the payloads that match alone; pages over the whole
+    store are then left out. project: whose targets have a page, too. Raises InvalidQuery.
     """
+    filters = {word: value for word, value in (("name", name), ("where", where)) if value}
+    entries = catalog.find(name, where=where)
     _clear(folder)
-    site = Site(catalog, Activity())
-    entries = catalog.find()
+    site = Site(catalog, Activity(), project, filters)
     known = dict.fromkeys(_addresses(site, entries))
     written: list[str] = []
     try:
@@ -83,13 +94,15 @@ def _files(site: Site, known: dict[Address, None], progress: Callable[[int, int]
 
 def _addresses(site: Site, entries: Entries) -> Iterator[Address]:
     catalog = site.catalog
-    yield from (Address.of(path) for path in (INDEX, "running", "storage", "sweep"))
-    yield from _paged(len(entries))
-    for name in catalog.names():
-        yield Address.of(INDEX, name=name)
-        yield Address.of("sweep", name=name)
-        yield from _paged(len(catalog.find(name)), name=name)
-    for failure in catalog.find(status="failed"):
+    yield from (Address.of(INDEX), Address.of(INDEX, **site.filters))
+    yield from _paged(len(entries), **site.filters)
+    if not site.filters:
+        yield from (Address.of(path) for path in ("running", "storage", "sweep", *(["targets"] if site.project is not None else [])))
+        for name in catalog.names():
+            yield Address.of(INDEX, name=name)
+            yield Address.of("sweep", name=name)
+            yield from _paged(len(catalog.find(name)), name=name)
+    for failure in catalog.find(site.filters.get("name"), where=site.filters.get("where"), status="failed"):
         yield from (Address.of(f"{kind}/{failure.key}") for kind in ("payload", "explain"))
     for entry in entries:
         if entry.key is not None:

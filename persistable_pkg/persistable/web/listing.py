@@ -18,10 +18,11 @@ STATES = ("done", "corrupt", "untrusted", "failed")
 
 def catalog_page(site: Site, asked: Asked) -> Page:
     """The records that match: ``name``, ``where`` and ``status`` as of `Catalog.find`, ``sort`` as of `persistable ls`, ``page`` from 1."""
-    filters = {word: asked.query.get(word) or None for word in ("name", "where", "status")}
+    query = {**asked.query, **site.filters}
+    filters = {word: query.get(word) or None for word in ("name", "where", "status")}
     sort = asked.query.get("sort", "age")
     sort = sort if sort in ORDERS else "age"
-    names = site.catalog.names()
+    names = [] if site.filters else site.catalog.names()
     error = ""
     entries: list[Entry] = []
     total, page = 0, max(1, _whole(asked.query.get("page", "1")))

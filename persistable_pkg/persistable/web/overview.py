@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from persistable.errors import PersistableError
+from persistable.errors import PersistableError, UnknownKey
 from persistable.params.secret import redact
+from persistable.project.overview import rows
 from persistable.web.listing import labels_of
 from persistable.web.pages import Asked, Page, Site, row_of
 
@@ -35,6 +36,16 @@ def _failure(entry: Any) -> dict[str, Any]:
     except (PersistableError, OSError):
         failure = None
     return {"error": None if failure is None else redact(failure.text), "attempt": None if failure is None else failure.attempt}
+
+
+def targets_page(site: Site, _: Asked) -> Page:
+    """The targets of the project: their stages, and what is stored of each. Modules that they name are imported, as `status` does."""
+    project = site.project
+    if project is None:
+        raise UnknownKey("this page is of a store alone: call `persistable serve` in the folder of a project", text="targets", nearest=[])
+    found = rows(project, project.stages, project.store)
+    shown = [{**row._asdict(), "shown": redact(row.shown), "error": redact(row.error)} for row in found]
+    return Page("Targets", "targets.html", {"store": site.catalog.store.url, "project": str(project.file or ""), "targets": shown}, {})
 
 
 def storage_page(site: Site, _: Asked) -> Page:

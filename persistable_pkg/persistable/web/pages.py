@@ -10,6 +10,7 @@ from persistable.catalog.entry import ABSENT, Entry
 from persistable.catalog.lookup import beginning, by_keys
 from persistable.errors import InvalidName, UnknownKey
 from persistable.params.words import without_credentials
+from persistable.project.project import Project
 from persistable.records.key import Key
 from persistable.web.activity import Activity
 
@@ -25,10 +26,15 @@ class Page(NamedTuple):
 
 
 class Site(NamedTuple):
-    """The subject of the pages: the records of one store, and what this process does itself."""
+    """The subject of the pages: the records of one store, what this process does itself, and the project, where there is one.
+
+    filters: those of the catalog's page, ``name`` and ``where``, which an export is limited to.
+    """
 
     catalog: Catalog
     activity: Activity
+    project: Project | None = None
+    filters: Mapping[str, str] = {}
 
 
 class Asked(NamedTuple):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.catalog import Catalog
 from persistable.fileio.base import need
+from persistable.project.project import Project
 from persistable.web.activity import Activity
 from persistable.web.app import application
 from persistable.web.guard import Guard
@@ -27,7 +28,7 @@ class Server:
     Its socket listens from the beginning. `run` serves until it is interrupted, `start` in a thread until `close`.
     """
 
-    def __init__(self, catalog: Catalog, port: int = 0) -> None:
+    def __init__(self, catalog: Catalog, port: int = 0, project: Project | None = None) -> None:
         uvicorn = need("uvicorn", "uvicorn", "serve", "the local page")
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -40,7 +41,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(32)
         self.activity = Activity()
-        guarded: Any = Guard(application(Site(catalog, self.activity)), self._token, f"persistable-{self.port}")
+        guarded: Any = Guard(application(Site(catalog, self.activity, project)), self._token, f"persistable-{self.port}")
         config = uvicorn.Config(
             guarded, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="off", ws="none"
         )
@@ -88,9 +89,11 @@ class Server:
 
 
 def serve(store: Any = None, *, port: int = 0) -> Server:
-    """Serve the local page of a store, or a `Catalog`, from a thread of this process until `close`; its `url` opens it.
+    """Serve the local page of a store, a `Catalog` or a `Project`, from a thread of this process until `close`; its `url` opens it.
 
-    store: a path, URL or store; without one the enclosing or default store. port: 0 for one that is free.
-    Raises MissingExtra without ``persistable[serve]``, OSError for a port that is taken.
+    store: a path, URL or store; without one the enclosing or default store. The targets of a project have a page, too. port: 0 for one
+    that is free. Raises MissingExtra without ``persistable[serve]``, OSError for a port that is taken.
     """
-    return Server(store if isinstance(store, Catalog) else Catalog(store), port).start()
+    project = store if isinstance(store, Project) else None
+    catalog = store if isinstance(store, Catalog) else Catalog(store if project is None else project.store)
+    return Server(catalog, port, project).start()
