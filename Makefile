@@ -1,6 +1,6 @@
 # make demo    the main job on a real data set, shown in the terminal
 # make demo-reproduce    a small study restored from its records, and found identical
-# make test    everything that must hold: lint, types, layers, docs, tests, notebooks, other Pythons
+# make test    everything that must hold: lint, types, layers, docs with notebooks, tests, other Pythons
 # make test-cluster    the same promises on a real Kubernetes and a real Ceph, started here (the first time Kubernetes is built: 10 minutes)
 #
 # Each target makes the environment it needs in .venv; a second call finds it there.
@@ -36,10 +36,10 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(CONSTRAINTS) -e '.[$(EXTRAS)]' \
   || $(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 
-.PHONY: help demo demo-reproduce test test-cluster lint types layers docs tests coverage servers cluster-servers versions older-pythons newer-pythons package-versions bench constraints logo clean
+.PHONY: help demo demo-reproduce test test-cluster lint types layers docs tests coverage servers cluster-servers versions older-pythons newer-pythons package-versions bench constraints pictures logo clean
 
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests coverage versions bench constraints logo clean"
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile; echo "also: make lint types layers docs tests coverage versions bench constraints pictures logo clean"
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m persistable.cli.demo $(DEMO_DATA)
@@ -67,9 +67,10 @@ docs: $(VENV)/.test
 	@echo "docs: docs/_build/html/index.html"
 
 # in a network namespace of their own where that is allowed: Ray listens on every address it finds. A few that fail are tried again, alone.
+# `make docs` runs the notebooks, but for the cells of this one that start Ray.
 tests: $(VENV)/.test servers
 	@$(BIN)/python tests/servers/validator.py
-	tests/lonet $(BIN)/python tests/once_more.py tests notebooks --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --durations=25 $(COVERAGE)
+	tests/lonet $(BIN)/python tests/once_more.py tests notebooks/02-pipelines.ipynb --nbmake --nbmake-timeout=240 -n 3 --dist loadgroup --durations=25 $(COVERAGE)
 
 # Kubernetes and Ceph, started by the tests marked `cluster`. Where Kubernetes cannot be built that is said, and its tests are skipped; in CI it
 # is a failure.
@@ -127,6 +128,11 @@ servers cluster-servers:
 constraints: $(VENV)/.test
 	$(BIN)/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11.2 --all-extras \
 	  --no-header --no-annotate --no-emit-index-url pyproject.toml -o $(CONSTRAINTS)
+
+# That of the README, by the README's own code.
+pictures: $(VENV)/.test
+	@folder=$$(mktemp -d) && cd $$folder && $(CURDIR)/$(BIN)/python $(CURDIR)/tests/docs/readme_picture.py $(CURDIR)/README.md $(CURDIR)/docs/_static/plan.svg; \
+	rm -r $$folder
 
 # Needs Debian's librsvg2-bin.
 logo:

@@ -1,13 +1,19 @@
 """Sphinx's settings; `make docs` builds with warnings as errors."""
 
+import sys
+from pathlib import Path
+
 import persistable
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "persistable"
 author = "the persistable contributors"
 version = release = persistable.__version__
 html_title = "persistable"
+html_show_copyright = False
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "executed"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -24,23 +30,3 @@ autodoc_default_options = {"members": True, "undoc-members": False, "show-inheri
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
-
-
-def setup(app):
-    """Have the pages of `howto/page` written beside it, from the code of that page as it runs."""
-    app.connect("build-finished", _write_page)
-
-
-def _write_page(app, error):
-    if error is None and app.builder.format == "html":
-        import subprocess
-        import sys
-        import tempfile
-        from pathlib import Path
-
-        here = Path(__file__).parent
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, here.parent / "tests/docs/run_page.py", here / "howto/page.md", Path(folder, "page.py")]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
-            target = Path(app.outdir, "_static", "page")
-            subprocess.run([sys.executable, "-m", "persistable", "serve", "--store", "data", "--export", target], cwd=folder, check=True)

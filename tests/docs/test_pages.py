@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
+PICTURE = ROOT / "docs/_static/plan.svg"
 WITH_CODE = [page for page in PAGES if re.search(r"^```python$", page.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
@@ -73,6 +74,14 @@ def test_the_readme_reads_the_same_on_a_package_index() -> None:
     assert used == defined
 
 
+def test_the_picture_of_the_readme_is_what_its_code_makes(tmp_path: Path) -> None:
+    """`make pictures` writes it anew. Where a box lies is Graphviz's affair, and may differ by a pixel from machine to machine."""
+    command = [sys.executable, str(Path(__file__).with_name("readme_picture.py")), str(ROOT / "README.md"), "plan.svg"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "persistable_pkg")}, check=True, timeout=120)
+    made, kept = (re.sub(r' (d|x|y|width|height|viewBox)="[^"]*"', "", path.read_text()) for path in (tmp_path / "plan.svg", PICTURE))
+    assert made == kept
+
+
 def test_the_runner_notices_a_result_that_is_not_the_real_one(tmp_path: Path) -> None:
     """The tests above can fail: a wrong value, a wrong print-out and an exception each end the run."""
     runner = Path(__file__).with_name("run_page.py")
@@ -80,6 +89,7 @@ def test_the_runner_notices_a_result_that_is_not_the_real_one(tmp_path: Path) ->
         "value": "```python\n1 + 1  # => 3\n```\n",
         "print": "```python\nprint(1)\n```\n\n```text\n2\n```\n",
         "raise": "```python\n1 / 0\n```\n",
+        "picture": "```{picture}\n1\n```\n",
     }
     for title, text in pages.items():
         page = tmp_path / f"{title}.md"
@@ -89,3 +99,18 @@ def test_the_runner_notices_a_result_that_is_not_the_real_one(tmp_path: Path) ->
         )
         assert done.returncode == 1, title
         assert f"{title}" in done.stderr or "script.py" in done.stderr
+
+
+def test_the_runner_writes_what_a_notebook_would_show_of_each_picture(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nfrom persistable import step\n\n\n@step\ndef total(n: int) -> int:\n    return n\n```\n\n"
+        "```{picture}\ntotal.step(7).lineage()\n```\n\n```{picture}\ntotal.step(8)\n```\n"
+    )
+    (tmp_path / "pictures").mkdir()
+    command = [sys.executable, str(Path(__file__).with_name("run_page.py")), "page.md", "script.py", "pictures"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "persistable_pkg")}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
+    first, second = [(tmp_path / "pictures" / name).read_text() for name in ("0.html", "1.html")]
+    assert "<svg" in first and "n=7" in first
+    assert "absent" in second and ">8<" in second

@@ -211,3 +211,17 @@ def test_what_is_nothing_to_run_is_refused() -> None:
         plan(3)
     with pytest.raises(InputMissing, match="still needs name"):
         plan(node.step())
+
+
+def test_the_picture_of_a_plan_shows_what_is_made_anew_and_what_is_reused(tmp_path: Path) -> None:
+    root = node.step("root")
+    first = node.step("first", root).bind(tmp_path)
+    first.generate()
+    second = node.step("second", first, node.step("other", root))
+    todo = plan(second, store=tmp_path)
+    picture = todo.lineage()
+    shown = {str(each.params.name): picture.statuses.get(each.key) for each in picture.nodes}
+    assert shown == {"root": "reuse", "first": "reuse", "other": "generate", "second": "generate"}
+    assert picture.targets == (second,)
+    assert todo.lineage(direction="TB").direction == "TB"
+    assert "reuse 2" in picture.svg() and "generate 2" in picture.svg()

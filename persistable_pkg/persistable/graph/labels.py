@@ -20,6 +20,12 @@ COLOURS: dict[str, str] = {
     Status.CORRUPT.value: "#c0392b",
     Status.STALE.value: "#b06a00",
     Status.FOREIGN.value: "#c0392b",
+    # what a plan does
+    "reuse": "#1a7f5a",
+    "generate": "#2563b8",
+    "follow": "#2563b8",
+    "leave": "#b06a00",
+    "refuse": "#c0392b",
 }
 TIMES = "\N{MULTIPLICATION SIGN}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.nodes import format_check
 from persistable.nodes.binding import remember_store, remembered_store
@@ -23,6 +23,9 @@ from persistable.records.key import Key, Place
 from persistable.runs.stale import POLICIES
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
+
+if TYPE_CHECKING:
+    from persistable.graph.graph import Graph
 
 
 class Unit:
@@ -495,6 +498,17 @@ class Plan:
     def jobs(self) -> list[Key]:
         """Keys of what would be generated."""
         return [row.key for row in self.rows if row.action == "generate"]
+
+    def lineage(self, **options: Any) -> Graph:
+        """The picture of what would be done: a lineage with the action of each node. What need not be looked at has none.
+
+        options: as for `persistable.graph.lineage`.
+        """
+        from persistable.graph import lineage
+
+        needed = {upstream.key for node in self._nodes for upstream in node.upstream.values()}
+        targets = [node for node in self._nodes if node.key not in needed]
+        return lineage(*targets, status={row.key: row.action for row in self.rows}, **options)
 
     def to_frame(self) -> Any:
         """The rows as a pandas DataFrame."""
