@@ -134,15 +134,14 @@ def as_markdown(notebook: Path) -> str:
     """A notebook, executed in a folder of its own, as Markdown with its outputs."""
     import nbformat
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     logging.getLogger("traitlets").setLevel(logging.WARNING)
-    private = Config(KernelManager={"transport": "ipc"})
+    quiet = ["--log-level=ERROR"]
     read = nbformat.read(notebook, as_version=4)
     read.cells = [cell for cell in read.cells if cell.cell_type != "code" or NOT_RUN not in cell.metadata.get("tags", [])]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        NotebookClient(read, config=private, timeout=240, resources={"metadata": {"path": name}}).execute()
+        NotebookClient(read, extra_arguments=quiet, startup_timeout=240, timeout=240, resources={"metadata": {"path": name}}).execute()
         outputs = {cell.id: "\n\n".join(neutral(shown(each), folder) for each in cell.get("outputs", [])) for cell in read.cells}
     parts: list[str] = []
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
