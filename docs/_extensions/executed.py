@@ -3,6 +3,7 @@
 A ```{picture} block of a page is Python like the blocks around it. The page's code runs once, from its first block on, in a process of its
 own, and below the block stands what a notebook would show of its last line. A page that includes a notebook shows it with its outputs.
 All of that runs beside Sphinx, which reads the other pages meanwhile, and only for pages that have changed, or when the package has.
+What is not built for a browser shows the code alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,11 @@ _notebooks: dict[Path, Future[str]] = {}
 _site: Future[Path] | None = None
 
 
-def begin(_app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], _removed: set[str]) -> list[str]:
+def begin(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], _removed: set[str]) -> list[str]:
     """Begin to run the code of all pages that are to be read."""
     global _site
+    if app.builder.format != "html":
+        return []
     for page in sorted(added | changed):
         text = Path(env.doc2path(page)).read_text(encoding="utf-8")
         if page == BROWSED:
@@ -51,7 +54,7 @@ def begin(_app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str
             _pictures[page] = _pool.submit(pictures, page)
         for name in re.findall(r"^```\{include\} (\S+\.ipynb)$", text, re.MULTILINE):
             notebook = (DOCS / page).parent.joinpath(name).resolve()
-            _notebooks[notebook] = _pool.submit(as_markdown, notebook)
+            _notebooks[notebook] = _pool.submit(executed, notebook)
     return []
 
 
@@ -106,7 +109,10 @@ class Picture(SphinxDirective):
         depend_on_package(self.env)
         place = self.env.temp_data["pictures"] = self.env.temp_data.get("pictures", -1) + 1
         code = "\n".join(self.content)
-        return [nodes.literal_block(code, code, language="python"), nodes.raw("", framed(_pictures[page].result()[place]), format="html")]
+        found: list[nodes.Node] = [nodes.literal_block(code, code, language="python")]
+        if page in _pictures:
+            found.append(nodes.raw("", framed(_pictures[page].result()[place]), format="html"))
+        return found
 
 
 def framed(fragment: str) -> str:
@@ -127,10 +133,11 @@ def include(app: Sphinx, relative_path: Path, _parent: str, content: list[str]) 
     """Put a notebook, as Markdown with its outputs, in the place of its JSON."""
     if relative_path.suffix == ".ipynb":
         depend_on_package(app.env)
-        content[0] = _notebooks[(DOCS / relative_path).resolve()].result()
+        made = _notebooks.get((DOCS / relative_path).resolve())
+        content[0] = made.result() if made is not None else as_markdown(content[0], {})
 
 
-def as_markdown(notebook: Path) -> str:
+def executed(notebook: Path) -> str:
     """A notebook, executed in a folder of its own, as Markdown with its outputs."""
     import nbformat
     from nbclient import NotebookClient
@@ -143,8 +150,13 @@ def as_markdown(notebook: Path) -> str:
         folder = Path(name)
         NotebookClient(read, extra_arguments=quiet, startup_timeout=240, timeout=240, resources={"metadata": {"path": name}}).execute()
         outputs = {cell.id: "\n\n".join(neutral(shown(each), folder) for each in cell.get("outputs", [])) for cell in read.cells}
+    return as_markdown(notebook.read_text(encoding="utf-8"), outputs)
+
+
+def as_markdown(notebook: str, outputs: Mapping[str, str]) -> str:
+    """The text of a notebook as Markdown, with the outputs of cells by their ids."""
     parts: list[str] = []
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in json.loads(notebook)["cells"]:
         source = "".join(cell["source"])
         parts.append(f"```python\n{source}\n```\n\n{outputs.get(cell['id'], '')}" if cell["cell_type"] == "code" else source)
     return "\n\n".join(parts)
