@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 from persistable.catalog.index.index import CLASS, PARAM, ROLE, UPSTREAM, Index
@@ -136,14 +137,13 @@ def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, An
             raise InvalidQuery(f"{maker.name}.{name} is untracked, so no record is found by it", where="", part=name)
         wanted = value if check is None else converted(check, value, f"{maker.thing.__name__}.{name}")
         pinned = markers is not None and markers.pin is not NO_PIN and exact(tree([markers.pin])[0]) == exact(tree([wanted])[0])
-        yield former, _LEFT_OUT if pinned else wanted
+        yield former, _LeftOut.LEFT_OUT if pinned else wanted
 
 
-class _LeftOut:
+class _LeftOut(Enum):
     """Stands for a value with which a param is left out of identity."""
 
-
-_LEFT_OUT = _LeftOut()
+    LEFT_OUT = "left out"
 
 
 def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
@@ -181,7 +181,7 @@ def _equal(path: str, value: Any) -> Condition:
     if encoding.is_node(type(value)):
         return Condition("n.id IN (SELECT node FROM edges WHERE role = ? AND target = ?)", (path, str(value.key)), few=True)
     own = "SELECT node FROM params WHERE path = (SELECT id FROM paths WHERE path = ?)"
-    if value is _LEFT_OUT:
+    if value is _LeftOut.LEFT_OUT:
         return Condition(f"n.id NOT IN ({own})", (path,))
     kind, content = exact(tree([value], path)[0])  # in a list, as what stands at a path: by itself, params are their fields
     return Condition(f"n.id IN ({own} AND value IS ? AND kind = ?)", (path, content, kind), few=True)

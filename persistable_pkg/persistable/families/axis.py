@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from numbers import Complex, Integral, Real
 from typing import Any, cast
 
@@ -177,10 +178,13 @@ def sought(label: Any) -> Any:
     kind: Any = label.__class__
     if kind is tuple:
         return tuple(map(sought, label))
-    return _NAN if isinstance(label, float) and label != label else label
+    return _Label.NAN if isinstance(label, float) and label != label else label
 
 
-_NAN = object()
+class _Label(Enum):
+    """Stands for a label that is not equal to itself."""
+
+    NAN = "nan"
 
 
 def is_meant(label: Any, known: Any) -> bool:

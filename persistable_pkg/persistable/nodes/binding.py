@@ -18,6 +18,7 @@ from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 from persistable.params.snapshots import lasting
+from persistable.params.unset import UNSET
 from persistable.stores.base import Store
 
 NodeT = TypeVar("NodeT", bound=Node)
@@ -128,13 +129,12 @@ def taken_over(node: Node, author: Any, before: dict[str, Any]) -> None:
     """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
     for name, value in state.items():
-        if name in _OWN or before.get(name, _MISSING) is value or any(role.partition(".")[0] == name for role in node._upstream):
+        if name in _OWN or before.get(name, UNSET) is value or any(role.partition(".")[0] == name for role in node._upstream):
             continue
         node.__dict__[name] = value
 
 
 _OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments", "params"})
-_MISSING = object()
 
 
 def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int, Any]:

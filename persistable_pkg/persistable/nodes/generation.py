@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
+from enum import Enum
 from functools import partial
 from operator import is_
 from pathlib import Path
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from persistable import events
 from persistable.errors import (
@@ -121,12 +122,20 @@ _NO_KEYS: frozenset[Key] = frozenset()
 _MANY_INPUTS = 32
 
 
-FAILED = "an upstream that failed"
-"""In place of a payload: there will be none. Compared by identity."""
-_GONE = "what was waited for, and is not there"
-"""In place of a payload: to be tried again. Compared by identity."""
-UNREAD = "a payload that is stored"
-"""In place of a payload that may be larger than memory: it has just been committed. Compared by identity."""
+class _Instead(Enum):
+    """In place of a payload."""
+
+    FAILED = "failed"
+    GONE = "gone"
+    UNREAD = "unread"
+
+
+FAILED: Final = _Instead.FAILED
+"""In place of a payload upstream: there will be none."""
+UNREAD: Final = _Instead.UNREAD
+"""In place of a payload that may be larger than memory: it has just been committed."""
+_GONE: Final = _Instead.GONE
+"""In place of a payload that was waited for, and is not there: to be tried again."""
 
 
 class Generation:

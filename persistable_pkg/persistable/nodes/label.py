@@ -19,6 +19,7 @@ from persistable.params.credentials import given_under
 from persistable.params.encoding import fields_of
 from persistable.params.fields import NO_PIN
 from persistable.params.secret import redact
+from persistable.params.unset import UNSET
 
 COLUMNS = 100
 """A label takes so many columns at most."""
@@ -67,7 +68,7 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
     """`node`; with `others` like it, from its value to the last one's where they differ."""
     left = columns - width(node.payload_name) - 2
     fields, theirs = shown_fields(node), [shown_fields(other) for other in others]
-    differing = {name for name, value in fields.items() if not all(_same(value, each.get(name, _NOTHING)) for each in theirs)}
+    differing = {name for name, value in fields.items() if not all(_same(value, each.get(name, UNSET)) for each in theirs)}
     parts = _params(fields, left, depth, {name: theirs[-1].get(name, "") for name in differing})
     left -= sum(width(part) + 2 for part in parts)
     for role, value in grouped(node._upstream).items():
@@ -81,9 +82,6 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
         left -= width(parts[-1]) + 2
     parts += [f"{name}=?" for name in node.__dict__.get("_open") or ()]
     return f"{node.payload_name}({', '.join(parts)})"
-
-
-_NOTHING = object()
 
 
 def _same(value: Any, other: Any) -> bool:

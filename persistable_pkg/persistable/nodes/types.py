@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from operator import attrgetter, methodcaller
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from persistable.stores.base import Store
 
@@ -22,17 +23,16 @@ if TYPE_CHECKING:
     from persistable.records.record import Record
 
 
-class _Absent:
+class _Absent(Enum):
     """No payload in memory: unlike None, which is a payload."""
+
+    ABSENT = "absent"
 
     def __repr__(self) -> str:
         return "absent"
 
-    def __reduce__(self) -> str:
-        return "ABSENT"
 
-
-ABSENT = _Absent()
+ABSENT: Final = _Absent.ABSENT
 
 
 class Node(Protocol):

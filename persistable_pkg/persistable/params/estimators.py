@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from persistable.params.reduced import Parts, Refused, Tagged, blob
+from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,15 +90,12 @@ def _described(value: Any, held: dict[str, Any]) -> Tagged:
     passed_over = NO_RESULT + NO_RESULT_IN_SKLEARN if cls.__module__.startswith("sklearn.") else NO_RESULT
     params = {}
     for name, given in held.items():
-        default = known[name].default if name in known else _NO_DEFAULT
+        default = known[name].default if name in known else UNSET
         if name in passed_over or given is default:
             continue
-        if default is _NO_DEFAULT or type(given) is not type(default) or encode(given, name, []) != encode(default, name, []):
+        if default is UNSET or type(given) is not type(default) or encode(given, name, []) != encode(default, name, []):
             params[name] = given
     return Tagged("estimator", Parts({"class": cls, "params": params}))
-
-
-_NO_DEFAULT = object()
 
 
 def _splitter(value: Any) -> Tagged:

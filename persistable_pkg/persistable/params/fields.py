@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 
 from persistable.errors import ParamsError
 from persistable.params.annotations import home_of, names_for, own_annotations, signature_of
@@ -119,15 +120,14 @@ def name_in_identity(cls: type) -> str:
     return former or cls.__name__
 
 
-class _NoPin:
+class _NoPin(Enum):
+    NO_PIN = "no pin"
+
     def __repr__(self) -> str:
         return "NO_PIN"
 
-    def __reduce__(self) -> str:
-        return "NO_PIN"
 
-
-NO_PIN: Any = _NoPin()
+NO_PIN: Any = _NoPin.NO_PIN
 """Stands for "no omit_when"; any value may be pinned, None too."""
 
 

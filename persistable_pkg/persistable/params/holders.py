@@ -19,11 +19,10 @@ from persistable.params.reduced import Refused
 from persistable.params.registry import ClassTable
 from persistable.params.undeclared import SCALARS as _SCALARS
 from persistable.params.undeclared import is_scalar, python_value, rebuilt
+from persistable.params.unset import UNSET
 
 if TYPE_CHECKING:
     from persistable.params.checks import Check
-
-_UNSET = object()
 
 
 class Rows(NamedTuple):
@@ -81,7 +80,7 @@ def _rows(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> Ro
         home = home_of(cls, field.attr)
         check = check_of(own_annotations(home).get(field.attr, _declared(cls, field.attr)), names_for(home), bound)
         exact = check.exact
-        if defaults.get(field.attr, _UNSET) is None:  # ``x: int = None`` means ``int | None``, as it long did
+        if defaults.get(field.attr, UNSET) is None:  # ``x: int = None`` means ``int | None``, as it long did
             exact = exact | {type(None)}
         rows.append((field.attr, exact, check.convert))
     entrances = {}
@@ -126,13 +125,13 @@ def _declared(cls: Any, attr: str) -> Any:
 
 def _default_of(cls: Any, name: str) -> Any:
     declared = getattr(cls, "__dataclass_fields__", {}).get(name)
-    return getattr(declared, "default", _UNSET)
+    return getattr(declared, "default", UNSET)
 
 
 def _defaults(cls: Any, spec: Spec) -> dict[str, Any]:
     found = {each.name: each.default for each in getattr(cls, "__attrs_attrs__", ())}
     found.update({name: _default_of(cls, name) for name in getattr(cls, "__dataclass_fields__", {})})
-    return {field.attr: found.get(field.attr, _UNSET) for field in spec.fields}
+    return {field.attr: found.get(field.attr, UNSET) for field in spec.fields}
 
 
 def _bindings(cls: Any, arguments: tuple[Any, ...], around: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -175,8 +174,8 @@ def checked(value: Any, rows: Rows | None = None, own: bool = False) -> Any:
         return rebuilt(value, anything)
     changes: list[tuple[str, Any]] = []
     for attr, exact, convert in rows.fields:
-        item = getattr(value, attr, _UNSET)
-        if type(item) in exact or item is _UNSET:
+        item = getattr(value, attr, UNSET)
+        if type(item) in exact or item is UNSET:
             continue
         try:
             made = convert(item)

@@ -10,15 +10,13 @@ from persistable.params.encoding import encode_with
 from persistable.params.fields import Spec
 from persistable.params.reduced import Refused
 from persistable.params.registry import ClassTable
+from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from persistable.params.encoding import Nodes, Path
-
-
-_UNSET = object()
 
 
 class Snapshot:
@@ -57,7 +55,7 @@ def _capture(params: Any, path: Path, nodes: Nodes) -> tuple[bytes, Snapshot]:
     kept: list[tuple[str, Any, bytes | None]] = []
     plain = True
     for attr, key, pin in fields:
-        value = getattr(params, attr, _UNSET)
+        value = getattr(params, attr, UNSET)
         scalar = encoding.SCALARS.get(type(value))
         if scalar is not None:
             raw = scalar(value)
@@ -97,10 +95,10 @@ def first_change(params: Any, before: Snapshot) -> str | None:
     lists, dicts, arrays and frames are encoded again.
     """
     for attr, value, raw in before.rows:
-        now = getattr(params, attr, _UNSET)
+        now = getattr(params, attr, UNSET)
         if now is value and raw is None:
             continue
-        if now is _UNSET or _bytes(now) != (_bytes(value) if raw is None else raw):
+        if now is UNSET or _bytes(now) != (_bytes(value) if raw is None else raw):
             return attr
     if before.raw is not None and _bytes(params) != before.raw:
         return type(params).__name__

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 
 from persistable.params import encoding
 from persistable.params.encoding import encode, encode_with
 from persistable.params.fields import NO_PIN, Spec
 from persistable.params.reduced import INLINE_BYTES, INLINE_ITEMS, Blob, Bulk, Parts, Tagged
 from persistable.params.registry import ClassTable
+from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from persistable.params.encoding import Nodes, Path
 
 _BIG = 1 << 53
-_UNSET = object()
 IDENTITY_ONLY = ClassTable()
 """Attribute and name in the tree of each field, by params class; of those classes whose fields are all identity, whatever they hold."""
 _DECIMAL_BITS = 2048
@@ -38,7 +39,7 @@ def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None
     if names is not None:  # a params class whose fields are all identity: those that hold numbers and text alone are done here
         found: dict[str, Any] = {}
         for attr, name in names:
-            item: Any = getattr(value, attr, _UNSET)
+            item: Any = getattr(value, attr, UNSET)
             kind = item.__class__
             if (
                 (kind is int and -_BIG < item < _BIG)
@@ -269,17 +270,16 @@ def item_tree(value: Any) -> Any:
 # ------------------------------------------------------------------ what differs
 
 
-class Absent:
+class Absent(Enum):
     """Stands for a param that one of two trees does not have."""
+
+    ABSENT = "absent"
 
     def __repr__(self) -> str:
         return "absent"
 
-    def __reduce__(self) -> str:
-        return "absent"
 
-
-absent = Absent()
+absent: Final = Absent.ABSENT
 
 
 def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:

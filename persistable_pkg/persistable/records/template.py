@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import cached_property
 from string import Formatter
 from typing import Any
@@ -11,7 +12,13 @@ from typing import Any
 from persistable.errors import InvalidName
 from persistable.stores.base import HIDDEN, check_path
 
-_ONE_OR_MORE = object()
+
+class _Token(Enum):
+    """Stands for what is not one given character."""
+
+    ONE_OR_MORE = "one or more"
+
+
 """In a row of tokens: any characters but separators, at least one."""
 
 
@@ -146,7 +153,7 @@ def _tokens(template: Template) -> list[Any]:
     for literal, field in template._without_end():  # pyright: ignore[reportPrivateUsage] - of the same class
         tokens.extend(literal.casefold())
         if field is not None:
-            tokens.append(_ONE_OR_MORE)
+            tokens.append(_Token.ONE_OR_MORE)
     return tokens
 
 
@@ -157,13 +164,13 @@ def _steps(mine: list[Any], others: list[Any], i: int, j: int) -> Iterator[tuple
     b = others[j] if j < len(others) else None
     if a is None or b is None:
         return
-    if a is _ONE_OR_MORE or b is _ONE_OR_MORE:
+    if a is _Token.ONE_OR_MORE or b is _Token.ONE_OR_MORE:
         if "/" in (a, b):
             return
         yield i + 1, j + 1
-        if a is _ONE_OR_MORE:
+        if a is _Token.ONE_OR_MORE:
             yield i, j + 1
-        if b is _ONE_OR_MORE:
+        if b is _Token.ONE_OR_MORE:
             yield i + 1, j
     elif a == b:
         yield i + 1, j + 1

@@ -17,6 +17,7 @@ from persistable.catalog.entry import Entry, value_of
 from persistable.catalog.index.leaves import form, walk
 from persistable.catalog.share.links import Links
 from persistable.errors import InvalidName, InvalidQuery, PayloadNotFound, StoreError
+from persistable.params.unset import UNSET
 from persistable.params.words import in_words
 from persistable.records import items
 from persistable.records.key import Key, Placed
@@ -104,7 +105,7 @@ class _Fields:
     def check(self, entries: list[Entry]) -> None:
         """Raise InvalidQuery for a field that none of them has."""
         for _, name, _, _ in self.parts:
-            if name is not None and entries and all(self.value(entry, name) is _NOTHING for entry in entries):
+            if name is not None and entries and all(self.value(entry, name) is UNSET for entry in entries):
                 known = sorted({path for entry in entries[:20] for path in self._known(entry)})
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
@@ -123,7 +124,7 @@ class _Fields:
         return "/".join(map(_safe, text.split("/")))
 
     def value(self, entry: Entry, name: str) -> Any:
-        """The tree of a param, or a fact; `_NOTHING` where there is none."""
+        """The tree of a param, or a fact; `UNSET` where there is none."""
         if name in _FACTS:
             return _FACTS[name](entry)
         found = self._values.get((entry, name))
@@ -134,14 +135,14 @@ class _Fields:
     def _param(self, entry: Entry, name: str) -> Any:
         head, _, rest = name.partition(".")
         if head == "params" and rest:
-            return self._own(entry).get(rest, _NOTHING)
+            return self._own(entry).get(rest, UNSET)
         if head == _UPSTREAM and rest:
             role, _, inner = rest.partition(".")
             source = entry.upstream.get(role)
             if source is None:
-                return _NOTHING
+                return UNSET
             return self.value(source, inner) if inner else str(source.key)
-        return self._own(entry).get(name, _NOTHING)
+        return self._own(entry).get(name, UNSET)
 
     @staticmethod
     def _own(entry: Entry) -> dict[str, Any]:
@@ -152,7 +153,6 @@ class _Fields:
         yield from (f"{_UPSTREAM}.{role}.{path}" for role, source in entry.upstream.items() for path in self._own(source))
 
 
-_NOTHING = object()
 _FACTS: dict[str, Callable[[Entry], Any]] = {
     "name": lambda entry: entry.name,
     "key": lambda entry: str(entry.key).replace("/", "-"),
@@ -164,7 +164,7 @@ _FACTS: dict[str, Callable[[Entry], Any]] = {
 
 def _in_words(tree: Any, spec: str) -> str:
     """A value as part of a name. Raises InvalidQuery where it cannot be written as `spec` says."""
-    if tree is _NOTHING or tree is None:
+    if tree is UNSET or tree is None:
         return "none"
     if spec:
         try:

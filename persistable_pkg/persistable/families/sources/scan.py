@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import InvalidName, StoreError
@@ -111,7 +112,7 @@ class LocalShelf(Shelf):
             for entry in self._scan(folder):
                 if _is_meant(entry.name, last) and last.match(entry.name) is not None and entry.is_file():
                     stamp = _stamp_of(entry, now)
-                    if stamp is not _GONE:
+                    if stamp is not _Gone.GONE:
                         yield folder + entry.name, stamp
 
     def _folders(self, segments: list[Template]) -> Iterator[str]:
@@ -143,7 +144,7 @@ class LocalShelf(Shelf):
                         pending.append(path)
                 elif entry.is_file() and not is_temporary(entry.name):
                     stamp = _stamp_of(entry, now)
-                    if stamp is not _GONE:
+                    if stamp is not _Gone.GONE:
                         yield path, stamp
 
     def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
@@ -184,14 +185,17 @@ class LocalShelf(Shelf):
         return StoreError(text, url=self.url, path=path)
 
 
-_GONE = object()
+class _Gone(Enum):
+    """In place of the stamp of a file that is not there any more."""
+
+    GONE = "gone"
 
 
 def _stamp_of(entry: os.DirEntry[str], now: int) -> Any:
     try:
         return _local_stamp(entry.stat(), now)
     except FileNotFoundError:
-        return _GONE
+        return _Gone.GONE
 
 
 def _local_stamp(found: os.stat_result, now: int) -> bytes | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar, cast, overload
+from enum import Enum
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast, overload
 
 from persistable.errors import InputVanished, MalformedFile, NotGeneratable
 from persistable.families.sources.inputs import Unlocated, Values
@@ -148,17 +149,16 @@ def copied(value: Any) -> Any:
 PayloadT = TypeVar("PayloadT")
 
 
-class _Nothing:
+class _Nothing(Enum):
     """No default: unlike None, which may be one."""
+
+    NOTHING = "no default"
 
     def __repr__(self) -> str:
         return "no default"
 
-    def __reduce__(self) -> str:
-        return "NOTHING"
 
-
-NOTHING = _Nothing()
+NOTHING: Final = _Nothing.NOTHING
 
 
 @dataclass(frozen=True)

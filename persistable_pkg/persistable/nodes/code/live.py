@@ -27,7 +27,6 @@ from persistable.nodes.code.given import Thing
 from persistable.nodes.code.objects import (
     BUILTIN_VALUES,
     LRU,
-    MISSING,
     Watch,
     captured_bytes,
     class_dict,
@@ -45,6 +44,7 @@ from persistable.nodes.code.ownership import Namespace, Project, is_installed
 from persistable.nodes.code.reference import class_reference
 from persistable.nodes.code.scripts import MARK
 from persistable.nodes.code.walk import Sources, Unit, Walk
+from persistable.params.unset import UNSET
 
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
 _PYTHON = python_tag()
@@ -135,9 +135,9 @@ class CodeOf:
         for namespace, cls, name, weak, held, code in self._watches:
             value: Any
             if namespace is not None:
-                value = namespace.get(name, MISSING)
+                value = namespace.get(name, UNSET)
             elif cls is not None and (live := cls()) is not None:
-                value = class_dict(live).get(name, MISSING)
+                value = class_dict(live).get(name, UNSET)
             else:
                 return False
             if weak is None:
@@ -292,7 +292,7 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
     if library == "re":
         return b"re" + (plain_bytes((value.pattern, value.flags)) or b"")
     home = sys.modules.get(library.partition(".")[0])
-    if kind in _NAMED or (isinstance(home, ModuleType) and vars(home).get(name, MISSING) is value):
+    if kind in _NAMED or (isinstance(home, ModuleType) and vars(home).get(name, UNSET) is value):
         return f"{library}.{name}".encode()
     return None
 
@@ -366,7 +366,7 @@ def _class_bytes(cls: type) -> bytes | None:
     members = exact_dict(attributes.get("_member_map_"))
     if members is not None:  # an enum: its members are its body
         for name, member in members.items():
-            raw = plain_bytes((instance_dict(member) or {}).get("_value_", MISSING))
+            raw = plain_bytes((instance_dict(member) or {}).get("_value_", UNSET))
             if raw is None:
                 return None
             said.append((name, raw))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
 from persistable.params.reduce import is_script
+from persistable.params.unset import UNSET
 
-MISSING = object()
 class_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 
@@ -151,7 +151,7 @@ def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
     """The reference that a `Watch` holds to a value: weak where that can be, and with its code where it is a function."""
     if type(value) is FunctionType:
         return weakref.ref(value), None, value.__code__
-    if type(value) in BUILTIN_VALUES or value is MISSING:
+    if type(value) in BUILTIN_VALUES or value is UNSET:
         return None, value, None
     try:
         return weakref.ref(value), None, None

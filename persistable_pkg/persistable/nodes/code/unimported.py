@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from enum import Enum
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
@@ -71,7 +72,7 @@ def _read(name: str, file: str) -> Namespace:
     for node in tree.body:
         for target in getattr(node, "targets", None) or [getattr(node, "target", None)]:
             if isinstance(target, ast.Name):
-                namespace.setdefault(target.id, UNREAD)
+                namespace.setdefault(target.id, Unread.UNREAD)
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
                 level = node.level if isinstance(node, ast.ImportFrom) else 0
@@ -81,11 +82,10 @@ def _read(name: str, file: str) -> Namespace:
     return namespace
 
 
-class _Unread:
+class Unread(Enum):
     """The value of a constant that has a source but no value yet."""
 
-
-UNREAD = _Unread()
+    UNREAD = "unread"
 
 
 def _function(code: CodeType, namespace: Namespace) -> FunctionType:

@@ -24,7 +24,6 @@ from persistable.nodes.code.objects import (
     CONTAINERS,
     DESCRIPTORS,
     FROZEN,
-    MISSING,
     PROPERTY_PARTS,
     REGISTRIES,
     Watch,
@@ -53,6 +52,7 @@ from persistable.nodes.code.objects import (
     title,
 )
 from persistable.nodes.code.ownership import Deferred, Namespace, PhantomModule, Project, absolute_name, module_name
+from persistable.params.unset import UNSET
 
 _MOST_UNITS = 5000
 _MOST_ITEMS = 1000
@@ -237,9 +237,9 @@ class Walk:
         """Follow a global name, through the modules it leads into."""
         place = namespace
         for depth, name in enumerate(chain):
-            value = place.get(name, MISSING)
+            value = place.get(name, UNSET)
             value, place = self._imported_later(value, place)
-            if value is MISSING:
+            if value is UNSET:
                 if depth or name not in builtin_names():
                     self._watch(place, name, value)
                 break
@@ -316,15 +316,15 @@ class Walk:
             if not value.wanted:
                 target = target if value.aliased else target.partition(".")[0]
                 found = self._module(target)
-                return (MISSING if found is None else PhantomModule(found)), place
+                return (UNSET if found is None else PhantomModule(found)), place
             below = self._module(target)
             if below is None:
-                return MISSING, place
+                return UNSET, place
             if value.wanted not in below:
                 found = self._module(f"{target}.{value.wanted}")
-                return (MISSING if found is None else PhantomModule(found)), place
+                return (UNSET if found is None else PhantomModule(found)), place
             value, place = below[value.wanted], below
-        return MISSING, place
+        return UNSET, place
 
     # Values
 
