@@ -89,9 +89,9 @@ def of_record(place: Place, store: Store) -> dict[str, Any]:
     """The same, as far as records alone tell: nothing is imported, and code is not compared."""
     record = access.peek(store, place)
     upstream: list[dict[str, Any]] = []
-    if record == access.UNTRUSTED:
+    if record is access.UNTRUSTED:
         state, why = "foreign", "nobody that the store trusts has signed it; remove it, or generate it again"
-    elif isinstance(record, str):
+    elif isinstance(record, access.Unusable):
         state, why = "corrupt", "its record is damaged; remove it, or generate it again"
     elif record is None:
         state, why = _without_record(place, store)

@@ -34,7 +34,7 @@ def nearest(catalog: Catalog, node: Node, index: Index) -> Nearest | None:
     for differences, key in found:
         name, _, digest = key.rpartition("/")
         record = access.peek(catalog.store, catalog[Key(name, digest)].place)
-        if record is not None and not isinstance(record, str):
+        if record is not None and not isinstance(record, access.Unusable):
             return Nearest(record, differences)
     return None
 

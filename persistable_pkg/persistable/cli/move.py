@@ -229,7 +229,7 @@ def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store,
             if record is None:
                 missing.append(each)
             else:
-                if record == access.UNTRUSTED:
+                if record is access.UNTRUSTED:
                     access.find_record(each.store, each.place)  # raises, and says why
                 found.setdefault(each.store.url, (each.store, {}))[1][each.place] = _entry(each.store, each.place)
     return {url: (store, list(entries.values())) for url, (store, entries) in found.items()}, missing

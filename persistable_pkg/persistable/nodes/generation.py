@@ -49,7 +49,7 @@ from persistable.nodes.released import suffix_of
 from persistable.nodes.types import Node
 from persistable.params.secret import clean, redact
 from persistable.records import claims, files, items
-from persistable.records.access import DAMAGED, find_failure, find_record, is_there, peek
+from persistable.records.access import DAMAGED, Token, Unusable, find_failure, find_record, is_there, peek
 from persistable.records.commit import Commit, beside, complete_any, facts_in_place, move_in_place, remove
 from persistable.records.deadlock import Waiting
 from persistable.records.key import Key, Place, Placed
@@ -474,7 +474,7 @@ class Generation:
 # generating
 
 
-def _token(found: Record | str | None) -> str | None:
+def _token(found: Record | Unusable | None) -> Token:
     return found.attempt_token if isinstance(found, Record) else found
 
 
@@ -494,7 +494,7 @@ def load_or_generate(
         if used is not None:
             used[node.key] = loaded[1]
         return loaded[0], True
-    seen: str | None = None
+    seen: Token = None
     try:
         found = load(node, store, writable=writable, whole=used is None)
     except PayloadCorrupted as error:
@@ -515,7 +515,7 @@ def _load_leaf(node: Node, store: Store) -> tuple[Any, Record]:
     return loaded
 
 
-def _refused(store: Store, node: Node, error: PayloadCorrupted) -> str:
+def _refused(store: Store, node: Node, error: PayloadCorrupted) -> str | Unusable:
     """The state that a corrupt payload is in, after warning that it will be generated again; raises `error` for one put in by hand."""
     try:
         record = find_record(store, node.place)
@@ -535,7 +535,7 @@ def generate(
     *,
     persist: bool = True,
     writable: bool = True,
-    seen: tuple[str | None] | None = None,
+    seen: tuple[Token] | None = None,
     given: dict[Key, Any] | None = None,
     attempt: int = 1,
     read: bool = True,
@@ -572,7 +572,7 @@ def _generate_alone(
     store: Store,
     place: Place,
     untracked: dict[str, Any],
-    before: str | None,
+    before: Token,
     given: Mapping[Key, Any],
     writable: bool,
     waits: bool,
@@ -759,7 +759,7 @@ def _perform(
     untracked: dict[str, Any],
     given: Mapping[Key, Any],
     writable: bool,
-    old: Record | str | None = None,
+    old: Record | Unusable | None = None,
     attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
@@ -778,7 +778,9 @@ def _perform(
     return result
 
 
-def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+def _attempt(
+    generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | Unusable | None
+) -> Any:
     node = generation.node
     node._check_params()
     generation.heard = events.listened(node._logger)
@@ -790,7 +792,11 @@ def _attempt(generation: Generation, untracked: dict[str, Any], failure: Failure
 
 
 def conclude(
-    generation: Generation, make: Callable[[], Any], failure: Failure | None = None, writable: bool = False, old: Record | str | None = None
+    generation: Generation,
+    make: Callable[[], Any],
+    failure: Failure | None = None,
+    writable: bool = False,
+    old: Record | Unusable | None = None,
 ) -> Any:
     """All that comes after the beginning of an attempt; `make` gives what the node's own code made."""
     node, claim = generation.node, generation.claim
@@ -848,7 +854,7 @@ def fail(generation: Generation, error: BaseException) -> None:
         generation.close()
 
 
-def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | str | None) -> Any:
+def _commit(generation: Generation, result: Any, failure: Failure | None, writable: bool, old: Record | Unusable | None) -> Any:
     """Payload first, record last, and between them the payload is read back, so that first access equals every later one."""
     node, store, place = generation.node, generation.into, generation.place
     assert generation.claim is not None
@@ -909,7 +915,7 @@ def _move_in_place(store: Store, place: Placed, record: Record) -> bool:
     return True
 
 
-def _is_contested(generation: Generation, old: Record | str | None) -> bool:
+def _is_contested(generation: Generation, old: Record | Unusable | None) -> bool:
     """Tell whether another process may be generating the same, of which whoever is first commits. Raises ClaimLost where one has been."""
     claim, store, place = generation.claim, generation.store, generation.place
     if not isinstance(claim, claims.Claim) or not (claim.epoch > 1 or claim.is_lost()):
@@ -920,7 +926,7 @@ def _is_contested(generation: Generation, old: Record | str | None) -> bool:
     return found is None
 
 
-def _is_overtaken(generation: Generation, old: Record | str | None) -> bool:
+def _is_overtaken(generation: Generation, old: Record | Unusable | None) -> bool:
     """Tell whether another process has committed the same since this began."""
     try:
         _is_contested(generation, old)

@@ -97,7 +97,7 @@ class Found(NamedTuple):
 
     stored: bool
     failed: bool
-    token: str | None
+    token: access.Token
     why: str
     verdict: Verdict = FRESH
     attempts: int = 0
@@ -190,7 +190,7 @@ class _Read:
         files = [file[1] for record in self._records.values() if isinstance(record, Record) for file in record.head["files"]]
         self._stats = (stat_many(store, files) if self.records is None else self.records.stat_many(files)) if files else {}
 
-    def _named(self, place: Place, data: bytes) -> Record | str | None:
+    def _named(self, place: Place, data: bytes) -> Record | access.Unusable | None:
         try:
             return access.named(self._store, place, data)
         except PayloadCorrupted:
@@ -204,7 +204,7 @@ class _Read:
         error = self._refused.get(place)
         return FRESH._replace(barred=error) if error is not None else None
 
-    def of(self, place: Place) -> tuple[Record | str | None, str | None]:
+    def of(self, place: Place) -> tuple[Record | access.Unusable | None, str | None]:
         """The record at `place`, damaged or untrusted, None for nothing or that of another; and what is wrong with its files."""
         record = self._records.get(place)
         if not isinstance(record, Record):
@@ -236,7 +236,7 @@ class _Read:
         refusal = self.refusal(place)
         if refusal is not None:
             return Found(True, False, access.UNTRUSTED, f"untrusted: {refusal.barred}", refusal)
-        if isinstance(record, str):
+        if isinstance(record, access.Unusable):
             return Found(False, False, record, "its record is damaged")
         if wrong is not None:
             return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
@@ -328,7 +328,7 @@ class _Lookup:
                 self.known[each.id] = Seen(_status(refused), 0, None, refused)
             elif record is None:
                 absent.append(each)
-            elif isinstance(record, str) or wrong is not None:
+            elif isinstance(record, access.Unusable) or wrong is not None:
                 self.known[each.id] = Seen(Status.CORRUPT)
             else:
                 stored.append((each, record))

@@ -279,7 +279,7 @@ class Absent(Enum):
         return "absent"
 
 
-absent: Final = Absent.ABSENT
+absent = Absent.ABSENT
 
 
 def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:

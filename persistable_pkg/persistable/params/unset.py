@@ -7,7 +7,6 @@ after it was pickled. One with a meaning of its own has an Enum of its own, wher
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
 
 
 class Unset(Enum):
@@ -19,5 +18,5 @@ class Unset(Enum):
         return "unset"
 
 
-UNSET: Final = Unset.UNSET
+UNSET = Unset.UNSET
 """No value."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from persistable.errors import (
     PayloadCorrupted,
@@ -18,8 +19,18 @@ from persistable.records.partial import discard_partial, find_partial
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.stores.base import Store, extended
 
-DAMAGED = "damaged"
-UNTRUSTED = "untrusted"
+
+class Unusable(Enum):
+    """In place of a record that is there, and is not to be used."""
+
+    DAMAGED = "damaged"
+    UNTRUSTED = "untrusted"
+
+
+DAMAGED: Final = Unusable.DAMAGED
+UNTRUSTED: Final = Unusable.UNTRUSTED
+Token = str | Unusable | None
+"""The state of a payload: the token of the attempt that made it, why its record is not used, None where there is none."""
 
 
 def find_record(store: Store, place: Place) -> Record | None:
@@ -80,7 +91,7 @@ def _is_record(key: Key | None, file: Any) -> bool:
     return True
 
 
-def peek(store: Store, place: Place) -> Record | str | None:
+def peek(store: Store, place: Place) -> Record | Unusable | None:
     """The record, or that it is damaged or untrusted, or None, which is what it mostly is when this is asked."""
     path = f"{place.name}/{place.digest}{SUFFIX}" if place.__class__ is Key else place.path + SUFFIX
     try:
@@ -139,7 +150,7 @@ def delete(store: Store, place: Place) -> bool:
     return store.delete(place.path + FAILED_SUFFIX) or existed or begun
 
 
-def files_of(store: Store, place: Place, found: Record | str) -> list[str]:
+def files_of(store: Store, place: Place, found: Record | Unusable) -> list[str]:
     """The payload files at `place`: those its record names, or, where that is damaged, those that are named after the key."""
     if isinstance(found, Record):
         folder = items.folder_of(found)

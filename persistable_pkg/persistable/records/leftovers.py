@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
-from persistable.records.access import DAMAGED, UNTRUSTED, files_of, named_paths, peek
+from persistable.records.access import DAMAGED, UNTRUSTED, Unusable, files_of, named_paths, peek
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
 from persistable.records.scratch import scratch_folder
@@ -35,7 +35,7 @@ def clear_shelves(store: Store, own: str = "") -> None:
                 store.delete(path)
 
 
-def replaced(store: Store, place: Place, found: Record | str | None) -> Record | str | None:
+def replaced(store: Store, place: Place, found: Record | Unusable | None) -> Record | Unusable | None:
     """The record that a commit at `place` will replace: what was found of this payload, or another's that has the same path."""
     if found is None and isinstance(place, Placed):
         try:
@@ -47,7 +47,7 @@ def replaced(store: Store, place: Place, found: Record | str | None) -> Record |
     return found
 
 
-def clear(store: Store, place: Place, failure: Failure | None, old: Record | str | None, new: Record) -> None:
+def clear(store: Store, place: Place, failure: Failure | None, old: Record | Unusable | None, new: Record) -> None:
     """Remove what the record `new` makes void, as far as that can be done now: it is garbage that nobody reads."""
     if failure is None and old is None:
         return

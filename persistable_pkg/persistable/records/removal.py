@@ -41,7 +41,7 @@ def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Remova
     found = access.peek(store, place)
     if found is None and access.find_failure(store, place) is None:
         return None
-    record = None if isinstance(found, str) else found
+    record = None if isinstance(found, access.Unusable) else found
     kept = _GENERATED if claims.holder_of(store, place.path) is not None else _by_hand(record, itself)
     return Removal(place, 0 if record is None else record.size, asked, kept, itself)
 
@@ -66,7 +66,7 @@ def remove(store: Store, removal: Removal) -> Removal:
         return removal._replace(kept=removal.kept or _GENERATED)
     try:
         found = access.peek(store, place)
-        kept = _by_hand(None if isinstance(found, str) else found, removal.itself)
+        kept = _by_hand(None if isinstance(found, access.Unusable) else found, removal.itself)
         if not kept:
             access.delete(store, place)
         return removal._replace(kept=kept)

@@ -29,6 +29,7 @@ from persistable.nodes.step import Step, by_value, importable
 from persistable.nodes.types import Node
 from persistable.params import extensions
 from persistable.params.secret import clean
+from persistable.records.access import Token
 from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
 from persistable.runs import relay
@@ -50,7 +51,7 @@ class Job(NamedTuple):
 
     node: Node
     store: Any
-    token: str | None
+    token: Token
     attempt: int
     shelf: Any
     given: dict[Key, bytes | str | None]
@@ -84,14 +85,14 @@ class Outcome(NamedTuple):
 
 
 def perform_here(
-    node: Node, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True
+    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True
 ) -> tuple[Outcome, Original | None]:
     """As `perform`; others of this process take copies of the payload."""
     outcome, payload = perform(node, store, token, given, attempt, waits)
     return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)
 
 
-def perform(node: Node, store: Any, token: str | None, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
+def perform(node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True) -> tuple[Outcome, Any]:
     """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
 
     `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken.

@@ -37,7 +37,7 @@ def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
         return ()
     base = item.path.removesuffix(SUFFIX)
     try:
-        found: Record | str = Record.parse(data)
+        found: Record | access.Unusable = Record.parse(data)
     except UNREADABLE:
         found = access.DAMAGED
     place = _place_of(base, found)
@@ -55,7 +55,7 @@ def _others(store: Store, record: Record) -> set[str]:
     return {file.path for file in record.files if not trash.is_same(store, file)}
 
 
-def _place_of(base: str, found: Record | str) -> Key | Placed | None:
+def _place_of(base: str, found: Record | access.Unusable) -> Key | Placed | None:
     key = leftovers.key_of(base)
     if key is not None:
         return key
