@@ -21,14 +21,14 @@ from persistable import Persistable, Resources, Retry, Status, connection, event
 from persistable.families import direct
 from persistable.nodes.binding import bound_to
 from persistable.records.access import find_failure
-from persistable.runs import plan
+from persistable.runs import targets
 
 RUNS = 0
 
 
 @pytest.fixture(autouse=True)
 def small_families_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "SMALLEST", 1)
+    monkeypatch.setattr(targets, "SMALLEST", 1)
 
 
 @step
@@ -77,7 +77,7 @@ def told(folder: Path, url: str, family: Any, nodes: bool, **options: Any) -> di
     heard: list[Any] = []
     with open_store(url.format(folder)) as store, pytest.MonkeyPatch.context() as patch:
         if nodes:
-            patch.setattr(plan, "SMALLEST", 1 << 40)
+            patch.setattr(targets, "SMALLEST", 1 << 40)
         members = list(family.bind(store).nodes)
         with events.subscribe(heard.append):
             result = run(family.bind(store), errors="return", **options)

@@ -22,7 +22,7 @@ from persistable import Family, Persistable, Retry, Status, events, formerly, om
 from persistable.errors import PayloadNotFound, RunFailed
 from persistable.runs.batch import PERIOD
 from persistable.runs.chunks import PORTION
-from persistable.runs.plan import SMALLEST
+from persistable.runs.targets import SMALLEST
 from persistable.stores import SQLiteStore
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from kill_points import child, count_lines, die_at_line
 
 from persistable import Status, open_store, run, step
-from persistable.runs import plan
+from persistable.runs import targets
 
 MEMBERS = 40
 
@@ -37,7 +37,7 @@ def main(url: str, points: int, seed: int) -> None:
 
     def all_of_it() -> int:
         if url.startswith("sqlite") and turn[0] % 4 >= 2:  # as of very large families
-            plan.SMALLEST = 1
+            targets.SMALLEST = 1
         with open_store(url):
             run(member.over(n=range(MEMBERS), turn=turn[0]))
         return 0

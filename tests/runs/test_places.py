@@ -13,7 +13,7 @@ from persistable import Project, Workflow, Workspace, events, open_store, run, s
 from persistable.errors import RunFailed
 from persistable.fileio import JsonFileIO
 from persistable.records.key import Key
-from persistable.runs.plan import SMALLEST
+from persistable.runs.targets import SMALLEST
 from persistable.stores import Store
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from persistable import open_store, plan, step
 from persistable.errors import InputMissing
 from persistable.nodes.status import Found
-from persistable.runs.plan import Planner, Unit
+from persistable.runs.planner import Planner, Unit
 from persistable.stores import MemoryStore
 
 ABSENT = Found(False, False, None, "nothing is stored")

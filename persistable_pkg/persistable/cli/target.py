@@ -217,7 +217,7 @@ class Here:
 
     def pairs(self, *targets: Any) -> list[tuple[Any, Store]]:
         """Every node of `targets` and the store it is kept in."""
-        from persistable.runs.plan import pairs
+        from persistable.runs.targets import pairs
 
         try:
             return pairs(targets, self.store)

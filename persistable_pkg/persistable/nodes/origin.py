@@ -347,7 +347,7 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
     if missing:
         records.update(records_of(missing))
     contents = dict(told.behind) if told is not None else {}
-    contents.update({str(key): content_of(record.head) for key, record in records.items()})
+    contents.update({"/".join(key): content_of(record.head) for key, record in records.items()})
     table: UpstreamCode = node._given_table if told is not None else today.table(node)
     old: list[dict[str, Any]] = []
     for source, _ in sources:

@@ -74,7 +74,7 @@ def facts_of(node: Node) -> dict[str, Any]:
         if untracked:
             facts["untracked"] = untracked
     if node._upstream:
-        facts["upstream"] = {role: str(each.key) for role, each in node._upstream.items()}
+        facts["upstream"] = {role: "/".join(each.key) for role, each in node._upstream.items()}
         facts["lineage"] = _lineage(node)
     declared: Declaration | None = node.__class__.__dict__.get("_declared")
     if "_call" in node.__dict__ or declared is None or not (node._by_payload or node.params.__class__ is declared.params_type):
@@ -87,13 +87,13 @@ def _lineage(node: Node) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     queue = list(node._upstream.values())
     for upstream in queue:  # grows while it is walked
-        key = str(upstream.key)
+        key = "/".join(upstream.key)
         if key not in rows and len(rows) < MAX_TABLE:
             rows[key] = row = {
                 "class": reference_of(upstream.__class__),
                 "version": upstream.version,
                 "params": fields_tree(upstream.params),
-                "upstream": {role: str(source.key) for role, source in upstream._upstream.items()},
+                "upstream": {role: "/".join(source.key) for role, source in upstream._upstream.items()},
             }
             if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
                 row.update(how_made(upstream, declaration_of(upstream.__class__)))

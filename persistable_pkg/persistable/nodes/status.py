@@ -145,7 +145,7 @@ def _found_in(store: Store, nodes: list[Any], judge: Callable[[], Judge]) -> lis
         verdict = judged_alone if wrong is None else judged_alone._replace(barred=wrong)
         if verdict is not FRESH:
             found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
-    absent = [place.path + FAILED_SUFFIX for place, judged in zip(places, found, strict=True) if judged is None]
+    absent = [base + FAILED_SUFFIX for base, judged in zip(read.bases, found, strict=True) if judged is None]
     failures = (read.records or store).get_many(absent) if absent else {}
     if not failures:
         return [each or _NOTHING for each in found]
@@ -177,7 +177,9 @@ class _Read:
     """The records at some places, read together; the sizes of all their files are asked for at once."""
 
     def __init__(self, store: Store, places: Sequence[Place]) -> None:
-        paths = [place.path + SUFFIX for place in places]
+        # without a call of each that lies under its key: there are thousands
+        self.bases = ["/".join(place) if place.__class__ is Key else place.path for place in places]
+        paths = [base + SUFFIX for base in self.bases]
         self.records = Read(store, paths) if getattr(store, "batches", False) else None
         data = self.records.data if self.records is not None else store.get_many(paths)
         self.any = bool(data)

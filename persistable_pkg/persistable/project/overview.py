@@ -13,7 +13,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.label import label
 from persistable.nodes.status import Status, seen_of
 from persistable.nodes.types import is_family, is_node, own_store
-from persistable.runs.plan import pairs
+from persistable.runs.targets import pairs
 from persistable.stores.base import Store
 
 BATCH = 1000

@@ -26,6 +26,7 @@ from persistable.project.targets import made
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
 from persistable.runs.result import RunResult
+from persistable.runs.targets import pairs
 from persistable.stores.open import FOLDER, VARIABLE, beside, in_namespace, open_store
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ class Project(Mapping[str, Any]):
     def lineage(self, *names: str, **options: Any) -> Graph:
         """All targets, or those named, and what they are made from, as a picture; options as for `persistable.graph.lineage`."""
         targets = [self[name] for name in (self.names(*names) if names else self)]
-        return graph.lineage(*[node for node, _ in plan.pairs(targets, self.store)], **options)
+        return graph.lineage(*[node for node, _ in pairs(targets, self.store)], **options)
 
     def check(self) -> None:
         """Make every target, so that whatever is wrong with one is raised now. Nothing is generated."""

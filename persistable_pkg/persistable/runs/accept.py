@@ -8,7 +8,7 @@ from typing import Any
 from persistable.nodes import loading
 from persistable.nodes.status import PORTION, found_of
 from persistable.nodes.types import own_store, upstream_of
-from persistable.runs.plan import base_of, pairs
+from persistable.runs.targets import base_of, pairs
 from persistable.stores.base import Store
 
 

@@ -14,7 +14,7 @@ from persistable.params.secret import clean
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 from persistable.runs.worker import Outcome, failed
 
 PATIENCE = 1.0

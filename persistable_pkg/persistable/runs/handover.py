@@ -10,7 +10,7 @@ from persistable.nodes.indirect import reached
 from persistable.nodes.types import is_by_payload
 from persistable.records import leftovers
 from persistable.records.key import Key
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 from persistable.runs.result import RunResult
 from persistable.runs.worker import taken
 from persistable.stores.base import Store

@@ -40,7 +40,7 @@ from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, failure_since, is_stored
-from persistable.runs.plan import GIVEN_UP, Decision, Planner, Unit
+from persistable.runs.planner import GIVEN_UP, Decision, Planner, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
 from persistable.runs.worker import (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from persistable.records import claims
 from persistable.records.access import find_failure, peek
 from persistable.records.record import SUFFIX, Failure, Record
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 from persistable.stores.base import extended, stat_many
 
 _SOON, _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.02, 0.5

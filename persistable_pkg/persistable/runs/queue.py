@@ -13,7 +13,7 @@ from persistable.executors.machine import memory
 from persistable.executors.resources import Resources
 from persistable.nodes.loading import depth_of_user
 from persistable.records.key import Key
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 
 
 class Room:

@@ -15,8 +15,9 @@ from persistable.nodes import capture
 from persistable.runs.chunks import Portioned
 from persistable.runs.loop import Loop
 from persistable.runs.phases import Staged
-from persistable.runs.plan import base_of, check_stale, makers, pairs, remember
+from persistable.runs.planner import check_stale
 from persistable.runs.result import RunResult
+from persistable.runs.targets import base_of, makers, pairs, remember
 from persistable.runs.watch import check_every, watched
 from persistable.stores.base import enclosing_store
 

@@ -14,7 +14,7 @@ from persistable.nodes.lineage import walk
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step
 from persistable.records.key import Key, Place, Placed
-from persistable.runs.plan import pairs
+from persistable.runs.targets import pairs
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog

@@ -11,7 +11,7 @@ from persistable.catalog.index.rows import FAILED
 from persistable.catalog.lookup import ancestors
 from persistable.nodes.lineage import walk
 from persistable.records.key import Key
-from persistable.runs.plan import pairs
+from persistable.runs.targets import pairs
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog

@@ -1,0 +1,111 @@
+"""Targets of a run: nodes, families, pipelines and collections of these, as pairs of a node and its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any
+
+from persistable.nodes.binding import remember_store, remembered_store
+from persistable.nodes.generation import default_store, nearest_store
+from persistable.nodes.types import own_store, upstream_of
+from persistable.stores.base import Store
+from persistable.stores.open import open_store
+
+
+def base_of(targets: Iterable[Any], store: Any) -> Store:
+    """The store of those of `targets` that name none: `store`, else the enclosing one, else that of their last run, else the default.
+
+    Within the code of a node, that node's store encloses it, in whichever thread or process it is generated.
+    """
+    if store is not None:
+        return open_store(store)
+    return nearest_store() or default_store(next(filter(None, map(remembered_store, _families_and_nodes(targets))), None))
+
+
+def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
+    """The nodes that `pairs` finds, families as they are."""
+    found: list[Any] = []
+    for target in targets:
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False) or getattr(kind, "_is_family", False):
+            found.append(target)
+        else:
+            inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
+            found += _families_and_nodes(inner.values() if issubclass(inner.__class__, Mapping) else inner)
+    return found
+
+
+_is_family: Callable[[Any], bool] = attrgetter("_is_family")
+"""Of a node or family: which of the two it is."""
+
+
+def remember(targets: Iterable[Any], store: Store) -> None:
+    """Let nodes among `targets` that name no store, families, and all that is upstream of them find what a run puts into `store`."""
+    seen: set[int] = set()
+    stack: list[tuple[Iterable[Any], Store]] = [(_families_and_nodes(targets), store)]
+    while stack:
+        some, store = stack.pop()
+        for target in some:
+            where = store
+            if _is_family(target):
+                upstream: Iterable[Any] = target.remember(where) if id(target) not in seen and hasattr(target, "remember") else ()
+            else:
+                own = own_store(target)
+                if own is None:
+                    remember_store(target, where)
+                else:
+                    where = own
+                upstream = upstream_of(target) and upstream_of(target).values()
+            if upstream and id(target) not in seen:
+                seen.add(id(target))
+                stack.append((upstream, where))
+
+
+def makers(targets: Iterable[Any], store: Store) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs of the nodes that make the members of families among `targets`, as far as they have not made all of them."""
+    found: dict[Any, tuple[Any, Any]] = {}
+    for target in _families_and_nodes(targets):
+        for source in target.sources if _is_family(target) else ():
+            if hasattr(source, "is_sealed"):
+                source.default = store
+                if not source.is_sealed:
+                    found[source] = (source.node, own_store(source.node) or store)
+    return list(found.values())
+
+
+SMALLEST = 500
+"""A family with fewer members is planned as the single nodes are."""
+
+
+def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) -> list[tuple[Any, Any]]:
+    """The (node, store) pairs that `targets` mean: nodes, lists and dicts of such, and whatever lists its nodes in ``targets``.
+
+    large: takes the `key_chunks` of large families, of which no node is made. Raises TypeError for what is none of these, InputMissing for
+    a node that is open.
+    """
+    found: list[tuple[Any, Any]] = []
+    looked: set[int] = set()
+    stack: list[Any] = list(reversed(list(targets)))
+    while stack:
+        target = stack.pop()
+        kind: Any = target.__class__
+        if getattr(kind, "_is_persistable_node", False):
+            target.key  # noqa: B018 - an open node says here what it needs
+            found.append((target, own_store(target) or store))
+        elif issubclass(kind, dict):
+            stack.extend(reversed(list(target.values())))
+        elif issubclass(kind, list | tuple):
+            stack.extend(reversed(target))
+        elif hasattr(kind, "targets") or hasattr(target, "targets"):  # asked of a family itself, it would list
+            if hasattr(target, "refresh_once"):  # a family: members come and go with what it follows, and all targets see the same
+                target.refresh_once(looked)
+                chunks = target.key_chunks if large is not None and len(target) >= SMALLEST else None
+                if large is not None and chunks is not None:
+                    large.append(chunks)
+                    continue
+            listed: Any = target.targets  # a project has names for them
+            stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
+        else:
+            raise TypeError(f"{target!r:.80} is nothing to run: give nodes, lists or dicts of them, or a Pipeline")
+    return found
