@@ -30,6 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 
 DOCS = Path(__file__).resolve().parents[1]
 RUNNER = DOCS.parent / "tests/docs/run_page.py"
+HOME = "https://github.com/aloosley/persistable/blob/main/"
 BROWSED = "howto/page"
 """The page whose results are exported as the static site that it shows."""
 NOT_RUN = "not-run-here"
@@ -130,7 +131,10 @@ def depend_on_package(env: BuildEnvironment) -> None:
 
 
 def include(app: Sphinx, relative_path: Path, _parent: str, content: list[str]) -> None:
-    """Put a notebook, as Markdown with its outputs, in the place of its JSON."""
+    """Put a notebook, as Markdown with its outputs, in the place of its JSON; have links of a README lead to the repository."""
+    if relative_path.name == "README.md":
+        folder = relative_path.parent.relative_to("..").as_posix()
+        content[0] = re.sub(r"\]\((?!https?:|#|\.\./)([^)]+)\)", rf"]({HOME}{folder}/\1)", content[0])
     if relative_path.suffix == ".ipynb":
         depend_on_package(app.env)
         made = _notebooks.get((DOCS / relative_path).resolve())
@@ -159,7 +163,7 @@ def as_markdown(notebook: str, outputs: Mapping[str, str]) -> str:
     for cell in json.loads(notebook)["cells"]:
         source = "".join(cell["source"])
         parts.append(f"```python\n{source}\n```\n\n{outputs.get(cell['id'], '')}" if cell["cell_type"] == "code" else source)
-    return "\n\n".join(parts)
+    return re.sub(r"\]\((\d\d-[\w-]+)\.ipynb\)", r"](\1.md)", "\n\n".join(parts))
 
 
 def shown(output: Any) -> str:
