@@ -182,6 +182,9 @@ def test_expressions_over_upstream(catalog: Catalog) -> None:
     assert len(catalog.find(mean, where=f"upstream.points = '{key}'")) == 1
     with pytest.raises(InvalidQuery, match="points"):
         catalog.find(mean, where="upstream.pionts.n = 1")
+    for where in ("n > 50 and upstream.points.n = 10 and seconds > 3", "k = 2.0", "not upstream.points.n = 10"):
+        assert len(catalog.find("points", where=where)) == 0, "columns of others are null"
+    assert len(catalog.find("points", where="n > 0 and upstream.points.n is null")) == 4
 
 
 @pytest.mark.parametrize(
@@ -203,6 +206,8 @@ def test_errors_say_what_there_is(catalog: Catalog) -> None:
     with pytest.raises(InvalidQuery, match=r"did you mean 'optimizer\.lr'") as caught:
         catalog.find("points", where="optimizer.rl = 1")
     assert caught.value.part == "optimizer.rl"
+    with pytest.raises(InvalidQuery, match=r"something is missing\. Line 1, Col: 3\."):
+        catalog.find("points", where="n >")
     with pytest.raises(InvalidQuery, match="single quotes: 'abc'"):
         catalog.find("points", where='kernel = "abc"')
     with pytest.raises(InvalidQuery, match=r"node\.status"):

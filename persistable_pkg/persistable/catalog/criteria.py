@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cache
 from typing import Any, NamedTuple
 
 from persistable.catalog.index.index import CLASS, PARAM, ROLE, UPSTREAM, Index
@@ -195,6 +196,8 @@ def _columns(asked: Criteria, index: Index) -> Columns:
         rows = index.rows("SELECT name, path FROM columns WHERE kind = ?", (CLASS,))
         names = sorted({asked.maker.name, *(name for name, path in rows if path.partition(":")[2] == own)})
     columns = _columns_of(names, index)
+    if names is not None:
+        columns = columns._replace(of_all=cache(lambda: _columns_of(None, index)))
     if asked.maker is None or columns.params is None:
         return columns
     spec = None if asked.maker.is_step else _spec(asked.maker)

@@ -54,6 +54,8 @@ class Columns(NamedTuple):
     roles: frozenset[str]
     of_roles: Callable[[str], Columns]
     """The columns of what is upstream in a role."""
+    of_all: Callable[[], Columns] | None = None
+    """The columns of whatever there is, where these are of some: by another's column, which is null, some find nothing."""
 
 
 def parse(text: str, columns: Columns) -> Condition:
@@ -64,7 +66,7 @@ def parse(text: str, columns: Columns) -> Condition:
     try:
         found = sqlglot.parse("".join(_readable(part) for part in _QUOTED.split(text)), read="sqlite")
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
-        said = str(error).split("\n")[0]
+        said = _MISSING.sub("something is missing", str(error).split("\n")[0])
         advice = "a param called like a word of SQL is written in double quotes, text in single ones"
         raise InvalidQuery(f"where={text!r:.200} cannot be read: {said} ({advice})", where=text, part="") from None
     if len(found) != 1 or found[0] is None:
@@ -72,6 +74,7 @@ def parse(text: str, columns: Columns) -> Condition:
     return _Writer(sqlglot.exp, text, columns).condition(found[0])
 
 
+_MISSING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]+'>")
 _QUOTED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")""")
 _DOTTED = re.compile(r"\b[A-Za-z_]\w*(?:\.\w+)+")
 _NUMBERED = re.compile(r"(?<=[\w\"])\[(\d+)\]")
@@ -234,7 +237,10 @@ class _Writer:
         return self._param(expr, name, columns, table)
 
     def _param(self, expr: Any, path: str, columns: Columns, table: str) -> Condition:
-        if (columns.params is not None and path not in columns.params) or '"' in path:
+        unknown = columns.params is not None and path not in columns.params
+        if unknown and columns.of_all is not None and '"' not in path and _has(columns.of_all().params, path):
+            return Condition("NULL")
+        if unknown or '"' in path:
             known = sorted({*(columns.params or ()), *(FACTS if table == "n" else ()), *(f"upstream.{role}" for role in columns.roles)})
             quoted = isinstance(expr, self._exp.Column) and expr.this.args.get("quoted")
             hint = f"; text is written in single quotes: '{path}'" if quoted else did_you_mean(path, known)
@@ -242,7 +248,9 @@ class _Writer:
         return Condition(f"json_extract({LEAVES.format(table)}, ?)", (f'$."{path}"',))
 
     def _upstream(self, expr: Any, parts: list[str], columns: Columns, table: str) -> Condition:
-        role = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in columns.roles), None)
+        role = _role(parts, columns)
+        if role is None and columns.of_all is not None and _role(parts, columns.of_all()) is not None:
+            return self._upstream(expr, parts, columns.of_all(), table)
         if role is None:
             known = ", ".join(sorted(columns.roles)) or "none"
             raise self._refusal(expr, f"names no role; there are {known}" + did_you_mean(parts[0], columns.roles))
@@ -282,6 +290,11 @@ _ARGUMENTS = {
     "typed", "safe", "query",
 }  # fmt: skip
 """The arguments that parts of an expression may have. Of those that are not written anew here, none changes the meaning of what is."""
+
+
+def _role(parts: list[str], columns: Columns) -> str | None:
+    """The role that stands at the beginning of a column's name."""
+    return next((name for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in columns.roles), None)
 
 
 def _has(params: frozenset[str] | None, path: str) -> bool:
