@@ -41,6 +41,9 @@ def test_show_a_file_and_python(stored: Shell) -> None:
     key = keys(stored, "total")[0]
     file = stored("show", key, "--store", "data", "--json").json["files"][0]["path"]
     assert stored("show", f"data/{file}", "--store", "data", "--json").json["key"] == key
+    assert stored("show", f"data/{file}", "--json").json["key"] == key, "a file tells its store"
+    (stored.folder / "other.txt").write_text("x")
+    assert "no file of a payload" in stored("show", "other.txt", expect=2).err
     text = stored("show", key, "--store", "data", "--python").out
     program = f"{text}\nprint(node.key)"
     environment = {**stored.environment, "PYTHONPATH": f"{PACKAGE}:."}

@@ -161,7 +161,7 @@ def call(words: list[str]) -> int:
     """Parse `words` and call their verb; returns the exit status. Raises BadUsage and cyclopts' errors for what makes no sense."""
     names = [verb.name for verb in VERBS]
     if words[0] not in names and words[0] != "__complete":
-        raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)} `persistable --help` lists all")
+        raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)}; `persistable --help` lists all")
     done = application()(words)
     return done if isinstance(done, int) else 0
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.cli.output import reserve
@@ -282,13 +283,18 @@ class Here:
         return folder
 
     def _made_file(self, path: str) -> Place:
-        """The payload that the file or folder at `path` is of."""
+        """The payload that the file or folder at `path` is of; where no store is named and it is in another one, that is the store."""
         from persistable.errors import UnknownKey
 
         try:
             return self.catalog[os.path.abspath(path)].place
         except UnknownKey as error:
-            raise BadUsage(f"{path} is no file of a payload in {self.store.url}") from error
+            around = _store_around(path) if self.common.store is None else None
+            if around is None or open_store(around).url == self.store.url:
+                raise BadUsage(f"{path} is no file of a payload in {self.store.url}") from error
+        self.store = open_store(around)
+        self.__dict__.pop("catalog")
+        return self._made_file(path)
 
     def _bound(self, found: Any) -> Any:
         if is_node(found):
@@ -314,6 +320,13 @@ class Here:
             if wanted not in names:
                 raise BadUsage(f"nothing called {wanted!r} is stored in {self.store.url}; {near(wanted, names)}")
         raise BadUsage(f"no key in {self.store.url} begins with {address.base!r}; `persistable ls` lists them")
+
+
+def _store_around(path: str) -> Path | None:
+    """The folder of the store in which there is a file."""
+    from persistable.records.store_format import PATH
+
+    return next((folder for folder in Path(path).resolve().parents if (folder / PATH).is_file()), None)
 
 
 def _member(whole: Any, address: Address) -> Any:
