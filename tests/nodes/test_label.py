@@ -172,6 +172,10 @@ def test_a_class_cannot_call_something_else_so() -> None:
 
 
 def test_progress_and_logs_tell_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
     from persistable import events
     from persistable.runs.progress import Bar
 
@@ -181,10 +185,10 @@ def test_progress_and_logs_tell_it(tmp_path: Path, caplog: pytest.LogCaptureFixt
     (started,) = [event for event in seen if isinstance(event, events.Started)]
     assert started.label == "accuracy(fold=0, model=Svm(C=10.0), scores=())"
     assert "accuracy(fold=0, model=Svm(C=10.0), scores=())" in caplog.text
-    bar: Any = Bar()
-    bar._display = object()
-    bar._drawn = float("inf")
+    bar = Bar(Console(file=StringIO()))
+    bar(events.RunStarted(jobs={"accuracy": 1}, workers=1, expected={}))
     bar(started)
-    assert bar._facts() == "accuracy(fold=0, model=Svm(C=10.0), sco…"
     bar(events.Progressed(key=started.key, done=1.0, total=4.0))
-    assert bar._facts().endswith("… 25%")
+    (node,) = bar.state().nodes
+    bar.close()
+    assert (node.label, node.words()) == (started.label, "25%")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from persistable import Catalog, Command, Persistable, PersistableParams, Secret, Workflow, Workspace, run, seed, step, stored
+from persistable import Catalog, Command, Persistable, PersistableParams, Secret, Workflow, Workspace, progress, run, seed, step, stored
+from persistable.errors import WorkerDied
+from persistable.events import Progressed
 from persistable.project import Project
 from persistable.records.record import Record
 from persistable.stores import LayeredStore, MemoryStore, open_store
@@ -267,6 +272,111 @@ def test_hooks_that_print_are_not_the_node(tmp_path: Path) -> None:
 def test_of_a_script_its_output(tmp_path: Path) -> None:
     node = Command("echo said; echo wrong >&2; echo result > {{ output }}", outputs="r.txt").bind(open_store(tmp_path)).generate()
     assert node.record is not None and node.record.output == "said\nwrong\n"
+
+
+# in worker processes
+
+
+@step
+def dies(n: int) -> int:
+    print("last words", n)
+    logging.getLogger("mine").error("it ends")
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return n
+
+
+def test_the_last_words_of_a_worker_that_dies_are_kept(tmp_path: Path) -> None:
+    result = run(dies.step(1), executor="processes", store=tmp_path, errors="return")
+    assert isinstance(result.failures[0].error, WorkerDied)
+    assert result.failures[0].output == "last words 1\nERROR mine: it ends\n"
+
+
+@step
+def forks(n: int) -> int:
+    print("parent")
+    sys.stdout.flush()
+    if os.fork() == 0:
+        print("child", flush=True)
+        os._exit(0)
+    os.wait()
+    print("parent again")
+    return n
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_what_the_code_forks_prints_as_before(executor: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = run(forks.step(1), executor=executor, max_workers=1, store=tmp_path)
+    assert result.records[forks.step(1)].output == "parent\nparent again\n"
+    printed = capfd.readouterr().out
+    assert printed.count("child\n") == 1 and printed.count("parent again\n") == 1
+
+
+def test_handlers_that_workers_set_up_say_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        """
+import logging
+from persistable import step
+
+logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+
+@step
+def train(n: int) -> int:
+    logging.getLogger("mine.train").info("loss %d", n)
+    return n
+"""
+    )
+    (tmp_path / "program.py").write_text(
+        """
+from mine import train
+from persistable import run
+
+run([train.step(n) for n in range(3)], executor="processes", max_workers=2, store="data")
+run(train.over(n=[10, 11, 12]), executor="processes", max_workers=2, store="sqlite:///data.db")
+"""
+    )
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = sorted(line for line in done.stderr.splitlines() if "mine" in line)
+    assert said == sorted(f"mine.train INFO loss {n}" for n in (0, 1, 2, 10, 11, 12)) and done.stdout == ""
+
+
+def test_levels_are_those_of_the_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "mine.loud")
+
+    @step
+    def logs(n: int) -> int:
+        for name in ("mine.loud", "mine.other"):
+            logging.getLogger(name).debug("of %s", name)
+        return n
+
+    result = run(logs.step(1), executor="processes", store=tmp_path)
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("mine")] == ["of mine.loud"]
+    assert result.records[logs.step(1)].output == "DEBUG mine.loud: of mine.loud\n"
+
+
+def test_secrets_do_not_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("B_TOKEN", "hidden-value-18")
+
+    @step
+    def leaks() -> int:
+        print("token", Secret("B_TOKEN").reveal())
+        return 1
+
+    run(leaks.step(), executor="processes", store=tmp_path)
+    assert "token <B_TOKEN>" in capsys.readouterr().out
+
+
+def test_progress_is_bounded(tmp_path: Path) -> None:
+    @step
+    def steps() -> int:
+        for i in range(10_000):
+            progress(i + 1, 10_000)
+        return 1
+
+    heard: list[Any] = []
+    run(steps.step(), store=tmp_path, hooks=[heard.append])
+    done = [event.done for event in heard if isinstance(event, Progressed)]
+    assert done[0] == 1 and done[-1] == 10_000 and len(done) < 500
 
 
 # with the record from place to place

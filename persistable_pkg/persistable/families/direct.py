@@ -25,7 +25,7 @@ from persistable.executors.base import portable
 from persistable.executors.tracebacks import lines_of
 from persistable.nodes import code, connections, generation, returned
 from persistable.nodes.binding import bound_to
-from persistable.nodes.capture import keeping, keeps
+from persistable.nodes.capture import keeping, keeps, session
 from persistable.nodes.code import Main, sent_from
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.node import Persistable
@@ -263,6 +263,7 @@ _known: tuple[bytes, tuple[Any, Any]] = (b"", (None, ()))
 """The common part of the last request, packed and unpacked."""
 
 
+@session()
 def perform_chunk(request: ChunkRequest) -> ChunkResult:
     """Perform it in this process, in whose threads others may be performed at the same time."""
     global _known

@@ -118,6 +118,8 @@ def default_store(remembered: Store | None = None) -> Store:
     return found
 
 
+_PROGRESS = 0.05
+"""Seconds between two announcements of the progress of one generation."""
 _NO_KEYS: frozenset[Key] = frozenset()
 _MANY_INPUTS = 32
 
@@ -162,6 +164,7 @@ class Generation:
     _attached: Any = None
     output: capture.Output | None = None
     """What its code has printed and logged."""
+    _quiet_until = 0.0
     kept_output: str | None = None
     """The path of the file with that."""
     item_writer: streams.Gatherer | None = None
@@ -198,6 +201,8 @@ class Generation:
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
         self._many: Inputs | None = None
+        self.pid = os.getpid()
+        """A process that its code forks has its own output, which goes where it went before."""
         self.relay = capture.relay.get()
         """Where its output goes, if it is generated for another process."""
         self.hooks = events.own_hooks()
@@ -243,6 +248,8 @@ class Generation:
 
     def prints(self, stream: str, text: str | bytes) -> bool:
         """Take what its code has written to a standard stream."""
+        if os.getpid() != self.pid:
+            return False
         output = self._heard_output()
         if not (output.logged and capture.is_by_logging()):
             added = output.add(stream, text)
@@ -252,6 +259,8 @@ class Generation:
 
     def logs(self, record: LogRecord) -> None:
         """Take what its code has logged."""
+        if os.getpid() != self.pid:
+            return
         output = self._heard_output()
         output.logged = True
         output.add("log", capture.line_of(record))
@@ -381,7 +390,11 @@ class Generation:
             return array_in(folder, shape, dtype)
 
     def progress(self, done: float, total: float | None) -> None:
-        """Announce how far it is."""
+        """Announce how far it is: the first time at once, then now and then, and the end."""
+        now = time.monotonic()
+        if now < self._quiet_until and done != total:
+            return
+        self._quiet_until = now + _PROGRESS
         token = capture.silent.set(True)  # else what hooks print would be the node's
         try:
             events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)

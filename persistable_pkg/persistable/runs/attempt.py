@@ -8,6 +8,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import StoreError, WorkerDied
+from persistable.nodes import capture
 from persistable.nodes.generation import record_failure
 from persistable.nodes.types import given_logger
 from persistable.params.secret import clean
@@ -24,7 +25,7 @@ PATIENCE = 1.0
 class Attempt:
     """One try at one unit, under way."""
 
-    __slots__ = ("begun", "future", "limit", "number", "started", "unit")
+    __slots__ = ("begun", "future", "limit", "number", "said", "started", "unit")
 
     def __init__(self, unit: Unit, number: int, future: futures.Future[Any]) -> None:
         self.unit = unit
@@ -32,8 +33,19 @@ class Attempt:
         self.future = future
         self.started = time.time()
         self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
+        self.said: list[str] = []
+        """What the worker has sent of its output."""
         self.begun: float | None = None
         """When it was first seen running: waiting for a worker does not count against its time."""
+
+    def hear(self, event: events.Printed | events.Logged) -> None:
+        """Keep the end of what the worker has sent of the output."""
+        text = event.text
+        if isinstance(event, events.Logged):
+            text = f"{event.record.get('levelname', event.severity)} {event.logger}: {text}\n"
+        self.said.append(text)
+        if sum(map(len, self.said)) > 4 * capture.LIMIT:
+            self.said = ["".join(self.said)[-capture.LIMIT :]]
 
 
 def died(attempt: Attempt, error: Exception) -> Outcome:
@@ -47,7 +59,8 @@ def died(attempt: Attempt, error: Exception) -> Outcome:
             failure = find_failure(unit.store, unit.place)
             number = failure.attempt + 1 if failure is not None else attempt.number
             took = time.time() - attempt.started
-            record_failure(unit.node, unit.store, error, number, attempt.started, took)
+            said = capture.shortened(capture.drawn("".join(attempt.said))) if capture.keeps.get() else ""
+            record_failure(unit.node, unit.store, error, number, attempt.started, took, output=said)
         except StoreError as second:
             error.add_note(f"and the failure could not be recorded: {second}")
     events.emit(

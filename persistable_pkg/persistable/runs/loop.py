@@ -465,7 +465,7 @@ class Loop:
 
     def _take(self, future: futures.Future[Any] | tuple[events.NodeEvent, ...]) -> None:
         if isinstance(future, tuple):
-            relay.tell_all(future, None, self._executor.workers > 1)
+            self._hear(future)
             return
         attempt = self._running.pop(future, None)
         if attempt is None:
@@ -485,6 +485,15 @@ class Loop:
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
+
+    def _hear(self, told: tuple[events.NodeEvent, ...]) -> None:
+        """Take what a worker says while it is at work; should it die, its last words are kept with the failure."""
+        for event in told:
+            if isinstance(event, events.Printed | events.Logged):
+                for attempt in self._running.values():
+                    if attempt.unit.node.key == event.key:
+                        attempt.hear(event)
+        relay.tell_all(told, None, self._executor.workers > 1)
 
     # what an outcome means
 

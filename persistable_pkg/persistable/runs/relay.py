@@ -169,8 +169,7 @@ def relaying(relay: Relay, levels: Levels | None) -> Generator[None]:
         _follow(levels)
     outer = capture.relay.set(relay)
     try:
-        with capture.session():
-            yield
+        yield
     finally:
         capture.relay.reset(outer)
 

@@ -288,6 +288,7 @@ def unpacked(data: bytes) -> Any:
     return pickle.loads(data)
 
 
+@capture.session()
 def perform_packed(data: bytes) -> Outcome:
     """Perform a packed job in this process; never raises."""
     start = time.perf_counter()
