@@ -8,6 +8,7 @@ made, by a factory in the place of that of `logging`. What other processes write
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import sys
 import threading
@@ -48,8 +49,19 @@ def keeping(wanted: bool) -> Generator[None]:
         keeps.reset(outer)
 
 
-lock = threading.RLock()
-"""Held while streams are replaced."""
+lock = threading.Lock()
+forks: int = 0
+"""How often this process was forked from another."""
+
+
+def _forked() -> None:
+    global forks, lock
+    forks += 1
+    lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Relay(Protocol):

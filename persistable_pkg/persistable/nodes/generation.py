@@ -201,8 +201,7 @@ class Generation:
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
         self._many: Inputs | None = None
-        self.pid = os.getpid()
-        """A process that its code forks has its own output, which goes where it went before."""
+        self._forks = capture.forks
         self.relay = capture.relay.get()
         """Where its output goes, if it is generated for another process."""
         self.hooks = events.own_hooks()
@@ -217,15 +216,14 @@ class Generation:
         self._outer = current.set(self)
         self.threads = set(_threads)
         at_work.append(self)
-        # as `capture.install` and `capture.remove` do, without their calls, which would be felt in the smallest generation
-        if sys.stdout.__class__ is not Tee or sys.stderr.__class__ is not ErrorTee:
-            with capture.lock:
-                if sys.stdout.__class__ is not Tee:
-                    out = Tee()
-                    out.inner, sys.stdout = sys.stdout, out
-                if sys.stderr.__class__ is not ErrorTee:
-                    err = ErrorTee()
-                    err.inner, sys.stderr = sys.stderr, err
+        # without calls and locks, which would be felt in the smallest generation: of two threads here at once, each wraps the same
+        out, err = sys.stdout, sys.stderr
+        if out.__class__ is not Tee:
+            tee = Tee()
+            tee.inner, sys.stdout = out, tee
+        if err.__class__ is not ErrorTee:
+            error_tee = ErrorTee()
+            error_tee.inner, sys.stderr = err, error_tee
         logging = sys.modules.get("logging")
         if logging is not None and logging.getLogRecordFactory().__class__ is not Factory:
             capture.watch_logging()
@@ -238,17 +236,18 @@ class Generation:
         at_work.remove(self)
         current.reset(self._outer)
         if not at_work and not capture.sessions:
-            with capture.lock:
-                if not at_work and not capture.sessions:
-                    streams_now: tuple[Any, Any] = sys.stdout, sys.stderr
-                    if streams_now[0].__class__ is Tee:
-                        sys.stdout = streams_now[0].inner
-                    if streams_now[1].__class__ is ErrorTee:
-                        sys.stderr = streams_now[1].inner
+            out: Any = sys.stdout
+            err: Any = sys.stderr
+            if out.__class__ is Tee:
+                sys.stdout = out.inner
+            if err.__class__ is ErrorTee:
+                sys.stderr = err.inner
+            if at_work:  # another thread has begun meanwhile, and found them there
+                sys.stdout, sys.stderr = out, err
 
     def prints(self, stream: str, text: str | bytes) -> bool:
         """Take what its code has written to a standard stream."""
-        if os.getpid() != self.pid:
+        if self._forks != capture.forks:  # in a process that its code has forked: what that prints goes where it went before
             return False
         output = self._heard_output()
         if not (output.logged and capture.is_by_logging()):
@@ -259,7 +258,7 @@ class Generation:
 
     def logs(self, record: LogRecord) -> None:
         """Take what its code has logged."""
-        if os.getpid() != self.pid:
+        if self._forks != capture.forks:
             return
         output = self._heard_output()
         output.logged = True
