@@ -12,16 +12,14 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
-from enum import Enum
 from functools import partial
 from operator import is_
 from pathlib import Path
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from persistable import events
 from persistable.errors import (
@@ -35,30 +33,29 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
-from persistable.nodes import capture, code, format_check, origin, returned, rows, streams
+from persistable.nodes import capture, code, failing, format_check, origin, prerequisites, returned, rows, streams
 from persistable.nodes.binding import author_of, bound_to, taken_over
 from persistable.nodes.capture import ErrorTee, Factory, Tee
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
-from persistable.nodes.indirect import Beyond, reached
-from persistable.nodes.label import name_node
+from persistable.nodes.indirect import Beyond
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
-from persistable.nodes.prefetch import Inputs
+from persistable.nodes.prefetch import MANY, Inputs
 from persistable.nodes.provenance import compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
-from persistable.nodes.types import Node
-from persistable.params.secret import clean, redact
+from persistable.nodes.types import FAILED, GONE, UNREAD, Node
+from persistable.params.secret import clean
 from persistable.records import claims, files, items
-from persistable.records.access import DAMAGED, Token, Unusable, find_failure, find_record, is_there, peek
+from persistable.records.access import DAMAGED, Token, Unusable, find_failure, find_record, peek
 from persistable.records.commit import Commit, beside, complete_any, facts_in_place, move_in_place, remove
 from persistable.records.deadlock import Waiting
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
 from persistable.records.locks import Lock
-from persistable.records.record import FAILED_SUFFIX, OUTPUT_SUFFIX, SUFFIX, Failure, Record, host_name
+from persistable.records.record import OUTPUT_SUFFIX, Failure, Record
 from persistable.records.rescue import rescue
 from persistable.records.scratch import scratch_folder
-from persistable.stores.base import Store, enclosing_store, set_generation_lookup, stat_many
+from persistable.stores.base import Store, enclosing_store, set_generation_lookup
 from persistable.stores.open import default_url, open_store
 from persistable.stores.remote_errors import room_in
 
@@ -121,23 +118,6 @@ def default_store(remembered: Store | None = None) -> Store:
 _PROGRESS = 0.05
 """Seconds between two announcements of the progress of one generation."""
 _NO_KEYS: frozenset[Key] = frozenset()
-_MANY_INPUTS = 32
-
-
-class _Instead(Enum):
-    """In place of a payload."""
-
-    FAILED = "failed"
-    GONE = "gone"
-    UNREAD = "unread"
-
-
-FAILED: Final = _Instead.FAILED
-"""In place of a payload upstream: there will be none."""
-UNREAD: Final = _Instead.UNREAD
-"""In place of a payload that may be larger than memory: it has just been committed."""
-_GONE: Final = _Instead.GONE
-"""In place of a payload that was waited for, and is not there: to be tried again."""
 
 
 class Generation:
@@ -341,7 +321,7 @@ class Generation:
         return key in self._inputs
 
     def _load(self, node: Node) -> Any:
-        if len(self.upstream_keys) >= _MANY_INPUTS:
+        if len(self.upstream_keys) >= MANY:
             with self._lock:
                 if self._many is None:
                     some = [each for each in self.author._upstream.values() if each.is_persisted and not each.is_external]
@@ -571,8 +551,8 @@ def generate(
     try:
         if given is None:
             given = _prepared(node, store, looked) if node._upstream else {}
-        result: Any = _GONE
-        while result is _GONE:
+        result: Any = GONE
+        while result is GONE:
             result = _generate_alone(node, store, place, untracked, before, given, writable, waits)
         return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
     finally:
@@ -609,7 +589,7 @@ def _generate_alone(
             if loaded is not None:
                 return loaded[0]
         if claim is None:
-            return _GONE
+            return GONE
         old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
         result = _perform(node, store, claim, untracked, given, writable, old)
         if claim.epoch > 1:  # whoever was killed has left more than that
@@ -657,95 +637,22 @@ def persist(node: Node, store: Store, result: Any, made: str = "generated", note
 
 
 def _prepared(node: Node, store: Store, looked: bool) -> dict[Key, Any]:
-    """As `_prepare`, after which it is said what of the stored upstream is stale."""
-    given = _prepare(node, store)
+    """As `prerequisites.prepare`, after which it is said what of the stored upstream is stale."""
+    given = prerequisites.prepare(node, store, _generate_ahead, _load_ahead)
     if not looked:
         say_stale(origin.direct(node, store))
     return given
 
 
-def _prepare(node: Node, store: Store) -> dict[Key, Any]:
-    """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
-    if node._needs != "all":
-        return _whatever_comes(node, store)
-    missing = _missing(node, store)
-    if missing:  # before all that work
-        for each in (node, *[each for each, _ in missing]):
-            if each.is_persisted:
-                format_check.check(each)
-    users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
-    given: dict[Key, Any] = {}
-    for each, where in missing:
-        twin = bound_to(each, where)
-        own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
-        if each.is_persisted:
-            generate(twin, where, {}, seen=(None,), writable=False, read=False, given=own if each._needs == "all" else None, looked=True)
-        else:
-            own = own if each._needs == "all" else _whatever_comes(each, where)
-            given[each.key] = Original(_perform(twin, where, None, {}, own, False), each.key)
-        for key in own:
-            users[key] -= 1
-            if not users[key]:
-                given.pop(key, None)  # the last that needs it has had it
-    return given
+def _generate_ahead(node: Node, store: Store, given: dict[Key, Any] | None) -> Any:
+    """Generate `node` for those that are made from it; the value is the payload if it is not persisted."""
+    if node.is_persisted:
+        return generate(node, store, {}, seen=(None,), writable=False, read=False, given=given, looked=True)
+    return _perform(node, store, None, {}, given or {}, False)
 
 
-def _taken_by(node: Node) -> list[Any]:
-    """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
-    return (
-        list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
-    )
-
-
-def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
-    """URL of the store and place of those that have a record, where there are so many that it pays to ask for all at once."""
-    if len(nodes) < _MANY_INPUTS:
-        return set()
-    by_store: dict[str, tuple[Store, list[Place]]] = {}
-    for node, where in nodes:
-        if isinstance(node.place, Key):
-            by_store.setdefault(where.url, (where, []))[1].append(node.place)
-    found: set[tuple[str, Place]] = set()
-    for url, (where, places) in by_store.items():
-        there = stat_many(where, [place.path + SUFFIX for place in places])
-        found.update((url, place) for place in places if place.path + SUFFIX in there)
-    return found
-
-
-def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
-    """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
-    found: list[tuple[Any, Store]] = []
-    done: set[Key] = set()
-    stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
-    there = _known_to_be_there([(upstream, where) for upstream, where, _ in stack])
-    while stack:
-        node, where, ready = stack.pop()
-        if node.key in done:
-            continue
-        if ready or node.is_external or (node.is_persisted and ((where.url, node.place) in there or is_there(where, node.place))):
-            done.add(node.key)
-            if ready:
-                found.append((node, where))
-        else:
-            stack.append((node, where, True))
-            if node._needs == "all":
-                stack.extend((upstream, upstream._store or where, False) for upstream in node._upstream.values())
-    return found
-
-
-def _whatever_comes(node: Node, store: Store) -> dict[Key, Any]:
-    """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
-    given: dict[Key, Any] = {}
-    for upstream in node.upstream.values():
-        where = upstream._store or store
-        try:
-            given[upstream.key], _ = load_or_generate(bound_to(upstream, where), where, {}, writable=False)
-        except Exception:  # noqa: BLE001 - recorded and announced where it was raised
-            given[upstream.key] = FAILED
-        else:
-            if node._needs == "any":
-                break
-    return given
+def _load_ahead(node: Node, store: Store) -> Any:
+    return load_or_generate(node, store, {}, writable=False)[0]
 
 
 def perform_into(
@@ -833,7 +740,7 @@ def conclude(
         if not generation.committed and not isinstance(error, ClaimLost):
             if claim is not None and _is_overtaken(generation, old):
                 raise claims.lost_to_others(node.key) from told
-            _fail(generation, told, claim is not None)
+            failing.fail(generation, told, claim is not None)
         if told is error:
             raise
         raise told from None
@@ -861,7 +768,7 @@ def _made(generation: Generation, make: Callable[[], Any]) -> Any:
 def fail(generation: Generation, error: BaseException) -> None:
     """End an attempt whose own code has raised `error`, and record the failure; the caller raises it."""
     try:
-        _fail(generation, clean(error), generation.claim is not None)
+        failing.fail(generation, clean(error), generation.claim is not None)
     finally:
         generation.close()
 
@@ -971,57 +878,3 @@ def _opened(node: Node, store: Store, record: Record) -> Any:
     except PayloadCorrupted as error:
         raise error.__cause__ or error from None
     return UNREAD
-
-
-def _fail(generation: Generation, error: BaseException, recorded: bool) -> None:
-    """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
-    node = generation.node
-    events.emit(
-        events.Failed(
-            key=node.key,
-            attempt=generation.attempt,
-            error=f"{type(error).__name__}: {error}",
-            seconds=generation.seconds(),
-            label=node.label,
-        ),
-        node._logger,
-    )
-    name_node(error, node)
-    if not recorded:
-        return
-    try:
-        took, params = generation.seconds(), generation.facts()["params"]
-        said = generation.said()
-        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
-    except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
-        error.add_note(f"and the failure could not be recorded: {second}")
-
-
-def record_failure(
-    node: Node,
-    store: Store,
-    error: BaseException,
-    attempt: int,
-    started: float,
-    seconds: float,
-    notes: dict[str, Any] | None = None,
-    params: Any = None,
-    output: str = "",
-) -> None:
-    """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
-    import traceback
-
-    failure = Failure(
-        key=node.key,
-        error=f"{type(error).__module__}.{type(error).__qualname__}",
-        message=redact(str(error)),
-        traceback=redact("".join(traceback.format_exception(error))),
-        attempt=attempt,
-        params=params if params is not None else facts_of(node)["params"],
-        host=host_name(),
-        started=started,
-        seconds=seconds,
-        notes=notes or {},
-        output=output,
-    )
-    store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())

@@ -20,7 +20,7 @@ from persistable.nodes.provenance import kept_source
 from persistable.nodes.reserved import HOOKS
 from persistable.nodes.sending import given_of, is_sending
 from persistable.nodes.stored import Stored
-from persistable.nodes.types import ABSENT
+from persistable.nodes.types import ABSENT, UNREAD
 from persistable.params.fields import FORMER
 from persistable.params.snapshots import first_change
 from persistable.records.key import Key, Place, Placed, check_payload_name
@@ -248,7 +248,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             raise
         if not (persist and self.is_persisted):
             payload = private(payload)
-        self._payload = ABSENT if payload is generation.UNREAD else payload
+        self._payload = ABSENT if payload is UNREAD else payload
         self._call_hook("_post_generate", untracked_payload_params)
         return self
 

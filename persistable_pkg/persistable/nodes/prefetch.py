@@ -33,6 +33,10 @@ def fetched(nodes: Sequence[Any]) -> list[Any]:
     return found
 
 
+MANY = 32
+"""Number of nodes upstream from which it pays to ask for all their records at once."""
+
+
 class Inputs:
     """Payloads of very many nodes, of which some hundreds are fetched at once: those that follow the one that is asked for.
 

@@ -23,16 +23,26 @@ if TYPE_CHECKING:
     from persistable.records.record import Record
 
 
-class _Absent(Enum):
-    """No payload in memory: unlike None, which is a payload."""
+class Instead(Enum):
+    """In place of a payload; None is one."""
 
     ABSENT = "absent"
+    FAILED = "failed"
+    GONE = "gone"
+    UNREAD = "unread"
 
     def __repr__(self) -> str:
-        return "absent"
+        return str(self.value)
 
 
-ABSENT: Final = _Absent.ABSENT
+ABSENT: Final = Instead.ABSENT
+"""There is none in memory."""
+FAILED: Final = Instead.FAILED
+"""Of a node upstream: there will be none."""
+GONE: Final = Instead.GONE
+"""It was waited for, and is not there: to be tried again."""
+UNREAD: Final = Instead.UNREAD
+"""It has just been committed, and may be larger than memory."""
 
 
 class Node(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 from persistable import events
 from persistable.errors import StoreError, WorkerDied
 from persistable.nodes import capture
-from persistable.nodes.generation import record_failure
+from persistable.nodes.failing import record_failure
 from persistable.nodes.types import given_logger
 from persistable.params.secret import clean
 from persistable.records import leftovers

@@ -20,14 +20,13 @@ from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
 from persistable.nodes import capture, connections, generation
 from persistable.nodes.binding import bound_to
-from persistable.nodes.generation import FAILED
 from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import FRESH, Judge
 from persistable.nodes.status import Found, found_of
 from persistable.nodes.stub import stub
-from persistable.nodes.types import check_unchanged, given_logger, needs_of, own_store
+from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key

@@ -21,12 +21,11 @@ from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
 from persistable.nodes import capture, connections, generation, provenance
 from persistable.nodes.code import Main, sent_from
-from persistable.nodes.generation import FAILED
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, rebuilt
 from persistable.nodes.node import Persistable
 from persistable.nodes.step import Step, by_value, importable
-from persistable.nodes.types import Node
+from persistable.nodes.types import FAILED, Node
 from persistable.params import extensions
 from persistable.params.secret import clean
 from persistable.records.access import Token

@@ -1,0 +1,72 @@
+"""Failed attempts: announced, named, and kept beside the payload that was not made."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from persistable import events
+from persistable.nodes.label import name_node
+from persistable.nodes.provenance import facts_of
+from persistable.nodes.types import Node
+from persistable.params.secret import redact
+from persistable.records.record import FAILED_SUFFIX, Failure, host_name
+from persistable.stores.base import Store
+
+if TYPE_CHECKING:
+    from persistable.nodes.generation import Generation
+
+
+def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
+    """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
+    node = generation.node
+    events.emit(
+        events.Failed(
+            key=node.key,
+            attempt=generation.attempt,
+            error=f"{type(error).__name__}: {error}",
+            seconds=generation.seconds(),
+            label=node.label,
+        ),
+        node._logger,
+    )
+    name_node(error, node)
+    if not recorded:
+        return
+    try:
+        took, params = generation.seconds(), generation.facts()["params"]
+        said = generation.said()
+        record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
+    except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
+        error.add_note(f"and the failure could not be recorded: {second}")
+
+
+def record_failure(
+    node: Node,
+    store: Store,
+    error: BaseException,
+    attempt: int,
+    started: float,
+    seconds: float,
+    notes: dict[str, Any] | None = None,
+    params: Any = None,
+    output: str = "",
+) -> None:
+    """Keep what is known of a failed attempt in a file of its own, which the next commit removes."""
+    import traceback
+
+    failure = Failure(
+        key=node.key,
+        error=f"{type(error).__module__}.{type(error).__qualname__}",
+        message=redact(str(error)),
+        traceback=redact("".join(traceback.format_exception(error))),
+        attempt=attempt,
+        params=params if params is not None else facts_of(node)["params"],
+        host=host_name(),
+        started=started,
+        seconds=seconds,
+        notes=notes or {},
+        output=output,
+    )
+    store.put(node.place.path + FAILED_SUFFIX, failure.to_bytes())

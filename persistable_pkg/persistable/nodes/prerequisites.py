@@ -1,0 +1,109 @@
+"""The upstream of a node that is about to be generated: what is not there is generated before, deepest first."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from persistable.fileio.original import Original
+from persistable.nodes import format_check
+from persistable.nodes.binding import bound_to
+from persistable.nodes.indirect import reached
+from persistable.nodes.prefetch import MANY
+from persistable.nodes.types import FAILED, Node
+from persistable.records.access import is_there
+from persistable.records.key import Key, Place
+from persistable.records.record import SUFFIX
+from persistable.stores.base import Store, stat_many
+
+Generate = Callable[[Any, Store, dict[Key, Any] | None], Any]
+"""Generates a node in a store from those payloads; the value is its payload, if it is not persisted."""
+Load = Callable[[Any, Store], Any]
+"""Gives the payload of a node in a store, generated if it is not there."""
+
+
+def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Key, Any]:
+    """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
+    if node._needs != "all":
+        return _whatever_comes(node, store, load)
+    missing = _missing(node, store)
+    if missing:  # before all that work
+        for each in (node, *[each for each, _ in missing]):
+            if each.is_persisted:
+                format_check.check(each)
+    users = Counter(upstream.key for each in (node, *[each for each, _ in missing]) for upstream in _taken_by(each))
+    given: dict[Key, Any] = {}
+    for each, where in missing:
+        twin = bound_to(each, where)
+        own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
+        if each.is_persisted:
+            generate(twin, where, own if each._needs == "all" else None)
+        else:
+            own = own if each._needs == "all" else _whatever_comes(each, where, load)
+            given[each.key] = Original(generate(twin, where, own), each.key)
+        for key in own:
+            users[key] -= 1
+            if not users[key]:
+                given.pop(key, None)  # the last that needs it has had it
+    return given
+
+
+def _taken_by(node: Node) -> list[Any]:
+    """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
+    return (
+        list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
+    )
+
+
+def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:
+    """URL of the store and place of those that have a record, where there are so many that it pays to ask for all at once."""
+    if len(nodes) < MANY:
+        return set()
+    by_store: dict[str, tuple[Store, list[Place]]] = {}
+    for node, where in nodes:
+        if isinstance(node.place, Key):
+            by_store.setdefault(where.url, (where, []))[1].append(node.place)
+    found: set[tuple[str, Place]] = set()
+    for url, (where, places) in by_store.items():
+        there = stat_many(where, [place.path + SUFFIX for place in places])
+        found.update((url, place) for place in places if place.path + SUFFIX in there)
+    return found
+
+
+def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
+    """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
+    found: list[tuple[Any, Store]] = []
+    done: set[Key] = set()
+    stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
+    there = _known_to_be_there([(upstream, where) for upstream, where, _ in stack])
+    while stack:
+        node, where, ready = stack.pop()
+        if node.key in done:
+            continue
+        if ready or node.is_external or (node.is_persisted and ((where.url, node.place) in there or is_there(where, node.place))):
+            done.add(node.key)
+            if ready:
+                found.append((node, where))
+        else:
+            stack.append((node, where, True))
+            if node._needs == "all":
+                stack.extend((upstream, upstream._store or where, False) for upstream in node._upstream.values())
+    return found
+
+
+def _whatever_comes(node: Node, store: Store, load: Load) -> dict[Key, Any]:
+    """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
+    given: dict[Key, Any] = {}
+    for upstream in node.upstream.values():
+        where = upstream._store or store
+        try:
+            given[upstream.key] = load(bound_to(upstream, where), where)
+        except Exception:  # noqa: BLE001 - recorded and announced where it was raised
+            given[upstream.key] = FAILED
+        else:
+            if node._needs == "any":
+                break
+    return given
