@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from persistable import step
-from persistable.errors import ParamsMutated, UntrackableParam
+from persistable import Persistable, Status, plan, run, step
+from persistable.errors import ParamsMutated, PayloadForeign, UntrackableParam
 
 
 def mean(xs: list[int]) -> float:
@@ -312,3 +312,36 @@ def test_they_run_elsewhere_too(executor: str, tmp_path: Path) -> None:
 
     result = run(*nodes, store=str(tmp_path), executor=executor, max_workers=1)
     assert [result[node].payload for node in nodes] == [3.0, 6, 7, 200]
+
+
+def counted_from(start: int) -> type[Persistable[int, None]]:
+    class Counted(Persistable[int, None]):
+        START = start
+
+        def _generate_payload(self) -> int:
+            return self.START
+
+    return Counted
+
+
+def counted_by(step_: int) -> type[Persistable[int, None]]:
+    class Counted(Persistable[int, None]):
+        def _generate_payload(self) -> int:
+            return 10 * step_
+
+    return Counted
+
+
+@pytest.mark.parametrize("make", [counted_from, counted_by])
+def test_two_classes_of_one_name_do_not_share_a_run(make: Callable[[int], Any], tmp_path: Path) -> None:
+    """A function that makes classes: what one makes is no payload of the other, and where it is stored that is told."""
+    one, other = make(1)(), make(2)()
+    assert one.key == other.key
+    with pytest.raises(PayloadForeign, match="two classes that are both called"):
+        run(one, other, store=tmp_path, progress=False)
+    with pytest.raises(PayloadForeign, match="or make what tells them apart a param"):
+        plan(one, other, store=tmp_path)
+    assert not list(tmp_path.rglob("*.record.json"))
+    run(one, make(1)(), store=tmp_path, progress=False)
+    assert other.bind(tmp_path).status is Status.STALE
+    assert make(1)().bind(tmp_path).status is Status.DONE

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -394,3 +395,29 @@ def test_an_open_node_is_named_wherever_a_class_takes_it() -> None:
     wrong: Any = Cloud()
     with pytest.raises(TypeError, match=r"a store is a path, a URL or a Store, not Cloud: .*; give a node by the name of its role"):
         Seen(wrong)
+
+
+@step
+def parts(text: str) -> Iterator[tuple[str, str]]:
+    yield from ((word, word) for word in text.split())
+
+
+@step
+def length(text: str) -> int:
+    return len(text)
+
+
+@step
+def anything(texts: Any) -> int:
+    return len(texts)
+
+
+@pytest.mark.parametrize("describe", [length.step, lambda node: length.over(node).nodes[0], lambda node: node >> length.step()])
+def test_all_items_of_a_node_are_no_text(describe: Callable[[Any], Any]) -> None:
+    """A step that takes one item is not given all of them."""
+    node = parts.step("a bc")
+    with pytest.raises(WrongUpstream, match=r"length.text takes str, not the items that parts yields: .*length.over\(text=node.members\)"):
+        describe(node)
+    with open_store("memory://items-for-one"):
+        assert anything.step(parts.step("a bc")).payload == 2
+        assert [each.run()[each].payload for each in length.over(parts.step("a bc").members).nodes] == [1, 2]

@@ -213,3 +213,19 @@ def test_members_over_members_are_judged_together(store: Any) -> None:
     assert set(frame["status"]) == {"stale"} and len(frame["payload"]) == 40 and len(said) == 1
     assert run(halves, stale="generate").counts["stale"] == 0
     assert {status.value: number for status, number in halves.status().items()} == {"done": 40}
+
+
+def test_a_change_that_comes_by_many_ways_counts_each_payload_once(store: Any) -> None:
+    """One payload made from five that have changed alike: one is made from it."""
+    text = (
+        "from persistable import step\n\n@step\ndef part(n: int) -> int:\n    return n + {0}\n\n"
+        "@step\ndef all_of(parts: list[int]) -> int:\n    return 1\n"
+    )
+
+    def target(number: int) -> Any:
+        module = edited(text.format(number))
+        return module.all_of.step([module.part.step(n) for n in range(5)])
+
+    run(target(0), store=store, progress=False)
+    with pytest.warns(StaleCodeWarning, match=r"^1 payload reused although stale: part of part/\w+ changed: 1 made from it;"):
+        run(target(1), store=store, progress=False)

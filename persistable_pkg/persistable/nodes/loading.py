@@ -207,6 +207,21 @@ def foreign(node: Node, verdict: Verdict) -> PayloadForeign:
     )
 
 
+def refuse_strangers(one: Node, other: Node) -> None:
+    """Raise PayloadForeign where two nodes of one key are of classes with different code: what one makes is not what the other asks for."""
+    if code.compare(code_of_node(one), code_of_node(other)).same:
+        return
+    names = [code.class_reference(node.__class__) for node in (one, other)]
+    who = " and ".join(names) if names[0] != names[1] else f"two classes that are both called {names[0]}"
+    raise PayloadForeign(
+        f"{one.key} is asked for by {who}, whose code is not the same; give one of them another payload_name or version, "
+        "or make what tells them apart a param",
+        key=one.key,
+        made_by=names[0],
+        asked_by=names[1],
+    )
+
+
 def warn_stale(node: Node, verdict: Verdict) -> None:
     """Say what has changed, once for each class and cause."""
     if not is_new(node, verdict):

@@ -36,6 +36,16 @@ def check(kind: type, declaration: Declaration, role: str, value: Any) -> None:
         ) from None
 
 
+def of_one(step: str, name: str, node: Node, words: str) -> WrongUpstream:
+    """The error for a node that yields items where the argument of a step is one plain value."""
+    return WrongUpstream(
+        f"{step}.{name} takes {words}, not the items that {node.payload_name} yields: one node of each is {step}.over({name}=node.members)",
+        role=name,
+        found=described(node),
+        wanted=words,
+    )
+
+
 def _of_many(kind: type, declaration: Declaration, role: str, node: Node) -> None:
     """A single node for a role of several: right where its payload is the collection, which only an undeclared one can be."""
     words = declaration.check_of(role).words

@@ -47,6 +47,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 _EMPTY = inspect.Parameter.empty
+_ONE = frozenset({"str", "bytes", "bool", "int", "float", "complex"})  # types that the items of a node never are together
 _POSITIONAL, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD, _STARRED, _DOUBLE = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 CAPTURED = "closure_variables"
@@ -389,7 +390,11 @@ class _Maker:
         """Put for each argument the value of its declared type that it is. Raises MistypedParam."""
         for name, check in self.checks.items():
             value = arguments.get(name, _EMPTY)
-            if type(value) in check.exact or value is _EMPTY or isinstance(value, Persistable):
+            if type(value) in check.exact or value is _EMPTY:
+                continue
+            if isinstance(value, Persistable):
+                if check.words in _ONE and inspect.isgeneratorfunction(value._generating_function()):
+                    raise roles.of_one(self.name, name, cast("Node", value), check.words)
                 continue
             place = f"{self.name}.{name}"
             if name == self._starred:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from persistable.nodes import format_check
 from persistable.nodes.format_check import fitting
+from persistable.nodes.loading import refuse_strangers
 from persistable.nodes.staleness import FRESH
 from persistable.nodes.status import Found
 from persistable.nodes.types import Node, needs_of, own_store, upstream_of
@@ -135,6 +136,8 @@ class Planner:
             unit = known[2][place] = Unit(node, where, known[1], place)
             if node.is_external:
                 unit.take(_GIVEN)
+        elif unit.node.__class__ is not node.__class__:
+            refuse_strangers(unit.node, node)
         return unit
 
     def _upstream(self, unit: Unit) -> list[Unit]:

@@ -52,10 +52,13 @@ class Stale(Mapping[Key, str]):
         """The causes, and how many are stale because of it: ``clean of points/1a2b3c4d changed: 1 stale, 239 made from it``."""
         groups: dict[tuple[str, str], tuple[Cause, list[int]]] = {}
         for node, verdict in self._found.values():
+            follows: dict[tuple[str, str], bool] = {}  # one change may have reached it through many nodes
             for cause in verdict.causes:
                 place = (cause.by, cause.change) if cause.change else (str(cause.key), "")
-                _, numbers = groups.setdefault(place, (cause, [0, 0]))
-                numbers[cause.key != node.key or not cause.change] += 1
+                groups.setdefault(place, (cause, [0, 0]))
+                follows[place] = follows.get(place, True) and (cause.key != node.key or not cause.change)
+            for place, following in follows.items():
+                groups[place][1][following] += 1
         shown = [_words_of(cause, *numbers) for cause, numbers in list(groups.values())[:_SHOWN]]
         more = len(groups) - len(shown)
         return "; ".join(shown) + (f"; and {more} more changes" if more > 0 else "")

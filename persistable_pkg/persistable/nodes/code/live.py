@@ -486,6 +486,8 @@ def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
         said.append(f"b:{digest(fallback)}")
     if unit.kind == "function" and (captured := captured_bytes(unit.value, walk.stored)) is not None:
         said.append(f"v:{digest(captured)}")
+    if unit.kind == "attribute" and fallback is not None and getattr(found, "names", None) and "<locals>" in _qualname(unit.owner):
+        said.append(f"v:{digest(fallback)}")  # as the function around the class has made it
     if unit.kind in ("function", "class") and (later := sources.assigned_to(unit.value, unit.owner)) is not None:
         said.append(f"a:{later.hash}")
     if unit.kind == "function" and id(unit.value) in walk.registered:
