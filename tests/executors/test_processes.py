@@ -196,6 +196,20 @@ def test_a_task_that_forks_and_returns_twice_answers_once(executor: ProcessExecu
     assert tasks.traces(tmp_path) == dict.fromkeys(range(20), 1)
 
 
+def test_a_pool_of_forks_within_a_task_ends_without_a_word(executor: ProcessExecutor, capfd: pytest.CaptureFixture[str]) -> None:
+    """It ends its workers by SIGTERM, which would raise KeyboardInterrupt in each if they took our handler along."""
+
+    def pooled(numbers: list[int]) -> list[int]:
+        from multiprocessing import get_context
+
+        with get_context("fork").Pool(2) as pool:
+            return pool.map(abs, numbers)
+
+    assert [executor.submit(pooled, [-1, -2, -3]).result(60) for _ in range(3)] == [[1, 2, 3]] * 3
+    executor.shutdown()
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_dead_worker_is_noticed_though_a_fork_of_it_lives(executor: ProcessExecutor) -> None:
     def fork_and_die() -> None:
         if os.fork() == 0:

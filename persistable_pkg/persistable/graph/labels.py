@@ -23,7 +23,7 @@ COLOURS: dict[str, str] = {
     # what a plan does
     "reuse": "#1a7f5a",
     "generate": "#2563b8",
-    "follow": "#2563b8",
+    "follow": "#7a5bb0",
     "leave": "#b06a00",
     "refuse": "#c0392b",
 }

@@ -44,6 +44,8 @@ class _Server:
         self._process = os.getpid()
         self._sending = threading.Lock()
         signal.signal(signal.SIGTERM, self._stop)
+        # what a task forks (a `multiprocessing.Pool`, which ends its workers by this signal) is stopped as any process is
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
     def serve(self) -> None:
         with notes.sent_by(notes.Sender(self._note)):
