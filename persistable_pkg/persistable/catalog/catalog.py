@@ -432,7 +432,10 @@ class Catalog:
         return f"<Catalog of {self.store.url}, {len(self)} records>"
 
     def _repr_html_(self) -> str:
-        return self.find()._repr_html_()  # pyright: ignore[reportPrivateUsage] - that of a notebook
+        from persistable.graph.notebook import Html, card, code
+
+        table = Html(self.find()._repr_html_())  # pyright: ignore[reportPrivateUsage] - that of a notebook
+        return card("Catalog", f" of {len(self):,} {'record' if len(self) == 1 else 'records'} in ", code(self.store.url), table)
 
 
 def _index_file(store: Store, index: str | os.PathLike[str] | None) -> Path | None:

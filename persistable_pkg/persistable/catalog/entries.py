@@ -10,6 +10,7 @@ from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
 from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
+from persistable.params.building import did_you_mean
 from persistable.params.trees import leaves_of
 
 if TYPE_CHECKING:
@@ -124,12 +125,18 @@ class Entries(Sequence[Entry]):
         number = len(self)
         lines = [f"  {entry.label}  {entry.key or entry.at}" for entry in self[:10]]
         more = [f"  and {number - 10} more"] if number > 10 else []
-        return "\n".join([f"<{number} {'entry' if number == 1 else 'entries'} in {self._catalog.store.url}>", *lines, *more])
+        none = "" if number else self._none()
+        return "\n".join([f"<{number} {'entry' if number == 1 else 'entries'} in {self._catalog.store.url}{none}>", *lines, *more])
+
+    def _none(self) -> str:
+        """Why nothing matches, where it is the name."""
+        name, names = self._asked.name, self._catalog.names()
+        return "" if name is None or name in names else f"; nothing is called {name!r}{did_you_mean(name, names)}"
 
     def _repr_html_(self) -> str:
         from persistable.catalog.words import entries_html
 
-        return entries_html(self[:50], len(self))
+        return entries_html(self[:50], len(self), f"0 entries in {self._catalog.store.url}{self._none()}")
 
 
 def _from_start(place: int, length: int | None) -> int:

@@ -49,11 +49,11 @@ def entry_html(entry: Entry) -> str:
     return card(entry.name or "?", table(rows))
 
 
-def entries_html(entries: Iterable[Entry], total: int) -> str:
-    """A table of entries: the params that some of them have, each in a column."""
+def entries_html(entries: Iterable[Entry], total: int, none: str) -> str:
+    """A table of entries: the params that some of them have, each in a column. none: what is said where there are none."""
     shown = list(entries)[:_ROWS]
     head, rows = entries_table(shown, lambda entry: html(entry.name))
-    return listing(head, rows, total - len(shown))
+    return listing(head, rows, total - len(shown), [] if shown else [none])
 
 
 def entries_table(

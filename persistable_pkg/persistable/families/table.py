@@ -113,6 +113,7 @@ def value_of(payload: Any, by: bool | str | Callable[[Any], Any] | None) -> Any:
     if not is_scalar(payload) or payload is None:
         raise TypeError(
             f"a payload of type {type(payload).__name__} has no order; say what to go by: by='name' of its entry, or by=function"
+            " (y= of a plot)"
         )
     return payload.item() if hasattr(payload, "item") else payload
 

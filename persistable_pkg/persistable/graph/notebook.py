@@ -109,9 +109,10 @@ def _cell(tag: str, content: Html, right: bool, named: str = "") -> str:
 
 
 def listing(head: Sequence[str], rows: Iterable[Sequence[object]], more: int = 0, notes: Iterable[str] = ()) -> Html:
-    """A table, how many rows are left out of it, and a line for each note."""
+    """A table, unless it is empty, how many rows are left out of it, and a line for each note."""
+    rows = list(rows)
     said = [*([f"and {more:,} more"] if more > 0 else []), *notes]
-    return _framed(table(rows, head), *(Html(f'<p class="p-note">{html(each)}</p>') for each in said))
+    return _framed(table(rows, head) if rows else "", *(Html(f'<p class="p-note">{html(each)}</p>') for each in said))
 
 
 def card(title: str, *parts: object) -> Html:

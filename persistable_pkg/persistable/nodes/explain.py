@@ -61,6 +61,9 @@ class Explanation(str):
         near = Nearest(self.nearest, self.differences) if self.nearest is not None else None
         return Explanation, (self.split("\n"), self.status, near, self.changes, self._notes, self._label)
 
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         import persistable
 

@@ -199,7 +199,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
                 raise raised
             if name in self.__dict__.get("_left_out", ()):
                 raise Beyond(name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            known = getattr(self.__dict__.get("params"), "__dict__", ())
+            hint = f"; it is a param: .params.{name}" if name in known else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     # the payload
 

@@ -113,7 +113,11 @@ class Step(Generic[P, R]):
         Defaults are filled in. With required arguments left out it is an `OpenNode`, for ``>>`` to fill. Raises UnknownParam, listing what
         the function takes, and UntrackableParam for what cannot be part of an identity.
         """
-        node: StepNode[Any] = self.maker.node(self.maker.bind(args, kwargs))
+        try:
+            node: StepNode[Any] = self.maker.node(self.maker.bind(args, kwargs))
+        except ParamsError as error:
+            __tracebackhide__ = True
+            raise error.with_traceback(None) from error.__cause__  # it begins where the arguments were given
         return node
 
     def over(self, /, *args: Any, **axes: Any) -> persistable.Family[R]:

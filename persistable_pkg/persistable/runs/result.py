@@ -458,7 +458,8 @@ class RunResult(Mapping[Any, Any]):
             for ending in self._first(_SHOWN)
         ]
         counts = Html(" ".join(badge(status, count) for status, count in self.counts.items() if count))
-        return card("run", " ", counts, listing(("node", "status", "took", "", "key"), rows, len(self) - _SHOWN))
+        made = listing(("node", "status", "took", "", "key"), rows, len(self) - _SHOWN) if rows else "nothing to do"
+        return card("run", " ", counts, made)
 
     def _first(self, number: int) -> list[Ending]:
         """The first that ended so, failures before all others."""

@@ -107,5 +107,6 @@ def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) 
             listed: Any = target.targets  # a project has names for them
             stack.extend(reversed(list(listed.values() if issubclass(listed.__class__, Mapping) else listed)))
         else:
-            raise TypeError(f"{target!r:.80} is nothing to run: give nodes, lists or dicts of them, or a Pipeline")
+            what = f"call {target.__name__}.step(...) for a node of it" if getattr(target, "_is_step", False) else "give nodes"
+            raise TypeError(f"{target!r:.80} is nothing to run: {what}, lists or dicts of them, or a Pipeline")
     return found
