@@ -10,6 +10,19 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.cli.test_running import in_terminal
 
+from persistable import run, step
+from persistable.fileio import JsonFileIO
+
+
+@step(io=JsonFileIO())
+def of_length(n: int) -> list[float]:
+    return [1.0] * n
+
+
+@step(io=JsonFileIO())
+def of_all(values: list[float]) -> float:
+    return sum(values)
+
 
 @pytest.fixture
 def filled(project: Shell) -> Shell:
@@ -87,3 +100,17 @@ def test_a_terminal_is_told_how_far_it_is(filled: Shell) -> None:
     status, out = in_terminal(filled, "export", "paper.zip")
     assert status == 0
     assert "exported" in out and " of " in out
+
+
+def test_what_is_in_a_bundle_is_named_without_a_project(shell: Shell) -> None:
+    made = [of_length.step(n=n) for n in (2, 3)]
+    run(made, of_all.step(made[0]), store=shell.folder / "s")
+    shell("export", "paper.zip", "--store", "s")
+    shown = shell("show", "of_all", "--store", "paper.zip").out
+    assert "of_length(n=2)" in shown and str(made[0].key) in shown and "$node" not in shown
+    said = shell("show", "of_length", "--store", "paper.zip", expect=2).err
+    assert "2 payloads are called of_length" in said and "persistable ls of_length" in said
+    assert "did you mean of_all?" in shell("show", "of_al", "--store", "paper.zip", expect=2).err
+    assert shell("cat", made[0].key.digest[:12], "--store", "paper.zip").out.strip() == "[1.0, 1.0]"
+    listed = shell("ls", "--store", "paper.zip").out
+    assert "values=of_length(n=2)" in listed

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED
 from persistable.errors import PayloadNotFound
 from persistable.params.trees import from_tree
+from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records import access
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FileFact, Record
@@ -128,8 +131,6 @@ class Entry:
     @property
     def label(self) -> str:
         """It in words, with what is directly upstream: ``outliers(k=2.0, points=points(n=100))``."""
-        from persistable.catalog.words import label
-
         return label(self.name, self.params_tree, {} if self.key is None else self.upstream)
 
     def __eq__(self, other: object) -> bool:
@@ -156,3 +157,15 @@ def value_of(tree: Any) -> Any:
         return from_tree(tree)
     except Exception:  # noqa: BLE001 - classes of users are imported and called
         return tree
+
+
+def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
+    """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
+    parts = [f"{each}={cut(in_words(tree, each))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
+    roles: dict[str, list[Entry]] = {}
+    for role, entry in upstream.items():
+        roles.setdefault(role.partition(".")[0], []).append(entry)
+    for role, entries in roles.items():
+        first = cut(label(entries[0].name, entries[0].params_tree))
+        parts.append(f"{role}={first}" if len(entries) == 1 else f"{role}=[{first}, … {len(entries)} nodes]")
+    return f"{name}({cut(', '.join(parts), 160)})"

@@ -7,8 +7,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from persistable.catalog import lookup
-from persistable.catalog.entry import Entry
-from persistable.catalog.words import label
+from persistable.catalog.entry import Entry, label
 from persistable.graph.graph import Edge, Graph
 from persistable.graph.recorded import Recorded
 from persistable.params.words import cut, in_words, is_of_nodes

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.notebook import Html, badge, card, code, digest, html, listing, number, table
-from persistable.params.words import cut, in_words, is_of_nodes
+from persistable.params.words import cut, in_words
 from persistable.records.amounts import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
@@ -17,18 +16,6 @@ if TYPE_CHECKING:
 _ROWS = 50
 _PARAMS = 12
 """Most params that have a column of their own."""
-
-
-def label(name: str, params: Mapping[str, Any], upstream: Mapping[str, Entry] = MappingProxyType({})) -> str:
-    """``outliers(k=2.0, points=points(n=100))``, cut where it is long."""
-    parts = [f"{each}={cut(in_words(tree, each))}" for each, tree in params.items() if not upstream or not is_of_nodes(tree)]
-    roles: dict[str, list[Entry]] = {}
-    for role, entry in upstream.items():
-        roles.setdefault(role.partition(".")[0], []).append(entry)
-    for role, entries in roles.items():
-        first = cut(label(entries[0].name, entries[0].params_tree))
-        parts.append(f"{role}={first}" if len(entries) == 1 else f"{role}=[{first}, … {len(entries)} nodes]")
-    return f"{name}({cut(', '.join(parts), 160)})"
 
 
 def age(entry: Entry, now: float | None = None) -> str:

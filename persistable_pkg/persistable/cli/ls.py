@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, on_terminal, shown_params, table, write_json_list
+from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, shown_params, table, write_json_list
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
 from persistable.params.words import without_credentials
@@ -50,9 +50,9 @@ def ls(
     found = sorted(_rows(here, name, where, status), key=_ORDER[sort])
     shown = found if limit is None else found[:limit]
     if common.json:
-        write_json_list(shown)
+        write_json_list({**row, "params": without_credentials(row["params"])} for row in shown)
         return 0
-    _show(shown)
+    _show(shown, _with_upstream(here, shown))
     if not found:
         what = "nothing" if name is None else f"nothing called {name}"
         such = "" if where is None and status is None else " that is such"
@@ -94,7 +94,7 @@ def _row(found: tuple[Any, ...]) -> dict[str, Any]:
     if status in _UNREADABLE:
         return {**row, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
     made = "failed" if status == "failed" else made
-    return {**row, "size": size, "stored": stored, "made": made, "params": without_credentials(json.loads(params))}
+    return {**row, "size": size, "stored": stored, "made": made, "params": json.loads(params)}
 
 
 _UNREADABLE = {"corrupt": "damaged", "untrusted": "untrusted"}
@@ -115,7 +115,23 @@ def _by_age(row: dict[str, Any]) -> Any:
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _with_upstream(here: Here, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Params by key, with what is directly upstream; for lists that a person reads to the end, and not for thousands."""
+    from persistable.catalog.entry import label
+    from persistable.catalog.lookup import by_keys, upstream_of_all
+
+    keys = [row["key"] for row in rows if row["key"]]
+    if len(keys) > MANY_ROWS:
+        return {}
+    entries = by_keys(here.catalog, here.catalog.index, keys)
+    upstream = upstream_of_all(here.catalog, entries)
+    return {
+        str(entry.key): label(entry.name, entry.params_tree, sources)[len(entry.name) + 1 : -1]
+        for entry, sources in zip(entries, upstream, strict=True)
+    }
+
+
+def _show(rows: list[dict[str, Any]], described: dict[str, str]) -> None:
     from persistable.records.amounts import duration_in_words, size_in_words
 
     short = on_terminal()
@@ -134,12 +150,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
             "?" if unreadable else duration_in_words(max(0.0, now - row["stored"])),
         ]
         line += [row["at"] or ""] * placed
-        cells.append([*line, unreadable or _params(row)])
+        cells.append([*line, unreadable or _params(row, described)])
     table(columns, cells)
 
 
 _WHY = {"damaged": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}
 
 
-def _params(row: dict[str, Any]) -> str:
-    return {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}.get(row["made"], "") + shown_params(row["params"])
+def _params(row: dict[str, Any], described: dict[str, str]) -> str:
+    before = {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}.get(row["made"], "")
+    return before + (described[row["key"]] if row["key"] in described else shown_params(row["params"]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
+
+from persistable.params.words import cut, in_words, is_of_nodes
 
 MANY_ROWS = 300
 """Longer tables are written plainly, in a terminal too: drawing them would take seconds."""
@@ -194,25 +195,5 @@ _STYLES = {
 
 
 def shown_params(params: dict[str, Any]) -> str:
-    """A params tree in one line: ``n=100 scale="one two"``."""
-    return " ".join(f"{name}={_short(value)}" for name, value in params.items())
-
-
-def value_in_words(value: Any) -> str:
-    """A value of a params tree: text as it is where that is clear, everything else as JSON."""
-    kind = value.__class__
-    if kind is int or kind is float:
-        return repr(value)
-    if kind is dict and "$object" in value:
-        return f"{value['$object']}({', '.join(f'{name}={value_in_words(value[name])}' for name in value if name[:1] != '$')})"
-    return value if kind is str and _CLEAR.fullmatch(value) else _ENCODE(value)
-
-
-_CLEAR = re.compile(r'[^\s"=]+')
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-
-
-def _short(value: Any) -> str:
-    kind = value.__class__
-    text = repr(value) if kind is float or kind is int else value_in_words(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    """A params tree in one line, as Python would show the values: ``n=100, scale='one two'``."""
+    return ", ".join(f"{name}={cut(in_words(tree, name))}" for name, tree in params.items() if not is_of_nodes(tree))

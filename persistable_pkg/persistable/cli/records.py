@@ -40,7 +40,7 @@ def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMM
         write_json([_facts(each) for each in found])
         return 0
     if found:
-        from persistable.catalog.words import label
+        from persistable.catalog.entry import label
 
         rows = [(each.status, each.key, label(each.name, each.params_tree)) for each in found]
         table([Column("status"), Column("key"), Column("payload", long=True)], rows)

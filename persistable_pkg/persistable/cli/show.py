@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from persistable.catalog.details import details
+from persistable.catalog.entry import label
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import printable, value_in_words, write, write_bytes, write_json
+from persistable.cli.output import on_terminal, printable, write, write_bytes, write_json
 from persistable.cli.target import Here, One, one
 from persistable.cli.usage import BadUsage
 from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
@@ -21,6 +22,7 @@ from persistable.fileio.trust import declared_format, with_schema
 from persistable.nodes import loading
 from persistable.nodes.declaration import declaration_of, format_for
 from persistable.nodes.types import own_store
+from persistable.params.words import in_words, is_of_nodes
 from persistable.project.targets import referred
 from persistable.records import access, circumstances, files
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -52,7 +54,7 @@ def show(payload: Word, /, *, python: Annotated[bool, Parameter(negative="")] = 
     if common.json:
         write_json(facts)
         return 0
-    for line in _lines(facts, found):
+    for line in _lines(facts, record.lineage, found):
         write(printable(line))
     return 0
 
@@ -71,7 +73,7 @@ def record_of(found: One) -> Record:
     raise PayloadNotFound(f"nothing is stored under {found.key} in {found.store.url}{why}; `persistable explain` tells more", key=found.key)
 
 
-def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:
+def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: One) -> Iterator[str]:
     age = duration_in_words(max(0.0, time.time() - facts["stored"]))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["stored"]))
     made = {"put": "put in by hand", "adopted": "adopted from a file"}.get(facts["made"], f"by {facts['class']}")
@@ -86,11 +88,9 @@ def _lines(facts: dict[str, Any], found: One) -> Iterator[str]:
     yield from _pair("version", facts["version"])
     if facts["git_commit"]:
         yield from _pair("commit", circumstances.commit(facts["git_commit"], facts["git_diff"]))
-    yield from _block("params", facts["params"])
-    yield from _block("untracked", facts["untracked"])
-    yield from _block(
-        "upstream", {role: key + ("" if _is_there(found, key) else "  (not stored)") for role, key in facts["upstream"].items()}
-    )
+    yield from _block("params", {name: in_words(tree, name) for name, tree in facts["params"].items() if not is_of_nodes(tree)})
+    yield from _block("untracked", {name: in_words(tree, name) for name, tree in facts["untracked"].items()})
+    yield from _block("upstream", {role: _source(found, key, lineage.get(key)) for role, key in facts["upstream"].items()})
     yield from _block("files", {file["path"]: f"{size_in_words(file['size'])}  {file['digest']}" for file in facts["files"]})
     yield from _block("versions", facts["versions"])
     yield from _block("notes", facts["notes"])
@@ -104,7 +104,13 @@ def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
     if facts:
         width = max(map(len, facts))
         yield name
-        yield from (f"  {each:<{width}}  {value if isinstance(value, str) else value_in_words(value)}" for each, value in facts.items())
+        yield from (f"  {each:<{width}}  {value if isinstance(value, str) else in_words(value)}" for each, value in facts.items())
+
+
+def _source(found: One, key: str, described: dict[str, Any] | None) -> str:
+    """What is upstream: its key, and in words, as far as the record tells."""
+    words = "" if described is None else f"  {label(key.partition('/')[0], described['params'])}"
+    return key + words + ("" if _is_there(found, key) else "  (not stored)")
 
 
 def _is_there(found: One, key: str) -> bool:
@@ -173,7 +179,11 @@ def _file(record: Record, part: str | None) -> FileFact:
 
 def _write_file(found: One, file: FileFact) -> None:
     with files.opened(found.store, found.key, file) as opened:
-        write_bytes(iter(lambda: opened.read(1 << 20), b""))
+        last = b""
+        for last in iter(lambda: opened.read(1 << 20), b""):
+            write_bytes([last])
+    if on_terminal() and not last.endswith(b"\n"):
+        write("")  # so that the prompt begins a line
 
 
 def _load(found: One, record: Record, folder: Path, trusted: bool) -> Any:

@@ -205,6 +205,8 @@ class Here:
         address = parse(text)
         if address.is_key:
             return Found(text, None, self._stored(address))
+        if not address.is_object and address.labels is None and self.common.store is not None and self.project is None:
+            return Found(text, None, self._called(address))
         if address.is_object or address.labels is not None or not address.is_digest or self.is_name(address.base):
             return Found(text, self.target(address), None)
         return Found(text, None, self._stored(address))
@@ -302,6 +304,21 @@ class Here:
 
             return bound_to(found, self.store)
         return found.bind(self.store) if is_family(found) else found
+
+    def _called(self, address: Address) -> Place:
+        """The payload of this name in a store that no project knows, where there is one of it alone; or of a digest."""
+        names = self.catalog.names()
+        if address.base not in names:
+            if address.is_digest:
+                return self._stored(address)
+            raise BadUsage(f"nothing called {address.base!r} is stored in {self.store.url}; {near(address.base, names)}")
+        found = self.catalog.find(address.base)
+        if len(found) != 1:
+            raise BadUsage(
+                f"{len(found)} payloads are called {address.base} in {self.store.url}; name one by its key: `persistable ls {address.base}` "
+                f"lists them, such as {found[0].key}"
+            )
+        return found[0].place
 
     def _stored(self, address: Address) -> Place:
         from persistable.catalog.lookup import beginning

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 from persistable.catalog.entries import ORDERS
-from persistable.catalog.entry import Entry
+from persistable.catalog.entry import Entry, label
 from persistable.catalog.lookup import upstream_of_all
-from persistable.catalog.words import label
 from persistable.errors import InvalidName, InvalidQuery
 from persistable.web.links import INDEX
 from persistable.web.pages import Asked, Page, Site, row_of

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
+from persistable.catalog.entry import label
 from persistable.catalog.evolve import moves, renamed
 from persistable.catalog.evolve.changes import Changes, Taken
 from persistable.catalog.evolve.identity import Form, Forms, Node
@@ -16,7 +17,6 @@ from persistable.catalog.evolve.successor import Renames
 from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import DONE, FAILED
 from persistable.catalog.lookup import downstream_keys
-from persistable.catalog.words import label
 from persistable.errors import ParamsError, StoreReadOnly, UnknownKey
 from persistable.records import claims, store_format
 from persistable.records import commit as commits

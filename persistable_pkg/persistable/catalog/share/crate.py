@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from persistable.catalog.words import label
+from persistable.catalog.entry import label
 from persistable.records.record import Record
 from persistable.stores.manifest import Listed
 
