@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persistable.graph.notebook import Html, badge, card, code, digest, html, listing, number, table
-from persistable.params.words import cut, in_words
+from persistable.params.words import cut, in_words, is_of_nodes
 from persistable.records.amounts import duration_in_words, size_in_words
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def entry_html(entry: Entry) -> str:
     if entry.seconds is not None:
         rows.append(("age", f"{age(entry)}, took {duration_in_words(entry.seconds)}"))
     rows += [("by", code(entry.class_reference))] if entry.class_reference else []
-    rows += [(name, code(cut(in_words(tree, name), 80))) for name, tree in entry.params_tree.items()]
+    rows += [(name, code(cut(in_words(tree, name), 80))) for name, tree in entry.params_tree.items() if not is_of_nodes(tree)]
     rows += [(role, html(each.label)) for role, each in entry.upstream.items()]
     return card(entry.name or "?", table(rows))
 

@@ -315,7 +315,7 @@ class Here:
         found = self.catalog.find(address.base)
         if len(found) != 1:
             raise BadUsage(
-                f"{len(found)} payloads are called {address.base} in {self.store.url}; name one by its key: `persistable ls {address.base}` "
+                f"{len(found)} payloads are called {address.base} in {self.store.url}; name one by key: `persistable ls {address.base}` "
                 f"lists them, such as {found[0].key}"
             )
         return found[0].place

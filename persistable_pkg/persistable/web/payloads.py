@@ -15,7 +15,7 @@ from persistable.catalog.reproduce.compare import Comparison, compare
 from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, PayloadNotFound, PayloadUntrusted, PersistableError
 from persistable.graph import Graph
 from persistable.params.secret import redact
-from persistable.params.words import in_words, without_credentials
+from persistable.params.words import in_words, is_of_nodes, without_credentials
 from persistable.records.key import Key
 from persistable.records.record import Failure, Record
 from persistable.web.listing import labels_of
@@ -51,7 +51,7 @@ def payload_page(site: Site, asked: Asked) -> Page:
     shown = {
         "entry": entry,
         "record": record,
-        "params": {name: in_words(tree, name) for name, tree in entry.params_tree.items()},
+        "params": {name: in_words(tree, name) for name, tree in entry.params_tree.items() if not is_of_nodes(tree)},
         "untracked": {name: in_words(tree, name) for name, tree in (record.untracked if record is not None else {}).items()},
         "upstream": upstream,
         "downstream": downstream[:DOWNSTREAM],
