@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from persistable.catalog.listed import Listed
 from persistable.records.amounts import duration_in_words, size_in_words
 from persistable.stores.base import Store
 
@@ -82,7 +83,7 @@ class Candidate:
         return f"<{self.label}: {self.reason}, {size_in_words(self.size)}>"
 
 
-class Collection(Sequence[Candidate]):
+class Collection(Listed[Candidate]):
     """The payloads and leftovers that a cleaning-up would take, the largest first. Nothing is touched before `apply`.
 
     kept: how many things had a reason to go and stay, by why. freed_later: True where space is freed only when the trash is emptied,
@@ -90,24 +91,11 @@ class Collection(Sequence[Candidate]):
     """
 
     def __init__(self, catalog: Catalog, asked: Rules, items: Sequence[Candidate], kept: Mapping[str, int], freed_later: bool) -> None:
+        super().__init__(items)
         self._catalog = catalog
         self._asked = asked
-        self._items = list(items)
         self.kept = dict(kept)
         self.freed_later = freed_later
-
-    @overload
-    def __getitem__(self, index: int) -> Candidate: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Candidate]: ...
-    def __getitem__(self, index: int | slice) -> Candidate | Sequence[Candidate]:
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[Candidate]:
-        return iter(self._items)
 
     @property
     def size(self) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
+from persistable.catalog.listed import Listed
 from persistable.catalog.query import Condition, counting
 from persistable.fileio.base import need
 from persistable.records.amounts import duration_in_words, size_in_words
@@ -29,40 +29,24 @@ class Saving:
         return self.seconds / self.size if self.size else float("inf")
 
 
-class Savings(Sequence[Saving]):
+class Savings(Listed[Saving]):
     """By name, what is kept and what making it took; most seconds first."""
-
-    def __init__(self, rows: Sequence[Saving]) -> None:
-        self.rows = list(rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Saving: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Saving]: ...
-    def __getitem__(self, index: int | slice) -> Saving | Sequence[Saving]:
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Saving]:
-        return iter(self.rows)
 
     @property
     def seconds(self) -> float:
         """Seconds of making of all."""
-        return sum(row.seconds for row in self.rows)
+        return sum(row.seconds for row in self)
 
     @property
     def size(self) -> int:
         """Bytes of all."""
-        return sum(row.size for row in self.rows)
+        return sum(row.size for row in self)
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """A table of pandas or polars: name, count, seconds, size, seconds_per_byte."""
         if backend not in ("pandas", "polars"):
             raise ValueError(f"backend={backend!r}: pandas or polars")
-        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in self.rows] for name in _COLUMNS}
+        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in self] for name in _COLUMNS}
         library: Any = need(backend, backend, backend, "to_frame()")
         return library.DataFrame(columns)
 
@@ -71,9 +55,7 @@ class Savings(Sequence[Saving]):
         return "\n".join([head, *("  " + "  ".join(cells) for cells in self._cells())])
 
     def _cells(self) -> list[list[str]]:
-        return [
-            [row.name, str(row.count), duration_in_words(row.seconds), size_in_words(row.size), _per_megabyte(row)] for row in self.rows
-        ]
+        return [[row.name, str(row.count), duration_in_words(row.seconds), size_in_words(row.size), _per_megabyte(row)] for row in self]
 
     def _repr_html_(self) -> str:
         from persistable.graph.notebook import listing, number

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
+from persistable.catalog.listed import Listed
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Staying(NamedTuple):
     why: str
 
 
-class Renaming(Sequence[Move]):
+class Renaming(Listed[Move]):
     """A renaming that may be done: one `Move` for each record, upstream first. Nothing is touched before `apply`.
 
     lines: what is renamed, in words. left: records that would be renamed and stay, with the reason, such as a payload under the new key.
@@ -53,31 +54,21 @@ class Renaming(Sequence[Move]):
         left: Sequence[Staying],
         act: Callable[[Renaming, Progress | None], Renamed],
     ) -> None:
+        super().__init__(moves)
         self.catalog = catalog
         self.lines = list(lines)
         self.left = list(left)
-        self._moves = list(moves)
         self._act = act
-
-    @overload
-    def __getitem__(self, index: int) -> Move: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Move]: ...
-    def __getitem__(self, index: int | slice) -> Move | Sequence[Move]:
-        return self._moves[index]
-
-    def __len__(self) -> int:
-        return len(self._moves)
 
     @property
     def follow(self) -> int:
         """The number of records that get another key only because of those they were made from."""
-        return sum(move.follows for move in self._moves)
+        return sum(move.follows for move in self)
 
     @property
     def keys(self) -> dict[Key, Key]:
         """New key by old one."""
-        return {move.old: move.new for move in self._moves}
+        return {move.old: move.new for move in self}
 
     def apply(self, progress: Progress | None = None) -> Renamed:
         """Do it, and say what was done, and what stays after all.
@@ -90,14 +81,14 @@ class Renaming(Sequence[Move]):
 
     def __repr__(self) -> str:
         head = f"<{in_words(self)}; nothing was touched, .apply() does it>"
-        rows = [f"  {move.label}: {_arrow(move)}" for move in self._moves[:SHOWN]]
+        rows = [f"  {move.label}: {_arrow(move)}" for move in self[:SHOWN]]
         more = [f"  and {len(self) - SHOWN} more"] if len(self) > SHOWN else []
         return "\n".join([head, *[f"  {line}" for line in self.lines], *rows, *more, *_staying(self.left)])
 
     def _repr_html_(self) -> str:
         from persistable.graph.notebook import Html, card, listing
 
-        rows = [(move.label, str(move.old), str(move.new) if move.new != move.old else "the same") for move in self._moves[:SHOWN]]
+        rows = [(move.label, str(move.old), str(move.new) if move.new != move.old else "the same") for move in self[:SHOWN]]
         return Html(
             card(in_words(self), listing(["payload", "key", "new key"], rows, len(self) - len(rows), [*self.lines, *why(self.left)]))
         )
