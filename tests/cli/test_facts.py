@@ -56,6 +56,31 @@ def test_show_tells_all_that_is_known(project: Shell) -> None:
     assert "(not stored)" in project("show", "total").out
 
 
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_what_nodes_print_is_shown_kept_and_no_part_of_the_json(shell: Shell, executor: str) -> None:
+    (shell.folder / "talks.py").write_text(
+        """
+from persistable import step
+
+@step
+def talk(n: int) -> int:
+    for i in range(n):
+        print("line", i)
+    return n
+
+node = talk.step(30)
+other = talk.step(31)
+"""
+    )
+    done = shell("run", "talks:node", "--executor", executor, "--json", "--store", "data")
+    assert done.json["counts"]["done"] == 1 and "line 29" in done.err
+    text = shell("show", "talks:node", "--store", "data").out
+    assert "output (the last 20 lines of 30" in text and "  line 29\n" in text and "line 9\n" not in text
+    assert shell("show", "talks:node", "--store", "data", "--json").json["output"].startswith("line 0\nline 1\n")
+    assert "line 30" in shell("run", "talks:other", "--executor", executor, "--no-output", "--store", "other").err
+    assert shell("show", "talks:other", "--store", "other", "--json").json["output"] == ""
+
+
 def test_what_is_not_there_is_an_error_that_says_so(project: Shell) -> None:
     assert "explain" in project("show", "total", expect=1).err
     assert "nothing is stored" in project("cat", "grid[2]", expect=1).err

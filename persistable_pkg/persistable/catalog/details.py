@@ -38,4 +38,5 @@ def details(store: Store, place: Place, record: Record) -> dict[str, Any]:
         "usage": record.usage,
         "versions": record.versions,
         "notes": record.notes,
+        "output": record.output,
     }

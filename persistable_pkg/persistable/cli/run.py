@@ -64,8 +64,7 @@ def run(
     }
     options = {name: value for name, value in given.items() if value is not None}
     project, words = _project_of(here, targets), _targets(here, targets)
-    # what nodes print is not part of the JSON
-    with _bars(no_progress) as hooks, contextlib.redirect_stdout(sys.stderr) if common.json else contextlib.nullcontext():
+    with _bars(no_progress) as hooks:
         result = project.run(*words, errors="return", hooks=hooks, **options, **wanted.options)
     status = 1 if result.failures or result.counts["skipped"] else 0
     with contextlib.suppress(BrokenPipeError):  # the exit status says how it went, even if the pipe is closed

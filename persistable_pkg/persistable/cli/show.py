@@ -94,6 +94,14 @@ def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: One) -> Iterat
     yield from _block("files", {file["path"]: f"{size_in_words(file['size'])}  {file['digest']}" for file in facts["files"]})
     yield from _block("versions", facts["versions"])
     yield from _block("notes", facts["notes"])
+    if facts["output"]:
+        lines = facts["output"].splitlines()
+        yield "output" + (f" (the last {_LINES} lines of {len(lines)}; --json has all that is kept)" if len(lines) > _LINES else "")
+        yield from (f"  {line}" for line in lines[-_LINES:])
+
+
+_LINES = 20
+"""Lines of the output that are shown."""
 
 
 def _pair(name: str, value: Any) -> Iterator[str]:
