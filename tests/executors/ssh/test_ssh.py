@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import stat
@@ -15,7 +16,7 @@ import pytest
 from servers.fixtures import SSHServer, running_sshd
 from servers.switched import Switch
 
-from persistable import run, step
+from persistable import progress, run, step
 from persistable.errors import ConfigError, ExecutorUnavailable, NotEnforceable, WorkerDied
 from persistable.executors import SSHExecutor
 from persistable.executors.resources import Resources
@@ -251,3 +252,25 @@ def test_a_project_names_the_hosts() -> None:
         assert type(executor).__name__ == "SlurmExecutor"
     with pytest.raises(ConfigError, match="hosts"), services.executor_for("ssh", None, "executor"):
         pass
+
+
+def test_what_nodes_print_log_and_report_gets_here(ssh_server: SSHServer, tmp_path: Path, capsys: Any, caplog: Any) -> None:
+    @step
+    def talk(n: int) -> int:
+        print("hello", n)
+        logging.getLogger("mine").warning("loss is %d", n)
+        for i in range(1, 4):
+            progress(i, 3)
+            time.sleep(0.5)
+        print("end", end="")
+        return n
+
+    heard: list[Any] = []
+    with SSHExecutor(ssh_server.place, **ssh_server.options) as executor:
+        result = run(talk.step(1), store=tmp_path / "data", executor=executor, hooks=[heard.append])
+    assert result.records[talk.step(1)].output == "hello 1\nWARNING mine: loss is 1\nend"
+    shown = capsys.readouterr().out
+    assert shown.count("hello 1\n") == 1 and "end\n" in shown
+    assert [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "mine"] == [(logging.WARNING, "loss is 1")]
+    names = [type(event).__name__ for event in heard]
+    assert names.index("Progressed") < names.index("Performed") and names.count("Printed") == 2
