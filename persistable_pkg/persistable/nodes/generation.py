@@ -161,7 +161,7 @@ class Generation:
     ) -> None:
         self.node = node
         self.store = store
-        self.place: Place = node.place
+        self.place: Place = node.key if node._to is None else node.place  # without a call for nearly all: it is felt in the smallest
         self.into: Any = store if into is None else into
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
@@ -682,7 +682,7 @@ def _perform(
     attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
-    failure = find_failure(store, node.place) if claim is not None else None
+    failure = find_failure(store, node.key if node._to is None else node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code
         lock = Lock(store, node.key, alone=False)
