@@ -169,10 +169,12 @@ class _Refresh:
     def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
         """Delete what is gone; what is new, or another than it was, waits to be read."""
         files = listing.files
-        gone = [(folder, file) for file in have.keys() - files.keys()]
+        # a pack of which no record is left does not tell the folder of those that were
+        within, number = ("folder", folder) if pack is None else ("pack", pack)
+        gone = [(number, file) for file in have.keys() - files.keys()]
         if gone:
             with written(self._db):
-                self._db.executemany("DELETE FROM records WHERE folder = ? AND file = ?", gone)
+                self._db.executemany(f"DELETE FROM records WHERE {within} = ? AND file = ?", gone)
         prefix = f"{listing.folder}/" if listing.folder else ""
         new = [(prefix + file, folder, file, stamp, pack) for file, stamp in files.items() if have.get(file) != stamp]
         self._pending += new
