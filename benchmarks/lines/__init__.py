@@ -14,6 +14,7 @@ def all_lines() -> list[Line]:
         hit,
         importing,
         keys,
+        layers,
         load,
         memory,
         miss,
@@ -45,6 +46,7 @@ def all_lines() -> list[Line]:
         branches.LINE,
         sharing.LINE,
         *buckets.LINES,
+        *layers.LINES,
         *catalog.LINES,
         page.LINE,
     ]

@@ -4,23 +4,47 @@ A program of its own, because the emulator has to be given another `http.server.
 
 Uploads in one request are mended on the way in. The emulator ignores ``ifGenerationMatch=0``, which decides who creates an object: that is
 added here, atomically, as the real server does it. And it reads the content with a parser of e-mails, to which a carriage return at the
-very end belongs to the line end before the boundary.
+very end belongs to the line end before the boundary. To what is read it adds the generation, as the real server does.
+
+``GET /_requests/BUCKET`` tells how many requests of each kind came for a bucket, see `kind_of`, and counts anew from there.
 """
 
 import http.server
 import json
+import re
 import sys
 import threading
+from collections import Counter, defaultdict
+from contextlib import suppress
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from gcp_storage_emulator import server as emulator
 from gcp_storage_emulator.exceptions import NotFound
 from processes import announce
 
+COUNTS = "/_requests/"
 creating = threading.Lock()
+counting = threading.Lock()
+counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+_BUCKET = re.compile(r"/b/([^/?]+)")
+
+
+def kind_of(method: str, path: str) -> str:
+    """The kind of a request: of one object get, head (what is told of it), put, create (if nothing is there), part, delete; list, batch."""
+    place, _, query = path.partition("?")
+    if place.startswith("/batch"):
+        return "batch"
+    if place.startswith("/upload"):
+        started = "create" if "ifGenerationMatch=0" in query else "put"
+        return started if method == "POST" and "uploadType=multipart" in query else "part"
+    if "/o/" in place:
+        if method != "GET":
+            return method.lower()
+        return "get" if place.startswith("/download") or "alt=media" in query else "head"
+    return "list" if place.endswith("/o") else f"bucket_{method.lower()}"
 
 
 class Threaded(http.server.ThreadingHTTPServer):
@@ -33,7 +57,54 @@ class Threaded(http.server.ThreadingHTTPServer):
 
 
 class Recording(emulator.RequestHandler):
-    def do_POST(self) -> None:  # noqa: N802 - the server's name
+    _read = ""
+
+    def do_GET(self) -> None:  # noqa: N802 - the server's name
+        if not self.path.startswith(COUNTS):
+            self._count(self.path)
+            self._read = self.path if kind_of("GET", self.path) == "get" else ""
+            super().do_GET()
+            return
+        with counting:
+            told = json.dumps(counts.pop(self.path.removeprefix(COUNTS), Counter())).encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def end_headers(self) -> None:
+        place, self._read = self._read.partition("?")[0], ""
+        if place:
+            with suppress(NotFound):
+                bucket, _, name = place.partition("/b/")[2].partition("/o/")
+                self.send_header("X-Goog-Generation", str(self.storage.get_file_obj(bucket, unquote(name))["generation"]))
+        super().end_headers()
+
+    def do_DELETE(self) -> None:  # noqa: N802
+        self._count(self.path)
+        super().do_DELETE()
+
+    def do_PUT(self) -> None:  # noqa: N802
+        self._count(self.path)
+        super().do_PUT()
+
+    def _count(self, named: str) -> None:
+        """Count this request, of which `named` tells the bucket."""
+        bucket = _BUCKET.search(named)
+        with counting:
+            counts[bucket[1] if bucket is not None else ""][kind_of(self.command, self.path)] += 1
+
+    def do_POST(self) -> None:  # noqa: N802
+        if self.path.startswith("/batch"):  # its body names the bucket
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self._count(body.decode(errors="replace"))
+            connection, self.rfile = self.rfile, BytesIO(body)
+            try:
+                super().do_POST()
+            finally:
+                self.rfile = connection
+            return
+        self._count(self.path)
         with Path(sys.argv[2]).open("a") as log:
             log.write(self.path + "\n")
         query = parse_qs(urlsplit(self.path).query)

@@ -23,6 +23,7 @@ from persistable import Persistable, Status, run
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreError, StoreReadOnly
 from persistable.fileio import BundleFileIO, NumpyFileIO
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
+from persistable.stores.forwarding import ForwardingStore
 from persistable.stores.layered import outage
 from persistable.stores.layered.policy import files_of
 from persistable.testing.races import Gate, in_processes
@@ -161,6 +162,47 @@ def test_a_miss_in_the_first_layer_is_no_reason_to_generate(tmp_path: Path) -> N
     assert node.exists() and node.status is Status.DONE
     load(node.store, LARGE)
     assert made == []
+
+
+class Asked(ForwardingStore):
+    """A store that notes what it is asked: a layer that is slow, in which each call would be a wait."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if callable(found) and not name.startswith("_") and name != "local_path":
+            self.calls.append(name)
+        return found
+
+    def local_path(self, path: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize("near", ["memory", "folder"])
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_what_the_nearest_layer_has_does_not_wait_for_a_slow_one(near: str, size: int, tmp_path: Path) -> None:
+    far = Asked(LocalStore(tmp_path / "far"))
+    nearest: Store = MemoryStore() if near == "memory" else LocalStore(tmp_path / "near")
+    for n in (size, size + 1):
+        Numbers(LayeredStore(nearest, far), n=n).generate()
+    store = LayeredStore(nearest, far)  # another user of the same layers
+    far.calls.clear()
+    for n in (size, size + 1, size):
+        node = Numbers(store, n=n)
+        assert node.exists()
+        assert node.status is Status.DONE
+        assert node.load().payload.sum() == n * (n - 1) // 2
+    result = run([Numbers(store, n=n) for n in (size, size + 1)])
+    assert result.counts["reused"] == 2
+    path = node.record.files[0].path
+    assert store.get(path) == nearest.get(path)
+    with store.read(path) as file:
+        assert file.read() == nearest.get(path)
+    assert store.get_many([path]) == {path: nearest.get(path)}
+    assert far.calls == []
 
 
 def test_a_payload_gone_from_the_fast_layer_comes_back_from_the_slow_one(tmp_path: Path) -> None:

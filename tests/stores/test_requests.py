@@ -29,9 +29,10 @@ class Counter:
     def __init__(self, bucket: Bucket) -> None:
         self._place = f"{bucket.options['endpoint_url']}/_requests/{bucket.name}"
         self._store = open_store(bucket.url, **bucket.options)
+        self._credentials = {name: option for name, option in bucket.options.items() if name != "endpoint_url"}
 
     def store(self) -> Store:
-        return open_store(self._store.url, key="testing", secret="testing")
+        return open_store(self._store.url, **self._credentials)
 
     @contextmanager
     def counted(self, **expected: int) -> Generator[None]:
@@ -53,6 +54,64 @@ def counter(s3_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     counter = Counter(s3_bucket)
     counter.store().put("seen", b"")  # the bucket is known to be there
     return counter
+
+
+@pytest.fixture
+def gcs_counter(gcs_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+    monkeypatch.setenv("PERSISTABLE_CACHE", str(tmp_path / "cache"))
+    counter = Counter(gcs_bucket)
+    counter.store().put("seen", b"")
+    return counter
+
+
+def test_calls_about_many_paths_on_gcs(gcs_counter: Counter) -> None:
+    store = gcs_counter.store()
+    paths = [f"name/{n:04x}.claim" for n in range(40)]
+    many = extended(store)
+    with gcs_counter.counted(create=40):
+        assert many.create_many(dict.fromkeys(paths, b"c")) == set(paths)
+    with gcs_counter.counted(create=40, head=40):  # refused, and looked whether the refusal is for one's own creation
+        assert many.create_many(dict.fromkeys(paths, b"c")) == set()
+    with gcs_counter.counted(list=1):
+        assert many.stat_many(paths).keys() == set(paths)
+    with gcs_counter.counted(head=8):
+        assert many.stat_many(paths[:8]).keys() == set(paths[:8])
+    with gcs_counter.counted(get=40):
+        assert many.get_many(paths).keys() == set(paths)
+    with gcs_counter.counted(put=40, batch=1):
+        many.change_many(dict.fromkeys((path + ".x" for path in paths), b""), delete=paths)
+    assert sorted(store.list("name")) == [path + ".x" for path in paths]
+
+
+def test_a_family_on_gcs(gcs_counter: Counter) -> None:
+    number = 40
+    family = doubled.over(n=range(number))
+    run(doubled.step(1000), store=gcs_counter.store())  # the format of the store is noted
+    gcs_counter.ask()
+    assert run(family.bind(gcs_counter.store())).counts["done"] == number
+    found = gcs_counter.ask()
+    assert number <= found.pop("create") <= 1.6 * number
+    assert 2 * number <= found.pop("put") <= 2.4 * number
+    assert sum(found.values()) < 4 * number  # where the machine is slow, batches are of a few, each looked for by itself
+    with gcs_counter.counted(list=1, get=number):  # the answer to a put does not tell the generation
+        assert run(family.bind(gcs_counter.store())).counts["reused"] == number
+    with gcs_counter.counted(list=1):
+        assert run(family.bind(gcs_counter.store())).counts["reused"] == number
+    with gcs_counter.counted(list=1):
+        assert family.bind(gcs_counter.store()).status() == {Status.DONE: number}
+    with gcs_counter.counted(list=1, get=number):
+        assert dict(family.bind(gcs_counter.store()).payloads()) == {n: n * 2.0 for n in range(number)}
+
+
+def test_one_node_on_gcs(gcs_counter: Counter) -> None:
+    run(doubled.step(1), store=gcs_counter.store())
+    gcs_counter.ask()
+    with gcs_counter.counted(create=1, put=2, batch=1, get=3, head=3, list=1):
+        run(doubled.step(3), store=gcs_counter.store())
+    with gcs_counter.counted(get=2):
+        assert doubled.step(3).bind(gcs_counter.store()).load().payload == 6.0
+    with gcs_counter.counted(get=1, head=1):
+        run(doubled.step(3), store=gcs_counter.store())
 
 
 def test_calls_about_many_paths(counter: Counter) -> None:
@@ -98,6 +157,29 @@ def test_a_run_of_many_members(executor: str, counter: Counter) -> None:
     assert 2 * MANY <= found.pop("put") <= 2.2 * MANY
     # listings, deletions of claims, and looks for members of small batches: of threads on a busy machine most are
     assert sum(found.values()) < (MANY if executor == "inline" else 4 * MANY)
+
+
+@step
+def summed(first: float, second: float) -> float:
+    return first + second
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_a_run_of_nodes_with_others_upstream(executor: str, counter: Counter) -> None:
+    """Those that are no members of a large plain family are claimed and committed together too, wherever they are performed."""
+    lower = [doubled.step(n) for n in range(60)]
+    nodes = [summed.step(first=lower[n], second=lower[n + 1]) for n in range(59)]
+    number = len(lower) + len(nodes)
+    run(doubled.step(1000), store=counter.store())  # the format of the store is noted
+    counter.ask()
+    assert run(nodes, store=counter.store(), executor=executor).counts["done"] == number
+    found = counter.ask()
+    # where the machine is slow, batches are of a few, each looked for by itself, and some members are claimed again
+    assert number <= found.pop("create") <= 1.6 * number
+    assert 2 * number <= found.pop("put") <= 2.4 * number
+    assert 4 * len(nodes) <= found.pop("get") < 7 * len(nodes)  # two records and payloads for each of the others
+    assert found.pop("delete", 0) < 0.6 * number  # the claims of a batch are deleted together
+    assert sum(found.values()) < 5 * number
 
 
 def test_many_members_that_are_stored(counter: Counter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent import futures
+from contextlib import suppress
 from typing import Any
 
 from persistable import events
@@ -12,7 +13,7 @@ from persistable.nodes import capture
 from persistable.nodes.failing import record_failure
 from persistable.nodes.types import given_logger
 from persistable.params.secret import clean
-from persistable.records import leftovers
+from persistable.records import claims, leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.runs.planner import Unit
@@ -46,6 +47,24 @@ class Attempt:
         self.said.append(text)
         if sum(map(len, self.said)) > 4 * capture.LIMIT:
             self.said = ["".join(self.said)[-capture.LIMIT :]]
+
+
+class Joint:
+    """One try at several units in one batch, under way. None of them asks for resources, nor is limited."""
+
+    __slots__ = ("begun", "future", "limit", "store", "units")
+
+    def __init__(self, units: list[Unit], store: Any, future: futures.Future[Any]) -> None:
+        self.units = units
+        self.store = store
+        self.future = future
+        self.limit: float | None = None
+        self.begun: float | None = None
+
+    def forget(self) -> None:
+        """Forget the claims on these: their worker was stopped, or has died."""
+        with suppress(StoreError):  # they are taken over by whoever comes next
+            claims.forget_dead(self.store, [unit.place.path for unit in self.units])
 
 
 def died(attempt: Attempt, error: Exception) -> Outcome:

@@ -249,8 +249,8 @@ class Changes(BufferedStore):
 class Pace:
     """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes."""
 
-    def __init__(self) -> None:
-        self.size = 4
+    def __init__(self, size: int = 4) -> None:
+        self.size = size
 
     def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
         """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -18,7 +18,7 @@ from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
-from persistable.nodes import capture, connections, generation
+from persistable.nodes import capture, connections
 from persistable.nodes.binding import bound_to
 from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
@@ -32,9 +32,9 @@ from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.records.owners import is_dead
 from persistable.records.record import Failure
-from persistable.runs import relay
-from persistable.runs.attempt import PATIENCE, Attempt, died, failed_here
-from persistable.runs.batch import Batch, Pace
+from persistable.runs import relay, together
+from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
+from persistable.runs.batch import Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
@@ -84,7 +84,7 @@ class Loop:
         self._outcomes = self.result.outcomes
         self._run = os.urandom(4).hex()
         self._ready: list[tuple[int, Unit]] = []  # in this thread, where one after the other has room
-        self._running: dict[futures.Future[Any], Attempt] = {}
+        self._running: dict[futures.Future[Any], Attempt | Joint] = {}
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
@@ -210,9 +210,10 @@ class Loop:
             self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
         if self._handover is not None:
             self._handover.expect(needed)
-        if self._inline and self._batches is None:
+        if self._batches is None and not self._executor.adopts:
             stores = {id(unit.store): unit.store for unit in needed}
             self._batches = Pace() if True in [extended(store).batches for store in stores.values()] else None
+            self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 2))  # on workers, by payload name
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -310,28 +311,28 @@ class Loop:
         units = [first]
         while self._ready and len(units) < batches.size and self._suits(self._ready[0][1], first.store):
             units.append(heappop(self._ready)[1])
-        members = [(bound_to(unit.node, unit.store, lent=True), self._given(unit)) for unit in units]
-
-        def perform_one(number: int, failed_before: bool) -> None:
-            node, given = members[number]
-            failure = find_failure(first.store, node.place) if failed_before else None
-            generation.perform_into(batch.pending, node, first.store, batch.claims, given, failure, self._tries[units[number]])
-
-        for unit in units:
-            self._tries[unit] = self._tries.get(unit, 0) + 1
-        batch = Batch(first.store, [node.key for node, _ in members], perform_one)
+        batch = together.batch_of(first.store, self._members(units))
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
             for ended in batch.ended:
                 unit = units[ended.number]
                 self._settle(unit, outcome_of(ended, unit.node, self._tries[unit]), None)
-        for number in batch.left:
+        self._give_back(units, batch.left, batch.late)
+        batches.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
+
+    def _members(self, units: list[Unit]) -> list[together.Member]:
+        for unit in units:
+            self._tries[unit] = self._tries.get(unit, 0) + 1
+        return [together.Member(bound_to(unit.node, unit.store, lent=True), self._given(unit), self._tries[unit]) for unit in units]
+
+    def _give_back(self, units: list[Unit], left: Collection[int], late: Collection[int]) -> None:
+        """Queue those again that a batch has left; those that it had time for are performed alone."""
+        for number in left:
             self._tries[units[number]] -= 1
-            if number not in batch.late:
+            if number not in late:
                 self._alone.add(units[number])
             self._queue(units[number])
-        batches.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _suits(self, unit: Unit, store: Any) -> bool:
         """Tell whether `unit` may be performed together with others in `store`."""
@@ -360,9 +361,14 @@ class Loop:
         return needs_of(unit.node) == "any" and source not in self._done and not source.there
 
     def _submit(self) -> None:
-        while (unit := self._room.take(len(self._running), self._depth.depth(self._executor.workers))) is not None:
+        workers, joint = self._executor.workers, self._batches is not None
+        while (unit := self._room.take(len(self._running), workers + 1 if joint else self._depth.depth(workers))) is not None:
             if self._met and self._is_elsewhere(unit):
                 self._room.release(unit)
+                continue
+            most = min(self._paces[unit.node.payload_name].size, self._room.waiting // workers + 1) if joint else 1
+            if most > 1 and self._suits(unit, unit.store):
+                self._submit_together(unit, most)
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
@@ -376,10 +382,52 @@ class Loop:
                 self._settle(unit, failed_here(error, unit, number), None)
                 continue
             self._running[future] = Attempt(unit, number, future)
-            # what happens elsewhere is only told when it is over
-            if not self._executor.shares_memory and events.listened(given_logger(unit.node)):
-                events.emit(events.Started(key=unit.node.key, attempt=number, label=unit.node.label), given_logger(unit.node))
+            if not self._executor.shares_memory:
+                self._tell_started(unit)
             future.add_done_callback(self._arrived.put)
+
+    def _submit_together(self, first: Unit, most: int) -> None:
+        """Hand `first` and those of its name that are next in the order to a worker, as one batch."""
+        name = first.node.payload_name
+        alike = self._room.take_more(most - 1, lambda unit: unit.node.payload_name == name and self._suits(unit, first.store))
+        units = [first, *alike]
+        members = self._members(units)
+        try:
+            if self._executor.shares_memory:
+                order: Any = (self._run, self._hooks, capture.keeps.get(), first.store, members, self._fail_fast)
+                future = self._executor.submit_for(None, together.perform_in_thread, order)
+            else:
+                order = ([self._packed(unit, self._tries[unit]) for unit in units], self._fail_fast)
+                future = self._executor.submit_for(None, together.perform_packed, order)
+        except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
+            self._give_back(units, range(len(units)), ())
+            return
+        self._running[future] = Joint(units, first.store, future)
+        for unit in units if not self._executor.shares_memory else ():
+            self._tell_started(unit)
+        future.add_done_callback(self._arrived.put)
+
+    def _tell_started(self, unit: Unit) -> None:
+        """Say of one that is performed elsewhere that it has begun: what happens there is only told when it is over."""
+        if events.listened(given_logger(unit.node)):
+            events.emit(events.Started(key=unit.node.key, attempt=self._tries[unit], label=unit.node.label), given_logger(unit.node))
+
+    def _take_together(self, joint: Joint) -> None:
+        """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
+        try:
+            answer: together.Answer = joint.future.result()
+        except Exception:  # noqa: BLE001 - the executor's own
+            joint.forget()
+            self._give_back(joint.units, range(len(joint.units)), ())
+            return
+        loggers: dict[object, Any] = {unit.node.key: given_logger(unit.node) for unit in joint.units}
+        for event in answer.events:
+            relay.tell(event, loggers.get(getattr(event, "key", None)), self._executor.workers > 1)
+        for number, outcome in answer.outcomes:
+            self._settle(joint.units[number], outcome, None)
+        self._give_back(joint.units, answer.left, answer.late)
+        pace = self._paces[joint.units[0].node.payload_name]
+        pace.saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
@@ -396,6 +444,11 @@ class Loop:
                 number,
                 waits,
             )
+        return perform_packed, self._packed(unit, number)
+
+    def _packed(self, unit: Unit, number: int) -> bytes:
+        """The job of `unit` for another process."""
+        token = unit.found.token if unit.found is not None else None
         handover = self._handover
         given: dict[Any, bytes | str | None] = {}
         for source in taken_by(unit):
@@ -405,7 +458,7 @@ class Loop:
                 given[source.node.key] = handover.handed[source]
         check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, Persistable, unit.node.__class__ in self._whole)
-        return perform_packed, self._packer.pack(
+        return self._packer.pack(
             Job(
                 node,
                 unit.store,
@@ -449,7 +502,9 @@ class Loop:
 
     def _stop_overdue(self) -> None:
         for attempt in list(self._running.values()):
-            if attempt.limit is None or attempt.begun is None or time.monotonic() < attempt.begun + attempt.limit:
+            if isinstance(attempt, Joint) or attempt.limit is None or attempt.begun is None:
+                continue
+            if time.monotonic() < attempt.begun + attempt.limit:
                 continue
             if not self._executor.stop(attempt.future):
                 continue  # it has just ended: its own outcome counts
@@ -469,6 +524,9 @@ class Loop:
         attempt = self._running.pop(future, None)
         if attempt is None:
             return  # stopped, and seen to already
+        if isinstance(attempt, Joint):
+            self._take_together(attempt)
+            return
         self._room.release(attempt.unit)
         payload: Any = None
         outcome: Outcome
@@ -481,6 +539,9 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
             outcome = died(attempt, error)
         self._depth.saw(outcome.seconds)
+        pace = self._paces[attempt.unit.node.payload_name] if self._batches is not None else None
+        if pace is not None and pace.size == 1 and not outcome.elsewhere:  # its time is with claim and commit, those of a batch without
+            pace.saw(1, outcome.seconds, attempt.unit.store)
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
@@ -605,7 +666,11 @@ class Loop:
         for future in list(self._running):
             future.cancel()
         for future, attempt in list(self._running.items()):
-            if self._executor.stops and self._executor.stop(future) and attempt.unit.node.is_persisted:
+            if not self._executor.stops or not self._executor.stop(future):
+                continue
+            if isinstance(attempt, Joint):
+                attempt.forget()
+            elif attempt.unit.node.is_persisted:
                 try:
                     leftovers.tidy(attempt.unit.store, attempt.unit.node.place, PATIENCE)
                 except StoreError:

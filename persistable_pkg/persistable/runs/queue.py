@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -78,6 +78,14 @@ class Room:
         self.waiting -= 1
         self._count(unit, 1.0)
         return unit
+
+    def take_more(self, most: int, suits: Callable[[Unit], bool]) -> list[Unit]:
+        """The next ones that ask for no resources, as long as they suit."""
+        queue, taken = self._queues.get(None, []), list[Unit]()
+        while queue and len(taken) < most and suits(queue[0][1]):
+            taken.append(heappop(queue)[1])
+        self.waiting -= len(taken)
+        return taken
 
     def release(self, unit: Unit) -> None:
         """`unit` has ended."""

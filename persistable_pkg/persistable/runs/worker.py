@@ -217,7 +217,7 @@ def check_keys(executor: Executor, store: Store, key: Key | str) -> None:
 _COMMON = ("_store", "_given_code", "_given_table", "_logger")
 
 
-def _unpacked(data: bytes) -> Job:
+def unpacked_job(data: bytes) -> Job:
     """The job that a `Packer` made `data` of."""
     states, common, token, attempt, given, hand_over, waits = pickle.loads(data)
     global _known
@@ -292,9 +292,9 @@ def perform_packed(data: bytes) -> Outcome:
     """Perform a packed job in this process; never raises."""
     start = time.perf_counter()
     try:
-        job = _unpacked(data)
+        job = unpacked_job(data)
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
-        return _portable(failed(error, None, 1, time.perf_counter() - start))
+        return portable_outcome(failed(error, None, 1, time.perf_counter() - start))
     heard: list[events.Event] = []
     said = relay.Relay(job.run, job.events)
     with ExitStack() as stack:
@@ -314,14 +314,16 @@ def perform_packed(data: bytes) -> Outcome:
     told = (*said.finish(), *heard)
     if told:
         outcome = outcome._replace(events=told)
-    return outcome if outcome.error is None else _portable(outcome)
+    return portable_outcome(outcome)
 
 
 perform_packed.__dict__["said_as"] = "the generation of a node"  # how executors call it
 
 
-def _portable(outcome: Outcome) -> Outcome:
-    assert outcome.error is not None
+def portable_outcome(outcome: Outcome) -> Outcome:
+    """The same for another process, where the error's class may be unknown."""
+    if outcome.error is None:
+        return outcome
     return outcome._replace(error=portable(outcome.error), traceback=outcome.traceback or lines_of(outcome.error))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from persistable.errors import LayerSkippedWarning, StoreUnavailable
 from persistable.stores.layered.layer import Layer
@@ -25,11 +25,15 @@ class Answering:
         self._resting: dict[int, float] = {}
         self._rested: dict[int, float] = {}
 
-    def awake(self) -> Iterator[int]:
+    @property
+    def all_do(self) -> bool:
+        """Tell whether no layer has failed so far, and nothing is to be brought to the primary."""
+        return not (self._resting or self._at.restless)
+
+    def awake(self) -> Iterable[int]:
         """The layers worth asking, fast to slow."""
-        for index in range(len(self._layers)):
-            if not self.rests(index):
-                yield index
+        everyone = range(len(self._layers))
+        return everyone if self.all_do else (index for index in everyone if not self.rests(index))
 
     def up(self, indexes: Iterable[int]) -> Sequence[int]:
         """Those of `indexes` worth asking."""

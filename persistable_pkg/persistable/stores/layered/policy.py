@@ -12,6 +12,10 @@ from persistable.stores.custom_path import PLACED, PLACING
 _NOW = re.compile(r".*\.(?:claim(?:\.(?:[0-9]+|waits))?|beat|failed\.json)", re.DOTALL)
 _CLAIM = re.compile(r"(.*)\.claim(?:\.[0-9]+)?", re.DOTALL)
 _LASTING = re.compile(r"[^/]+/[0-9a-f]{32}\.(?:record\.json|[0-9a-f]{8}.*)", re.DOTALL)
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_\-=+,@()]{0,80}"
+_PLAIN = re.compile(rf"{_NAME}/[0-9a-f]{{32}}\.(?:record\.json|[0-9a-f]{{8}}(?:\.(?!claim|beat|failed)[a-z0-9_]++)*+)", re.ASCII)
+is_plain = _PLAIN.fullmatch
+"""Tells by one look that a path is neither `primary_only` nor `is_mutable`, as nearly all are that are read."""
 KEY = re.compile(r"[^/]+/[0-9a-f]{32}")
 
 

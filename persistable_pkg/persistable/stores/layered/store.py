@@ -44,7 +44,7 @@ from persistable.stores.custom_path import PLACING, copy
 from persistable.stores.layered.compare import Difference, compare, damaged_in
 from persistable.stores.layered.copies import Copies, LayeredWrite, entered
 from persistable.stores.layered.layers import LayersOfStore
-from persistable.stores.layered.policy import KEY, claimed, is_mutable, primary_only
+from persistable.stores.layered.policy import KEY, claimed, is_mutable, is_plain, primary_only
 from persistable.stores.record_file import RECORD
 
 Found = TypeVar("Found")
@@ -63,9 +63,15 @@ class LayeredStore(LayersOfStore):
     # --- reading
 
     def get(self, path: str) -> bytes:
-        if _is_checked(path):
+        tried: OSError | None = None
+        if is_plain(path) is not None and self._answering.all_do:  # a special road: what the nearest has costs as much as there
+            try:
+                return self.layers[0].store.get(path)
+            except OSError as error:
+                tried = error
+        elif _is_checked(path):
             return self._current(path, lambda store: store.get(path))
-        found = self._search(path, lambda store: store.get(path))
+        found = self._search(path, lambda store: store.get(path), tried)
         if found is None:
             self._nowhere(path)
         index, data = found
@@ -201,8 +207,8 @@ class LayeredStore(LayersOfStore):
             return places[each]
         return next((place for each, place in local if each >= index and self._cached.has(each, path)), None)
 
-    def _search(self, path: str, ask: Callable[[Store], Found | None]) -> tuple[int, Found] | None:
-        """The first layer that has something to say, and what it says."""
+    def _search(self, path: str, ask: Callable[[Store], Found | None], tried: OSError | None = None) -> tuple[int, Found] | None:
+        """The first layer that has something to say, and what it says. tried: the error of the nearest, which was asked already."""
         self._ready()
         if _is_checked(path):
             return self._mutable.ask(path, ask)
@@ -212,6 +218,8 @@ class LayeredStore(LayersOfStore):
             if index != self._primary and (apart or (placing and self.layers[index].readonly)):
                 continue
             try:
+                if tried is not None and index == 0:
+                    raise tried
                 found = ask(self.layers[index].store)
             except FileNotFoundError:
                 continue

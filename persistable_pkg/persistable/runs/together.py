@@ -1,0 +1,110 @@
+"""Several nodes performed as one batch by a thread or by another process, where their store commits many together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from persistable import events
+from persistable.executors import cores
+from persistable.nodes import capture, connections, generation
+from persistable.nodes.code import sent_from
+from persistable.nodes.indirect import Beyond
+from persistable.records.access import find_failure
+from persistable.runs import relay
+from persistable.runs.batch import Batch
+from persistable.runs.worker import Job, Outcome, outcome_of, portable_outcome, taken, unpacked_job
+
+
+class Member(NamedTuple):
+    """One of them. node: bound to the store. given: payloads upstream of it that are not persisted, by key."""
+
+    node: Any
+    given: dict[Any, Any]
+    attempt: int
+
+
+class Answer(NamedTuple):
+    """Result of a batch that was performed elsewhere.
+
+    outcomes: by the member's number. left: numbers of the others; `late` are those of them that there was no time for. seconds: of all.
+    """
+
+    outcomes: list[tuple[int, Outcome]]
+    left: list[int]
+    late: set[int]
+    events: tuple[events.Event, ...]
+    seconds: float
+
+    @property
+    def performed_seconds(self) -> float:
+        """The seconds of its members alone."""
+        return sum(outcome.seconds for _, outcome in self.outcomes)
+
+
+def batch_of(store: Any, members: Sequence[Member]) -> Batch:
+    """A batch of these, of which nothing is stored."""
+
+    def perform_one(number: int, failed_before: bool) -> None:
+        node, given, attempt = members[number]
+        failure = find_failure(store, node.place) if failed_before else None
+        generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt)
+
+    batch = Batch(store, [member.node.key for member in members], perform_one)
+    return batch
+
+
+def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool]) -> Answer:
+    """Perform a batch in a thread of this process; those who listen to the run hear of it at once."""
+    run, hooks, output, store, members, fail_fast = order
+    with connections.within(run), events.heard_by(hooks), capture.keeping(output):
+        return _performed(store, members, fail_fast, lambda outcome: outcome)
+
+
+def perform_packed(order: tuple[Sequence[bytes], bool]) -> Answer:
+    """Perform packed jobs in this process, as one batch."""
+    packed, fail_fast = order
+    jobs = [unpacked_job(data) for data in packed]
+    first: Job = jobs[0]
+    keys = {job.node.key for job in jobs}
+    heard: list[events.Event] = []
+    listened = any(job.events for job in jobs)
+    said = relay.Relay(first.run, listened)
+
+    def hook(event: events.Event) -> None:
+        if getattr(event, "key", None) not in keys or isinstance(event, events.Started):
+            return
+        if isinstance(event, events.Progressed):
+            said.progressed(event)
+        else:
+            heard.append(event)
+
+    with ExitStack() as stack:
+        stack.enter_context(events.heard_by((hook,) if listened else ()))
+        stack.enter_context(connections.within(first.run))
+        stack.enter_context(sent_from(first.main))
+        stack.enter_context(capture.keeping(first.output))
+        stack.enter_context(relay.relaying(said, first.levels))
+        cores.limit(None)
+        members = [Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt) for job in jobs]
+        answer = _performed(first.store, members, fail_fast, portable_outcome)
+    return answer._replace(events=(*said.finish(), *heard))
+
+
+for _performs in (perform_in_thread, perform_packed):
+    _performs.__dict__["said_as"] = "the generation of some nodes"  # how executors call it
+
+
+def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: Callable[[Outcome], Outcome]) -> Answer:
+    batch = batch_of(store, members)
+    batch.perform(lambda: not fail_fast)
+    outcomes: list[tuple[int, Outcome]] = []
+    for ended in batch.ended:
+        node, _, attempt = members[ended.number]
+        if isinstance(ended.error, Beyond):
+            outcome = Outcome(False, 0.0, attempt=attempt, elsewhere="beyond")
+        else:
+            outcome = carried(outcome_of(ended, node, attempt))
+        outcomes.append((ended.number, outcome))
+    return Answer(outcomes, batch.left, batch.late, (), batch.seconds)
