@@ -167,8 +167,8 @@ def summed(first: float, second: float) -> float:
 @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
 def test_a_run_of_nodes_with_others_upstream(executor: str, counter: Counter) -> None:
     """Those that are no members of a large plain family are claimed and committed together too, wherever they are performed."""
-    lower = [doubled.step(n) for n in range(60)]
-    nodes = [summed.step(first=lower[n], second=lower[n + 1]) for n in range(59)]
+    lower = [doubled.step(n) for n in range(40)]
+    nodes = [summed.step(first=lower[n], second=lower[n + 1]) for n in range(39)]
     number = len(lower) + len(nodes)
     run(doubled.step(1000), store=counter.store())  # the format of the store is noted
     counter.ask()
