@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -29,12 +29,10 @@ from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.records import leftovers
 from persistable.records.access import find_failure
-from persistable.records.key import Key
 from persistable.records.owners import is_dead
 from persistable.records.record import Failure
 from persistable.runs import relay, together
 from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
-from persistable.runs.batch import Pace
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
@@ -94,8 +92,7 @@ class Loop:
         self._done: set[Unit] = set()
         self._handover: Handover | None = None  # where something is not persisted
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
-        self._batches: Pace | None = None  # where a store commits several at once
-        self._alone: set[Unit] = set()  # those that a batch has left
+        self._batching: together.Batching | None = None  # where a store commits several at once
         self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
         self._hooks = events.own_hooks()
         if not self._inline:
@@ -210,10 +207,9 @@ class Loop:
             self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
         if self._handover is not None:
             self._handover.expect(needed)
-        if self._batches is None and not self._executor.adopts:
+        if self._batching is None and not self._executor.adopts:
             stores = {id(unit.store): unit.store for unit in needed}
-            self._batches = Pace() if True in [extended(store).batches for store in stores.values()] else None
-            self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 2))  # on workers, by payload name
+            self._batching = together.Batching(self._tries) if True in [extended(store).batches for store in stores.values()] else None
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -293,53 +289,34 @@ class Loop:
         """Perform `unit` in this thread, together with those next in the order where that saves commits."""
         if self._met and self._is_elsewhere(unit):
             return
-        batches = self._batches
-        if batches is not None and batches.size > 1 and self._suits(unit, unit.store):
-            self._perform_together(unit, batches)
+        batching = self._batching
+        if batching is not None and batching.here.size > 1 and batching.suits(unit, unit.store):
+            self._perform_together(unit, batching)
             return
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
         token = unit.found.token if unit.found is not None else None
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
         outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned)
-        if batches is not None:
-            batches.saw(1, outcome.seconds, unit.store)
+        if batching is not None:
+            batching.here.saw(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
 
-    def _perform_together(self, first: Unit, batches: Pace) -> None:
+    def _perform_together(self, first: Unit, batching: together.Batching) -> None:
         """Perform `first` and those next in the order in one batch."""
         units = [first]
-        while self._ready and len(units) < batches.size and self._suits(self._ready[0][1], first.store):
+        while self._ready and len(units) < batching.here.size and batching.suits(self._ready[0][1], first.store):
             units.append(heappop(self._ready)[1])
-        batch = together.batch_of(first.store, self._members(units))
+        batch = together.batch_of(first.store, batching.members(units, self._given))
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
             for ended in batch.ended:
                 unit = units[ended.number]
                 self._settle(unit, outcome_of(ended, unit.node, self._tries[unit]), None)
-        self._give_back(units, batch.left, batch.late)
-        batches.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
-
-    def _members(self, units: list[Unit]) -> list[together.Member]:
-        for unit in units:
-            self._tries[unit] = self._tries.get(unit, 0) + 1
-        return [together.Member(bound_to(unit.node, unit.store, lent=True), self._given(unit), self._tries[unit]) for unit in units]
-
-    def _give_back(self, units: list[Unit], left: Collection[int], late: Collection[int]) -> None:
-        """Queue those again that a batch has left; those that it had time for are performed alone."""
-        for number in left:
-            self._tries[units[number]] -= 1
-            if number not in late:
-                self._alone.add(units[number])
-            self._queue(units[number])
-
-    def _suits(self, unit: Unit, store: Any) -> bool:
-        """Tell whether `unit` may be performed together with others in `store`."""
-        node, found = unit.node, unit.found
-        if found is None or found.token is not None or unit.store is not store or unit in self._alone:
-            return False
-        return extended(store).batches and node.resources is None and isinstance(unit.place, Key)
+        for unit in batching.left(units, batch.left, batch.late):
+            self._queue(unit)
+        batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
 
     def _given(self, unit: Unit) -> dict[Any, Any]:
         """The payloads upstream of it that are not persisted, by key."""
@@ -361,14 +338,17 @@ class Loop:
         return needs_of(unit.node) == "any" and source not in self._done and not source.there
 
     def _submit(self) -> None:
-        workers, joint = self._executor.workers, self._batches is not None
-        while (unit := self._room.take(len(self._running), workers + 1 if joint else self._depth.depth(workers))) is not None:
+        workers, batching = self._executor.workers, self._batching
+        while (unit := self._room.take(len(self._running), self._depth.depth(workers))) is not None:
             if self._met and self._is_elsewhere(unit):
                 self._room.release(unit)
                 continue
-            most = min(self._paces[unit.node.payload_name].size, self._room.waiting // workers + 1) if joint else 1
-            if most > 1 and self._suits(unit, unit.store):
-                self._submit_together(unit, most)
+            most = min(batching.pace(unit).size, self._room.waiting // workers + 1) if batching is not None else 1
+            if batching is not None and most > 1 and batching.suits(unit, unit.store):
+                if len(self._running) > workers:  # the longer it waits, the more go together
+                    self._room.queue(unit)
+                    return
+                self._submit_together([unit, *self._room.take_more(most - 1, batching.is_like(unit))], batching)
                 continue
             number = self._tries[unit] = self._tries.get(unit, 0) + 1
             resources = unit.node.resources if self._executor.places else None
@@ -383,51 +363,47 @@ class Loop:
                 continue
             self._running[future] = Attempt(unit, number, future)
             if not self._executor.shares_memory:
-                self._tell_started(unit)
+                _tell_started(unit, number)
             future.add_done_callback(self._arrived.put)
 
-    def _submit_together(self, first: Unit, most: int) -> None:
-        """Hand `first` and those of its name that are next in the order to a worker, as one batch."""
-        name = first.node.payload_name
-        alike = self._room.take_more(most - 1, lambda unit: unit.node.payload_name == name and self._suits(unit, first.store))
-        units = [first, *alike]
-        members = self._members(units)
+    def _submit_together(self, units: list[Unit], batching: together.Batching) -> None:
+        """Hand these, which are in one store, to a worker as one batch."""
+        store = units[0].store
+        members = batching.members(units, self._given)
         try:
             if self._executor.shares_memory:
-                order: Any = (self._run, self._hooks, capture.keeps.get(), first.store, members, self._fail_fast)
+                order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_in_thread, order)
             else:
                 order = ([self._packed(unit, self._tries[unit]) for unit in units], self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
-            self._give_back(units, range(len(units)), ())
+            for unit in batching.left(units, range(len(units)), ()):
+                self._queue(unit)
             return
-        self._running[future] = Joint(units, first.store, future)
+        self._running[future] = Joint(units, store, future)
         for unit in units if not self._executor.shares_memory else ():
-            self._tell_started(unit)
+            _tell_started(unit, self._tries[unit])
         future.add_done_callback(self._arrived.put)
-
-    def _tell_started(self, unit: Unit) -> None:
-        """Say of one that is performed elsewhere that it has begun: what happens there is only told when it is over."""
-        if events.listened(given_logger(unit.node)):
-            events.emit(events.Started(key=unit.node.key, attempt=self._tries[unit], label=unit.node.label), given_logger(unit.node))
 
     def _take_together(self, joint: Joint) -> None:
         """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
+        assert self._batching is not None
         try:
             answer: together.Answer = joint.future.result()
         except Exception:  # noqa: BLE001 - the executor's own
             joint.forget()
-            self._give_back(joint.units, range(len(joint.units)), ())
+            for unit in self._batching.left(joint.units, range(len(joint.units)), ()):
+                self._queue(unit)
             return
         loggers: dict[object, Any] = {unit.node.key: given_logger(unit.node) for unit in joint.units}
         for event in answer.events:
             relay.tell(event, loggers.get(getattr(event, "key", None)), self._executor.workers > 1)
         for number, outcome in answer.outcomes:
             self._settle(joint.units[number], outcome, None)
-        self._give_back(joint.units, answer.left, answer.late)
-        pace = self._paces[joint.units[0].node.payload_name]
-        pace.saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
+        for unit in self._batching.left(joint.units, answer.left, answer.late):
+            self._queue(unit)
+        self._batching.pace(joint.units[0]).saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
         token = unit.found.token if unit.found is not None else None
@@ -539,9 +515,8 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - the executor's own: a worker that died
             outcome = died(attempt, error)
         self._depth.saw(outcome.seconds)
-        pace = self._paces[attempt.unit.node.payload_name] if self._batches is not None else None
-        if pace is not None and pace.size == 1 and not outcome.elsewhere:  # its time is with claim and commit, those of a batch without
-            pace.saw(1, outcome.seconds, attempt.unit.store)
+        if self._batching is not None and not outcome.elsewhere:
+            self._batching.saw_alone(attempt.unit, outcome.seconds)
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
@@ -677,6 +652,12 @@ class Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+
+
+def _tell_started(unit: Unit, attempt: int) -> None:
+    """Say of one that is performed elsewhere that it has begun: what happens there is only told when it is over."""
+    if events.listened(given_logger(unit.node)):
+        events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), given_logger(unit.node))
 
 
 def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, float]) -> None:

@@ -2,27 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 from persistable import events
 from persistable.executors import cores
 from persistable.nodes import capture, connections, generation
+from persistable.nodes.binding import bound_to
 from persistable.nodes.code import sent_from
 from persistable.nodes.indirect import Beyond
+from persistable.nodes.types import Node
 from persistable.records.access import find_failure
+from persistable.records.key import Key
 from persistable.runs import relay
-from persistable.runs.batch import Batch
+from persistable.runs.batch import Batch, Pace
+from persistable.runs.plan import Unit
 from persistable.runs.worker import Job, Outcome, outcome_of, portable_outcome, taken, unpacked_job
+from persistable.stores.base import extended
 
 
 class Member(NamedTuple):
     """One of them. node: bound to the store. given: payloads upstream of it that are not persisted, by key."""
 
-    node: Any
+    node: Node
     given: dict[Any, Any]
     attempt: int
+
+
+class Batching:
+    """The state of a run that tells which of its nodes are performed together, and how many.
+
+    tries: how often each was begun. here: sizes the batches of this thread; on workers each payload name has a `pace` of its own, so that
+    what is short waits for its like.
+    """
+
+    def __init__(self, tries: dict[Unit, int]) -> None:
+        self._tries = tries
+        self.here = Pace()
+        self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 2))
+        self._alone: set[Unit] = set()
+
+    def pace(self, unit: Unit) -> Pace:
+        """Sizer of the batches on workers that `unit` is in."""
+        return self._paces[unit.node.payload_name]
+
+    def suits(self, unit: Unit, store: Any) -> bool:
+        """Tell whether `unit` may be performed together with others in `store`."""
+        node, found = unit.node, unit.found
+        if found is None or found.token is not None or unit.store is not store or unit in self._alone:
+            return False
+        return extended(store).batches and node.resources is None and isinstance(unit.place, Key)
+
+    def is_like(self, first: Unit) -> Callable[[Unit], bool]:
+        """What tells whether another unit may be in a batch on a worker with `first`."""
+        name, store = first.node.payload_name, first.store
+        return lambda unit: unit.node.payload_name == name and self.suits(unit, store)
+
+    def saw_alone(self, unit: Unit, seconds: float) -> None:
+        """Note a unit that a worker has performed alone: its time is with claim and commit, those of a batch are without."""
+        pace = self.pace(unit)
+        if pace.size == 1:
+            pace.saw(1, seconds, unit.store)
+
+    def members(self, units: Sequence[Unit], given: Callable[[Unit], dict[Any, Any]]) -> list[Member]:
+        """These as members of a batch, once more tried. given: payloads upstream of one that are not persisted, by key."""
+        for unit in units:
+            self._tries[unit] = self._tries.get(unit, 0) + 1
+        return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit]) for unit in units]
+
+    def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
+        """Those that a batch has left, by number, so that they were not tried; those that it had time for are to be performed alone."""
+        self._alone.update(units[number] for number in left if number not in late)
+        for number in left:
+            self._tries[units[number]] -= 1
+        return [units[number] for number in left]
 
 
 class Answer(NamedTuple):
