@@ -14,7 +14,7 @@ from persistable import Persistable, events, open_store, run, step
 from persistable.errors import WorkerDied
 from persistable.executors.resources import Retry
 from persistable.runs import together
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 from persistable.stores import Store
 
 NUMBER = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent import futures
 from functools import cache, cached_property
 from heapq import heappop, heappush
@@ -375,7 +375,7 @@ class Loop:
                 order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_in_thread, order)
             else:
-                order = ([self._packed(unit, self._tries[unit]) for unit in units], self._fail_fast)
+                order = ([self._task(unit, self._tries[unit])[1] for unit in units], self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
             for unit in batching.left(units, range(len(units)), ()):
@@ -420,11 +420,6 @@ class Loop:
                 number,
                 waits,
             )
-        return perform_packed, self._packed(unit, number)
-
-    def _packed(self, unit: Unit, number: int) -> bytes:
-        """The job of `unit` for another process."""
-        token = unit.found.token if unit.found is not None else None
         handover = self._handover
         given: dict[Any, bytes | str | None] = {}
         for source in taken_by(unit):
@@ -434,7 +429,7 @@ class Loop:
                 given[source.node.key] = handover.handed[source]
         check_unchanged(unit.node)  # here: a copy elsewhere cannot know what they were
         node = stub(unit.node, lambda upstream: own_store(upstream) or unit.store, Persistable, unit.node.__class__ in self._whole)
-        return self._packer.pack(
+        return perform_packed, self._packer.pack(
             Job(
                 node,
                 unit.store,
@@ -495,7 +490,8 @@ class Loop:
 
     def _take(self, future: futures.Future[Any] | tuple[events.NodeEvent, ...]) -> None:
         if isinstance(future, tuple):
-            self._hear(future)
+            _hear(self._running.values(), future)
+            relay.tell_all(future, None, self._executor.workers > 1)
             return
         attempt = self._running.pop(future, None)
         if attempt is None:
@@ -520,15 +516,6 @@ class Loop:
         if outcome.events:
             relay.tell_all(outcome.events, given_logger(attempt.unit.node), self._executor.workers > 1)
         self._settle(attempt.unit, outcome, payload)
-
-    def _hear(self, told: tuple[events.NodeEvent, ...]) -> None:
-        """Take what a worker says while it is at work; should it die, its last words are kept with the failure."""
-        for event in told:
-            if isinstance(event, events.Printed | events.Logged):
-                for attempt in self._running.values():
-                    if attempt.unit.node.key == event.key:
-                        attempt.hear(event)
-        relay.tell_all(told, None, self._executor.workers > 1)
 
     # what an outcome means
 
@@ -652,6 +639,15 @@ class Loop:
                     continue  # it is garbage that nobody reads
         futures.wait(self._running)
         self._running.clear()
+
+
+def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]) -> None:
+    """Keep what a worker says while it is at work: should it die, its last words are kept with the failure."""
+    for event in told:
+        if isinstance(event, events.Printed | events.Logged):
+            for attempt in running:
+                if isinstance(attempt, Attempt) and attempt.unit.node.key == event.key:
+                    attempt.hear(event)
 
 
 def _tell_started(unit: Unit, attempt: int) -> None:

@@ -19,7 +19,7 @@ from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Pace
-from persistable.runs.plan import Unit
+from persistable.runs.planner import Unit
 from persistable.runs.worker import Job, Outcome, outcome_of, portable_outcome, taken, unpacked_job
 from persistable.stores.base import extended
 
