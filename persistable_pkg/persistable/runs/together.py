@@ -118,6 +118,7 @@ def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool])
         return _performed(store, members, fail_fast, lambda outcome: outcome)
 
 
+@capture.session()  # before anything is imported for it, whose handlers would write to the stream itself
 def perform_packed(order: tuple[Sequence[bytes], bool]) -> Answer:
     """Perform packed jobs in this process, as one batch."""
     packed, fail_fast = order
