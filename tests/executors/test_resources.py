@@ -31,6 +31,12 @@ def test_impossible_retries_are_refused(wrong: dict[str, float]) -> None:
         Retry(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("name", "unit"), [("memory", "a number of bytes"), ("time", "a number of seconds"), ("db", "a number")])
+def test_amounts_are_numbers(name: str, unit: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Resources\.{name} is '4GB'; give {unit}$"):
+        Resources(**{name: "4GB"})  # type: ignore[arg-type]
+
+
 def test_negative_resources_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"Resources\.db is -1"):
         Resources(db=-1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from persistable import open_store, run, step
+from persistable import Source, open_store, run, step
 from persistable.errors import RunFailed
 from persistable.executors.tracebacks import with_source
 from persistable.stores import Store
@@ -122,3 +122,19 @@ def test_the_log_says_the_same_words(caplog: pytest.LogCaptureFixture) -> None:
     run(load.step("clip-007"), errors="return")
     said = next(message for message in caplog.messages if message.startswith("Failed "))
     assert said.startswith("Failed load(clip='clip-007') (load/") and "): ValueError: no samples [attempt=1" in said
+
+
+@step
+def count(text: str) -> int:
+    return len(text)
+
+
+def test_an_input_that_cannot_be_read_is_told_without_this_packages_frames(tmp_path: Path) -> None:
+    """No code of the user's stands in such a traceback: the error, the input and the node do."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "odd.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunFailed) as caught:
+        run(count.over(Source(f"{tmp_path}/texts/{{text}}.txt")), progress=False)
+    text = "".join(traceback.format_exception(caught.value)).partition("+-+-")[2]
+    assert "MalformedFile: not a whole file of TextFileIO" in text and "odd.txt" in text and "while generating count(" in text
+    assert "persistable/nodes" not in text and text.count("persistable/fileio") <= 4

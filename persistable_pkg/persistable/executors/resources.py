@@ -53,6 +53,9 @@ class Resources:
     def __init__(self, cpus: float = 1, memory: int | None = None, gpus: float = 0, time: float | None = None, **counters: float) -> None:
         fields: dict[str, Any] = {"cpus": cpus, "memory": memory, "gpus": gpus, "time": time}
         for name, amount in {**fields, **counters}.items():
+            if amount is not None and not hasattr(amount, "__float__"):
+                unit = {"memory": " of bytes", "time": " of seconds"}.get(name, "")
+                raise TypeError(f"Resources.{name} is {amount!r}; give a number{unit}")
             if amount is not None and amount < 0:
                 raise ValueError(f"Resources.{name} is {amount}; give zero or more")
         for name, amount in fields.items():

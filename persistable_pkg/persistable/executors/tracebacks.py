@@ -6,6 +6,7 @@ import re
 from types import TracebackType
 from typing import cast
 
+from persistable.errors import PersistableError
 from persistable.params.secret import redact
 
 _OWN = __name__.partition(".")[0]
@@ -16,7 +17,8 @@ _MOST = 100
 def trim(error: BaseException) -> None:
     """Leave out the frames of this package from the tracebacks of `error`, and of all that it came from or holds.
 
-    A traceback without any other frame stays as it is: the error is one of this package, and its frames are all there is to see.
+    Of a traceback without any other frame the last one stays, where the error is one of this package: it says by itself what is to be
+    done. Any other error that only this package has brought about keeps all of them.
     """
     seen: set[int] = set()
     pending = [error]
@@ -25,7 +27,7 @@ def trim(error: BaseException) -> None:
         if id(each) in seen:
             continue
         seen.add(id(each))
-        each.__traceback__ = users_frames(each.__traceback__) or each.__traceback__
+        each.__traceback__ = users_frames(each.__traceback__) or _last(each)
         pending += [other for other in (each.__cause__, each.__context__) if other is not None]
         pending += cast("tuple[BaseException, ...]", getattr(each, "exceptions", ()))
 
@@ -41,6 +43,13 @@ def users_frames(trace: TracebackType | None) -> TracebackType | None:
     for each in reversed(kept):
         found = TracebackType(found, each.tb_frame, each.tb_lasti, each.tb_lineno)
     return found
+
+
+def _last(error: BaseException) -> TracebackType | None:
+    trace = error.__traceback__
+    while isinstance(error, PersistableError) and trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
 
 
 def lines_of(error: BaseException) -> str:
