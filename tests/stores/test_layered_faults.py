@@ -247,3 +247,22 @@ def test_a_layer_that_is_only_read_is_left_damaged(layers: Layers, tmp_path: Pat
     assert made == [SMALL]
     assert (tmp_path / "slow" / record.files[0].path).read_bytes() == before
     by_load(Numbers(store, n=SMALL))
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"null", b"[" * 100_000, b'{"a":' * 50_000, b'{"files": 1, "token": []}'], ids=len)
+@pytest.mark.parametrize("home", [0, 1, None], ids=["fast", "slow", "through the store"])
+def test_what_is_no_record_is_as_good_as_none(tmp_path: Path, home: int | None, damage: bytes) -> None:
+    """Whatever lies at the place of a record, in whichever layer: the payload can be had, made again and removed."""
+    layers = [LocalStore(tmp_path / "fast"), LocalStore(tmp_path / "slow")]
+    store = LayeredStore(*layers)
+    node = Numbers(store, n=SMALL)
+    node.generate()
+    (place,) = [path for path in store.list("") if path.endswith(RECORD)]
+    (store if home is None else layers[home]).put(place, damage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert Numbers(LayeredStore(*layers), n=SMALL).payload.sum() == 45
+        (store if home is None else layers[home]).put(place, damage)
+        assert Numbers(LayeredStore(*layers), n=SMALL).generate().payload.sum() == 45
+        (store if home is None else layers[home]).put(place, damage)
+        Numbers(LayeredStore(*layers), n=SMALL).delete()

@@ -94,7 +94,7 @@ def _go_on(generation: Any, folder: Path, rows: int) -> None:
         try:
             noted = json.loads(note.read_bytes())
             before, earlier = code.Fingerprint.from_json(noted), noted.get("made_from")
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # it cannot be told
         if not going_on(generation, before, earlier, f"{rows} rows"):
             return

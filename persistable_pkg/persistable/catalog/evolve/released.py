@@ -108,7 +108,7 @@ def _found(folder: Path, left: list[NotImported]) -> Iterator[_Found]:
                 tree: Any = json.loads(params.read_text())
                 if not isinstance(tree, dict):
                     raise ValueError("it is no object")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 left.append(NotImported(file, f"{params.name} cannot be read: {error}"))
             else:
                 yield _Found(match[1], match[2], tree, file)

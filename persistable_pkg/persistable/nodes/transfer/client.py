@@ -234,7 +234,7 @@ class _Exchange:
         try:
             state: dict[str, Any] = json.loads(self._state.read_bytes())
             return state if state["etag"] and self._body.stat().st_size else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _begin(self, state: dict[str, Any]) -> None:

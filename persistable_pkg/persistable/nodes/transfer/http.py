@@ -247,9 +247,8 @@ def _hint(params: HttpGetParams) -> str:
 
 def _hinted(store: Store, params: HttpGetParams) -> list[str]:
     try:
-        found: list[str] = json.loads(store.get(_hint(params)))["keys"]
-        return found
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return [str(key) for key in json.loads(store.get(_hint(params)))["keys"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -159,7 +159,7 @@ class MutableCache:
             return CacheNote(*json.loads(self._layers[index].store.get(f"{NOTES}/{path}")))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return CacheNote("", "")
 
     def _write_note(self, index: int, path: str, note: CacheNote) -> None:

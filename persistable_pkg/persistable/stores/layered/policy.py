@@ -41,7 +41,7 @@ def files_of(record: Bytes) -> list[tuple[str, int]] | None:
     try:
         head: Any = json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")
         return [(str(path), int(size)) for _, path, size, _ in head["files"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -49,5 +49,5 @@ def token_of(record: Bytes) -> str:
     """The token of the attempt that a record is of; "" where it is no record."""
     try:
         return str(json.loads(bytes(record).partition(b"\n")[0].rstrip(b",") + b"}")["token"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""

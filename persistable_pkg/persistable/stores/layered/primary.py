@@ -20,7 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 from weakref import ReferenceType, ref
 
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreFull, StoreReadOnly
@@ -227,9 +227,10 @@ class Primary:
     def _push(self, store: Store, path: str, files: Sequence[tuple[str, int]]) -> bool:
         primary = self._layers[self.usual].store
         try:
-            note: dict[str, Any] = json.loads(store.get(f"{PENDING}/{path}"))
-        except (ValueError, FileNotFoundError):
-            note = {}  # damaged: what is there is brought there
+            found: Any = json.loads(store.get(f"{PENDING}/{path}"))
+        except (ValueError, RecursionError, FileNotFoundError):
+            found = None
+        note: dict[str, Any] = cast("dict[str, Any]", found) if isinstance(found, dict) else {}  # damaged: what is there is brought there
         if not store.exists(path):
             return bool(note.get("gone")) and primary.delete(path)
         if not path.endswith(RECORD):

@@ -309,7 +309,7 @@ def _tags(body: bytes, url: str) -> list[str]:
     try:
         facts: Any = json.loads(body)
         return [str(tag) for tag in facts.get("tags") or ()]
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise StoreError(f"{url} gives no list of tags; is it a registry?", url=url, path="") from None
 
 
