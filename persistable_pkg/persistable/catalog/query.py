@@ -244,7 +244,7 @@ class _Writer:
             known = sorted({*(columns.params or ()), *(FACTS if table == "n" else ()), *(f"upstream.{role}" for role in columns.roles)})
             quoted = isinstance(expr, self._exp.Column) and expr.this.args.get("quoted")
             hint = f"; text is written in single quotes: '{path}'" if quoted else did_you_mean(path, known)
-            raise self._refusal(expr, f"is no column{hint}; there are {', '.join(known[:30])}{' ...' if len(known) > 30 else ''}")
+            raise self._refusal(expr, f"is no column{hint} (there are {', '.join(known[:30])}{' ...' if len(known) > 30 else ''})")
         return Condition(f"json_extract({LEAVES.format(table)}, ?)", (f'$."{path}"',))
 
     def _upstream(self, expr: Any, parts: list[str], columns: Columns, table: str) -> Condition:
