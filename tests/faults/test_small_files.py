@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from persistable import Catalog, Status, append, appended, run, step
+from persistable import Catalog, Status, append, appended, open_store, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
 from persistable.records import claims, listing, owners
@@ -183,3 +183,18 @@ def test_any_damage_to_the_journal_of_rows_leaves_whole_blocks(tmp_path: Path) -
         found = Journal(tmp_path)
         assert found.rows in (0, 10, 20, 30) and found.end in (0, 128 + 8 * found.rows)
         assert found.facts in (None, {"descr": "'<f8'", "shape": [], "start": 128})
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+@pytest.mark.parametrize("content", [b"{}", b"", b"[" * 100_000], ids=len)
+def test_items_made_anew_over_a_damaged_record_stay(tmp_path: Path, kind: str, content: bytes) -> None:
+    """What the new commit makes void is what was there before, and none of its own items."""
+    with open_store(tmp_path / "data" if kind == "folder" else f"sqlite:///{tmp_path}/data.db") as store:
+        for make in (lambda node: node.payload, lambda node: node.generate().payload, lambda node: run(node, progress=False)[node].payload):
+            run(items.step(), store=store, progress=False)
+            (place,) = [path for path in store.list("") if path.endswith(".record.json")]
+            store.put(place, content)
+            assert dict(make(items.step().bind(store))) == {0: 0, 1: 1, 2: 2}
+            again = items.step().bind(store)
+            assert again.status is Status.DONE and dict(again.payload) == {0: 0, 1: 1, 2: 2}
+            assert len([path for path in store.list("") if ".items/" in path]) == 3  # and what was there is gone

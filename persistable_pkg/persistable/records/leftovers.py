@@ -55,7 +55,9 @@ def clear(store: Store, place: Place, failure: Failure | None, old: Record | Unu
         commit.remove(store, [place.path + FAILED_SUFFIX])
     if old is not None:
         with suppress(StoreError):
-            commit.remove(store, set(files_of(store, place, old)).difference(named_paths(new)))
+            named, folder = set(named_paths(new)), items.folder_of(new)
+            void = {path for path in files_of(store, place, old) if folder is None or not path.startswith(f"{folder}/")}
+            commit.remove(store, void - named)
 
 
 def may_have_left(failure: Failure) -> bool:
