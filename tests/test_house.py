@@ -9,6 +9,7 @@ from pathlib import Path
 import persistable
 from persistable import step
 from persistable.nodes.binding import bound_to
+from persistable.nodes.reserved import HOOKS
 from persistable.nodes.step import OpenNode, StepNode
 
 ROOT = Path(persistable.__file__).parent
@@ -34,7 +35,7 @@ def test_every_package_says_what_it_is() -> None:
 
 NODES = {"node", "target", "model", "family", "unit", "upstream"}
 """Names of parameters and variables that hold a node, or something made of nodes."""
-MARKS = {"_is_persistable_node", "_is_family"}
+MARKS = {"_node_is_node", "_node_is_family"}
 """What a node and a family are known by where their classes are not, in `params` and `stores`."""
 
 
@@ -80,9 +81,13 @@ def one(n: int) -> int:
     return n
 
 
+def test_what_is_internal_to_a_node_class_has_one_prefix() -> None:
+    assert {name for name in private_names() if not name.startswith("_node_")} == set(HOOKS)
+
+
 def test_private_members_of_nodes_are_used_in_nodes_only() -> None:
     private = private_names()
-    assert {"_store", "_upstream", "_logger", "_snapshot", "_arguments", "_look", "_own_code"} <= private
+    assert {"_node_store", "_node_upstream", "_node_logger", "_node_snapshot", "_node_arguments", "_node_look", "_node_own_code"} <= private
     found: list[str] = []
     for file, module in parsed():
         if file.startswith("nodes/"):

@@ -154,7 +154,7 @@ def test_a_chain_of_ten_thousand(store: Store) -> None:
                 "git_commit": None,
                 "host": "h",
             }
-            head = head_of(walked, walked._format(), own, "00000000", [])
+            head = head_of(walked, walked._node_format(), own, "00000000", [])
             records[walked.key] = Written.compose(walked.key, head, {**details, **facts})
             walked = walked.upstream.get("a")
         assert code.main_name()

@@ -246,10 +246,10 @@ def at_first(n: int) -> int:
 def test_attempts_are_counted_on(flaky: Any) -> None:
     family = flaky.over(n=range(4))
     assert run(family, errors="return").counts["failed"] == 1
-    assert _failed(family[2], family[2]._use())[3] == 1
+    assert _failed(family[2], family[2]._node_use())[3] == 1
     assert run(family).counts == {"done": 1, "reused": 3, "failed": 0, "skipped": 0, "cancelled": 0, "stale": 0}
     assert family[2].record.attempts == 2
-    assert len(_failed(family[2], family[2]._use())) == 1
+    assert len(_failed(family[2], family[2]._node_use())) == 1
 
 
 def test_who_listens_hears_each_member(tmp_path: Path) -> None:

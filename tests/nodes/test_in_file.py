@@ -61,7 +61,7 @@ def test_a_file_becomes_the_payload_in_any_store(where: str, data: bytes, tmp_pa
     assert made.payload == data and made.keep == [data]
     assert made.record is not None and made.record.size == len(data)
     again = node(where, lambda scratch: pytest.fail("generated twice"))
-    again._store = made.store
+    again._node_store = made.store
     assert again.load().payload == data
     if where == "folder":
         assert not (tmp_path / "folder" / ".persistable" / "scratch" / made.key.path).exists()

@@ -70,8 +70,8 @@ def _member(name: str, value: Any) -> Callable[[], type]:
             (_role(name), name)
             for name in ("record", "store", "status", "payload", "upstream", "params", "logger", "find", "label", "aload")
         ],
-        *[(_member(name, 3), name) for name in ("record", "store", "rng", "scratch", "verify", "_call_hook")],
-        *[(_member(name, lambda self: 3), name) for name in ("status", "explain", "_identify", "_use", "diff", "run")],
+        *[(_member(name, 3), name) for name in ("record", "store", "rng", "scratch", "verify", "_node_call_hook")],
+        *[(_member(name, lambda self: 3), name) for name in ("status", "explain", "_node_identify", "_node_use", "diff", "run")],
         (_member("status", property(lambda self: 3)), "status"),
         (_member("over", classmethod(lambda cls: 3)), "over"),
     ],
@@ -80,6 +80,25 @@ def test_a_name_that_every_node_has_is_refused_at_the_definition(define: Callabl
     with pytest.raises(ReservedName, match=rf"Some\.{name}: .* call it otherwise") as caught:
         define()
     assert (caught.value.name, caught.value.owner) == (name, "Some")
+
+
+def test_any_other_name_with_an_underscore_is_the_authors(tmp_path: Path) -> None:
+    class Mean(Persistable[float, None]):
+        _reader = 2.0
+
+        def _open(self) -> list[float]:
+            self._store = [self._reader, 4.0]
+            self._upstream = self._snapshot = self._payload = None
+            return self._store
+
+        def _look(self) -> float:
+            return sum(self._open()) / 2
+
+        def _generate_payload(self) -> float:
+            return self._look()
+
+    mean = Mean(tmp_path)
+    assert (mean.payload, Mean(tmp_path).load().payload, mean._store) == (3.0, 3.0, [2.0, 4.0])
 
 
 @pytest.mark.parametrize(("hook", "name"), [("_generate_payload", "persist"), ("_post_load", "verify")])

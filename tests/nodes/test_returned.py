@@ -125,7 +125,7 @@ def test_a_forgotten_return_is_an_error(made: Any, tmp_path: Path) -> None:
     with pytest.raises(NothingReturned, match="did you forget `return`") as raised:
         _ = node.payload
     assert raised.value.key == node.key
-    assert node._generating_function().__qualname__ in raised.value.function
+    assert node._node_generating_function().__qualname__ in raised.value.function
     if node.is_persisted:
         assert node.status.name == "FAILED"
         assert not list(tmp_path.rglob("*.record.json"))

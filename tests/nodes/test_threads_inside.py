@@ -125,7 +125,7 @@ def test_what_steps_import(way: Any) -> None:
         return int(rng.integers(1000))
 
     node = noisy.step(1)
-    node._store = None
+    node._node_store = None
     first = run(node, store="data")[node].payload
     assert first == [np.random.Generator(np.random.PCG64(int(node.key.digest, 16))).integers(1000), 1]
 

@@ -194,7 +194,7 @@ def test_nodes_families_and_pipelines_in_python(made: Made) -> None:
         store="data",
         executor="threads",
     )
-    assert project["points"].key == points.key and points._store is None
+    assert project["points"].key == points.key and points._node_store is None
     assert project.run().counts["done"] == 6
     assert made() == {"points": 2, "scaled": 3, "total": 1}
     assert isinstance(project["both"], Pipeline) and project["both"]["total"].payload == 6.0
@@ -247,7 +247,7 @@ def test_a_project_in_python_without_a_store_uses_the_enclosing_one(tmp_path: Pa
 def test_what_stands_ready_in_a_module_is_a_target(load: Load, use: str) -> None:
     project = load(f'[targets.it]\nuse = "FLOWS:{use}"')
     assert sum(project.status()["it"].values()) == {"ready": 1, "family": 2, "together": 2}[use]
-    assert family._store is None
+    assert family._node_store is None
     project.run()
     assert list(project.status()["it"]) == [Status.DONE]
     with pytest.raises(ConfigError, match=r"targets.it.params means nothing: .* is ready made"):

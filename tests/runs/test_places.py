@@ -51,7 +51,7 @@ def test_one_node_in_two_stores_is_two_in_the_result(stores: tuple[Store, Store]
 def test_a_node_of_a_third_store_is_a_stranger_and_one_of_none_is_found(stores: tuple[Store, Store], tmp_path: Path) -> None:
     here, there = (bound(store, lambda: number.step(1)) for store in stores)
     third, nowhere = bound(open_store(tmp_path / "three"), lambda: number.step(1)), number.step(1)
-    nowhere._store = None  # as if made outside any store
+    nowhere._node_store = None  # as if made outside any store
     result = run(here, store=stores[1])
     assert third not in result and there not in result and nowhere in result
     with pytest.raises(KeyError):

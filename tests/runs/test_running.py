@@ -524,7 +524,7 @@ def test_a_pipeline_names_its_targets() -> None:
 
 def test_results_give_bound_nodes_and_know_strangers(tmp_path: Path) -> None:
     a, b = number.step(1), number.step(2)
-    a._store = b._store = None  # as if made outside any store
+    a._node_store = b._node_store = None  # as if made outside any store
     result = run(a, store=tmp_path / "other")
     assert result[a].store.url.endswith("other") and result[a.key].payload == 1
     assert a in result and b not in result and result.status(a) == "done"

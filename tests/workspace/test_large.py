@@ -204,7 +204,7 @@ def test_nodes_made_one_after_the_other_are_those_made_in_full(workflow: type[Wo
             assert repr(node.params) == repr(full.params)
             assert repr(node) == repr(full)
             assert node.__dict__.keys() - {"is_persisted", "_store"} == full.__dict__.keys() - {"is_persisted", "_store"}
-            node._check_params()
+            node._node_check_params()
 
 
 @step(persist=False)

@@ -232,7 +232,7 @@ def _declared(reference: str, folder: Path) -> FileIO[Any] | None:
     except (ConfigError, ImportError):
         return None
     cls: Any = getattr(found, "node_class", found)
-    if not getattr(cls, "_is_persistable_node", False) or not hasattr(cls, "__mro__"):
+    if not getattr(cls, "_node_is_node", False) or not hasattr(cls, "__mro__"):
         return None
     return format_for(cls.io, declaration_of(cls).payload_type)
 

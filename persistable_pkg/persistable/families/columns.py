@@ -30,12 +30,12 @@ def columns_of(name: str, values: Sequence[Any]) -> dict[str, list[Any]]:
 
 def _is_plain(value: Any) -> bool:
     kind: Any = value.__class__
-    nested = kind in (list, tuple, set, frozenset) or isinstance(value, Mapping) or getattr(kind, "_is_family", False)
+    nested = kind in (list, tuple, set, frozenset) or isinstance(value, Mapping) or getattr(kind, "_node_is_family", False)
     return not (nested or _is_node(value) or fields_of(kind) is not None)
 
 
 def _is_node(value: Any) -> bool:
-    return getattr(value.__class__, "_is_persistable_node", False) is True
+    return getattr(value.__class__, "_node_is_node", False) is True
 
 
 def words(value: Any) -> str:

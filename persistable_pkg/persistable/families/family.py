@@ -45,13 +45,13 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     name: the payload name of its members. axes: what varies, in order.
     """
 
-    _is_family: ClassVar[bool] = True
-    _remembered: Store | None = None
+    _node_is_family: ClassVar[bool] = True
+    _node_remembered: Store | None = None
 
     def __init__(self, factory: NodeFactory | GridSpec, store: Store | None = None) -> None:
         self.name = factory.name
-        self._store = store
-        self._remembered = None
+        self._node_store = store
+        self._node_remembered = None
         self._live_view: LiveView | None = None
         if isinstance(factory, NodeFactory):
             self._fixed: View | None = view_of(factory)
@@ -146,7 +146,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return id(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_remembered": None}
+        return {**self.__dict__, "_node_remembered": None}
 
     def indices_of(self, key: Any, axes: Sequence[Axis]) -> list[int]:
         """The indices of `key` on these axes. Raises UnknownMember."""
@@ -169,12 +169,12 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         known = view.live.get(full)
         if known is None:
             known = view.factory.make(full)
-            if self._store is not None and own_store(known) is not self._store:
+            if self._node_store is not None and own_store(known) is not self._node_store:
                 if view.factory.given:
-                    known = bound_to(known, self._store)
+                    known = bound_to(known, self._node_store)
                 else:
-                    move_to(known, self._store)
-            elif own_store(known) is None and (remembered := self._remembered or view.factory.remembered) is not None:
+                    move_to(known, self._node_store)
+            elif own_store(known) is None and (remembered := self._node_remembered or view.factory.remembered) is not None:
                 remember_store(known, remembered)
             known = view.live.setdefault(full, known)
         return known
@@ -182,8 +182,8 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     def remember(self, store: Store) -> list[Any]:
         """Let its members find what a run puts into `store`, unless they name one; the value is what they are made from."""
         view = self.view
-        self._remembered = view.factory.remembered = store
-        for node in [] if self._store is not None else list(view.live.values()):
+        self._node_remembered = view.factory.remembered = store
+        for node in [] if self._node_store is not None else list(view.live.values()):
             remember_store(node, store)
         return [*view.factory.upstream().values(), *view.factory.nodes()]
 
@@ -207,9 +207,9 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
     @property
     def key_chunks(self) -> KeyChunks | None:
         """The members some thousands at a time, for `run` and `status`; None where they have to be there together."""
-        found = key_chunks_of(self.view, self.nodes, self._store)
+        found = key_chunks_of(self.view, self.nodes, self._node_store)
         if found is not None and found.store is None:
-            remember_store(found.model, self._remembered or self.view.factory.remembered)
+            remember_store(found.model, self._node_remembered or self.view.factory.remembered)
         return found
 
     # parts
@@ -242,11 +242,11 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 
     def bind(self, store: str | os.PathLike[str] | Store) -> Family[PayloadT]:
         """The same family in `store`."""
-        return self._derived(View.elsewhere, _store=open_store(store))
+        return self._derived(View.elsewhere, _node_store=open_store(store))
 
     def kept_in(self, store: Store) -> Family[PayloadT]:
         """The same family, in `store` unless it has one of its own."""
-        return self if self._store is not None else self.bind(store)
+        return self if self._node_store is not None else self.bind(store)
 
     def refresh(self) -> Family[PayloadT]:
         """Look again at the data sources: members come and go with them. Does nothing where nothing does, as for most families.

@@ -427,7 +427,7 @@ def _payload_of(family: Family[Any]) -> Any:
     maker: Any = family.view.factory.maker
     if maker.__class__ is Step:
         return None if maker.maker.result is Any else maker.maker.result
-    found: Any = declaration_of(maker).payload_type if isinstance(maker, type) and hasattr(maker, "_is_persistable_node") else None
+    found: Any = declaration_of(maker).payload_type if isinstance(maker, type) and hasattr(maker, "_node_is_node") else None
     return None if found is Any or isinstance(found, str) else found
 
 

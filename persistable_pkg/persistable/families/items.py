@@ -70,7 +70,7 @@ class Item(Persistable[Any, ItemParams]):
         return Family(cast("Any", Items(node)))
 
     def _generate_payload(self, **_: Any) -> Any:
-        store, location = self._use(), self._location
+        store, location = self._node_use(), self._location
         source = Source(store, location.place.key, location.io)
         if location.entry is not None:
             try:
@@ -87,8 +87,8 @@ class Item(Persistable[Any, ItemParams]):
             )
         return source.load(entry)
 
-    def _look(self) -> str:
-        store, location = self._use(), self._location
+    def _node_look(self) -> str:
+        store, location = self._node_use(), self._location
         if location.entry is not None and all(store.stat(file.path) is not None for file in location.entry.files):
             return ""
         try:
@@ -101,7 +101,7 @@ class Item(Persistable[Any, ItemParams]):
         """Another item of the same node: ``item=key``."""
         if changes.keys() != {"item"}:
             raise TypeError(f"an item can be replaced by another of the same node, by item=...; it was given {', '.join(changes)}")
-        (node,) = self._upstream.values()
+        (node,) = self._node_upstream.values()
         return Item.of(node, changes["item"])
 
     def __repr__(self) -> str:

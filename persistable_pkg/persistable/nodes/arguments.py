@@ -35,8 +35,8 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
                 raise roles.not_a_node(self.__class__, name, value)
             continue
         node: Node = value
-        if declaration.admitted.get(name) is value.__class__ and not node._open:
-            self._upstream[name] = self.__dict__[name] = value
+        if declaration.admitted.get(name) is value.__class__ and not node._node_open:
+            self._node_upstream[name] = self.__dict__[name] = value
             continue
         value = spread(value)  # noqa: PLW2901
         if _take_role(self, declaration, name, value, root):
@@ -76,7 +76,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
     roles.refuse_open(kind.__name__, name, found)
     roles.check(kind, declaration, name, value)
     for place, node in found:
-        self._upstream[name + place] = node
+        self._node_upstream[name + place] = node
     if isinstance(value, root) and roles.is_known_by_class(cast("Node", value)):
         declaration.admitted[name] = value.__class__
     return True
@@ -84,7 +84,7 @@ def _take_role(self: Any, declaration: Declaration, name: str, value: Any, root:
 
 def check_one_node(self: Any, name: str, value: Any, root: type) -> None:
     """Raise TypeError for a family where a node holds one other node."""
-    if getattr(value.__class__, "_is_family", False) and isinstance(self.__dict__.get(name), root):
+    if getattr(value.__class__, "_node_is_family", False) and isinstance(self.__dict__.get(name), root):
         kind = type(self).__name__
         raise TypeError(
             f"{name} of {kind} is one node, and replace() was given a family, {value!r:.60}; {kind}.over({name}=family) makes a node "
@@ -99,12 +99,12 @@ def take_dependencies(self: Any, declaration: Declaration, dependencies: Iterabl
             raise TypeError(f"tracked_persistable_dependencies of {type(self).__name__} holds {node!r}; it takes Persistable objects only")
         roles.refuse_open(self.__class__.__name__, "tracked_persistable_dependencies", [("", node)])
         role = node.payload_name
-        if role in self._upstream:
+        if role in self._node_upstream:
             raise RoleClash(
                 f"two upstream nodes of {type(self).__name__} are named {role!r}; give them by keyword under roles of your choice",
                 role=role,
             )
-        self._upstream[role] = node
+        self._node_upstream[role] = node
         if role in declaration.roles:
             roles.check(self.__class__, declaration, role, node)
             self.__dict__[role] = node
@@ -175,9 +175,9 @@ def how_made(node: Node, declaration: Declaration) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     kind: Any = node.params.__class__
-    if not (node._by_payload or node.params is None or kind is declaration.params_type or kind.__module__ == "builtins"):
+    if not (node._node_by_payload or node.params is None or kind is declaration.params_type or kind.__module__ == "builtins"):
         found["params_class"] = f"{kind.__module__}:{kind.__qualname__}"
-    call = node.__dict__.get("_call")
+    call = node.__dict__.get("_node_call")
     if call is not None:
         found["call"] = call_tree(call)
     return found
@@ -208,7 +208,7 @@ def signature_of(init: Any) -> Any:
 def remember_call(cls: type[Any], *args: Any, **kwargs: Any) -> Any:
     """The ``__new__`` of a class with an ``__init__`` of its own: only it knows what its arguments mean, so the record keeps them."""
     node = object.__new__(cls)
-    node._call = (args, kwargs)
+    node._node_call = (args, kwargs)
     return node
 
 
@@ -225,4 +225,4 @@ def remember_names(cls: Any) -> None:
     around = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage] - of what executes the class statement
     names = {word: around[word] for word in words if isinstance(around.get(word), type)}
     if names:
-        cls._around = names
+        cls._node_around = names

@@ -29,47 +29,47 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     twin = object.__new__(node.__class__)
     state = twin.__dict__
     state.update(node.__dict__)
-    if "_payload" in state:
-        del state["_payload"]
-    if "_generation" in state:
-        del state["_generation"]
-    state["_store"] = store
+    if "_node_payload" in state:
+        del state["_node_payload"]
+    if "_node_generation" in state:
+        del state["_node_generation"]
+    state["_node_store"] = store
     if lent:
-        state["_lent"] = True
+        state["_node_lent"] = True
     return twin
 
 
 def stored_at(node: NodeT, path: str) -> NodeT:
     """The same node, its payload at `path` in its store."""
-    twin = bound_to(node, node._store)
-    twin._to = path
+    twin = bound_to(node, node._node_store)
+    twin._node_to = path
     return twin
 
 
 def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
     """A node like `node`, in its store, over the nodes that `of` gives for those that it holds: of a key of its own."""
-    twin = bound_to(node, node._store)
+    twin = bound_to(node, node._node_store)
     twin.__dict__ = swapped(twin.__dict__, of, root_of(node.__class__))
-    twin._identify()
+    twin._node_identify()
     return twin
 
 
 def move_to(node: Node, store: Store | None, path: str | None = None) -> None:
     """Let `node`, which nobody has used yet, be in `store`, and its payload at `path` there, if one is given."""
-    node._store = store
+    node._node_store = store
     if path is not None:
-        node._to = path
+        node._node_to = path
 
 
 def remembered_store(thing: object) -> Store | None:
     """The store that a node or family found its payloads in last, where a run named it; else None."""
-    found: Store | None = getattr(thing, "_remembered", None)
+    found: Store | None = getattr(thing, "_node_remembered", None)
     return found
 
 
 def remember_store(node: Node, store: Store | None) -> None:
     """Let `node` find what a run has put into `store`; of no account for one that names a store itself."""
-    node._remembered = store
+    node._node_remembered = store
 
 
 def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
@@ -77,24 +77,24 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
 
     One that is lent for just this runs itself, where nothing of it is changed for that.
     """
-    arguments: dict[str, Any] | None = node.__dict__.get("_arguments")
+    arguments: dict[str, Any] | None = node.__dict__.get("_node_arguments")
     private_already = arguments is not None and _is_private(arguments.values())
-    if private_already and node._lent:
+    if private_already and node._node_lent:
         return node, None
     author = bound_to(node, generation.store)
     if private_already:
         return author, None
     state: dict[str, Any] = author.__dict__
-    bound = _bind_roles(state, node, generation) if node._upstream else {}
-    if "_given_facts" in state:  # it came from another process, so nobody else has what is in it
+    bound = _bind_roles(state, node, generation) if node._node_upstream else {}
+    if "_node_given_facts" in state:  # it came from another process, so nobody else has what is in it
         return author, None
     if node.params is None:
         return author, None
     params = node.params
     if (
         arguments is None
-        and ((node._snapshot.plain and node._snapshot.rows) or _is_flat(params))
-        and not (node._upstream and _has_inner_nodes(node))
+        and ((node._node_snapshot.plain and node._node_snapshot.rows) or _is_flat(params))
+        and not (node._node_upstream and _has_inner_nodes(node))
     ):
         settings: Any = params.__class__.__dict__.get("__dataclass_params__")
         if settings is None or not settings.frozen:
@@ -102,7 +102,7 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
         return author, None
     facts: dict[str, Any] | None = facts_of(node) if generation.claim is not None else None
     if arguments is not None:
-        state["_arguments"] = private(arguments, swapped=bound)
+        state["_node_arguments"] = private(arguments, swapped=bound)
     else:
         author.params = _copied(node.params, bound)
     return author, facts
@@ -120,7 +120,7 @@ def _is_private(arguments: Iterable[Any]) -> bool:
         if kind is dict or kind is list or kind is tuple:
             if not _is_private(value.values() if kind is dict else value):
                 return False
-        elif not (getattr(kind, "_is_persistable_node", False) is True or lasting(value)):
+        elif not (getattr(kind, "_node_is_node", False) is True or lasting(value)):
             return False
     return True
 
@@ -129,23 +129,23 @@ def taken_over(node: Node, author: Any, before: dict[str, Any]) -> None:
     """Let `node` have what its own code has kept on `author`, whose attributes were `before`."""
     state: dict[str, Any] = author.__dict__
     for name, value in state.items():
-        if name in _OWN or before.get(name, UNSET) is value or any(role.partition(".")[0] == name for role in node._upstream):
+        if name in _OWN or before.get(name, UNSET) is value or any(role.partition(".")[0] == name for role in node._node_upstream):
             continue
         node.__dict__[name] = value
 
 
-_OWN = frozenset({"_payload", "_generation", "_store", "_upstream", "_arguments", "params"})
+_OWN = frozenset({"_node_payload", "_node_generation", "_node_store", "_node_upstream", "_node_arguments", "params"})
 
 
 def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int, Any]:
     """Let what a node holds ask `generation` for payloads, in whatever thread; the value is these twins by identity."""
     bound: dict[int, Any] = {}
-    for upstream in node._upstream.values():
+    for upstream in node._node_upstream.values():
         if id(upstream) not in bound:
-            bound[id(upstream)] = twin = bound_to(upstream, upstream._store or generation.store)
-            twin._reader = generation
-    state["_upstream"] = {role: bound[id(upstream)] for role, upstream in node._upstream.items()}
-    for name in {"_arguments", *(role.partition(".")[0] for role in node._upstream)} & state.keys():
+            bound[id(upstream)] = twin = bound_to(upstream, upstream._node_store or generation.store)
+            twin._node_reader = generation
+    state["_node_upstream"] = {role: bound[id(upstream)] for role, upstream in node._node_upstream.items()}
+    for name in {"_node_arguments", *(role.partition(".")[0] for role in node._node_upstream)} & state.keys():
         state[name] = _rebound(state[name], bound)
     asked = asked_of(node)
     if asked:
@@ -172,8 +172,8 @@ def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:
     """Have those upstream of `node` that the code at work asks for as well ask its generation for their payloads."""
 
     def twin_of(further: Any, rest: Mapping[str, int]) -> Any:
-        twin = bound_to(further, further._store or node._store)
-        twin._reader = node._reader
+        twin = bound_to(further, further._node_store or node._node_store)
+        twin._node_reader = node._node_reader
         _bind_beyond(twin, rest, root)
         return twin
 
@@ -183,7 +183,7 @@ def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:
 
 def _has_inner_nodes(node: Node) -> bool:
     """Tell whether there are nodes among the params themselves."""
-    return bool(node._upstream) and any(role.partition(".")[0] not in node.__dict__ for role in node._upstream)
+    return bool(node._node_upstream) and any(role.partition(".")[0] not in node.__dict__ for role in node._node_upstream)
 
 
 def _is_flat(params: Any) -> bool:

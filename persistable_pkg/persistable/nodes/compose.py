@@ -62,15 +62,15 @@ def feed(source: Any, target: object) -> Any:
     sources = _sources(source, taker)
     for each in sources.values() if isinstance(sources, dict) else sources:
         _check(each, taker)
-    inputs: list[Open] = list(taker._open_inputs()) if is_operand(taker) else _refuse(taker)
+    inputs: list[Open] = list(taker._node_open_inputs()) if is_operand(taker) else _refuse(taker)
     given = _named(sources, inputs, taker) if isinstance(sources, dict) else _matched(sources, inputs, taker)
-    return taker._fill(given)
+    return taker._node_fill(given)
 
 
 def is_operand(thing: Any) -> bool:
     """Tell whether `thing` is a node, finished or open, and not a class of some."""
     cls: Any = thing.__class__
-    return not isinstance(thing, type) and hasattr(cls, "_open_inputs")
+    return not isinstance(thing, type) and hasattr(cls, "_node_open_inputs")
 
 
 def name_of(thing: Any) -> str:
@@ -104,7 +104,7 @@ def _check(source: Any, target: Node) -> None:
     if source is target:
         name = name_of(source)
         raise LineageCycle(f"{name} >> {name}: a node cannot be upstream of itself", nodes=[name, name])
-    missing = list(source._open)
+    missing = list(source._node_open)
     if missing:
         text = f"{name_of(source)} >> {name_of(target)}: {name_of(source)} still needs {', '.join(missing)}; fill that first"
         raise InputMissing(text, inputs=missing, roles=missing)

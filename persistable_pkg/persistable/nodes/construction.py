@@ -35,7 +35,7 @@ class Constructed(Protocol):
     """A class of nodes that says how one is made again."""
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         """The call that makes the node."""
         ...
 

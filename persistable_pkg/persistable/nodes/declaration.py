@@ -251,12 +251,12 @@ def pickle_format() -> FileIO[Any]:
 def declaration_of(cls: type[Any]) -> Declaration:
     """The declaration of the node class `cls`, read once and kept on it (its bases have declarations of their own)."""
     try:
-        declaration: Declaration = cls.__dict__["_declared"]
+        declaration: Declaration = cls.__dict__["_node_declared"]
     except KeyError:
-        declaration = cls._declared = Declaration(cls, root_of(cls))
+        declaration = cls._node_declared = Declaration(cls, root_of(cls))
     return declaration
 
 
 def root_of(cls: type) -> type:
     """`Persistable`, of which this floor knows no more."""
-    return next(base for base in reversed(cls.__mro__) if "_is_persistable_node" in base.__dict__)
+    return next(base for base in reversed(cls.__mro__) if "_node_is_node" in base.__dict__)

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 class Described(Chainable):
     """A node as far as it is described: two of one description have one key, wherever they are."""
 
-    def _identify(self: Node) -> None:
+    def _node_identify(self: Node) -> None:
         nodes: list[tuple[str, Any]] = []
-        params, self._snapshot = capture(self.params, "", nodes)
+        params, self._node_snapshot = capture(self.params, "", nodes)
         for role, node in nodes:
-            if self._upstream.setdefault(role, node).key != node.key:
+            if self._node_upstream.setdefault(role, node).key != node.key:
                 raise RoleClash(f"two upstream nodes of {self.payload_name} would both be {role!r}; name them otherwise", role=role)
-        upstream = {role: node.key.digest for role, node in self._upstream.items()} if self._upstream else self._upstream
+        upstream = {role: node.key.digest for role, node in self._node_upstream.items()} if self._node_upstream else self._node_upstream
         self.key = Key(self.payload_name, digest_of(self.payload_name, self.version, params, upstream))
 
     @property
@@ -59,7 +59,7 @@ class Described(Chainable):
         """Role to node."""
         if "_left_out" in self.__dict__ and generation.current.get() is not None:
             raise Beyond("upstream")
-        return MappingProxyType(self._upstream)
+        return MappingProxyType(self._node_upstream)
 
     @property
     def params_tree(self: Node) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Described(Chainable):
         trees: dict[Key, dict[str, Any]] = {}
         for node in walk(self):
             own = fields_tree(node.params)
-            for role, upstream in node._upstream.items():
+            for role, upstream in node._node_upstream.items():
                 own[role if role not in own else f"upstream:{role}"] = trees[upstream.key]
             trees[node.key] = own
         return trees[self.key]
@@ -84,45 +84,47 @@ class Described(Chainable):
         declaration = declaration_of(type(self))
         for name, value in changes.items():
             arguments.check_one_node(self, name, value, root_of(type(self)))
-        twin = bound_to(self, self._store)
-        twin._upstream = {}
+        twin = bound_to(self, self._node_store)
+        twin._node_upstream = {}
         fields = arguments.take_roles(twin, declaration, changes, root_of(type(self)))
         given = changes.keys() - fields.keys()
         kept = {
-            role: node for role, node in self._upstream.items() if not any(role == name or role.startswith(name + ".") for name in given)
+            role: node
+            for role, node in self._node_upstream.items()
+            if not any(role == name or role.startswith(name + ".") for name in given)
         }
-        twin._upstream = {**kept, **twin._upstream}
+        twin._node_upstream = {**kept, **twin._node_upstream}
         if fields:
             twin.params = changed(self.params, fields, type(self).__name__, declaration.params_arguments)
-        twin._call = None
-        twin._to = None
-        twin._remembered = None
-        for found in ("_makers", "_things"):  # of the params and upstream nodes that it had
+        twin._node_call = None
+        twin._node_to = None
+        twin._node_remembered = None
+        for found in ("_node_makers", "_node_things"):  # of the params and upstream nodes that it had
             twin.__dict__.pop(found, None)
-        twin._open = arguments.open_roles(twin, declaration) if self._open else ()
-        if not twin._open:
-            twin._identify()
+        twin._node_open = arguments.open_roles(twin, declaration) if self._node_open else ()
+        if not twin._node_open:
+            twin._node_identify()
         return twin
 
     def bind(self: NodeT, store: str | os.PathLike[str] | Store) -> NodeT:
         """The same node in `store`: of the same key, without a payload in memory."""
         return bound_to(self, open_store(store))
 
-    def _open_inputs(self: Node) -> list[Open]:
+    def _node_open_inputs(self: Node) -> list[Open]:
         many = declaration_of(type(self)).many
-        return [Open(role, int(role in many)) for role in self._open]
+        return [Open(role, int(role in many)) for role in self._node_open]
 
-    def _fill(self: NodeT, given: dict[str, Any]) -> NodeT:
-        filled = bound_to(self, self._store)
-        filled._upstream = dict(self._upstream)
-        filled._open = tuple([role for role in self._open if role not in given])
+    def _node_fill(self: NodeT, given: dict[str, Any]) -> NodeT:
+        filled = bound_to(self, self._node_store)
+        filled._node_upstream = dict(self._node_upstream)
+        filled._node_open = tuple([role for role in self._node_open if role not in given])
         for name, value in given.items():
             filled.__dict__[name] = value
             roles.check(type(self), declaration_of(type(self)), name, value)
             for place, node in nodes_in(value, root_of(type(self))):
-                filled._upstream[name + place] = node
-        if not filled._open:
-            filled._identify()
+                filled._node_upstream[name + place] = node
+        if not filled._node_open:
+            filled._node_identify()
         return filled
 
     def lineage(self: Node, **options: Any) -> Graph:
@@ -133,8 +135,8 @@ class Described(Chainable):
 
     def __getstate__(self: Node) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name not in _HERE}
-        if "_logger" in state:
-            state["_logger"] = events.carried(self._logger)
+        if "_node_logger" in state:
+            state["_node_logger"] = events.carried(self._node_logger)
         return state
 
     def __reduce_ex__(self: Node, protocol: Any) -> tuple[Any, ...]:
@@ -147,27 +149,27 @@ class Described(Chainable):
         same = cast("Any", other)
         if not isinstance(other, root_of(type(self))):
             return NotImplemented
-        return not self._open and not same._open and self.key == same.key and self._to == same._to
+        return not self._node_open and not same._node_open and self.key == same.key and self._node_to == same._node_to
 
     def __hash__(self: Node) -> int:
-        return object.__hash__(self) if self._open else hash(self.key)
+        return object.__hash__(self) if self._node_open else hash(self.key)
 
     def __repr__(self: Node) -> str:
-        if self._open:
-            return f"<{self.payload_name}, open: {', '.join(self._open)}>"
+        if self._node_open:
+            return f"<{self.payload_name}, open: {', '.join(self._node_open)}>"
         from persistable.nodes.label import params_by_name
 
         shown = [f"{name}={value}" for name, value in params_by_name(self, 60).items()]
-        shown += [f"{role}=<{node.key.name}>" for role, node in self._upstream.items()]
+        shown += [f"{role}=<{node.key.name}>" for role, node in self._node_upstream.items()]
         return f"{type(self).__name__}({', '.join(shown)}) [{self.key.digest[:8]}]"
 
     def _repr_html_(self: Node) -> str:
-        if self._open:
+        if self._node_open:
             return f"<code>{repr(self).strip('<>')}</code>"
         import persistable
 
-        return persistable.graph.node_html(self, self._use())
+        return persistable.graph.node_html(self, self._node_use())
 
 
-_HERE = frozenset({"_payload", "_generation", "_lent", "_makers", "_things", "_reader", "_remembered"})
+_HERE = frozenset({"_node_payload", "_node_generation", "_node_lent", "_node_makers", "_node_things", "_node_reader", "_node_remembered"})
 """Attributes that stay in this process."""

@@ -73,7 +73,7 @@ class Explanation(str):
 def explain(node: Node, store: Store) -> Explanation:
     """The action that asking for the payload would cause, and why."""
     if node.is_external:
-        gone = node._look()
+        gone = node._node_look()
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")], label=node.label)
     if not node.is_persisted:
         return Explanation([f"{node.key} is not persisted: payload generates it each time"], label=node.label)
@@ -141,7 +141,7 @@ def _of_code(node: Node, store: Store) -> tuple[tuple[Cause, ...], list[str], li
 
 
 def _stored(node: Node, store: Store) -> bool:
-    return node.is_external or access.is_there(node._store or store, node.place)
+    return node.is_external or access.is_there(node._node_store or store, node.place)
 
 
 _CONSEQUENCE = {

@@ -29,7 +29,7 @@ def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
             seconds=generation.seconds(),
             label=node.label,
         ),
-        node._logger,
+        node._node_logger,
     )
     name_node(error, node)
     if not recorded:

@@ -51,7 +51,7 @@ class _Follower:
         self._node = node
         self._store = store
         self._timeout = timeout
-        self._source = Source(store, node.key, node._format())
+        self._source = Source(store, node.key, node._node_format())
         self._seen: set[Any] = set()
         self._number = 0
         self._stuck_at = -1

@@ -49,13 +49,13 @@ def refusal(node: Node, packages: bool = True) -> FormatError | None:
     known = _known[packages]
     if known.found.get(id(kind), known) is node.io:
         return None
-    io: FileIO[Any] = node._format()
+    io: FileIO[Any] = node._node_format()
     if packages:
         try:
             io.require()
         except MissingExtra as error:
             return error
-    for declared in node._declared_payloads():
+    for declared in node._node_declared_payloads():
         reason = _why_not(io, declared)
         if reason:
             name = type(io).__name__

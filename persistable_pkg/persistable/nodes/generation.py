@@ -161,25 +161,27 @@ class Generation:
     ) -> None:
         self.node = node
         self.store = store
-        self.place: Place = node.key if node._to is None else node.place  # without a call for nearly all: it is felt in the smallest
+        self.place: Place = node.key if node._node_to is None else node.place  # without a call for nearly all: it is felt in the smallest
         self.into: Any = store if into is None else into
         """The store that is written to, or a buffer of changes to it, see `perform_into`."""
         self.claim = claim
         self.attempt = attempt
         if claim is not None:
             self.token = os.urandom(4).hex()
-            self.io = node._format()  # before any work is done: a format that cannot be must not cost the payload
+            self.io = node._node_format()  # before any work is done: a format that cannot be must not cost the payload
             if format_check.fitting.get(id(node.__class__), self) is not node.io:
                 format_check.check(node)
-            sent = node.__dict__.get("_given_code")
-            self.code = sent if sent is not None else node._own_code()  # as it is before it runs: what it changes then is not its source
+            sent = node.__dict__.get("_node_given_code")
+            self.code = (
+                sent if sent is not None else node._node_own_code()
+            )  # as it is before it runs: what it changes then is not its source
         self.begun = usage_begins(not at_work) if claim is not None else None
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
-        self.upstream_keys = frozenset([upstream.key for upstream in node._upstream.values()]) if node._upstream else _NO_KEYS
+        self.upstream_keys = frozenset([upstream.key for upstream in node._node_upstream.values()]) if node._node_upstream else _NO_KEYS
         self._many: Inputs | None = None
         self._forks = capture.forks
         self.relay = capture.relay.get()
@@ -282,9 +284,9 @@ class Generation:
         if author is None:
             author, self._facts = author_of(self.node, self)
             self._author = author
-            if not self.node._lent:
+            if not self.node._node_lent:
                 self._before = author.__dict__.copy()
-            author._generation = self
+            author._node_generation = self
         return author
 
     @property
@@ -324,14 +326,14 @@ class Generation:
         if len(self.upstream_keys) >= MANY:
             with self._lock:
                 if self._many is None:
-                    some = [each for each in self.author._upstream.values() if each.is_persisted and not each.is_external]
-                    self._many = Inputs([(each, each._store or self.store) for each in some])
+                    some = [each for each in self.author._node_upstream.values() if each.is_persisted and not each.is_external]
+                    self._many = Inputs([(each, each._node_store or self.store) for each in some])
                 many = self._many
             loaded = many.load(node)
             if loaded is not None:
                 self.used[node.key] = loaded[1]
                 return loaded[0]
-        store = node._store or self.store
+        store = node._node_store or self.store
         return load_or_generate(bound_to(node, store), store, {}, writable=False, used=self.used)[0]
 
     def rng(self) -> Any:
@@ -376,7 +378,7 @@ class Generation:
         self._quiet_until = now + _PROGRESS
         token = capture.silent.set(True)  # else what hooks print would be the node's
         try:
-            events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._logger, self.hooks)
+            events.emit(events.Progressed(key=self.node.key, done=done, total=total), self.node._node_logger, self.hooks)
         finally:
             capture.silent.reset(token)
 
@@ -391,7 +393,7 @@ class Generation:
         """The appender that takes the payload's rows."""
         with self._lock:
             if self.row_writer is None:
-                io = self.io if self.claim is not None else self.node._format()
+                io = self.io if self.claim is not None else self.node._node_format()
                 self.row_writer = rows.Appender(self, io, self.scratch() / "appended")
         return self.row_writer
 
@@ -440,7 +442,7 @@ class Generation:
         self._many = None
         author, self._author = self._author, None  # else payloads would live until the garbage collector comes
         if author is not None:
-            del author._generation
+            del author._node_generation
             before, state = self._before, author.__dict__
             if before is not None and not (len(state) == len(before) and all(map(is_, state.values(), before.values()))):
                 taken_over(self.node, author, before)
@@ -478,7 +480,7 @@ def load_or_generate(
     `used`: takes the record of what is loaded for a generation, which has looked already at what has changed upstream.
     """
     if node.is_external:
-        return node._call_hook("_generate_payload", untracked), True
+        return node._node_call_hook("_generate_payload", untracked), True
     if not node.is_persisted:
         return private(generate(node, store, untracked, writable=writable), writable), False
     if "_is_leaf" in node.__dict__:
@@ -543,14 +545,14 @@ def generate(
     """
     if not (persist and node.is_persisted):
         if given is None:
-            given = _prepared(node, store, looked) if node._upstream else {}
+            given = _prepared(node, store, looked) if node._node_upstream else {}
         return _perform(node, store, None, untracked, given, writable, attempt=attempt)
     place: Place = node.place
     before = seen[0] if seen is not None else _token(peek(store, place))
     lock = Lock(store, place, True, waits)
     try:
         if given is None:
-            given = _prepared(node, store, looked) if node._upstream else {}
+            given = _prepared(node, store, looked) if node._node_upstream else {}
         result: Any = GONE
         while result is GONE:
             result = _generate_alone(node, store, place, untracked, before, given, writable, waits)
@@ -682,7 +684,7 @@ def _perform(
     attempt: int = 1,
 ) -> Any:
     """One attempt; `old` is what it will replace."""
-    failure = find_failure(store, node.key if node._to is None else node.place) if claim is not None else None
+    failure = find_failure(store, node.key if node._node_to is None else node.place) if claim is not None else None
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code
         lock = Lock(store, node.key, alone=False)
@@ -701,12 +703,12 @@ def _attempt(
     generation: Generation, untracked: dict[str, Any], failure: Failure | None, writable: bool, old: Record | Unusable | None
 ) -> Any:
     node = generation.node
-    node._check_params()
-    generation.heard = events.listened(node._logger)
+    node._node_check_params()
+    generation.heard = events.listened(node._node_logger)
     if generation.heard:
-        events.emit(events.Started(key=node.key, attempt=generation.attempt, label=node.label), node._logger)
+        events.emit(events.Started(key=node.key, attempt=generation.attempt, label=node.label), node._node_logger)
     author = generation.author
-    make = partial(author._call_hook, "_generate_payload", untracked) if untracked else author._generate_payload
+    make = partial(author._node_call_hook, "_generate_payload", untracked) if untracked else author._generate_payload
     return conclude(generation, make, failure, writable, old)
 
 
@@ -759,7 +761,7 @@ def _made(generation: Generation, make: Callable[[], Any]) -> Any:
     elif result.__class__ is int or result.__class__ is float:
         result = returned.as_declared(node, result)
     if generation.claim is None and isinstance(result, files.InFile):
-        result = result.load(node._format())
+        result = result.load(node._node_format())
     if node.__class__._validate_payload is not NO_VALIDATION and not isinstance(result, files.InFile):
         generation.author._validate_payload(result)  # else once it can be read, before its commit
     return result
@@ -779,14 +781,14 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     assert generation.claim is not None
     in_file = isinstance(result, files.InFile)
     if not in_file:
-        node._payload = result  # should writing fail, the work is not lost: mend the cause and call persist()
+        node._node_payload = result  # should writing fail, the work is not lost: mend the cause and call persist()
     commit = Commit(store, place)
     written = generation.write(result)
     try:
         record = compose(generation, written, result)
-        unread = isinstance(result, rows.AppendedFile) and not node._validates()
+        unread = isinstance(result, rows.AppendedFile) and not node._node_validates()
         again = _opened(node, store, record) if unread else _read_back(generation, record, written, writable)
-        if in_file and not unread and node._validates():
+        if in_file and not unread and node._node_validates():
             with generation:
                 generation.author._validate_payload(again)
         first = _is_contested(generation, old)
@@ -811,13 +813,13 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
         generation.afterwards(generation.seal)
     if commit.interrupt is not None:
         raise commit.interrupt
-    if generation.heard or events.listened(node._logger):
+    if generation.heard or events.listened(node._node_logger):
         event = events.Persisted(key=node.key, size=record.size, seconds=generation.seconds())
-        generation.afterwards(partial(events.emit, event, node._logger))
+        generation.afterwards(partial(events.emit, event, node._node_logger))
     if unread:
         node.reset_payload()
     else:
-        node._payload = again
+        node._node_payload = again
     return again
 
 

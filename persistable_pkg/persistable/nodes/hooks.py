@@ -30,11 +30,11 @@ class Authored(Generic[PayloadT]):
     if TYPE_CHECKING:
         key: Key
         payload_name: str
-        _logger: Any
+        _node_logger: Any
 
-        def _use(self) -> Store: ...
+        def _node_use(self) -> Store: ...
 
-    _generation: Generation | None
+    _node_generation: Generation | None
 
     # hooks (`*_: Any` so that type checkers accept an override with whatever keywords it takes)
 
@@ -57,18 +57,18 @@ class Authored(Generic[PayloadT]):
     def _post_load(self, *_: Any, **untracked_payload_params: Any) -> None:
         """Override to do something after the payload was loaded; it is in ``self.payload``."""
 
-    def _validates(self) -> bool:
+    def _node_validates(self) -> bool:
         """Tell whether there is anything to validate by."""
         own: Any = type(self)
         return own._validate_payload is not NO_VALIDATION
 
-    def _check_untracked(self, given: dict[str, Any]) -> None:
+    def _node_check_untracked(self, given: dict[str, Any]) -> None:
         """Raise UnknownParam for keywords that no hook takes: they would vanish. Each hook gets those that it takes."""
         accepted: set[str] = set()
         for hook in ("_generate_payload", "_post_generate", "_post_load"):
             if getattr(type(self), hook) is getattr(Authored, hook):
                 continue
-            names = self._hook_names(hook)
+            names = self._node_hook_names(hook)
             if names is None:
                 return
             accepted |= names - {"self"}
@@ -76,7 +76,7 @@ class Authored(Generic[PayloadT]):
         if unknown:
             raise roles.vanishing(type(self), unknown[0], sorted(accepted))
 
-    def _hook_names(self, hook: str) -> frozenset[str] | None:
+    def _node_hook_names(self, hook: str) -> frozenset[str] | None:
         """The keywords that a hook takes; None for any."""
         return declaration_of(type(self)).keywords(hook)
 
@@ -87,31 +87,31 @@ class Authored(Generic[PayloadT]):
         """The `logging.Logger` for what the node's own code has to say: ``persistable.<payload name>`` unless another was given, and quiet
         unless the application listens to it. What it says is said without secrets.
         """
-        logger = events.logger_of(self.payload_name, self._logger)
+        logger = events.logger_of(self.payload_name, self._node_logger)
         watch_logging()  # it may have been imported just now
         return logger
 
     @logger.setter
     def logger(self, logger: Any) -> None:
-        self._logger = logger
+        self._node_logger = logger
 
     @property
     def rng(self) -> np.random.Generator:
         """Inside `_generate_payload`: a random generator seeded from the digest."""
-        rng: np.random.Generator = self._running("rng").rng()
+        rng: np.random.Generator = self._node_running("rng").rng()
         return rng
 
     @property
     def scratch(self) -> Path:
         """Inside `_generate_payload`: a private folder for checkpoints; it survives a kill and a retry and is deleted at the commit."""
-        return self._running("scratch").scratch()
+        return self._node_running("scratch").scratch()
 
     def allocate(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
         """Inside `_generate_payload`: a zeroed array mapped in the payload's own uncommitted file.
 
         Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is.
         """
-        array: NDArray[Any] = self._running("allocate").allocate(shape, dtype)
+        array: NDArray[Any] = self._node_running("allocate").allocate(shape, dtype)
         return array
 
     def append(self, block: Any) -> None:
@@ -121,7 +121,7 @@ class Authored(Generic[PayloadT]):
         columns make one (``io=ParquetFileIO()`` or ``ArrowFileIO()``). Return `appended`, or nothing. What was appended survives a kill:
         the next attempt begins with it. Raises PayloadNotRepresentable for a block that does not go with those before.
         """
-        self._running("append").appender().append(block)
+        self._node_running("append").appender().append(block)
 
     @property
     def appended(self) -> Any:
@@ -129,7 +129,7 @@ class Authored(Generic[PayloadT]):
 
         Returned, it stands for the payload that these rows make.
         """
-        return self._running("appended").appender().rows
+        return self._node_running("appended").appender().rows
 
     @property
     def committed(self) -> KeysView[Any]:
@@ -137,22 +137,22 @@ class Authored(Generic[PayloadT]):
 
         Elsewhere: those in the store, sealed or not. ``len(node.committed)`` tells how far it is.
         """
-        if self._generation is not None and not self._generation.over:
-            return self._generation.gatherer().keys
+        if self._node_generation is not None and not self._node_generation.over:
+            return self._node_generation.gatherer().keys
         from persistable.nodes.follow import committed
 
-        return committed(cast("Node", self), self._use())
+        return committed(cast("Node", self), self._node_use())
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Inside `_generate_payload`: announce that `done` of `total` is done."""
-        self._running("progress").progress(done, total)
+        self._node_running("progress").progress(done, total)
 
-    def _running(self, what: str) -> Generation:
-        if self._generation is None or self._generation.over:
+    def _node_running(self, what: str) -> Generation:
+        if self._node_generation is None or self._node_generation.over:
             raise RuntimeError(
                 f"{type(self).__name__}.{what} exists only while {self.key} is being generated: use it inside _generate_payload"
             )
-        return self._generation
+        return self._node_generation
 
 
 NO_VALIDATION: Any = cast("Any", Authored)._validate_payload

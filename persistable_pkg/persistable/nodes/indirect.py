@@ -31,7 +31,7 @@ def reached(node: Node) -> list[Any]:
         return []
     root = root_of(node.__class__)
     found: dict[Any, Any] = {}
-    stack = [(upstream, asked) for upstream in node._upstream.values()]
+    stack = [(upstream, asked) for upstream in node._node_upstream.values()]
     while stack:
         upstream, left = stack.pop()
         for name, rest in kept(upstream, left, root):
@@ -44,7 +44,7 @@ def reached(node: Node) -> list[Any]:
 def kept(upstream: Node, asked: Mapping[str, int], root: type) -> Iterator[tuple[str, Mapping[str, int]]]:
     """The attributes of `upstream` that hold nodes and are asked for, each with what may be asked of those: a name is not for ever."""
     for name in asked:
-        attribute = "_upstream" if name == "upstream" else name
+        attribute = "_node_upstream" if name == "upstream" else name
         value = upstream.__dict__.get(attribute)
         if value is not None and any(True for _ in nodes_in(value, root)):
             left = {**asked, name: asked[name] - 1}
@@ -53,7 +53,7 @@ def kept(upstream: Node, asked: Mapping[str, int], root: type) -> Iterator[tuple
 
 def asked_of(node: Node) -> Mapping[str, int]:
     """The attributes that the code of `node` asks of something else than the node itself, and how often it does."""
-    if node._by_payload or not node._upstream:
+    if node._node_by_payload or not node._node_upstream:
         return {}
     kind: type = node.__class__
     found = _asked.get(kind)

@@ -71,7 +71,7 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
     differing = {name for name, value in fields.items() if not all(_same(value, each.get(name, UNSET)) for each in theirs)}
     parts = _params(fields, left, depth, {name: theirs[-1].get(name, "") for name in differing})
     left -= sum(width(part) + 2 for part in parts)
-    for role, value in grouped(node._upstream).items():
+    for role, value in grouped(node._node_upstream).items():
         if role in fields:
             continue  # it was shown among them
         if left <= 0:
@@ -80,7 +80,7 @@ def _node(node: Node, columns: int, depth: int, others: Sequence[Node] = ()) -> 
         nodes = [each for one in (node, *others) for each in _nodes_of(one, role)]
         parts.append(f"{role}={_upstream(nodes, isinstance(value, dict), min(left, 2 * _VALUE), depth + 1)}")
         left -= width(parts[-1]) + 2
-    parts += [f"{name}=?" for name in node.__dict__.get("_open") or ()]
+    parts += [f"{name}=?" for name in node.__dict__.get("_node_open") or ()]
     return f"{node.payload_name}({', '.join(parts)})"
 
 
@@ -92,7 +92,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _nodes_of(node: Node, role: str) -> list[Any]:
-    return _flat(grouped(node._upstream).get(role))
+    return _flat(grouped(node._node_upstream).get(role))
 
 
 def _flat(found: Any) -> list[Any]:
@@ -115,7 +115,7 @@ def shown_fields(node: Node) -> dict[str, Any]:
 def _tracked(node: Node) -> dict[str, Any]:
     params = node.__dict__.get("params")
     if params is None:
-        return dict(node.__dict__.get("_arguments") or {})
+        return dict(node.__dict__.get("_node_arguments") or {})
     if params.__class__ is dict:
         return {str(name): value for name, value in params.items()}
     spec = fields_of(params.__class__)
@@ -134,7 +134,7 @@ def _only_nodes(value: Any) -> bool:
     kind = value.__class__
     if kind in (list, tuple, dict):
         return bool(value) and all(map(_only_nodes, value.values() if kind is dict else value))
-    return getattr(kind, "_is_persistable_node", False) is True
+    return getattr(kind, "_node_is_node", False) is True
 
 
 def _upstream(nodes: list[Any], many: bool, columns: int, depth: int) -> str:
@@ -186,7 +186,7 @@ def _value(value: Any, columns: int, depth: int) -> str:
         return repr(value[: columns + 1])
     if kind is int and value.bit_length() > 4 * columns + 64:
         return f"<int of {value.bit_length():,} bits>"
-    if getattr(kind, "_is_persistable_node", False) is True:
+    if getattr(kind, "_node_is_node", False) is True:
         return f"{value.payload_name}(…)" if depth >= _DEEPEST else _node(value, columns, depth + 1)
     if kind in (list, tuple, set, frozenset, dict):
         return _items(value, columns, depth + 1)

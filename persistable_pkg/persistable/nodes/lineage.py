@@ -67,7 +67,7 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def spread(value: Any, inside: bool = False) -> Any:
     """`value`; where it is a family, the list of its nodes in the order of its keys. `inside`: also each item of a tuple or dict."""
-    if getattr(value.__class__, "_is_family", False):
+    if getattr(value.__class__, "_node_is_family", False):
         return list(value.nodes)
     kind: Any = value.__class__
     if not inside or (kind is not dict and kind is not tuple):
@@ -96,10 +96,10 @@ def flattened(target: Node, root: type) -> list[tuple[Any, dict[str, Any]]]:
         node, ready = stack.pop()
         if id(node) in numbers:
             continue
-        if not node._upstream:  # then it holds no nodes at all
-            states.append((node._made_by(), node.__getstate__()))
+        if not node._node_upstream:  # then it holds no nodes at all
+            states.append((node._node_made_by(), node.__getstate__()))
         elif ready:
-            states.append((node._made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
+            states.append((node._node_made_by(), swapped(node.__getstate__(), lambda upstream: _Numbered(numbers[id(upstream)]), root)))
         else:
             stack.append((node, True))
             stack.extend((upstream, False) for _, upstream in nodes_in(node.__dict__, root) if id(upstream) not in numbers)

@@ -40,7 +40,7 @@ def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True
 
     `whole`: False where somebody has looked already at what has changed upstream.
     """
-    heard = events.listened(node._logger)
+    heard = events.listened(node._node_logger)
     clock = time.perf_counter() if heard else 0.0
     record = find_record(store, node.place)
     while record is not None:
@@ -66,7 +66,7 @@ def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True
             record = again  # replaced or deleted while we were reading
             continue
         if heard:
-            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._node_logger)
         return result, record
     return None
 
@@ -107,7 +107,7 @@ def format_of(node: Node, record: Record) -> FileIO[Any]:
     Else that of the record where somebody the store trusts has signed it, or one made of what the node declares or of safe ones. Raises
     PayloadUntrusted.
     """
-    own: FileIO[Any] = node._format()
+    own: FileIO[Any] = node._node_format()
     head = record.head
     spec, declared = head["io"], own.__dict__.get("_spec") or own.spec()
     if declared == spec and "schema" not in head:
@@ -121,7 +121,7 @@ def format_of(node: Node, record: Record) -> FileIO[Any]:
 
 def refusal(node: Node, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
     """Why a load would not read what `record` is of, without reading it, as far as its format goes."""
-    if record.head["io"] == node._format().spec():
+    if record.head["io"] == node._node_format().spec():
         return None
     try:
         format_of(node, record)
@@ -156,13 +156,13 @@ def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> 
     `whole`: False where somebody has looked already at what is upstream.
     """
     made_by = record.head["code"]
-    if whole and node._upstream and "_looked" not in node.__dict__:
+    if whole and node._node_upstream and "_looked" not in node.__dict__:
         verdict = judged(node, store, record)
     elif made_by is None:
         return
     elif made_by["quick"]:
-        own = node.__dict__.get("_given_code")
-        if (own if own is not None else node._own_code()).quick == made_by["quick"]:
+        own = node.__dict__.get("_node_given_code")
+        if (own if own is not None else node._node_own_code()).quick == made_by["quick"]:
             return
         verdict = Judge().own(node, record)
     else:
@@ -252,7 +252,7 @@ def accept_code(node: Node, store: Store, reason: str) -> Record:
     verdict = judged(node, store, record)
     accepted = {"reason": reason, "at": time.time(), "host": host_name(), "changed": verdict.describe()}
     head: dict[str, Any] = {"class": code.class_reference(node.__class__), "code": {"python": own.python, "quick": own.quick}}
-    given = node.__dict__.get("_given_code")
+    given = node.__dict__.get("_node_given_code")
     project = given.project if given is not None else code.project_of(node.__class__)
     details = {"code_parts": dict(own.parts), "project": project, "accepted": [*record.to_dict().get("accepted", []), accepted]}
     found = origin.origin_now(node, store, record)

@@ -72,15 +72,15 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     """False for what is done for its effect, or made again whenever it is asked for."""
     is_external: bool = False
     """True if it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
-    _needs: str = "all"
-    _captured: str = ""
+    _node_needs: str = "all"
+    _node_captured: str = ""
     """Of the params, the one that holds what its function captured: the code of that is followed from the function."""
-    _by_payload: bool = False
+    _node_by_payload: bool = False
     """True if its class says nothing of what it is, but the type of its payload does, as with a step."""
-    _is_persistable_node: bool = True
-    _is_family: bool = False
-    _declared: ClassVar[Declaration]
-    _code_kept: ClassVar[CodeOf]
+    _node_is_node: bool = True
+    _node_is_family: bool = False
+    _node_declared: ClassVar[Declaration]
+    _node_code_kept: ClassVar[CodeOf]
 
     data_dir = released.released("data_dir", released.data_dir)
     payload_file_suffix = released.released("payload_file_suffix", released.payload_file_suffix)
@@ -89,27 +89,27 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     params: ParamsT
     key: Key
     payload_name: str
-    _logger: Any = None
+    _node_logger: Any = None
     """The argument `logger`, True for verbose nodes, in a tuple where it came from another process; else None."""
-    _payload: Any = ABSENT
-    _generation: generation.Generation | None = None
-    _lent = False
+    _node_payload: Any = ABSENT
+    _node_generation: generation.Generation | None = None
+    _node_lent = False
     """True for a twin that is there for one generation only."""
-    _upstream: dict[str, Persistable[Any, Any]]
-    _snapshot: Snapshot
-    _call: tuple[tuple[Any, ...], dict[str, Any]] | None
-    _open: tuple[str, ...] = ()
-    _to: str | None = None
-    _store: Store | None
-    _remembered: Store | None = None
+    _node_upstream: dict[str, Persistable[Any, Any]]
+    _node_snapshot: Snapshot
+    _node_call: tuple[tuple[Any, ...], dict[str, Any]] | None
+    _node_open: tuple[str, ...] = ()
+    _node_to: str | None = None
+    _node_store: Store | None
+    _node_remembered: Store | None = None
     """Where the last run put it that named a store; of no account for a node that names one itself."""
-    _reader: generation.Generation | None = None
+    _node_reader: generation.Generation | None = None
     """The running generation that this is upstream of, and which reads its payload."""
-    _given_code: Given
+    _node_given_code: Given
     """Of a node that was sent here, as are the next three: its code as it was found where it came from."""
-    _given_facts: dict[str, Any]
-    _given_table: Any
-    _given_origin: Any
+    _node_given_facts: dict[str, Any]
+    _node_given_table: Any
+    _node_given_origin: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -123,8 +123,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     def __renamed_from__(cls, name: str) -> None:
         """Take the payload name that a class of this name has; where the class names its payload, that stays."""
         setattr(cls, FORMER, name)
-        if "_declared" in cls.__dict__:
-            del cls._declared
+        if "_node_declared" in cls.__dict__:
+            del cls._node_declared
 
     def __init__(
         self,
@@ -145,33 +145,33 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if declaration.settings:
             reserved.ambiguous(declaration, type(self).__name__, locals())
         if logger is not None or verbose:
-            self._logger = logger if logger is not None else True
+            self._node_logger = logger if logger is not None else True
         self.payload_name = check_payload_name(payload_name) if payload_name is not None else declaration.name
         where = persist_data_dir if persist_data_dir is not None else data_dir
         if type(where) is declaration.params_type and where is not None:
             raise TypeError(f"{type(self).__name__} takes the store first; give params by name: {type(self).__name__}(params=...)")
-        self._store = open_store(where) if where is not None else enclosing_store()
+        self._node_store = open_store(where) if where is not None else enclosing_store()
         if payload_io is not None:
             self.io = payload_io
         if payload_file_suffix is not None:
             self.__dict__["payload_file_suffix"] = payload_file_suffix
-        self._upstream = {}
+        self._node_upstream = {}
         fields = arguments.take_roles(self, declaration, declared, Persistable)
         if tracked_persistable_dependencies is not None:
             arguments.take_dependencies(self, declaration, tracked_persistable_dependencies, Persistable)
         self.params = arguments.take_params(self, declaration, params, fields)
-        if len(self._upstream) < len(declaration.required):
-            self._open = arguments.open_roles(self, declaration)
-            if self._open:
+        if len(self._node_upstream) < len(declaration.required):
+            self._node_open = arguments.open_roles(self, declaration)
+            if self._node_open:
                 return
-        self._identify()
+        self._node_identify()
 
     # identity
 
     @property
     def place(self) -> Place:
         """Where payload and record lie: under the key, or at a path of somebody's choice."""
-        return self.key if self._to is None else Placed(*self.key, self._to)
+        return self.key if self._node_to is None else Placed(*self.key, self._node_to)
 
     if TYPE_CHECKING:  # on the class of a workflow it is a node, on an instance its payload; so type checkers know it for any class
 
@@ -186,8 +186,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     if not TYPE_CHECKING:  # a type checker that saw it would believe that every attribute exists
 
         def __getattr__(self, name: str) -> Any:
-            if self._open:
-                inputs = list(self._open)
+            if self._node_open:
+                inputs = list(self._node_open)
                 raise InputMissing(
                     f"{self.payload_name} still needs {', '.join(inputs)}, so it has no {name}; fill it: `node >> it`, or {inputs[0]}=node",
                     inputs=inputs,
@@ -208,7 +208,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     @property
     def payload(self) -> PayloadT:
         """The payload: held, else loaded, else generated. Safe to ask for from many threads."""
-        reader = self._reader
+        reader = self._node_reader
         if reader is not None and not reader.over:
             given: PayloadT = reader.input(self)
             return given
@@ -216,14 +216,14 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if running is not None and running.node is not self and (self.key in running.upstream_keys or running.holds(self.key)):
             payload: PayloadT = running.input(self)
             return payload
-        if self._payload is ABSENT:
+        if self._node_payload is ABSENT:
             __tracebackhide__ = True
             try:
                 self.load_generate()
             except AttributeError as error:
                 self.__dict__["_raised"] = error  # Python would take it to mean that there is no attribute `payload`, and forget it
                 raise
-        return self._payload  # type: ignore[no-any-return]
+        return self._node_payload  # type: ignore[no-any-return]
 
     async def aload(self) -> PayloadT:
         """The payload, as `payload` gives it, without blocking the event loop: it is loaded or generated in a thread.
@@ -231,7 +231,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         Nothing is computed twice, however many ask for it at once. A cancelled task does not wait any longer, and what has begun to be
         generated is stored all the same.
         """
-        return await event_loop.in_thread(lambda: self.payload) if self._payload is ABSENT else self.payload
+        return await event_loop.in_thread(lambda: self.payload) if self._node_payload is ABSENT else self.payload
 
     def generate(self, persist: bool = True, **untracked_payload_params: Any) -> Self:
         """Generate the payload, whether or not one is stored, and persist it unless told otherwise.
@@ -239,34 +239,34 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         Upstream payloads that are not stored are generated first. If another process commits the same payload while this one waits for its
         turn, that is taken.
         """
-        self._check_params()
+        self._node_check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params)
+            self._node_check_untracked(untracked_payload_params)
         __tracebackhide__ = True
         try:
-            payload = generation.generate(self, self._use(), untracked_payload_params, persist=persist, read=False)
+            payload = generation.generate(self, self._node_use(), untracked_payload_params, persist=persist, read=False)
         except Exception as error:
             _trim(error)
             raise
         if not (persist and self.is_persisted):
             payload = private(payload)
-        self._payload = ABSENT if payload is UNREAD else payload
-        self._call_hook("_post_generate", untracked_payload_params)
+        self._node_payload = ABSENT if payload is UNREAD else payload
+        self._node_call_hook("_post_generate", untracked_payload_params)
         return self
 
     def persist(self) -> Self:
         """Persist the payload that is held. Raises PayloadNotHeld if there is none."""
-        if self._payload is ABSENT:
+        if self._node_payload is ABSENT:
             raise PayloadNotHeld(f"{self.key} holds no payload to persist; call generate() first", key=self.key)
-        self._check_params()
-        self._payload = generation.persist(self, self._use(), self._payload)
+        self._node_check_params()
+        self._node_payload = generation.persist(self, self._node_use(), self._node_payload)
         return self
 
     def put(self, payload: PayloadT) -> Self:
         """Persist `payload` as this node's, made by hand: the record says so, and it is never generated again by itself."""
-        self._check_params()
+        self._node_check_params()
         self._validate_payload(payload)
-        self._payload = generation.persist(self, self._use(), payload, made="put")
+        self._node_payload = generation.persist(self, self._node_use(), payload, made="put")
         return self
 
     def load(self, warn_if_validation_fails: bool = False, verify: bool = True, **untracked_payload_params: Any) -> Self:
@@ -279,25 +279,25 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
         Raises PayloadNotFound, PayloadCorrupted, PayloadForeign.
         """
-        self._check_params()
+        self._node_check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params)
-        store = self._use()
+            self._node_check_untracked(untracked_payload_params)
+        store = self._node_use()
         loaded = loading.load(self, store, verify=verify)
         if loaded is None:
             from persistable.nodes.nearest import not_found
 
             raise not_found(self, store)
-        self._accept(loaded[0], warn_if_validation_fails)
-        self._call_hook("_post_load", untracked_payload_params)
+        self._node_accept(loaded[0], warn_if_validation_fails)
+        self._node_call_hook("_post_load", untracked_payload_params)
         return self
 
     def load_generate(self, **untracked_payload_params: Any) -> Self:
         """Load the stored payload, or generate it if there is none or it is corrupt."""
-        self._check_params()
+        self._node_check_params()
         if untracked_payload_params:
-            self._check_untracked(untracked_payload_params)
-        store = self._use()
+            self._node_check_untracked(untracked_payload_params)
+        store = self._node_use()
         __tracebackhide__ = True
         try:
             payload, loaded = generation.load_or_generate(self, store, untracked_payload_params)
@@ -305,10 +305,10 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             _trim(error)
             raise
         if loaded:
-            self._accept(payload, False)
+            self._node_accept(payload, False)
         else:
-            self._payload = payload
-        self._call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
+            self._node_payload = payload
+        self._node_call_hook("_post_load" if loaded else "_post_generate", untracked_payload_params)
         return self
 
     def run(self, **options: Any) -> RunResult:
@@ -333,12 +333,12 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     def reset_payload(self) -> None:
         """Forget the payload in memory; what is stored stays."""
-        self._payload = ABSENT
+        self._node_payload = ABSENT
 
     def validate_payload(self, payload: Any = ABSENT) -> None:
         """Run `_validate_payload` on `payload`, or on the payload held. Raises PayloadNotHeld if there is none."""
-        if payload is ABSENT or (payload is None and self._payload is not ABSENT):
-            payload = self._payload
+        if payload is ABSENT or (payload is None and self._node_payload is not ABSENT):
+            payload = self._node_payload
         if payload is ABSENT:
             raise PayloadNotHeld(f"{self.key} holds no payload to validate; call load() or generate() first, or pass one", key=self.key)
         self._validate_payload(cast(PayloadT, payload))
@@ -349,10 +349,10 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     # plumbing
 
-    def _use(self) -> Store:
-        return self._store if self._store is not None else generation.default_store(self._remembered)
+    def _node_use(self) -> Store:
+        return self._node_store if self._node_store is not None else generation.default_store(self._node_remembered)
 
-    def _format(self) -> FileIO[Any]:
+    def _node_format(self) -> FileIO[Any]:
         io: Any = self.io
         if io is None:
             return pickle_format()
@@ -360,8 +360,8 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             return io  # pyright: ignore[reportUnknownVariableType] - as the class says
         return format_for(io, declaration_of(type(self)).payload_type)
 
-    def _check_params(self) -> None:
-        params, snapshot = self.params, self._snapshot
+    def _node_check_params(self) -> None:
+        params, snapshot = self.params, self._node_snapshot
         if snapshot.raw is None:
             for attr, value, raw in snapshot.rows:
                 if raw is not None or getattr(params, attr, ABSENT) is not value:
@@ -376,7 +376,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
                 path=changed,
             )
 
-    def _accept(self, payload: Any, warn: bool) -> None:
+    def _node_accept(self, payload: Any, warn: bool) -> None:
         try:
             if cast("Any", type(self))._validate_payload is not NO_VALIDATION:
                 self._validate_payload(payload)
@@ -386,50 +386,50 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             import warnings
 
             warnings.warn(f"the loaded payload of {self.key} is not valid: {error!r}", InvalidPayloadWarning, stacklevel=3)
-        self._payload = payload
+        self._node_payload = payload
 
-    def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
+    def _node_call_hook(self, name: str, untracked: dict[str, Any]) -> Any:
         own = getattr(type(self), name)
         if own is getattr(Authored, name) and name != "_generate_payload":
             return None
         return getattr(self, name)(**(declaration_of(type(self)).accepted(name, untracked) if untracked else {}))
 
-    def _own_code(self) -> CodeOf | Given:
+    def _node_own_code(self) -> CodeOf | Given:
         """The generating code as it is now, kept on the class and checked again at every call."""
         cls = type(self)
-        seen: Snapshot | None = self.__dict__.get("_snapshot")
+        seen: Snapshot | None = self.__dict__.get("_node_snapshot")
         if seen is None or not seen.plain:
             given = given_things(self)
             if given:
                 return code_of(cls, HOOKS, _BASES, given)
-        kept: CodeOf | None = cls.__dict__.get("_code_kept")
+        kept: CodeOf | None = cls.__dict__.get("_node_code_kept")
         if kept is None or not kept.is_current():
             sent: Given | None = cls.__dict__.get("_sent_code")
             if sent is not None:
                 return sent
-            kept = cls._code_kept = code_of(cls, HOOKS, _BASES)
+            kept = cls._node_code_kept = code_of(cls, HOOKS, _BASES)
         return kept
 
     @classmethod
     def __sent_along__(cls) -> dict[str, Any]:
         """The fingerprint of the class's code, to be sent along with its definition: not all that the code uses is sent."""
-        if not is_sending() or cls._by_payload:
+        if not is_sending() or cls._node_by_payload:
             return {}
         sent: Given | None = cls.__dict__.get("_sent_code")
-        kept = {"_sent_source": found} if (found := kept_source(cls)) else {}
-        return {**kept, "_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
+        kept = {"_node_sent_source": found} if (found := kept_source(cls)) else {}
+        return {**kept, "_node_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
 
-    def _generating_function(self) -> Any:
+    def _node_generating_function(self) -> Any:
         """The code that makes the payload."""
         return type(self)._generate_payload
 
-    def _declared_payloads(self) -> list[Any]:
+    def _node_declared_payloads(self) -> list[Any]:
         """The types that its payload is declared to have: in the bases of its class, and by the hook."""
         cls = type(self)
         names = returned.names_around(cls)
         return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
-    def _look(self) -> str:
+    def _node_look(self) -> str:
         """Of an input that lies elsewhere: empty where it is there, else why it is not."""
         return ""
 
@@ -438,15 +438,15 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         """`value`, where it is a node that a role annotated with this class takes."""
         return roles.admitted(cls, value)
 
-    def _payload_type(self) -> Any:
+    def _node_payload_type(self) -> Any:
         """The declared type of the payload; None where it is not known."""
         return declaration_of(type(self)).payload_type
 
-    def _stands_for(self) -> Sequence[Any]:
+    def _node_stands_for(self) -> Sequence[Any]:
         """The nodes of which one's payload will be its own."""
         return ()
 
-    def _made_by(self) -> Any:
+    def _node_made_by(self) -> Any:
         """The object to pickle in place of the class."""
         return type(self)
 

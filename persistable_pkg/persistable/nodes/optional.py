@@ -25,13 +25,13 @@ class _Optional(Persistable[Any, _OptionalParams]):
     node: Persistable[Any, Any]
     payload_name = "optional"
     is_persisted = False
-    _needs = "optional"
+    _node_needs = "optional"
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         return Construction("persistable:optional", (recorded.upstream["node"],), {"default": recorded.params.default})
 
-    def _stands_for(self) -> Sequence[Any]:
+    def _node_stands_for(self) -> Sequence[Any]:
         return [self.node]
 
     def _generate_payload(self, **_: Any) -> Any:
@@ -46,16 +46,16 @@ class _AnyOf(Persistable[Any, None]):
     nodes: list[Persistable[Any, Any]]
     payload_name = "any_of"
     is_persisted = False
-    _needs = "any"
+    _node_needs = "any"
 
     def __init__(self, *nodes: Persistable[Any, Any]) -> None:
         super().__init__(nodes=list(nodes))
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         return Construction("persistable:any_of", tuple(collection(grouped(recorded.upstream))["nodes"]), {})
 
-    def _stands_for(self) -> Sequence[Any]:
+    def _node_stands_for(self) -> Sequence[Any]:
         return self.nodes
 
     def _generate_payload(self, **_: Any) -> Any:
@@ -96,4 +96,4 @@ def any_of(*nodes: Persistable[T, Any]) -> Persistable[T, Any]:
 
 
 def _is_family(value: Any) -> bool:
-    return bool(getattr(value.__class__, "_is_family", False))
+    return bool(getattr(value.__class__, "_node_is_family", False))

@@ -72,7 +72,7 @@ class _Makers:
         self.stores = stores
 
 
-_KEPT = "_makers"
+_KEPT = "_node_makers"
 _NOBODY = _Makers({})
 """Of all nodes with nothing upstream: one, so that what is known of it is found again."""
 
@@ -88,14 +88,14 @@ def makers(node: Node) -> dict[Any, Any]:
         if _KEPT in top.__dict__:
             stack.pop()
             continue
-        if not top._upstream:
+        if not top._node_upstream:
             top.__dict__[_KEPT] = _NOBODY
             continue
-        waiting = [upstream for upstream in top._upstream.values() if _KEPT not in upstream.__dict__]
+        waiting = [upstream for upstream in top._node_upstream.values() if _KEPT not in upstream.__dict__]
         if waiting:
             stack.extend(waiting)
         else:
-            top.__dict__[_KEPT] = _same(top._upstream.values()) or _joined(top._upstream.values())
+            top.__dict__[_KEPT] = _same(top._node_upstream.values()) or _joined(top._node_upstream.values())
     rows: dict[Any, Any] = node.__dict__[_KEPT].rows
     return rows
 
@@ -116,13 +116,13 @@ def _same(upstream: Iterable[Any]) -> _Makers | None:
             found = known
         elif known is not found:
             return None
-        if node._store is not None or node.is_external or (code_key(node), node.payload_name) not in found.rows:
+        if node._node_store is not None or node.is_external or (code_key(node), node.payload_name) not in found.rows:
             return None
     return found
 
 
 def _joined(upstream: Iterable[Any]) -> _Makers:
-    named = [frozenset((id(each._store),)) for each in upstream if each._store is not None]
+    named = [frozenset((id(each._node_store),)) for each in upstream if each._node_store is not None]
     return _Makers(_merged(upstream), frozenset[int]().union(*named, *[each.__dict__[_KEPT].stores for each in upstream]))
 
 
@@ -169,7 +169,7 @@ class Today:
 
     def code(self, node: Node) -> Any:
         """The code of `node` itself."""
-        if "_given_code" in node.__dict__:
+        if "_node_given_code" in node.__dict__:
             return code_of_node(node)
         key = code_key(node)
         found = self._codes.get(key)
@@ -180,10 +180,10 @@ class Today:
     def code_facts(self, node: Node) -> CodeFacts:
         """The code of `node` itself, as records tell of it."""
         state = node.__dict__
-        if "_given_code" in state:
+        if "_node_given_code" in state:
             key: Any = token_of(code_of_node(node))
         else:
-            seen = state.get("_snapshot")
+            seen = state.get("_node_snapshot")
             key = node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
         found = self._known.get(key)
         if found is None:
@@ -271,7 +271,7 @@ def direct(node: Node, store: Store) -> list[tuple[Any, Store]]:
     """The stored upstream that `node` is made from, each with its store: the nearest, through what is not persisted."""
     found: dict[Key, tuple[Any, Store]] = {}
     seen: set[Key] = set()
-    stack = [(upstream, upstream._store or store) for upstream in node._upstream.values()]
+    stack = [(upstream, upstream._node_store or store) for upstream in node._node_upstream.values()]
     while stack:
         upstream, where = stack.pop()
         if upstream.key in seen:
@@ -280,7 +280,7 @@ def direct(node: Node, store: Store) -> list[tuple[Any, Store]]:
         if upstream.is_persisted:
             found[upstream.key] = (upstream, where)
         else:
-            stack.extend((source, source._store or where) for source in upstream._upstream.values())
+            stack.extend((source, source._node_store or where) for source in upstream._node_upstream.values())
     return list(found.values())
 
 
@@ -329,7 +329,7 @@ def given(node: Node, store: Store) -> tuple[UpstreamCode, Given]:
     """Facts that another process needs to write the record of `node`."""
     today = Today()
     sources = direct(node, store)
-    own = {upstream.key for upstream in node._upstream.values()}
+    own = {upstream.key for upstream in node._node_upstream.values()}
     behind = records_of([pair for pair in sources if pair[0].key not in own])
     contents = {str(key): content_of(record.head) for key, record in behind.items()}
     return today.table(node), Given(contents, {str(upstream.key): today.upstream(upstream) for upstream, _ in sources})
@@ -337,10 +337,10 @@ def given(node: Node, store: Store) -> tuple[UpstreamCode, Given]:
 
 def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | None:
     """The origin of a payload of `node` that is made now; None where nothing is upstream. used: the records of what was loaded for it."""
-    if not node._upstream:
+    if not node._node_upstream:
         return None
     today = Today()
-    told: Given | None = node.__dict__.get("_given_origin")
+    told: Given | None = node.__dict__.get("_node_given_origin")
     sources = direct(node, store)
     records = {source.key: used[source.key] for source, _ in sources if source.key in used}
     missing = [pair for pair in sources if pair[0].key not in records]
@@ -348,11 +348,11 @@ def origin_of(node: Node, store: Store, used: Mapping[Key, Record]) -> Origin | 
         records.update(records_of(missing))
     contents = dict(told.behind) if told is not None else {}
     contents.update({"/".join(key): content_of(record.head) for key, record in records.items()})
-    table: UpstreamCode = node._given_table if told is not None else today.table(node)
+    table: UpstreamCode = node._node_given_table if told is not None else today.table(node)
     old: list[dict[str, Any]] = []
     for source, _ in sources:
         record = records.get(source.key)
-        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source) if source._upstream else ""
+        upstream = told.today.get(str(source.key), "") if told is not None else today.upstream(source) if source._node_upstream else ""
         if record is not None and not _is_fresh(record, today.token(source), upstream) and not record.by_hand:
             old += _entries_of(record, source.payload_name)
     if old:
@@ -376,7 +376,7 @@ def joined(now: Origin, earlier: Mapping[str, Any]) -> Origin:
 
 def origin_now(node: Node, store: Store, before: Record) -> Origin | None:
     """As `origin_of`, with all code as it is now, whatever the payloads upstream were made by; `before` is the record that it goes into."""
-    if not node._upstream:
+    if not node._node_upstream:
         return None
     records = records_of(direct(node, store))
     contents = {str(key): content_of(record.head) for key, record in records.items()}

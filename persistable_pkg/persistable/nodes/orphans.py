@@ -81,7 +81,7 @@ def _same(value: Any, other: Any) -> bool:
 def _default(node: Node, path: str) -> Any:
     """The default of the param at `path`; `absent` where it has none, or where nobody can tell."""
     *before, name = path.split(".")
-    step = getattr(node._made_by(), "__wrapped__", None)
+    step = getattr(node._node_made_by(), "__wrapped__", None)
     if step is not None and not before:
         found = inspect.signature(step).parameters.get(name)
         return absent if found is None or found.default is found.empty else found.default
@@ -150,7 +150,7 @@ def _of_names(node: Node, store: Store) -> Iterator[str]:
             number = len(stored[name])
             more = "at least " if len(paths) == LISTED else ""
             number_of = f"{more}{number} {'are' if number != 1 else 'is'}"
-            keeps = f'`@step(name="{name}")`' if hasattr(node._made_by(), "__wrapped__") else f'`payload_name = "{name}"` in the class'
+            keeps = f'`@step(name="{name}")`' if hasattr(node._node_made_by(), "__wrapped__") else f'`payload_name = "{name}"` in the class'
             yield f"{number_of} stored under `{name}`, by {record.class_reference}, which is there no more; {keeps} keeps them"
 
 

@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 def code_of_node(node: Node) -> CodeOf | Given:
     """The generating code: as it was found where the node was sent from, else as it is now."""
-    given: Given | None = node.__dict__.get("_given_code")
-    return given if given is not None else node._own_code()
+    given: Given | None = node.__dict__.get("_node_given_code")
+    return given if given is not None else node._node_own_code()
 
 
 def code_key(node: Node) -> Any:
     """Equal for nodes whose generating code is the same."""
     given = given_things(node)
-    return (node._made_by(), given) if given else node._made_by()
+    return (node._node_made_by(), given) if given else node._node_made_by()
 
 
 def given_things(node: Node) -> tuple[Any, ...]:
     """Functions and classes of the user's own among the params, found at the first look."""
-    kept: Snapshot | None = node.__dict__.get("_snapshot")
+    kept: Snapshot | None = node.__dict__.get("_node_snapshot")
     if kept is not None and kept.plain:
         return ()
-    found: tuple[Any, ...] | None = node.__dict__.get("_things")
+    found: tuple[Any, ...] | None = node.__dict__.get("_node_things")
     if found is None:
-        found = node.__dict__["_things"] = code_in(_tracked(node), type(node).__module__.partition(".")[0])
+        found = node.__dict__["_node_things"] = code_in(_tracked(node), type(node).__module__.partition(".")[0])
     return found
 
 
 def _tracked(node: Node) -> list[Any]:
     """The values that are identity, but for those whose code is followed otherwise."""
-    kept: Snapshot | None = node.__dict__.get("_snapshot")
+    kept: Snapshot | None = node.__dict__.get("_node_snapshot")
     rows = kept.rows if kept is not None else ()
     if rows:
-        return [value for name, value, _ in rows if name != node._captured]
+        return [value for name, value, _ in rows if name != node._node_captured]
     return list(getattr(node.params, "__dict__", {}).values())
 
 
@@ -63,9 +63,9 @@ def reference_of(cls: type) -> str:
 
 def use_code(node: Node, given: Any) -> None:
     """Let the generating code of `node` be what `given` says of it: its source may not be readable in this process."""
-    node.__dict__["_given_code"] = given
+    node.__dict__["_node_given_code"] = given
 
 
 def has_given_code(node: Node) -> bool:
     """Tell whether its code was found where it was sent from."""
-    return "_given_code" in node.__dict__
+    return "_node_given_code" in node.__dict__

@@ -54,7 +54,7 @@ class Inputs:
         store, record = self._of(node)
         if record is None:
             return None
-        heard = events.listened(node._logger)
+        heard = events.listened(node._node_logger)
         clock = time.perf_counter() if heard else 0.0
         loading.check_code(node, store, record, whole=False)
         try:
@@ -62,7 +62,7 @@ class Inputs:
         except (FileNotFoundError, PayloadCorrupted):
             return None  # replaced meanwhile, or damaged
         if heard:
-            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._logger)
+            events.emit(events.Loaded(key=node.key, size=record.size, seconds=time.perf_counter() - clock), node._node_logger)
         return result, record
 
     def _of(self, node: Node) -> tuple[Any, Record | None]:

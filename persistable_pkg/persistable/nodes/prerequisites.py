@@ -27,7 +27,7 @@ Load = Callable[[Any, Store], Any]
 
 def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Key, Any]:
     """See to it that everything upstream is stored, deepest first and without recursion; the value holds what is not meant to be stored."""
-    if node._needs != "all":
+    if node._node_needs != "all":
         return _whatever_comes(node, store, load)
     missing = _missing(node, store)
     if missing:  # before all that work
@@ -40,9 +40,9 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
         twin = bound_to(each, where)
         own = {upstream.key: given[upstream.key] for upstream in _taken_by(each) if upstream.key in given}
         if each.is_persisted:
-            generate(twin, where, own if each._needs == "all" else None)
+            generate(twin, where, own if each._node_needs == "all" else None)
         else:
-            own = own if each._needs == "all" else _whatever_comes(each, where, load)
+            own = own if each._node_needs == "all" else _whatever_comes(each, where, load)
             given[each.key] = Original(generate(twin, where, own), each.key)
         for key in own:
             users[key] -= 1
@@ -54,7 +54,9 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
 def _taken_by(node: Node) -> list[Any]:
     """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
     return (
-        list({upstream.key: upstream for upstream in (*node._upstream.values(), *reached(node))}.values()) if node._needs == "all" else []
+        list({upstream.key: upstream for upstream in (*node._node_upstream.values(), *reached(node))}.values())
+        if node._node_needs == "all"
+        else []
     )
 
 
@@ -77,7 +79,7 @@ def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
     """The nodes to generate before `node`, each with its store, in an order in which that can be done."""
     found: list[tuple[Any, Store]] = []
     done: set[Key] = set()
-    stack = [(upstream, upstream._store or store, False) for upstream in node._upstream.values()]
+    stack = [(upstream, upstream._node_store or store, False) for upstream in node._node_upstream.values()]
     there = _known_to_be_there([(upstream, where) for upstream, where, _ in stack])
     while stack:
         node, where, ready = stack.pop()
@@ -89,8 +91,8 @@ def _missing(node: Node, store: Store) -> list[tuple[Any, Store]]:
                 found.append((node, where))
         else:
             stack.append((node, where, True))
-            if node._needs == "all":
-                stack.extend((upstream, upstream._store or where, False) for upstream in node._upstream.values())
+            if node._node_needs == "all":
+                stack.extend((upstream, upstream._node_store or where, False) for upstream in node._node_upstream.values())
     return found
 
 
@@ -98,12 +100,12 @@ def _whatever_comes(node: Node, store: Store, load: Load) -> dict[Key, Any]:
     """The payloads upstream of a node that does without those that fail; of one that needs any, the first that can be had."""
     given: dict[Key, Any] = {}
     for upstream in node.upstream.values():
-        where = upstream._store or store
+        where = upstream._node_store or store
         try:
             given[upstream.key] = load(bound_to(upstream, where), where)
         except Exception:  # noqa: BLE001 - recorded and announced where it was raised
             given[upstream.key] = FAILED
         else:
-            if node._needs == "any":
+            if node._node_needs == "any":
                 break
     return given

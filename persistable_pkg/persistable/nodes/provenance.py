@@ -32,7 +32,7 @@ from persistable.records.record import FORMAT, Record, members, package_versions
 def compose(generation: Any, written: Written, result: Any) -> Record:
     """The record of a payload that `generation` has made and `written`."""
     node = generation.node
-    if not node._snapshot.plain:
+    if not node._node_snapshot.plain:
         unwatched.warn_of_files(node)
     io, own = generation.io, generation.code
     head = head_of(node, io, own, generation.token, written.files)
@@ -53,7 +53,7 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
     if generation.notes:
         details["notes"] = generation.notes
     details.update(generation.facts())
-    made_from = origin.origin_of(node, generation.store, generation.used) if node._upstream else None
+    made_from = origin.origin_of(node, generation.store, generation.used) if node._node_upstream else None
     fixed = [class_members_of(node, own), package_versions(), surroundings()]
     if made_from is not None:
         if generation.earlier is not None:
@@ -65,19 +65,19 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
 
 def facts_of(node: Node) -> dict[str, Any]:
     """The facts for the record about the node itself."""
-    given: dict[str, Any] | None = node.__dict__.get("_given_facts")
+    given: dict[str, Any] | None = node.__dict__.get("_node_given_facts")
     if given is not None:
         return given
     facts: dict[str, Any] = {"version": node.version, "params": fields_tree(node.params)}
-    if node.params is not None and not (node._snapshot.plain and id(node.params.__class__) in IDENTITY_ONLY.found):
+    if node.params is not None and not (node._node_snapshot.plain and id(node.params.__class__) in IDENTITY_ONLY.found):
         untracked = untracked_values(node.params)
         if untracked:
             facts["untracked"] = untracked
-    if node._upstream:
-        facts["upstream"] = {role: "/".join(each.key) for role, each in node._upstream.items()}
+    if node._node_upstream:
+        facts["upstream"] = {role: "/".join(each.key) for role, each in node._node_upstream.items()}
         facts["lineage"] = _lineage(node)
-    declared: Declaration | None = node.__class__.__dict__.get("_declared")
-    if "_call" in node.__dict__ or declared is None or not (node._by_payload or node.params.__class__ is declared.params_type):
+    declared: Declaration | None = node.__class__.__dict__.get("_node_declared")
+    if "_node_call" in node.__dict__ or declared is None or not (node._node_by_payload or node.params.__class__ is declared.params_type):
         facts.update(how_made(node, declaration_of(node.__class__)))
     return facts
 
@@ -85,7 +85,7 @@ def facts_of(node: Node) -> dict[str, Any]:
 def _lineage(node: Node) -> dict[str, Any]:
     """The nodes upstream of `node`, nearest first, each once."""
     rows: dict[str, Any] = {}
-    queue = list(node._upstream.values())
+    queue = list(node._node_upstream.values())
     for upstream in queue:  # grows while it is walked
         key = "/".join(upstream.key)
         if key not in rows and len(rows) < MAX_TABLE:
@@ -93,11 +93,11 @@ def _lineage(node: Node) -> dict[str, Any]:
                 "class": reference_of(upstream.__class__),
                 "version": upstream.version,
                 "params": fields_tree(upstream.params),
-                "upstream": {role: "/".join(source.key) for role, source in upstream._upstream.items()},
+                "upstream": {role: "/".join(source.key) for role, source in upstream._node_upstream.items()},
             }
-            if not upstream._by_payload or "_call" in upstream.__dict__:  # not for steps, whose calls are their params
+            if not upstream._node_by_payload or "_node_call" in upstream.__dict__:  # not for steps, whose calls are their params
                 row.update(how_made(upstream, declaration_of(upstream.__class__)))
-            queue.extend(upstream._upstream.values())
+            queue.extend(upstream._node_upstream.values())
     return rows
 
 
@@ -188,15 +188,15 @@ def kept_source(cls: type, given: tuple[Any, ...] = ()) -> dict[str, Any]:
 
     given: functions and classes among the params of a node, with how they are there.
     """
-    if not (getattr(cls, "_keeps_source", False) or getattr(cls, "source", False) is True):
+    if not (getattr(cls, "_node_keeps_source", False) or getattr(cls, "source", False) is True):
         return {}
-    sent: dict[str, Any] | None = cls.__dict__.get("_sent_source")
+    sent: dict[str, Any] | None = cls.__dict__.get("_node_sent_source")
     if sent is not None or cls.__module__ not in MAINS:  # a module can be imported
         return sent or {}
     others = [thing for _, thing in given if getattr(thing, "__module__", None) in MAINS and hasattr(thing, "__qualname__")]
     from persistable.nodes.code.extract import Unkept, extracted
 
-    step = getattr(cls, "_step", None)
+    step = getattr(cls, "_node_step", None)
     try:
         return {"source": extracted(cls if step is None else step.__wrapped__, *others)}
     except Unkept as reason:

@@ -16,7 +16,7 @@ PLANNED = frozenset({"diff", "find", "pin", "reproduce", "verify"})
 """Names of members to come. There will be no others: further verbs are functions, or on the catalog."""
 _OWN = frozenset(
     {*HOOKS, "version", "io", "payload_io", "payload_name", "payload_file_suffix", "params", "retry", "resources"}
-    | {"is_persisted", "is_external", "_needs", "_by_payload", "_look"}
+    | {"is_persisted", "is_external", "_node_needs", "_node_by_payload", "_node_look"}
 )
 """Names that a class gives a meaning of its own."""
 _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_post_load": {"verify", "warn_if_validation_fails"}}
@@ -25,7 +25,7 @@ _ASKED = {"_generate_payload": {"persist"}, "_post_generate": {"persist"}, "_pos
 
 def check(cls: type, root: type) -> None:
     """Raise ReservedName if `cls`, a class that somebody has written, defines something under a name that every node has."""
-    if cls.__module__.partition(".")[0] == "persistable" or hasattr(cls, "_step"):
+    if cls.__module__.partition(".")[0] == "persistable" or hasattr(cls, "_node_step"):
         return
     for name in _taken(cls, root):
         kind = "will be" if name in PLANNED else "is"

@@ -46,7 +46,7 @@ def _changed(node: Node, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> 
     """The keys of what has other bytes now, and the classes of what is not stored and has other code."""
     before: dict[str, str] = earlier["content"]
     changed = [key for key, content in now["content"].items() if before.get(key, content) != content]
-    if all(source.is_persisted or source.is_external for source in node._upstream.values()):
+    if all(source.is_persisted or source.is_external for source in node._node_upstream.values()):
         return changed  # bytes decide
     for entry in earlier["code"]:
         after = [origin.fingerprint_of(each) for each in now["code"] if each["class"] == entry["class"]]

@@ -26,7 +26,7 @@ def check_nothing(node: Node) -> None:
     """Raise NothingReturned if the generating code of `node`, which has returned None, declares that it returns something else."""
     refused = refuses_nothing(node)
     if refused:
-        function = node._generating_function()
+        function = node._node_generating_function()
         name = f"{function.__module__}:{function.__qualname__}"
         raise NothingReturned(
             f"{name} returned None, and the payload of {node.key} is declared to be {refused}: did you forget `return`? "
@@ -42,7 +42,7 @@ def refuses_nothing(node: Node) -> str:
     cls: Any = node.__class__
     refused = _refused.get(cls)
     if refused is None:
-        refused = _refused[cls] = _refusing(node._declared_payloads())
+        refused = _refused[cls] = _refusing(node._node_declared_payloads())
     return refused
 
 
@@ -54,7 +54,7 @@ def as_declared(node: Node, result: Any) -> Any:
     cls: Any = node.__class__
     number = _numbers.found.get(id(cls))
     if number is None:
-        number = _number(node._declared_payloads())
+        number = _number(node._node_declared_payloads())
         _numbers.set(cls, number)
     return result if result.__class__ in number.kept else number.of(result)
 

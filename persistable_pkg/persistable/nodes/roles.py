@@ -68,17 +68,17 @@ def admitted(cls: Any, value: Any) -> Any:
         return value
     kind: Any = value.__class__
     name = _name(cls)
-    if getattr(kind, "_is_persistable_node", False) is not True:
+    if getattr(kind, "_node_is_node", False) is not True:
         raise Mismatch(value, f"a node of {name}", _instead_of_node(value))
     if any(base.__qualname__ == cls.__qualname__ and base.__module__ == cls.__module__ for base in kind.__mro__):
         return value
-    inner = value._stands_for()
+    inner = value._node_stands_for()
     if inner:
         for each in inner:
             admitted(cls, each)
         return value
-    if kind._by_payload or kind.is_external:
-        given, wanted = value._payload_type(), declaration_of(cls).payload_type
+    if kind._node_by_payload or kind.is_external:
+        given, wanted = value._node_payload_type(), declaration_of(cls).payload_type
         if fits(given, wanted):
             return value
         raise Mismatch(value, f"a node of {name}", f"its payload is declared {_words(given)}, that of {name} {_words(wanted)}")
@@ -88,7 +88,7 @@ def admitted(cls: Any, value: Any) -> Any:
 def is_known_by_class(node: Node) -> bool:
     """Tell whether all nodes of the class of `node` are taken where it is."""
     kind: Any = node.__class__
-    return not (kind._by_payload or kind.is_external or node._stands_for())
+    return not (kind._node_by_payload or kind.is_external or node._node_stands_for())
 
 
 def _name(cls: Any) -> str:
@@ -130,10 +130,10 @@ def _again(mine: type, its: type) -> bool:
 def described(value: Any) -> str:
     """The words for a given value in errors."""
     kind: Any = value.__class__
-    if getattr(kind, "_is_family", False):
+    if getattr(kind, "_node_is_family", False):
         return f"a family, {value!r:.60}"
-    if getattr(kind, "_is_persistable_node", False) is True:
-        open_inputs = value.__dict__.get("_open")
+    if getattr(kind, "_node_is_node", False) is True:
+        open_inputs = value.__dict__.get("_node_open")
         return f"a node of {_name(kind)}" + (f" that is still open ({', '.join(open_inputs)})" if open_inputs else "")
     name = _name(kind)
     article = "an" if name[:1].lower() in "aeiou" else "a"
@@ -145,7 +145,7 @@ def not_a_node(kind: type, role: str, value: Any) -> MissingUpstream:
     """The error for what is no node where one is needed."""
     hint = _instead_of_node(value)
     made: Any = value
-    if isinstance(value, type) and getattr(made, "_is_persistable_node", False) is True:
+    if isinstance(value, type) and getattr(made, "_node_is_node", False) is True:
         hint = f"make one, {made.__name__}(...)"
     elif hasattr(made, "step") and hasattr(made, "payload_name"):
         hint = f"describe its call, {made.payload_name}.step(...)"
@@ -178,7 +178,7 @@ def vanishing(kind: type, name: str, accepted: list[str]) -> UnknownParam:
 def refuse_open(taker: str, role: str, nodes: Iterable[tuple[str, Any]]) -> None:
     """Raise InputMissing for one of `nodes`, each with its place, that is still open itself."""
     for _, node in nodes:
-        missing = list(node.__dict__.get("_open") or ())
+        missing = list(node.__dict__.get("_node_open") or ())
         if missing:
             raise InputMissing(
                 f"{taker} was given {node.payload_name} for {role}, and {node.payload_name} is still open: it needs "

@@ -101,12 +101,12 @@ BY_HAND = "put in by hand, so it stays as it is, although upstream has changed s
 
 def judged(node: Node, store: Store, record: Record) -> Verdict:
     """The verdict on one payload."""
-    if not node._upstream:
+    if not node._node_upstream:
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
             return FRESH
         return Judge().own(node, record)
-    which = (node.key, node._to)
+    which = (node.key, node._node_to)
     known = _found_fresh.get(which)
     if known is not None and is_all_in(node, store) and known.is_unchanged(node, store, record):
         return FRESH
@@ -205,7 +205,7 @@ class _Unit:
     def __init__(self, node: Node, store: Store) -> None:
         self.node = node
         self.store = store
-        self.sources: list[_Unit] | None = None if node._upstream else _NONE
+        self.sources: list[_Unit] | None = None if node._node_upstream else _NONE
         self.data: bytes | None = None
         self.content = ""
         self.verdict: Verdict | None = None
@@ -237,7 +237,7 @@ def _stranger(node: Node, record: Record) -> str:
     """The maker of a record, where that is another class, or one of that name in another project; else ""."""
     if not code.is_same_place(record.class_reference, code.class_reference(node.__class__)):
         return record.class_reference
-    given = node.__dict__.get("_given_code")
+    given = node.__dict__.get("_node_given_code")
     theirs, mine = record.project, given.project if given is not None else code.project_of(node.__class__)
     return f"{record.class_reference} of {theirs}" if theirs and mine and theirs != mine else ""
 
@@ -269,7 +269,7 @@ class Judge:
         deep: list[_Unit] = []
         for node, store, record in asked:
             unit = None
-            if node._upstream:
+            if node._node_upstream:
                 unit = self._unit(node, store)
                 if unit.data is not record.to_bytes():
                     unit.found(record)
@@ -291,7 +291,7 @@ class Judge:
 
     def expected(self, node: Node, store: Store) -> tuple[str, list[Any] | None] | None:
         """The facts of its record about its code, and as ``made_from``, where nothing has changed; None where something upstream has."""
-        if not node._upstream:
+        if not node._node_upstream:
             return self._today.token(node), None
         unit = self._unit(node, store)
         self._looked.add(unit)
@@ -307,7 +307,7 @@ class Judge:
         kept = self._stores.get(id(store))
         if kept is None:
             kept = self._stores[id(store)] = (store, self._units.setdefault(store.url, {}))
-        place = node.key if node._to is None else node.place
+        place = node.key if node._node_to is None else node.place
         unit = kept[1].get(place)
         if unit is None:
             unit = kept[1][place] = _Unit(node, store)
@@ -338,7 +338,7 @@ class Judge:
 
     def _sources(self, unit: _Unit) -> list[_Unit]:
         store = unit.store
-        return [self._unit(node, node._store or store) for node in unit.node._upstream.values()]
+        return [self._unit(node, node._node_store or store) for node in unit.node._node_upstream.values()]
 
     def _look(self, units: Iterable[_Unit]) -> None:
         by_store: dict[int, tuple[Store, list[_Unit]]] = {}
@@ -350,12 +350,12 @@ class Judge:
                     store, these = self._stores[id(unit.store)]
                     by_store.setdefault(id(these), (store, []))[1].append(unit)
         for store, some in by_store.values():
-            paths = [(node.key if (node := unit.node)._to is None else node.place).path + SUFFIX for unit in some]
+            paths = [(node.key if (node := unit.node)._node_to is None else node.place).path + SUFFIX for unit in some]
             found = store.get_many(paths)
             self.read.append((store, paths, found))
             for unit, data in zip(some, map(found.get, paths), strict=True):
                 unit.data = data
-                if data is not None and (unit.node._to is not None or not data.startswith(_BEGINNING)):
+                if data is not None and (unit.node._node_to is not None or not data.startswith(_BEGINNING)):
                     unit.head()  # payloads may take turns there
 
     # what is to be said
@@ -446,7 +446,7 @@ class Judge:
         if head is None:
             return None
         own = FRESH if head.quick is None or (head.quick and head.quick == self._today.token(node)) else self._compared(node, head.record)
-        if not node._upstream or own.foreign:
+        if not node._node_upstream or own.foreign:
             return own
         if head.code is None or head.contents is None:
             return own._replace(unknown=(*own.unknown, NO_FACTS))

@@ -48,7 +48,7 @@ class Status(Enum):
 def status_of(node: Node, store: Store) -> Status:
     """The status of `node` in `store`. Sizes are compared, digests are not: `load` does that."""
     if node.is_external:
-        return Status.ABSENT if node._look() else Status.DONE
+        return Status.ABSENT if node._node_look() else Status.DONE
     try:
         record = access.find_record(store, node.place)
     except PayloadCorrupted:
@@ -77,14 +77,14 @@ def blocking(node: Node, store: Store) -> list[Key]:
     """The recorded failures that stand between `node` and its payload, nearest first."""
     failed: list[Key] = []
     seen: set[Key] = set()
-    queue = [(upstream, upstream._store or store) for upstream in node.upstream.values()]
+    queue = [(upstream, upstream._node_store or store) for upstream in node.upstream.values()]
     for upstream, where in queue:  # grows while it is walked
         if upstream.key in seen or upstream.is_external or access.is_there(where, upstream.place):
             continue
         seen.add(upstream.key)
         if access.find_failure(where, upstream.place) is not None:
             failed.append(upstream.key)
-        queue.extend((source, source._store or where) for source in upstream.upstream.values())
+        queue.extend((source, source._node_store or where) for source in upstream.upstream.values())
     return failed
 
 
@@ -263,12 +263,12 @@ def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
     lookup = _Lookup()
     asked: list[_Asked] = []
     for node in nodes:
-        if node._store is None and node._remembered is not None and store is None:
+        if node._node_store is None and node._node_remembered is not None and store is None:
             asked.append(lookup.asked(node, node.store))
             continue
-        if node._store is None and not default:
+        if node._node_store is None and not default:
             default.append(node.store)
-        asked.append(lookup.asked(node, node._store or default[0]))
+        asked.append(lookup.asked(node, node._node_store or default[0]))
     lookup.look(asked)
     return [lookup.known[each.id] for each in asked]
 
@@ -305,7 +305,7 @@ class _Lookup:
             absent = [each for each in unknown.values() if self.known[each.id].status is Status.ABSENT]
             levels.append(
                 [
-                    (each, [self.asked(source, source._store or each.store) for source in each.node.upstream.values()])
+                    (each, [self.asked(source, source._node_store or each.store) for source in each.node.upstream.values()])
                     for each in absent
                     if each.node.upstream
                 ]

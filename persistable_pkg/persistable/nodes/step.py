@@ -162,7 +162,7 @@ class Step(Generic[P, R]):
         return _step_of, (by_value(parts), self.__module__, self.__qualname__, main_name())
 
 
-arguments_of: Callable[[StepNode[Any]], dict[str, Any]] = attrgetter("_arguments")
+arguments_of: Callable[[StepNode[Any]], dict[str, Any]] = attrgetter("_node_arguments")
 """The arguments of the call that a node describes, by parameter."""
 
 
@@ -224,102 +224,102 @@ def _step_of(data: bytes, module: str, qualname: str, main: str) -> Step[..., An
 class StepNode(Persistable[R, Any]):
     """A node made by `Step.step`. Its `params` are the arguments that are no nodes."""
 
-    _by_payload = True
-    _captured = CAPTURED
-    _step: ClassVar[Step[..., Any]]
-    _arguments: dict[str, Any]
+    _node_by_payload = True
+    _node_captured = CAPTURED
+    _node_step: ClassVar[Step[..., Any]]
+    _node_arguments: dict[str, Any]
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise TypeError(f"make nodes of {self._step!r} by its step(...), not by the class")
+        raise TypeError(f"make nodes of {self._node_step!r} by its step(...), not by the class")
 
     def replace(self, /, **changes: Any) -> Self:
         """A new node with some arguments changed; this one stays as it is."""
-        maker = self._step.maker
+        maker = self._node_step.maker
         maker.check_names(changes)
-        return cast(Self, maker.node({**self._arguments, **changes}, self._store))
+        return cast(Self, maker.node({**self._node_arguments, **changes}, self._node_store))
 
-    def _open_inputs(self) -> list[Open]:
-        return self._step.maker.open_inputs(self._arguments)
+    def _node_open_inputs(self) -> list[Open]:
+        return self._node_step.maker.open_inputs(self._node_arguments)
 
-    def _fill(self, given: dict[str, Any]) -> Any:
-        return self._step.maker.node({**self._arguments, **given}, self._store)
+    def _node_fill(self, given: dict[str, Any]) -> Any:
+        return self._node_step.maker.node({**self._node_arguments, **given}, self._node_store)
 
     @property
     def step(self) -> Step[..., R]:
         """The function this is a node of."""
-        return self._step
+        return self._node_step
 
     def _generate_payload(self, *_: Any, **untracked: Any) -> R:
-        maker = self._step.maker
-        arguments = {name: maker.filled(value) for name, value in self._arguments.items()}
+        maker = self._node_step.maker
+        arguments = {name: maker.filled(value) for name, value in self._node_arguments.items()}
         if untracked:
             arguments.update({name: value for name, value in untracked.items() if name in maker.untracked})
         result: R = maker.call(arguments)
         return result
 
-    def _hook_names(self, hook: str) -> frozenset[str] | None:
-        return self._step.maker.untracked if hook == "_generate_payload" else super()._hook_names(hook)
+    def _node_hook_names(self, hook: str) -> frozenset[str] | None:
+        return self._node_step.maker.untracked if hook == "_generate_payload" else super()._node_hook_names(hook)
 
-    def _generating_function(self) -> Any:
-        return self._step.__wrapped__
+    def _node_generating_function(self) -> Any:
+        return self._node_step.__wrapped__
 
-    def _declared_payloads(self) -> list[Any]:
-        known = self._step.known
-        return [return_type(self._step.__wrapped__) if known is None else known.result]
+    def _node_declared_payloads(self) -> list[Any]:
+        known = self._node_step.known
+        return [return_type(self._node_step.__wrapped__) if known is None else known.result]
 
-    def _payload_type(self) -> Any:
-        return self._step.maker.result
+    def _node_payload_type(self) -> Any:
+        return self._node_step.maker.result
 
-    def _own_code(self) -> CodeOf | Given:
-        given, sent = given_things(self), self._step.sent_code
-        return code_of(self._step.__wrapped__, given=given) if given or sent is None else sent
+    def _node_own_code(self) -> CodeOf | Given:
+        given, sent = given_things(self), self._node_step.sent_code
+        return code_of(self._node_step.__wrapped__, given=given) if given or sent is None else sent
 
-    def _made_by(self) -> Any:
-        return self._step
+    def _node_made_by(self) -> Any:
+        return self._node_step
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("params", None)  # their class is made here, and made again there
-        state.pop("_snapshot", None)
+        state.pop("_node_snapshot", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._open:
-            self.params = self._step.maker.params(self._arguments, judged=False)
-            self._snapshot = snapshot(self.params)
+        if not self._node_open:
+            self.params = self._node_step.maker.params(self._node_arguments, judged=False)
+            self._node_snapshot = snapshot(self.params)
 
 
 class _CapturingNode(StepNode[R]):
     """A node of a step that has captured variables."""
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def _node_check_params(self) -> None:
+        super()._node_check_params()
         before = self.params.__dict__.get(CAPTURED) if self.params is not None else None
         if before is not None:
-            self._step.maker.check_captured(before, self.key)
+            self._node_step.maker.check_captured(before, self.key)
 
 
 class OpenNode(StepNode[Any]):
     """A step call that leaves required inputs open: no key and no payload before `>>`, or `fill`, has filled them."""
 
-    _maker: _Maker
+    _node_maker: _Maker
 
     def fill(self, /, **inputs: Any) -> Any:
         """The node with these arguments filled in; still an `OpenNode` where others remain."""
-        self._maker.check_names(inputs)
-        return self._fill(inputs)
+        self._node_maker.check_names(inputs)
+        return self._node_fill(inputs)
 
-    def _open_inputs(self) -> list[Open]:
-        return self._maker.open_inputs(self._arguments)
+    def _node_open_inputs(self) -> list[Open]:
+        return self._node_maker.open_inputs(self._node_arguments)
 
-    def _fill(self, given: dict[str, Any]) -> Any:
-        return self._maker.node({**self._arguments, **given}, self._store)
+    def _node_fill(self, given: dict[str, Any]) -> Any:
+        return self._node_maker.node({**self._node_arguments, **given}, self._node_store)
 
     def replace(self, /, **changes: Any) -> Any:
         return self.fill(**changes)
 
-    def _made_by(self) -> Any:
+    def _node_made_by(self) -> Any:
         return OpenNode
 
 
@@ -397,7 +397,7 @@ class _Maker:
             if type(value) in check.exact or value is _EMPTY:
                 continue
             if isinstance(value, Persistable):
-                if check.words in _ONE and inspect.isgeneratorfunction(value._generating_function()):
+                if check.words in _ONE and inspect.isgeneratorfunction(value._node_generating_function()):
                     raise roles.of_one(self.name, name, cast("Node", value), check.words)
                 continue
             place = f"{self.name}.{name}"
@@ -490,12 +490,12 @@ class _Maker:
         if missing:
             return self._open({name: arguments[name] for name in given}, missing, store)
         node: Node = object.__new__(self.node_class)
-        node.__dict__.update(payload_name=self.name, _arguments=arguments)
-        node._store = store if store is not None else enclosing_store()
-        node._upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
+        node.__dict__.update(payload_name=self.name, _node_arguments=arguments)
+        node._node_store = store if store is not None else enclosing_store()
+        node._node_upstream = {name: value for name, value in arguments.items() if isinstance(value, Persistable)}
         node.params = self.params(arguments)
         try:
-            node._identify()
+            node._node_identify()
         except InputMissing:
             for name, value in arguments.items():  # which of them it is, is looked for only now
                 roles.refuse_open(self.step.__name__, name, nodes_in(value, Persistable))
@@ -571,7 +571,9 @@ class _Maker:
 
     def _open(self, given: dict[str, Any], missing: list[str], store: Any) -> OpenNode:
         node = object.__new__(OpenNode)
-        node.__dict__.update(payload_name=self.name, _arguments=given, _maker=self, _open=tuple(missing), _store=store, _upstream={})
+        node.__dict__.update(
+            payload_name=self.name, _node_arguments=given, _node_maker=self, _node_open=tuple(missing), _node_store=store, _node_upstream={}
+        )
         return node
 
     def _params_class(self, plain: dict[str, Any]) -> type:
@@ -625,18 +627,18 @@ def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[s
         "__module__": step.__module__,
         "__qualname__": step.__qualname__,
         "__doc__": step.__doc__,
-        "_step": step,
+        "_node_step": step,
         "is_persisted": options.get("persist", True),
         "payload_name": step.payload_name,
         "version": options.get("version", 1),
         "io": options.get("io"),
         "retry": options.get("retry"),
         "resources": options.get("resources"),
-        "_keeps_source": options.get("source", False),
-        "_sent_source": options.get("sent_source"),
+        "_node_keeps_source": options.get("source", False),
+        "_node_sent_source": options.get("sent_source"),
     }
     made: Any = type(step.__name__, (base,), members)
-    made._declared = declaration = Declaration(made, Persistable)
+    made._node_declared = declaration = Declaration(made, Persistable)
     if made.io == "auto":
         declaration.payload_type = step.known.result if step.known is not None else _return_type(step.__wrapped__)
     return cast("type[StepNode[Any]]", made)

@@ -33,8 +33,8 @@ class Stored(Generic[PayloadT]):
         For arrays (`NumpyFileIO`) and tables (`ArrowFileIO`, `ParquetFileIO`), on every store: where it keeps files or answers to ranges,
         little else is read. Raises PayloadCorrupted, and FormatError for other formats.
         """
-        self._check_params()
-        store = self._use()
+        self._node_check_params()
+        store = self._node_use()
         if not access.is_there(store, self.place):
             generation.generate(bound_to(self, store), store, {}, seen=(None,), writable=False, read=False)
         found: PayloadT = loading.part(self, store, rows, columns)
@@ -49,7 +49,7 @@ class Stored(Generic[PayloadT]):
         """
         from persistable.nodes.follow import follow
 
-        return follow(self, self._use(), timeout)
+        return follow(self, self._node_use(), timeout)
 
     @property
     def members(self: Node) -> persistable.Family[Any]:
@@ -65,44 +65,44 @@ class Stored(Generic[PayloadT]):
     @property
     def store(self: Node) -> Store:
         """The store in use: the node's own, else its consumer's, else the enclosing or the default one."""
-        return self._use()
+        return self._node_use()
 
     @property
     def persist_filepath(self: Node) -> Path:
         """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
-        lies = self.key.path if self._to is None else self._to
-        path = self._use().local_path(lies)
+        lies = self.key.path if self._node_to is None else self._node_to
+        path = self._node_use().local_path(lies)
         return path if path is not None else Path(lies)
 
     @property
     def payload_io(self: Node) -> FileIO[PayloadT]:
         """The FileIO in use."""
-        io: FileIO[PayloadT] = self._format()
+        io: FileIO[PayloadT] = self._node_format()
         return io
 
     @property
     def record(self: Node) -> Record | None:
         """The committed record; None where nothing is stored. Raises PayloadCorrupted for a damaged one."""
-        return access.find_record(self._use(), self.place)
+        return access.find_record(self._node_use(), self.place)
 
     @property
     def status(self: Node) -> Status:
         """The status of this payload in its store."""
         from persistable.nodes.status import status_of
 
-        return status_of(self, self._use())
+        return status_of(self, self._node_use())
 
     def exists(self: Node) -> bool:
         """Tell whether a payload is stored, judged by its record and the sizes of its files."""
-        store = self._use()
+        store = self._node_use()
         if self.is_external:
-            return not self._look()
+            return not self._node_look()
         record = access.find_record(store, self.place)
         return record is not None and access.missing_file(store, record) is None
 
     def delete(self: Node) -> bool:
         """Remove the payload, its record and a recorded failure from the store; True if there was anything. The payload in memory stays."""
-        store = self._use()
+        store = self._node_use()
         scratch.forget_appended(store, self.place)
         return access.delete(store, self.place)
 
@@ -110,8 +110,8 @@ class Stored(Generic[PayloadT]):
         """The action of `payload` and its reasons: status, changes by function and node, and on a miss the nearest stored payload."""
         from persistable.nodes.explain import explain
 
-        return explain(self, self._use())
+        return explain(self, self._node_use())
 
     def accept_code(self: Node, reason: str) -> Record:
         """Record that the code changed in nothing that matters: the stored payload is no longer stale. `reason` is kept in the record."""
-        return loading.accept_code(self, self._use(), reason)
+        return loading.accept_code(self, self._node_use(), reason)

@@ -152,7 +152,7 @@ class Gatherer:
     def _held(self, items: Iterator[Any]) -> dict[Any, Original]:
         held: dict[Any, Original] = {}
         for item in items:
-            key, value = _parted(item, self._generation.node._format)
+            key, value = _parted(item, self._generation.node._node_format)
             if type(item) is not ByContent and key in held:
                 raise self._duplicate(key)
             held[key] = Original(value, key)

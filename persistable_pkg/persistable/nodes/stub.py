@@ -36,13 +36,13 @@ def stub(node: Node, stores: Callable[[Any], Any], root: type, whole: bool = Fal
             made[id(upstream)] = bound_to(upstream, store) if whole else _leaf(upstream, store, root, asked)
         return made[id(upstream)]
 
-    if node._upstream:
+    if node._node_upstream:
         twin.__dict__ = swapped(twin.__dict__, of, root)
     if node.is_persisted:
-        twin._given_facts = facts_of(node)
-        if node._upstream:
-            twin._given_table, twin._given_origin = origin.given(node, stores(node))
-    twin._given_code = _fingerprint(node)
+        twin._node_given_facts = facts_of(node)
+        if node._node_upstream:
+            twin._node_given_table, twin._node_given_origin = origin.given(node, stores(node))
+    twin._node_given_code = _fingerprint(node)
     return twin
 
 
@@ -52,18 +52,18 @@ def _leaf(node: Node, store: Any, root: type, asked: Mapping[str, int]) -> Any:
     state: dict[str, Any] = twin.__dict__
     keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
     left_out: list[str] = []
-    if node._upstream and "_upstream" not in keeps:
-        state["_upstream"], state["_left_out"] = {}, left_out
+    if node._node_upstream and "_node_upstream" not in keeps:
+        state["_node_upstream"], state["_left_out"] = {}, left_out
     for name, value in list(state.items()):
         if name in keeps:
-            state[name] = swapped(value, lambda further: bound_to(further, further._store or store), root)
-        elif name != "_arguments" and _holds(value, root):
+            state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store), root)
+        elif name != "_node_arguments" and _holds(value, root):
             left_out.append(name)
             del state[name]
-    if "_arguments" in state:
-        state["_arguments"] = {name: value for name, value in state["_arguments"].items() if not _holds(value, root)}
+    if "_node_arguments" in state:
+        state["_node_arguments"] = {name: value for name, value in state["_node_arguments"].items() if not _holds(value, root)}
     state["_is_leaf"] = True
-    state["_given_code"] = _fingerprint(node)
+    state["_node_given_code"] = _fingerprint(node)
     return twin
 
 
@@ -77,7 +77,7 @@ def _holds(value: Any, root: type) -> bool:
 
 
 def _fingerprint(node: Node) -> Given:
-    if "_given_code" in node.__dict__:  # it came from elsewhere itself
+    if "_node_given_code" in node.__dict__:  # it came from elsewhere itself
         return cast("Given", code_of_node(node))
     code = code_of_node(node)
     key = code_key(node)

@@ -77,11 +77,11 @@ class NodeTemplate:
         self._class: type[Any] = model.__class__
         self._name: str = model.payload_name
         self._params: Any = model.params
-        self._rows: Sequence[tuple[str, Any, bytes | None]] = model._snapshot.rows
+        self._rows: Sequence[tuple[str, Any, bytes | None]] = model._node_snapshot.rows
         self._parts = _parts_of(model, fields, roles)
         self._fields = [part for part in self._parts if isinstance(part, _Field)]
-        role_of = {id(node): _Role(role) for role, node in model._upstream.items()}
-        own = {"key", "_upstream", *(("params", "_snapshot") if fields else ())}
+        role_of = {id(node): _Role(role) for role, node in model._node_upstream.items()}
+        own = {"key", "_node_upstream", *(("params", "_node_snapshot") if fields else ())}
         state: dict[str, Any] = {name: value for name, value in model.__dict__.items() if name not in own}
         self._same = {name: value for name, value in state.items() if not _is_copied(value)}
         # containers are copied even where they hold no node: what is changed in one node may not change another
@@ -139,8 +139,8 @@ class NodeTemplate:
             raw = {field.name: field.encoded(fields[field.name]) for field in self._fields}
             node.params = self._params_with(fields)
             rows = [row_of(name, fields[name], raw[name]) if name in raw else (name, was, kept) for name, was, kept in self._rows]
-            node._snapshot = Snapshot(tuple(rows), None)
-        node._upstream = nodes
+            node._node_snapshot = Snapshot(tuple(rows), None)
+        node._node_upstream = nodes
         node.key = Key(self._name, self._digest(raw, nodes))
         for name, value in state.items():
             setattr(node, name, value)
@@ -158,7 +158,7 @@ class NodeTemplate:
         if any(role is _NO_ROLE for _, role in nodes_in(self._copied, _Role)):
             return False
         fields = {field.name: getattr(self._params, field.name) for field in self._fields}
-        return bool(self.node(fields, dict(model._upstream)).key == model.key)
+        return bool(self.node(fields, dict(model._node_upstream)).key == model.key)
 
 
 def _parts_of(model: Node, fields: Collection[str], roles: Collection[str]) -> list[Part]:
@@ -173,8 +173,8 @@ def _parts_of(model: Node, fields: Collection[str], roles: Collection[str]) -> l
             raw = encoding.field_bytes(model.params, name, [], []) if name not in fields else b""
             parts.append(_Field(name, key, pin) if name in fields else b"" if raw == pin else key + raw)
         parts.append(b"})")
-    for role in sorted(model._upstream):
-        parts += [encode(role), _Role(role) if role in roles else bytes.fromhex(model._upstream[role].key.digest)]
+    for role in sorted(model._node_upstream):
+        parts += [encode(role), _Role(role) if role in roles else bytes.fromhex(model._node_upstream[role].key.digest)]
     merged: list[Part] = []
     for part in parts:
         if isinstance(part, bytes) and merged and isinstance(merged[-1], bytes):
@@ -196,11 +196,11 @@ def is_plain_class(cls: type[Any], *hooks: str) -> bool:
 
 def has_lasting_params(node: Node) -> bool:
     """Tell whether no tracked param of `node` can change in place."""
-    snapshot = node._snapshot
+    snapshot = node._node_snapshot
     return snapshot.raw is None and all(raw is None for _, _, raw in snapshot.rows)
 
 
-_DECIDING = frozenset({"_identify", "key", "params", "_upstream", "__setattr__", "__getattribute__"})
+_DECIDING = frozenset({"_node_identify", "key", "params", "_node_upstream", "__setattr__", "__getattribute__"})
 
 
 def has_plain_fields(params: Any, fields: Collection[str]) -> bool:

@@ -81,82 +81,82 @@ class Node(Protocol):
     def put(self, payload: Any) -> Self: ...
     def reset_payload(self) -> None: ...
 
-    _is_persistable_node: bool
-    _is_family: bool
-    _needs: str
-    _by_payload: bool
-    _captured: str
-    _store: Store | None
-    _remembered: Store | None
-    _to: str | None
-    _logger: Any
-    _call: Any
-    _upstream: dict[str, Any]
-    _snapshot: Snapshot
-    _open: tuple[str, ...]
-    _payload: Any
-    _lent: bool
-    _generation: Any
-    _reader: Any
-    _given_code: Any
-    _given_facts: dict[str, Any]
-    _given_table: Any
-    _given_origin: Any
+    _node_is_node: bool
+    _node_is_family: bool
+    _node_needs: str
+    _node_by_payload: bool
+    _node_captured: str
+    _node_store: Store | None
+    _node_remembered: Store | None
+    _node_to: str | None
+    _node_logger: Any
+    _node_call: Any
+    _node_upstream: dict[str, Any]
+    _node_snapshot: Snapshot
+    _node_open: tuple[str, ...]
+    _node_payload: Any
+    _node_lent: bool
+    _node_generation: Any
+    _node_reader: Any
+    _node_given_code: Any
+    _node_given_facts: dict[str, Any]
+    _node_given_table: Any
+    _node_given_origin: Any
 
-    def _use(self) -> Store: ...
-    def _format(self) -> FileIO[Any]: ...
-    def _identify(self) -> None: ...
-    def _check_params(self) -> None: ...
-    def _call_hook(self, name: str, untracked: dict[str, Any]) -> Any: ...
+    def _node_use(self) -> Store: ...
+    def _node_format(self) -> FileIO[Any]: ...
+    def _node_identify(self) -> None: ...
+    def _node_check_params(self) -> None: ...
+    def _node_call_hook(self, name: str, untracked: dict[str, Any]) -> Any: ...
     def _generate_payload(self) -> Any: ...
     def _validate_payload(self, payload: Any) -> None: ...
-    def _validates(self) -> bool: ...
-    def _own_code(self) -> CodeOf | Given: ...
-    def _generating_function(self) -> Any: ...
-    def _declared_payloads(self) -> list[Any]: ...
-    def _payload_type(self) -> Any: ...
-    def _look(self) -> str: ...
-    def _stands_for(self) -> Sequence[Any]: ...
-    def _made_by(self) -> Any: ...
-    def _open_inputs(self) -> list[Open]: ...
-    def _fill(self, given: dict[str, Any]) -> Any: ...
+    def _node_validates(self) -> bool: ...
+    def _node_own_code(self) -> CodeOf | Given: ...
+    def _node_generating_function(self) -> Any: ...
+    def _node_declared_payloads(self) -> list[Any]: ...
+    def _node_payload_type(self) -> Any: ...
+    def _node_look(self) -> str: ...
+    def _node_stands_for(self) -> Sequence[Any]: ...
+    def _node_made_by(self) -> Any: ...
+    def _node_open_inputs(self) -> list[Open]: ...
+    def _node_fill(self, given: dict[str, Any]) -> Any: ...
 
 
-own_store: Callable[[Any], Store | None] = attrgetter("_store")
+own_store: Callable[[Any], Store | None] = attrgetter("_node_store")
 """The store that a node or family names itself; None where it is in the enclosing or the default one."""
-upstream_of: Callable[[Node], Mapping[str, Node]] = attrgetter("_upstream")
+upstream_of: Callable[[Node], Mapping[str, Node]] = attrgetter("_node_upstream")
 """Role to node, for the library: `Node.upstream` is what the node's own code is given while it runs."""
-given_logger: Callable[[Node], Any] = attrgetter("_logger")
+given_logger: Callable[[Node], Any] = attrgetter("_node_logger")
 """The `logger` that a node was made with; None for that of the library."""
-needs_of: Callable[[Node], str] = attrgetter("_needs")
+needs_of: Callable[[Node], str] = attrgetter("_node_needs")
 """The upstream payloads that a node needs: ``"all"``, ``"any"``, or those that are there (``"optional"``)."""
-is_by_payload: Callable[[Node], bool] = attrgetter("_by_payload")
+is_by_payload: Callable[[Node], bool] = attrgetter("_node_by_payload")
 """Tell whether the class of a node says nothing of what it is, but the type of its payload does."""
-open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_open")
+open_inputs_of: Callable[[Node], tuple[str, ...]] = attrgetter("_node_open")
 """The names of the inputs that a node still lacks."""
-check_unchanged: Callable[[Node], None] = methodcaller("_check_params")
+check_unchanged: Callable[[Node], None] = methodcaller("_node_check_params")
 """Raise ParamsMutated if params of a node have been changed since it was made."""
-validates: Callable[[Node], bool] = methodcaller("_validates")
+validates: Callable[[Node], bool] = methodcaller("_node_validates")
 """Tell whether a node has anything to judge its payload by."""
-why_absent: Callable[[Node], str] = methodcaller("_look")
+why_absent: Callable[[Node], str] = methodcaller("_node_look")
 """Of an input that lies elsewhere: empty where it is there, else why it is not."""
 
 
 def holds_payload(node: Node) -> bool:
     """Tell whether `node` has a payload in memory."""
-    return node._payload is not ABSENT
+    return node._node_payload is not ABSENT
 
 
 def hold(node: Node, payload: Any) -> None:
     """Let `node` have `payload` in memory."""
-    node._payload = payload
+    node._node_payload = payload
 
 
 def is_node(thing: Any) -> bool:
     """Tell whether `thing` is a node."""
-    return getattr(thing.__class__, "_is_persistable_node", False) is True
+    return getattr(thing.__class__, "_node_is_node", False) is True
 
 
 def is_family(thing: Any) -> bool:
     """Tell whether `thing` is a family of nodes."""
-    return getattr(thing.__class__, "_is_family", False) is True
+    return getattr(thing.__class__, "_node_is_family", False) is True

@@ -34,7 +34,7 @@ def warn(node: Node, own: code.CodeOf | code.Fingerprint | code.Given) -> None:
 
 def warn_of_files(node: Node) -> None:
     """Warn where a param of `node` is the path of a file that is there: the path is part of the key, and what the file holds is not."""
-    for field, value, _ in node._snapshot.rows:
+    for field, value, _ in node._node_snapshot.rows:
         if isinstance(value, PurePath) and os.path.isfile(value):
             once = (code.class_reference(node.__class__), (field,))
             if once not in _said:

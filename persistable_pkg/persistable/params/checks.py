@@ -149,12 +149,12 @@ def _union(members: list[Check]) -> Check:
     sure = [member.convert for member in members if member.surely]
     unsure = [member.convert for member in members if not member.surely]
 
-    roles = [member.convert for member in members if any(getattr(each, "_is_persistable_node", False) is True for each in member.exact)]
+    roles = [member.convert for member in members if any(getattr(each, "_node_is_node", False) is True for each in member.exact)]
 
     def convert(value: Any) -> Any:
         kept: list[Any] = []
         trouble: Mismatch | None = None
-        asked = roles if roles and getattr(type(value), "_is_persistable_node", False) is True else sure  # a node fits all but roles
+        asked = roles if roles and getattr(type(value), "_node_is_node", False) is True else sure  # a node fits all but roles
         for member in asked:
             try:
                 made = member(value)
@@ -390,7 +390,7 @@ _GENERIC: dict[Any, Callable[[Any, tuple[Any, ...], Callable[[Any], Check]], Che
 
 
 def _of_class(cls: Any, arguments: tuple[Any, ...], kind: Any, scope: Scope) -> Check:
-    if getattr(cls, "_is_persistable_node", False) is True:
+    if getattr(cls, "_node_is_node", False) is True:
         return Check(frozenset({cls}), cls.checked_role, _words(cls))
     if is_scalar(cls) and is_concrete(cls):
         return _unjudged(kind, partial(is_of, cls), scalar_of(cls))

@@ -191,7 +191,7 @@ def register_reduce(cls: type | str, reduce: Callable[[Any], Any]) -> None:
 
 def is_node(cls: type) -> bool:
     """Tell whether values of `cls` are persistables, which stand for what they hold."""
-    return getattr(cls, "_is_persistable_node", False) is True
+    return getattr(cls, "_node_is_node", False) is True
 
 
 def reducer_of(cls: type) -> Reduce:

@@ -320,7 +320,7 @@ def _is_node_class(maker: Any) -> bool:
 
 
 def _is_family(thing: Any) -> bool:
-    return isinstance(thing, Family) or bool(getattr(thing.__class__, "_is_family", False))
+    return isinstance(thing, Family) or bool(getattr(thing.__class__, "_node_is_family", False))
 
 
 def _is_target(thing: Any) -> bool:

@@ -28,7 +28,7 @@ def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for target in targets:
         kind: Any = target.__class__
-        if getattr(kind, "_is_persistable_node", False) or getattr(kind, "_is_family", False):
+        if getattr(kind, "_node_is_node", False) or getattr(kind, "_node_is_family", False):
             found.append(target)
         else:
             inner: Any = target if issubclass(kind, dict | list | tuple) else getattr(target, "targets", ())
@@ -36,7 +36,7 @@ def _families_and_nodes(targets: Iterable[Any]) -> list[Any]:
     return found
 
 
-_is_family: Callable[[Any], bool] = attrgetter("_is_family")
+_is_family: Callable[[Any], bool] = attrgetter("_node_is_family")
 """Of a node or family: which of the two it is."""
 
 
@@ -90,7 +90,7 @@ def pairs(targets: Iterable[Any], store: Store, large: list[Any] | None = None) 
     while stack:
         target = stack.pop()
         kind: Any = target.__class__
-        if getattr(kind, "_is_persistable_node", False):
+        if getattr(kind, "_node_is_node", False):
             target.key  # noqa: B018 - an open node says here what it needs
             found.append((target, own_store(target) or store))
         elif issubclass(kind, dict):

@@ -214,7 +214,7 @@ def check_keys(executor: Executor, store: Store, key: Key | str) -> None:
     )
 
 
-_COMMON = ("_store", "_given_code", "_given_table", "_logger")
+_COMMON = ("_node_store", "_node_given_code", "_node_given_table", "_node_logger")
 
 
 def unpacked_job(data: bytes) -> Job:

@@ -93,7 +93,7 @@ def open_store(
         if not isinstance(where, os.PathLike) and not hasattr(where, "storage_options"):
             if isinstance(where, Store):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
                 return _unchanged(where, options)
-            hint = "; give a node by the name of its role, role=node" if getattr(type(where), "_is_persistable_node", False) else ""
+            hint = "; give a node by the name of its role, role=node" if getattr(type(where), "_node_is_node", False) else ""
             raise TypeError(f"a store is a path, a URL or a Store, not {type(where).__name__}: {where!r:.80}{hint}")
         where, options = _from_path_object(where, options)
     if options.get("readonly") and where[:10].lower() == "layered://":

@@ -116,12 +116,13 @@ class _Pack:
         columns = "folder, paths, sizes, stamp, data" if whole else "folder, paths, sizes, stamp"
         row: Any = db.execute(f"SELECT {columns} FROM {_PACKS} WHERE id = ?", (number,)).fetchone()
         known = None if row is None else _directory(row[0], row[1], row[2])
-        holds = row is not None and known is not None and (not whole or _holds(row[4], known))
-        self.sound = holds and known is not None and known.intact
+        if row is None or known is None or (whole and not _holds(row[4], known)):
+            self.sound = False
+            row, known = _salvaged(db, number)
+        else:
+            self.sound = known.intact
         if not self.sound and number not in db.given_up:
             db.damaged.add(number)
-        if known is None or not holds:
-            row, known = _salvaged(db, number)
         paths, sizes, _ = known
         self.stamp: int = row[3]
         self.data: bytes = row[4] if whole else b""

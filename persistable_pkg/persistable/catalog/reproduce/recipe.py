@@ -65,7 +65,7 @@ def recipe_of(facts: Facts, nodes: Mapping[str, Persistable[Any, Any]], store: A
 def _recipe(facts: Facts, maker: Any, nodes: Mapping[str, Persistable[Any, Any]], store: Any, trusted: bool) -> Recipe:
     if isinstance(maker, Step):
         return _of_step(facts, maker, nodes)  # pyright: ignore[reportUnknownArgumentType] - as any step
-    construction: Callable[[Recorded], Construction] | None = getattr(maker, "_construction", None)
+    construction: Callable[[Recorded], Construction] | None = getattr(maker, "_node_construction", None)
     if construction is not None:
         how = construction(_recorded(facts, maker, nodes, trusted))
         return Recipe(facts, how.function, dereference(how.function), None, how.args, how.kwargs)

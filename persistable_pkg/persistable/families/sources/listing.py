@@ -65,7 +65,7 @@ class Input(Persistable[PayloadT, InputParams]):
 
     def _generate_payload(self, **_: Any) -> Any:
         try:
-            return self._inputs.load(self._values, self.params.content, self._format())
+            return self._inputs.load(self._values, self.params.content, self._node_format())
         except PersistableError as error:
             if "key" not in error.__dict__:
                 error.__dict__["key"] = self.key
@@ -120,7 +120,7 @@ class Seen:
         self._template = Input.template(inputs, name, io)
 
     def __call__(self, values: Values) -> Input[Any]:
-        made: Input[Any] = self._template.node(self._fields(values), {}, {"_values": values, "_store": enclosing_store()})
+        made: Input[Any] = self._template.node(self._fields(values), {}, {"_values": values, "_node_store": enclosing_store()})
         return made
 
     def _fields(self, values: Values) -> dict[str, Any]:

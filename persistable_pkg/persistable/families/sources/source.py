@@ -234,7 +234,7 @@ class Source(Family[PayloadT]):
             given = [*(["store"] if store is not None else []), *(["keys"] if keys is not None else []), *options]
             raise TypeError(f"{', '.join(given)} of Source is for paths and URLs; {type(where).__name__} takes none")
         self.name = check_payload_name(name or inputs.fields[-1])
-        self._store = None
+        self._node_store = None
         is_file = bool(text)
         if isinstance(inputs, Rows):
             is_file, inputs.has_format = False, io is not None

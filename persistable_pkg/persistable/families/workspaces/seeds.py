@@ -37,7 +37,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
     def __init__(self, files: SeedFiles, values: Values, content: str, kind: Any) -> None:
         super().__init__(params=FileSeedParams(files.name, content, files.io.spec()), payload_name=files.name)
         move_to(self, None)
-        self._call = None  # what it was made with says nothing that its params do not
+        self._node_call = None  # what it was made with says nothing that its params do not
         self._files = files
         self._values = values
         self._scalar = next((name for name, known in KINDS.items() if known is kind), "")
@@ -72,7 +72,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         """The path or URL, for people."""
         return self._files.shown(self._values)
 
-    def _look(self) -> str:
+    def _node_look(self) -> str:
         try:
             found = self._files.content(self._values, self._files.stamp(self._values))
         except InputVanished as error:
@@ -126,7 +126,7 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
     def __init__(self, name: str, value: Any) -> None:
         super().__init__(params=GivenSeedParams(name, value), payload_name=name)
         move_to(self, None)
-        self._call = None
+        self._node_call = None
 
     @classmethod
     def _construction(cls, recorded: Recorded) -> Construction:
@@ -207,7 +207,7 @@ class Seed(Persistable[PayloadT, _Place], Generic[PayloadT]):
             key=self.key,
         )
 
-    def _look(self) -> str:
+    def _node_look(self) -> str:
         return "it is a seed, which has a value only in an instance of the workflow"
 
     def _repr_html_(self) -> str:

@@ -65,7 +65,7 @@ class _Look:
         elif issubclass(kind, type):
             if self._own(value.__module__):
                 self._add("value", value)
-        elif not issubclass(kind, ModuleType) and getattr(kind, "_is_persistable_node", False) is not True:
+        elif not issubclass(kind, ModuleType) and getattr(kind, "_node_is_node", False) is not True:
             self._object(value, kind, depth)
 
     def _function(self, value: Any, depth: int) -> None:

@@ -86,7 +86,7 @@ class Command(Persistable[PayloadT, CommandParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
-    _by_payload = True
+    _node_by_payload = True
     params: CommandParams
 
     @overload
@@ -134,8 +134,8 @@ class Command(Persistable[PayloadT, CommandParams]):
         _check_credentials(template, values)
         self._outputs = Outputs(outputs, io)
         script = Script(template)
-        self._open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
-        script.check({*nodes, *values, *self._open, "output"})
+        self._node_open = tuple([name for name in _OPEN if name in script.names and name not in inputs_and_params])
+        script.check({*nodes, *values, *self._node_open, "output"})
         self._says_it = outputs is None and "output" not in script.names
         if outputs is not None and "output" not in script.names:
             raise ParamsError(f"outputs of Command is {outputs!r}, but the template puts nothing there: it does not use output")
@@ -148,7 +148,7 @@ class Command(Persistable[PayloadT, CommandParams]):
             )
         stand_ins = {name: _swapped(given, _stand_in) for name, given in nodes.items()}
         script.render(
-            {**values, **stand_ins, **dict.fromkeys(self._open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
+            {**values, **stand_ins, **dict.fromkeys(self._node_open, Path("/upstream")), "output": self._outputs.paths(Path("/output"))}
         )
         plain, secrets, inherited = _environment(env or {})
         self.__dict__["is_persisted"] = persist  # of this node, not of the class
@@ -165,7 +165,7 @@ class Command(Persistable[PayloadT, CommandParams]):
         )
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         params: CommandParams = recorded.params
         outputs, io = _outputs_of(params.outputs, recorded.format)
         env = {**params.env, **params.secrets, **dict.fromkeys(params.inherited)}
@@ -181,15 +181,15 @@ class Command(Persistable[PayloadT, CommandParams]):
         values = {name: changes.pop(name) for name in list(changes) if name in self.params.values}
         return super().replace(**({"values": {**self.params.values, **values}} if values else {}), **changes)
 
-    def _identify(self) -> None:
-        if not self._open:
-            super()._identify()
+    def _node_identify(self) -> None:
+        if not self._node_open:
+            super()._node_identify()
 
-    def _open_inputs(self) -> list[Open]:
-        return [Open(name, int(name == "inputs")) for name in self._open]
+    def _node_open_inputs(self) -> list[Open]:
+        return [Open(name, int(name == "inputs")) for name in self._node_open]
 
     def _generate_payload(self, **_: Any) -> Any:
-        running = self._running("scratch")
+        running = self._node_running("scratch")
         scratch = self.scratch
         if running.claim is not None:  # else another process may run the same script right now
             for left in scratch.glob("run-*"):
@@ -234,7 +234,7 @@ class Command(Persistable[PayloadT, CommandParams]):
 
     def _inputs(self) -> list[str]:
         """The names of the keywords that hold nodes."""
-        return list(dict.fromkeys(role.partition(".")[0] for role in self._upstream))
+        return list(dict.fromkeys(role.partition(".")[0] for role in self._node_upstream))
 
     def _environment(self, temporary: Path) -> dict[str, str]:
         found = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name) or name in self.params.inherited}
@@ -324,11 +324,11 @@ def _shell(shell: str) -> list[str]:
 def _file_of(running: Any, folder: Path, node: Node) -> Path:
     """The file, or folder, with the payload of a node upstream: the committed one where it lies on this machine."""
     own = Path(tempfile.mkdtemp(dir=folder))
-    store = node._store or running.store
+    store = node._node_store or running.store
     record = find_record(store, node.place) if node.is_persisted else None
     if record is not None:
         return at_hand(store, node.key, record.files, format_of(node, record), own)
-    io = node._format()
+    io = node._node_format()
     target = own / f"{node.payload_name}{io.suffix}"
     io.save(node.payload, target)
     return target

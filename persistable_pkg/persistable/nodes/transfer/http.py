@@ -102,7 +102,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
-    _by_payload = True
+    _node_by_payload = True
     params: HttpGetParams
 
     @overload
@@ -160,7 +160,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         super().__init__(params=params, payload_io=format_, **settings)
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         params: HttpGetParams = recorded.params
         options: dict[str, Any] = {
             each.name: getattr(params, each.name)
@@ -176,7 +176,7 @@ class HttpGet(Persistable[PayloadT, HttpGetParams]):
         return Construction("persistable:HttpGet", (params.url,), options)
 
     def _generate_payload(self, **_: Any) -> Any:
-        running = self._running("notes")
+        running = self._node_running("notes")
         store, notes = running.store, running.notes
         for record in _earlier(store, self.params):
             known = Known(str(record.notes.get("etag", "")), str(record.notes.get("last_modified", "")))

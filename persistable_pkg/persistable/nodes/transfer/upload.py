@@ -53,7 +53,7 @@ class Upload(Persistable[str, UploadParams]):
     """
 
     __module__ = "persistable"  # in records for ever, wherever the class is defined
-    _by_payload = True
+    _node_by_payload = True
     is_persisted = False
     params: UploadParams
     source: Persistable[Any, Any]
@@ -88,10 +88,10 @@ class Upload(Persistable[str, UploadParams]):
             logger=logger,
             **upstream,
         )
-        self._call = None  # it would show the options
+        self._node_call = None  # it would show the options
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         params: UploadParams = recorded.params
         options = {"io": recorded.format(params.writes)} if params.writes else {}
         name = {"payload_name": recorded.name} if recorded.name != "upload" else {}
@@ -110,8 +110,8 @@ class Upload(Persistable[str, UploadParams]):
 
     def _upload(self) -> None:
         source = self.source
-        store = source._store or self._running("source").store
-        wanted = self._target_io or source._format()
+        store = source._node_store or self._node_running("source").store
+        wanted = self._target_io or source._node_format()
         record = find_record(store, source.place) if source.is_persisted else None
         target = _Target(self.params.target_url, _revealed(self._options), self._folder)
         if record is not None:
