@@ -71,7 +71,7 @@ class Input(Persistable[PayloadT, InputParams]):
                 error.__dict__["key"] = self.key
             raise
 
-    def _look(self) -> str:
+    def _node_look(self) -> str:
         try:
             if self._inputs.content(self._values, None) == self.params.content:
                 return ""
