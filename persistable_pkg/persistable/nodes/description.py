@@ -57,7 +57,7 @@ class Described(Chainable):
     @property
     def upstream(self: Node) -> Mapping[str, Persistable[Any, Any]]:
         """Role to node."""
-        if "_left_out" in self.__dict__ and generation.current.get() is not None:
+        if "_node_left_out" in self.__dict__ and generation.current.get() is not None:
             raise Beyond("upstream")
         return MappingProxyType(self._node_upstream)
 

@@ -105,7 +105,7 @@ def _flat(found: Any) -> list[Any]:
 def shown_fields(node: Node) -> dict[str, Any]:
     """The params of a node that its identity has, by name; those that hold nothing but nodes are left to its roles."""
     try:
-        shown = getattr(node, "_shown_params", None)
+        shown = getattr(node, "_node_shown_params", None)
         found: dict[str, Any] = shown() if shown is not None else _tracked(node)
         return {name: value for name, value in found.items() if not _only_nodes(value)}
     except Exception:  # noqa: BLE001 - whatever a class of the user's does

@@ -194,10 +194,10 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
                     roles=inputs,
                     name=name,
                 )
-            raised = self.__dict__.pop("_raised", None)
+            raised = self.__dict__.pop("_node_raised", None)
             if raised is not None:
                 raise raised
-            if name in self.__dict__.get("_left_out", ()):
+            if name in self.__dict__.get("_node_left_out", ()):
                 raise Beyond(name)
             known = getattr(self.__dict__.get("params"), "__dict__", ())
             hint = f"; it is a param: .params.{name}" if name in known else ""
@@ -221,7 +221,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             try:
                 self.load_generate()
             except AttributeError as error:
-                self.__dict__["_raised"] = error  # Python would take it to mean that there is no attribute `payload`, and forget it
+                self.__dict__["_node_raised"] = error  # Python would take it to mean that there is no attribute `payload`, and forget it
                 raise
         return self._node_payload  # type: ignore[no-any-return]
 
@@ -404,7 +404,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
                 return code_of(cls, HOOKS, _BASES, given)
         kept: CodeOf | None = cls.__dict__.get("_node_code_kept")
         if kept is None or not kept.is_current():
-            sent: Given | None = cls.__dict__.get("_sent_code")
+            sent: Given | None = cls.__dict__.get("_node_sent_code")
             if sent is not None:
                 return sent
             kept = cls._node_code_kept = code_of(cls, HOOKS, _BASES)
@@ -415,9 +415,9 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         """The fingerprint of the class's code, to be sent along with its definition: not all that the code uses is sent."""
         if not is_sending() or cls._node_by_payload:
             return {}
-        sent: Given | None = cls.__dict__.get("_sent_code")
+        sent: Given | None = cls.__dict__.get("_node_sent_code")
         kept = {"_node_sent_source": found} if (found := kept_source(cls)) else {}
-        return {**kept, "_node_code_kept": None, "_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
+        return {**kept, "_node_code_kept": None, "_node_sent_code": sent or given_of(code_of(cls, HOOKS, _BASES), cls)}
 
     def _node_generating_function(self) -> Any:
         """The code that makes the payload."""

@@ -53,7 +53,7 @@ def _leaf(node: Node, store: Any, root: type, asked: Mapping[str, int]) -> Any:
     keeps = {name for name, _ in kept(node, asked, root)} if asked else ()
     left_out: list[str] = []
     if node._node_upstream and "_node_upstream" not in keeps:
-        state["_node_upstream"], state["_left_out"] = {}, left_out
+        state["_node_upstream"], state["_node_left_out"] = {}, left_out
     for name, value in list(state.items()):
         if name in keeps:
             state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store), root)

@@ -82,7 +82,7 @@ class Input(Persistable[PayloadT, InputParams]):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_inputs": self._inputs.only(self._values)}
 
-    def _shown_params(self) -> dict[str, Any]:
+    def _node_shown_params(self) -> dict[str, Any]:
         return self.params.key
 
     def __repr__(self) -> str:

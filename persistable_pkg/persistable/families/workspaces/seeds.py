@@ -64,7 +64,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
             format=type(self._files.io).__name__,
         )
 
-    def _shown_params(self) -> dict[str, Any]:
+    def _node_shown_params(self) -> dict[str, Any]:
         return {"content": self.params.content[:8]}
 
     @property
