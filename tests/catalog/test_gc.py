@@ -190,7 +190,7 @@ def test_the_dearest_bytes_go_first_and_what_remains_fits(store: Store) -> None:
         went = [item.key for item in planned]
         assert str(by_hand.key) not in went
         assert total - planned.size <= limit or len(went) == 4
-        costs = {str(node.key): sizes[node] / (catalog[node.key].seconds or 1e-3) for node in nodes}
+        costs = {str(node.key): sizes[node] / max(catalog[node.key].seconds or 0.0, 1e-3) for node in nodes}
         assert min([costs[key] for key in went], default=0.0) >= max([costs[key] for key in costs.keys() - set(went)], default=0.0)
     assert {item.key for item in catalog.gc(max_size=0, name="slow")} == names([nodes[0], nodes[3]])
     assert len(catalog.gc(max_size="1 MB")) == 0

@@ -60,7 +60,7 @@ class Item(Persistable[Any, ItemParams]):
         return made
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         (node,) = recorded.upstream.values()
         return Construction("persistable:Item.of", (node, recorded.params.item), {})
 

@@ -29,7 +29,9 @@ def without_credentials(tree: Any, name: str = "") -> Any:
     if kind is list:
         return [without_credentials(each, name) for each in tree]
     if kind is dict:
-        return {key: without_credentials(each, name if key[:1] == "$" else key) for key, each in tree.items()}
+        return {
+            key: each if key == "$object" else without_credentials(each, name if key[:1] == "$" else key) for key, each in tree.items()
+        }  # the name of a class is none
     return tree
 
 

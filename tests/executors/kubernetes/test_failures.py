@@ -215,7 +215,7 @@ def test_a_run_with_a_folder_that_pods_mount(cluster: StandIn, tmp_path: Path, c
     volumes = {str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}
     with executor_on(cluster, volumes=volumes) as executor:
         assert run(node, store=tmp_path / "store", executor=executor)[node].payload == 6
-    assert "the number is 3" in capfd.readouterr().err
+    assert "the number is 3" in capfd.readouterr().out
 
 
 def test_several_jobs_of_a_new_cluster_are_one_indexed_job(new_cluster: StandIn, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Input(Persistable[PayloadT, InputParams]):
         return made
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         params: InputParams = recorded.params
         reads = {"reads": params.reads} if params.reads else {}
         return Construction("persistable:Input.recorded", (recorded.name, params.key, params.content), reads)

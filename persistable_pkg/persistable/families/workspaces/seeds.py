@@ -48,7 +48,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
         return cls(cast("Any", _Unlocated(name, read_by)), (), content, None)
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         params: FileSeedParams = recorded.params
         return Construction("persistable:FileSeed.recorded", (params.seed, params.content, params.read_by), {})
 
@@ -129,7 +129,7 @@ class GivenSeed(Persistable[Any, GivenSeedParams]):
         self._node_call = None
 
     @classmethod
-    def _construction(cls, recorded: Recorded) -> Construction:
+    def _node_construction(cls, recorded: Recorded) -> Construction:
         return Construction("persistable:GivenSeed", (recorded.params.seed, recorded.params.value), {})
 
     def _generate_payload(self, **_: Any) -> Any:
