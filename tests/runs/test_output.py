@@ -141,6 +141,37 @@ def test_threads_have_their_own(tmp_path: Path) -> None:
     assert outputs == {n: "".join(f"{n} {turn}\n" for turn in range(5)) for n in (1, 2)}
 
 
+TALKING = """
+import os, sys, threading
+from persistable import step
+
+@step
+def same(n: int) -> int:
+    return n
+
+def talk() -> None:
+    while not over.is_set():
+        print("somebody else", "x" * 1000, flush=True)
+
+sys.stdout = open(os.devnull, "w")
+sys.setswitchinterval(1e-6)
+over = threading.Event()
+threads = [threading.Thread(target=talk) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for n in range(1500):
+    same.step(n).run(store="data")
+over.set()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_a_thread_that_prints_all_the_time_harms_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", TALKING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_thread_of_the_code_belongs_to_it(tmp_path: Path) -> None:
     @step
     def threaded() -> int:

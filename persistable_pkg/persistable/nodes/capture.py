@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from persistable.params.secret import redact
 
@@ -104,11 +104,12 @@ def is_busy() -> bool:
 class Tee:
     """A standard stream while something is being generated: text goes to the generation that it belongs to, and to `inner`.
 
-    It has no ``__init__``: one is made for each generation, which must not cost a call.
+    inner: the stream in whose place this one is; it may be None.
     """
 
-    inner: Any
-    """The stream in whose place this one is; it may be None."""
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
     stream = "stdout"
 
     def write(self, text: str) -> int:
@@ -149,6 +150,9 @@ class Tee:
         return getattr, (sys, self.stream)
 
 
+T = TypeVar("T", bound=Tee)
+
+
 class ErrorTee(Tee):
     """The same for standard error."""
 
@@ -179,6 +183,34 @@ class _Bytes:
         return getattr(self._inner, name)
 
 
+_KEPT = 16
+"""Streams of which the `Tee` is kept."""
+
+
+class Tees(dict[int, T]):
+    """Of the last streams that code was generated under, by id, what stands in their place.
+
+    They are kept when the generation is over: ``print`` of older Pythons holds no reference to ``sys.stdout``, so a stream that is freed
+    while another thread prints to it crashes the process.
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+
+    def of(self, stream: Any) -> T:
+        """What stands in the place of `stream`."""
+        found = self.get(id(stream))
+        if found is None or found.inner is not stream:
+            found = self[id(stream)] = self._kind(stream)
+            for key in list(self)[:-_KEPT]:
+                self.pop(key, None)
+        return found
+
+
+outs = Tees(Tee)
+errors = Tees(ErrorTee)
+
+
 def unwrapped(stream: Any) -> Any:
     """The stream itself, of one that may be a `Tee`."""
     return stream.inner if isinstance(stream, Tee) else stream
@@ -195,11 +227,9 @@ def session() -> Generator[None]:
     with lock:
         sessions += 1
         if not isinstance(sys.stdout, Tee):
-            out = Tee()
-            out.inner, sys.stdout = sys.stdout, out
+            sys.stdout = outs.of(sys.stdout)
         if not isinstance(sys.stderr, Tee):
-            err = ErrorTee()
-            err.inner, sys.stderr = sys.stderr, err
+            sys.stderr = errors.of(sys.stderr)
     watch_logging()
     try:
         yield

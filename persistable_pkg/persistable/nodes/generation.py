@@ -71,19 +71,22 @@ at_work: list[Any] = []
 def running() -> Generation | None:
     """The generation that the calling code belongs to; in a thread that no context tells of, the only one there is."""
     found = current.get()
-    if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
-        only: Generation = at_work[0]
-        return only
-    return found
+    return _only() if found is None and at_work else found
+
+
+def _only() -> Generation | None:
+    """The only generation whose code runs, asked by a thread other than the main one."""
+    there = tuple(at_work)  # which may end at any moment
+    return there[0] if len(there) == 1 and threading.current_thread() is not threading.main_thread() else None
 
 
 def speaking() -> Generation | None:
     """The generation whose code writes: as `running`, but a thread that was there before a generation began is none of its own."""
     found = current.get()
-    if found is None and len(at_work) == 1 and threading.current_thread() is not threading.main_thread():
-        only: Generation = at_work[0]
-        return None if threading.get_ident() in only.threads else only
-    return found
+    if found is not None or not at_work:
+        return found
+    only = _only()
+    return None if only is None or threading.get_ident() in only.threads else only
 
 
 _threads: dict[int, Any] = vars(threading).get("_active", {})
@@ -198,14 +201,14 @@ class Generation:
         self._outer = current.set(self)
         self.threads = set(_threads)
         at_work.append(self)
-        # without calls and locks, which would be felt in the smallest generation: of two threads here at once, each wraps the same
+        # without calls and locks, which would be felt in the smallest generation: of two threads here at once, each puts the same there
         out, err = sys.stdout, sys.stderr
         if out.__class__ is not Tee:
-            tee = Tee()
-            tee.inner, sys.stdout = out, tee
+            tee = capture.outs.get(id(out))
+            sys.stdout = tee if tee is not None and tee.inner is out else capture.outs.of(out)
         if err.__class__ is not ErrorTee:
-            error_tee = ErrorTee()
-            error_tee.inner, sys.stderr = err, error_tee
+            error_tee = capture.errors.get(id(err))
+            sys.stderr = error_tee if error_tee is not None and error_tee.inner is err else capture.errors.of(err)
         logging = sys.modules.get("logging")
         if logging is not None and logging.getLogRecordFactory().__class__ is not Factory:
             capture.watch_logging()
