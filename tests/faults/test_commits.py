@@ -22,7 +22,6 @@ from persistable import Persistable
 from persistable.errors import LineageCycle, PayloadNotFound, StoreError
 from persistable.fileio import BundleFileIO, JsonFileIO
 from persistable.records import claims, commit, leftovers
-from persistable.records.key import Placed
 from persistable.records.scratch import own_folder
 from persistable.stores import LayeredStore, open_store
 
@@ -54,8 +53,8 @@ class PartsAtPath(Persistable[dict[str, int], None]):
 
 
 # as a workspace places them; no class of a user may say it
-AtPath.place = property(lambda self: Placed(*self.key, "out/plain.pickle"))  # type: ignore[assignment,method-assign]
-PartsAtPath.place = property(lambda self: Placed(*self.key, "out/parts.bundle"))  # type: ignore[assignment,method-assign]
+AtPath._node_to = "out/plain.pickle"
+PartsAtPath._node_to = "out/parts.bundle"
 
 
 STORES: dict[str, Callable[[Path], Any]] = {
@@ -270,7 +269,7 @@ class At(Persistable[str, None]):
         open(sys.argv[2], "w").write("begun")
         while not os.path.exists(sys.argv[3]): time.sleep(0.01)
         return f"by {os.getpid()} " * 1000
-At.place = property(lambda self: Placed(*self.key, "out/x.txt"))
+At._node_to = "out/x.txt"
 print(At(sys.argv[1]).generate().payload[:20])
 """
 

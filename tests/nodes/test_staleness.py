@@ -213,7 +213,7 @@ def test_accepted_for_many_at_once(store: Any) -> None:
         return nodes, edited_total(nodes[1])
 
     def edited_total(half: Any) -> Any:
-        return half._step.__wrapped__.__globals__["total"].over([half, half.replace(p=chainless(half))])
+        return half._node_step.__wrapped__.__globals__["total"].over([half, half.replace(p=chainless(half))])
 
     def chainless(half: Any) -> Any:
         return half.upstream["p"].replace(n=50)

@@ -19,7 +19,6 @@ from persistable import Persistable, open_store, run, step
 from persistable.errors import ClaimLost
 from persistable.fileio import JsonFileIO
 from persistable.records import claims, owners
-from persistable.records.key import Placed
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, Store
 from persistable.stores.base import Bytes
 
@@ -42,7 +41,7 @@ class AtPath(Plain):
     io = JsonFileIO()
 
 
-AtPath.place = property(lambda self: Placed(*self.key, "out/x.json"))  # type: ignore[assignment,method-assign]
+AtPath._node_to = "out/x.json"
 
 
 @pytest.fixture(params=["folder", "sqlite", "memory", "layered", "bucket"])
@@ -226,7 +225,7 @@ class At(Persistable[str, None]):
         while not os.path.exists(sys.argv[3]): time.sleep(0.01)
         return f"by {os.getpid()} " * 1000
 if sys.argv[4] == "placed":
-    At.place = property(lambda self: Placed(*self.key, "out/x.txt"))
+    At._node_to = "out/x.txt"
 print(At(sys.argv[1]).generate().payload[:20])
 """
 

@@ -20,7 +20,6 @@ from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
 from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
 from persistable.records import claims, owners
-from persistable.records.key import Placed
 from persistable.records.record import Failure
 from persistable.stores import LayeredStore, LocalStore, local
 from persistable.testing.stores import StoreContract
@@ -65,8 +64,8 @@ class AtOther(Plain):
     pass
 
 
-At.place = property(lambda self: Placed(*self.key, "out/x.json"))  # type: ignore[assignment,method-assign]
-AtOther.place = property(lambda self: Placed(*self.key, "out/X.json"))  # type: ignore[assignment,method-assign]
+At._node_to = "out/x.json"
+AtOther._node_to = "out/X.json"
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def wrong(value: Any, wanted: str, hint: str = "") -> Any:
 
 def stands_in(cls: Any) -> bool:
     """Tell whether values of `cls` stand for others of any type: nodes, families, connections for payloads, OmegaConf for its content."""
-    if getattr(cls, "_node_is_node", False) is True or getattr(cls, "_node_is_family", False):
+    if getattr(cls, "_node_is_node", False) is True or getattr(cls, "_node_is_family", False) or getattr(cls, "_stands_in", False):
         return True
     package: str = cls.__module__.partition(".")[0]
     return package == "omegaconf"

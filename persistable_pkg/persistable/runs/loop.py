@@ -86,6 +86,7 @@ class Loop:
         self._arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
         self._delayed: list[tuple[float, int, Unit]] = []
         self._tries: dict[Unit, int] = {}
+        self._told: dict[Unit, int] = {}
         self._healed: set[Unit] = set()
         self._ended: list[tuple[Unit, bool]] = []
         self._failed: set[Unit] = set()
@@ -363,7 +364,7 @@ class Loop:
                 continue
             self._running[future] = Attempt(unit, number, future)
             if not self._executor.shares_memory:
-                _tell_started(unit, number)
+                self._tell_started(unit)
             future.add_done_callback(self._arrived.put)
 
     def _submit_together(self, units: list[Unit], batching: together.Batching) -> None:
@@ -383,8 +384,15 @@ class Loop:
             return
         self._running[future] = Joint(units, store, future)
         for unit in units if not self._executor.shares_memory else ():
-            _tell_started(unit, self._tries[unit])
+            self._tell_started(unit)
         future.add_done_callback(self._arrived.put)
+
+    def _tell_started(self, unit: Unit) -> None:
+        """Say of one that is performed elsewhere that it has begun, once: what happens there is only told when it is over."""
+        attempt, logger = self._tries[unit], given_logger(unit.node)
+        if self._told.get(unit) != attempt and events.listened(logger):  # else a batch has given it back
+            self._told[unit] = attempt
+            events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), logger)
 
     def _take_together(self, joint: Joint) -> None:
         """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
@@ -648,12 +656,6 @@ def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]
             for attempt in running:
                 if isinstance(attempt, Attempt) and attempt.unit.node.key == event.key:
                     attempt.hear(event)
-
-
-def _tell_started(unit: Unit, attempt: int) -> None:
-    """Say of one that is performed elsewhere that it has begun: what happens there is only told when it is over."""
-    if events.listened(given_logger(unit.node)):
-        events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), given_logger(unit.node))
 
 
 def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, float]) -> None:
