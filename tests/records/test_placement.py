@@ -172,7 +172,7 @@ class Outside(Persistable[str, Nothing]):
     def _generate_payload(self, **_: Any) -> str:
         return Path(self.params.path).read_text()
 
-    def _look(self) -> str:
+    def _node_look(self) -> str:
         return "" if Path(self.params.path).exists() else f"{self.params.path} is gone"
 
 
