@@ -99,7 +99,7 @@ def test_universal_paths_are_their_place_without_credentials() -> None:
 
 
 def test_importing_params_loads_nothing_heavy() -> None:
-    names = "numpy", "pandas", "dataclasses", "enum", "decimal", "uuid", "json"
+    names = "numpy", "pandas", "dataclasses", "decimal", "uuid", "json"
     code = f"import sys, persistable.params; print([m for m in {names} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(_package())}, capture_output=True, text=True, check=True
