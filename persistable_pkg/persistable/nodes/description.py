@@ -134,7 +134,7 @@ class Described(Chainable):
         return persistable.graph.lineage(self, **options)
 
     def __getstate__(self: Node) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in _HERE}
+        state = {name: value for name, value in list(self.__dict__.items()) if name not in _HERE}
         if "_node_logger" in state:
             state["_node_logger"] = events.carried(self._node_logger)
         return state

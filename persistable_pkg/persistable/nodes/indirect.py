@@ -64,7 +64,7 @@ def asked_of(node: Node) -> Mapping[str, int]:
         for base in kind.__mro__:
             if base is root:
                 break
-            for member in base.__dict__.values():
+            for member in list(base.__dict__.values()):
                 _look(member, names, known)
         found = _asked[kind] = {name: count for name, count in names.items() if not name.startswith("__") and name not in _EVERY}
     return found

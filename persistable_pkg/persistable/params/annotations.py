@@ -71,7 +71,7 @@ def names_for(cls: type) -> dict[str, Any]:
     """Names that a string annotation in the body of `cls` may refer to: its module, its own names and itself."""
     module: Any = sys.modules.get(cls.__module__)
     if cls.__module__ == "persistable":  # ours are named by the package; what they are written with is in the module of their methods
-        return {**next((held.__globals__ for held in vars(cls).values() if hasattr(held, "__globals__")), {}), **vars(cls)}
+        return {**next((held.__globals__ for held in list(vars(cls).values()) if hasattr(held, "__globals__")), {}), **vars(cls)}
     around = cls.__dict__.get("_node_around")  # of a node class made inside a function
     return {**(vars(module) if module else {}), **(around or {}), **vars(cls), cls.__name__: cls}
 

@@ -334,7 +334,7 @@ def _taken(cls: Any, fields: list[Field]) -> tuple[str, ...]:
 
 def _cached(cls: Any) -> tuple[str, ...]:
     """The names under which a `functools.cached_property` keeps what it made."""
-    return tuple(name for base in cls.__mro__ for name, held in base.__dict__.items() if type(held).__name__ == "cached_property")
+    return tuple(name for base in cls.__mro__ for name, held in list(base.__dict__.items()) if type(held).__name__ == "cached_property")
 
 
 def _pydantic(cls: Any) -> Spec:

@@ -186,7 +186,7 @@ def _lookup(module: str, name: str) -> Any:
 
 def _renamed(module: str, name: str) -> Any:
     """The class of `module` that says it was called `name` before."""
-    held = vars(sys.modules[module]).values() if module in sys.modules and name.isidentifier() else ()
+    held = list(vars(sys.modules[module]).values()) if module in sys.modules and name.isidentifier() else ()
     return next((each for each in held if isinstance(each, type) and each.__dict__.get("__persistable_formerly__") == name), None)
 
 

@@ -224,8 +224,8 @@ def _of_namespace(namespace: Namespace) -> list[SourceFile]:
 
 def _trace(namespace: Namespace, filename: str) -> CodeType | None:
     """A code object that executing the module made: a new one after every reload, by whatever tool."""
-    for value in namespace.values():
-        for inner in type.__dict__["__dict__"].__get__(value).values() if type(value) is type else (value,):
+    for value in list(namespace.values()):
+        for inner in list(type.__dict__["__dict__"].__get__(value).values()) if type(value) is type else (value,):
             if type(inner) is FunctionType and inner.__code__.co_filename == filename:
                 return inner.__code__
     return None
