@@ -98,7 +98,7 @@ def test_an_sqlite_file_on_a_network_file_system_is_refused(tmp_path: Path, monk
         with pytest.raises(StoreError, match="network=True") as raised:
             ask()
         assert kind in str(raised.value)
-    assert set(tmp_path.iterdir()) == before
+    assert set(tmp_path.iterdir()) <= before
     told = open_store(f"sqlite:///{file}", network=True)
     assert square.step(2).bind(told).load().payload == 4
     assert square.step(2).bind(pickle.loads(pickle.dumps(told))).load().payload == 4
