@@ -29,6 +29,7 @@ def points(n: int, seed: int = 7) -> np.ndarray:
 
 @step
 def noisy(points: Any, scale: float = 0.5) -> np.ndarray:
+    print("scaled by", scale, "<b>")
     return points * scale
 
 

@@ -168,6 +168,7 @@ def test_a_payload_says_all_that_its_record_tells(page: Page) -> None:
     found = page.json(f"/payload/{entry.key}")
     assert found["upstream"]["features"]["key"] == page.key("features") and found["record"]["made"] == "generated"
     assert [each["name"] for each in found["downstream"]] == ["report"]
+    assert "<h2>Output</h2>" not in text and re.search(r"scaled by [0-9.]+ &lt;b&gt;", page.html(f"/payload/{page.key('noisy')}"))
     failed = page.json(f"/payload/{page.key('broken', status='failed')}")
     assert (
         failed["failure"]["text"].startswith("ValueError: ")
