@@ -15,6 +15,7 @@ import pytest
 from servers.kubernetes.schemas import complaints
 from servers.kubernetes.standin import StandIn, standing_in, wait_until
 from servers.needs import free_port, need
+from tests.executors.talking import check_that_it_gets_here
 
 from persistable import run, step
 from persistable.errors import ExecutorUnavailable, Infeasible, NotEnforceable, RunError, TimedOut, WorkerDied
@@ -216,6 +217,11 @@ def test_a_run_with_a_folder_that_pods_mount(cluster: StandIn, tmp_path: Path, c
     with executor_on(cluster, volumes=volumes) as executor:
         assert run(node, store=tmp_path / "store", executor=executor)[node].payload == 6
     assert "the number is 3" in capfd.readouterr().out
+
+
+def test_what_nodes_print_log_and_report_gets_here(new_cluster: StandIn, tmp_path: Path, capsys: Any, caplog: Any) -> None:
+    volumes = {str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}
+    check_that_it_gets_here(executor_on(new_cluster, volumes=volumes), tmp_path / "data", capsys, caplog)
 
 
 def test_several_jobs_of_a_new_cluster_are_one_indexed_job(new_cluster: StandIn, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import stat
@@ -15,8 +14,9 @@ from typing import Any
 import pytest
 from servers.fixtures import SSHServer, running_sshd
 from servers.switched import Switch
+from tests.executors.talking import check_that_it_gets_here
 
-from persistable import progress, run, step
+from persistable import run, step
 from persistable.errors import ConfigError, ExecutorUnavailable, NotEnforceable, WorkerDied
 from persistable.executors import SSHExecutor
 from persistable.executors.resources import Resources
@@ -255,22 +255,4 @@ def test_a_project_names_the_hosts() -> None:
 
 
 def test_what_nodes_print_log_and_report_gets_here(ssh_server: SSHServer, tmp_path: Path, capsys: Any, caplog: Any) -> None:
-    @step
-    def talk(n: int) -> int:
-        print("hello", n)
-        logging.getLogger("mine").warning("loss is %d", n)
-        for i in range(1, 4):
-            progress(i, 3)
-            time.sleep(0.5)
-        print("end", end="")
-        return n
-
-    heard: list[Any] = []
-    with SSHExecutor(ssh_server.place, **ssh_server.options) as executor:
-        result = run(talk.step(1), store=tmp_path / "data", executor=executor, hooks=[heard.append])
-    assert result.records[talk.step(1)].output == "hello 1\nWARNING mine: loss is 1\nend"
-    shown = capsys.readouterr().out
-    assert shown.count("hello 1\n") == 1 and "end\n" in shown
-    assert [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "mine"] == [(logging.WARNING, "loss is 1")]
-    names = [type(event).__name__ for event in heard]
-    assert names.index("Progressed") < names.index("Performed") and names.count("Printed") == 2
+    check_that_it_gets_here(SSHExecutor(ssh_server.place, **ssh_server.options), tmp_path / "data", capsys, caplog)
