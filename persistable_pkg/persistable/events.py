@@ -243,7 +243,7 @@ class Performed(NodeEvent):
     error: str
     """Type and message of the error, or why nothing was done; "" for what is done or reused."""
     is_target: bool
-    """Whether it is one of the nodes that the run was asked for."""
+    """True for a target of the run, False for a node upstream of one."""
     node: Node | None
     """The node, without its payload; None unless a hook asks for nodes, by an attribute ``wants_nodes`` that is true."""
     outcome: str

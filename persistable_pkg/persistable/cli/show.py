@@ -116,7 +116,7 @@ def _block(name: str, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _source(found: One, key: str, described: dict[str, Any] | None) -> str:
-    """What is upstream: its key, and in words, as far as the record tells."""
+    """Line of one payload upstream: key, label where the record has it, and whether it is stored."""
     words = "" if described is None else f"  {label(key.partition('/')[0], described['params'])}"
     return key + words + ("" if _is_there(found, key) else "  (not stored)")
 

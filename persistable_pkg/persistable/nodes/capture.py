@@ -1,4 +1,4 @@
-"""What generating code prints and logs: kept for its record, and passed on to where it goes anyway.
+"""Capture of the output of generating code, its prints and log records: kept for the record, and passed on to the stream or handler.
 
 While something is being generated, a `Tee` stands in the place of each standard stream, one for the whole process: it asks to which
 generation the code that writes belongs, by its context, so that what other threads print is nobody's. Log records are seen when they are
@@ -32,9 +32,9 @@ _CUT = "[...]\n"
 """In the place of what is not kept."""
 
 keeps: ContextVar[bool] = ContextVar("persistable_keeps_output", default=True)
-"""Whether output is kept with records and failures."""
+"""True where output is kept with records and failures."""
 relay: ContextVar[Relay | None] = ContextVar("persistable_relay", default=None)
-"""Where the output of what is generated here goes, if it is generated for another process."""
+"""Relay to the process that runs the nodes; None where that is this process."""
 silent: ContextVar[bool] = ContextVar("persistable_silent", default=False)
 """True while hooks are called: what they print is not the output of the code that has made them be called."""
 
@@ -51,7 +51,7 @@ def keeping(wanted: bool) -> Generator[None]:
 
 lock = threading.Lock()
 forks: int = 0
-"""How often this process was forked from another."""
+"""Number of forks between the first process and this one."""
 
 
 def _forked() -> None:
@@ -198,7 +198,7 @@ class Tees(dict[int, T]):
         self._kind = kind
 
     def of(self, stream: Any) -> T:
-        """What stands in the place of `stream`."""
+        """Return the `Tee` of `stream`, a new one where none is kept."""
         found = self.get(id(stream))
         if found is None or found.inner is not stream:
             found = self[id(stream)] = self._kind(stream)
@@ -217,7 +217,7 @@ def unwrapped(stream: Any) -> Any:
 
 
 sessions: int = 0
-"""How many blocks of `session` there are."""
+"""Number of open blocks of `session`."""
 
 
 @contextmanager
@@ -365,7 +365,7 @@ class Output:
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 """Colours and movements of terminals."""
 _DRAWN = re.compile(r"[^\n\r]*\r+(?=[^\n\r])")
-"""What was drawn over by the rest of its line."""
+"""Text before a carriage return, which the rest of its line overwrites."""
 
 
 def drawn(text: str) -> str:

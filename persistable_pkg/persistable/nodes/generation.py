@@ -146,7 +146,7 @@ class Generation:
     _allocated: files.Allocated | None = None
     _attached: Any = None
     output: capture.Output | None = None
-    """What its code has printed and logged."""
+    """Prints and log records of its code."""
     _quiet_until = 0.0
     kept_output: str | None = None
     """The path of the file with that."""
@@ -174,10 +174,8 @@ class Generation:
             self.io = node._node_format()  # before any work is done: a format that cannot be must not cost the payload
             if format_check.fitting.get(id(node.__class__), self) is not node.io:
                 format_check.check(node)
-            sent = node.__dict__.get("_node_given_code")
-            self.code = (
-                sent if sent is not None else node._node_own_code()
-            )  # as it is before it runs: what it changes then is not its source
+            sent = node.__dict__.get("_node_given_code")  # before it runs: changes that the code makes to itself are not its source
+            self.code = sent if sent is not None else node._node_own_code()
         self.begun = usage_begins(not at_work) if claim is not None else None
         self.started = time.time()
         self.clock = time.perf_counter()
@@ -188,7 +186,7 @@ class Generation:
         self._many: Inputs | None = None
         self._forks = capture.forks
         self.relay = capture.relay.get()
-        """Where its output goes, if it is generated for another process."""
+        """Relay of its output to the process that runs it; None where that is this process."""
         self.hooks = events.own_hooks()
         """Who hears of it, also of what threads do that its author starts."""
         self._loading: dict[Key | None, threading.RLock] = {}

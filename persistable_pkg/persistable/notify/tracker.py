@@ -60,12 +60,12 @@ class Tracked:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no payload."""
+        """True for a node that failed or was skipped."""
         return self.status != "done"
 
     @property
     def note(self) -> str:
-        """A few lines for people."""
+        """Label and status or error, and the command that shows the payload."""
         found = "" if self.failed else f"\n\n    persistable show {self.links['persistable.key']} --store {self.links['persistable.store']}"
         return redact(f"{self.label}: {self.error or self.status}{found}")
 
@@ -137,7 +137,7 @@ def _new_group() -> str:
 
 
 def tracked_of(event: Performed, group: str, ended: float) -> Tracked | None:
-    """What a tracker keeps of the node of `event`, read from its record and payload; None where the node is not known."""
+    """Describe the node of `event` for a tracker, from its record and payload; None where the node is not known."""
     node = event.node
     if node is None:
         return None

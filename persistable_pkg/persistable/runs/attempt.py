@@ -35,7 +35,7 @@ class Attempt:
         self.started = time.time()
         self.limit: float | None = unit.node.resources.time if unit.node.resources is not None else None
         self.said: list[str] = []
-        """What the worker has sent of its output."""
+        """Output that the worker has sent so far."""
         self.begun: float | None = None
         """When it was first seen running: waiting for a worker does not count against its time."""
 

@@ -31,7 +31,7 @@ class RunningNode(NamedTuple):
     part: float | None = None
 
     def words(self) -> str:
-        """How far it is, in words: ``40%, about 3 s left``."""
+        """Progress in words: ``40%, about 3 s left``."""
         took = time.monotonic() - self.since
         if self.part is None:
             return in_words(took)
@@ -40,8 +40,11 @@ class RunningNode(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is shown. trouble: what failed and was skipped, in words. left: the time that remains, in words, as far as it is known. more:
-    the number of running nodes besides `nodes`."""
+    """Content of the bar.
+
+    trouble: failures and skipped nodes, in words. left: remaining time in words, empty while it is not known. more: number of running nodes
+    besides `nodes`.
+    """
 
     done: int
     total: int
@@ -97,7 +100,7 @@ class Bar:
             display.close()
 
     def state(self) -> State:
-        """What there is to show now."""
+        """Return the content of the bar at this moment."""
         with self._lock:
             trouble = ", ".join(f"{self._ended[what]} {what}" for what in ("failed", "skipped") if self._ended[what])
             remaining = self._estimate.remaining(self._left)

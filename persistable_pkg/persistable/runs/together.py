@@ -57,7 +57,7 @@ class Batching:
         return extended(store).batches and node.resources is None and isinstance(unit.place, Key)
 
     def is_like(self, first: Unit) -> Callable[[Unit], bool]:
-        """What tells whether another unit may be in a batch on a worker with `first`."""
+        """Return a predicate: whether another unit may share a batch on a worker with `first`."""
         name, store = first.node.payload_name, first.store
         return lambda unit: unit.node.payload_name == name and self.suits(unit, store)
 
