@@ -364,7 +364,7 @@ class Loop:
                 continue
             self._running[future] = Attempt(unit, number, future)
             if not self._executor.shares_memory:
-                self._tell_started(unit)
+                _tell_started(unit, self._tries[unit], self._told)
             future.add_done_callback(self._arrived.put)
 
     def _submit_together(self, units: list[Unit], batching: together.Batching) -> None:
@@ -384,15 +384,8 @@ class Loop:
             return
         self._running[future] = Joint(units, store, future)
         for unit in units if not self._executor.shares_memory else ():
-            self._tell_started(unit)
+            _tell_started(unit, self._tries[unit], self._told)
         future.add_done_callback(self._arrived.put)
-
-    def _tell_started(self, unit: Unit) -> None:
-        """Say of one that is performed elsewhere that it has begun, once: what happens there is only told when it is over."""
-        attempt, logger = self._tries[unit], given_logger(unit.node)
-        if self._told.get(unit) != attempt and events.listened(logger):  # else a batch has given it back
-            self._told[unit] = attempt
-            events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), logger)
 
     def _take_together(self, joint: Joint) -> None:
         """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
@@ -656,6 +649,14 @@ def _hear(running: Iterable[Attempt | Joint], told: tuple[events.NodeEvent, ...]
             for attempt in running:
                 if isinstance(attempt, Attempt) and attempt.unit.node.key == event.key:
                     attempt.hear(event)
+
+
+def _tell_started(unit: Unit, attempt: int, told: dict[Unit, int]) -> None:
+    """Announce that a unit performed elsewhere has begun: its own events come when it is over. told: attempt announced last, by unit."""
+    logger = given_logger(unit.node)
+    if told.get(unit) != attempt and events.listened(logger):  # else a batch has given it back
+        told[unit] = attempt
+        events.emit(events.Started(key=unit.node.key, attempt=attempt, label=unit.node.label), logger)
 
 
 def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, float]) -> None:
