@@ -188,7 +188,8 @@ def both(node: Any, place: Any, **options: Any) -> list[Any]:
 @pytest.mark.parametrize("kind", ["data", "sqlite"])
 def test_what_fails_in_one_run_is_not_tried_by_another_that_is_under_way(kind: str, executor: str, tmp_path: Path) -> None:
     place = f"sqlite:///{tmp_path / 'x.db'}" if kind == "sqlite" else str(tmp_path / kind)
-    node = follows.step(fails.step(1))
+    with open_store(place):
+        node = follows.step(fails.step(1))
     for before in range(2):  # also where it has failed already
         results = both(node, place, executor=executor)
         assert BEGUN == [1]
@@ -200,6 +201,31 @@ def test_what_fails_in_one_run_is_not_tried_by_another_that_is_under_way(kind: s
             and "raise ValueError" in elsewhere.traceback
         )
         assert elsewhere.attempts == before + 1
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_a_batch_leaves_what_has_failed_in_another_run_since_it_was_planned(executor: str, tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'x.db'}"):
+        nodes = [fails.step(n, 0.0) for n in range(6)]
+    for before in range(2):  # also where it has failed already
+        others: list[Any] = []
+
+        def another(event: Event, others: list[Any] = others) -> None:
+            if type(event).__name__ == "RunStarted" and not others:
+                others.append(None)  # its own beginning is heard here too
+                others[0] = run(nodes, errors="return")
+
+        result = run(nodes, errors="return", executor=executor, max_workers=1, hooks=[another])
+        assert others[0].counts["failed"] == result.counts["failed"] == 6
+        assert all("it failed in another run" in failure.text and failure.attempts == before + 1 for failure in result.failures)
+    assert run(nodes, errors="return").failures[nodes[0]].attempts == 1
+
+
+def test_a_batch_tries_again_what_its_own_run_has_tried(tmp_path: Path) -> None:
+    BEGUN.clear()
+    with open_store(f"sqlite:///{tmp_path / 'x.db'}"):
+        failure = run(fails_twice.step(3), errors="return").failures[0]
+    assert BEGUN == [3, 3] and isinstance(failure.error, ValueError)
 
 
 def test_who_retries_may_be_helped(tmp_path: Path) -> None:

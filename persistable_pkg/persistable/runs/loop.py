@@ -36,7 +36,7 @@ from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
-from persistable.runs.others import Others, failure_since, is_stored
+from persistable.runs.others import Others, enough, failure_since, forgive, is_stored
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
@@ -45,7 +45,6 @@ from persistable.runs.worker import (
     Outcome,
     Packer,
     check_keys,
-    outcome_of,
     perform,
     perform_here,
     perform_packed,
@@ -314,7 +313,7 @@ class Loop:
         finally:
             for ended in batch.ended:
                 unit = units[ended.number]
-                self._settle(unit, outcome_of(ended, unit.node, self._tries[unit]), None)
+                self._settle(unit, together.outcome_of(ended, unit.node, self._tries[unit]), None)
         for unit in batching.left(units, batch.left, batch.late):
             self._queue(unit)
         batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
@@ -376,7 +375,7 @@ class Loop:
                 order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_in_thread, order)
             else:
-                order = ([self._task(unit, self._tries[unit])[1] for unit in units], self._fail_fast)
+                order = ([(self._task(unit, self._tries[unit])[1], enough(unit)) for unit in units], self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
             for unit in batching.left(units, range(len(units)), ()):
@@ -559,10 +558,10 @@ class Loop:
         self._healed.add(source)
         try:
             bound_to(source.node, source.store).load_generate()
+            forgive(unit)
         except Exception:  # noqa: BLE001 - then the unit fails with what it had to say
             return False
         self._tries[unit] -= 1
-        self._others.failed_here.add(unit)
         self._queue(unit)
         return True
 

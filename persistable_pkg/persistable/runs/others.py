@@ -36,8 +36,6 @@ class Others:
         self._idle = False
         self.abandoned: set[Unit] = set()
         """Those whose owner does not answer any more: who takes them over waits as long as that takes."""
-        self.failed_here: set[Unit] = set()
-        """Those that are tried again although a failure is recorded since they were planned: it is of this run."""
 
     def __len__(self) -> int:
         return len(self._units)
@@ -93,7 +91,7 @@ class Others:
         if store.local_path(unit.node.place.path) is None and not (whole.batches and whole.definite):
             return ""
         seen = _seen([unit])
-        if seen.failed and unit not in self.failed_here:
+        if seen.failed:
             return "failed"
         return "stored" if seen.stored else "held" if seen.held else ""
 
@@ -108,9 +106,20 @@ def is_stored(unit: Unit) -> bool:
 def failure_since(unit: Unit) -> Failure | None:
     """The failure of `unit` that has been recorded since it was planned, after as many attempts as its `Retry` allows; None without one."""
     failure = find_failure(unit.store, unit.node.place)
+    return failure if failure is not None and failure.attempt >= enough(unit) else None
+
+
+def enough(unit: Unit) -> int:
+    """The number of the attempt whose failure, recorded by whichever run, is one of all runs that have planned `unit` meanwhile."""
     before = unit.found.attempts if unit.found is not None else 0
-    allowed = unit.node.retry.attempts if unit.node.retry is not None else 1
-    return failure if failure is not None and failure.attempt - before >= allowed else None
+    return before + (unit.node.retry.attempts if unit.node.retry is not None else 1)
+
+
+def forgive(unit: Unit) -> None:
+    """Let the failure of `unit` that is recorded now be none that keeps it from being tried again."""
+    failure = find_failure(unit.store, unit.node.place) if unit.found is not None else None
+    if unit.found is not None and failure is not None:
+        unit.found = unit.found._replace(attempts=failure.attempt)
 
 
 def _sights(vigils: Mapping[Unit, claims.Vigil]) -> dict[Unit, claims.Sight]:

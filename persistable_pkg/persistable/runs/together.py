@@ -18,18 +18,24 @@ from persistable.nodes.types import Node
 from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.runs import relay
-from persistable.runs.batch import Batch, Pace
+from persistable.runs.batch import Batch, Ended, Pace
+from persistable.runs.others import enough
 from persistable.runs.planner import Unit
-from persistable.runs.worker import Job, Outcome, outcome_of, portable_outcome, taken, unpacked_job
+from persistable.runs.worker import Job, Outcome, failed, portable_outcome, taken, unpacked_job
 from persistable.stores.base import extended
 
 
 class Member(NamedTuple):
-    """One of them. node: bound to the store. given: payloads upstream of it that are not persisted, by key."""
+    """One of them. node: bound to the store. given: payloads upstream of it that are not persisted, by key. enough: see `others.enough`."""
 
     node: Node
     given: dict[Any, Any]
     attempt: int
+    enough: int
+
+
+class FailedElsewhere(Exception):
+    """It has failed in another run since this one was planned, so it is not tried."""
 
 
 class Batching:
@@ -71,7 +77,7 @@ class Batching:
         """These as members of a batch, once more tried. given: payloads upstream of one that are not persisted, by key."""
         for unit in units:
             self._tries[unit] = self._tries.get(unit, 0) + 1
-        return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit]) for unit in units]
+        return [Member(bound_to(unit.node, unit.store, lent=True), given(unit), self._tries[unit], enough(unit)) for unit in units]
 
     def left(self, units: Sequence[Unit], left: Sequence[int], late: Collection[int]) -> list[Unit]:
         """Those that a batch has left, by number, so that they were not tried; those that it had time for are to be performed alone."""
@@ -103,12 +109,23 @@ def batch_of(store: Any, members: Sequence[Member]) -> Batch:
     """A batch of these, of which nothing is stored."""
 
     def perform_one(number: int, failed_before: bool) -> None:
-        node, given, attempt = members[number]
+        node, given, attempt, most = members[number]
         failure = find_failure(store, node.place) if failed_before else None
+        if failure is not None and failure.attempt >= most:
+            raise FailedElsewhere
         generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt)
 
     batch = Batch(store, [member.node.key for member in members], perform_one)
     return batch
+
+
+def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
+    """The outcome, in a run, of a member that has ended."""
+    if ended.error is None:
+        return Outcome(True, ended.seconds, attempt=attempt)
+    if isinstance(ended.error, Beyond | FailedElsewhere):
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond" if isinstance(ended.error, Beyond) else "failed")
+    return failed(ended.error, node.retry, attempt, ended.seconds)
 
 
 def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool]) -> Answer:
@@ -119,10 +136,10 @@ def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool])
 
 
 @capture.session()  # before anything is imported for it, whose handlers would write to the stream itself
-def perform_packed(order: tuple[Sequence[bytes], bool]) -> Answer:
-    """Perform packed jobs in this process, as one batch."""
+def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool]) -> Answer:
+    """Perform packed jobs, each with what is `enough` for it, in this process as one batch."""
     packed, fail_fast = order
-    jobs = [unpacked_job(data) for data in packed]
+    jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
     keys = {job.node.key for job in jobs}
     heard: list[events.Event] = []
@@ -144,7 +161,10 @@ def perform_packed(order: tuple[Sequence[bytes], bool]) -> Answer:
         stack.enter_context(capture.keeping(first.output))
         stack.enter_context(relay.relaying(said, first.levels))
         cores.limit(None)
-        members = [Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt) for job in jobs]
+        members = [
+            Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt, most)
+            for job, (_, most) in zip(jobs, packed, strict=True)
+        ]
         answer = _performed(first.store, members, fail_fast, portable_outcome)
     return answer._replace(events=(*said.finish(), *heard))
 
@@ -158,10 +178,6 @@ def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: 
     batch.perform(lambda: not fail_fast)
     outcomes: list[tuple[int, Outcome]] = []
     for ended in batch.ended:
-        node, _, attempt = members[ended.number]
-        if isinstance(ended.error, Beyond):
-            outcome = Outcome(False, 0.0, attempt=attempt, elsewhere="beyond")
-        else:
-            outcome = carried(outcome_of(ended, node, attempt))
-        outcomes.append((ended.number, outcome))
+        node, _, attempt, _ = members[ended.number]
+        outcomes.append((ended.number, carried(outcome_of(ended, node, attempt))))
     return Answer(outcomes, batch.left, batch.late, (), batch.seconds)

@@ -32,7 +32,6 @@ from persistable.records.access import Token
 from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
 from persistable.runs import relay
-from persistable.runs.batch import Ended
 from persistable.runs.registrations import Registrations
 from persistable.stores.base import Store
 from persistable.stores.keys import carrying
@@ -68,8 +67,8 @@ class Outcome(NamedTuple):
 
     error: what was raised, or what stands for it. traceback: as text, where `error` has none. again: whether its `Retry` wants another try.
     handed: the payload of a node that is not persisted, as bytes or as a path, where somebody needs it. elsewhere: ``"stored"`` where
-    somebody else has committed it since it was planned, ``"held"`` where somebody else generates it now, ``"beyond"`` where its code asks
-    for upstream that it was sent without; then nothing was done.
+    somebody else has committed it since it was planned, ``"failed"`` where it has failed there, ``"held"`` where somebody else generates it
+    now, ``"beyond"`` where its code asks for upstream that it was sent without; then nothing was done.
     """
 
     succeeded: bool
@@ -108,13 +107,6 @@ def perform(node: Node, store: Any, token: Token, given: dict[Key, Any], attempt
     except BaseException as error:  # noqa: BLE001 - it becomes a fact
         return failed(error, node.retry, attempt, time.perf_counter() - start), None
     return Outcome(True, time.perf_counter() - start, attempt=attempt), (None if node.is_persisted else payload)
-
-
-def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
-    """The outcome, in a run, of a member of a batch that has ended."""
-    if ended.error is None:
-        return Outcome(True, ended.seconds, attempt=attempt)
-    return failed(ended.error, node.retry, attempt, ended.seconds)
 
 
 def failed(error: BaseException, retry: Retry | None, attempt: int, seconds: float) -> Outcome:
