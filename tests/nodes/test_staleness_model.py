@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.edits import edited
 
 from persistable import open_store, run
-from persistable.nodes.status import seen_of
+from persistable.nodes.status import states_of
 
 SIZE = 5
 _NUMBERS = count()
@@ -126,7 +126,7 @@ def test_what_is_stale_is_what_a_simple_model_says(edges: Any, persisted: list[b
                     if each not in model.stored or model.stale(each):
                         model.make(each)
                 assert result.counts["stale"] == result.counts["failed"] == 0
-            said = {each: seen.status.value for each, seen in zip(kept, seen_of([nodes[each] for each in kept], store), strict=True)}
+            said = {each: seen.status.value for each, seen in zip(kept, states_of([nodes[each] for each in kept], store), strict=True)}
             wanted = {each: "absent" if each not in model.stored else "stale" if model.stale(each) else "done" for each in kept}
             assert said == wanted, (act, node)
             assert {each: nodes[each].status.value for each in kept} == wanted

@@ -107,7 +107,7 @@ def test_an_owner_that_was_taken_over_notices_before_it_commits(store: Store) ->
     claim = acquire(store)
     claim.confirm(KEY)
     store.put("x/a.claim.2", owner())
-    claim._ttl = 0.0  # as if it had been held for long
+    claim.ttl = 0.0  # as if it had been held for long
     with pytest.raises(ClaimLost, match="nothing was committed here"):
         claim.confirm(KEY)
     claim.release()
@@ -116,7 +116,7 @@ def test_an_owner_that_was_taken_over_notices_before_it_commits(store: Store) ->
 
 def test_an_owner_whose_file_is_gone_or_another_s_has_lost(store: Store) -> None:
     claim = acquire(store)
-    claim._ttl = 0.0
+    claim.ttl = 0.0
     store.delete("x/a.claim")
     with pytest.raises(ClaimLost):
         claim.confirm(KEY)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from persistable import open_store, plan, step
 from persistable.errors import InputMissing
-from persistable.nodes.status import Found
+from persistable.nodes.status import State, Status
 from persistable.runs.planner import Planner, Unit
 from persistable.stores import MemoryStore
 
-ABSENT = Found(False, False, None, "nothing is stored")
-STORED = Found(True, False, "t", "stored")
-FAILED = Found(False, True, None, "its last attempt failed")
+ABSENT = State(Status.ABSENT, why="nothing is stored")
+STORED = State(Status.DONE, True, "t", "stored")
+FAILED = State(Status.FAILED, why="its last attempt failed")
 
 
 @step
@@ -36,14 +36,14 @@ def name_of(unit: Any) -> str:
 class Driver:
     """Drives a plan with made-up stores: `holds` maps names to what is found under them."""
 
-    def __init__(self, targets: list[Any], holds: dict[str, Found] | None = None, failed: str = "retry") -> None:
+    def __init__(self, targets: list[Any], holds: dict[str, State] | None = None, failed: str = "retry") -> None:
         store = MemoryStore()
         self.looks: list[list[str]] = []
         self.holds = holds or {}
         self.planner = Planner([(target, store) for target in targets], self.look, failed=failed)
         self.decided = self.planner.decide()
 
-    def look(self, units: list[Unit]) -> list[Found]:
+    def look(self, units: list[Unit]) -> list[State]:
         self.looks.append([name_of(unit) for unit in units])
         return [self.holds.get(name_of(unit), ABSENT) for unit in units]
 

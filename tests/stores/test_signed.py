@@ -36,7 +36,7 @@ from persistable.errors import (
 )
 from persistable.executors import FuturesExecutor
 from persistable.fileio import FileIO, NumpyFileIO, PickleFileIO
-from persistable.nodes.status import found_of
+from persistable.nodes.status import look_up
 from persistable.records import listing
 from persistable.records.access import find_record
 from persistable.records.copy import copy as copy_payloads
@@ -145,8 +145,8 @@ def check_refused(node: Any, store: Store) -> PayloadUntrusted:
     assert store.stat(path_of(node)) == before
     assert bound.status is Status.FOREIGN
     assert "not trusted" in str(bound.explain()) and str(plan(bound, store=store))
-    (found,) = found_of([(bound, store)])
-    assert found.stored and found.refused and found.why.startswith("untrusted")
+    (found,) = look_up([(bound, store)])
+    assert found.stored and found.verdict.refused and found.why.startswith("untrusted")
     assert [(entry.record, entry.refused is not None) for entry in listing.entries(store) if entry.key == node.key] == [(None, True)]
     assert not RAN
     return refused.value

@@ -7,7 +7,7 @@ from typing import Any
 
 from persistable.nodes.explain import explain
 from persistable.nodes.lineage import walk
-from persistable.nodes.status import Seen, seen_of
+from persistable.nodes.status import State, states_in
 from persistable.nodes.types import Node, own_store, why_absent
 from persistable.records import access, claims
 from persistable.records.key import Key, Place
@@ -27,47 +27,36 @@ def places(targets: Sequence[tuple[Any, Store]]) -> list[tuple[Any, Store]]:
     return [(node, stores[node.key]) for node in nodes]
 
 
-def seen_in(pairs: Sequence[tuple[Any, Store]]) -> list[Seen]:
-    """Each store asked once for all its records."""
-    by_store: dict[str, tuple[Store, list[int]]] = {}
-    for index, (_, store) in enumerate(pairs):
-        by_store.setdefault(store.url, (store, []))[1].append(index)
-    found: dict[int, Seen] = {}
-    for store, indices in by_store.values():
-        found.update(zip(indices, seen_of([pairs[index][0] for index in indices], store), strict=True))
-    return [found[index] for index in range(len(pairs))]
-
-
-def state_of(node: Node, seen: Seen) -> str:
+def state_of(node: Node, state: State) -> str:
     """The state as a word; `NOT_KEPT` for what is generated whenever it is needed."""
-    return seen.status.value if node.is_persisted or node.is_external else NOT_KEPT
+    return state.status.value if node.is_persisted or node.is_external else NOT_KEPT
 
 
 def of_node(node: Node, store: Store) -> dict[str, Any]:
     """The state of `node` and of everything upstream of it, each with the reason."""
     pairs = places([(node, store)])
-    seen = seen_in(pairs)
-    states = [state_of(node, each) for (node, _), each in zip(pairs, seen, strict=True)]
+    found = states_in(pairs)
+    words = [state_of(node, each) for (node, _), each in zip(pairs, found, strict=True)]
     upstream = [
-        {"key": str(each.key), "status": state, "why": _why(each, where, state, found)}
-        for (each, where), state, found in zip(pairs[:-1], states[:-1], seen[:-1], strict=True)
+        {"key": str(each.key), "status": word, "why": _why(each, where, word, state)}
+        for (each, where), word, state in zip(pairs[:-1], words[:-1], found[:-1], strict=True)
     ]
     why = explain(node, store).split("\n")
-    return {"key": str(node.key), "store": store.url, "status": states[-1], "why": why, "upstream": upstream[::-1]}
+    return {"key": str(node.key), "store": store.url, "status": words[-1], "why": why, "upstream": upstream[::-1]}
 
 
-def _why(node: Node, store: Store, state: str, seen: Seen) -> str:
+def _why(node: Node, store: Store, word: str, state: State) -> str:
     if node.is_external:
         return str(why_absent(node))
-    if seen.failure is not None:
-        return f"attempt {seen.failure.attempt} raised {seen.failure.text}"
-    if seen.verdict.barred is not None:
-        return str(seen.verdict.barred)
-    if state == "running":
+    if state.failure is not None:
+        return f"attempt {state.failure.attempt} raised {state.failure.text}"
+    if state.verdict.barred is not None:
+        return str(state.verdict.barred)
+    if word == "running":
         return _by_whom(store, node.place.path)
-    if seen.verdict.causes or seen.verdict.unknown:
-        return "; ".join(filter(None, (seen.verdict.describe(), *seen.verdict.unknown)))
-    return _REASONS.get(state, "")
+    if state.verdict.causes or state.verdict.unknown:
+        return "; ".join(filter(None, (state.verdict.describe(), *state.verdict.unknown)))
+    return _REASONS.get(word, "")
 
 
 _REASONS = {

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from persistable.catalog.explanation import NOT_KEPT, of_node, of_record, places, seen_in, state_of
+from persistable.catalog.explanation import NOT_KEPT, of_node, of_record, places, state_of
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.target import Here, One, one
 from persistable.errors import PersistableError
-from persistable.nodes.status import Status
+from persistable.nodes.status import Status, states_in
 from persistable.nodes.types import own_store
 from persistable.records.key import Key
 
@@ -55,9 +55,9 @@ def _rows(here: Here, name: str) -> Iterator[dict[str, Any]]:
     pairs = places(here.pairs(here.find(name).target)) if here.find(name).place is None else []
     counts: dict[str, Counter[str]] = {}
     not_told: dict[str, dict[str, None]] = {}
-    for (node, _), seen in zip(pairs, seen_in(pairs), strict=True):
-        counts.setdefault(node.payload_name, Counter())[state_of(node, seen)] += 1
-        not_told.setdefault(node.payload_name, {}).update(dict.fromkeys(seen.verdict.unknown))
+    for (node, _), state in zip(pairs, states_in(pairs), strict=True):
+        counts.setdefault(node.payload_name, Counter())[state_of(node, state)] += 1
+        not_told.setdefault(node.payload_name, {}).update(dict.fromkeys(state.verdict.unknown))
     for payload_name, found in counts.items():
         by_state = {state: found[state] for state in STATES}
         yield {"target": name, "name": payload_name, "total": found.total(), **by_state, "not_told": list(not_told[payload_name])}

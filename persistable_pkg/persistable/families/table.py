@@ -18,7 +18,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.node import Persistable
 from persistable.nodes.prefetch import fetched
 from persistable.nodes.staleness import Judge
-from persistable.nodes.status import Seen, Status, seen_of
+from persistable.nodes.status import State, Status, states_of
 from persistable.nodes.types import Node, given_logger, upstream_of
 from persistable.records.bulk import format_in_records, heads, made_by, present
 from persistable.records.files import SMALL
@@ -35,11 +35,11 @@ LARGEST_EXPANDED = 1_000_000
 _STORED = (Status.DONE, Status.STALE)
 
 
-def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, Seen]]:
+def survey(family: Family[Any]) -> Iterator[tuple[Any, Any, State]]:
     """Key, node and what its store holds, of each member."""
     members = zip(family, family.nodes, strict=True)
     while batch := list(itertools.islice(members, BATCH)):
-        seen = seen_of([node for _, node in batch])
+        seen = states_of([node for _, node in batch])
         for (key, node), found in zip(batch, seen, strict=True):
             yield key, node, found
 
@@ -60,7 +60,7 @@ def counts(family: Family[Any]) -> Counter[Status]:
             continue
         others = [number for number, base in zip(numbers, bases, strict=True) if not own or there.get(base) != own]
         found[Status.DONE] += len(bases) - len(others)
-        found.update(seen.status for some in batched(others, BATCH) for seen in seen_of([key_chunks.nodes[number] for number in some]))
+        found.update(seen.status for some in batched(others, BATCH) for seen in states_of([key_chunks.nodes[number] for number in some]))
     return +found
 
 
@@ -141,7 +141,7 @@ class _Row(NamedTuple):
     """A member as a table has it. read: gives its payload, which may have been read with those of others."""
 
     key: str
-    found: Seen
+    found: State
     read: Callable[[], Any]
 
 
@@ -157,7 +157,7 @@ def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
         others = [number for number in numbers if number not in sound]
         made = nodes[others[0] : others[-1] + 1] if len(others) == len(numbers) else [nodes[number] for number in others]
         stores = fetched(made) if made and payload is not False else []
-        apart = iter(zip(made, seen_of(made), stores or itertools.repeat(None), strict=bool(stores)))
+        apart = iter(zip(made, states_of(made), stores or itertools.repeat(None), strict=bool(stores)))
         for place, number in enumerate(numbers):
             if number in sound:
                 yield _Row(str(keys[place]), _SOUND, partial(_given, sound.pop(number)))
@@ -168,7 +168,7 @@ def _rows(family: Family[Any], payload: bool | None) -> Iterator[_Row]:
                 yield _Row(str(node.key), found, partial(_load, node, store))
 
 
-_SOUND = Seen(Status.DONE)
+_SOUND = State(Status.DONE)
 
 
 def _given(value: Any) -> Any:

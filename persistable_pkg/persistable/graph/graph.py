@@ -14,7 +14,7 @@ from persistable.graph import dot, mermaid, outline, svg
 from persistable.graph.labels import COLOURS
 from persistable.graph.layout import Drawing, draw
 from persistable.nodes.lineage import walk
-from persistable.nodes.status import Status, seen_of
+from persistable.nodes.status import Status, states_of
 from persistable.records.key import Key
 from persistable.stores.base import Store
 from persistable.stores.open import open_store
@@ -23,7 +23,7 @@ from persistable.stores.open import open_store
 def look(nodes: Iterable[Any], store: Store | None) -> dict[Key, Status]:
     """The status of each of `nodes`, those that name no store in `store`. Nodes that are never stored have one only if they failed."""
     nodes = list(nodes)
-    found = {node.key: seen.status for node, seen in zip(nodes, seen_of(nodes, store), strict=True)}
+    found = {node.key: state.status for node, state in zip(nodes, states_of(nodes, store), strict=True)}
     return {node.key: found[node.key] for node in nodes if found[node.key] is not Status.ABSENT or node.is_persisted}
 
 

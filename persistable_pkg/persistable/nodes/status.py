@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import loading
-from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
+from persistable.nodes.staleness import FRESH, Judge, Verdict
 from persistable.nodes.types import Node
 from persistable.records import access, claims, commit, store_format
 from persistable.records.items import missing_item
@@ -45,32 +45,72 @@ class Status(Enum):
     generated anew."""
 
 
-def status_of(node: Node, store: Store) -> Status:
-    """The status of `node` in `store`. Sizes are compared, digests are not: `load` does that."""
-    if node.is_external:
-        return Status.ABSENT if node._node_look() else Status.DONE
-    try:
-        record = access.find_record(store, node.place)
-    except PayloadCorrupted:
-        return Status.CORRUPT
-    except PayloadUntrusted:
-        return Status.FOREIGN
-    if record is not None:
-        if access.missing_file(store, record) is not None or missing_item(store, record) is not None:
-            return Status.CORRUPT
-        wrong = loading.refusal(node, record)
-        return Status.CORRUPT if isinstance(wrong, PayloadCorrupted) else Status.FOREIGN if wrong else _status(judged(node, store, record))
-    if claims.holder_of(store, node.place.path) is not None:
-        return Status.RUNNING
-    if access.find_failure(store, node.place) is not None:
-        return Status.FAILED
-    return Status.BLOCKED if blocking(node, store) else Status.ABSENT
+class State(NamedTuple):
+    """The state of one payload in a store.
+
+    stored: a committed record, and files of the sizes it names. token: of the record, sound or not, None where there is none. why: in
+    words. size: of what is stored, in bytes. verdict: on what is stored. failure: of the last attempt, if it is recorded.
+    """
+
+    status: Status
+    stored: bool = False
+    token: access.Token = None
+    why: str = ""
+    size: int = 0
+    verdict: Verdict = FRESH
+    failure: Failure | None = None
 
 
-def _status(verdict: Verdict) -> Status:
-    if verdict.refused:
-        return Status.FOREIGN
-    return Status.STALE if verdict.causes else Status.DONE
+_ABSENT = State(Status.ABSENT, why="nothing is stored")
+
+
+def states_of(nodes: Sequence[Any], store: Store | None = None) -> list[State]:
+    """The states of `nodes`, as `states_in` gives them, each in its own store, else in `store`, by default that of its consumer."""
+    default = store
+    asked: list[tuple[Any, Store]] = []
+    for node in nodes:
+        where: Store | None = node._node_store
+        if where is None and store is None and (default is None or node._node_remembered is not None):
+            where = node.store
+            if node._node_remembered is None:
+                default = where  # found once, where it is needed at all
+        asked.append((node, cast("Store", where or default)))
+    return states_in(asked)
+
+
+def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
+    """The states of these nodes in their stores; of what is absent also whether it is being generated, or something upstream has failed."""
+    judge = cache(Judge)
+    known: dict[tuple[str, Place], State] = {}
+    urls: dict[int, tuple[str, Store]] = {}
+
+    def spot(node: Any, store: Store) -> tuple[str, Place]:
+        url, _ = urls.get(id(store)) or urls.setdefault(id(store), (store.url, store))
+        return url, node.key if node.is_external else node.place  # an input has no place in the store
+
+    spots = [spot(*each) for each in asked]
+    unknown = dict(zip(spots, asked, strict=True))
+    levels: list[dict[tuple[str, Place], list[tuple[str, Place]]]] = []
+    while unknown:
+        for at, (node, _) in unknown.items():
+            if node.is_external:
+                known[at] = _ABSENT if node._node_look() else State(Status.DONE, True)
+        inside = {at: each for at, each in unknown.items() if at not in known}
+        known.update(zip(inside, look_up(list(inside.values()), judge, running=True), strict=True))
+        level: dict[tuple[str, Place], list[tuple[str, Place]]] = {}
+        further: dict[tuple[str, Place], tuple[Any, Store]] = {}
+        for at, (node, store) in inside.items():
+            if known[at].status is Status.ABSENT and node.upstream:
+                sources = {spot(*each): each for each in [(source, source._node_store or store) for source in node.upstream.values()]}
+                level[at] = list(sources)
+                further.update(sources)
+        levels.append(level)
+        unknown = {at: each for at, each in further.items() if at not in known}
+    for level in reversed(levels):
+        for at, above in level.items():
+            if any(known[source].status in (Status.FAILED, Status.BLOCKED) for source in above):
+                known[at] = State(Status.BLOCKED)
+    return [known[at] for at in spots]
 
 
 def blocking(node: Node, store: Store) -> list[Key]:
@@ -88,34 +128,15 @@ def blocking(node: Node, store: Store) -> list[Key]:
     return failed
 
 
-class Found(NamedTuple):
-    """The state of one payload in a store, as far as a plan needs to know.
-
-    stored: a committed record, and files of the sizes it names. failed: the last attempt is recorded as a failure. token: of the record,
-    sound or not, None where there is none. why: in words. verdict: what is to be said of what is stored. attempts: those that failed.
-    """
-
-    stored: bool
-    failed: bool
-    token: access.Token
-    why: str
-    verdict: Verdict = FRESH
-    attempts: int = 0
-
-    @property
-    def refused(self) -> bool:
-        """Tell whether there is something that is not served."""
-        return self.verdict.refused
-
-
 PORTION = 5000
 """So many records are in memory at once."""
 
 
-def found_of(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | None = None) -> list[Found]:
-    """The states of these nodes in their stores, each store asked for the records of thousands at once.
+def look_up(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | None = None, running: bool = False) -> list[State]:
+    """The states of these nodes in their stores, each store asked for the records of thousands at once, and for nothing upstream.
 
-    judge: gives that of earlier looks of the same plan, where anything is stored.
+    Sizes are compared, digests are not: `load` does that. judge: gives that of earlier looks of the same plan, where anything is stored.
+    running: whether to tell what is being generated from what is absent.
     """
     judge = judge or cache(Judge)
     by_store: dict[str, tuple[Store, list[int]]] = {}
@@ -123,54 +144,54 @@ def found_of(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | No
     for index, (_, store) in enumerate(asked):
         url = urls.get(id(store)) or urls.setdefault(id(store), store.url)
         by_store.setdefault(url, (store, []))[1].append(index)
-    found: dict[int, Found] = {}
+    found: dict[int, State] = {}
     for store, indices in by_store.values():
         for first in range(0, len(indices), PORTION):
             portion = indices[first : first + PORTION]
-            found.update(zip(portion, _found_in(store, [asked[index][0] for index in portion], judge), strict=True))
+            found.update(zip(portion, _look_in(store, [asked[index][0] for index in portion], judge, running), strict=True))
     return [found[index] for index in range(len(asked))]
 
 
-def _found_in(store: Store, nodes: list[Any], judge: Callable[[], Judge]) -> list[Found]:
+def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running: bool) -> list[State]:
     places = [node.place for node in nodes]
     read = _Read(store, places)
-    found: list[Found | None] = [read.found(place) for place in places] if read.any else [None] * len(places)
-    stored = [index for index, each in enumerate(found) if each is not None and each.stored and not each.refused]
+    found = [read.state(place) for place in places] if read.any else [_ABSENT] * len(places)
+    stored = [index for index, each in enumerate(found) if each.status is Status.DONE]
     verdicts = judge().judge([(nodes[index], store, read.record(places[index])) for index in stored]) if stored else ()
-    for index, judged_alone in zip(stored, verdicts, strict=True):
+    for index, verdict in zip(stored, verdicts, strict=True):
         wrong = loading.refusal(nodes[index], read.record(places[index]))
-        if isinstance(wrong, PayloadCorrupted):
-            found[index] = cast("Found", found[index])._replace(stored=False, why=str(wrong))
-            continue
-        verdict = judged_alone if wrong is None else judged_alone._replace(barred=wrong)
-        if verdict is not FRESH:
-            found[index] = _judged(cast("Found", found[index]), nodes[index], verdict)
-    absent = [base + FAILED_SUFFIX for base, judged in zip(read.bases, found, strict=True) if judged is None]
-    failures = (read.records or store).get_many(absent) if absent else {}
-    if not failures:
-        return [each or _NOTHING for each in found]
-    return [each or _never(failures, place) for place, each in zip(places, found, strict=True)]
+        if verdict is not FRESH or wrong is not None:
+            found[index] = _judged(found[index], nodes[index], verdict, wrong)
+    absent = [index for index, each in enumerate(found) if each is _ABSENT]
+    if not absent:
+        return found
+    failures = (read.records or store).get_many([read.bases[index] + FAILED_SUFFIX for index in absent])
+    claimed = claims.claimed_among(store, [read.bases[index] for index in absent]) if running else ()
+    for index in absent if failures or claimed else ():
+        base = read.bases[index]
+        if base in claimed and claims.holder_of(store, base) is not None:
+            found[index] = State(Status.RUNNING)
+        elif base + FAILED_SUFFIX in failures:
+            failure = access.failure_in(failures[base + FAILED_SUFFIX], places[index])
+            if failure is not None:
+                found[index] = State(Status.FAILED, why="its last attempt failed", failure=failure)
+    return found
 
 
-def _judged(found: Found, node: Node, verdict: Verdict) -> Found:
-    why = found.why
+def _judged(found: State, node: Node, verdict: Verdict, wrong: PayloadUntrusted | PayloadCorrupted | None) -> State:
+    """What is stored, in the light of its verdict, and of what is `wrong` with its format."""
+    if isinstance(wrong, PayloadCorrupted):
+        return found._replace(status=Status.CORRUPT, stored=False, why=str(wrong))
+    if wrong is not None:
+        verdict = verdict._replace(barred=wrong)
+    status, why = found.status, found.why
     if verdict.refused:
-        why = f"{'untrusted' if verdict.barred else 'foreign'}: {loading.refused(node, verdict)}"
+        status, why = Status.FOREIGN, f"{'untrusted' if verdict.barred else 'foreign'}: {loading.refused(node, verdict)}"
     elif verdict.causes:
-        why = f"stored, stale: {verdict.describe()}"
+        status, why = Status.STALE, f"stored, stale: {verdict.describe()}"
     elif verdict.unknown:
         why = f"stored ({'; '.join(verdict.unknown)})"
-    return found._replace(verdict=verdict, why=why)
-
-
-def _never(failures: dict[str, bytes], place: Place) -> Found:
-    data = failures.get(place.path + FAILED_SUFFIX)
-    failure = access.failure_in(data, place) if data is not None else None
-    return _FAILED._replace(attempts=failure.attempt) if failure is not None else _NOTHING
-
-
-_NOTHING = Found(False, False, None, "nothing is stored")
-_FAILED = Found(False, True, None, "its last attempt failed")
+    return found._replace(status=status, verdict=verdict, why=why)
 
 
 class _Read:
@@ -201,11 +222,6 @@ class _Read:
             self._refused[place] = error
             return access.UNTRUSTED
 
-    def refusal(self, place: Place) -> Verdict | None:
-        """The verdict on a record that the store does not trust; None for all others."""
-        error = self._refused.get(place)
-        return FRESH._replace(barred=error) if error is not None else None
-
     def of(self, place: Place) -> tuple[Record | access.Unusable | None, str | None]:
         """The record at `place`, damaged or untrusted, None for nothing or that of another; and what is wrong with its files."""
         record = self._records.get(place)
@@ -230,131 +246,16 @@ class _Read:
         stats = self._stats
         return all((stat := stats.get(path)) is not None and stat.size == size for _, path, size, *_ in record.head["files"])
 
-    def found(self, place: Place) -> Found | None:
-        """The state of the payload of the record; None where there is none."""
+    def state(self, place: Place) -> State:
+        """The state of the payload of the record, before it is judged."""
         record, wrong = self.of(place)
         if record is None:
-            return None
-        refusal = self.refusal(place)
-        if refusal is not None:
-            return Found(True, False, access.UNTRUSTED, f"untrusted: {refusal.barred}", refusal)
+            return _ABSENT
+        if record is access.UNTRUSTED:
+            refused = self._refused[place]
+            return State(Status.FOREIGN, True, record, f"untrusted: {refused}", verdict=FRESH._replace(barred=refused))
         if isinstance(record, access.Unusable):
-            return Found(False, False, record, "its record is damaged")
+            return State(Status.CORRUPT, token=record, why="its record is damaged")
         if wrong is not None:
-            return Found(False, False, record.attempt_token, f"its payload is damaged: {wrong}")
-        return Found(True, False, record.attempt_token, "stored")
-
-
-class Seen(NamedTuple):
-    """The state of one payload in a store, for people.
-
-    size: of what is stored, in bytes. failure: of the last attempt, if it is recorded. verdict: on what is stored.
-    """
-
-    status: Status
-    size: int = 0
-    failure: Failure | None = None
-    verdict: Verdict = FRESH
-
-
-def seen_of(nodes: Sequence[Any], store: Store | None = None) -> list[Seen]:
-    """The status of each of `nodes` in its store, else in `store`, as `status_of` gives it; a store is asked once for all its records."""
-    default: list[Store] = [store] if store is not None else []  # found once, where it is needed at all
-    lookup = _Lookup()
-    asked: list[_Asked] = []
-    for node in nodes:
-        if node._node_store is None and node._node_remembered is not None and store is None:
-            asked.append(lookup.asked(node, node.store))
-            continue
-        if node._node_store is None and not default:
-            default.append(node.store)
-        asked.append(lookup.asked(node, node._node_store or default[0]))
-    lookup.look(asked)
-    return [lookup.known[each.id] for each in asked]
-
-
-class _Asked(NamedTuple):
-    """A node in a store; `id` is the URL of the store and the place."""
-
-    node: Node
-    store: Store
-    id: tuple[str, Place]
-
-
-class _Lookup:
-    """The states known so far of payloads in stores, by URL of the store and place."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, Place], Seen] = {}
-        self._urls: dict[int, tuple[str, Store]] = {}
-        self._judge = Judge()
-
-    def asked(self, node: Node, store: Store) -> _Asked:
-        url = self._urls.get(id(store)) or self._urls.setdefault(id(store), (store.url, store))
-        return _Asked(node, store, (url[0], node.key if node.is_external else node.place))  # an input has no place in the store
-
-    def look(self, asked: Sequence[_Asked]) -> None:
-        """Look up these and, of what is absent, whatever is upstream and may have failed."""
-        levels: list[list[tuple[_Asked, list[_Asked]]]] = []
-        while unknown := {each.id: each for each in asked if each.id not in self.known}:
-            by_store: dict[str, tuple[Store, list[_Asked]]] = {}
-            for each in unknown.values():
-                by_store.setdefault(each.id[0], (each.store, []))[1].append(each)
-            for store, some in by_store.values():
-                self._look_in(store, some)
-            absent = [each for each in unknown.values() if self.known[each.id].status is Status.ABSENT]
-            levels.append(
-                [
-                    (each, [self.asked(source, source._node_store or each.store) for source in each.node.upstream.values()])
-                    for each in absent
-                    if each.node.upstream
-                ]
-            )
-            asked = [source for _, sources in levels[-1] for source in sources]
-        for level in reversed(levels):
-            for each, sources in level:
-                if any(self.known[source.id].status in (Status.FAILED, Status.BLOCKED) for source in sources):
-                    self.known[each.id] = Seen(Status.BLOCKED)
-
-    def _look_in(self, store: Store, asked: list[_Asked]) -> None:
-        for node, _, known in [each for each in asked if each.node.is_external]:
-            self.known[known] = Seen(status_of(node, store))
-        asked = [each for each in asked if not each.node.is_external]
-        read = _Read(store, [each.id[1] for each in asked])
-        absent: list[_Asked] = []
-        stored: list[tuple[_Asked, Record]] = []
-        for each in asked:
-            record, wrong = read.of(each.id[1])
-            refused = read.refusal(each.id[1])
-            if refused is not None:
-                self.known[each.id] = Seen(_status(refused), 0, None, refused)
-            elif record is None:
-                absent.append(each)
-            elif isinstance(record, access.Unusable) or wrong is not None:
-                self.known[each.id] = Seen(Status.CORRUPT)
-            else:
-                stored.append((each, record))
-        verdicts = self._judge.judge([(each.node, store, record) for each, record in stored])
-        for (each, record), verdict in zip(stored, verdicts, strict=True):
-            refusal = loading.refusal(each.node, record)
-            if isinstance(refusal, PayloadCorrupted):
-                self.known[each.id] = Seen(Status.CORRUPT)
-                continue
-            told = verdict if refusal is None else verdict._replace(barred=refusal)
-            self.known[each.id] = Seen(_status(told), record.size, None, told)
-        places = [each.id[1] for each in absent]
-        failures = store.get_many([place.path + FAILED_SUFFIX for place in places]) if absent else {}
-        claimed = claims.claimed_among(store, [place.path for place in places]) if absent else set[str]()
-        for each, place in zip(absent, places, strict=True):
-            self.known[each.id] = _without_record(place, store, claimed, failures)
-
-
-def _without_record(place: Place, store: Store, claimed: set[str], failures: dict[str, bytes]) -> Seen:
-    if claimed and place.path in claimed and claims.holder_of(store, place.path) is not None:
-        return Seen(Status.RUNNING)
-    data = failures.get(place.path + FAILED_SUFFIX) if failures else None
-    failure = access.failure_in(data, place) if data is not None else None
-    return Seen(Status.FAILED, failure=failure) if failure is not None else _ABSENT
-
-
-_ABSENT = Seen(Status.ABSENT)
+            return State(Status.CORRUPT, token=record.attempt_token, why=f"its payload is damaged: {wrong}")
+        return State(Status.DONE, True, record.attempt_token, "stored", record.size)

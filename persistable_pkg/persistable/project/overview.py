@@ -11,7 +11,7 @@ from persistable.graph.labels import short
 from persistable.graph.notebook import Html, badge, card, code, table
 from persistable.nodes.binding import bound_to
 from persistable.nodes.label import label
-from persistable.nodes.status import Status, seen_of
+from persistable.nodes.status import Status, states_of
 from persistable.nodes.types import is_family, is_node, own_store
 from persistable.runs.targets import pairs
 from persistable.stores.base import Store
@@ -28,7 +28,7 @@ def counts(target: object, store: Store) -> Counter[Status]:
     nodes = [node if own_store(node) is not None else bound_to(node, where) for node, where in pairs([target], store)]
     total: Counter[Status] = Counter()
     for start in range(0, len(nodes), BATCH):
-        total.update(seen.status for seen in seen_of(nodes[start : start + BATCH]))
+        total.update(state.status for state in states_of(nodes[start : start + BATCH]))
     return total
 
 

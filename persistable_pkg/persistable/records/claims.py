@@ -36,31 +36,58 @@ _GRACE = 1.0
 """Seconds for which a claim that nobody seems to have is left alone."""
 
 
-class Claim:
+class _Held:
+    """The part of a claim on one key or on several that tells how long it is held, and by whom."""
+
+    __slots__ = ("_beat_at", "_beating", "_holder", "_over", "_since", "_store", "_tries", "held", "ttl")
+
+    _store: Store
+    _holder: FrameType | None
+    _over: bool
+    _since: float
+    _beat_at: float
+    held: bool
+    """True once it is known to be had; before, it is only being asked for."""
+    ttl: float
+    """Seconds a heartbeat may stand still."""
+
+    @property
+    def beat_every(self) -> float:
+        """Seconds between two of its beats."""
+        return beat_of(self._store)
+
+    def is_due(self) -> bool:
+        """Tell whether it is time for a beat."""
+        return self.held and _now() - self._beat_at > self.beat_every
+
+    def age(self) -> float:
+        """Seconds held, by this process's clock."""
+        return _now() - self._since
+
+    def is_over(self) -> bool:
+        """Tell whether nobody can use it any more."""
+        return self._over or (self._holder is not None and has_ended(self._holder))
+
+    def _is_mine(self, content: bytes | None) -> bool:
+        return content == owners.mine() or (content is not None and self.held and owners.was_mine(content))
+
+    def drop(self) -> None:
+        """There is nothing to be let go of any more."""
+        _active.discard(self)
+        self._holder = None
+
+
+class Claim(_Held):
     """The right to generate one key. Held until `release`, or until nothing runs any more that could use it."""
 
-    __slots__ = (
-        "_base",
-        "_beat_at",
-        "_beating",
-        "_holder",
-        "_over",
-        "_since",
-        "_store",
-        "_tries",
-        "_ttl",
-        "beats",
-        "epoch",
-        "held",
-        "waited",
-    )
+    __slots__ = ("_base", "beats", "epoch", "waited")
 
     def __init__(self, store: Store, base: str, holder: FrameType | None = None) -> None:
         seen = getattr(store, "format_seen", None)
         if seen is None or not seen.ready:
             store_format.before_writing(store)
         self._store = store
-        self._ttl = getattr(store, "claim_ttl", None) or (
+        self.ttl = getattr(store, "claim_ttl", None) or (
             TTL if getattr(type(store), "primary_store", None) is _PRIMARY_ITSELF else ttl_of(store)
         )
         self._base = base
@@ -71,7 +98,6 @@ class Claim:
         self._over = False
         self._tries = 0
         self.held = False
-        """True once it is known to be had; before, it is only being asked for."""
         self.waited = False
         """True if somebody else held it first."""
         self.beats = 0
@@ -79,16 +105,6 @@ class Claim:
         _active.add(self)  # before there is a file: an interrupt may come at any time, and what it leaves is seen to
         if _heart is None or not _heart.is_alive():
             _start_heart()
-
-    @property
-    def ttl(self) -> float:
-        """Seconds its heartbeat may stand still."""
-        return self._ttl
-
-    @property
-    def beat_every(self) -> float:
-        """Seconds between two of its beats."""
-        return beat_of(self._store)
 
     def try_epoch(self, epoch: int, predecessor: bytes | None) -> bool:
         """Create the file of that epoch; whether the claim is held now."""
@@ -109,12 +125,11 @@ class Claim:
 
     def is_lost(self) -> bool:
         """Tell whether another process has taken over. Cheap for short generations: nobody may take over before the TTL."""
-        return _now() - self._since > self._ttl / 4 and not self._mine()
+        return _now() - self._since > self.ttl / 4 and not self._mine()
 
     def _mine(self) -> bool:
-        found = _get(self._store, _path(self._base, self.epoch))
-        mine = found == owners.mine() or (found is not None and self.held and owners.was_mine(found))
-        return mine and not self._store.exists(_path(self._base, self.epoch + 1))
+        content = _get(self._store, _path(self._base, self.epoch))
+        return self._is_mine(content) and not self._store.exists(_path(self._base, self.epoch + 1))
 
     def beat(self) -> None:
         """Show that the owner lives, if it still is the owner."""
@@ -124,33 +139,16 @@ class Claim:
                 self._beat_at = _now()
                 self._store.put(self._base + ".beat", b"%d" % self.beats)
 
-    def is_due(self) -> bool:
-        """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > self.beat_every
-
-    def age(self) -> float:
-        """Seconds held, by this process's clock."""
-        return _now() - self._since
-
     def is_on(self, store: Store, base: str) -> bool:
         """Tell whether it is held, and a claim on `base` that somebody uses."""
         return self.held and self._base == base and not self.is_over() and self._store.url == store.url
 
-    def is_over(self) -> bool:
-        """Tell whether nobody can use it any more."""
-        return self._over or (self._holder is not None and has_ended(self._holder))
-
-    def drop(self) -> None:
-        """It was asked for in vain."""
-        _active.discard(self)
-        self._holder = None
-
     def release(self) -> None:
         """Let go. Never raises an error: a claim left behind is given up later, or taken over."""
         self._over = True  # should an interrupt come: the heart finishes
-        beating_is_over = self._beating.acquire(timeout=self._ttl / 4)  # or a beat under way would come after, and stay
+        beating_is_over = self._beating.acquire(timeout=self.ttl / 4)  # or a beat under way would come after, and stay
         try:
-            if self.held and (_now() - self._since <= self._ttl / 4 or self._mine()):
+            if self.held and (_now() - self._since <= self.ttl / 4 or self._mine()):
                 if self.epoch == 1 and not self.beats:
                     self._store.delete(self._base + _SUFFIX)
                 else:
@@ -161,7 +159,7 @@ class Claim:
             if beating_is_over:
                 self._beating.release()
         _active.discard(self)
-        self._holder = None
+        self._holder = None  # as `drop`, without a call
 
     def give_up(self) -> None:
         """Let go of what was left behind, once nobody else in this process has a claim on the same."""
@@ -186,7 +184,7 @@ class Claim:
             self._store.delete(self._base + ".beat")
 
 
-class Claims:
+class Claims(_Held):
     """The right to generate several keys: taken at once, given back in parts. What others hold is not waited for.
 
     bases: those that are held. new: those of them of which nothing else was there then, as far as the store tells.
@@ -196,7 +194,7 @@ class Claims:
         """Claim what nobody has claimed of `bases`."""
         store_format.before_writing(store)
         self._store = store
-        self._ttl = ttl_of(store)
+        self.ttl = ttl_of(store)
         self._beats: dict[str, int] = {}
         self._beating = threading.Lock()
         self._holder = holder
@@ -215,16 +213,6 @@ class Claims:
         self.new = {path.removesuffix(_SUFFIX) for path in fresh}
         self.held = True
 
-    @property
-    def ttl(self) -> float:
-        """Seconds their heartbeat may stand still."""
-        return self._ttl
-
-    @property
-    def beat_every(self) -> float:
-        """Seconds between two of its beats."""
-        return beat_of(self._store)
-
     def confirm(self, key: Key) -> None:
         """Raise ClaimLost if another process has taken over."""
         if self.lost({key.path}):
@@ -232,14 +220,11 @@ class Claims:
 
     def lost(self, bases: set[str]) -> set[str]:
         """Those of `bases` that others have taken over. Cheap while claims are young: nobody may take over before the TTL."""
-        return set() if self.age() <= self._ttl / 4 else self._not_mine(bases)
+        return set() if self.age() <= self.ttl / 4 else self._not_mine(bases)
 
     def _not_mine(self, bases: set[str]) -> set[str]:
         found = self._store.get_many([_path(base, epoch) for base in bases for epoch in (1, 2)])
         return {base for base in bases if not self._is_mine(found.get(_path(base, 1))) or _path(base, 2) in found}
-
-    def _is_mine(self, content: bytes | None) -> bool:
-        return content == owners.mine() or (content is not None and self.held and owners.was_mine(content))
 
     def beat(self) -> None:
         """Show that the owner lives."""
@@ -249,36 +234,19 @@ class Claims:
             self._beats.update({base: self._beats.get(base, 0) + 1 for base in mine})
             self._store.put_many({base + ".beat": b"%d" % self._beats[base] for base in mine})
 
-    def is_due(self) -> bool:
-        """Tell whether it is time for a beat."""
-        return self.held and _now() - self._beat_at > self.beat_every
-
-    def age(self) -> float:
-        """Seconds held, by this process's clock."""
-        return _now() - self._since
-
     def is_on(self, store: Store, base: str) -> bool:
         """Tell whether it is held, and a claim on `base` that somebody uses."""
         return self.held and base in self.bases and not self.is_over() and self._store.url == store.url
-
-    def is_over(self) -> bool:
-        """Tell whether nobody can use it any more."""
-        return self._over or (self._holder is not None and has_ended(self._holder))
 
     def give_back(self, bases: set[str], *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
         """Put and delete what `BaseStore.change_many` would, and let go of `bases`, all in one call of the store."""
         with self._beating:  # a beat under way would come after, and stay
             kept = bases - self.lost(bases)
             mine = [_path(base, 1) for base in kept] + [base + ".beat" for base in kept if base in self._beats]
-            self._store.change_many(*stages, delete=[*delete, *mine])
+            extended(self._store).change_many(*stages, delete=[*delete, *mine])
             self.bases -= bases
         if not self.bases:
             self.drop()
-
-    def drop(self) -> None:
-        """There is nothing to be let go of any more."""
-        _active.discard(self)
-        self._holder = None
 
     def release(self) -> None:
         """Let go of all that is left. Never raises an error: a claim left behind is given up later, or taken over."""
@@ -297,7 +265,7 @@ class Claims:
             others = [claim for claim in list(_active) if claim is not self]
             bases = {base for base in self.bases if not any(claim.is_on(self._store, base) for claim in others)}
             mine = bases - self._not_mine(bases) if bases else bases
-            self._store.change_many(delete=[path for base in mine for path in (_path(base, 1), base + ".beat")])
+            extended(self._store).change_many(delete=[path for base in mine for path in (_path(base, 1), base + ".beat")])
             self.drop()
         except OSError:
             if self._tries > _TRIES:
@@ -425,7 +393,7 @@ class Vigil:
     def __init__(self, store: Store, base: str) -> None:
         self._store = store
         self._base = base
-        self._ttl = ttl_of(store)
+        self.ttl = ttl_of(store)
         self.holder: bytes | None = None
         self.epoch = 1
         self._beat: bytes | None = None
@@ -434,7 +402,7 @@ class Vigil:
 
     def pauses(self) -> Pauses:
         """The pauses between two looks at it."""
-        return Pauses(poll_of(self._store), self._ttl)
+        return Pauses(poll_of(self._store), self.ttl)
 
     @property
     def path(self) -> str:
@@ -453,7 +421,7 @@ class Vigil:
         return "gone" if self._is_gone(self.holder) else "held"
 
     def _is_same(self, found: bytes | None) -> bool:
-        if self._by_beat() and not self._just_asked and _now() - self._asked > self._ttl / 12:
+        if self._by_beat() and not self._just_asked and _now() - self._asked > self.ttl / 12:
             self._hear()
             if found is None:
                 return True
@@ -474,15 +442,15 @@ class Vigil:
     def _is_gone(self, holder: bytes) -> bool:
         still = _now() - self._since
         if owners.is_damaged(holder):  # or, where a file is seen before its bytes are in it, only just made
-            return still > min(_GRACE, self._ttl)
+            return still > min(_GRACE, self.ttl)
         if holder == owners.mine():  # left behind by this very process, unless it has only just been made
             return still > _GRACE and _is_left(self._store, self._base, holder)
         if not self._by_beat():
             self._since = _now()
             return owners.is_dead(holder)
-        if still > self._ttl:
+        if still > self.ttl:
             self._hear()
-        return _now() - self._since > self._ttl
+        return _now() - self._since > self.ttl
 
 
 class Pauses:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from persistable.nodes import loading
-from persistable.nodes.status import PORTION, found_of
+from persistable.nodes.status import PORTION, look_up
 from persistable.nodes.types import own_store, upstream_of
 from persistable.runs.targets import base_of, pairs
 from persistable.stores.base import Store
@@ -35,7 +35,7 @@ def accept_all(nodes: Iterable[tuple[Any, Store]], reason: str) -> int:
     for first in range(0, len(left), PORTION):
         some = left[first : first + PORTION]
         keys = {node.key for node, _ in some}
-        for (node, store), found in zip(some, found_of(some), strict=True):
+        for (node, store), found in zip(some, look_up(some), strict=True):
             verdict = found.verdict
             follows = verdict.follows and keys.issuperset(cause.key for cause in verdict.causes)
             if found.stored and verdict.barred is None and (verdict.foreign or (verdict.causes and not follows)):

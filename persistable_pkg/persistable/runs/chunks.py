@@ -19,7 +19,7 @@ from persistable.executors.inline import InlineExecutor
 from persistable.nodes import connections, format_check
 from persistable.nodes.binding import bound_to
 from persistable.nodes.staleness import Judge
-from persistable.nodes.status import found_of
+from persistable.nodes.status import look_up
 from persistable.nodes.types import own_store
 from persistable.records import claims
 from persistable.records.bulk import format_in_records, made_by, present
@@ -144,8 +144,8 @@ class Portioned:
         for first in range(0, len(numbers), CLOSER):
             some = numbers[first : first + CLOSER]
             nodes = [share.lots.nodes[number] for number in some]
-            for number, node, found in zip(some, nodes, found_of([(node, share.store) for node in nodes], self._judging), strict=True):
-                if not found.stored or found.refused or (found.verdict.causes and self._stale == "generate"):
+            for number, node, found in zip(some, nodes, look_up([(node, share.store) for node in nodes], self._judging), strict=True):
+                if not found.stored or found.verdict.refused or (found.verdict.causes and self._stale == "generate"):
                     continue  # a matter for the loop
                 share.set(number, "reused")
                 if found.verdict.causes:

@@ -24,7 +24,7 @@ from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
 from persistable.nodes.staleness import FRESH, Judge
-from persistable.nodes.status import Found, found_of
+from persistable.nodes.status import State, look_up
 from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.records import leftovers
@@ -142,11 +142,11 @@ class Loop:
         self._note_stale(Planner(self._wanted, self._look, failed=failed).decide())
         self.result.stale.refuse()
 
-    def _look(self, units: list[Unit]) -> Sequence[Found]:
+    def _look(self, units: list[Unit]) -> Sequence[State]:
         if not self._given_up:
-            return found_of([(unit.node, unit.store) for unit in units], self._judging)
+            return look_up([(unit.node, unit.store) for unit in units], self._judging)
         asked = [unit for unit in units if (unit.url, unit.place) not in self._given_up]
-        found = dict(zip(asked, found_of([(unit.node, unit.store) for unit in asked], self._judging), strict=True))
+        found = dict(zip(asked, look_up([(unit.node, unit.store) for unit in asked], self._judging), strict=True))
         return [found.get(unit, GIVEN_UP) for unit in units]
 
     def _carry_out(self, planner: Planner) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.nodes.label import COLUMNS, label
 from persistable.nodes.staleness import Judge
-from persistable.nodes.status import found_of
+from persistable.nodes.status import Status, look_up
 from persistable.records.key import Key
 from persistable.runs.planner import FOLLOW, Planner, Unit, check_stale, waited_for
 from persistable.runs.targets import base_of, makers, pairs
@@ -125,7 +125,7 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
     judge = cache(Judge)
     decided = Planner(
         [*makers(targets, base), *pairs(targets, base)],
-        lambda asked: found_of([(unit.node, unit.store) for unit in asked], judge),
+        lambda asked: look_up([(unit.node, unit.store) for unit in asked], judge),
         failed=failed,
         stale=stale,
     ).decide()
@@ -140,7 +140,5 @@ def plan(*targets: Any, store: Any = None, failed: str = "retry", stale: str = "
             after = tuple([source.node.key for source in before if action == "generate"])
             rows.append(Row(unit.node.key, done, unit.reason, after, unit.url))
             units.append(unit)
-    absent = [
-        (unit.node, unit.store) for unit in decided.needed if unit.found is not None and unit.found.token is None and not unit.found.failed
-    ]
+    absent = [(unit.node, unit.store) for unit in decided.needed if unit.found is not None and unit.found.status is Status.ABSENT]
     return Plan(rows, [unit.node for unit in units], absent)

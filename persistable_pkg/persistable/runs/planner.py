@@ -13,7 +13,7 @@ from persistable.nodes import format_check
 from persistable.nodes.format_check import fitting
 from persistable.nodes.loading import refuse_strangers
 from persistable.nodes.staleness import FRESH
-from persistable.nodes.status import Found
+from persistable.nodes.status import State, Status
 from persistable.nodes.types import Node, needs_of, own_store, upstream_of
 from persistable.records.key import Place
 from persistable.runs.stale import POLICIES
@@ -30,7 +30,7 @@ class Unit:
         self.store: Any = store
         self.url = url
         self.place = place
-        self.found: Found | None = None
+        self.found: State | None = None
         self.there = False
         """True if it is stored, and stays as it is."""
         self.needed = False
@@ -45,7 +45,7 @@ class Unit:
         """Of what is stored, and not to be left as it is: that it is to be made again (`GENERATE`), or if what it is made from changes
         (`FOLLOW`), or that it is somebody else's (`REFUSE`)."""
 
-    def take(self, found: Found, again: str = "") -> None:
+    def take(self, found: State, again: str = "") -> None:
         """Keep what is stored of it, and whether it is left as it is."""
         self.found, self.again, self.there = found, again, found.stored and not again
 
@@ -79,7 +79,7 @@ class Start(NamedTuple):
     more: Sequence[Unit] = ()
 
 
-Look = Callable[[list[Unit]], Sequence[Found]]
+Look = Callable[[list[Unit]], Sequence[State]]
 """Tells what the stores hold of these units, in the same order."""
 Ended = Iterable[tuple[Unit, bool]]
 """Units that have ended, and whether each succeeded."""
@@ -89,9 +89,9 @@ GENERATE, FOLLOW, REFUSE = "generate", "follow", "refuse"
 _LEFT = "its last attempt failed, and failures are left as they are"
 
 
-_GIVEN = Found(True, False, None, "it comes from outside")
+_GIVEN = State(Status.DONE, True, why="it comes from outside")
 """Of an input: whoever needs it reads it, and says so if it is gone."""
-GIVEN_UP = Found(False, True, None, "it failed in this run")
+GIVEN_UP = State(Status.FAILED, why="it failed in this run")
 """Of what failed earlier in the same run: it is not tried again."""
 
 
@@ -201,12 +201,12 @@ class Planner:
                         following.append(source)
             frontier = following
 
-    def _fit(self, node: Node, found: Found) -> Found:
+    def _fit(self, node: Node, found: State) -> State:
         """`found`, which is not stored, and not to be tried if it surely could not be: that is to be known before the work."""
         error = format_check.refusal(node, self._packages) if not node.is_external else None
-        return found if error is None else found._replace(why=str(error), failed=False, verdict=found.verdict._replace(barred=error))
+        return found if error is None else State(Status.ABSENT, token=found.token, why=str(error), verdict=FRESH._replace(barred=error))
 
-    def _again(self, found: Found) -> str:
+    def _again(self, found: State) -> str:
         if found.verdict.refused:
             return REFUSE
         if self._stale != "generate" or not found.verdict.causes:
@@ -230,7 +230,7 @@ class Planner:
             return "it is not persisted, so it runs each time"
         if found is GIVEN_UP:
             return _LEFT
-        if found.failed and not found.stored:
+        if found.status is Status.FAILED:
             return "its last attempt failed" if self._failed == "retry" else _LEFT
         return found.why
 
@@ -290,7 +290,7 @@ class Planner:
                     more += self._expanded(unit, found)
         return kept, more
 
-    def _expanded(self, unit: Unit, found: Found) -> list[Unit]:
+    def _expanded(self, unit: Unit, found: State) -> list[Unit]:
         """Perform `unit` after all, and before it what it is made from and nobody else needed."""
         unit.take(found, GENERATE)
         unit.reason = found.why

@@ -15,7 +15,7 @@ from persistable.families.workspaces.seeds import FileSeed
 from persistable.families.workspaces.workflow import Binding, Workflow, bound, unstored
 from persistable.graph.notebook import Html, badge, card, code, listing, table
 from persistable.nodes.node import Persistable
-from persistable.nodes.status import Status, seen_of
+from persistable.nodes.status import Status, states_of
 from persistable.nodes.types import Node
 from persistable.records.key import Placed
 
@@ -122,7 +122,7 @@ def overview(workspace: Workspace[Any]) -> Overview:
 def _look(ids: list[dict[Any, Any]], names: list[str]) -> dict[str, list[Status]]:
     """The statuses of the nodes of these names, by name. That a seed is there was seen when its node was made."""
     asked = [name for name in names if not ids[0][name].is_external]
-    seen = iter(seen_of([nodes[name] for name in asked for nodes in ids]))
+    seen = iter(states_of([nodes[name] for name in asked for nodes in ids]))
     return {name: [next(seen).status for _ in ids] if name in asked else [Status.DONE] * len(ids) for name in names}
 
 
@@ -173,7 +173,7 @@ def workflow_html(workflow: Workflow) -> str:
         except PersistableError as error:
             rows.append((name, badge("absent"), error))
     looked_up = [name for name, node in nodes.items() if node.is_external or node.is_persisted]
-    found = dict(zip(looked_up, seen_of([nodes[name] for name in looked_up]), strict=True))
+    found = dict(zip(looked_up, states_of([nodes[name] for name in looked_up]), strict=True))
     rows += [(name, badge(found[name].status.value) if name in found else "on demand", code(_where(node))) for name, node in nodes.items()]
     statuses = {nodes[name].key: seen.status for name, seen in found.items()}
     picture = Html(graph.lineage(*nodes.values(), status=statuses).html()) if nodes else ""

@@ -17,7 +17,7 @@ from persistable.nodes import generation
 from persistable.nodes.binding import bound_to, move_to
 from persistable.nodes.generation import default_store
 from persistable.nodes.node import Persistable
-from persistable.nodes.status import Status, seen_of
+from persistable.nodes.status import Status, states_of
 from persistable.nodes.types import Node, hold, holds_payload, needs_of, own_store
 from persistable.params.building import did_you_mean, nearest
 from persistable.records import access
@@ -282,7 +282,7 @@ class Workflow:
     def status(self) -> dict[str, Status]:
         """The status of each seed and each node that is stored, by name."""
         shown = {name: node for name, node in self.nodes.items() if node.is_external or node.is_persisted}
-        return {name: seen.status for name, seen in zip(shown, seen_of(list(shown.values())), strict=True)}
+        return {name: state.status for name, state in zip(shown, states_of(list(shown.values())), strict=True)}
 
     def lineage(self, **options: Any) -> Graph:
         """Its nodes and what they are made from as a picture, see `persistable.graph.lineage`."""
