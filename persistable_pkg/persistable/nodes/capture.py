@@ -269,7 +269,7 @@ class Factory:
     def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
         _seen.record = None
         record = self.inner(name, *args, **kwargs)
-        if name is None or _is_seen(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
+        if name is None or _seen.record == id(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
             return record
         _seen.record = id(record)
         here = speaker()
@@ -284,10 +284,6 @@ def _is_known(frame: FrameType) -> bool:
     logger: Any = frame.f_locals.get("self")
     known = logging.root.manager.loggerDict
     return not isinstance(logger, logging.Logger) or logger is logging.root or known.get(frame.f_locals["self"].name) is logger
-
-
-def _is_seen(record: logging.LogRecord) -> bool:
-    return _seen.record == id(record)
 
 
 def _is_event(record: logging.LogRecord) -> bool:

@@ -140,16 +140,12 @@ class _Follower:
                 "they are kept, run(it) goes on",
                 key=self._node.key,
             )
-        if self._alive and not news and not self._is_sealed():
+        if self._alive and not news and access.find_record(self._store, self._node.place) is None:
             raise WorkerDied(
                 f"whoever generated {self._node.key} is gone after {len(self._seen)} items, which are kept; run(node) goes on from there",
                 key=self._node.key,
                 exitcode=None,
             )
-
-    def _is_sealed(self) -> bool:
-        """Tell whether it was, between our looks at the record and at the claim."""
-        return access.find_record(self._store, self._node.place) is not None
 
     def _gone(self) -> PayloadNotFound:
         return PayloadNotFound(

@@ -400,7 +400,7 @@ class Generation:
 
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made, in whatever way it gave it."""
-        if streams.is_stream(result):
+        if isinstance(result, GeneratorType):
             return self.gatherer().gather(result)
         if self.row_writer is None or not (isinstance(result, rows.Appended) or (result is None and self.row_writer.used)):
             return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar, cast, overload
 
@@ -426,7 +427,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     def _node_declared_payloads(self) -> list[Any]:
         """The types that its payload is declared to have: in the bases of its class, and by the hook."""
         cls = type(self)
-        names = returned.names_around(cls)
+        names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
         return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
     def _node_look(self) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -42,7 +41,7 @@ def refuses_nothing(node: Node) -> str:
     cls: Any = node.__class__
     refused = _refused.get(cls)
     if refused is None:
-        refused = _refused[cls] = _refusing(node._node_declared_payloads())
+        refused = _refused[cls] = next((_written(kind) for kind in node._node_declared_payloads() if not admits_none(kind)), "")
     return refused
 
 
@@ -90,11 +89,6 @@ def _number(kinds: Iterable[Any]) -> _Number:
         return made if type(made) is float or type(made) is complex else result
 
     return _Number(check.exact, convert)
-
-
-def _refusing(kinds: Iterable[Any]) -> str:
-    """The first of these types that does not admit None, as it is written; empty if all do."""
-    return next((_written(kind) for kind in kinds if not admits_none(kind)), "")
 
 
 def _written(kind: Any) -> str:
@@ -154,8 +148,3 @@ def evaluated(annotation: Any, names: dict[str, Any]) -> Any:
         return evaluated(eval(annotation, {**names}), names)
     except Exception:  # noqa: BLE001 - anything may happen in somebody's annotation
         return UNKNOWN
-
-
-def names_around(cls: type) -> dict[str, Any]:
-    """The names that the text of an annotation of `cls` may use."""
-    return vars(sys.modules.get(cls.__module__, types))

@@ -112,7 +112,7 @@ def judged(node: Node, store: Store, record: Record) -> Verdict:
         return FRESH
     judge = Judge()
     verdict = judge.judge([(node, store, record)])[0]
-    if judge.has_others_than(store):  # another object of it may have its upstream elsewhere
+    if judge._stores.keys() != {id(store)}:  # another object of it may have its upstream elsewhere
         return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
         if len(_found_fresh) >= _MOST_FRESH:
@@ -258,10 +258,6 @@ class Judge:
     def tokens(self) -> dict[Any, str]:
         """The tokens of all code that was looked at, by what it is the code of."""
         return self._today.tokens
-
-    def has_others_than(self, store: Store) -> bool:
-        """Tell whether anything that was judged, or is upstream of that, is in another store."""
-        return self._stores.keys() != {id(store)}
 
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
         """The verdicts on these payloads, given their records."""

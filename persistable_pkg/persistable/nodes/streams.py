@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, KeysView, Mapping
 from io import RawIOBase
-from types import GeneratorType
 from typing import Any, NamedTuple, cast
 
 from blake3 import blake3
@@ -17,7 +16,7 @@ from persistable.nodes import code
 from persistable.nodes.resumption import going_on, made_from
 from persistable.records import access, partial
 from persistable.records import files as payload
-from persistable.records.items import Collected, Entry, checked, folder_of, index_of, stem
+from persistable.records.items import Collected, Entry, checked, folder_of, stem
 from persistable.records.record import Record
 from persistable.records.rescue import rescue
 from persistable.stores.base import Store
@@ -40,11 +39,6 @@ def by_content(payload: Any) -> ByContent:
     tables depend on the value alone, those of a pickle may not.
     """
     return ByContent(payload)
-
-
-def is_stream(result: Any) -> bool:
-    """Tell whether a generating function yields items, instead of returning a payload."""
-    return isinstance(result, GeneratorType)
 
 
 class Gathered(payload.InFile):
@@ -72,7 +66,9 @@ class Gathered(payload.InFile):
         """Write the index at `path`."""
         from persistable.fileio.plain import BytesFileIO
 
-        return payload.write(store, path, BytesFileIO(), index_of(self.entries.values(), self.folder))
+        return payload.write(
+            store, path, BytesFileIO(), "".join([entry.to_line(self.folder) + "\n" for entry in self.entries.values()]).encode()
+        )
 
 
 class Gatherer:

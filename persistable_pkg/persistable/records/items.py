@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, KeysView, Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 from zlib import crc32
 
@@ -131,11 +131,6 @@ def entry_in(data: bytes, folder: str) -> Entry | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return entry
-
-
-def index_of(entries: Iterable[Entry], folder: str) -> bytes:
-    """The index, as it is stored."""
-    return "".join([entry.to_line(folder) + "\n" for entry in entries]).encode()
 
 
 def parsed_index(data: bytes | bytearray, folder: str) -> dict[Any, Entry]:
@@ -305,10 +300,7 @@ class Collected(Mapping[Any, T], Generic[T]):
         if len(self) != len(others) or any(mine != their for mine, their in zip(self, others, strict=True)):
             return False
         known: Mapping[Any, Entry] = others.entries if isinstance(others, Collected) else {}
-        return all(_same(self._entries.get(key), known.get(key)) or self._equals(key, others[key]) for key in self)
-
-    def _equals(self, key: Any, other: Any) -> bool:
-        return bool(cast("Any", self[key]) == other)
+        return all(_same(self._entries.get(key), known.get(key)) or bool(cast("Any", self[key]) == others[key]) for key in self)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -114,7 +114,7 @@ class Portioned:
             connections.close(self._run)
             self.result.seconds = time.perf_counter() - start
             if told:
-                self._told_all()
+                events.emit(self.result.finished())
         self.result.stale.warn()
         return self.result
 
@@ -310,6 +310,3 @@ class Portioned:
             jobs[share.lots.model.payload_name] += share.count("cancelled")
             stores[share.lots.model.payload_name] = share.store
         events.emit(events.RunStarted(jobs=dict(jobs), workers=self._executor.workers, expected=expected_seconds(stores)))
-
-    def _told_all(self) -> None:
-        events.emit(self.result.finished())
