@@ -112,13 +112,13 @@ def test_without_digests_of_chunks_it_is_compared_once_as_a_whole(
     record = node.record
     node.store.put(record.key.path + ".record.json", record.revise({}, {"chunks": told}).to_bytes())
     calls: list[int] = []
-    fetch: Any = files._fetch  # pyright: ignore[reportPrivateUsage]
+    fetch = files.fetch
 
     def counted(*given: Any) -> None:
         calls.append(1)
         fetch(*given)
 
-    monkeypatch.setattr(files, "_fetch", counted)
+    monkeypatch.setattr(files, "fetch", counted)
     for _ in range(2):
         assert np.array_equal(values(node.part(slice(10, 20))), whole[10:20])
     assert len(calls) == 1

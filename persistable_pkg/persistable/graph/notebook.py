@@ -19,7 +19,7 @@ from persistable.graph.graph import lineage
 from persistable.nodes import loading
 from persistable.nodes.label import params_by_name
 from persistable.nodes.staleness import judged
-from persistable.nodes.status import Status, states_in
+from persistable.nodes.status import Status, status_of
 from persistable.nodes.types import Node, own_store
 from persistable.params.secret import redact
 from persistable.params.words import cut, in_words
@@ -194,7 +194,7 @@ def _note(text: str) -> Html:
 
 def _status(node: Node, store: Store) -> Status:
     try:
-        return states_in([(node, own_store(node) or store)])[0].status
+        return status_of(node, own_store(node) or store)
     except (PersistableError, OSError):
         return Status.ABSENT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from persistable.fileio.base import FileIO
@@ -29,15 +29,6 @@ class Recorded(NamedTuple):
     params: Any
     upstream: Mapping[str, Any]
     format: Callable[[dict[str, Any]], FileIO[Any]]
-
-
-class Constructed(Protocol):
-    """A class of nodes that says how one is made again."""
-
-    @classmethod
-    def _node_construction(cls, recorded: Recorded) -> Construction:
-        """The call that makes the node."""
-        ...
 
 
 def grouped(upstream: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from persistable.nodes.nearest import lines as differing
 from persistable.nodes.orphans import hints
 from persistable.nodes.own_code import code_of_node
 from persistable.nodes.staleness import Cause, judged
-from persistable.nodes.status import Status, blocking, states_in
+from persistable.nodes.status import Status, blocking, status_of
 from persistable.nodes.types import Node
 from persistable.records import access, partial
 from persistable.records.record import Record
@@ -77,8 +77,7 @@ def explain(node: Node, store: Store) -> Explanation:
         return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")], label=node.label)
     if not node.is_persisted:
         return Explanation([f"{node.key} is not persisted: payload generates it each time"], label=node.label)
-    state = states_in([(node, store)])[0]
-    status = state.status
+    status = status_of(node, store)
     first = f"{node.key} in {store.url} is {status.value}: {_CONSEQUENCE[status]}"
     lines: list[str] = []
     changes: tuple[Cause, ...] = ()
@@ -87,8 +86,9 @@ def explain(node: Node, store: Store) -> Explanation:
     if status in (Status.DONE, Status.STALE, Status.FOREIGN):
         changes, lines, notes = _of_code(node, store)
     elif status is Status.FAILED:
-        assert state.failure is not None
-        notes.append(f"attempt {state.failure.attempt} raised {state.failure.text}")
+        failure = access.find_failure(store, node.place)
+        if failure is not None:
+            notes.append(f"attempt {failure.attempt} raised {failure.text}")
     elif status is Status.BLOCKED:
         notes.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
     if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):

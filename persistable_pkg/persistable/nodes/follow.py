@@ -120,7 +120,7 @@ class _Follower:
         start = time.monotonic()
         if start < self._next_listing:
             return []
-        numbered = partial.entries_beyond(self._store, begun, self._number)
+        numbered = partial.entries(self._store, begun, self._number)
         took = time.monotonic() - start
         self._next_listing = start + max(_LISTED_EVERY, 20 * took)
         if numbered and self._stuck_at == self._number:  # it was missing at two looks in a row, so it is no late arrival

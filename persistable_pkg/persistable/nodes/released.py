@@ -34,8 +34,7 @@ def data_dir(node: Node) -> Path | str:
 
 def payload_file_suffix(node: Node) -> str:
     """The suffix of the payload's file: that of its format, unless the class or the constructor says otherwise."""
-    suffix: str = node._node_format().suffix
-    return suffix
+    return node._node_format().suffix
 
 
 def dependencies(node: Node) -> list[Any]:

@@ -88,9 +88,9 @@ class Stored(Generic[PayloadT]):
     @property
     def status(self: Node) -> Status:
         """The status of this payload in its store."""
-        from persistable.nodes.status import states_in
+        from persistable.nodes.status import status_of
 
-        return states_in([(self, self._node_use())])[0].status
+        return status_of(self, self._node_use())
 
     def exists(self: Node) -> bool:
         """Tell whether a payload is stored, judged by its record and the sizes of its files."""

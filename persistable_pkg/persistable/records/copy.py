@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import BytesIO
 from typing import NamedTuple
 
-from blake3 import blake3
-
 from persistable.errors import PayloadCorrupted, StoreError
-from persistable.params.streams import digest_rest
 from persistable.records import access, claims, items, signing, store_format
 from persistable.records import commit as commits
+from persistable.records.files import SMALL, fetch
 from persistable.records.key import Key, Placed
 from persistable.records.listing import Listed
 from persistable.records.record import FAILED_SUFFIX, FileFact, Record
 from persistable.stores.base import Store, extended
-
-_PIECE = 1 << 22
-_AT_ONCE = 1 << 20
 
 
 class Copied(NamedTuple):
@@ -129,14 +125,13 @@ def _copy_one(entry: Listed, record: Record, source: Store, target: Store, bare:
 
 def _copy_file(record: Record, file: FileFact, source: Store, target: Store, path: str) -> None:
     try:
-        if file.size <= _AT_ONCE:
-            data = source.get(file.path)
-            _check(record, file, len(data), blake3(data).hexdigest())
-            target.put(path, data)
+        if file.size <= SMALL:
+            held = BytesIO()
+            fetch(source, record.key, file, held)
+            target.put(path, held.getvalue())
             return
-        with source.read(file.path) as reading, target.write(path) as writing:
-            digest, size = digest_rest(reading, writing)
-            _check(record, file, size, digest)  # inside the block: a wrong file never becomes visible
+        with target.write(path) as writing:
+            fetch(source, record.key, file, writing)  # inside the block: a wrong file never becomes visible
     except FileNotFoundError as error:
         raise PayloadCorrupted(
             f"{file.path}, which the record of {record.key} names, is not in {source.url}; generate it again",
@@ -152,14 +147,3 @@ def copy_output(record: Record, source: Store, target: Store) -> None:
     if path is not None:
         with suppress(FileNotFoundError):
             target.put(path, source.get(path))
-
-
-def _check(record: Record, file: FileFact, size: int, digest: str) -> None:
-    if size != file.size or digest != file.digest:
-        raise PayloadCorrupted(
-            f"the payload of {record.key} at {file.path} is not what its record names: "
-            f"{size} bytes of digest {digest[:8]}, expected {file.size} of {file.digest[:8]}; generate it again",
-            key=record.key,
-            expected=file.digest,
-            found=digest,
-        )

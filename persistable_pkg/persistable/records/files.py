@@ -477,7 +477,7 @@ def _verify_afar(store: Store, key: Key, fact: FileFact, found: Stat) -> None:
     """Read and compare it as a whole, unless that was done."""
     place = (store.url, fact.path, fact.digest)
     if _verified.get(place) != found:
-        _fetch(store, key, fact, None)
+        fetch(store, key, fact, None)
         _verified[place] = found
 
 
@@ -533,7 +533,7 @@ def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
             yield file
         return
     small = streams.BytesIO()
-    _fetch(store, key, fact, small)
+    fetch(store, key, fact, small)
     small.seek(0)
     yield small
 
@@ -569,7 +569,7 @@ def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify:
 def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
     if getattr(store, "trust", None) is not None and not _is_safe(io):
         held = streams.BytesIO()  # not mapped, nor read twice: whoever changes the file now is too late
-        _fetch(store, key, fact, held)
+        fetch(store, key, fact, held)
         return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
     with _local_file(store, key, fact, verify) as file:
         return _loaded(file, fact.size, io, writable, _may_map(store, file.fileno()))
@@ -610,7 +610,7 @@ def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generat
 
         with tempfile.TemporaryFile(prefix="persistable-") as file:
             with room_in(store.url, f"among temporary files in {tempfile.gettempdir()} for {fact.path} of {fact.size} bytes", fact.path):
-                _fetch(store, key, fact, file)
+                fetch(store, key, fact, file)
                 file.flush()
             file.seek(0)
             yield file
@@ -641,12 +641,8 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
         _verified[place] = stamp
 
 
-def verify_file(store: Store, key: Key, fact: FileFact) -> None:
-    """Read a committed file whole and compare it with `fact`. Raises PayloadCorrupted, FileNotFoundError."""
-    _fetch(store, key, fact, None)
-
-
-def _fetch(store: Store, key: Key, fact: FileFact, into: BinaryIO | None) -> None:
+def fetch(store: Store, key: Key, fact: FileFact, into: BinaryIO | None) -> None:
+    """Read a committed file whole, write it `into` a stream, and compare it with `fact`. Raises PayloadCorrupted, FileNotFoundError."""
     with store.read(fact.path) as source:
         digest, size = digest_rest(source, into, _SLICE)
     _expect(key, fact, size, digest)
@@ -713,7 +709,7 @@ class _StoredParts:
         if not self._verify:
             return self._store.read(fact.path)
         file = streams.BytesIO() if fact.size <= SMALL else _temporary()
-        _fetch(self._store, self._key, fact, file)
+        fetch(self._store, self._key, fact, file)
         file.seek(0)
         return file
 
@@ -726,7 +722,7 @@ class _StoredParts:
                 return self._download()
             if self._verify:
                 with local.open("rb", buffering=0) as raw:
-                    _fetch(self._store, self._key, fact, None) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
+                    fetch(self._store, self._key, fact, None) if fact.size <= SMALL else _verify(self._store, self._key, fact, raw)
             root = local
             for _ in name.split("/"):
                 root = root.parent
@@ -738,7 +734,7 @@ class _StoredParts:
             target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                _fetch(self._store, self._key, fact, file)
+                fetch(self._store, self._key, fact, file)
             target.chmod(0o444)
         return root
 

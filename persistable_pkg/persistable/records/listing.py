@@ -60,12 +60,9 @@ def _entry(store: Store, base: str, data: bytes) -> Listed | None:
     place: Place | None
     try:
         record = Record.parse(data, store=store).checked()
-    except PayloadUntrusted as error:
+    except (PayloadUntrusted, PayloadCorrupted, InvalidName, KeyError, ValueError) as error:
         place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
-        return None if place is None else Listed(place, None, error)
-    except (PayloadCorrupted, InvalidName, KeyError, ValueError):
-        place = Placed("", "", base.removeprefix(PLACED + "/")) if base.startswith(PLACED + "/") else _place_of(base, None)
-        return None if place is None else Listed(place, None)
+        return None if place is None else Listed(place, None, error if isinstance(error, PayloadUntrusted) else None)
     if base == record.head["key"]:
         return Listed(record.key, record)
     place = _place_of(base, str(record.key))

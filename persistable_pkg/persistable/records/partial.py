@@ -92,21 +92,6 @@ def _read(store: Store, base: str) -> Unsealed | None:
         return None
 
 
-def entries(store: Store, begun: Unsealed) -> dict[int, Entry]:
-    """Number to item, of all that are whole, in order."""
-    prefix = f"{begun.base}/{begun.token}/"
-    paths = [path for path in store.list(prefix[:-1]) if path.startswith(prefix)]
-    if not paths:
-        return {}
-    there = set(store.list(begun.folder))
-    found: dict[int, Entry] = {}
-    for path, data in store.get_many(paths).items():
-        entry, number = entry_in(data, begun.folder), path[len(prefix) :].removesuffix(".json")
-        if entry is not None and number.isdecimal() and all(file.path in there for file in entry.files):
-            found[int(number)] = entry
-    return dict(sorted(found.items()))
-
-
 def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     """Items from `number` on, up to the first that is not there yet, without a listing."""
     noted = _noted_from(store, begun, number)
@@ -116,15 +101,16 @@ def entries_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:
     return list(takewhile(lambda entry: all(file.path in there for file in entry.files), noted))
 
 
-def entries_beyond(store: Store, begun: Unsealed, number: int) -> dict[int, Entry]:
-    """Number to item, of those from `number` on that are whole, by a listing: also behind one that is missing, as after a kill."""
+def entries(store: Store, begun: Unsealed, first: int = 0) -> dict[int, Entry]:
+    """Number to item, of all from number `first` on that are whole, in order, by a listing: also behind one that is missing."""
     prefix = f"{begun.base}/{begun.token}/"
-    names = {path: path[len(prefix) : -len(".json")] for path in store.list(prefix[:-1]) if path.startswith(prefix)}
-    paths = {path: int(name) for path, name in names.items() if name.isdigit() and int(name) >= number}
-    noted = {paths[path]: entry_in(data, begun.folder) for path, data in store.get_many(list(paths)).items()}
-    whole = {number: entry for number, entry in noted.items() if entry is not None}
-    there = stat_many(store, [file.path for entry in whole.values() for file in entry.files])
-    return {number: entry for number, entry in sorted(whole.items()) if all(file.path in there for file in entry.files)}
+    names = {path: path[len(prefix) :].removesuffix(".json") for path in store.list(prefix[:-1]) if path.startswith(prefix)}
+    paths = {path: int(name) for path, name in names.items() if name.isdecimal() and int(name) >= first}
+    noted = {paths[path]: entry_in(data, begun.folder) for path, data in store.get_many(list(paths)).items()} if paths else {}
+    there = set(store.list(begun.folder)) if noted else set[str]()
+    return {
+        number: entry for number, entry in sorted(noted.items()) if entry is not None and all(file.path in there for file in entry.files)
+    }
 
 
 def _noted_from(store: Store, begun: Unsealed, number: int) -> list[Entry]:

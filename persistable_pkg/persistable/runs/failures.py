@@ -45,8 +45,7 @@ class NodeFailure:
     @property
     def key(self) -> Key:
         """The key of the node."""
-        key: Key = self.node.key
-        return key
+        return self.node.key
 
     @property
     def spot(self) -> Spot:
@@ -56,14 +55,12 @@ class NodeFailure:
     @property
     def label(self) -> str:
         """The node in words."""
-        text: str = self.node.label
-        return text
+        return self.node.label
 
     @property
     def params(self) -> dict[str, Any]:
         """The params tree of the node, upstream included: the inputs that led to it."""
-        tree: dict[str, Any] = self.node.params_tree
-        return tree
+        return self.node.params_tree
 
     @property
     def text(self) -> str:

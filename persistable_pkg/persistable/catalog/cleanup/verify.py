@@ -20,7 +20,7 @@ from persistable.catalog.index.rows import CORRUPT, DONE, UNTRUSTED
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, PersistableError
 from persistable.records import commit, items
 from persistable.records.amounts import duration_in_words, size_in_words
-from persistable.records.files import SMALL, verify_file
+from persistable.records.files import SMALL, fetch
 from persistable.records.key import Key, Placed
 from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores.base import Store
@@ -212,7 +212,7 @@ class _Reader:
     def _read(self, each: tuple[int, Key, FileFact]) -> Fault | None:
         _, key, fact = each
         try:
-            verify_file(self._store, key, fact)
+            fetch(self._store, key, fact, None)
         except (FileNotFoundError, PayloadCorrupted) as error:
             return _fault(error, fact.path)
         return None
