@@ -79,7 +79,7 @@ def test_what_is_read_is_compared_and_no_more(function: Any, where: str, tmp_pat
     def fetched(*_: Any) -> None:
         raise AssertionError("all of it was read")
 
-    monkeypatch.setattr(files, "_fetch", fetched)
+    monkeypatch.setattr(files, "fetch", fetched)
     assert np.array_equal(values(node.part(slice(10, 20))), whole[10:20])
     assert np.array_equal(values(node.part(slice(ROWS - 20, ROWS))), whole[-20:])
     if function in (array, blocks):

@@ -49,7 +49,8 @@ class State(NamedTuple):
     """The state of one payload in a store.
 
     stored: a committed record, and files of the sizes it names. token: of the record, sound or not, None where there is none. why: in
-    words. size: of what is stored, in bytes. verdict: on what is stored. failure: of the last attempt, if it is recorded.
+    words. size: of what is stored, in bytes. verdict: on what is stored. failure: of the last attempt, if it is recorded. attempts: those
+    that failed.
     """
 
     status: Status
@@ -59,6 +60,7 @@ class State(NamedTuple):
     size: int = 0
     verdict: Verdict = FRESH
     failure: Failure | None = None
+    attempts: int = 0
 
 
 _ABSENT = State(Status.ABSENT, why="nothing is stored")
@@ -199,7 +201,7 @@ def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running
         elif base + FAILED_SUFFIX in failures:
             failure = access.failure_in(failures[base + FAILED_SUFFIX], places[index])
             if failure is not None:
-                found[index] = State(Status.FAILED, why="its last attempt failed", failure=failure)
+                found[index] = State(Status.FAILED, why="its last attempt failed", failure=failure, attempts=failure.attempt)
     return found
 
 
