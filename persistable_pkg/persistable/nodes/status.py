@@ -87,7 +87,7 @@ def states_in(asked: Sequence[tuple[Any, Store]]) -> list[State]:
     known: dict[tuple[str, Place], State] = {}
     urls: dict[int, tuple[str, Store]] = {}
 
-    def spot(node: Any, store: Store) -> tuple[str, Place]:
+    def spot(node: Node, store: Store) -> tuple[str, Place]:
         url, _ = urls.get(id(store)) or urls.setdefault(id(store), (store.url, store))
         return url, node.key if node.is_external else node.place  # an input has no place in the store
 
