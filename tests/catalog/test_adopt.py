@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from store_kinds import each_url
 
 from persistable import Catalog, Persistable, PersistableParams, formerly, open_store, run, step
 from persistable.errors import MalformedFile, PayloadCorrupted, PayloadExists, StoreError, UnknownFormat
@@ -53,9 +54,7 @@ def several(n: int) -> Any:
     return {"count": n, "words": "w"}
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "data") if request.param == "folder" else f"sqlite:///{tmp_path}/data.db"
+url = each_url("folder", "sqlite")
 
 
 @pytest.mark.parametrize("size", [3, 200_000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_kinds import each_store, opened
 
 from persistable import Catalog, Pipeline, open_store, run, step
 from persistable.catalog.cleanup import collect as collecting
@@ -18,7 +18,7 @@ from persistable.catalog.cleanup import trash
 from persistable.catalog.index.parts import stores_of
 from persistable.errors import PayloadNotFound, StoreReadOnly, UnknownKey
 from persistable.records import claims
-from persistable.stores import LayeredStore, MemoryStore, Store
+from persistable.stores import LayeredStore, Store
 from persistable.stores.custom_path import PLACED
 
 
@@ -37,21 +37,8 @@ def broken(n: int) -> int:
     raise ValueError(f"{n} is refused")
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "cached"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with _made(request.param, tmp_path) as store:
-        yield store
-
-
-def _made(kind: str, folder: Path) -> Store:
-    made: dict[str, Any] = {
-        "folder": lambda: open_store(folder / "data"),
-        "sqlite": lambda: open_store(f"sqlite:///{folder}/data.db"),
-        "memory": MemoryStore,
-        "layers": lambda: LayeredStore(folder / "fast", folder / "slow"),
-        "cached": lambda: LayeredStore(MemoryStore(), f"sqlite:///{folder}/slow.db"),
-    }
-    return cast("Store", made[kind]())
+KINDS = ["folder", "sqlite", "memory", "two folders", "cached"]
+store = each_store(*KINDS)
 
 
 def contents(store: Store) -> dict[str, bytes]:
@@ -489,7 +476,12 @@ def lineages(draw: st.DrawFn) -> tuple[list[list[int]], dict[str, set[int]]]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(made=lineages(), kind=st.sampled_from(["folder", "sqlite", "memory", "layers", "cached"]), narrow=st.booleans(), young=st.booleans())
+@given(
+    made=lineages(),
+    kind=st.sampled_from(["folder", "sqlite", "memory", "two folders", "cached"]),
+    narrow=st.booleans(),
+    young=st.booleans(),
+)
 def test_nothing_that_is_reached_goes_and_everything_comes_back(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[list[list[int]], dict[str, set[int]]], kind: str, narrow: bool, young: bool
 ) -> None:
@@ -497,7 +489,7 @@ def test_nothing_that_is_reached_goes_and_everything_comes_back(
     nodes: list[Any] = []
     for place, sources in enumerate(upstream):
         nodes.append(added.step([*(nodes[source] for source in sources), place]) if sources else number.step(place))
-    with _made(kind, tmp_path_factory.mktemp("any")) as store, pytest.MonkeyPatch.context() as patch:
+    with opened(kind, tmp_path_factory.mktemp("any")) as store, pytest.MonkeyPatch.context() as patch:
         if not young:
             patch.setattr(collecting, "BEFORE", -1e12)  # what is younger than what is being generated may go
         run(*nodes, store=store)

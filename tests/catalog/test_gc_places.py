@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-from servers.fixtures import Bucket
+from store_kinds import each_store
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
 from persistable.catalog.cleanup import trash
 from persistable.errors import PayloadNotFound
 from persistable.fileio import JsonFileIO
-from persistable.stores import LayeredStore, MemoryStore, Store, new_signing_key
+from persistable.stores import LayeredStore, Store
 from persistable.stores.base import HIDDEN
 from persistable.stores.custom_path import PLACED
 
@@ -40,23 +38,7 @@ class Files(Workspace[Doubling]):
     result = stored("results/{workflow_id}.json")
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "cached", "s3", "signed"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        with open_store(bucket.url, **bucket.options) as store:
-            yield store
-        return
-    made: dict[str, Any] = {
-        "folder": lambda: open_store(tmp_path / "data"),
-        "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/data.db"),
-        "memory": MemoryStore,
-        "layers": lambda: LayeredStore(tmp_path / "fast", tmp_path / "slow"),
-        "cached": lambda: LayeredStore(MemoryStore(), f"sqlite:///{tmp_path}/slow.db"),
-        "signed": lambda: open_store(tmp_path / "data", sign=(pair := new_signing_key())[0], trust=[pair[1]]),
-    }
-    with cast("Store", made[request.param]()) as store:
-        yield store
+store = each_store("folder", "sqlite", "memory", "two folders", "cached", "s3", "signed")
 
 
 def contents(store: Store) -> dict[str, bytes]:

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from store_kinds import opened
 
 from persistable import Catalog, Persistable, open_store, run, step
 from persistable.catalog.index import parts
 from persistable.records.listing import entries
-from persistable.stores import LayeredStore, MemoryStore, Store, sqlite_packs
+from persistable.stores import LayeredStore, Store, sqlite_packs
 
 
 @step
@@ -38,24 +39,15 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "index.db"
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "read-only", "cached", "postgres"])
+@pytest.fixture(params=["folder", "sqlite", "memory", "two folders", "read-only", "cached", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: dict[str, Any] = {
-        "folder": lambda: open_store(tmp_path / "data"),
-        "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/data.db"),
-        "memory": lambda: open_store(f"memory://{tmp_path.name}"),
-        "layers": lambda: LayeredStore(tmp_path / "fast", tmp_path / "slow"),
-        "read-only": lambda: LayeredStore(tmp_path / "own", open_store(_shared(tmp_path / "shared"), readonly=True)),
-        "cached": lambda: LayeredStore(MemoryStore(), f"sqlite:///{tmp_path}/slow.db"),
-        "postgres": lambda: open_store(request.getfixturevalue("postgres_schema").url),
-    }
-    with made[request.param]() as store:
+    if request.param == "read-only":
+        run(number.step(1000), store=tmp_path / "shared")
+        made: Store = LayeredStore(tmp_path / "own", open_store(tmp_path / "shared", readonly=True))
+    else:
+        made = opened(request.param, tmp_path, request)
+    with made as store:
         yield store
-
-
-def _shared(folder: Path) -> Path:
-    run(number.step(1000), store=folder)
-    return folder
 
 
 def keys(catalog: Catalog) -> set[str]:

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from servers.fixtures import Bucket
+from store_kinds import each_store
 
 from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
 from persistable.catalog.cleanup import verify as verifying
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
-from persistable.stores import LayeredStore, MemoryStore, Store
+from persistable.stores import LayeredStore, Store
 
 
 @step(io=JsonFileIO())
@@ -62,21 +62,7 @@ class Files(Workspace[Doubling]):
 ALL = [number.step(1), number.step(2), large.step(1), large.step(2), squares.step(3), several.step(4)]
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layers", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        with open_store(bucket.url, **bucket.options) as store:
-            yield store
-        return
-    made: dict[str, Any] = {
-        "folder": lambda: open_store(tmp_path / "data"),
-        "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/data.db"),
-        "memory": MemoryStore,
-        "layers": lambda: LayeredStore(tmp_path / "fast", tmp_path / "slow"),
-    }
-    with cast("Store", made[request.param]()) as store:
-        yield store
+store = each_store("folder", "sqlite", "memory", "two folders", "s3")
 
 
 def filled(store: Store) -> Catalog:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,6 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from servers.fixtures import Bucket
 from servers.lossy import lossy
+from store_kinds import each_store
 
 from persistable import Persistable, append, appended, open_store, step
 from persistable.errors import FormatError, PayloadCorrupted, PayloadNotRepresentable
@@ -61,16 +62,7 @@ def equal(found: Any, wanted: Any) -> bool:
     return type(found) is type(wanted) and bool(found.equals(wanted))
 
 
-@pytest.fixture(params=["local", "sqlite", "memory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        opened: Any = open_store(bucket.url, **bucket.options)
-    else:
-        places = {"local": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/data.db", "memory": f"memory://{tmp_path.name}"}
-        opened = open_store(places[request.param])
-    with opened:
-        yield opened
+store = each_store("folder", "sqlite", "memory", "s3")
 
 
 def node_of(io: FileIO[Any], make: Callable[[int, int], Any], fail: Path | None = None, seen: list[int] | None = None) -> Any:

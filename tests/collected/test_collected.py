@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers.fixtures import Bucket
+from store_kinds import each_store
 from tests.collected.flows import Words, letters, made
 
 from persistable import Collected, Status, by_content, committed, open_store, plan, run, step
@@ -34,20 +34,7 @@ from persistable.records import claims
 from persistable.records.items import checked, stem
 from persistable.stores import Store
 
-
-@pytest.fixture(params=["local", "sqlite", "memory", "layered", "s3", "gcs"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    kind = request.param
-    if kind in ("s3", "gcs"):
-        bucket: Bucket = request.getfixturevalue(f"{kind}_bucket")
-        opened: Any = open_store(bucket.url, **bucket.options)
-    elif kind == "layered":
-        opened = open_store([f"memory://{tmp_path.name}", str(tmp_path / "home")])
-    else:
-        place = {"local": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/data.db", "memory": f"memory://{tmp_path.name}"}
-        opened = open_store(place[kind])
-    with opened:
-        yield opened
+store = each_store("folder", "sqlite", "memory", "layers", "s3", "gcs")
 
 
 def contents(payload: Any) -> dict[Any, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from store_kinds import each_store
 from tests.collected import consumers, flows
 from tests.collected.flows import length, letters, made
 
-from persistable import Status, events, open_store, run
+from persistable import Status, events, run
 from persistable.executors import Executor
 from persistable.stores import Store
 
@@ -28,10 +29,7 @@ def by_value() -> Iterator[None]:
         cloudpickle.unregister_pickle_by_value(module)
 
 
-@pytest.fixture(params=["local", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with open_store({"local": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/data.db"}[request.param]) as opened:
-        yield opened
+store = each_store("folder", "sqlite")
 
 
 def test_items_are_made_followed_by_their_nodes_and_kept_after_a_failure(cluster: Executor, store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from store_kinds import each_url
 from tests.collected.flows import length, letters, made
 
 from persistable import Item, Resources, RunResult, Status, committed, events, open_store, plan, run, step
@@ -22,14 +23,12 @@ from persistable.runs.progress import Bar
 BOUND = 60.0
 
 
-def urls(tmp_path: Path) -> dict[str, str]:
-    return {"local": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/data.db"}
+url = each_url("folder", "sqlite")
 
 
 @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
-@pytest.mark.parametrize("kind", ["local", "sqlite"])
-def test_run_makes_the_items_first_and_then_one_node_of_each(tmp_path: Path, kind: str, executor: str) -> None:
-    with open_store(urls(tmp_path)[kind]):
+def test_run_makes_the_items_first_and_then_one_node_of_each(url: str, executor: str) -> None:
+    with open_store(url):
         node = letters.step("abcd")
         lengths = length.over(node.members, times=[1, 10])
         assert len(lengths) == 0 and plan(lengths).jobs == [node.key]
@@ -116,11 +115,6 @@ class Producer:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.communicate(timeout=BOUND)
-
-
-@pytest.fixture(params=["local", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return urls(tmp_path)[request.param]
 
 
 def node_of(url: str) -> Any:

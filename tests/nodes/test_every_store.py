@@ -10,25 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from store_kinds import each_store
 
 from nodes.test_persistable import Outliers, Points, PointsParams
-from persistable import Status, open_store
+from persistable import Status
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.stores import Store
 
-KINDS = ["local", "memory", "sqlite", "s3", "gcs"]
-
-
-@pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return open_store(tmp_path / "data")
-    if request.param == "memory":
-        return open_store(f"memory://{tmp_path.name}-{id(tmp_path)}")
-    if request.param == "sqlite":
-        return open_store(f"sqlite:///{tmp_path}/data.db")
-    bucket = request.getfixturevalue(f"{request.param}_bucket")
-    return open_store(f"{bucket.url}/results", **bucket.options)
+store = each_store("folder", "memory", "sqlite", "s3", "gcs")
 
 
 def test_declared_generated_persisted_loaded(store: Store) -> None:

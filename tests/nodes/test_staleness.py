@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from store_kinds import each_store
 from tests.edits import edited
 
 from persistable import Status, open_store, plan, run
@@ -34,15 +34,7 @@ def total(h: int) -> int:
 """
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layered"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    url: Any = {"folder": tmp_path / "data", "sqlite": f"sqlite:///{tmp_path}/data.db", "memory": f"memory://{tmp_path}"}.get(request.param)
-    if url is None:
-        from persistable.stores import LayeredStore
-
-        url = LayeredStore(f"memory://{tmp_path}", tmp_path / "slow")
-    with open_store(url) as opened:
-        yield opened
+store = each_store("folder", "sqlite", "memory", "layers")
 
 
 def chain(clean: int = 1, half: int = 0, middle: str = "") -> list[Any]:

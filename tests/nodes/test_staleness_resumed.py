@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
+from store_kinds import each_store
 from tests.edits import edited
 
-from persistable import Status, open_store, run
+from persistable import Status, run
 from persistable.errors import StaleCodeWarning
 
 ROWS = """
@@ -38,10 +38,7 @@ def rows(n: int) -> Iterator[tuple[str, int]]:
 """
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    with open_store(tmp_path / "data" if request.param == "folder" else f"sqlite:///{tmp_path}/data.db") as opened:
-        yield opened
+store = each_store("folder", "sqlite")
 
 
 def node(source: str, value: int, fails: int = -1) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
+from store_kinds import each_store
 from tests.edits import edited
 
 from persistable import Persistable, Status, open_store
@@ -30,10 +30,7 @@ def last(between: int) -> int:
 """
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    with open_store(tmp_path / "data" if request.param == "folder" else f"sqlite:///{tmp_path}/data.db") as opened:
-        yield opened
+store = each_store("folder", "sqlite")
 
 
 def flow(store: Any) -> tuple[Any, Any, Any]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.fixtures import Bucket
+from store_kinds import each_store
 
 from persistable import Persistable, open_store, run, step
 from persistable.errors import ClaimLost
 from persistable.fileio import JsonFileIO
 from persistable.records import claims, owners
-from persistable.stores import LayeredStore, LocalStore, MemoryStore, Store
+from persistable.stores import LocalStore, Store
 from persistable.stores.base import Bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -44,15 +44,7 @@ class AtPath(Plain):
 AtPath._node_to = "out/x.json"
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory", "layered", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "bucket":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        return open_store(bucket.url, **bucket.options, claim_ttl=0.01)
-    if request.param == "layered":
-        return LayeredStore(MemoryStore(f"fast-{tmp_path.name}"), open_store(tmp_path / "slow", claim_ttl=0.01))
-    where = {"folder": str(tmp_path / "data"), "sqlite": f"sqlite:///{tmp_path}/x.db", "memory": f"memory://{tmp_path.name}"}
-    return open_store(where[request.param], claim_ttl=0.01)
+store = each_store("folder", "sqlite", "memory", "layers", "s3", claim_ttl=0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 import reader
+from store_kinds import each_url
 
 import persistable
 from persistable import Catalog, run, step
@@ -92,9 +93,7 @@ def fill(url: str) -> None:
     store.put("number/held" + WAITS, json.dumps({"token": owners.token(), "for": "number/other"}).encode())
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "data") if request.param == "folder" else f"sqlite:///{tmp_path}/items.db"
+url = each_url("folder", "sqlite")
 
 
 KINDS = {

@@ -13,6 +13,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_kinds import opened
 
 from persistable import Persistable, open_store
 from persistable.errors import PayloadNotRepresentable, StoreFull, StoreReadOnly
@@ -25,12 +26,12 @@ sizes = st.one_of(st.integers(0, 100), st.integers(SMALL - 2, SMALL + 2), st.jus
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(["local", "memory", "sqlite"]), sizes)
+@given(st.sampled_from(["folder", "memory", "sqlite"]), sizes)
 def test_what_is_written_is_what_is_read_and_its_digest_is_that_of_the_bytes(kind: str, size: int) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store({"local": folder, "memory": f"memory://{folder}", "sqlite": f"sqlite:///{folder}/x.db"}[kind])
+        store = opened(kind, Path(folder))
         payload = os.urandom(size)
         written = write(store, "x/a.t", BytesFileIO(), payload)
         (fact,) = written.files

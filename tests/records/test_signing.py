@@ -11,6 +11,7 @@ import pytest
 import reader
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from store_kinds import each_url
 
 from persistable import Record, step
 from persistable.errors import PayloadUntrusted
@@ -32,9 +33,7 @@ def raw(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "data") if request.param == "folder" else f"sqlite:///{tmp_path}/data.db"
+url = each_url("folder", "sqlite")
 
 
 def test_it_is_read_and_checked_without_this_package(url: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from store_kinds import each_store
 from tests.edits import edited
 
-from persistable import open_store, plan, run
+from persistable import plan, run
 from persistable.errors import PayloadForeign, RunFailed, StaleCode, StaleCodeWarning
 
 FLOW = """
@@ -47,10 +46,7 @@ def report(t: int, q: int) -> str:
 """
 
 
-@pytest.fixture(params=["folder", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    with open_store(tmp_path / "data" if request.param == "folder" else f"sqlite:///{tmp_path}/data.db") as opened:
-        yield opened
+store = each_store("folder", "sqlite")
 
 
 class Flow:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.fixtures import Bucket
+from store_kinds import opened
 
 from persistable import Status, run, step
 from persistable.errors import CorruptPayloadWarning, LayersDisagreeWarning, LayerSkippedWarning
 from persistable.fileio import JsonFileIO
 from persistable.nodes.binding import bound_to, stored_at
-from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
+from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store
 
 made: list[Any] = []
 PATH = "computed/x.json"
@@ -42,14 +42,10 @@ def at(node: Any, store: Store, path: str = PATH) -> Any:
     return bound_to(stored_at(node, path), store)
 
 
-@pytest.fixture(params=["local", "sqlite", "s3"])
+@pytest.fixture(params=["folder", "sqlite", "s3"])
 def team(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made.clear()
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        store = open_store(bucket.url, **bucket.options)
-    else:
-        store = open_store({"local": str(tmp_path / "team"), "sqlite": f"sqlite:///{tmp_path}/team.db"}[request.param])
+    store = opened(request.param, tmp_path, request)
     yield store
     store.close()
 

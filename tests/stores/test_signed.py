@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from zlib import crc32
@@ -21,7 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers.fixtures import Bucket
+from store_kinds import opened
 
 from persistable import Catalog, Project, Record, Secret, Status, plan, run, step
 from persistable.catalog.reproduce.rebuild import node_of
@@ -97,16 +98,9 @@ class Place(NamedTuple):
 
 @pytest.fixture(params=["folder", "sqlite", "memory", "s3", "layers"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        return Place(lambda **options: open_store(tmp_path / "data", **options))
-    if request.param == "sqlite":
-        return Place(lambda **options: open_store(f"sqlite:///{tmp_path}/data.db", **options))
-    if request.param == "memory":
-        return Place(lambda **options: open_store(f"memory://{tmp_path.name}", **options))
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        return Place(lambda **options: open_store(bucket.url, **bucket.options, **options))
-    return Place(lambda **options: open_store([str(tmp_path / "fast"), str(tmp_path / "slow")], **options))
+    if request.param == "layers":
+        return Place(lambda **options: open_store([str(tmp_path / "fast"), str(tmp_path / "slow")], **options))
+    return Place(partial(opened, request.param, tmp_path, request))
 
 
 def path_of(node: Any) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from servers.fixtures import Bucket
+from store_kinds import each_store
 from tests.workspace.flows import CALLS, Files, calls
 
 from persistable.stores import Store, open_store
@@ -19,17 +18,7 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CALLS, f"{tmp_path}.calls")
 
 
-@pytest.fixture(params=["local", "memory", "sqlite", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each kind of store, empty."""
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        with open_store(bucket.url, **bucket.options) as store:
-            yield store
-        return
-    urls = {"local": str(tmp_path / "data"), "memory": f"memory://{tmp_path}", "sqlite": f"sqlite:///{tmp_path}/data.db"}
-    with open_store(urls[request.param]) as store:
-        yield store
+store = each_store("folder", "memory", "sqlite", "s3")
 
 
 def filled(store: Store, ids: tuple[str, ...] = ("001", "002", "003")) -> Store:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.fixtures import Bucket
 from servers.needs import need
 from servers.ray_cluster import RayCluster
+from store_kinds import opened
 from tests.workspace.conftest import filled
 from tests.workspace.flows import Files, calls
 
@@ -47,11 +47,7 @@ def test_a_run_of_all(executor: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "s3"])
 def test_workers_read_the_seeds_themselves(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    if kind == "s3":
-        bucket: Bucket = request.getfixturevalue("s3_bucket")
-        store = open_store(bucket.url, **bucket.options)
-    else:
-        store = open_store(f"sqlite:///{tmp_path}/data.db")
+    store = opened(kind, tmp_path, request)
     with filled(store):
         check(Files(store), "processes")
 
