@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
@@ -18,34 +19,18 @@ _NO_METADATA = {
 }
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class SavedFigure:
     """A figure as it was saved. Immutable; shown by notebooks."""
 
-    __slots__ = ("data", "format")
     data: bytes
     format: str
-
-    def __init__(self, data: bytes, format: str) -> None:  # noqa: A002 - matplotlib's word
-        object.__setattr__(self, "data", data)
-        object.__setattr__(self, "format", format)
 
     def save(self, path: str | Path) -> None:
         """Write the figure's file to `path`."""
         from persistable.fileio.plain import BytesFileIO
 
         BytesFileIO().save(self.data, path)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("a SavedFigure does not change")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError("a SavedFigure does not change")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SavedFigure) and (self.format, self.data) == (other.format, other.data)
-
-    def __hash__(self) -> int:
-        return hash((self.format, self.data))
 
     def __repr__(self) -> str:
         return f"SavedFigure({self.format}, {len(self.data)} bytes)"

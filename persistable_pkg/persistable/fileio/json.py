@@ -16,7 +16,15 @@ _LONGEST_INT_BITS = 14_000  # Python refuses to parse more than 4300 digits
 _BATCH = 4096
 
 
-class JsonFileIO(FileIO[Any]):
+class JsonLikeFileIO(FileIO[Any]):
+    """A format of exactly the values that JSON has."""
+
+    def check(self, payload: Any) -> None:
+        if reason := why_not_json_like(payload):
+            self._refuse(reason)
+
+
+class JsonFileIO(JsonLikeFileIO):
     """JSON-like values, exactly: refuses tuples, keys other than str, sets, numpy scalars, subclasses, half surrogate pairs.
 
     Integers of up to 4,000 digits and floats are exact. NaN and infinities are written as Python's json writes them
@@ -28,11 +36,6 @@ class JsonFileIO(FileIO[Any]):
 
     def __init__(self, indent: int | None = None) -> None:
         self.indent = indent
-
-    def check(self, payload: Any) -> None:
-        reason = why_not_json_like(payload)
-        if reason:
-            self._refuse(reason)
 
     def dump(self, payload: Any, file: BinaryIO) -> None:
         pieces = json.JSONEncoder(indent=self.indent).iterencode(payload) if self.indent is not None else _pieces(payload)

@@ -9,25 +9,10 @@ from persistable.errors import FormatError, PayloadCorrupted, PayloadUntrusted
 from persistable.fileio.base import FileIO
 from persistable.fileio.registry import fileio_from_spec, plain_name
 
-SAFE = frozenset(
-    {
-        "ArrowFileIO",
-        "BundleFileIO",
-        "BytesFileIO",
-        "CompressedFileIO",
-        "CsvFileIO",
-        "FigureFileIO",
-        "FolderFileIO",
-        "JsonFileIO",
-        "NumpyFileIO",
-        "ParquetFileIO",
-        "SafetensorsFileIO",
-        "ScalarFileIO",
-        "TextFileIO",
-        "YamlFileIO",
-        "ZarrFileIO",
-    }
-)
+SAFE = frozenset({
+    "ArrowFileIO", "BundleFileIO", "BytesFileIO", "CompressedFileIO", "CsvFileIO", "FigureFileIO", "FolderFileIO", "JsonFileIO",
+    "NumpyFileIO", "ParquetFileIO", "SafetensorsFileIO", "ScalarFileIO", "TextFileIO", "YamlFileIO", "ZarrFileIO",
+})  # fmt: skip
 """Reading their files runs no code that a file names. Those made of others are as safe as these are."""
 _DEEPEST = 20
 

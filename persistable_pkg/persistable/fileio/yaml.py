@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import FileIO, Sink, need
-from persistable.fileio.json import why_not_json_like
+from persistable.fileio.base import Sink, need
+from persistable.fileio.json import JsonLikeFileIO
 
 
-class YamlFileIO(FileIO[Any]):
+class YamlFileIO(JsonLikeFileIO):
     """JSON-like values, exactly; what JsonFileIO refuses is refused here. Loading uses the safe loader: no objects are made.
 
     Dates and other YAML types in files made by hand load as PyYAML reads them. Needs the extra yaml.
@@ -18,11 +18,6 @@ class YamlFileIO(FileIO[Any]):
     name: ClassVar[str] = "YamlFileIO"
     needs = (("yaml", "pyyaml", "yaml"),)
     suffix = ".yaml"
-
-    def check(self, payload: Any) -> None:
-        reason = why_not_json_like(payload)
-        if reason:
-            self._refuse(reason)
 
     def dump(self, payload: Any, file: BinaryIO) -> None:
         yaml = need("yaml", "pyyaml", "yaml", "YamlFileIO")

@@ -14,7 +14,7 @@ from persistable.params.reduced import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -250,13 +250,29 @@ def _of_type(cls: Any, kind: type) -> Any:
 _OF_USERS: dict[str, Any] = {"enum": _enum, "flag": _flag, "namedtuple": _namedtuple}
 
 
-def _datetime(content: Any) -> Any:
-    from datetime import datetime, timedelta, timezone
+def _imported(where: str, spread: bool = False) -> Callable[[Any], Any]:
+    """A function that imports `where`, ``module:qualname``, and calls it with the content, or with its items where it is to be `spread`."""
 
-    made = datetime.fromisoformat(content[0]).replace(fold=content[1])
+    def rebuilt(content: Any) -> Any:
+        from importlib import import_module
+
+        module, _, qualname = where.partition(":")
+        make: Any = import_module(module)
+        for name in qualname.split("."):
+            make = getattr(make, name)
+        return make(*content) if spread else make(content)
+
+    return rebuilt
+
+
+def _clock(name: str, content: Any) -> Any:
+    """A ``datetime`` or ``time``: its text, its fold, and its zone or offset if it has one."""
+    import datetime as dt
+
+    made = getattr(dt, name).fromisoformat(content[0]).replace(fold=content[1])
     if len(content) < 3:
         return made
-    return made.replace(tzinfo=timezone(content[2]) if isinstance(content[2], timedelta) else content[2])
+    return made.replace(tzinfo=dt.timezone(content[2]) if isinstance(content[2], dt.timedelta) else content[2])
 
 
 def _namespace(content: Any) -> Any:
@@ -265,73 +281,16 @@ def _namespace(content: Any) -> Any:
     return Namespace(**content)
 
 
-def _time(content: Any) -> Any:
-    from datetime import time, timedelta, timezone
-
-    made = time.fromisoformat(content[0]).replace(fold=content[1])
-    if len(content) < 3:
-        return made
-    return made.replace(tzinfo=timezone(content[2]) if isinstance(content[2], timedelta) else content[2])
-
-
-def _date(content: str) -> Any:
-    from datetime import date
-
-    return date.fromisoformat(content)
-
-
-def _timedelta(content: Any) -> Any:
-    from datetime import timedelta
-
-    return timedelta(*content)
-
-
-def _timezone(content: Any) -> Any:
-    from datetime import timezone
-
-    return timezone(content)
-
-
-def _zoneinfo(content: str) -> Any:
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(content)
-
-
 def _decimal(content: Any) -> Any:
     from decimal import Decimal
 
     return Decimal((content[0], tuple(map(int, content[1])), content[2]))
 
 
-def _fraction(content: Any) -> Any:
-    from fractions import Fraction
-
-    return Fraction(*content)
-
-
-def _uuid(content: str) -> Any:
-    from uuid import UUID
-
-    return UUID(content)
-
-
-def _path(content: str) -> Any:
-    from pathlib import Path
-
-    return Path(content)
-
-
 def _regex(content: Any) -> Any:
     import re
 
     return re.compile(content["pattern"], content["flags"])
-
-
-def _ipaddress(content: str) -> Any:
-    from ipaddress import ip_address
-
-    return ip_address(content)
 
 
 def _partial(content: Any) -> Any:
@@ -348,25 +307,6 @@ def _collection(name: str, content: Any) -> Any:
     if name == "deque":
         return collections.deque(content["items"], content["maxlen"])
     return getattr(collections, name)(content)
-
-
-def _mappingproxy(content: Any) -> Any:
-    from types import MappingProxyType
-
-    return MappingProxyType(content)
-
-
-def _array(content: Any) -> Any:
-    from array import array
-
-    make: Any = array
-    return make(*content)
-
-
-def _module(content: str) -> Any:
-    from importlib import import_module
-
-    return import_module(content)
 
 
 def _union(content: Any) -> Any:
@@ -394,18 +334,6 @@ def _is_estimator(cls: type) -> bool:
     return is_described(cls)
 
 
-def _url(content: str) -> Any:
-    from importlib import import_module
-
-    return import_module("pydantic").AnyUrl(content)
-
-
-def _plain_url(package: str, content: str) -> Any:
-    from importlib import import_module
-
-    return import_module(package).URL(content)
-
-
 def _pytz(content: Any) -> Any:
     from importlib import import_module
 
@@ -429,34 +357,10 @@ def _tensor(content: Any) -> Any:
     return made.requires_grad_(content.get("requires_grad", False))
 
 
-def _upath(content: str) -> Any:
-    from importlib import import_module
-
-    return import_module("upath").UPath(content)
-
-
 def _torch(content: Any) -> Any:
     from importlib import import_module
 
     return getattr(import_module("torch"), content.removeprefix("torch."))
-
-
-def _torch_device(content: str) -> Any:
-    from importlib import import_module
-
-    return import_module("torch").device(content)
-
-
-def _torch_size(content: Any) -> Any:
-    from importlib import import_module
-
-    return import_module("torch").Size(content)
-
-
-def _sparse(content: Any) -> Any:
-    from persistable.params import scientific
-
-    return scientific.rebuild_sparse(content)
 
 
 def _xarray(tag: str, content: Any) -> Any:
@@ -476,18 +380,18 @@ def _scorer(content: Any) -> Any:
 
 _REBUILD: dict[str, Any] = {
     "sklearn.scorer": _scorer,
-    "pydantic.url": _url,
+    "pydantic.url": _imported("pydantic:AnyUrl"),
     "pytz": _pytz,
-    "url": _upath,
-    "httpx.url": lambda content: _plain_url("httpx", content),
-    "yarl.url": lambda content: _plain_url("yarl", content),
+    "url": _imported("upath:UPath"),
+    "httpx.url": _imported("httpx:URL"),
+    "yarl.url": _imported("yarl:URL"),
     "torch.Tensor": _tensor,
-    "torch.device": _torch_device,
+    "torch.device": _imported("torch:device"),
     "torch.dtype": _torch,
     "torch.layout": _torch,
     "torch.memory_format": _torch,
-    "torch.Size": _torch_size,
-    "scipy.sparse": _sparse,
+    "torch.Size": _imported("torch:Size"),
+    "scipy.sparse": _imported("persistable.params.scientific:rebuild_sparse"),
     "xarray.DataArray": lambda content: _xarray("DataArray", content),
     "xarray.Dataset": lambda content: _xarray("Dataset", content),
     "xarray.Variable": lambda content: _xarray("Variable", content),
@@ -497,29 +401,29 @@ _REBUILD: dict[str, Any] = {
     "OrderedDict": lambda content: _collection("OrderedDict", content),
     "alias": _alias,
     "argparse.Namespace": _namespace,
-    "array.array": _array,
+    "array.array": _imported("array:array", spread=True),
     "bytearray": bytearray,
     "complex": lambda content: complex(*content),
-    "date": _date,
-    "datetime": _datetime,
+    "date": _imported("datetime:date.fromisoformat"),
+    "datetime": lambda content: _clock("datetime", content),
     "decimal": _decimal,
     "defaultdict": lambda content: _collection("defaultdict", content),
     "deque": lambda content: _collection("deque", content),
     "estimator": _estimator,
-    "fraction": _fraction,
-    "ipaddress": _ipaddress,
-    "mappingproxy": _mappingproxy,
-    "module": _module,
+    "fraction": _imported("fractions:Fraction", spread=True),
+    "ipaddress": _imported("ipaddress:ip_address"),
+    "mappingproxy": _imported("types:MappingProxyType"),
+    "module": _imported("importlib:import_module"),
     "partial": _partial,
-    "path": _path,
+    "path": _imported("pathlib:Path"),
     "range": lambda content: range(*content),
     "reference": dereference,
     "regex": _regex,
     "slice": lambda content: slice(content["start"], content["stop"], content["step"]),
-    "time": _time,
-    "timedelta": _timedelta,
-    "timezone": _timezone,
+    "time": lambda content: _clock("time", content),
+    "timedelta": _imported("datetime:timedelta", spread=True),
+    "timezone": _imported("datetime:timezone"),
     "union": _union,
-    "uuid": _uuid,
-    "zoneinfo": _zoneinfo,
+    "uuid": _imported("uuid:UUID"),
+    "zoneinfo": _imported("zoneinfo:ZoneInfo"),
 }

@@ -147,41 +147,11 @@ def lasting(value: Any) -> bool:
 _CODE = type(lasting.__code__)
 _LASTING = ("pathlib", "datetime", "decimal", "fractions", "uuid", "builtins", "re", "zoneinfo", "numpy", "pandas")
 _LASTING_NAMES = {
-    *("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath"),
-    *(
-        "date",
-        "datetime",
-        "time",
-        "timedelta",
-        "timezone",
-        "Decimal",
-        "Fraction",
-        "UUID",
-        "complex",
-        "range",
-        "ellipsis",
-        "Pattern",
-        "ZoneInfo",
-    ),
-    *(
-        "float16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-        "bool_",
-        "str_",
-        "bytes_",
-    ),
-    *("complex64", "complex128", "datetime64", "timedelta64", "Timestamp", "Timedelta", "NaTType", "NAType"),
-}
+    "PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath", "date", "datetime", "time", "timedelta", "timezone",
+    "Decimal", "Fraction", "UUID", "complex", "range", "ellipsis", "Pattern", "ZoneInfo", "float16", "float32", "float64", "int8", "int16",
+    "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "bool_", "str_", "bytes_", "complex64", "complex128", "datetime64",
+    "timedelta64", "Timestamp", "Timedelta", "NaTType", "NAType",
+}  # fmt: skip
 
 
 def untracked_values(params: Any) -> dict[str, Any]:

@@ -68,13 +68,14 @@ def _namedtuple(value: Any) -> Tagged:
 # ------------------------------------------------------------------ times
 
 
-def _datetime(value: Any) -> Tagged:
-    zone = value.tzinfo
+def _clock(value: Any) -> Tagged:
+    """A ``datetime`` or ``time``."""
+    tag, zone = "datetime" if hasattr(value, "year") else "time", value.tzinfo
     if zone is None:
-        return Tagged("datetime", (value.isoformat(), value.fold))
+        return Tagged(tag, (value.isoformat(), value.fold))
     text = value.replace(tzinfo=None).isoformat()
     offset = fixed_offset(zone)
-    return Tagged("datetime", (text, value.fold, zone) if offset is None else (text, 0, _duration(offset)))
+    return Tagged(tag, (text, value.fold, zone) if offset is None else (text, 0, _duration(offset)))
 
 
 def fixed_offset(zone: Any) -> Any:
@@ -90,15 +91,6 @@ def fixed_offset(zone: Any) -> Any:
 
 def _duration(value: Any) -> Tagged:
     return Tagged("timedelta", (value.days, value.seconds, value.microseconds))
-
-
-def _time(value: Any) -> Tagged:
-    zone = value.tzinfo
-    if zone is None:
-        return Tagged("time", (value.isoformat(), value.fold))
-    text = value.replace(tzinfo=None).isoformat()
-    offset = fixed_offset(zone)
-    return Tagged("time", (text, value.fold, zone) if offset is None else (text, 0, _duration(offset)))
 
 
 def _zone(value: Any) -> Tagged:
@@ -176,8 +168,8 @@ _EXACT: dict[str, Reduce] = {
     "collections:defaultdict": _defaultdict,
     "collections:deque": _content("deque", lambda d: Parts(items=list(d), maxlen=d.maxlen)),
     "datetime:date": _content("date", lambda d: d.isoformat()),
-    "datetime:datetime": _datetime,
-    "datetime:time": _time,
+    "datetime:datetime": _clock,
+    "datetime:time": _clock,
     "datetime:timedelta": _duration,
     "datetime:timezone": _content("timezone", lambda z: z.utcoffset(None)),
     "decimal:Decimal": _decimal,
