@@ -113,7 +113,7 @@ def _maker(what: Any) -> Maker:
 
 
 def _of_maker(maker: Maker, index: Index) -> Condition:
-    """By the class itself, or one of that name that has moved since: it is called alike and makes payloads of the same name."""
+    """The condition of a class: itself, or one of its name that has moved since and makes payloads of the same name."""
     from persistable.nodes.code import is_same_place
 
     own = maker.reference.partition(":")[2]

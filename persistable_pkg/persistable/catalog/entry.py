@@ -130,7 +130,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """It in words, with what is directly upstream: ``outliers(k=2.0, points=points(n=100))``."""
+        """Name and params as one would write them, with what is directly upstream: ``outliers(k=2.0, points=points(n=100))``."""
         return label(self.name, self.params_tree, {} if self.key is None else self.upstream)
 
     def __eq__(self, other: object) -> bool:

@@ -138,16 +138,13 @@ def _beginning(catalog: Catalog, index: Index, text: str) -> list[Entry]:
     name, _, digest = text.rpartition("/")
     if not text or not _DIGITS.fullmatch(digest):
         return []
-    among = [name] if name else names(index)
-    keys = [
-        key
-        for each in among
-        for (key,) in index.rows(
-            "SELECT key FROM nodes WHERE key >= ? AND key < ? AND EXISTS (SELECT 1 FROM records WHERE node = nodes.id) LIMIT 1000",
-            (f"{each}/{digest}", f"{each}/{digest}g"),
-        )
-    ]
-    return by_keys(catalog, index, keys)
+    return by_keys(catalog, index, _keys_from(index, [name] if name else names(index), digest, 1000))
+
+
+def _keys_from(index: Index, among: Iterable[str], digest: str, most: int) -> list[str]:
+    """The keys of these names whose digest begins with `digest` and that have a record or failure, at most `most` of each name."""
+    query = "SELECT key FROM nodes WHERE key >= ? AND key < ? AND EXISTS (SELECT 1 FROM records WHERE node = nodes.id) LIMIT ?"
+    return [key for each in among for (key,) in index.rows(query, (f"{each}/{digest}", f"{each}/{digest}g", most))]
 
 
 def _unknown(index: Index, text: str, why: str) -> UnknownKey:
@@ -161,12 +158,7 @@ def _unknown(index: Index, text: str, why: str) -> UnknownKey:
         hint = f"; nothing is called {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
         return UnknownKey(why + hint, text=text, nearest=near)
     for length in range(len(digest), 3, -1):
-        query = "SELECT key FROM nodes WHERE key >= ? AND key < ? AND EXISTS (SELECT 1 FROM records WHERE node = nodes.id) LIMIT 5"
-        near = [
-            key
-            for each in ([name] if name else known)
-            for (key,) in index.rows(query, (f"{each}/{digest[:length]}", f"{each}/{digest[:length]}g"))
-        ]
+        near = _keys_from(index, [name] if name else known, digest[:length], SHOWN)
         if near:
             return UnknownKey(f"{why}; the nearest is {near[0]}", text=text, nearest=near)
     return UnknownKey(why, text=text, nearest=[])
@@ -211,12 +203,7 @@ def _absent(catalog: Catalog, row: tuple[Any, ...]) -> Entry:
 
 def upstream(catalog: Catalog, entry: Entry) -> dict[str, Entry]:
     """The entries that `entry` was made from, by role."""
-    rows = catalog.index.rows(
-        "SELECT role, target FROM edges WHERE node = (SELECT id FROM nodes WHERE key = ?) ORDER BY role", (str(entry.key),)
-    )
-    found = by_keys(catalog, catalog.index, [target for _, target in rows])
-    by_key = {str(each.key): each for each in found}
-    return {role: by_key[target] for role, target in rows}
+    return upstream_of_all(catalog, [entry])[0]
 
 
 def upstream_of_all(catalog: Catalog, entries: Iterable[Entry]) -> list[dict[str, Entry]]:

@@ -34,7 +34,7 @@ def picture(catalog: Catalog, entry: Entry, downstream: bool = False) -> Graph:
 
 
 def _roles(catalog: Catalog, entries: dict[str, Entry]) -> dict[str, dict[str, str]]:
-    """By key and role, the key upstream, as far as both are among `entries`."""
+    """The key upstream by key and role, as far as both are among `entries`."""
     query = "SELECT n.key, e.role, e.target FROM nodes n JOIN edges e ON e.node = n.id WHERE n.key IN (SELECT value FROM json_each(?))"
     found: dict[str, dict[str, str]] = {}
     for key, role, target in catalog.index.rows(query, (json.dumps(list(entries)),)):

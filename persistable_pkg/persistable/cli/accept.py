@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import write, write_json
+from persistable.cli.output import answer
 from persistable.cli.target import Here, all_of
 from persistable.cli.usage import BadUsage
 from persistable.stores.base import Store
@@ -36,10 +36,7 @@ def accept(*payloads: Word, reason: str, common: Common = COMMON) -> int:
             number += accept_code([pair[0] for pair in here.pairs(found.target)], reason=reason, store=here.store)
         else:
             number += accept_all(_by_key(here, text), reason)
-    if common.json:
-        write_json({"accepted": number})
-    else:
-        write(f"{number} accepted" if number else "nothing was stale")
+    answer(common.json, {"accepted": number}, f"{number} accepted" if number else "nothing was stale")
     return 0
 
 

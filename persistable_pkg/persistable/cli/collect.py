@@ -8,14 +8,13 @@ from cyclopts import Parameter
 
 from persistable.catalog.catalog import Catalog
 from persistable.catalog.cleanup.collection import Candidate, Collection, Taken, in_words, notes
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage
+from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.amounts import duration_in_words, size_in_words
 
-Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[tuple[Word, ...], Parameter(negative="", show_default=False)]
 
 
@@ -64,10 +63,8 @@ def gc(
             raise BadUsage("--empty-trash takes no other option than --older-than: it removes what is in the trash already")
         return _empty(catalog, older_than, common)
     kept = _kept(here, keep, keep_targets)
-    try:
+    with misuse(ValueError):
         planned = catalog.gc(keep=kept, superseded=superseded, failed=failed, older_than=older_than, name=name, max_size=max_size)
-    except ValueError as error:
-        raise BadUsage(str(error)) from error
     if not apply:
         _show(planned, common)
         return 0
@@ -136,10 +133,8 @@ def _answer(taken: Taken, common: Common) -> None:
 
 
 def _empty(catalog: Catalog, older_than: str | None, common: Common) -> int:
-    try:
+    with misuse(ValueError):
         done = catalog.empty_trash(older_than)
-    except ValueError as error:
-        raise BadUsage(str(error)) from error
     if common.json:
         write_json({"removed": done.number, "size": done.size, "left": [_left(kept) for kept in done.left]})
     else:
@@ -171,10 +166,8 @@ def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative=
     if show:
         _list(catalog, common)
         return 0
-    try:
+    with misuse(UnknownKey, hint="; `persistable restore --list` lists what there is"):
         done = catalog.restore(*what)
-    except UnknownKey as error:
-        raise BadUsage(f"{error.args[0]}; `persistable restore --list` lists what there is") from error
     if common.json:
         write_json({"restored": [each.unit.key or _named(each) for each in done.back], "left": [_left(kept) for kept in done.left]})
     else:

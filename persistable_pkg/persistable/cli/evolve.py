@@ -7,14 +7,13 @@ from typing import Annotated, Any, cast
 from cyclopts import Parameter
 
 from persistable.catalog.evolve.renaming import Renamed, Renaming, in_words, why
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, progress, table, write, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import Column, answer, note, progress, table, write, write_json
 from persistable.cli.target import Here, One, one
-from persistable.cli.usage import BadUsage
+from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.amounts import size_in_words
 
-Flag = Annotated[bool, Parameter(negative="")]
 Pairs = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 _SHOWN = 20
 
@@ -58,20 +57,17 @@ def rename(
         raise BadUsage("--undo takes no other option than --apply: it gives everything its old key back")
     if to is not None and name is None:
         raise BadUsage(f"--to {to} needs the name that payloads have now: persistable rename OLD --to {to}")
-    try:
-        planned = (
-            catalog.rename(undo=undo)
-            if undo is not None
-            else catalog.rename(
+    with misuse(UnknownKey, ValueError):
+        if undo is not None:
+            planned = catalog.rename(undo=undo)
+        else:
+            planned = catalog.rename(
                 name if to is None else None,
                 name=None if to is None or name is None else (name, to),
                 params=_pairs(param, "param"),
                 classes=_pairs(class_, "class"),
                 where=where,
             )
-        )
-    except (UnknownKey, ValueError) as error:
-        raise BadUsage(str(error)) from error
     if not apply:
         _show(planned, common)
         return 0
@@ -145,12 +141,8 @@ def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = Fal
     found: One = one(here, target)
     if found.node is None:
         raise BadUsage(f"{target} is a key, and what has no payload yet has no record to be found by; name a target or module:object")
-    try:
+    with misuse(FileNotFoundError):
         entry = here.catalog_of(found.store).adopt(file, cast("Any", found.node), replace=replace, move=move)
-    except FileNotFoundError as error:
-        raise BadUsage(str(error)) from error
-    if common.json:
-        write_json({"key": str(entry.key), "size": entry.size, "made": entry.made})
-    else:
-        write(f"adopted {entry.key} ({size_in_words(entry.size or 0)})")
+    facts = {"key": str(entry.key), "size": entry.size, "made": entry.made}
+    answer(common.json, facts, f"adopted {entry.key} ({size_in_words(entry.size or 0)})")
     return 0

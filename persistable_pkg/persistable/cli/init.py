@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
-
-from persistable.cli.options import COMMON, Common
-from persistable.cli.output import write, write_json
+from persistable.cli.options import COMMON, Common, Flag
+from persistable.cli.output import answer, write, write_json
 from persistable.cli.usage import BadUsage
 
 _TOML = """\
@@ -61,7 +59,7 @@ def summary(points: list[int]) -> dict[str, float]:
 '''
 
 
-def init(folder: Path = Path(), /, *, example: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> int:
     """Write a persistable.toml to begin with. What is there and was changed is never written over; what is missing is written.
 
     Parameters
@@ -122,9 +120,7 @@ def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
     return main(common.store or folder)
 
 
-def completion(
-    shell: Literal["bash", "zsh", "fish"], /, *, install: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON
-) -> int:
+def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: Common = COMMON) -> int:
     """Write a script that completes verbs, options and choices: eval "$(persistable completion bash)".
 
     Parameters
@@ -139,10 +135,7 @@ def completion(
     app = application()
     if install:
         place = app.install_completion(shell=shell)
-        if common.json:
-            write_json({"written": [str(place)]})
-        else:
-            write(f"wrote {place}; it counts in the next {shell}")
+        answer(common.json, {"written": [str(place)]}, f"wrote {place}; it counts in the next {shell}")
     else:
         write(app.generate_completion(shell=shell))
     return 0

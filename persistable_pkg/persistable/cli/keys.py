@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.output import Column, answer, note, table, write, write_json
 from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage
+from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import SecretMissing
 from persistable.nodes.code import class_reference
 from persistable.nodes.lineage import shown_params, walk
@@ -133,11 +133,11 @@ def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool
         raise BadUsage("write keys new --out FILE, or keys show FILE")
     if verb == "show":
         public = _public_of(files[0])
-        write_json({"public": public}) if common.json else write(public)
+        answer(common.json, {"public": public}, public)
         return 0
     private, public = new_signing_key()
     if out is None:
-        write_json({"private": private.reveal(), "public": public}) if common.json else write(f"{private.reveal()}\n{public}")
+        answer(common.json, {"private": private.reveal(), "public": public}, f"{private.reveal()}\n{public}")
         return 0
     try:
         private.save(out)
@@ -145,10 +145,8 @@ def _signing(verb: str, files: tuple[str, ...], out: Path | None, compares: bool
         raise BadUsage(
             f"there is a file {error.filename or out} already, and what is signed by it needs it; choose another name"
         ) from error
-    if common.json:
-        write_json({"private": str(out), "public": public})
-    else:
-        write(f"the private key is in {out}, which only you may read; the public one, also in {out}.pub, is\n{public}")
+    said = f"the private key is in {out}, which only you may read; the public one, also in {out}.pub, is\n{public}"
+    answer(common.json, {"private": str(out), "public": public}, said)
     return 0
 
 
@@ -158,10 +156,8 @@ def _public_of(file: str) -> str:
         return public_key(file) if file.startswith(PUBLIC) else public_key(Path(file))
     except ValueError:
         pass
-    try:
+    with misuse(ValueError, SecretMissing):
         return SigningKey.of(file).public
-    except (ValueError, SecretMissing) as error:
-        raise BadUsage(str(error)) from error
 
 
 # comparing

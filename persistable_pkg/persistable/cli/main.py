@@ -90,7 +90,7 @@ def _status(error: BaseException) -> int:
 
 
 def _is_usage(error: BaseException) -> bool:
-    """By name: neither cyclopts nor the project is imported to ask."""
+    """Tell whether an error is about how the command was called; by name, so that neither cyclopts nor the project is imported."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"BadUsage", "CycloptsError", "ConfigError"})
 

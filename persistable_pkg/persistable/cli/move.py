@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, cast
-
-from cyclopts import Parameter
+from typing import Any, cast
 
 from persistable.catalog.cleanup.reach import stored_downstream, stored_upstream
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import Column, answer, note, table, write, write_json
 from persistable.cli.target import Here, One, all_of
 from persistable.cli.usage import BadUsage
 from persistable.nodes.types import Node
@@ -24,8 +22,6 @@ from persistable.stores.base import Store
 from persistable.stores.keys import TRUSTING
 from persistable.stores.layered.store import LayeredStore
 from persistable.stores.open import open_store
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
@@ -105,7 +101,7 @@ def _show(found: list[tuple[Store, Removal]]) -> None:
 
 
 def _agreed(going: list[Removal]) -> bool:
-    """Tell whether a person says yes. Raises BadUsage where there is nobody to ask."""
+    """Ask whether to go on, and tell whether the answer is yes. Raises BadUsage without a terminal to ask in."""
     count = f"{len(going)} payload{'s' if len(going) > 1 else ''} ({size_in_words(sum(removal.size for removal in going))})"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadUsage(f"{count} would be removed, and there is no terminal to ask in; say --yes, or --dry-run to only look")
@@ -183,10 +179,7 @@ def cp(
         for copied in copy(entries, source, target, sign=sign is not None):
             done["there" if copied.there else "copied"].append({"key": str(copied.key), "size": copied.size})
             size += copied.size
-    if common.json:
-        write_json(done)
-    else:
-        write(f"copied {len(done['copied'])} ({size_in_words(size)}), {len(done['there'])} there already")
+    answer(common.json, done, f"copied {len(done['copied'])} ({size_in_words(size)}), {len(done['there'])} there already")
     for each in missing:
         note(f"not stored, so not copied: {each.key}")
     return 1 if missing else 0
@@ -202,10 +195,7 @@ def _sync(store: Store, common: Common) -> int:
     if not isinstance(store, LayeredStore):
         raise BadUsage(f"{store.url} has no layers, so there is nothing to bring from one to the other")
     paths = list(store.sync())
-    if common.json:
-        write_json({"synced": paths})
-    else:
-        write(f"brought {len(paths)} files")
+    answer(common.json, {"synced": paths}, f"brought {len(paths)} files")
     return 0
 
 
@@ -218,7 +208,7 @@ def _check_free(entries: list[Listed], target: Store, to: str) -> None:
 
 
 def _to_copy(here: Here, words: tuple[str, ...]) -> tuple[dict[str, tuple[Store, list[Listed]]], list[One]]:
-    """By URL of their store, the payloads to copy; and those that are not stored."""
+    """The payloads to copy, by the URL of their store; and those that are not stored."""
     found: dict[str, tuple[Store, dict[Place, Listed]]] = {}
     missing: list[One] = []
     for text in words:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
 
+Flag = Annotated[bool, Parameter(negative="")]
+"""An option that is given or not."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
@@ -30,8 +34,8 @@ class Common:
 
     project: str | None = None
     store: str | None = None
-    json: Annotated[bool, Parameter(negative="")] = False
-    debug: Annotated[bool, Parameter(negative="")] = False
+    json: Flag = False
+    debug: Flag = False
 
 
 @Parameter(name="*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from shutil import get_terminal_size
@@ -15,6 +16,8 @@ from persistable.params.words import cut, in_words, is_of_nodes
 MANY_ROWS = 300
 """Longer tables are written plainly, in a terminal too: drawing them would take seconds."""
 
+_PAUSE = 0.2
+"""Seconds between two looks at how far work is."""
 _answers: TextIO | None = None
 
 
@@ -73,6 +76,11 @@ def write_json(answer: Any) -> None:
     write(json.dumps(answer, indent=1, default=str))
 
 
+def answer(as_json: bool, facts: Any, text: str) -> None:
+    """Answer with `facts` as JSON, or with `text`."""
+    write_json(facts) if as_json else write(text)
+
+
 def write_json_list(items: Iterable[Any]) -> None:
     """Answer with a JSON list, an item a line, each written as it comes."""
     out = stream()
@@ -83,16 +91,20 @@ def write_json_list(items: Iterable[Any]) -> None:
     out.write("\n]\n" if between != "[\n" else "[]\n")
 
 
-def progress(word: str) -> Callable[[int, int], None] | None:
-    """Tells, in one line of standard error, how far long work has come: ``verified 300 of 5000``. None where that is no terminal."""
+def progress(word: str, amount: Callable[[int], str] = str) -> Callable[[int, int], None] | None:
+    """A function that shows on one line of standard error how far work is: ``verified 300 of 5000``. None where that is no terminal."""
     if not sys.stderr.isatty():
         return None
+    shown = 0.0
 
-    def told(done: int, total: int) -> None:
-        sys.stderr.write(f"\r{word} {done} of {total}" + ("\r\x1b[K" if done >= total else ""))
-        sys.stderr.flush()
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > _PAUSE or done >= total:
+            shown = time.monotonic()
+            sys.stderr.write(f"\r{word} {amount(done)} of {amount(total)}\x1b[K" + ("\r\x1b[K" if done >= total else ""))
+            sys.stderr.flush()
 
-    return told
+    return show
 
 
 def flush() -> None:

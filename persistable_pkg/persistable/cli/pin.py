@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from persistable.catalog.catalog import Catalog
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, table, write, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import Column, answer, note, table, write_json
 from persistable.cli.target import Here, one
-from persistable.cli.usage import BadUsage
+from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.key import Key
 
@@ -20,7 +16,7 @@ def pin(
     reason: str | None = None,
     /,
     *,
-    remove: Annotated[bool, Parameter(negative="")] = False,
+    remove: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Pin a payload: neither it nor anything upstream of it is taken by gc. Without a payload, list the pins.
@@ -41,21 +37,13 @@ def pin(
     key = _key(here, payload)
     if remove:
         gone = catalog.unpin(key)
-        if common.json:
-            write_json({"key": str(key), "removed": gone})
-        else:
-            write(f"{key} is not pinned any more" if gone else f"{key} was not pinned")
+        answer(common.json, {"key": str(key), "removed": gone}, f"{key} is not pinned any more" if gone else f"{key} was not pinned")
         return 0
     if not reason:
         raise BadUsage(f'pin takes the reason as well: persistable pin {payload} "figure 3 of the paper"')
-    try:
+    with misuse(UnknownKey, hint="; only what is stored can be pinned"):
         made = catalog.pin(key, reason)
-    except UnknownKey as error:
-        raise BadUsage(f"{error.args[0]}; only what is stored can be pinned") from error
-    if common.json:
-        write_json(_row(made.key, made.reason, made.at, made.host))
-    else:
-        write(f"pinned {made.key}: {made.reason}")
+    answer(common.json, _row(*made), f"pinned {made.key}: {made.reason}")
     return 0
 
 

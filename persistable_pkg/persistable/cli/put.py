@@ -7,7 +7,7 @@ from typing import cast
 
 from persistable.catalog.evolve.adoption import format_of
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import write, write_json
+from persistable.cli.output import answer
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 from persistable.nodes.binding import bound_to
@@ -45,8 +45,5 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
     )
     record = held.record
     assert record is not None
-    if common.json:
-        write_json({"key": str(held.key), "size": record.size, "made": record.made})
-    else:
-        write(f"put {held.key} ({size_in_words(record.size)})")
+    answer(common.json, {"key": str(held.key), "size": record.size, "made": record.made}, f"put {held.key} ({size_in_words(record.size)})")
     return 0

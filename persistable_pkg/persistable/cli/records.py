@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import Column, note, printable, progress, table, write, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import Column, answer, note, printable, progress, table, write_json
 from persistable.cli.target import Here, One, one
 
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
     from persistable.catalog.entry import Entry
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
@@ -80,10 +76,7 @@ def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, a
     here = Here(common)
     catalog, first = _entry(here, a)
     found = catalog.diff(first, _entry(here, b)[1], payloads=not no_payloads, rtol=rtol, atol=atol)
-    if common.json:
-        write_json(found.to_dict())
-    else:
-        write(printable(str(found), lines=True))
+    answer(common.json, found.to_dict(), printable(str(found), lines=True))
     return 0
 
 
@@ -103,12 +96,9 @@ def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, a
     """
     catalog, entry = _entry(Here(common), payload)
     found = catalog.reproduce(entry, recursive=recursive, rtol=rtol, atol=atol, progress=sys.stderr.isatty())
-    if common.json:
-        write_json(
-            {"key": str(entry.key), "outcome": found.outcome, "first": None if found.first is None else str(found.first), "why": found.why}
-        )
-    else:
-        write(printable(str(found), lines=True))
+    first = None if found.first is None else str(found.first)
+    facts = {"key": str(entry.key), "outcome": found.outcome, "first": first, "why": found.why}
+    answer(common.json, facts, printable(str(found), lines=True))
     return 0 if found.outcome in ("identical", "equal") else 1
 
 
@@ -117,8 +107,5 @@ def rebuild(*, common: Common = COMMON) -> int:
     here = Here(common)
     here.catalog.rebuild(progress("read"))
     number = len(here.catalog)
-    if common.json:
-        write_json({"store": here.store.url, "records": number})
-    else:
-        write(f"{number} records in {here.store.url}")
+    answer(common.json, {"store": here.store.url, "records": number}, f"{number} records in {here.store.url}")
     return 0

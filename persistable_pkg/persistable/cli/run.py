@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from persistable.cli.options import COMMON, WANTED, Common, Wanted, Word
+from persistable.cli.options import COMMON, WANTED, Common, Flag, Wanted, Word
 from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
@@ -19,8 +17,6 @@ from persistable.records.amounts import duration_in_words
 if TYPE_CHECKING:
     from persistable.project import Project
     from persistable.runs.result import RunResult
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def run(

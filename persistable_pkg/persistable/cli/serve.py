@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from persistable.cli.options import COMMON, Common
-from persistable.cli.output import flush, note, progress, write, write_json
+from persistable.cli.output import answer, flush, note, progress, write
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 
@@ -36,10 +36,8 @@ def serve(*, port: int = 0, export: Path | None = None, name: str | None = None,
         raise BadUsage("--name and --where choose what --export writes; the page itself has them as filters")
     if export is not None:
         done = write_site(here.catalog, export, progress("wrote"), name=name, where=where, project=project)
-        if common.json:
-            write_json({"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages})
-        else:
-            write(f"{done.pages} pages of {done.payloads} payloads in {done.folder / 'index.html'}")
+        facts = {"folder": str(done.folder), "payloads": done.payloads, "pages": done.pages}
+        answer(common.json, facts, f"{done.pages} pages of {done.payloads} payloads in {done.folder / 'index.html'}")
         return 0
     try:
         server = Server(here.catalog, port, project)

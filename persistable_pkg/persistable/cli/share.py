@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from persistable.catalog.catalog import Catalog
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import note, write, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import note, progress, write, write_json
 from persistable.cli.target import Here, all_of
 from persistable.cli.usage import BadUsage
 from persistable.records.amounts import size_in_words
 from persistable.records.key import Key
-
-Flag = Annotated[bool, Parameter(negative="")]
-_PAUSE = 0.2
 
 
 def export(
@@ -58,7 +50,7 @@ def export(
     catalog = Catalog(here.store)
     wanted = _keys(here, payloads) if payloads else None
     about = {"name": name, "description": description, "author": author, "license": license}
-    done = catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=_progress("exported"), **about)
+    done = catalog.export(to, wanted, payloads=include, anonymous=anonymous, progress=progress("exported", size_in_words), **about)
     if common.json:
         counts = {"to": done.to, "records": done.records, "files": done.files, "size": done.size}
         write_json({**counts, "missing": _texts(done.missing), "named": _texts(done.named)})
@@ -95,7 +87,9 @@ def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, s
         Sign, by the key of the store, what it does not trust.
     """
     here = Here(common)
-    done = Catalog(here.store).import_(source, replace=replace, verify=not no_verify, sign=sign, progress=_progress("imported"))
+    done = Catalog(here.store).import_(
+        source, replace=replace, verify=not no_verify, sign=sign, progress=progress("imported", size_in_words)
+    )
     if common.json:
         write_json(
             {"imported": _texts(done.imported), "kept": _texts(done.kept), "conflicts": _texts(done.conflicts), "bare": _texts(done.bare)}
@@ -149,19 +143,3 @@ def view(
 
 def _texts(keys: list[Key]) -> list[str]:
     return [str(key) for key in keys]
-
-
-def _progress(done: str) -> Callable[[int, int], None] | None:
-    """A line on standard error that tells how far it is, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return None
-    told = time.monotonic()
-
-    def tell(size: int, whole: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > _PAUSE or size >= whole:
-            told = time.monotonic()
-            sys.stderr.write(f"\r{done} {size_in_words(size)} of {size_in_words(whole)}\033[K" + ("\r\033[K" if size >= whole else ""))
-            sys.stderr.flush()
-
-    return tell

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from persistable.catalog.details import details
 from persistable.catalog.entry import label
-from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import on_terminal, printable, write, write_bytes, write_json
+from persistable.cli.options import COMMON, Common, Flag, Word
+from persistable.cli.output import answer, on_terminal, printable, write, write_bytes, write_json
 from persistable.cli.target import Here, One, one
 from persistable.cli.usage import BadUsage
 from persistable.errors import ConfigError, PayloadNotFound, PayloadUntrusted
@@ -30,7 +28,7 @@ from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
 
 
-def show(payload: Word, /, *, python: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> int:
     """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
 
     Parameters
@@ -45,10 +43,7 @@ def show(payload: Word, /, *, python: Annotated[bool, Parameter(negative="")] = 
     record = record_of(found)
     if python:
         text = here.catalog_of(found.store).code(found.key)
-        if common.json:
-            write_json({"key": str(found.key), "python": text})
-        else:
-            write(text.rstrip("\n"))
+        answer(common.json, {"key": str(found.key), "python": text}, text.rstrip("\n"))
         return 0
     facts = details(found.store, found.place, record)
     if common.json:
@@ -139,9 +134,9 @@ def cat(
     payload: Word,
     /,
     *,
-    raw: Annotated[bool, Parameter(negative="")] = False,
+    raw: Flag = False,
     part: str | None = None,
-    trust: Annotated[bool, Parameter(negative="")] = False,
+    trust: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.

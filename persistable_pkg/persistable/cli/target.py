@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from persistable.cli.output import reserve
-from persistable.cli.usage import BadUsage, near
+from persistable.cli.usage import BadUsage, misuse, near
 from persistable.nodes.types import Node, is_family, is_node
 from persistable.stores.base import Store
 from persistable.stores.open import PROJECT_FILE, default_url, nearest_file, open_store
@@ -222,10 +222,8 @@ class Here:
         """Every node of `targets` and the store it is kept in."""
         from persistable.runs.targets import pairs
 
-        try:
+        with misuse(TypeError):
             return pairs(targets, self.store)
-        except TypeError as error:
-            raise BadUsage(str(error)) from error
 
     def node_of(self, key: Key) -> Any | None:
         """The node of this key among the targets of the project and all upstream of them. No more of them are made than it takes."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 from persistable.errors import PersistableError
 
 SHOWN = 12
+
+
+@contextmanager
+def misuse(*errors: type[Exception], hint: str = "") -> Generator[None]:
+    """Raise BadUsage for these errors of the block, with the same message and a hint: they are about the words of the command."""
+    try:
+        yield
+    except errors as error:
+        text = error.args[0] if isinstance(error, LookupError) and error.args else error
+        raise BadUsage(f"{text}{hint}") from error
 
 
 class BadUsage(PersistableError, ValueError):

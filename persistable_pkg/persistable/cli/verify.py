@@ -9,7 +9,7 @@ from persistable.catalog.cleanup.verify import Verification
 from persistable.cli.options import COMMON, Common
 from persistable.cli.output import Column, note, progress, table, write, write_json
 from persistable.cli.target import Here
-from persistable.cli.usage import BadUsage
+from persistable.cli.usage import misuse
 from persistable.records.amounts import duration_in_words, size_in_words
 
 
@@ -21,10 +21,8 @@ def verify(*, recompute: float = 0.0, common: Common = COMMON) -> int:
     recompute
         The part of all payloads, such as 0.01, that is also made again and compared.
     """
-    try:
+    with misuse(ValueError):
         found = Catalog(Here(common).store).verify(recompute, progress("verified"))
-    except ValueError as error:
-        raise BadUsage(str(error)) from error
     if common.json:
         write_json(_facts(found))
     else:

@@ -257,7 +257,7 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
         return self
 
     def refresh_once(self, done: set[int]) -> None:
-        """As `refresh`, but for what is among `done`, to which the rest is added."""
+        """Refresh as `refresh` does, except what is among `done`, to which the rest is added."""
         if self._live_view is not None:
             self._live_view.refresh(done)
 

@@ -22,7 +22,7 @@ Groups = Sequence[Sequence[int]]
 
 
 class Layout(NamedTuple):
-    """Of each axis of a family: what is left of it, None if nothing; and the groups that are gathered, None if none are."""
+    """The axes of a family after gathering: what is left of each, None if nothing; and the groups that are gathered, None if none are."""
 
     left: tuple[Axis | None, ...]
     groups: tuple[Groups | None, ...]

@@ -221,7 +221,7 @@ class _Table:
             self._found.setdefault("payload", {})[self._length] = value
 
     def columns(self) -> dict[str, Any]:
-        """By name; a name that is taken is written after a dot."""
+        """The columns by name; a name that is taken is written after a dot."""
         import pandas as pd
 
         made: dict[str, Any] = {"key": self._fixed["key"]}
@@ -274,13 +274,13 @@ class Quick:
         )
 
     def sound(self, numbers: Sequence[int]) -> dict[int, Any]:
-        """By number, those that are there and made by the code as it is now; None for each, since no payload is read."""
+        """The numbers of members that are stored and made by the code as it is now, each with None: no payload is read."""
         bases = self._key_chunks.bases(numbers)
         there = present(self._store, bases, self._spec) if self._made_by is not None else {}
         return {number: None for number, base in zip(numbers, bases, strict=True) if base in there and there[base] == self._made_by}
 
     def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
-        """By number, those that are small, sound, and made by the code as it is now; each is verified."""
+        """The verified payloads, by number, of members that are small, sound, and made by the code as it is now."""
         bases = self._key_chunks.bases(numbers)
         there = heads(self._store, bases)
         wanted = {

@@ -17,7 +17,7 @@ from persistable.fileio.numpy import contiguous_pieces, header_of
 from persistable.fileio.tables import KEY, kind_of, to_table
 
 _GROUP_ROWS, _GROUP_BYTES = 1 << 20, 1 << 26
-"""A row group of a Parquet file made of blocks is written as soon as it has so much."""
+"""Rows and bytes at which a row group of a Parquet file made of blocks is written."""
 _MOST_ROWS = 1 << 62
 
 
@@ -100,7 +100,7 @@ class AppendedTable:
 
     @property
     def schema(self) -> Any:
-        """That of all blocks."""
+        """The schema of all blocks."""
         pa = need("pyarrow", "pyarrow", "arrow", self._name)
         assert self._journal.facts is not None
         return pa.ipc.read_schema(pa.py_buffer(b64decode(self._journal.facts["schema"])))

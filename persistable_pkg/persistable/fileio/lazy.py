@@ -73,7 +73,7 @@ _CLASSES = (
     ("xarray.core.indexing", "LazilyIndexedArray"),
     ("xarray.core.indexing", "LazilyVectorizedIndexedArray"),
 )
-"""Those that pickle takes all the same, by module and name."""
+"""Module and name of such classes that pickle takes all the same."""
 
 
 def check_content(payload: Any, format_: str) -> None:

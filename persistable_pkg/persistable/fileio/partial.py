@@ -22,7 +22,7 @@ _HEAD = 1 << 16
 
 
 def chosen(rows: slice | None, count: int) -> range:
-    """The rows that a slice takes of so many."""
+    """The rows that a slice takes of `count`."""
     return range(count)[rows if rows is not None else slice(None)]
 
 

@@ -1,4 +1,4 @@
-"""Which format suits a type or a suffix, and formats to and from their record."""
+"""The choice of a format for a type or suffix, and formats to and from their record."""
 
 # payloads are of types that are known at run time only
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false

@@ -28,7 +28,7 @@ _TENSORS = {
     "torch.float8_e5m2": "F8_E5M2",
 }  # fmt: skip
 _OWN = "persistable"
-"""In the file's metadata: that it holds ``tensors`` by name, or one ``tensor``. Files of others come back as arrays."""
+"""The entry of a file's metadata that says that it holds ``tensors`` by name, or one ``tensor``. Files of others come back as arrays."""
 _ALONE = "tensor"
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 

@@ -192,7 +192,7 @@ def _as_array(value: Any) -> Any:
 
 
 def _readable(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Those that others can read."""
+    """The attributes that other programs can read."""
     shown = {name: value if (array := _as_array(value)) is None else array.tolist() for name, value in attrs.items()}
     return {name: value for name, value in shown.items() if _is_json(value)}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LAZY = sys.version_info >= (3, 14)
-"""True if annotations are made when somebody asks for them, and may name what is not there yet."""
+"""True if annotations are evaluated when they are asked for, and may name classes that are defined later."""
 
 
 def own_annotations(cls: type) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def register_params(cls: type | str, reduce: Callable[[Any], Any], *, replace: b
 
 
 def register_reduce(cls: type | str, reduce: Callable[[Any], Any]) -> None:
-    """As `register_params`, without a look at what is registered, and for this process only."""
+    """Register as `register_params` does, but over any other registration, and for this process only."""
     _REGISTERED.register(cls, reduce)
     _WRITERS.clear()
     _REDUCERS.clear()
@@ -348,7 +348,7 @@ def _closed_writer(prefix: bytes, rows: list[tuple[str, bytes]]) -> Writer:
 
 
 def _open_writer(prefix: bytes, rows: list[tuple[str, bytes, bytes | None]]) -> Writer:
-    """For pydantic models that take fields nobody declared."""
+    """The writer of pydantic models that take undeclared fields."""
 
     def write(value: Any, path: Path, nodes: Nodes) -> bytes:
         out = []

@@ -138,4 +138,4 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
     bytes: _exactly(bytes),
     type(None): lambda value: value if value is None or stands_in(type(value)) else wrong(value, "None"),
 }
-"""By type: what gives the value of that type that is the same as the one given, or raises Mismatch."""
+"""The converter of each type: it returns the equal value of that type, or raises Mismatch."""

@@ -1,4 +1,4 @@
-"""Which fields a params class has, and what their markers say: dataclasses, attrs classes and pydantic models alike."""
+"""The fields of params classes, and their markers: dataclasses, attrs classes and pydantic models alike."""
 
 # Values of every type pass through here, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -19,7 +19,7 @@ class ClassTable:
 
     def __init__(self) -> None:
         self.found: dict[int, Any] = {}
-        """By ``id(cls)``, for callers in a hurry: an id is only reused after its class died, and by then the entry is gone."""
+        """The facts by ``id(cls)``, for a quick look-up: an id is only reused after its class died, and by then the entry is gone."""
         self._alive: dict[int, Any] = {}
 
     def set(self, cls: type, value: Any) -> None:

@@ -78,7 +78,7 @@ def revealed(text: str | Secret) -> str:
 # ------------------------------------------------------------------ taking them out of texts
 
 _values: dict[str, set[str]] = {}
-"""Of each variable that a `Secret` of this process names: the values it was seen to have."""
+"""The values that each variable which a `Secret` of this process names was seen to have."""
 
 
 def add_secret(name: str, value: str) -> None:
@@ -141,7 +141,7 @@ def _spellings(value: str) -> set[str]:
 
 
 def _encoded(data: bytes) -> set[str]:
-    """In base64, wherever it stands in what is encoded (``user:password``), and in hexadecimal; nothing where that would be too short."""
+    """The base64 of `data` wherever it stands in what is encoded (``user:password``), and hexadecimal; none that would be too short."""
     from base64 import b64encode
 
     found = {data.hex(), data.hex().upper(), b64encode(data).decode()}
@@ -190,7 +190,7 @@ def _texts(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _pieces_of_url(value: str) -> set[str]:
-    """Of a URL the path, and each part long enough to be a secret."""
+    """The path of a URL, and each part long enough to be a secret."""
     from urllib.parse import unquote, urlsplit
 
     if "://" not in value:

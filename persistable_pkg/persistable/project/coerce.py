@@ -114,7 +114,7 @@ def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = N
 
 
 def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
-    """As `read`; a table for a field whose default holds params changes only what it names of them."""
+    """Read as `read` does; a table for a field whose default holds params changes only the fields it names."""
     if default is None or not _is_params(type(default)):
         return read(kind, raw, where)
     table = literal(raw) if isinstance(raw, Text) and raw.lstrip().startswith("{") else raw

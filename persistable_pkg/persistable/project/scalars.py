@@ -152,4 +152,4 @@ SCALARS: dict[Any, Callable[[Any, str], Any]] = {
     UUID: _parsed(UUID, "a UUID"),
     re.Pattern: _pattern,
 }
-"""By type: from what was given and the place it was given at to a value. Each raises ConfigError."""
+"""The reader of each type, called with what was given and where it was given. Each raises ConfigError."""

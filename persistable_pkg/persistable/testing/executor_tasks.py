@@ -102,7 +102,7 @@ def leave_trace(folder: str, number: int) -> int:
 
 
 def leave_trace_or_exit(folder: str, number: int, victim: int) -> int:
-    """As `leave_trace`, but the victim takes its process down."""
+    """Leave a trace as `leave_trace` does, but the victim takes its process down."""
     leave_trace(folder, number)
     if number == victim:
         os._exit(3)
@@ -119,7 +119,7 @@ def traces(folder: Path) -> dict[int, int]:
 
 
 def kill_own_process(number: int) -> None:
-    """As the kernel does when memory runs out."""
+    """Kill this process, as the kernel does when memory runs out."""
     os.kill(os.getpid(), number)
     time.sleep(_LONGEST)
 
@@ -137,7 +137,7 @@ def say_and_wait(begun: str, gate: str) -> str:
 
 
 def wait_for(file: Path, seconds: float = _LONGEST) -> None:
-    """Return when the file is there; TimeoutError after so many seconds."""
+    """Wait until the file is there; TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while not file.exists():
         if time.monotonic() > end:
@@ -160,5 +160,5 @@ def measure(array: Any) -> tuple[str, tuple[int, ...], int]:
 
 
 def reverse(array: Any) -> Any:
-    """As large an answer as the question."""
+    """The items in reverse: an answer as large as the question."""
     return array[::-1].copy()

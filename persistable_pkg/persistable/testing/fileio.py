@@ -64,7 +64,7 @@ class FileIOContract:
         return None
 
     def equal(self, left: Any, right: Any) -> bool:
-        """Tell whether nobody can tell the two apart."""
+        """Tell whether the two are equal in value, type and all that a caller can see."""
         return exactly_equal(left, right)
 
     # the promises

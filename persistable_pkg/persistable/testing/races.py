@@ -27,7 +27,7 @@ class Gate:
 
 
 def in_processes(workers: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """The results of ``function(number, gate, *arguments)`` in each of so many fresh processes.
+    """The results of ``function(number, gate, *arguments)`` in each of `workers` fresh processes.
 
     Each must call ``gate.wait()`` equally often. An error in one is raised here as RuntimeError with its text.
     """
@@ -110,7 +110,7 @@ def values() -> list[bytes]:
 
 
 def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
-    """Which of the claims this process got."""
+    """The claims that this process got."""
     store.exists("warm")  # connect before the race
     won: list[bool] = []
     for turn in range(rounds):
@@ -120,7 +120,7 @@ def contend(number: int, gate: Gate, store: Store, rounds: int) -> list[bool]:
 
 
 def replace_and_read(number: int, gate: Gate, store: Store, rounds: int) -> list[str]:
-    """The contents read that nobody wrote."""
+    """The contents that were read although no process wrote them."""
     wholes = values()
     gate.wait()
     problems: list[str] = []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost")
-"""Names under which a browser of this machine, or one behind a tunnel to it, asks. Any other name was made to point here by somebody."""
+"""Host names of requests from a browser of this machine or behind a tunnel to it. Any other was made to point here by an attacker."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"

@@ -49,7 +49,7 @@ def targets_page(site: Site, _: Asked) -> Page:
 
 
 def storage_page(site: Site, _: Asked) -> Page:
-    """By name, what is kept, its bytes, and the seconds that making it took."""
+    """The page of what is kept, by name: number, bytes, and the seconds that making it took."""
     savings = site.catalog.savings()
     largest = sorted(savings, key=lambda each: -each.size)
     rows = [{"name": each.name, "count": each.count, "seconds": each.seconds, "size": each.size} for each in largest]

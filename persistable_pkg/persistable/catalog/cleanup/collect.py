@@ -72,7 +72,7 @@ class Stored(NamedTuple):
     part: int
     path: str
     number: int
-    """Of its row in the index."""
+    """The id of its row in the index."""
 
     @property
     def base(self) -> str:
@@ -280,6 +280,6 @@ def _stored(
 
 
 def same(one: Iterable[Candidate], other: Sequence[Candidate]) -> list[Candidate]:
-    """Those of `one` that are in `other` as well, as they are there."""
+    """The items of `other` that are in `one` as well, in the order of `one`."""
     known = {item.identity: item for item in other}
     return [known[item.identity] for item in one if item.identity in known]

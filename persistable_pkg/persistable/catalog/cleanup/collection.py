@@ -50,19 +50,19 @@ class Candidate:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """By which the same thing is known again."""
+        """Facts that are equal only for the same thing, planned again."""
         return self.part, self.path, self.made if self.left is None else self.left.reason
 
     @property
     def label(self) -> str:
-        """It in words."""
+        """A line that names it."""
         if self.entry is not None:
             return self.entry.label
         return self.path or (self.left.paths[0] if self.left is not None else "?")
 
     @property
     def key(self) -> str:
-        """Of the payload; "" where it is not known."""
+        """The key of the payload; "" where it is not known."""
         return str(self.entry.key) if self.entry is not None and self.entry.key is not None else ""
 
     @property
@@ -76,7 +76,7 @@ class Candidate:
 
     @property
     def age(self) -> str:
-        """In words; empty where it is not known."""
+        """Its age in words; empty where it is not known."""
         return "" if self.made is None else duration_in_words(max(0.0, time.time() - self.made))
 
     def __repr__(self) -> str:
@@ -104,12 +104,12 @@ class Collection(Listed[Candidate]):
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """By name, how many things and how many bytes; most bytes first. Of what belongs to no payload the name is "(of no payload)"."""
+        """The number of things and of bytes by name, most bytes first. For what belongs to no payload the name is "(of no payload)"."""
         return _summed((item.name or OTHERS, item.size) for item in self._items)
 
     @property
     def reasons(self) -> dict[str, tuple[int, int]]:
-        """By reason, how many things and how many bytes; most bytes first."""
+        """The number of things and of bytes by reason, most bytes first."""
         return _summed((item.reason, item.size) for item in self._items)
 
     def apply(self, progress: Callable[[int, int], None] | None = None) -> Taken:

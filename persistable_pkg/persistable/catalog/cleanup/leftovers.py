@@ -27,7 +27,7 @@ from persistable.stores.custom_path import PLACED, PLACING
 from persistable.stores.local import LocalStore
 
 DAY = 86400.0
-"""Seconds after which a write that has not gone on is not going on any more."""
+"""Seconds without a change after which a write counts as abandoned."""
 RESUMED = 7 * DAY
 """Seconds for which what the next attempt would go on from is kept."""
 
@@ -69,7 +69,7 @@ class Leftover(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the payload; "" where that is not known."""
+        """The name of the payload; "" where that is not known."""
         return self.base.partition("/")[0] if self.base and not self.base.startswith(HIDDEN) else ""
 
 

@@ -30,7 +30,7 @@ class Saving:
 
 
 class Savings(Listed[Saving]):
-    """By name, what is kept and what making it took; most seconds first."""
+    """The bytes that are kept and the seconds that making them took, by name; most seconds first."""
 
     @property
     def seconds(self) -> float:

@@ -31,7 +31,7 @@ FOLDER = f"{HIDDEN}/trash"
 UNREADABLE = (PayloadCorrupted, PayloadUntrusted, StoreTooNew, InvalidName)
 """Errors of records that cannot be read here."""
 SETTLED = 3600.0
-"""Seconds after which nobody is still about to name a file that no record names, and no request is still on its way."""
+"""Seconds after which a file that no record names will not be named any more: its writer has finished or died."""
 BATCH = 500
 _FILES = "files"
 _MARK = "~"

@@ -29,7 +29,7 @@ class Restored(NamedTuple):
 
     @property
     def keys(self) -> list[Key]:
-        """Of the payloads that came back."""
+        """The keys of the payloads that came back."""
         return [Key.parse(each.unit.key) for each in self.back if each.unit.key]
 
     def __repr__(self) -> str:

@@ -219,7 +219,7 @@ class _Reader:
 
 
 def _together(files: Sequence[tuple[int, Key, FileFact]]) -> Iterator[list[tuple[int, Key, FileFact]]]:
-    """As many at a time as are read at once."""
+    """Batches of the size that is read at once."""
     some: list[tuple[int, Key, FileFact]] = []
     size = 0
     for each in files:

@@ -12,7 +12,7 @@ from persistable.params.canonical import fields_of
 from persistable.records.key import check_payload_name
 
 ANY = "*"
-"""In a path: every item of a list or dict."""
+"""The step of a path that stands for every item of a list or dict."""
 
 
 class Taken(Exception):

@@ -187,7 +187,7 @@ def _upstream(declaration: Declaration, others: Mapping[str, Any]) -> dict[str, 
 
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
-    """By the name that a field had, `Field`."""
+    """Each `Field` by the name that it had."""
     spec = spec_of(kind)
     return {each.name: each for each in spec.fields} if spec is not None else {}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
@@ -165,9 +166,8 @@ class _Plan:
 
     def _work_out(self, node: Node) -> None:
         """Find its new key, or why it stays."""
-        stays = next((key for key in node.upstream.values() if key in self._why), None)
-        if stays is not None:
-            self._why[node.key] = f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+        if why := _made_from(node.upstream.values(), self._why):
+            self._why[node.key] = why
             return
         try:
             new, _ = renamed_node(node, self._form(node), self._changes, self.keys, node.key in self.own)
@@ -186,9 +186,8 @@ class _Plan:
         there = self._records(list(dict.fromkeys(new for old, new in self.keys.items() if new != old)))
         taken: dict[str, str] = {}
         for node in order:
-            stays = next((key for key in node.upstream.values() if key in self._why), None)
-            if node.key not in self._why and stays is not None:
-                self._why[node.key] = f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+            if node.key not in self._why and (why := _made_from(node.upstream.values(), self._why)):
+                self._why[node.key] = why
             if node.key in self._why:
                 continue
             new = self.keys[node.key]
@@ -247,9 +246,8 @@ class _Plan:
         nodes = self._nodes([str(move.old) for move in self.moves])
         for move in self.moves:
             key = str(move.old)
-            stays = next((above for above in nodes[key].upstream.values() if above in self._why), None)
-            if stays is not None:
-                self._why.setdefault(key, f"it was made from {stays[: stays.rfind('/') + 9]}, which stays")
+            if why := _made_from(nodes[key].upstream.values(), self._why):
+                self._why.setdefault(key, why)
         self.moves = [move for move in self.moves if str(move.old) not in self._why]
         for key in self._why:
             self.keys.pop(key, None)
@@ -264,19 +262,14 @@ def _batches(items: Sequence[Any], size: int = 1000) -> Iterator[list[Any]]:
 
 
 def _upstream_first(nodes: Mapping[str, Node]) -> Iterator[Node]:
-    done: set[str] = set()
-    for key in nodes:
-        stack = [(key, False)]
-        while stack:
-            at, ready = stack.pop()
-            if at in done:
-                continue
-            if ready:
-                done.add(at)
-                yield nodes[at]
-            else:
-                stack.append((at, True))
-                stack.extend((above, False) for above in nodes[at].upstream.values() if above in nodes and above not in done)
+    graph = {key: [above for above in node.upstream.values() if above in nodes] for key, node in nodes.items()}
+    return (nodes[key] for key in TopologicalSorter(graph).static_order())
+
+
+def _made_from(upstream: Iterable[str], stays: Container[str]) -> str:
+    """The reason why a record stays: one of those upstream of it does. Empty where none does."""
+    found = next((key for key in upstream if key in stays), None)
+    return "" if found is None else f"it was made from {found[: found.rfind('/') + 9]}, which stays"
 
 
 def _path(key: Key, at: str | None) -> str:
@@ -360,9 +353,8 @@ class _Application:
             return CHANGED
         if old.key != move.old:
             return CHANGED
-        stays = next((str(key) for key in old.upstream.values() if str(key) in self._stays), None)
-        if stays is not None:
-            return f"it was made from {stays[: stays.rfind('/') + 9]}, which stays"
+        if why := _made_from(map(str, old.upstream.values()), self._stays):
+            return why
         new = self._successor(move, old)
         if isinstance(new, str) or new.data == old.data:
             return new if isinstance(new, str) else ""

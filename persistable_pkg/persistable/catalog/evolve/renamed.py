@@ -32,7 +32,7 @@ def write(store: Store, stamp: str, number: int, changes: Any, noted: Sequence[N
 
 
 def stamps(store: Store) -> list[str]:
-    """Of each renaming that can be undone, the oldest first."""
+    """The stamp of each renaming that can be undone, the oldest first."""
     return sorted({path.removeprefix(FOLDER + "/").partition("/")[0] for path in store.list(FOLDER)})
 
 

@@ -22,7 +22,7 @@ except ImportError:  # Windows: two processes may then do the same work, one aft
     fcntl = None  # type: ignore[assignment]
 
 LAYOUT = 2
-"""Of the tables below; a file of another one is made anew."""
+"""Version of the tables below; a file of another version is made anew."""
 APPLICATION = int.from_bytes(b"pcat", "big")
 WAIT = 10.0
 """Seconds to wait for another process in the middle of a write; whole refreshes wait for each other by a lock of their own."""

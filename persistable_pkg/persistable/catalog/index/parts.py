@@ -172,7 +172,7 @@ def _entries(folder: str) -> os._ScandirIterator[str] | _Nothing:  # pyright: ig
 
 
 def _folder_stamp(place: str, now: float) -> str | None:
-    """By which the same names are known again; None for a folder in which they may still change within one modification time."""
+    """A stamp that is equal while a folder has the same names; None where they may still change within one modification time."""
     try:
         found = os.stat(place)
     except OSError:

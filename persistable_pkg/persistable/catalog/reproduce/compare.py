@@ -190,7 +190,7 @@ def _short(value: Any) -> str:
 
 
 def _text(walk: _Walk, a: str, b: str) -> None:
-    """By line, where there are several."""
+    """Tell how two texts differ, by line where there are several."""
     mine, other = a.splitlines(keepends=True), b.splitlines(keepends=True)
     if (len(mine) <= 1 and len(other) <= 1) or max(len(mine), len(other)) > _MOST_LINES:
         first = next((i for i, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))
@@ -265,7 +265,7 @@ def _shown(some: list[Any]) -> str:
 
 
 def _objects(walk: _Walk, a: Any, b: Any) -> None:
-    """By attributes; without any, by what pickling would keep; and else by being equal."""
+    """Compare two objects by attributes; without any, by what pickling would keep; and else by being equal."""
     if isinstance(a, type) or hasattr(a, "__code__") or type(a).__module__ in _BY_EQUALITY or _is_enum(a):
         if not _equal(a, b):
             walk.tell(f"{_short(a)}, {_short(b)}")

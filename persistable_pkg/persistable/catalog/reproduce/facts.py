@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from persistable.errors import NotRebuildable, PayloadCorrupted
@@ -109,46 +110,35 @@ def gathered(record: Record, find: Find) -> list[Facts]:
 
 def _sorted(known: dict[Key, Facts], target: Key, damaged: dict[Key, PayloadCorrupted]) -> list[Facts]:
     """The facts, upstream first."""
-    done: dict[Key, Facts] = {}
-    under_way: set[Key] = set()
-    stack = [(target, target, False)]
-    while stack:
-        key, consumer, ready = stack.pop()
-        if key in done:
-            continue
-        facts = known.get(key)
-        if facts is None:
+    graph: dict[Key, list[Key]] = {}
+    waiting = [(target, target)]
+    while waiting:
+        key, consumer = waiting.pop()
+        if key not in known:
             raise _gone(target, key, consumer, damaged.get(key))
-        if ready:
-            done[key] = facts
-            under_way.discard(key)
-        elif key in under_way:
-            raise NotRebuildable(
-                f"{target} cannot be had back: the records say that {key} is upstream of itself; they were written by hand",
-                key=target,
-                reason="upstream",
-                reference=facts.reference,
-                path="",
-                found=None,
-            )
-        else:
-            under_way.add(key)
-            stack.append((key, consumer, True))
-            stack.extend((upstream, key, False) for upstream in reversed(facts.upstream.values()) if upstream not in done)
-    return list(done.values())
+        if key not in graph:
+            graph[key] = list(known[key].upstream.values())
+            waiting.extend((upstream, key) for upstream in reversed(graph[key]))
+    try:
+        return [known[key] for key in TopologicalSorter(graph).static_order()]
+    except CycleError as error:
+        key = error.args[1][0]
+        text = f"the records say that {key} is upstream of itself; they were written by hand"
+        raise _without_upstream(target, text, known[key].reference, "") from None
 
 
 def _gone(target: Key, key: Key, consumer: Key, damage: PayloadCorrupted | None) -> NotRebuildable:
     what = f"is damaged ({damage})" if damage is not None else "is gone"
-    return NotRebuildable(
-        f"{target} cannot be had back: the record of {key}, upstream of {consumer}, {what}, and no record downstream says what it was made "
-        f"from (each keeps the nearest upstream). Copy it from a store that has it (persistable cp), or make {key.name} again",
-        key=target,
-        reason="upstream",
-        reference="",
-        path=str(key),
-        found=None,
+    text = (
+        f"the record of {key}, upstream of {consumer}, {what}, and no record downstream says what it was made from (each keeps the nearest "
+        f"upstream). Copy it from a store that has it (persistable cp), or make {key.name} again"
     )
+    return _without_upstream(target, text, "", str(key))
+
+
+def _without_upstream(target: Key, text: str, reference: str, path: str) -> NotRebuildable:
+    message = f"{target} cannot be had back: {text}"
+    return NotRebuildable(message, key=target, reason="upstream", reference=reference, path=path, found=None)
 
 
 def refused(facts: Facts, reason: str, path: str, text: str, found: Any = None) -> NotRebuildable:

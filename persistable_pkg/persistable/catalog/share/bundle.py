@@ -101,7 +101,7 @@ class _Export:
         self._progress = progress
         self._files: dict[str, Listed] = {}
         self._places: list[tuple[str, int, tuple[str, ...]]] = []
-        """Of each record its path, its size and the files of its payload that are there; its bytes are in the spool."""
+        """Path and size of each record, and the files of its payload that are there; its bytes are in the spool."""
         self._published = 0.0
         self._wanted = self._done = 0
         self._result = Exported(sink.url)

@@ -15,10 +15,10 @@ from persistable.stores.open import open_store
 from persistable.stores.zip import SUFFIX, is_zip, parted
 
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""That of every member: the same content is the same bytes, whenever it is exported."""
+"""The date of every member: the same content is the same bytes, whenever it is exported."""
 _MODE = 0o100644 << 16
 _AS_IT_IS = ".nojekyll"
-"""By this file GitHub Pages is told to publish names that begin with a dot too."""
+"""The file that makes GitHub Pages publish names that begin with a dot too."""
 
 
 class Sink(Protocol):

@@ -19,7 +19,7 @@ IN_MEMORY = 32 << 20
 _PIECE = 4 << 20
 _MOST = 1_000_000
 _known: dict[tuple[str, str], tuple[Any, str]] = {}
-"""By store and path: the stamp that the file had, and the digest of what was in it."""
+"""The stamp and the digest of the content that a file had, by store and path."""
 
 
 def known(url: str, path: str, stamp: Any) -> str | None:
@@ -44,7 +44,7 @@ def digest_of(file: BinaryIO) -> str:
 
 
 def digests_of(file: BinaryIO, md5: bool = False) -> tuple[str, str]:
-    """As `digest_of`, and the MD5 digest of the same bytes where it is asked for: buckets name contents by that."""
+    """The digest as of `digest_of`, and the MD5 digest of the same bytes where it is asked for: buckets name contents by that."""
     hasher = blake3(max_threads=max_threads())
     other = hashlib.md5(usedforsecurity=False) if md5 else None
     while piece := file.read(_PIECE):

@@ -219,7 +219,7 @@ _copies: dict[str, str] = {}
 
 
 def _each(call: Callable[[Values], Any], every: list[Values], at_once: int) -> list[Any]:
-    """`call` of each, so many at a time."""
+    """The results of `call` for each, several at a time in threads."""
     if at_once < 2 or len(every) < 2:
         return [call(values) for values in every]
     with ThreadPoolExecutor(min(at_once, len(every)), thread_name_prefix="persistable-source") as pool:

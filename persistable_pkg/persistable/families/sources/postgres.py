@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from persistable.stores.postgres.connections import Connection, Connections
 
 _STAMP = "ARRAY[tableoid::text, xmin::text, ctid::text]"
-"""Which version of a row it is: every update makes another one."""
+"""An expression for the version of a row, which every update changes."""
 
 _FORMS = "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC"
 """Settings of a session under which values are told in the same form wherever they are asked for."""

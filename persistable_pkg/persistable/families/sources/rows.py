@@ -25,7 +25,7 @@ _TABLES = {
     "mongodb+srv": "persistable.families.sources.mongo:MongoDocuments",
     "oci": "persistable.families.sources.oci:RegistryTags",
 }
-"""By scheme, the `Table` whose rows are inputs. It is made with the URL and the options of the `Source`."""
+"""The `Table` whose rows are inputs, by scheme. It is made with the URL and the options of the `Source`."""
 
 
 class Table(ABC):

@@ -27,7 +27,7 @@ from persistable.stores.readonly import ReadOnlyStore
 
 
 class Shelf(ABC):
-    """Where files lie. url: for people and for telling places apart. at_once: how many reads at a time are worth it."""
+    """A location of files. url: for people and for telling places apart. at_once: how many reads at a time are worth it."""
 
     url: str
     at_once = 1
@@ -54,7 +54,7 @@ class Shelf(ABC):
 
     @abstractmethod
     def local(self, path: str) -> str | None:
-        """Where the file or folder lies on this machine."""
+        """The path of the file or folder on this machine."""
 
     def shown(self, path: str) -> str:
         """For people."""
@@ -186,7 +186,7 @@ class LocalShelf(Shelf):
 
 
 class _Gone(Enum):
-    """In place of the stamp of a file that is not there any more."""
+    """Stands for the stamp of a file that is not there any more."""
 
     GONE = "gone"
 
@@ -331,7 +331,7 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "crea
 
 
 def _remote_stamp(entry: dict[str, Any], now: float) -> Any:
-    """By a tag of the content where there is one; else by size and time, unless that is too near."""
+    """A stamp made of the tag of the content where there is one, else of size and time unless that is too recent."""
     size = entry.get("size")
     tag = next((str(entry[name]) for name in _TAGS if entry.get(name)), None)
     if tag is not None:

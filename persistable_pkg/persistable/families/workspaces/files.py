@@ -101,7 +101,7 @@ class SeedFiles:
             raise self._missing(values) from None
 
     def contents(self, listed: Iterable[tuple[Values, Any]]) -> dict[Values, str]:
-        """As `content`, of many at once."""
+        """The tokens that `content` gives, for many at once."""
         wanted = list(listed)
         return dict(
             zip([values for values, _ in wanted], _together(lambda one: self.content(*one), wanted, self._shelf.at_once), strict=True)

@@ -1,4 +1,4 @@
-"""Which ids there are: found by listing the files of the seeds that have fields in their templates."""
+"""The ids of a workspace: found by listing the files of the seeds that have fields in their templates."""
 
 from __future__ import annotations
 

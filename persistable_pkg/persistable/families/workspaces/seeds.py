@@ -81,7 +81,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
 
 
 class _Unlocated(Unlocated):
-    """A seed of which nobody knows the file. io: itself, for it only has to say how the seed is read."""
+    """A seed whose file is not known. io: itself, for it only has to say how the seed is read."""
 
     def __init__(self, name: str, read_by: dict[str, Any]) -> None:
         super().__init__(f"seed {name}")
