@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.faulty import FAULTS, FaultyLocal, FaultyMemory, FaultySQLite, Remote, failing
-from faults.kill_points import child, count_lines, die_at_line
+from faults.faulty import FAULTS
 
-from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
+from catalog.cut_off import KINDS, cut_off_at_calls, killed_at_lines
+from catalog.payloads import Files, number, several, squares
+from persistable import Catalog, run, step
 from persistable.catalog.cleanup import collect as collecting
 from persistable.catalog.cleanup import trash
 from persistable.errors import PayloadNotFound
-from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
-from persistable.records import claims
+from persistable.fileio import JsonFileIO
 from persistable.records.scratch import scratch_folder
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
 from persistable.stores.base import HIDDEN
 from persistable.stores.custom_path import PLACED, PLACING
 
 
-@step(io=JsonFileIO())
-def number(n: int) -> int:
-    return n
-
-
-@step(io=JsonFileIO())
-def squares(n: int) -> Iterator[tuple[int, int]]:
-    for each in range(n):
-        yield each, each * each
-
-
-@step(io=BundleFileIO({"count": JsonFileIO(), "words": TextFileIO()}))
-def several(n: int) -> dict[str, Any]:
-    return {"count": n, "words": "w" * n}
-
-
-@step(io=JsonFileIO())
-def twice(n: int) -> int:
-    return 2 * n
-
-
 @step
 def broken(n: int) -> int:
     raise ValueError(n)
-
-
-class Doubling(Workflow):
-    raw = seed(int)
-    doubled = twice.step(raw)
-
-
-class Files(Workspace[Doubling]):
-    raw = stored("raw/{workflow_id}.json")
-    doubled = stored("computed/doubled-{workflow_id}.json")
 
 
 KEPT = number.step(1)
@@ -103,49 +70,33 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trash, "SETTLED", -1.0)
 
 
-KINDS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Store]]] = {
-    "folder": (lambda folder: FaultyLocal(folder), lambda folder: LocalStore(folder)),  # noqa: PLW0108
-    "sqlite": (lambda folder: FaultySQLite(folder / "a.db"), lambda folder: SQLiteStore(folder / "a.db")),
-    "memory": (lambda folder: FaultyMemory(str(folder)), lambda folder: MemoryStore(str(folder))),
-    "remote": (lambda folder: Remote(folder), lambda folder: Remote(folder)),  # noqa: PLW0108
-}
+def prepared(store: Store, act: str) -> dict[str, bytes]:
+    filled(store)
+    before = contents(store)
+    if act != "apply":
+        Catalog(store, index=None).gc(keep=KEPT).apply()
+    return before
+
+
+def begun(catalog: Catalog, act: str) -> Callable[[], Any]:
+    """The act, planned."""
+    if act != "apply":
+        return catalog.restore if act == "restore" else catalog.empty_trash
+    planned = catalog.gc(keep=KEPT)
+    assert len(planned) == 5
+    return planned.apply
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("act", ["apply", "restore", "empty"])
 def test_cut_off_at_any_call(tmp_path: Path, kind: str, fault: str, act: str) -> None:
-    broken_one, sound_one = KINDS[kind]
-    hits = 0
-    for at in range(FAULTS.index(fault) % 2, 400, 2 if kind in ("folder", "memory") else 3):
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        store = sound_one(folder)
-        filled(store)
-        before = contents(store)
-        if act != "apply":
-            Catalog(store, index=None).gc(keep=KEPT).apply()
-        catalog = Catalog(broken_one(folder), index=None)
-        planned = catalog.gc(keep=KEPT) if act == "apply" else None
-        with failing(fault, at) as injected, suppress(OSError, KeyboardInterrupt):
-            if planned is not None:
-                assert len(planned) == 5
-                planned.apply()
-            elif act == "restore":
-                catalog.restore()
-            else:
-                catalog.empty_trash()
-        if not injected.hit:
-            break
-        hits += 1
-        for claim in list(claims._active):  # pyright: ignore[reportPrivateUsage] - as the heartbeat does, in a moment
-            claim.give_up()
-        catalog.close()
-        _recovers(sound_one(folder), before, act)
-    assert hits >= 3
+    calls = range(FAULTS.index(fault) % 2, 400, 2 if kind in ("folder", "memory") else 3)
+    parts = partial(prepared, act=act), partial(begun, act=act), partial(recovers, act=act)
+    assert cut_off_at_calls(tmp_path, kind, fault, calls, *parts) >= 3
 
 
-def _recovers(store: Store, before: dict[str, bytes], act: str) -> None:
+def recovers(store: Store, before: dict[str, bytes], _: int, act: str) -> None:
     whole_or_gone(store)
     catalog = Catalog(store, index=None)
     if act != "empty":
@@ -166,46 +117,9 @@ def _recovers(store: Store, before: dict[str, bytes], act: str) -> None:
 @pytest.mark.parametrize("url", ["folder", "sqlite"])
 @pytest.mark.parametrize("act", ["apply", "restore", "empty"])
 def test_killed_at_any_line(tmp_path: Path, url: str, act: str) -> None:
-    def place(number: int) -> str:
-        (tmp_path / str(number)).mkdir(exist_ok=True)
-        return str(tmp_path / str(number)) if url == "folder" else f"sqlite:///{tmp_path}/{number}/a.db"
-
-    def prepared(number: int) -> dict[str, bytes]:
-        store = open_store(place(number))
-        filled(store)
-        before = contents(store)
-        if act != "apply":
-            Catalog(store, index=None).gc(keep=KEPT).apply()
-        store.close()
-        return before
-
-    def acted(number: int) -> int:
-        catalog = Catalog(place(number), index=None)
-        if act == "apply":
-            catalog.gc(keep=KEPT).apply()
-        elif act == "restore":
-            catalog.restore()
-        else:
-            catalog.empty_trash()
-        return 0
-
-    prepared(0)
-    lines = count_lines(lambda: acted(0))
-    chance = random.Random(7)
-    killed = 0
-    for point in range(1, 19):
-        before = prepared(point)
-        at = chance.randrange(lines // 3 if act == "apply" else 0, lines)
-
-        def dying(point: int = point, at: int = at) -> int:
-            sys.settrace(die_at_line(at))
-            return acted(point)
-
-        killed += child(dying)[1] == signal.SIGKILL
-        store = open_store(place(point))
-        _recovers(store, before, act)
-        store.close()
-    assert killed > 9
+    first = 1 / 3 if act == "apply" else 0
+    parts = partial(prepared, act=act), lambda catalog: begun(catalog, act)(), partial(recovers, act=act)
+    assert killed_at_lines(tmp_path, url, 18, first, *parts) > 9
 
 
 def test_a_load_that_races_gets_the_whole_payload_or_none(tmp_path: Path) -> None:

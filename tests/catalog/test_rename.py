@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pytest
-from faults.faulty import FAULTS, FaultyLocal, FaultyMemory, FaultySQLite, Remote, failing
-from faults.kill_points import child, count_lines, die_at_line
+from faults.faulty import FAULTS
 
+from catalog.cut_off import KINDS, cut_off_at_calls, killed_at_lines
 from persistable import Catalog, Persistable, Workflow, Workspace, formerly, omit_when, open_store, run, seed, step, stored
 from persistable.errors import InvalidName, PayloadNotFound, PersistableWarning, StoreReadOnly, UnknownKey
 from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.records import claims
-from persistable.stores import LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store
+from persistable.stores import LayeredStore, Store
 from persistable.stores.base import HIDDEN
 from persistable.stores.keys import new_signing_key
 
@@ -384,14 +383,6 @@ def contents(store: Store) -> dict[str, bytes]:
     return {path: store.get(path) for path in paths if ".claim" not in path and not path.endswith(".beat")}
 
 
-KINDS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Store]]] = {
-    "folder": (lambda folder: FaultyLocal(folder), lambda folder: LocalStore(folder)),  # noqa: PLW0108
-    "sqlite": (lambda folder: FaultySQLite(folder / "a.db"), lambda folder: SQLiteStore(folder / "a.db")),
-    "memory": (lambda folder: FaultyMemory(str(folder)), lambda folder: MemoryStore(str(folder))),
-    "remote": (lambda folder: Remote(folder), lambda folder: Remote(folder)),  # noqa: PLW0108
-}
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_payload(tmp_path: Path, kind: str) -> None:
@@ -415,31 +406,24 @@ def test_every_kind_of_payload(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_cut_off_at_any_call(tmp_path: Path, kind: str, fault: str) -> None:
-    broken_one, sound_one = KINDS[kind]
-    hits = 0
-    for at in range(FAULTS.index(fault) % 3, 400, 3 if kind in ("folder", "memory") else 9):
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        store = sound_one(folder)
-        filled(store)
-        before = contents(store)
-        planned = Catalog(broken_one(folder), index=None).rename(**RENAMED)
-        with failing(fault, at) as injected, suppress(OSError, KeyboardInterrupt):
-            planned.apply()
-        if not injected.hit:
-            break
-        hits += 1
-        for claim in list(claims._active):  # pyright: ignore[reportPrivateUsage] - as the heartbeat does, in a moment
-            claim.give_up()
-        recovers(sound_one(folder), before, forward=bool(at % 2))
-    assert hits > 3
+    calls = range(FAULTS.index(fault) % 3, 400, 3 if kind in ("folder", "memory") else 9)
+    parts = prepared, lambda catalog: catalog.rename(**RENAMED).apply, recovers
+    assert cut_off_at_calls(tmp_path, kind, fault, calls, *parts) > 3
 
 
-def recovers(store: Store, before: dict[str, bytes], forward: bool) -> None:
+def prepared(store: Store, act: str = "rename") -> dict[str, bytes]:
+    filled(store)
+    before = contents(store)
+    if act == "undo":
+        Catalog(store, index=None).rename(**RENAMED).apply()
+    return before
+
+
+def recovers(store: Store, before: dict[str, bytes], number: int) -> None:
     """The same call does the rest, or undoing gives back what was."""
     old_or_new(store)
     catalog = Catalog(store, index=None)
-    if forward:
+    if number % 2:
         assert catalog.rename(**RENAMED).apply().left == []
         assert old_or_new(store) == [(False, True)] * 4
     stamps = sorted({path.split("/")[2] for path in store.list(f"{HIDDEN}/renamed")}, reverse=True)
@@ -456,45 +440,14 @@ def recovers(store: Store, before: dict[str, bytes], forward: bool) -> None:
 @pytest.mark.parametrize("url", ["folder", "sqlite"])
 @pytest.mark.parametrize("act", ["rename", "undo"])
 def test_killed_at_any_line(tmp_path: Path, url: str, act: str) -> None:
-    def place(number: int) -> str:
-        (tmp_path / str(number)).mkdir(exist_ok=True)
-        return str(tmp_path / str(number)) if url == "folder" else f"sqlite:///{tmp_path}/{number}/a.db"
-
-    def prepared(number: int) -> dict[str, bytes]:
-        store = open_store(place(number))
-        filled(store)
-        before = contents(store)
-        if act == "undo":
-            Catalog(store, index=None).rename(**RENAMED).apply()
-        store.close()
-        return before
-
-    def acted(number: int) -> int:
-        catalog = Catalog(place(number), index=None)
+    def acted(catalog: Catalog) -> None:
         if act == "undo":
             stamp = next(iter(catalog.store.list(f"{HIDDEN}/renamed"))).split("/")[2]
             catalog.rename(undo=stamp).apply()
         else:
             catalog.rename(**RENAMED).apply()
-        return 0
 
-    prepared(0)
-    lines = count_lines(lambda: acted(0))
-    chance = random.Random(7)
-    killed = 0
-    for point in range(1, 13):
-        before = prepared(point)
-        at = chance.randrange(lines // 3, lines)
-
-        def dying(point: int = point, at: int = at) -> int:
-            sys.settrace(die_at_line(at))
-            return acted(point)
-
-        killed += child(dying)[1] == signal.SIGKILL
-        store = open_store(place(point))
-        recovers(store, before, forward=bool(point % 2))
-        store.close()
-    assert killed > 6
+    assert killed_at_lines(tmp_path, url, 12, 1 / 3, partial(prepared, act=act), acted, recovers) > 6
 
 
 # signed, layered, read only

@@ -5,22 +5,15 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from store_kinds import each_store
 
-from persistable import Catalog, Workflow, Workspace, open_store, run, seed, step, stored
+from catalog.payloads import Files, number, several, squares
+from persistable import Catalog, open_store, run, step
 from persistable.catalog.cleanup import verify as verifying
-from persistable.fileio import BundleFileIO, JsonFileIO, TextFileIO
 from persistable.stores import LayeredStore, Store
-
-
-@step(io=JsonFileIO())
-def number(n: int) -> int:
-    return n
 
 
 @step
@@ -28,35 +21,9 @@ def large(n: int) -> bytes:
     return bytes([n]) * (3 << 20)
 
 
-@step(io=JsonFileIO())
-def squares(n: int) -> Iterator[tuple[int, int]]:
-    for each in range(n):
-        yield each, each * each
-
-
-@step(io=BundleFileIO({"count": JsonFileIO(), "words": TextFileIO()}))
-def several(n: int) -> dict[str, Any]:
-    return {"count": n, "words": "w" * n}
-
-
 @step
 def chance(n: int) -> float:
     return random.SystemRandom().random() + n
-
-
-@step(io=JsonFileIO())
-def twice(n: int) -> int:
-    return 2 * n
-
-
-class Doubling(Workflow):
-    raw = seed(int)
-    doubled = twice.step(raw)
-
-
-class Files(Workspace[Doubling]):
-    raw = stored("raw/{workflow_id}.json")
-    doubled = stored("computed/doubled-{workflow_id}.json")
 
 
 ALL = [number.step(1), number.step(2), large.step(1), large.step(2), squares.step(3), several.step(4)]

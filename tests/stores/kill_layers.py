@@ -18,6 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+
+from kill_points import count_lines, die_at_line
+
 from persistable import Persistable
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BytesFileIO
@@ -81,45 +85,10 @@ def dying(act: Callable[[], Any], lines: int) -> Callable[[], Any]:
     """`act`, ended as kill -9 does when so many lines of the library have run."""
 
     def killed() -> Any:
-        left = [lines]
-        package = os.sep + "persistable" + os.sep
-
-        def trace(frame: Any, event: str, arg: Any) -> Any:
-            if package not in frame.f_code.co_filename:
-                return None
-            if event == "line":
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return trace
-
-        sys.settrace(trace)
+        sys.settrace(die_at_line(lines))
         return act()
 
     return killed
-
-
-def lines_of(act: Callable[[], Any]) -> int:
-    """How many lines of the library `act` takes."""
-
-    def counted() -> int:
-        count = [0]
-        package = os.sep + "persistable" + os.sep
-
-        def trace(frame: Any, event: str, arg: Any) -> Any:
-            if package not in frame.f_code.co_filename:
-                return None
-            count[0] += event == "line"
-            return trace
-
-        sys.settrace(trace)
-        act()
-        sys.settrace(None)
-        return count[0]
-
-    found, _ = child(counted)
-    assert found is not None
-    return found
 
 
 class Place:
@@ -219,9 +188,9 @@ def main(root: Path, points: int, seed: int) -> None:
             warm = Place(root / "warm", placed)  # imports what is needed
             for act in (warm.write, warm.forget, warm.read, warm.read_fast):
                 act()
-            lines = {"write": lines_of(place.write)}
+            lines = {"write": count_lines(place.write)}
             child(place.forget)
-            lines["fill"] = lines_of(place.read)
+            lines["fill"] = count_lines(place.read)
             for number in range(1, points // 4 + 1):
                 seen[f"{'placed' if placed else 'keyed'} {one_point(place, number, chance, size, lines)}"] += 1
     print(dict(seen))

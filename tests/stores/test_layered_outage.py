@@ -6,41 +6,18 @@ import pickle
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from servers.fixtures import Bucket
 from servers.needs import absent
 from servers.switched import Switch, switched
 
-from persistable import Status, run, step
+from persistable import Status, run
 from persistable.errors import LayersDisagreeWarning, LayerSkippedWarning, StoreError
-from persistable.fileio import NumpyFileIO
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store, open_store
-from persistable.stores.layered import primary
-
-NOW: dict[str, Callable[[], Any]] = {}
-made: list[int] = []
-RECORD = ".record.json"
-
-
-@step(io=NumpyFileIO())
-def numbers(n: int) -> NDArray[np.int64]:
-    made.append(n)
-    NOW.get("in the middle", lambda: None)()
-    return np.arange(n)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(primary, "FIRST_LOOK", 0.1)
-    made.clear()
-    yield
-    NOW.clear()
+from stores.outage import NOW, RECORD, assert_sound, made, numbers, quick  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -53,11 +30,6 @@ def switch(s3_bucket: Bucket) -> Iterator[Switch]:
 def team(s3_bucket: Bucket, switch: Switch) -> Store:
     options = {**s3_bucket.options, "endpoint_url": switch.endpoint, "config_kwargs": {"retries": {"max_attempts": 0}}}
     return open_store(s3_bucket.url, **options)
-
-
-def assert_sound(store: Store, *nodes: Any) -> None:
-    for node in nodes:
-        assert node.bind(store).load().payload.tolist() == list(range(node.params.n))
 
 
 @pytest.mark.parametrize("n", [10, 300_000])

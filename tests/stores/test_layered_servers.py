@@ -7,43 +7,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from servers.switched import Switch, switched
 
-from persistable import Status, run, step
+from persistable import Status, run
 from persistable.errors import LayerSkippedWarning, PayloadCorrupted, StoreFull, StoreUnavailable
-from persistable.fileio import NumpyFileIO
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, Store, open_store
-from persistable.stores.layered import primary
+from stores.outage import NOW, RECORD, assert_sound, made, numbers, quick  # noqa: F401 - a fixture
 
-NOW: dict[str, Callable[[], Any]] = {}
-made: list[int] = []
-RECORD = ".record.json"
 LARGE = 700_000
 """Numbers in an array that goes to a database in chunks."""
-
-
-@step(io=NumpyFileIO())
-def numbers(n: int) -> NDArray[np.int64]:
-    made.append(n)
-    NOW.get("in the middle", lambda: None)()
-    return np.arange(n)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(primary, "FIRST_LOOK", 0.1)
-    made.clear()
-    yield
-    NOW.clear()
 
 
 @dataclass
@@ -73,11 +51,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
             switch = stack.enter_context(switched(f"http://127.0.0.1:{port}"))
             url = collection.url.replace(f":{port}", f":{switch.port}") + "?serverSelectionTimeoutMS=200"
             yield Server(open_store(url, timeout=0.2), open_store(collection.url), switch)
-
-
-def assert_sound(store: Store, *nodes: Any) -> None:
-    for node in nodes:
-        assert node.bind(store).load().payload.tolist() == list(range(node.params.n))
 
 
 @pytest.mark.filterwarnings("ignore::persistable.errors.LayerSkippedWarning")

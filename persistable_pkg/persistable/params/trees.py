@@ -17,7 +17,7 @@ from persistable.params.unset import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from persistable.params.encoding import Nodes, Path
@@ -265,6 +265,15 @@ def from_tree(data: Any) -> Any:
 def item_tree(value: Any) -> Any:
     """The tree of `value` as it is inside others: at the top, too, params are named by their class. Raises what `tree` raises."""
     return tree([value])[0]
+
+
+def rewritten(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A copy of a tree in which each dict, inner ones first, is what `change` makes of it; it may change the dict that it is given."""
+    if data.__class__ is list:
+        return [rewritten(item, change) for item in data]
+    if data.__class__ is dict:
+        return change({key: rewritten(item, change) for key, item in data.items()})
+    return data
 
 
 # ------------------------------------------------------------------ what differs

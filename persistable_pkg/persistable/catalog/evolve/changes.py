@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from persistable.params.canonical import fields_of
+from persistable.params.trees import rewritten
 from persistable.records.key import check_payload_name
 
 ANY = "*"
@@ -97,25 +98,23 @@ class Changes:
 
     def refer(self, data: Any) -> Any:
         """A tree in which every class and reference has its new name."""
-        if isinstance(data, list):
-            return [self.refer(item) for item in data]
-        if not isinstance(data, dict):
-            return data
-        found = {key: self.refer(item) for key, item in data.items()}
-        where = data.get("$class", "")
+        return rewritten(data, self._referred)
+
+    def _referred(self, found: dict[str, Any]) -> dict[str, Any]:
+        where = found.get("$class", "")
         if where:
             found["$class"] = self.reference(where)
-        if isinstance(data.get("$reference"), str):
-            found["$reference"] = self.reference(data["$reference"]) if ":" in data["$reference"] else data["$reference"]
-        if "$object" in data:
-            found["$object"] = self.class_name(data["$object"], where)
+        if isinstance(found.get("$reference"), str) and ":" in found["$reference"]:
+            found["$reference"] = self.reference(found["$reference"])
+        if "$object" in found:
+            found["$object"] = self.class_name(found["$object"], where)
         for tag in ("$enum", "$flag"):
-            if isinstance(data.get(tag), dict) and isinstance(data[tag].get("class"), str):
-                found[tag]["class"] = self.class_name(data[tag]["class"], where)
+            if isinstance(found.get(tag), dict) and isinstance(found[tag].get("class"), str):
+                found[tag]["class"] = self.class_name(found[tag]["class"], where)
         for tag in ("$namedtuple", "$registered"):
-            content = data[tag].get("$tuple") if isinstance(data.get(tag), dict) else None
+            content = found[tag].get("$tuple") if isinstance(found.get(tag), dict) else None
             if content and isinstance(content[0], str):
-                found[tag]["$tuple"][0] = self.class_name(content[0], where)
+                content[0] = self.class_name(content[0], where)
         return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from persistable.catalog.evolve.changes import Changes
 from persistable.errors import ParamsError, PersistableError
 from persistable.params.canonical import WAYS, canonical, object_bytes
-from persistable.params.trees import from_tree
+from persistable.params.trees import from_tree, rewritten
 from persistable.records.key import Key, digest_of
 
 BARE, DICT = "", "{}"
@@ -134,10 +134,4 @@ def renamed(node: Node, form: Form, changes: Changes, keys: Mapping[str, str], o
 
 def rekeyed(data: Any, keys: Mapping[str, str]) -> Any:
     """A tree in which every node has its new key."""
-    if isinstance(data, list):
-        return [rekeyed(item, keys) for item in data]
-    if not isinstance(data, dict):
-        return data
-    if "$node" in data:
-        return {**data, "$node": keys.get(data["$node"], data["$node"])}
-    return {key: rekeyed(item, keys) for key, item in data.items()}
+    return rewritten(data, lambda found: {**found, "$node": keys.get(found["$node"], found["$node"])} if "$node" in found else found)

@@ -9,7 +9,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from persistable.params.trees import children
+from persistable.params.trees import children, rewritten
 
 NULL, BOOL, INT, FLOAT, TEXT, TREE, FORM = range(7)
 """Kinds of values. TREE: what takes more than one token of JSON, as canonical JSON or its digest; FORM: the form that can be compared."""
@@ -47,16 +47,12 @@ def valued(params: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
 
 def canonical(tree: Any) -> str:
     """JSON of `tree`, equal for equal ones: without what is no part of identity, and in one order."""
-    return _dumps(_identity(tree))
+    return _dumps(rewritten(tree, _without_class))
 
 
-def _identity(tree: Any) -> Any:
-    """`tree` without what is no part of identity: where a class lies."""
-    if tree.__class__ is list:
-        return [_identity(each) for each in tree]
-    if tree.__class__ is dict:
-        return {name: _identity(each) for name, each in tree.items() if name != "$class"}
-    return tree
+def _without_class(found: dict[str, Any]) -> dict[str, Any]:
+    found.pop("$class", None)  # where a class is defined is no part of identity
+    return found
 
 
 def _short(text: str) -> str:
