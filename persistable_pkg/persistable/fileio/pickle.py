@@ -87,9 +87,8 @@ class PickleFileIO(FileIO[Any]):
             try:
                 stream = pickle.dumps(payload, 5, buffer_callback=buffers.append)
             except Exception:  # noqa: BLE001 - whatever it was, the careful way will say it better
-                stream = b"main__"
-            # arrays need care with layout and read-only flags, names of __main__ and __mp_main__ too
-            if not buffers and b"main__" not in stream and b"_reconstruct" not in stream and not _may_be_lazy(stream):
+                return super().dumps(payload)
+            if not buffers and (stream.find(_NAMES) < 0 or not _needs_care(stream)):
                 return _plain(stream)
         return super().dumps(payload)
 
@@ -215,11 +214,16 @@ class PickleFileIO(FileIO[Any]):
         return whole.toreadonly() if view.readonly else whole
 
 
-def _may_be_lazy(stream: bytes) -> bool:
+_NAMES = pickle.STACK_GLOBAL
+"""Part of every pickle of this protocol that names a class or function. Looked for by `find`: ``in`` raises and drops an error first."""
+
+
+def _needs_care(stream: bytes) -> bool:
     """Tell whether the names in a pickle are such that the careful way has to look."""
+    # arrays need care with layout and read-only flags, names of __main__ and __mp_main__ too; the others may be lazy
     return (
-        b"builtins" in stream or b"itertools" in stream or b"polars" in stream or b"zarr" in stream
-        or b"dask" in stream or b"pyarrow" in stream or b"xarray" in stream or b"torch" in stream
+        b"main__" in stream or b"_reconstruct" in stream or b"builtins" in stream or b"itertools" in stream or b"polars" in stream
+        or b"zarr" in stream or b"dask" in stream or b"pyarrow" in stream or b"xarray" in stream or b"torch" in stream
     )  # fmt: skip
 
 
