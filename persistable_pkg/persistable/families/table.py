@@ -282,12 +282,9 @@ class Quick:
     def payloads(self, numbers: Sequence[int], largest: int = SMALL) -> dict[int, Any]:
         """The verified payloads, by number, of members that are small, sound, and made by the code as it is now."""
         bases = self._key_chunks.bases(numbers)
-        there = heads(self._store, bases)
-        wanted = {
-            base: head
-            for base, head in there.items()
-            if head.made_by == self._made_by and head.io == self._spec and head.size <= min(SMALL, largest)
-        }
+        there = heads(self._store, bases, self._spec)
+        largest = min(SMALL, largest)
+        wanted = {base: head for base, head in there.items() if head.made_by == self._made_by and head.size <= largest}
         data = self._store.get_many([head.path for head in wanted.values() if head.data is None])
         found: dict[int, Any] = {}
         for number, base in zip(numbers, bases, strict=True):

@@ -12,23 +12,22 @@ from persistable.records.known import Read, is_sound
 from persistable.records.record import SUFFIX, encoded
 from persistable.stores.base import Store
 
-_TEXT, _BRACES = rb'"[^"]*+"', rb"\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}"
+_TEXT = rb'"[^"]*+"'
 
 
 @lru_cache(maxsize=32)
 def _line(io: bytes) -> re.Pattern[bytes]:
-    """The first line of nearly every record whose format matches `io`: of a payload that is one file, and nothing more."""
+    """The first line of nearly every record of the format `io`: of a payload that is one file, and nothing more."""
     return re.compile(
         rb'\{"record":1,"key":%b,"token":%b,"io":%b,"class":%b,"code":\{"python":%b,"quick":"([^"]*+)"\},'
-        % (_TEXT, _TEXT, io, _TEXT, _TEXT)
+        % (_TEXT, _TEXT, re.escape(io), _TEXT, _TEXT)
         + rb'"files":\[\["","([^"]++)",([0-9]++),"([0-9a-f]++)"\]\](?:,"made_from":\[([^\]]*+)\])?,\n'
     )
 
 
 class Head(NamedTuple):
-    """The first facts in the record of one payload. io: how its format is named there. made_by: see the function."""
+    """The first facts in the record of one payload. made_by: see the function."""
 
-    io: bytes
     made_by: bytes
     path: str
     size: int
@@ -37,19 +36,18 @@ class Head(NamedTuple):
     """The bytes at `path`, where it came with the record."""
 
 
-def heads(store: Store, bases: Sequence[str]) -> dict[str, Head]:
-    """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, what it says first."""
-    items = Read(store, [base + SUFFIX for base in bases], colocated=True).data
-    match = _line(rb"(%b)" % _BRACES).match
+def heads(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
+    """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, and of this format, what it says first."""
+    records = [base + SUFFIX for base in bases]
+    get, match = Read(store, records, colocated=True).data.get, _line(format_).match
     found: dict[str, Head] = {}
-    for base in bases:
-        data = items.get(base + SUFFIX)
+    for base, data in zip(bases, map(get, records), strict=True):
         head = match(data) if data is not None else None
         if head is not None and data is not None and is_sound(data):
-            io, quick, file, size, digest, made_from = head.groups()
+            quick, file, size, digest, made_from = head.groups()
             path = file.decode()
             if path.startswith(base):
-                found[base] = Head(io, quick if made_from is None else quick + made_from, path, int(size), digest.decode(), items.get(path))
+                found[base] = Head(quick if made_from is None else quick + made_from, path, int(size), digest.decode(), get(path))
     return found
 
 
@@ -73,7 +71,7 @@ def present(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, byt
     """
     records = [base + SUFFIX for base in bases]
     read = Read(store, records, colocated=True)
-    get, match = read.data.get, _line(re.escape(format_)).match
+    get, match = read.data.get, _line(format_).match
     found: dict[str, bytes] = {}
     apart: dict[str, tuple[str, int, bytes]] = {}
     for base, data in zip(bases, map(get, records), strict=True):

@@ -204,7 +204,7 @@ class Claims(_Held):
         self.held = False
         self.bases = set(bases)
         _alive(self)
-        claims = {_path(base, 1): owners.mine() for base in self.bases}
+        claims = dict.fromkeys([_path(base, 1) for base in self.bases], owners.mine())
         created, fresh = extended(store).create_fresh(claims)
         # a later epoch there was left by an owner killed while letting go: it decides
         doubtful = created - fresh
