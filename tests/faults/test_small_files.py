@@ -16,8 +16,8 @@ from persistable import Catalog, Status, append, appended, open_store, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
 from persistable.records import claims, listing, owners
+from persistable.records.failure import Failure
 from persistable.records.partial import Unsealed, base_of
-from persistable.records.record import Failure
 from persistable.stores import LocalStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -24,7 +24,7 @@ from persistable.errors import CommandFailed, InputMissing, MalformedFile, Param
 from persistable.fileio import BundleFileIO, BytesFileIO, CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO, TextFileIO
 from persistable.nodes.command import Command
 from persistable.params.secret import Secret
-from persistable.records.record import Failure
+from persistable.records.failure import Failure
 
 
 @pytest.fixture(autouse=True)

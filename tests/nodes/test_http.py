@@ -23,7 +23,7 @@ from persistable.errors import HttpFailed, MalformedFile, ParamsError, SecretMis
 from persistable.fileio import BytesFileIO, FolderFileIO, JsonFileIO, TextFileIO
 from persistable.nodes.transfer import HttpGet
 from persistable.params.secret import Secret
-from persistable.records.record import Failure
+from persistable.records.failure import Failure
 
 BODY = bytes(range(256)) * 2000
 

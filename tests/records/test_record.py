@@ -26,7 +26,7 @@ from persistable.errors import PayloadCorrupted
 from persistable.nodes.code import checkout
 from persistable.nodes.code.checkout import checkout_of, git_commit
 from persistable.records.circumstances import used
-from persistable.records.record import Failure
+from persistable.records.failure import Failure
 
 KEY = Key("x", "0" * 32)
 HEAD = {"record": 1, "key": str(KEY), "token": "t", "io": {"io": "PickleFileIO"}, "class": "m:C", "code": None, "files": []}

@@ -17,10 +17,11 @@ from persistable.errors import PayloadCorrupted, StoreReadOnly, StoreTooNew
 from persistable.fileio import JsonFileIO
 from persistable.records import store_format
 from persistable.records.copy import copy
+from persistable.records.failure import Failure
 from persistable.records.items import Entry, checked_line, entry_in, parsed_index
 from persistable.records.listing import entries
 from persistable.records.partial import Unsealed
-from persistable.records.record import FORMAT, SUFFIX, Failure, Record
+from persistable.records.record import FORMAT, SUFFIX, Record
 from persistable.records.store_format import PATH, Format
 from persistable.stores import LayeredStore, LocalStore, MemoryStore, ObjectStore, SQLiteStore, open_store
 

@@ -20,7 +20,7 @@ from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
 from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
 from persistable.records import claims, owners
-from persistable.records.record import Failure
+from persistable.records.failure import Failure
 from persistable.stores import LayeredStore, LocalStore, local
 from persistable.testing.stores import StoreContract
 

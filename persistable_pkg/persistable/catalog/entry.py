@@ -18,7 +18,7 @@ from persistable.records.record import FileFact, Record
 if TYPE_CHECKING:
     from persistable.catalog.catalog import Catalog
     from persistable.nodes.node import Persistable
-    from persistable.records.record import Failure
+    from persistable.records.failure import Failure
 
 COLUMNS = "n.key, n.class, n.version, n.params, r.name, r.at, r.status, r.size, r.seconds, r.created, r.host, r.made"
 ABSENT = "absent"

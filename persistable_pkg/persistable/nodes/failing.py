@@ -11,7 +11,8 @@ from persistable.nodes.label import name_node
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
 from persistable.params.secret import redact
-from persistable.records.record import FAILED_SUFFIX, Failure, host_name
+from persistable.records.failure import FAILED_SUFFIX, Failure
+from persistable.records.record import host_name
 from persistable.stores.base import Store
 
 if TYPE_CHECKING:
@@ -21,16 +22,7 @@ if TYPE_CHECKING:
 def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
     """Keep what is known of a failed attempt in a file of its own, and say which node it was."""
     node = generation.node
-    events.emit(
-        events.Failed(
-            key=node.key,
-            attempt=generation.attempt,
-            error=f"{type(error).__name__}: {error}",
-            seconds=generation.seconds(),
-            label=node.label,
-        ),
-        node._node_logger,
-    )
+    announce(node, error, generation.attempt, generation.seconds())
     name_node(error, node)
     if not recorded:
         return
@@ -40,6 +32,12 @@ def fail(generation: Generation, error: BaseException, recorded: bool) -> None:
         record_failure(node, generation.store, error, generation.attempt, generation.started, took, generation.notes, params, said)
     except Exception as second:  # noqa: BLE001 - whatever it is, what the node has to say is worth more
         error.add_note(f"and the failure could not be recorded: {second}")
+
+
+def announce(node: Node, error: BaseException, attempt: int, seconds: float) -> None:
+    """Emit that an attempt at `node` has failed."""
+    text = f"{type(error).__name__}: {error}"
+    events.emit(events.Failed(key=node.key, attempt=attempt, error=text, seconds=seconds, label=node.label), node._node_logger)
 
 
 def record_failure(

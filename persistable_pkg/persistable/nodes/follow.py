@@ -11,9 +11,10 @@ from typing import Any
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
 from persistable.nodes.types import Node
 from persistable.records import access, claims, partial
+from persistable.records.failure import Failure
 from persistable.records.items import Collected, Entry, Source, folder_of, read_index
 from persistable.records.key import Place
-from persistable.records.record import Failure, Record
+from persistable.records.record import Record
 from persistable.stores.base import Store
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.5

@@ -132,12 +132,15 @@ def not_found(node: Node, store: Store) -> PayloadNotFound:
     )
 
 
-def difference_in_words(found: dict[str, tuple[Any, Any]], most: int = 8) -> str:
+def difference_in_words(found: dict[str, tuple[Any, Any]]) -> str:
     """``n: 20, stored 10; points.seed: 1, stored 2``."""
     if not found:
         return "all params are equal"
     shown = lines(found)
-    return "; ".join(shown[:most]) + (f"; and {len(shown) - most} more" if len(shown) > most else "")
+    return "; ".join(shown[:_MOST]) + (f"; and {len(shown) - _MOST} more" if len(shown) > _MOST else "")
+
+
+_MOST = 8
 
 
 def lines(found: dict[str, tuple[Any, Any]]) -> Sequence[str]:

@@ -344,10 +344,6 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             raise PayloadNotHeld(f"{self.key} holds no payload to validate; call load() or generate() first, or pass one", key=self.key)
         self._validate_payload(cast(PayloadT, payload))
 
-    # items, where the generating function yields them
-
-    # what is stored
-
     # plumbing
 
     def _node_use(self) -> Store:

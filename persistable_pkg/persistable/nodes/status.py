@@ -14,10 +14,11 @@ from persistable.nodes import loading
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
 from persistable.nodes.types import Node
 from persistable.records import access, claims, commit, store_format
+from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
 from persistable.records.known import Read
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store, stat_many
 
 

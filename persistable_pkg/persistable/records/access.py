@@ -13,10 +13,11 @@ from persistable.errors import (
     StoreTooNew,
 )
 from persistable.records import commit, items, store_format
+from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.files import healed
 from persistable.records.key import Key, Place, Placed
 from persistable.records.partial import discard_partial, find_partial
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store, extended
 
 

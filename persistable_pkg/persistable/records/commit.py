@@ -31,15 +31,14 @@ doubtful: set[str] = set()
 class Commit:
     """A record on its way to its place.
 
-    may_stand: whether files that it names must stay. stands: whether it is known to be there. interrupt: what cut the call short that put
-    it, although it stands; to be raised once all is finished.
+    may_stand: whether files that it names must stay. interrupt: what cut the call short that put it, although it stands; to be raised once
+    all is finished.
     """
 
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
         self._place = place
         self.may_stand = False
-        self.stands = False
         self.interrupt: BaseException | None = None
 
     def put(self, record: Record, *, first: bool = False) -> None:
@@ -64,7 +63,6 @@ class Commit:
         if refused and _read_back(self._store, path, _LOOKS) != data:
             self.may_stand = False
             raise claims.lost_to_others(self._place.key)
-        self.stands = True
 
     def _is_there(self, path: str, data: bytes, error: BaseException) -> bool:
         try:

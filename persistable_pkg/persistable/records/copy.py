@@ -10,10 +10,11 @@ from typing import NamedTuple
 from persistable.errors import PayloadCorrupted, StoreError
 from persistable.records import access, claims, items, signing, store_format
 from persistable.records import commit as commits
+from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.files import SMALL, fetch
 from persistable.records.key import Key, Placed
 from persistable.records.listing import Listed
-from persistable.records.record import FAILED_SUFFIX, FileFact, Record
+from persistable.records.record import FileFact, Record
 from persistable.stores.base import Store, extended
 
 

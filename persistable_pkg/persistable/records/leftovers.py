@@ -9,8 +9,9 @@ from contextlib import suppress
 from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
 from persistable.records import claims, commit, deadlock, items, owners, partial
 from persistable.records.access import DAMAGED, UNTRUSTED, Unusable, files_of, named_paths, peek
+from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key, Place, Placed
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.records.scratch import scratch_folder
 from persistable.stores.base import HIDDEN, Store, extended
 

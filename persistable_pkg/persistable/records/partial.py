@@ -153,13 +153,12 @@ def forget(store: Store, place: Place) -> None:
     remove(store, store.list(base))
 
 
-def discard_partial(store: Store, place: Place, sealed: str | None = None) -> bool:
-    """Remove what is not sealed, items and notes; True if there was any. `sealed`: the folder of items that are, which stay."""
+def discard_partial(store: Store, place: Place) -> bool:
+    """Remove what is not sealed, items and notes; True if there was any."""
     begun = _read(store, base_of(place))
     if begun is None:
         return False
-    if begun.folder != sealed:
-        remove(store, store.list(begun.folder))
+    remove(store, store.list(begun.folder))
     forget(store, place)
     return True
 

@@ -16,7 +16,7 @@ from zlib import crc32
 from persistable.errors import PayloadCorrupted, StoreTooNew
 from persistable.records.key import SCHEME, Key
 from persistable.records.versions import imported_versions
-from persistable.stores.record_file import FAILED, RECORD, SEAL, SEAL_BYTES
+from persistable.stores.record_file import RECORD, SEAL, SEAL_BYTES
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store
@@ -28,7 +28,6 @@ FORMAT = 1
 SUFFIX = RECORD
 BY_HAND = ("put", "adopted")
 """The values of `Record.made` for payloads that no code here has made."""
-FAILED_SUFFIX = FAILED
 OUTPUT_SUFFIX = ".output.txt"
 """The end of the name of the file with the text that the generating code printed and logged."""
 _FORMER = {
@@ -522,66 +521,6 @@ def members(facts: Mapping[str, Any]) -> bytes:
 def encoded(fact: Any) -> bytes:
     """`fact` as records have it."""
     return "".join(_encode(fact, 0)).encode("utf-8", "surrogatepass")
-
-
-class Failure(NamedTuple):
-    """The failure of a generation that raised, in a file of its own that the next commit removes."""
-
-    key: Key
-    error: str
-    message: str
-    traceback: str
-    attempt: int
-    params: dict[str, Any]
-    host: str
-    started: float
-    seconds: float
-    notes: dict[str, Any] = {}  # noqa: RUF012 - a field of a tuple, never written to
-    output: str = ""
-    """The end of the text that the generating code printed and logged."""
-
-    @property
-    def text(self) -> str:
-        """Type and message of the error: ``ValueError: no samples``."""
-        return f"{self.error.removeprefix('builtins.')}: {self.message}"
-
-    def to_bytes(self) -> bytes:
-        """The content of the file."""
-        return (json.dumps({**self._asdict(), "key": str(self.key)}, indent=1) + "\n").encode()
-
-    @staticmethod
-    def key_in(data: bytes) -> str | None:
-        """Whose failure is in `data`; None where that cannot be read."""
-        key: Any = _object_in(data).get("key")
-        return key if isinstance(key, str) else None
-
-    @classmethod
-    def parse(cls, data: bytes, key: Key) -> Failure:
-        """The failure in `data`; one that cannot be read is still a failure, with nothing known."""
-        facts = _object_in(data)
-        texts, numbers = ("error", "message", "traceback", "host"), ("started", "seconds")
-        sound = all(isinstance(facts.get(name), str) for name in texts) and all(type(facts.get(name)) in (int, float) for name in numbers)
-        sound = sound and type(facts.get("attempt")) is int and isinstance(facts.get("params"), dict)
-        if not sound or not 0 < facts["attempt"] < 1 << 31:
-            return cls(key, "unknown", "the failure's own file is damaged", "", 1, {}, "", 0.0, 0.0)
-        notes = facts.get("notes")
-        known = {name: facts[name] for name in (*texts, *numbers, "attempt", "params")}
-        output = facts.get("output")
-        return cls(
-            key,
-            **known,
-            notes=cast("dict[str, Any]", notes) if isinstance(notes, dict) else {},
-            output=output if isinstance(output, str) else "",
-        )
-
-
-def _object_in(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`; an empty one where there is none."""
-    try:
-        found: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 @cache

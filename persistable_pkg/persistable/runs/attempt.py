@@ -10,8 +10,7 @@ from typing import Any
 from persistable import events
 from persistable.errors import StoreError, WorkerDied
 from persistable.nodes import capture
-from persistable.nodes.failing import record_failure
-from persistable.nodes.types import given_logger
+from persistable.nodes.failing import announce, record_failure
 from persistable.params.secret import clean
 from persistable.records import claims, leftovers
 from persistable.records.access import find_failure
@@ -82,16 +81,7 @@ def died(attempt: Attempt, error: Exception) -> Outcome:
             record_failure(unit.node, unit.store, error, number, attempt.started, took, output=said)
         except StoreError as second:
             error.add_note(f"and the failure could not be recorded: {second}")
-    events.emit(
-        events.Failed(
-            key=unit.node.key,
-            attempt=attempt.number,
-            error=f"{type(error).__name__}: {error}",
-            seconds=outcome.seconds,
-            label=unit.node.label,
-        ),
-        given_logger(unit.node),
-    )
+    announce(unit.node, error, attempt.number, outcome.seconds)
     return outcome
 
 

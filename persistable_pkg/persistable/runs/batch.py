@@ -18,8 +18,9 @@ from typing import NamedTuple
 from persistable.errors import StoreError
 from persistable.nodes import capture
 from persistable.records import claims
+from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.key import Key
-from persistable.records.record import FAILED_SUFFIX, SUFFIX
+from persistable.records.record import SUFFIX
 from persistable.stores.base import BaseStore, Bytes, Store, extended, stat_many, stem_of
 from persistable.stores.overlay import BufferedStore
 

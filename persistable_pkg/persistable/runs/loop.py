@@ -20,6 +20,7 @@ from persistable.executors.inline import InlineExecutor
 from persistable.executors.resources import Resources, Retry
 from persistable.nodes import capture, connections
 from persistable.nodes.binding import bound_to
+from persistable.nodes.failing import announce
 from persistable.nodes.label import name_node
 from persistable.nodes.loading import refused
 from persistable.nodes.node import Persistable
@@ -29,8 +30,8 @@ from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.records import leftovers
 from persistable.records.access import find_failure
+from persistable.records.failure import Failure
 from persistable.records.owners import is_dead
-from persistable.records.record import Failure
 from persistable.runs import relay, together
 from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
@@ -603,10 +604,7 @@ class Loop:
         self._failed.add(unit)
         self.result.failures.append(NodeFailure(bound_to(unit.node, unit.store), error, f"{type(error).__name__}: {error}", 0, 0.0))
         self._note(unit, "failed")
-        events.emit(
-            events.Failed(key=unit.node.key, attempt=0, error=f"{type(error).__name__}: {error}", seconds=0.0, label=unit.node.label),
-            given_logger(unit.node),
-        )
+        announce(unit.node, error, 0, 0.0)
 
     def _skip(self, unit: Unit, cause: Unit) -> None:
         self.result.skip((unit.url, unit.place), unit.node, unit.store, cause.node.key)

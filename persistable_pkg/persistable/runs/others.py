@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from persistable.records import claims
 from persistable.records.access import find_failure, peek
-from persistable.records.record import SUFFIX, Failure, Record
+from persistable.records.failure import Failure
+from persistable.records.record import SUFFIX, Record
 from persistable.runs.planner import Unit
 from persistable.stores.base import extended, stat_many
 

@@ -16,8 +16,9 @@ from persistable.errors import FormatError, MissingExtra, PayloadCorrupted, Payl
 from persistable.graph import Graph
 from persistable.params.secret import redact
 from persistable.params.words import in_words, is_of_nodes, without_credentials
+from persistable.records.failure import Failure
 from persistable.records.key import Key
-from persistable.records.record import Failure, Record
+from persistable.records.record import Record
 from persistable.web.listing import labels_of
 from persistable.web.pages import Asked, Page, Site, entry_of, named, row_of
 from persistable.web.preview import preview

@@ -20,7 +20,8 @@ from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.query import Condition, counting
-from persistable.records.record import BY_HAND, FAILED_SUFFIX, SUFFIX
+from persistable.records.failure import FAILED_SUFFIX
+from persistable.records.record import BY_HAND, SUFFIX
 from persistable.records.scratch import scratch_elsewhere
 from persistable.stores.base import Store
 

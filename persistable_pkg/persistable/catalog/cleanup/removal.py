@@ -12,8 +12,9 @@ from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED, row_of
 from persistable.errors import StoreReadOnly
 from persistable.records import access, claims, partial
+from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.key import Key, Placed
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import HIDDEN, Store, stat_many
 from persistable.stores.custom_path import PLACED
 

@@ -23,7 +23,8 @@ from persistable.catalog.cleanup.notes import checked, parsed
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
 from persistable.params.streams import digest_rest
 from persistable.records import access, claims, items, partial
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, FileFact, Record
+from persistable.records.failure import FAILED_SUFFIX
+from persistable.records.record import SUFFIX, FileFact, Record
 from persistable.stores.base import HIDDEN, Store, extended, stat_many
 from persistable.stores.custom_path import PLACED
 

@@ -14,8 +14,9 @@ from persistable.catalog.cleanup import pins
 from persistable.catalog.evolve.successor import moved
 from persistable.records import access
 from persistable.records import commit as commits
+from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key, Place, Placed
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record
+from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store, extended
 from persistable.stores.custom_path import copy
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.index.leaves import form, is_plain, walk
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreTooNew
+from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.key import Key
-from persistable.records.record import FAILED_SUFFIX, SUFFIX, Failure, Record, encoded
+from persistable.records.record import SUFFIX, Record, encoded
 from persistable.stores.custom_path import PLACED
 
 DONE, CORRUPT, FAILED, UNTRUSTED = "done", "corrupt", "failed", "untrusted"
