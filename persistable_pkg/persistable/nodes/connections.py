@@ -33,8 +33,11 @@ class Connection(Generic[T]):
 
         Raises RuntimeError where neither is under way.
         """
-        scope = _scope.get()
-        if scope is None:
+        run = _run.get()
+        if run is not None:
+            with _guard:
+                scope = _scopes.setdefault(run, _Scope())
+        else:
             running = generation.running()
             if running is None:
                 raise RuntimeError("a connection is open only while something is generated; use it inside a step or _generate_payload")
@@ -86,7 +89,7 @@ class _Scope:
             self._stack.close()
 
 
-_scope: ContextVar[_Scope | None] = ContextVar("persistable_connections", default=None)
+_run: ContextVar[str | None] = ContextVar("persistable_connections", default=None)
 _scopes: dict[str, _Scope] = {}
 _users: dict[str, int] = {}
 _guard = threading.Lock()
@@ -97,15 +100,14 @@ def within(run: str) -> Generator[None]:
     """Inside the block, connections are those of that run; those of runs that are not at work in this process are closed."""
     with _guard:
         idle = [(name, _scopes.pop(name)) for name in list(_scopes) if name != run and not _users.get(name)]
-        scope = _scopes.setdefault(run, _Scope())
         _users[run] = _users.get(run, 0) + 1
     for _, other in idle:
         other.close()
-    outer = _scope.set(scope)
+    outer = _run.set(run)
     try:
         yield
     finally:
-        _scope.reset(outer)
+        _run.reset(outer)
         with _guard:
             _users[run] -= 1
             if not _users[run]:

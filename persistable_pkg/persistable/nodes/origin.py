@@ -201,11 +201,6 @@ class Today:
         """The token of its code: the quick digest, or where there is none one over its parts."""
         return self.code_facts(node).token
 
-    @property
-    def tokens(self) -> dict[Any, str]:
-        """The tokens of all code that was asked for, by what it is the code of."""
-        return {key: facts.token for key, facts in self._known.items()}
-
     def digest_of(self, bits: int) -> bytes:
         """The digest over the code of those whose bits are set."""
         known = self._digests.get(bits)

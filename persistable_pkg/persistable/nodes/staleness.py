@@ -99,8 +99,8 @@ NO_FACTS = "its record does not say what it was made from, so it cannot be told 
 BY_HAND = "put in by hand, so it stays as it is, although upstream has changed since:"
 
 
-def judged(node: Node, store: Store, record: Record) -> Verdict:
-    """The verdict on one payload."""
+def judged(node: Node, store: Store, record: Record, judge: Judge | None = None) -> Verdict:
+    """The verdict on one payload. judge: one that has judged nothing yet."""
     if not node._node_upstream:
         made_by = record.head["code"]
         if made_by is None or (made_by["quick"] and made_by["quick"] == code_of_node(node).quick):
@@ -110,14 +110,14 @@ def judged(node: Node, store: Store, record: Record) -> Verdict:
     known = _found_fresh.get(which)
     if known is not None and is_all_in(node, store) and known.is_unchanged(node, store, record):
         return FRESH
-    judge = Judge()
-    verdict = judge.judge([(node, store, record)])[0]
+    judge = judge or Judge()
+    verdict = judge.judge_all([(node, store, record)])[0]
     if judge._stores.keys() != {id(store)}:  # another object of it may have its upstream elsewhere
         return verdict
     if verdict is FRESH and sum(len(paths) for _, paths, _ in judge.read) <= _MOST_LINES:
         if len(_found_fresh) >= _MOST_FRESH:
             _found_fresh.clear()
-        _found_fresh[which] = _Fresh(store, record, judge)
+        _found_fresh[which] = _Fresh(node, store, record, judge)
     elif known is not None:
         _found_fresh.pop(which, None)
     return verdict
@@ -131,31 +131,23 @@ class _Fresh:
 
     __slots__ = ("_lines", "_own", "_store", "_tokens")
 
-    def __init__(self, store: Store, record: Record, judge: Judge) -> None:
+    def __init__(self, node: Node, store: Store, record: Record, judge: Judge) -> None:
         self._store = store
         self._own = first_line(record.to_bytes())
-        self._tokens = judge.tokens
+        self._tokens = [judge.token(each) for each in (node, *makers(node).values())]
         self._lines = [(at, paths, {path: data[: data.find(b"\n") + 1] for path, data in found.items()}) for at, paths, found in judge.read]
 
     def is_unchanged(self, node: Node, store: Store, record: Record) -> bool:
         """Tell whether it is all as it was."""
         if self._store is not store or not record.to_bytes().startswith(self._own):
             return False
-        if self._tokens != _tokens(node):
+        if self._tokens != [token_of(code_of_node(each)) for each in (node, *makers(node).values())]:
             return False
         for at, paths, lines in self._lines:
             found = at.get_many(paths)
             if found.keys() != lines.keys() or not all(map(bytes.startswith, map(found.__getitem__, lines), lines.values())):
                 return False
         return True
-
-
-def _tokens(node: Node) -> dict[Any, str]:
-    """The tokens of the code of a node and of everything upstream, as it is now, by what they are the code of."""
-    today = Today()
-    for each in (node, *makers(node).values()):
-        today.token(each)
-    return today.tokens
 
 
 def first_line(data: bytes) -> bytes:
@@ -254,13 +246,18 @@ class Judge:
         self.read: list[tuple[Store, list[str], dict[str, bytes]]] = []
         """Each request to a store, and its answer."""
 
-    @property
-    def tokens(self) -> dict[Any, str]:
-        """The tokens of all code that was looked at, by what it is the code of."""
-        return self._today.tokens
+    def token(self, node: Node) -> str:
+        """The token of the code of a node, as it was when it was first looked at."""
+        return self._today.token(node)
 
     def judge(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
         """The verdicts on these payloads, given their records."""
+        if len(asked) == 1 and not self._units:
+            return [judged(*asked[0], self)]
+        return self.judge_all(asked)
+
+    def judge_all(self, asked: Sequence[tuple[Any, Store, Record]]) -> list[Verdict]:
+        """As `judge`, also what was found fresh before."""
         units: list[_Unit | None] = []
         deep: list[_Unit] = []
         for node, store, record in asked:

@@ -38,7 +38,7 @@ from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
 from persistable.runs.others import Others, enough, failure_since, forgive, is_stored
-from persistable.runs.planner import GIVEN_UP, Decision, Planner, Unit
+from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
 from persistable.runs.worker import (
@@ -122,12 +122,14 @@ class Loop:
             self._judging = None  # from now on it changes what is stored
             self._begin(decision)
             decided = decision
-            with connections.within(self._run):
-                if self._executor.shares_memory:
-                    self._carry_out(planner)
-                else:
-                    with notes.received_at(self._run, self._arrived.put):
-                        self._carry_out(planner)
+            first = planner.start()
+            if first is not None:
+                with connections.within(self._run):
+                    if self._executor.shares_memory:
+                        self._carry_out(planner, first)
+                    else:
+                        with notes.received_at(self._run, self._arrived.put):
+                            self._carry_out(planner, first)
         except BaseException:
             self._abort()
             raise
@@ -150,8 +152,8 @@ class Loop:
         found = dict(zip(asked, look_up([(unit.node, unit.store) for unit in asked], self._judging), strict=True))
         return [found.get(unit, GIVEN_UP) for unit in units]
 
-    def _carry_out(self, planner: Planner) -> None:
-        start = planner.start()
+    def _carry_out(self, planner: Planner, first: Start) -> None:
+        start: Start | None = first
         while start is not None:
             for unit in start.kept:
                 self._close(unit, "reused", _ELSEWHERE, told=True)
@@ -325,10 +327,11 @@ class Loop:
             return {}
         given: dict[Any, Any] = {}
         held = self._handover.held if self._handover is not None else {}
+        failed, some = self._failed, needs_of(unit.node) == "any"
         for source in taken_by(unit):
-            if self._will_not_come(source, unit):
+            if source in failed or (some and self._will_not_come(source, unit)):
                 given[source.node.key] = FAILED
-            elif not source.node.is_persisted and source in held:
+            elif source in held:
                 given[source.node.key] = held[source]
         return given
 

@@ -111,6 +111,8 @@ class Planner:
         self._packages = packages
         self._by_store: dict[str, dict[Place, Unit]] = {}
         self._stores: dict[int, tuple[Any, str, dict[Place, Unit]]] = {}
+        self._made: dict[int, dict[int, Unit]] = {}
+        """By identity, of the store of what is made from it and of the node: nodes that many are made from are asked where they lie once."""
         self._wanted = list(dict.fromkeys([self._unit(node, store) for node, store in targets]))
         # what is under way
         self._ready: list[Unit] = []
@@ -143,9 +145,16 @@ class Planner:
     def _upstream(self, unit: Unit) -> list[Unit]:
         if unit.sources is None:
             store = unit.store
-            unit.sources = [self._unit(node, store) for node in upstream_of(unit.node).values()]
-            if len(unit.sources) > 1:
-                unit.sources = list(dict.fromkeys(unit.sources))
+            made = self._made.get(id(store))
+            if made is None:
+                made = self._made[id(store)] = {}
+            sources: dict[Unit, None] = {}
+            for node in upstream_of(unit.node).values():
+                source = made.get(id(node))
+                if source is None:
+                    source = made[id(node)] = self._unit(node, store)
+                sources[source] = None
+            unit.sources = list(sources)
         return unit.sources
 
     # which are needed
@@ -267,6 +276,10 @@ class Planner:
                     continue
                 fed.waits -= 1
                 needs = "all" if fed.again == FOLLOW else needs_of(fed.node)
+                if success and needs == "all":  # as nearly always
+                    if fed.waits == 0:
+                        self._begin(fed)
+                    continue
                 begins, never = _verdict(needs, success, fed.waits == 0)
                 if begins:
                     self._begin(fed)

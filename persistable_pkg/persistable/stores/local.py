@@ -16,7 +16,7 @@ import os
 import stat as _stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -149,9 +149,10 @@ class LocalStore(BaseStore):
 
     def stat(self, path: str) -> Stat | None:
         found = self._lookup(path)
-        if found is None:
-            return None
-        return _stat_of(found)
+        return None if found is None else _stat_of(found)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
+        return {path: _stat_of(found) for path in paths if (found := self._lookup(path)) is not None}
 
     def local_path(self, path: str) -> Path:
         return Path(self._prefix + check_path(path))
@@ -199,8 +200,7 @@ class LocalStore(BaseStore):
                         yield folder + name, entry
 
     def _lookup(self, path: str) -> os.stat_result | None:
-        check_path(path)
-        place = self._prefix + path
+        place = self._prefix + (path if _is_safe(path) else check_path(path))
         try:
             found = os.stat(place)
         except (FileNotFoundError, NotADirectoryError):
