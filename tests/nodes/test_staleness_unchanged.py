@@ -8,7 +8,8 @@ from typing import Any
 from store_kinds import each_store
 from tests.edits import edited
 
-from persistable import Persistable, Status, open_store
+from persistable import Persistable, Status, open_store, plan, run
+from persistable.errors import StaleCodeWarning
 
 FLOW = """
 from persistable import step
@@ -63,6 +64,22 @@ def test_code_changed_in_place(store: Any) -> None:
     assert first.status is Status.STALE and last.status is Status.STALE
     module.helper = before
     assert first.status is Status.DONE and last.status is Status.DONE
+
+
+def test_runs_look_again_too(store: Any) -> None:
+    module, first, last = flow(store)
+    before = module.helper
+    for _ in range(2):
+        assert run(last).counts["stale"] == 0
+    module.helper = doubled
+    assert plan(last).rows[0].reason.startswith("stored, stale")
+    with pytest.warns(StaleCodeWarning):
+        assert run(last).counts["stale"] == 1
+    module.helper = before
+    assert run(last).counts["stale"] == 0
+    first.put(5)
+    with pytest.warns(StaleCodeWarning):
+        assert run(last).counts["stale"] == 1
 
 
 def test_what_is_gone_is_not_replaced_but_its_code_counts(store: Any) -> None:

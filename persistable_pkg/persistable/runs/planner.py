@@ -112,7 +112,7 @@ class Planner:
         self._by_store: dict[str, dict[Place, Unit]] = {}
         self._stores: dict[int, tuple[Any, str, dict[Place, Unit]]] = {}
         self._made: dict[int, dict[int, Unit]] = {}
-        """By identity, of the store of what is made from it and of the node: nodes that many are made from are asked where they lie once."""
+        """By identity of a store, and of a node upstream of what is there: where many share a node, it is looked for once."""
         self._wanted = list(dict.fromkeys([self._unit(node, store) for node, store in targets]))
         # what is under way
         self._ready: list[Unit] = []

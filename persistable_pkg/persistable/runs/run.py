@@ -5,12 +5,14 @@ It alone owns how much is under way, retries, timeouts, limits, and what a failu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent import futures
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from persistable import events
-from persistable.executors.resolve import carrier_of
+from persistable.executors.base import Executor
+from persistable.executors.inline import InlineExecutor
 from persistable.nodes import capture
 from persistable.runs.chunks import Portioned
 from persistable.runs.loop import Loop
@@ -80,7 +82,7 @@ def run(
     if watch is not None:
         check_every(watch)
     bars = _bars(progress)
-    with events.heard_by((*hooks, *bars)), carrier_of(executor, max_workers) as carrier:
+    with events.heard_by((*hooks, *bars)), _carrier_of(executor, max_workers) as carrier:
 
         def carrying(wanted: list[tuple[Any, Any]], given_up: Collection[Any] = ()) -> Loop:
             return Loop(carrier, base, wanted, fail_fast, limits or {}, given_up, stale)
@@ -116,3 +118,46 @@ def _bars(progress: bool) -> list[Bar]:
     from persistable.runs.progress import Bar
 
     return [Bar()]
+
+
+_INLINE = InlineExecutor()
+"""There is nothing about it that would be shut down."""
+
+
+@contextmanager
+def _carrier_of(executor: str | futures.Executor, max_workers: int | None) -> Generator[Executor]:
+    """Give `executor` itself, or one made by that name, which is shut down at the end of the block."""
+    if isinstance(executor, Executor):
+        yield executor
+        return
+    if isinstance(executor, futures.Executor):
+        from persistable.executors import FuturesExecutor
+
+        yield FuturesExecutor(executor)
+        return
+    if executor == "inline":
+        yield _INLINE
+        return
+    made = _executor_named(executor, max_workers)
+    try:
+        yield made
+    except BaseException:
+        made.shutdown(wait=True, cancel_futures=True)
+        raise
+    made.shutdown(wait=True)
+
+
+def _executor_named(name: str, max_workers: int | None) -> Executor:
+    from persistable import executors
+    from persistable.params import extensions
+
+    if name == "threads":
+        return executors.ThreadExecutor(max_workers)
+    if name == "processes":
+        return executors.ProcessExecutor(max_workers)
+    brought = extensions.load("executors", name)
+    if brought is not None:
+        made: Any = brought() if max_workers is None else brought(max_workers=max_workers)
+        return made if isinstance(made, Executor) else executors.FuturesExecutor(made)
+    names = "".join(f'"{each}", ' for each in ("inline", "threads", "processes", *extensions.entries("executors")))
+    raise ValueError(f"executor is {name!r}; give {names}one of persistable.executors, or any concurrent.futures.Executor")
