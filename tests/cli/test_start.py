@@ -78,10 +78,15 @@ def test_an_error_of_users_code_is_one_message_and_a_traceback_only_on_request(s
 def test_without_its_packages_the_command_names_the_extra(shell: Shell, tmp_path: Path) -> None:
     stub = tmp_path / "without"
     stub.mkdir()
-    (stub / "cyclopts.py").write_text("raise ImportError('No module named cyclopts', name='cyclopts')\n")
-    done = shell("ls", expect=2, PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}")
+    (stub / "rich.py").write_text("raise ImportError('No module named rich', name='rich')\n")
+    path = f"{stub}:{shell.environment['PYTHONPATH']}"
+    flow = "from persistable import step\n@step\ndef put(text: str) -> str:\n    return text\nnode = put.step('漢字')\n"
+    (shell.folder / "flows.py").write_text(flow)
+    shell("run", "flows:node", "--store", "data", PYTHONPATH=path)
+    assert shell("ls", "--store", "data", "--json", PYTHONPATH=path).json[0]["name"] == "put"
+    done = shell("ls", "--store", "data", expect=2, PYTHONPATH=path)
     assert "persistable[cli]" in done.err and done.err.count("\n") == 1
-    assert shell("--help", PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}").out
+    assert shell("--help", PYTHONPATH=path).out
 
 
 def test_bash_completes_what_the_script_says(project: Shell) -> None:

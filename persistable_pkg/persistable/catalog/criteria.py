@@ -17,7 +17,6 @@ from persistable.catalog.query import Columns, Condition, all_of, parse
 from persistable.errors import InvalidQuery, UnknownParam
 from persistable.params import encoding, tree
 from persistable.params.building import did_you_mean
-from persistable.params.declared import converted, field_check
 from persistable.params.fields import NO_PIN, Markers, Spec, spec_of
 from persistable.records.key import check_payload_name
 
@@ -136,9 +135,15 @@ def _converted(maker: Maker, equal: Mapping[str, Any]) -> Iterator[tuple[str, An
         former, markers, check = _field(maker, name)
         if markers is not None and markers.untracked:
             raise InvalidQuery(f"{maker.name}.{name} is untracked, so no record is found by it", where="", part=name)
-        wanted = value if check is None else converted(check, value, f"{maker.thing.__name__}.{name}")
+        wanted = value if check is None else _checked(check, value, f"{maker.thing.__name__}.{name}")
         pinned = markers is not None and markers.pin is not NO_PIN and exact(tree([markers.pin])[0]) == exact(tree([wanted])[0])
         yield former, _LeftOut.LEFT_OUT if pinned else wanted
+
+
+def _checked(check: Any, value: Any, place: str) -> Any:
+    from persistable.params.declared import converted
+
+    return converted(check, value, place)
 
 
 class _LeftOut(Enum):
@@ -155,6 +160,7 @@ def _field(maker: Maker, name: str) -> tuple[str, Markers | None, Any]:
         markers = made.markers.get(name)
         return (markers.former if markers is not None and markers.former else name), markers, made.check_for(name)
     from persistable.nodes.declaration import declaration_of
+    from persistable.params.declared import field_check
 
     declaration = declaration_of(maker.thing)
     kind = declaration.params_type

@@ -11,7 +11,6 @@ from persistable.catalog.index.rows import CORRUPT, FAILED, UNTRUSTED
 from persistable.errors import PayloadNotFound
 from persistable.params.trees import from_tree
 from persistable.params.words import cut, in_words, is_of_nodes
-from persistable.records import access
 from persistable.records.key import Key, Place, Placed
 from persistable.records.record import FileFact, Record
 
@@ -87,6 +86,8 @@ class Entry:
     @property
     def record(self) -> Record:
         """The record itself, read from the store. Raises PayloadNotFound where there is none, PayloadCorrupted for a damaged one."""
+        from persistable.records import access
+
         found = access.find_record(self._catalog.store, self.place) if self.status != ABSENT else None
         if found is None:
             gone = "its last attempt failed" if self.status == FAILED else f"there is no record of it in {self._catalog.store.url}"
@@ -96,6 +97,8 @@ class Entry:
     @property
     def failure(self) -> Failure | None:
         """The failure of its last attempt; None where that did not fail."""
+        from persistable.records import access
+
         return access.find_failure(self._catalog.store, self.place)
 
     @property

@@ -10,7 +10,7 @@ from persistable.catalog import lookup
 from persistable.catalog.entry import Entry, label
 from persistable.graph.graph import Edge, Graph
 from persistable.graph.recorded import Recorded
-from persistable.params.words import cut, in_words, is_of_nodes
+from persistable.params.words import params_in_words
 from persistable.records.key import Key
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def _roles(catalog: Catalog, entries: dict[str, Entry]) -> dict[str, dict[str, s
 
 def _recorded(entry: Entry, upstream: dict[str, Recorded]) -> Recorded:
     tree = entry.params_tree
-    words = ", ".join(f"{name}={cut(in_words(each, name))}" for name, each in tree.items() if not is_of_nodes(each))
     key = entry.key if entry.key is not None else Key(entry.name, "")
     kind = (entry.class_reference or entry.name).rpartition(":")[2]
-    return Recorded(key, label(entry.name, tree), words, kind, upstream)
+    return Recorded(key, label(entry.name, tree), params_in_words(tree), kind, upstream)

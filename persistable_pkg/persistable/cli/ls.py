@@ -5,15 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any, Literal
 
 from persistable.cli.options import COMMON, Common, Word
-from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, shown_params, table, write_json_list
+from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, table, write_json_list
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, near
-from persistable.params.words import without_credentials
+from persistable.params.words import params_in_words, without_credentials
 
 if TYPE_CHECKING:
     from persistable.catalog.entries import Entries
@@ -26,7 +24,7 @@ def ls(
     where: str | None = None,
     status: Literal["done", "corrupt", "untrusted", "failed"] | None = None,
     sort: Literal["name", "size", "age"] = "name",
-    limit: Annotated[int | None, Parameter(negative="")] = None,
+    limit: int | None = None,
     common: Common = COMMON,
 ) -> int:
     """List what is stored: name, key, size, age and params of each payload.
@@ -47,8 +45,14 @@ def ls(
     if limit is not None and limit < 0:
         raise BadUsage(f"--limit {limit}: give a number of payloads, 0 or more")
     here = Here(common)
-    found = sorted(_rows(here, name, where, status), key=_ORDER[sort])
-    shown = found if limit is None else found[:limit]
+    enabled = gc.isenabled()
+    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
+    try:
+        found = sorted((row for each in _asked(here, name, where, status) for row in each.rows()), key=_ORDER[sort])
+        shown = list(map(_row, found[:limit]))
+    finally:
+        if enabled:
+            gc.enable()
     if common.json:
         write_json_list({**row, "params": without_credentials(row["params"])} for row in shown)
         return 0
@@ -60,16 +64,6 @@ def ls(
     elif len(shown) < len(found):
         note(f"and {len(found) - len(shown)} more")
     return 0
-
-
-def _rows(here: Here, name: str | None, where: str | None, status: str | None) -> list[dict[str, Any]]:
-    enabled = gc.isenabled()
-    gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
-    try:
-        return [row for found in _asked(here, name, where, status) for row in map(_row, found.rows())]
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _asked(here: Here, name: str | None, where: str | None, status: str | None) -> list[Entries]:
@@ -100,18 +94,19 @@ def _row(found: tuple[Any, ...]) -> dict[str, Any]:
 _UNREADABLE = {"corrupt": "damaged", "untrusted": "untrusted"}
 
 
-def _by_name(row: dict[str, Any]) -> Any:
-    return row["name"], row["key"] or "", row["at"] or ""
+def _by_name(found: tuple[Any, ...]) -> Any:
+    return found[_NAME], found[_KEY] or "", found[_AT] or ""
 
 
-def _by_size(row: dict[str, Any]) -> Any:
-    return -(row["size"] or 0), *_by_name(row)
+def _by_size(found: tuple[Any, ...]) -> Any:
+    return 0 if found[_STATUS] in _UNREADABLE else -(found[_SIZE] or 0), *_by_name(found)
 
 
-def _by_age(row: dict[str, Any]) -> Any:
-    return -(row["stored"] or 0.0), *_by_name(row)
+def _by_age(found: tuple[Any, ...]) -> Any:
+    return 0.0 if found[_STATUS] in _UNREADABLE else -(found[_CREATED] or 0.0), *_by_name(found)
 
 
+_KEY, _NAME, _AT, _STATUS, _SIZE, _CREATED = 0, 4, 5, 6, 7, 9  # in `COLUMNS`
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
@@ -159,4 +154,4 @@ _WHY = {"damaged": "its record is damaged", "untrusted": "nobody that the store 
 
 def _params(row: dict[str, Any], described: dict[str, str]) -> str:
     before = {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}.get(row["made"], "")
-    return before + (described[row["key"]] if row["key"] in described else shown_params(row["params"]))
+    return before + (described[row["key"]] if row["key"] in described else params_in_words(row["params"]))

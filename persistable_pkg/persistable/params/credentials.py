@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -69,6 +70,7 @@ _TELLING_VALUES = re.compile(
     r"(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|sk_live_|rk_live_|hf_|npm_|pypi-|dop_v1_|AIza|ya29\.|AGE-SECRET-KEY-|ed25519-private:)[\w.-]{16,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*|(?:Bearer|Basic)\s+[\w.~+/=-]{6,}",
 )
+_SHORTEST = 20  # of those without any sign between letters and digits
 _PAIRS = re.compile(r"(?i)(?:^|[;\s])(password|pwd|passwd|accountkey|sharedaccesskey)=([^;\s]+)")  # of a connection
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
@@ -83,7 +85,7 @@ def named(name: str, in_request: bool = False) -> bool:
     if in_request and last in _IN_REQUESTS:
         return True
     if last in _ABOUT:
-        return words[-2:] == ["secret", "id"]
+        return words[-2:] == ("secret", "id")
     if last == "key":
         return bool(_SECRET_KEYS.intersection(before)) and "public" not in before
     if last in _PLURAL:
@@ -95,11 +97,12 @@ def named(name: str, in_request: bool = False) -> bool:
     return last in _CREDENTIALS or _RUN_TOGETHER.fullmatch(last) is not None
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(256)
+def _words(name: str) -> tuple[str, ...]:
     words = [word.lower() for word in _WORD.findall(name)]
     while words and words[-1].isdecimal():  # TOKEN2
         del words[-1]
-    return words
+    return tuple(words)
 
 
 def given_under(name: str, value: str, in_request: bool = False) -> bool:
@@ -116,11 +119,13 @@ _PATH = re.compile(r"(?:~|\.{0,2})/[\w./ -]{1,200}")
 
 def _is_some_key(name: str) -> bool:
     words = _words(name)
-    return words[-1:] == ["key"] and not _PLAIN_KEYS.intersection(words[:-1])
+    return words[-1:] == ("key",) and not _PLAIN_KEYS.intersection(words[:-1])
 
 
 def shown_by(value: str) -> bool:
     """Tell whether `value` is a credential by its own look: a well-known kind of token, a private key, a URL with a password in it."""
+    if len(value) < _SHORTEST and value.isalnum():
+        return False
     if "PRIVATE KEY-----" in value or _TELLING_VALUES.fullmatch(value.strip()) or any(_is_given(pair[1]) for pair in _PAIRS.findall(value)):
         return True
     return any(of_url(url) is not None for url in _URL.findall(value)) if "://" in value else False

@@ -21,6 +21,20 @@ def in_words(tree: Any, name: str = "") -> str:
     return _words(without_credentials(tree, name))
 
 
+_PLAIN = frozenset({int, float, bool, type(None)})
+
+
+def params_in_words(params: Mapping[str, Any]) -> str:
+    """Params trees in one line, without those of nodes: ``n=100, scale='one two'``."""
+    return ", ".join(
+        [
+            f"{name}={cut(repr(tree) if tree.__class__ in _PLAIN else in_words(tree, name))}"
+            for name, tree in params.items()
+            if tree.__class__ in _PLAIN or not is_of_nodes(tree)
+        ]
+    )
+
+
 def without_credentials(tree: Any, name: str = "") -> Any:
     """`tree` with every text masked that is a credential, by its look or by the name under which it stands."""
     kind = tree.__class__

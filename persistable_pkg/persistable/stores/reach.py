@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -69,6 +67,9 @@ def is_shared(store: Store) -> bool:
 
 def _tried(store: Store) -> bool:
     """Let another process write, and look. Where that cannot be done, the next write there says why."""
+    import pickle
+    import subprocess
+
     path = f"{HIDDEN}/reach/{os.urandom(8).hex()}"
     try:
         cloudpickle: Any = import_module("cloudpickle")
