@@ -48,8 +48,8 @@ class Known(Protocol):
     folders: Mapping[str, str | None]
     """Each folder in which files or rows are, and its stamp."""
 
-    def size(self, folder: str) -> int:
-        """The number of records in a folder."""
+    def has_more(self, folder: str, than: int) -> bool:
+        """Tell whether there are more than so many records in a folder."""
         ...
 
     def packs(self) -> Mapping[int, str]:
@@ -115,7 +115,7 @@ class _Folders:
             there.add(folder)
             stamp = _folder_stamp(self._place(folder), now)
             if stamp is None or known.folders.get(folder) != stamp:
-                by_inode = known.size(folder) > LARGE
+                by_inode = known.has_more(folder, LARGE)
                 yield Listing(folder, self._inodes(folder) if by_inode else self._stamps(folder), stamp, by_inode)
         for folder in known.folders.keys() - there:
             yield Listing(folder, {}, None)

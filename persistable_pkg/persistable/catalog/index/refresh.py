@@ -22,6 +22,8 @@ BATCH = 2000
 """Records that are read, and written to the index, at once."""
 MANY = 20_000
 """New records from which on it takes less time to make the secondary indexes anew."""
+PART = 4
+"""Where a folder has one in so many of all records, or more, the whole table is read for it."""
 COLUMNS = 5000
 """Params of one name that queries are checked against at most."""
 OTHER = "other"
@@ -65,9 +67,9 @@ class _Known:
             db.execute("SELECT path, stamp FROM folders WHERE part = ? AND NOT packed", (part,)).fetchall()
         )
 
-    def size(self, folder: str) -> int:
-        query = "SELECT count(*) FROM records WHERE folder = (SELECT id FROM folders WHERE part = ? AND path = ? AND NOT packed)"
-        return int(self._db.execute(query, (self._part, folder)).fetchone()[0])
+    def has_more(self, folder: str, than: int) -> bool:
+        query = "SELECT 1 FROM records WHERE folder = (SELECT id FROM folders WHERE part = ? AND path = ? AND NOT packed) LIMIT 1 OFFSET ?"
+        return self._db.execute(query, (self._part, folder, than)).fetchone() is not None
 
     def packs(self) -> dict[int, str]:
         return dict(self._db.execute("SELECT number, state FROM packs WHERE part = ?", (self._part,)).fetchall())
@@ -138,7 +140,10 @@ class _Refresh:
         """Bring the rows of one folder up to date."""
         folder = self._folder_id(part, listing.folder, False)
         stamp_of = "inode" if listing.by_inode else "stamp"
-        query = f"SELECT file, {stamp_of} FROM records WHERE folder = ?"
+        # of a folder that is a large part of the table, rows are read in half the time in the order of the table
+        last = self._db.execute("SELECT max(id) FROM records").fetchone()[0] or 0
+        within = "+folder" if PART * len(listing.files) > last else "folder"
+        query = f"SELECT file, {stamp_of} FROM records WHERE {within} = ?"
         values: tuple[Any, ...] = (folder,)
         if listing.gone is not None:
             names = json.dumps([*listing.files, *listing.gone])
@@ -168,15 +173,16 @@ class _Refresh:
 
     def _compare(self, folder: int, pack: int | None, listing: Listing, have: dict[str, Any]) -> None:
         """Delete what is gone; what is new, or another than it was, waits to be read."""
-        files = listing.files
+        prefix = f"{listing.folder}/" if listing.folder else ""
+        new: list[Pending] = []
+        for file, stamp in listing.files.items():
+            if have.pop(file, None) != stamp:
+                new.append((prefix + file, folder, file, stamp, pack))
         # a pack of which no record is left does not tell the folder of those that were
         within, number = ("folder", folder) if pack is None else ("pack", pack)
-        gone = [(number, file) for file in have.keys() - files.keys()]
-        if gone:
+        if have:
             with written(self._db):
-                self._db.executemany(f"DELETE FROM records WHERE {within} = ? AND file = ?", gone)
-        prefix = f"{listing.folder}/" if listing.folder else ""
-        new = [(prefix + file, folder, file, stamp, pack) for file, stamp in files.items() if have.get(file) != stamp]
+                self._db.executemany(f"DELETE FROM records WHERE {within} = ? AND file = ?", [(number, file) for file in have])
         self._pending += new
         self._wanted += len(new)
 
