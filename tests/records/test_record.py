@@ -25,7 +25,7 @@ from persistable import Command, Key, Persistable, Record, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.nodes.code import checkout
 from persistable.nodes.code.checkout import checkout_of, git_commit
-from persistable.records.circumstances import used
+from persistable.records.amounts import usage_in_words
 from persistable.records.failure import Failure
 
 KEY = Key("x", "0" * 32)
@@ -245,7 +245,7 @@ def test_a_record_says_what_the_generation_needed_of_the_machine(tmp_path: Path)
     assert record is not None and record.usage["of"] == "process"
     assert record.cpu_seconds is not None and 0.1 < record.cpu_seconds < 60
     assert record.peak_memory is not None and record.peak_memory > 240_000_000 and record.usage["memory_rise"] >= 0
-    assert "of CPU, at most" in used(record.usage)
+    assert "of CPU, at most" in usage_in_words(record.usage)
     put = Leaf(tmp_path).put(3).record
     assert put is not None and put.usage == {} and put.cpu_seconds is None
 

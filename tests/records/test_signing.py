@@ -16,7 +16,7 @@ from store_kinds import each_url
 from persistable import Record, step
 from persistable.errors import PayloadUntrusted
 from persistable.fileio import JsonFileIO
-from persistable.records.signing import for_store
+from persistable.records.copy import for_store
 from persistable.stores import new_signing_key, open_store
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/schemas/record.schema.json").read_text())

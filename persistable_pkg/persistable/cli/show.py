@@ -22,8 +22,8 @@ from persistable.nodes.declaration import declaration_of, format_for
 from persistable.nodes.types import own_store
 from persistable.params.words import in_words, is_of_nodes
 from persistable.project.targets import referred
-from persistable.records import access, circumstances, files
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records import access, files
+from persistable.records.amounts import duration_in_words, size_in_words, usage_in_words
 from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
 
@@ -77,12 +77,13 @@ def _lines(facts: dict[str, Any], lineage: dict[str, Any], found: One) -> Iterat
     yield from _pair("store", facts["store"])
     yield from _pair("stored", f"{at}, {age} ago; took {duration_in_words(facts['seconds'])}{attempts}")
     if facts["usage"]:
-        yield from _pair("used", circumstances.used(facts["usage"]))
+        yield from _pair("used", usage_in_words(facts["usage"]))
     yield from _pair("made", f"{made}, on {facts['host']}" + (f" ({facts['platform']})" if facts["platform"] else ""))
     yield from _pair("format", facts["format"]["io"])
     yield from _pair("version", facts["version"])
     if facts["git_commit"]:
-        yield from _pair("commit", circumstances.commit(facts["git_commit"], facts["git_diff"]))
+        dirty = f", dirty: uncommitted changes of digest {facts['git_diff']}" if facts["git_diff"] else ""
+        yield from _pair("commit", facts["git_commit"] + dirty)
     yield from _block("params", {name: in_words(tree, name) for name, tree in facts["params"].items() if not is_of_nodes(tree)})
     yield from _block("untracked", {name: in_words(tree, name) for name, tree in facts["untracked"].items()})
     yield from _block("upstream", {role: _source(found, key, lineage.get(key)) for role, key in facts["upstream"].items()})

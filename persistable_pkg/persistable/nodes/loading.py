@@ -158,13 +158,10 @@ def check_code(node: Node, store: Store, record: Record, whole: bool = True) -> 
     made_by = record.head["code"]
     if whole and node._node_upstream and "_looked" not in node.__dict__:
         verdict = judged(node, store, record)
-    elif made_by is None:
+    elif made_by is None or (
+        made_by["quick"] and (node.__dict__.get("_node_given_code") or node._node_own_code()).quick == made_by["quick"]
+    ):
         return
-    elif made_by["quick"]:
-        own = node.__dict__.get("_node_given_code")
-        if (own if own is not None else node._node_own_code()).quick == made_by["quick"]:
-            return
-        verdict = Judge().own(node, record)
     else:
         verdict = Judge().own(node, record)
     refuse_foreign(node, verdict)

@@ -226,7 +226,8 @@ class StepNode(Persistable[R, Any]):
 
     _node_by_payload = True
     _node_captured = CAPTURED
-    _node_step: ClassVar[Step[..., Any]]
+    _node_step: Step[..., Any]
+    """Its step: of the class, but for open nodes."""
     _node_arguments: dict[str, Any]
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -234,9 +235,8 @@ class StepNode(Persistable[R, Any]):
 
     def replace(self, /, **changes: Any) -> Self:
         """A new node with some arguments changed; this one stays as it is."""
-        maker = self._node_step.maker
-        maker.check_names(changes)
-        return cast(Self, maker.node({**self._node_arguments, **changes}, self._node_store))
+        self._node_step.maker.check_names(changes)
+        return cast(Self, self._node_fill(changes))
 
     def _node_open_inputs(self) -> list[Open]:
         return self._node_step.maker.open_inputs(self._node_arguments)
@@ -303,21 +303,9 @@ class _CapturingNode(StepNode[R]):
 class OpenNode(StepNode[Any]):
     """A step call that leaves required inputs open: no key and no payload before `>>`, or `fill`, has filled them."""
 
-    _node_maker: _Maker
-
     def fill(self, /, **inputs: Any) -> Any:
         """The node with these arguments filled in; still an `OpenNode` where others remain."""
-        self._node_maker.check_names(inputs)
-        return self._node_fill(inputs)
-
-    def _node_open_inputs(self) -> list[Open]:
-        return self._node_maker.open_inputs(self._node_arguments)
-
-    def _node_fill(self, given: dict[str, Any]) -> Any:
-        return self._node_maker.node({**self._node_arguments, **given}, self._node_store)
-
-    def replace(self, /, **changes: Any) -> Any:
-        return self.fill(**changes)
+        return self.replace(**inputs)
 
     def _node_made_by(self) -> Any:
         return OpenNode
@@ -572,7 +560,12 @@ class _Maker:
     def _open(self, given: dict[str, Any], missing: list[str], store: Any) -> OpenNode:
         node = object.__new__(OpenNode)
         node.__dict__.update(
-            payload_name=self.name, _node_arguments=given, _node_maker=self, _node_open=tuple(missing), _node_store=store, _node_upstream={}
+            payload_name=self.name,
+            _node_arguments=given,
+            _node_step=self.step,
+            _node_open=tuple(missing),
+            _node_store=store,
+            _node_upstream={},
         )
         return node
 
@@ -613,13 +606,6 @@ class _Maker:
             else:
                 args.append(arguments[name])
         return self.function(*args, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _maker_of, (self.step,)
-
-
-def _maker_of(step: Step[..., Any]) -> _Maker:
-    return step.maker
 
 
 def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[str, Any]) -> type[StepNode[Any]]:

@@ -1,6 +1,9 @@
-"""Sizes and durations as people write them."""
+"""Sizes and durations as people write them, and what a generation used of the machine."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 def size_in_words(size: float) -> str:
@@ -22,3 +25,13 @@ def duration_in_words(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / divisor:.1f} {unit}"
     return f"{seconds / 86400:.1f} d"
+
+
+def usage_in_words(usage: Mapping[str, Any]) -> str:
+    """``2.9 s of CPU (its thread alone), at most 210 MB of memory in use by the process (12 MB more than before)``."""
+    text = f"{duration_in_words(usage['cpu_seconds'])} of CPU" + (" (its thread alone)" if usage["of"] == "thread" else "")
+    if "peak_memory" in usage:
+        text += f", at most {size_in_words(usage['peak_memory'])} of memory in use by the process"
+        rise = usage.get("memory_rise")
+        text += f" ({size_in_words(rise)} more than before)" if rise else ""
+    return text

@@ -7,8 +7,8 @@ from contextlib import suppress
 from io import BytesIO
 from typing import NamedTuple
 
-from persistable.errors import PayloadCorrupted, StoreError
-from persistable.records import access, claims, items, signing, store_format
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError
+from persistable.records import access, claims, items, store_format
 from persistable.records import commit as commits
 from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.files import SMALL, fetch
@@ -16,6 +16,7 @@ from persistable.records.key import Key, Placed
 from persistable.records.listing import Listed
 from persistable.records.record import FileFact, Record
 from persistable.stores.base import Store, extended
+from persistable.stores.signed import SignedStore
 
 
 class Copied(NamedTuple):
@@ -63,12 +64,34 @@ def copy(
         if not replace and _is_there(target, entry):
             yield Copied(record.key, 0, True)
             continue
-        record = signing.for_store(record, target, sign)
+        record = for_store(record, target, sign)
         if isinstance(entry.place, Placed):
             _copy_alone(entry, record, source, target, bare)
         else:
             _copy_one(entry, record, source, target, bare)
         yield Copied(record.key, record.size, False)
+
+
+def for_store(record: Record, store: Store, sign: bool) -> Record:
+    """`record` as `store` takes it: itself, unless it is to `sign` one that is not signed by anybody who is trusted there.
+
+    That is then signed by the key of the store, in place of what signature it had. Raises PayloadUntrusted for one that the store would
+    not read.
+    """
+    whole = extended(store)
+    holders = [layer.store for layer in whole.layers if not layer.readonly] or [store]
+    asking = [each for each in holders if isinstance(each, SignedStore) and each.trust is not None]
+    if all(each.signer_of(record.data) is not None for each in asking) if asking else record.signature is not None or not sign:
+        return record
+    if sign and whole.signer is not None:
+        return record.revise({}, {}, whole.signer)
+    raise PayloadUntrusted(
+        f"the record of {record.key} is not signed by anybody that {store.url} trusts, so it is not copied; if you vouch for it, give "
+        "that store a key and let it sign: copy(..., sign=True), or `persistable cp --sign`",
+        key=record.key,
+        by=(record.signature or {}).get("by"),
+        format="",
+    )
 
 
 def _is_there(target: Store, entry: Listed) -> bool:

@@ -16,11 +16,10 @@ from persistable.executors.inline import InlineExecutor
 from persistable.nodes import capture
 from persistable.runs.chunks import Portioned
 from persistable.runs.loop import Loop
-from persistable.runs.phases import Staged
+from persistable.runs.phases import Staged, check_every, watched
 from persistable.runs.planner import check_stale
 from persistable.runs.result import RunResult
 from persistable.runs.targets import base_of, makers, pairs, remember
-from persistable.runs.watch import check_every, watched
 from persistable.stores.base import enclosing_store
 
 if TYPE_CHECKING:
