@@ -27,7 +27,6 @@ from servers.switched import Switch, switched
 from persistable import Secret
 from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores import MongoStore, open_store
-from persistable.stores.mongo import store as module
 from persistable.testing.races import Gate, started
 
 LARGE = bytes(range(256)) * 40_000
@@ -227,7 +226,7 @@ def test_a_call_about_many_items_is_few_requests(mongo_collection: MongoCollecti
 
 
 def test_a_listing_of_several_pages_is_whole(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 7)
+    monkeypatch.setattr("persistable.stores.database.PAGE", 7)
     names = {*(f"a/{number}" for number in range(40)), "a/b/c", ".persistable/x", ".persistable-x", "~", "\U0010fffe"}
     store.put_many(dict.fromkeys(names, b""))
     assert sorted(store.list()) == sorted(names - {".persistable/x"})

@@ -24,6 +24,7 @@ from servers.postgres import PostgresServer, Schema
 from persistable import Secret, Status, run, step
 from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.stores import PostgresStore, open_store
+from persistable.stores.changes import Changes
 from persistable.stores.postgres.connections import Pool
 from persistable.stores.postgres.layout import CHUNK
 from persistable.testing.races import Gate, started
@@ -143,7 +144,7 @@ def test_a_write_whose_answer_was_lost_is_done_again(
 
 def test_what_may_be_committed_keeps_its_rows(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is gone for good as far as the writer can see; what it did before is whole."""
-    store.timeout = store._connections._timeout = 0.0
+    store.timeout = store._link._timeout = 0.0
     store.put("a", b"1")
     with losing_answers(monkeypatch, b"DO UPDATE"), pytest.raises(StoreUnavailable):
         store.put("x", LARGE)
@@ -273,7 +274,7 @@ def test_a_run_of_a_thousand_members_is_few_statements(store: PostgresStore, sta
 
 
 def test_a_listing_of_several_pages_is_whole(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("persistable.stores.postgres.reading._PAGE", 7)
+    monkeypatch.setattr("persistable.stores.database.PAGE", 7)
     names = {f"a/{number}" for number in range(40)} | {"", "a/b/c", ".persistable/x", ".persistable-x", "~", "\U0010fffe"} - {""}
     store.put_many(dict.fromkeys(names, b""))
     assert sorted(store.list()) == sorted(names - {".persistable/x"})
@@ -398,6 +399,28 @@ def test_a_table_of_somebody_else_is_left_alone(postgres_schema: Schema) -> None
     assert_one_error(postgres_schema.url, StoreError, "is not one of a store", "?table=")
     with pytest.raises(StoreError, match="is not one of a store"):
         list(open_store(postgres_schema.url).list())
+
+
+def test_only_the_latest_deletions_are_remembered(store: PostgresStore, postgres_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has looked since the last that was forgotten is told what is gone; whoever has not gets all that there is."""
+    monkeypatch.setattr("persistable.stores.postgres.store.KEPT", 3)
+    monkeypatch.setattr("persistable.stores.postgres.store.PRUNED_EVERY", 0)
+    paths = [f"a/{n:032x}.record.json" for n in range(9)]
+    store.put_many(dict.fromkeys(paths, b"{}"))
+
+    def look(token: str | None) -> Changes:
+        changes = store.record_changes([token])
+        assert changes is not None
+        return changes
+
+    first = look(None).token
+    for path in paths[:4]:
+        store.delete(path)
+    later = look(first)
+    assert later.is_whole and {path for path, _ in later.there} == set(paths[4:]) and not later.gone
+    store.change_many(delete=paths[4:6])
+    assert sorted(look(later.token).gone) == paths[4:6] and not look(later.token).is_whole
+    assert len(postgres_schema.rows("persistable_deleted")) == 3 + 1
 
 
 def test_a_full_disk(postgres_schema: Schema, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ _URL = re.compile(
 )
 _DATABASE = re.compile(r"[A-Za-z0-9_\-]{1,60}", re.ASCII)
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}", re.ASCII)
+PIECE = 4 << 20
+"""Bytes of one chunk of a large item, and of an item in its document, at most; MongoDB's limit is 16 MB."""
 
 
 class Address(NamedTuple):

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import BinaryIO
 
 from pymongo.errors import DuplicateKeyError
 
 from persistable.errors import StoreError, StoreUnavailable
-from persistable.stores.chunked import BlockReader, ChunkedUpload, random_number
-from persistable.stores.mongo.client import PIECE, Connection, Document, Place
-
-_LAST = "\U0010ffff"
-
-
-class ReplacedError(StoreError):
-    """The chunks of a large item are not there any more."""
+from persistable.stores.chunked import ChunkedUpload, random_number
+from persistable.stores.database import LAST
+from persistable.stores.mongo.address import PIECE
+from persistable.stores.mongo.client import Connection, Document, Place
 
 
 class LargeItems:
@@ -30,27 +24,14 @@ class LargeItems:
         self._do = connection.do
         self._url = url
 
-    def part(self, path: str, body: str, first: int, last: int) -> bytes:
-        """Its bytes from one place up to another. Raises ReplacedError."""
-        start, stop = first // PIECE, -(-last // PIECE)
+    def chunks(self, path: str, body: str, start: int, stop: int) -> Sequence[bytes]:
+        """The chunks of those numbers that are there."""
 
-        def look(place: Place) -> bytes:
+        def look(place: Place) -> Sequence[bytes]:
             found = place.chunks.find({"files_id": body, "n": {"$gte": start, "$lt": stop}}, {"n": 1, "data": 1}).sort("n", 1)
-            return b"".join(chunk["data"] for chunk in found)
+            return [chunk["data"] for chunk in found]
 
-        data = self._do(look, path)[first - start * PIECE : last - start * PIECE]
-        if len(data) != last - first:
-            message = f"{self._url} ({path}) was replaced or deleted while it was being read; read it again"
-            raise ReplacedError(message, url=self._url, path=path)
-        return data
-
-    def reader(self, path: str, body: str, size: int) -> BinaryIO:
-        """A stream of its bytes; the next blocks are asked for while the caller works on one."""
-
-        def start(first: int, stop: int) -> Future[bytes]:
-            return self._connection.client.threads().submit(self.part, path, body, first, stop)
-
-        return io.BufferedReader(BlockReader(size, start), 1 << 18)
+        return self._do(look, path)
 
     def upload(self, path: str) -> Body:
         """Bytes on their way to GridFS."""
@@ -58,7 +39,7 @@ class LargeItems:
 
     def start(self, body: str, number: int, path: str, data: bytes) -> Future[None]:
         """Send one chunk while the caller goes on."""
-        return self._connection.client.threads().submit(self._send, body, number, path, data)
+        return self._connection.server.threads().submit(self._send, body, number, path, data)
 
     def _send(self, body: str, number: int, path: str, data: bytes) -> None:
         def work(place: Place) -> None:
@@ -104,7 +85,7 @@ class LargeItems:
         """Remove what killed writers of items whose paths begin so have left."""
 
         def work(place: Place) -> None:
-            inside = {"$gte": path, "$lt": path + _LAST}
+            inside = {"$gte": path, "$lt": path + LAST}
             found: set[str] = set(place.chunks.distinct("files_id", {"files_id": inside}))
             used = {each["body"] for each in place.items.find({"_id": inside, "body": {"$ne": None}}, {"body": 1})}
             _remove(place, list(found - used))

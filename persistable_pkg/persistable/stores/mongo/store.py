@@ -6,28 +6,23 @@ whole. What is larger than a document may be goes to GridFS first, under an id t
 
 from __future__ import annotations
 
-import errno
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from persistable.params.secret import Secret
-from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.base import Bytes, Stat, byte_view, check_path, check_paths
 from persistable.stores.chunked import random_number
-from persistable.stores.mongo.address import address_of
+from persistable.stores.database import DatabaseStore, Item, portions
+from persistable.stores.mongo.address import PIECE, address_of
 
 if TYPE_CHECKING:
     from persistable.stores.mongo.client import Document, Place
+    from persistable.stores.mongo.large import Body
 
-_AT_ONCE = 16 << 20
 _NAMES_AT_ONCE = 10_000
-_PAGE = 10_000
-_LAST = "\U0010ffff"
 
 
-class MongoStore(BaseStore):
+class MongoStore(DatabaseStore["Body"]):
     """A collection of a MongoDB database, and its GridFS for items of more than 4 MB. They are made at the first write.
 
     The URL is the driver's, with the collection behind the database: ``mongodb://host/database/collection?replicaSet=rs0``;
@@ -37,9 +32,8 @@ class MongoStore(BaseStore):
     ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
     """
 
-    batches = True
-    in_memory = False
-    poll = 0.5
+    chunk = PIECE
+    not_pickled = ("_link", "_do", "large")
 
     def __init__(self, url: str, *, password: str | Secret | None = None, timeout: float = 20.0) -> None:
         self._address = address_of(url)
@@ -48,53 +42,26 @@ class MongoStore(BaseStore):
         self.timeout = timeout
         self._reset()
 
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> MongoStore:
-        """The store of ``mongodb://host/database/collection``."""
-        return cls(url, **options)
-
     @property
     def url(self) -> str:
         return self._address.url
-
-    def __getstate__(self) -> dict[str, Any]:
-        held = {name: value for name, value in self.__dict__.items() if name not in ("_connection", "_do", "large")}
-        return {**held, "was_reached": self._connection.reached}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        was_reached = state.pop("was_reached", False)
-        self.__dict__.update(state)
-        self._reset()
-        self._connection.was_reached = was_reached
 
     def _reset(self) -> None:
         from persistable.stores.mongo.client import Connection
         from persistable.stores.mongo.large import LargeItems
 
-        self._connection = Connection(self._address, self._password, self.timeout)
-        self._do = self._connection.do
-        self.large = LargeItems(self._connection, self.url)
+        self._link = link = Connection(self._address, self._password, self.timeout)
+        self._do = link.do
+        self.large = LargeItems(link, self.url)
 
     # --- reading
 
-    def get(self, path: str) -> bytes:
-        found = self.get_many([path])
-        if path not in found:
-            raise self._absent(path)
-        return found[path]
+    def _items(self, paths: Iterable[str]) -> dict[str, Item]:
+        found = self._documents(paths, ("size", "data", "body"))
+        return {each["_id"]: Item(each["size"], each["data"], each["body"]) for each in found}
 
-    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        from persistable.stores.mongo.large import ReplacedError
-
-        found: dict[str, bytes] = {}
-        for document in self._documents(paths, ("size", "data", "body")):
-            path, body = document["_id"], document["body"]
-            try:
-                found[path] = document["data"] if body is None else self.large.part(path, body, 0, document["size"])
-            except ReplacedError:  # put anew since it was looked up
-                with suppress(FileNotFoundError):
-                    found[path] = self.get(path)
-        return found
+    def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:
+        return self.large.chunks(path, body, start, stop)
 
     def _documents(self, paths: Iterable[str], fields: Iterable[str]) -> Iterator[Document]:
         wanted = check_paths(dict.fromkeys(paths))
@@ -109,66 +76,25 @@ class MongoStore(BaseStore):
 
             yield from self._do(look, wanted[first])
 
-    def read(self, path: str) -> BinaryIO:
-        document = next(self._documents([path], ("size", "data", "body")), None)
-        if document is None:
-            raise self._absent(path)
-        if document["body"] is None:
-            return io.BytesIO(document["data"])
-        return self.large.reader(path, document["body"], document["size"])
-
-    def read_range(self, path: str, first: int, last: int) -> bytes:
-        document = next(self._documents([path], ("size", "data", "body")), None)
-        if document is None:
-            raise self._absent(path)
-        last = min(last, document["size"])
-        if document["body"] is None or last <= first:
-            return bytes((document["data"] or b"")[first:last])
-        return self.large.part(path, document["body"], first, last)
-
-    def _absent(self, path: str) -> FileNotFoundError:
-        return FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url} ({path})")
-
-    def stat(self, path: str) -> Stat | None:
-        return self.stat_many([path]).get(path)
-
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
         return {found["_id"]: Stat(found["size"], found["stamp"]) for found in self._documents(paths, ("size", "stamp"))}
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        return (path for path, _ in self.scan(prefix))
-
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        return self._scanned(check_prefix(prefix))
-
-    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
-        # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
-        for first, last in [(f"{prefix}/", f"{prefix}0")] if prefix else [("", f"{HIDDEN}/"), (f"{HIDDEN}/{_LAST}", _LAST * 64)]:
-            page = self._page(first, last)
-            yield from page
-            while len(page) == _PAGE:  # by pages: no cursor stays open while the caller works
-                page = self._page(page[-1][0], last)
-                yield from page
-
-    def _page(self, first: str, last: str) -> Sequence[tuple[str, Stat]]:
+    def _page(self, first: str, last: str, most: int) -> Sequence[tuple[str, Stat]]:
         def look(place: Place) -> Sequence[tuple[str, Stat]]:
-            found = place.items.find({"_id": {"$gt": first, "$lt": last}}, {"size": 1, "stamp": 1}).sort("_id", 1).limit(_PAGE)
+            found = place.items.find({"_id": {"$gt": first, "$lt": last}}, {"size": 1, "stamp": 1}).sort("_id", 1).limit(most)
             return [(each["_id"], Stat(each["size"], each["stamp"])) for each in found]
 
         return self._do(look, "")
 
     # --- writing
 
-    def put(self, path: str, data: Bytes) -> None:
-        self.put_many({path: data})
-
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         documents = self._made(items)
         large = [document for document in documents if document["body"] is not None]
-        for some in _portions([document for document in documents if document["body"] is None]):
+        for some in portions([each for each in documents if each["body"] is None], _size_of):
             self._put_small(some)
         for document in large:
-            self.commit(document)
+            self._replace(document)
 
     def _put_small(self, documents: Sequence[Document]) -> None:
         """Put these in one request, and one that asks which of them were large before."""
@@ -188,9 +114,9 @@ class MongoStore(BaseStore):
             self._do(work, paths[0], writing=True)
         for document in documents:
             if document["_id"] in were_large:
-                self.commit(document)
+                self._replace(document)
 
-    def commit(self, document: Document) -> None:
+    def _replace(self, document: Document) -> None:
         """Put one document in the place of what is there, and remove the bytes that only that had."""
         self.large.check(document)
 
@@ -201,13 +127,10 @@ class MongoStore(BaseStore):
         if before is not None and before["body"] not in (None, document["body"]):
             self.large.drop([before["body"]])
 
-    def create(self, path: str, data: Bytes) -> bool:
-        return bool(self.create_many({path: data}))
-
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         documents = self._made(items)
         created = set[str]()
-        for some in _portions(documents):
+        for some in portions(documents, _size_of):
             created |= self._create(some)
         self.large.drop([each["body"] for each in documents if each["body"] is not None and each["_id"] not in created])
         return created
@@ -247,8 +170,6 @@ class MongoStore(BaseStore):
         return [self._document(path, byte_view(data)) for path, data in items.items()]
 
     def _document(self, path: str, data: memoryview) -> Document:
-        from persistable.stores.mongo.client import PIECE
-
         if data.nbytes <= PIECE:
             return new_document(path, data.nbytes, data=bytes(data))
 
@@ -257,8 +178,15 @@ class MongoStore(BaseStore):
         self.large.finish(body)
         return new_document(path, data.nbytes, body=body.id)
 
-    def write(self, path: str) -> _Write:
-        return _Write(self, check_path(path))
+    def upload(self, path: str) -> Body:
+        return self.large.upload(path)
+
+    def commit(self, body: Body) -> None:
+        self.large.finish(body)
+        self._replace(new_document(body.place, body.size, body=body.id))
+
+    def abort(self, body: Body, error: BaseException) -> None:
+        self.large.abort(body)
 
     def delete(self, path: str) -> bool:
         check_path(path)
@@ -288,50 +216,11 @@ class MongoStore(BaseStore):
     def clear_temporary(self, path: str) -> None:
         self.large.clear(check_path(path))
 
-    def close(self) -> None:
-        self._connection.close()
-
-
-class _Write:
-    """A stream whose bytes appear when the block ends well."""
-
-    def __init__(self, store: MongoStore, path: str) -> None:
-        self._store = store
-        self._body = store.large.upload(path)
-
-    def __enter__(self) -> BinaryIO:
-        return cast(BinaryIO, self._body)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        body, large = self._body, self._store.large
-        try:
-            if error is None and body.is_small:
-                self._store.put(body.place, body.rest())
-            elif error is None:
-                large.finish(body)
-                self._store.commit(new_document(body.place, body.size, body=body.id))
-        except BaseException as problem:
-            large.abort(body)
-            raise problem
-        if error is not None:
-            large.abort(body)
-
 
 def new_document(path: str, size: int, *, data: bytes | None = None, body: str | None = None) -> Document:
     """The document of an item, with a stamp that no other has."""
     return {"_id": path, "size": size, "stamp": random_number(), "data": data, "body": body}
 
 
-def _portions(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
-    """`documents` in portions that fit a request."""
-    portion: list[Document] = []
-    size = 0
-    for document in documents:
-        own = len(document["data"] or b"")
-        if portion and size + own > _AT_ONCE:
-            yield portion
-            portion, size = [], 0
-        portion.append(document)
-        size += own
-    if portion:
-        yield portion
+def _size_of(document: Document) -> int:
+    return len(document["data"] or b"")

@@ -1,68 +1,42 @@
-"""The connections of one process to a PostgreSQL server: work done on them, again where the server went away meanwhile."""
+"""The connections of one process to a PostgreSQL server, and the tables of a store that are looked for there."""
 
 from __future__ import annotations
 
-import atexit
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import pq
 
 from persistable.errors import StoreError, StoreReadOnly
 from persistable.params.secret import Secret, revealed
+from persistable.stores.database import Link, Server
 from persistable.stores.postgres.layout import OLDEST, VERSION, Layout
-from persistable.stores.postgres.trouble import explained, is_passing, kind_of
+from persistable.stores.postgres.trouble import explained, is_passing
 
 _T = TypeVar("_T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 _MOST = 8
 """Connections of a process to one database, at most: a server has a hundred for all."""
 _IDLE = 4
-_THREADS = 4
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
 """Settings of libpq, unless the URL, a service or the environment says otherwise: nobody waits for ever for a host that is gone."""
-_LONGEST_PAUSE = 1.0
-
-_pools: dict[object, Pool] = {}
-_lock = threading.Lock()
-# what a process was forked with: kept, because letting go of a connection says good-bye on the parent's socket
-_inherited: list[object] = []
 
 
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-    _inherited.append(dict(_pools))
-    _pools.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@atexit.register
-def _close_all() -> None:
-    for pool in list(_pools.values()):
-        pool.close()
-
-
-class Pool:
+class Pool(Server):
     """The connections to one database, each used by one thread at a time."""
 
+    name = "postgres"
+
     def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__()
         self._settings = settings
         self._idle: list[Connection] = []
         self._gate = threading.BoundedSemaphore(_MOST)
-        self._threads: ThreadPoolExecutor | None = None
-        self.reached = False
-        """Tell whether there was a connection before: one that is refused may then be due to a restart of the server."""
         self.tables: set[str] = set()
         """Those that are known to be there."""
 
@@ -89,13 +63,6 @@ class Pool:
         self.reached = True
         return made
 
-    def threads(self) -> ThreadPoolExecutor:
-        """Threads for what goes on while the caller works."""
-        with _lock:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="persistable-postgres")
-            return self._threads
-
     def close(self) -> None:
         """Close the connections that are not in use."""
         while self._idle:
@@ -103,76 +70,56 @@ class Pool:
                 self._idle.pop().close()
 
 
-class Connections:
-    """The way to a database. layout: that of a store's table there, if it is for one.
+class Connections(Link[Pool]):
+    """The way to a database. layout: that of a store's table there, if it is for one."""
 
-    timeout: seconds for which a server that went away is waited for.
-    """
+    trouble = psycopg.Error
 
     def __init__(
         self, settings: Mapping[str, str], secrets: Mapping[str, str | Secret], url: str, layout: Layout | None, timeout: float
     ) -> None:
+        super().__init__(url, timeout)
         self._settings = settings
         self._secrets = secrets
-        self._url = url
         self._layout = layout
-        self._timeout = timeout
-        self._pool: tuple[int, Pool] | None = None
-        self.was_reached = False
 
-    @property
-    def pool(self) -> Pool:
-        """The connections of this process, shared by all stores with equal settings."""
-        held = self._pool
-        if held is None or held[0] != os.getpid():
-            held = self._pool = (os.getpid(), self._shared())
-            held[1].reached = held[1].reached or self.was_reached
-        return held[1]
-
-    def _shared(self) -> Pool:
+    def _connect(self) -> tuple[object, Callable[[], Pool]]:
         environment = {name: value for name, value in os.environ.items() if name.startswith("PG")}
         serviced = "service" in self._settings or "PGSERVICE" in environment
         defaults = {name: value for name, value in _DEFAULTS.items() if not serviced and f"PG{name.upper()}" not in environment}
         settings = {**defaults, **self._settings, **{name: revealed(value) for name, value in self._secrets.items()}}
-        identity = (frozenset(settings.items()), frozenset(environment.items()))
-        with _lock:
-            return _pools.setdefault(identity, Pool(settings))
-
-    @property
-    def reached(self) -> bool:
-        """Tell whether the server was reached, by this process or the one that the store comes from."""
-        return self.was_reached or (self._pool is not None and self._pool[1].reached)
-
-    def close(self) -> None:
-        if self._pool is not None and self._pool[0] == os.getpid():
-            self._pool[1].close()
+        return (frozenset(settings.items()), frozenset(environment.items())), partial(Pool, settings)
 
     def do(self, work: Callable[[Connection], _T], path: str, *, make: bool = False) -> _T | None:
         """`work` on a connection, again where the server went away; None where there is no table to read.
 
         make: it writes, so the tables are made where there are none. Whatever `work` has done is done once: it has to see to that.
         """
-        deadline, pause = 0.0, 0.02
-        while True:
-            pool = self.pool
-            try:
-                with pool.connection() as connection:
-                    layout = self._layout
-                    if layout is not None and layout.items not in pool.tables and not self._find(connection, pool, layout, make):
-                        return None
-                    return work(connection)
-            except psycopg.Error as error:
-                if isinstance(error, psycopg.errors.UndefinedTable) and self._layout is not None and self._layout.items in pool.tables:
-                    pool.tables.discard(self._layout.items)  # dropped since: it is looked for again
-                    continue
-                now = time.monotonic()
-                deadline = deadline or now + self._timeout
-                if not is_passing(error) or not pool.reached or now + pause > deadline:
-                    quiet = kind_of(error) == "unreachable"  # there is nothing in its traceback that helps
-                    raise explained(error, self._url, path, make) from (None if quiet else error)
-                pool.close()  # the others are broken as well
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+
+        def act(pool: Pool) -> _T | None:
+            with pool.connection() as connection:
+                layout = self._layout
+                if layout is not None and layout.items not in pool.tables and not self._find(connection, pool, layout, make):
+                    return None
+                return work(connection)
+
+        return self.tried(act, path, make)
+
+    def _at_once(self, server: Pool, error: Exception) -> bool:
+        layout = self._layout
+        if not isinstance(error, psycopg.errors.UndefinedTable) or layout is None or layout.items not in server.tables:
+            return False
+        server.tables.discard(layout.items)  # dropped since: it is looked for again
+        return True
+
+    def _passes(self, error: Exception) -> bool:
+        return is_passing(cast("psycopg.Error", error))
+
+    def _explained(self, error: Exception, path: str, writing: bool) -> StoreError:
+        return explained(cast("psycopg.Error", error), self._url, path, writing)
+
+    def _before_pause(self, server: Pool) -> None:
+        server.close()  # the others are broken as well
 
     def _find(self, connection: Connection, pool: Pool, layout: Layout, make: bool) -> bool:
         """Look for the tables, and make them if that is asked for; True if they are there."""

@@ -14,6 +14,8 @@ CHUNK = 2 << 20
 """Bytes of one row, at most."""
 LONGEST = 2000
 """Bytes of a path, at most: an entry of an index must fit a third of a page."""
+PRUNED = ""
+"""In place of a path among the deleted ones: deletions up to that transaction have been forgotten."""
 OLDEST = 130000
 """The first version of the server that has what is used here."""
 
@@ -62,6 +64,13 @@ class Layout:
         ).encode()
         self.changed = f"SELECT path, size, stamp FROM {items} WHERE {_recorded('path')} AND changed >= %s::text::xid8".encode()
         self.gone = f"SELECT path FROM {deleted} WHERE changed >= %s::text::xid8".encode()
+        note = literal(PRUNED)
+        self.prune = (
+            f"WITH oldest AS (SELECT changed FROM {deleted} WHERE path <> {note} ORDER BY changed DESC OFFSET %s LIMIT 1), "
+            f"forgotten AS (DELETE FROM {deleted} AS old USING oldest WHERE old.path <> {note} AND old.changed <= oldest.changed) "
+            f"INSERT INTO {deleted} AS known (path, changed) SELECT {note}, changed FROM oldest "
+            "ON CONFLICT (path) DO UPDATE SET changed = greatest(known.changed, EXCLUDED.changed)"
+        ).encode()
         # of the catalog itself, which is read as it is now; to_regclass() may answer from what a session remembers
         here = f"n.nspname = {literal(schema)}" if schema is not None else "pg_table_is_visible(c.oid)"
         self.look = (

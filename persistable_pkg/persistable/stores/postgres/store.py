@@ -7,16 +7,17 @@ the middle costs a moment. What such a statement did is done once: a row has a r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from persistable.errors import StoreError, StoreUnavailable
 from persistable.stores.base import Bytes, byte_view, check_path, check_paths
 from persistable.stores.chunked import ChunkedUpload, random_number
+from persistable.stores.database import LAST, portions
 from persistable.stores.postgres.layout import CHUNK, LONGEST
 from persistable.stores.postgres.reading import TableReader
 from persistable.stores.postgres.trouble import too_long
@@ -24,12 +25,14 @@ from persistable.stores.postgres.trouble import too_long
 if TYPE_CHECKING:
     from persistable.stores.postgres.connections import Connection
 
-_AT_ONCE = 16 << 20
-"""Bytes of the items of one statement, about."""
+KEPT = 100_000
+"""Deleted records that are remembered, about: who has not looked for longer lists all that there is."""
+PRUNED_EVERY = 10_000
+"""Deletions between two looks whether there are more, on average."""
 _Statement = tuple[bytes, tuple[Any, ...]]
 
 
-class PostgresStore(TableReader):
+class PostgresStore(TableReader["Body"]):
     """A table of a PostgreSQL database (13 or later), and two beside it named after it. They are made at the first write.
 
     The URL is that of libpq: ``postgresql://user@host:port/database``, with ``?table=`` (persistable) and ``?schema=`` (that of the search
@@ -41,19 +44,7 @@ class PostgresStore(TableReader):
     ``timeout``: seconds for which a server that was reached before, and went away, is waited for.
     """
 
-    batches = True
-    in_memory = False
-    poll = 0.5
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> PostgresStore:
-        """The store of ``postgresql://user@host/database?table=results``."""
-        return cls(url, **options)
-
     # --- writing
-
-    def put(self, path: str, data: Bytes) -> None:
-        self.change_many({path: data})
 
     def put_many(self, items: Mapping[str, Bytes]) -> None:
         self.change_many(items)
@@ -70,13 +61,14 @@ class PostgresStore(TableReader):
         try:
             for path, data in large.items():
                 bodies[path] = self._sent(path, data)
-            statements: list[_Statement] = [(self._layout.put_many, (stamp, list(some), list(some.values()))) for some in _portions(small)]
+            statements: list[_Statement] = [(self._layout.put_many, (stamp, *some)) for some in _columns(small)]
             statements += [(self._layout.put_large, body.row(stamp)) for body in bodies.values()]
             if gone:
                 statements.append((self._layout.delete, (gone,)))
             if statements:
                 counts = self._all(statements, next(iter(items), gone[0] if gone else ""), make=bool(items))
                 self._check_whole(list(bodies), counts[len(statements) - len(bodies) - bool(gone) :])
+                self._prune(counts[-1] if gone else 0)
         except BaseException as error:
             self._drop(bodies.values(), error)
             raise
@@ -95,18 +87,23 @@ class PostgresStore(TableReader):
 
     def _split(self, items: Mapping[str, Bytes]) -> tuple[dict[str, Bytes], dict[str, memoryview]]:
         """Those whose bytes are in their row, and those that are too large for that."""
-        check_paths(items)
         small: dict[str, Bytes] = {}
         large: dict[str, memoryview] = {}
+        self._check_paths(items)
         for path, data in items.items():
             view = byte_view(data)
-            if len(path) > LONGEST // 4 and len(path.encode()) > LONGEST:
-                raise too_long(self._url, path, LONGEST)
             if view.nbytes > CHUNK:
                 large[path] = view
             else:
                 small[path] = data if isinstance(data, bytes) else bytes(view)
         return small, large
+
+    def _check_paths(self, paths: Iterable[str]) -> Sequence[str]:
+        found = check_paths(paths)
+        for path in found:
+            if len(path) > LONGEST // 4 and len(path.encode()) > LONGEST:
+                raise too_long(self._url, path, LONGEST)
+        return found
 
     def _sent(self, path: str, data: memoryview) -> Body:
         body = Body(self, path)
@@ -119,14 +116,17 @@ class PostgresStore(TableReader):
         body.is_committing = True
         return body
 
+    def _prune(self, deleted: int) -> None:
+        """Forget the oldest deletions, now and then; `deleted` are those of one call. Where that fails, another does it later."""
+        if random.random() * PRUNED_EVERY < deleted:
+            with suppress(StoreError):
+                self._do(partial(_execute, self._layout.prune, (KEPT,)), "")
+
     def _check_whole(self, paths: Iterable[str], counts: Sequence[int]) -> None:
         for path, count in zip(paths, counts, strict=False):
             if count != 1:
                 message = f"{self._url} ({path}): the server has lost a part of it meanwhile; write it again"
                 raise StoreUnavailable(message, url=self._url, path=path)
-
-    def create(self, path: str, data: Bytes) -> bool:
-        return bool(self.create_many({path: data}))
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
         return self._create(items, alone=False)[0]
@@ -141,7 +141,7 @@ class PostgresStore(TableReader):
             return set(), set()
         stamp, created = random_number(), set[str]()
         bodies = [self._sent(path, data) for path, data in large.items()]
-        statements: list[_Statement] = [(self._layout.create_many, (stamp, list(some), list(some.values()))) for some in _portions(small)]
+        statements: list[_Statement] = [(self._layout.create_many, (stamp, *some)) for some in _columns(small)]
         statements += [(self._layout.create_large, body.row(stamp)) for body in bodies]
         tries = 0
 
@@ -166,16 +166,10 @@ class PostgresStore(TableReader):
         self._drop([body for body in bodies if body.place not in created], StoreError("", url="", path=""))
         return done
 
-    def write(self, path: str) -> _Write:
-        self._split({path: b""})
-        return _Write(self, path)
+    def upload(self, path: str) -> Body:
+        return Body(self, path)
 
     def commit(self, body: Body) -> None:
-        """Let the bytes of `body` be those at its path."""
-        if body.is_small:
-            self.put(body.place, body.rest())
-            return
-        body.flush_all()
         body.is_committing = True
         self._check_whole([body.place], self._all([(self._layout.put_large, body.row(random_number()))], body.place, make=True))
 
@@ -189,7 +183,7 @@ class PostgresStore(TableReader):
 
     def start(self, body: int, number: int, path: str, data: bytes) -> Future[None]:
         """`send`, while the caller goes on."""
-        return self._connections.pool.threads().submit(self.send, body, number, path, data)
+        return self.threads().submit(self.send, body, number, path, data)
 
     def _drop(self, bodies: Iterable[Body], error: BaseException | None = None) -> None:
         """Remove what was sent for nothing. Where that fails, or it may be committed after all, `clear_temporary` does it later."""
@@ -200,16 +194,17 @@ class PostgresStore(TableReader):
                     body.settle()
                     self._do(partial(_execute, self._layout.drop_chunks, (body.number,)), body.place)
 
-    def abort(self, body: Body, error: BaseException | None) -> None:
-        """Forget the bytes of `body`."""
+    def abort(self, body: Body, error: BaseException) -> None:
         self._drop([body], error)
 
     def delete(self, path: str) -> bool:
         check_path(path)
-        return bool(self._do(partial(_execute, self._layout.delete, ([path],)), path))
+        count = self._do(partial(_execute, self._layout.delete, ([path],)), path) or 0
+        self._prune(count)
+        return bool(count)
 
     def clear_temporary(self, path: str) -> None:
-        self._do(partial(_execute, self._layout.clear, (check_path(path), path + "\U0010ffff")), path)
+        self._do(partial(_execute, self._layout.clear, (check_path(path), path + LAST)), path)
 
 
 class Body(ChunkedUpload):
@@ -224,40 +219,11 @@ class Body(ChunkedUpload):
         return self.place, self.size, stamp, self.number, self.number, self.count
 
 
-class _Write:
-    """A stream whose bytes appear when the block ends well."""
-
-    def __init__(self, store: PostgresStore, path: str) -> None:
-        self._store = store
-        self._body = Body(store, path)
-
-    def __enter__(self) -> BinaryIO:
-        return cast(BinaryIO, self._body)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None:
-            self._store.abort(self._body, error)
-            return
-        try:
-            self._store.commit(self._body)
-        except BaseException as problem:
-            self._store.abort(self._body, problem)
-            raise
-
-
 def _execute(query: bytes, values: tuple[Any, ...], connection: Connection) -> int:
     return connection.execute(query, values).rowcount
 
 
-def _portions(items: dict[str, Bytes]) -> Iterator[dict[str, Bytes]]:
-    """`items` in portions that fit one statement."""
-    portion: dict[str, Bytes] = {}
-    size = 0
-    for path, data in items.items():
-        if portion and size + len(data) > _AT_ONCE:
-            yield portion
-            portion, size = {}, 0
-        portion[path] = data
-        size += len(data) + len(path)
-    if portion:
-        yield portion
+def _columns(items: Mapping[str, Bytes]) -> Iterable[tuple[list[str], list[Bytes]]]:
+    """Paths and bytes for one statement each."""
+    for some in portions(items.items(), lambda item: len(item[0]) + len(item[1])):
+        yield [path for path, _ in some], [data for _, data in some]

@@ -1,0 +1,352 @@
+"""Stores in databases: items with their bytes, of which large ones are in chunks that were sent before the item that names them."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import io
+import os
+import random
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
+
+from persistable.errors import StoreError, StoreUnavailable
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, check_paths, check_prefix
+from persistable.stores.chunked import BlockReader, ChunkedUpload
+from persistable.stores.shared import Shared
+
+PAGE = 10_000
+"""Items of one page of a listing."""
+AT_ONCE = 16 << 20
+"""Bytes of the items of one statement, about."""
+LAST = "\U0010ffff"
+"""The last character of all: what begins with a path comes before the path and this."""
+_AFTER_ALL = LAST * 64
+_THREADS = 4
+_LONGEST_PAUSE = 1.0
+
+Done = TypeVar("Done")
+Each = TypeVar("Each")
+SomeBody = TypeVar("SomeBody", bound=ChunkedUpload)
+
+
+# ------------------------------------------------------------------ the way there
+
+
+class Server:
+    """The connections of this process to one server, shared by all stores with equal settings."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.reached = False
+        """Tell whether there was a connection before: one that is refused may then be due to a restart of the server."""
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads for what goes on while the caller works."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"persistable-{self.name}")
+            return self._threads
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+
+
+SomeServer = TypeVar("SomeServer", bound=Server)
+_servers = Shared[Server]()
+
+
+@atexit.register
+def _close_all() -> None:
+    for server in _servers.all():
+        server.close()
+
+
+class Link(Generic[SomeServer]):
+    """The way to a database. timeout: seconds for which a server that went away is waited for."""
+
+    trouble: ClassVar[type[Exception]]
+    """The errors of the driver."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._held: tuple[int, SomeServer] | None = None
+        self.was_reached = False
+
+    @abstractmethod
+    def _connect(self) -> tuple[object, Callable[[], SomeServer]]:
+        """Settings of the connections, and what makes them."""
+
+    @abstractmethod
+    def _passes(self, error: Exception) -> bool:
+        """Tell whether the same may succeed a moment later."""
+
+    @abstractmethod
+    def _explained(self, error: Exception, path: str, writing: bool) -> StoreError:
+        """The error of a store for one of the driver."""
+
+    def _at_once(self, server: SomeServer, error: Exception) -> bool:
+        """Tell whether the same is to be tried again without waiting, since it will surely go another way."""
+        return False
+
+    def _before_pause(self, server: SomeServer) -> None:
+        """Called before the server is waited for."""
+
+    @property
+    def server(self) -> SomeServer:
+        held = self._held
+        if held is None or held[0] != os.getpid() or held[1].is_closed:
+            identity, make = self._connect()
+            found = _servers.get((type(self), identity), make, lambda server: not server.is_closed)
+            held = self._held = (os.getpid(), cast("SomeServer", found))
+            held[1].reached = held[1].reached or self.was_reached
+        return held[1]
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether the server was reached, by this process or the one that the store comes from."""
+        return self.was_reached or (self._held is not None and self._held[1].reached)
+
+    def close(self) -> None:
+        if self._held is not None and self._held[0] == os.getpid():
+            self._held[1].close()
+
+    def tried(self, act: Callable[[SomeServer], Done], path: str, writing: bool) -> Done:
+        """Call `act`, again where the server went away: it has to see to it that this does no harm."""
+        deadline, pause = 0.0, 0.02
+        while True:
+            server = self.server
+            try:
+                return act(server)
+            except self.trouble as error:
+                if self._at_once(server, error):
+                    continue
+                now = time.monotonic()
+                deadline = deadline or now + self._timeout
+                if not self._passes(error) or not server.reached or now + pause > deadline:
+                    explained = self._explained(error, path, writing)
+                    # where there is no way to the server, there is nothing in the traceback of its driver that helps
+                    raise explained from (None if isinstance(explained, StoreUnavailable) else error)
+                self._before_pause(server)
+                time.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+# ------------------------------------------------------------------ items
+
+
+class ReplacedError(StoreError):
+    """The chunks of a large item are not there any more."""
+
+
+class Item(NamedTuple):
+    """An item as it was looked up: `data`, or `body`, by which its chunks are found."""
+
+    size: int
+    data: bytes
+    body: Any
+
+
+class DatabaseStore(BaseStore, Generic[SomeBody]):
+    """The base of stores in databases: a subclass says how items, chunks and a page of a listing are read, and how they are written."""
+
+    batches = True
+    in_memory = False
+    poll = 0.5
+    chunk: ClassVar[int]
+    """Bytes of one chunk."""
+    not_pickled: ClassVar[tuple[str, ...]]
+    """Attributes that `_reset` makes anew."""
+    timeout: float
+    _link: Link[Any]
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The store of such a URL."""
+        return cls(url, **options)
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Make what is not pickled."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        held = {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
+        return {**held, "was_reached": self._link.reached}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        was_reached = state.pop("was_reached", False)
+        self.__dict__.update(state)
+        self._reset()
+        self._link.was_reached = was_reached
+
+    def close(self) -> None:
+        self._link.close()
+
+    # --- reading
+
+    @abstractmethod
+    def _items(self, paths: Iterable[str]) -> dict[str, Item]:
+        """Each of `paths` that is there."""
+
+    @abstractmethod
+    def _chunks(self, path: str, body: Any, start: int, stop: int) -> Sequence[bytes]:
+        """The chunks of those numbers that are there."""
+
+    @abstractmethod
+    def _page(self, first: str, last: str, most: int) -> Sequence[tuple[str, Stat]]:
+        """The first `most` items between two paths, in the order of their paths."""
+
+    def get(self, path: str) -> bytes:
+        found = self.get_many([path])
+        if path not in found:
+            raise self._absent(path)
+        return found[path]
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for path, (size, data, body) in self._items(paths).items():
+            try:
+                found[path] = data if body is None else self._part(path, body, 0, size)
+            except ReplacedError:  # put anew since it was looked up
+                with suppress(FileNotFoundError):
+                    found[path] = self.get(path)
+        return found
+
+    def _item(self, path: str) -> Item:
+        found = self._items([path])
+        if path not in found:
+            raise self._absent(path)
+        return found[path]
+
+    def read(self, path: str) -> BinaryIO:
+        size, data, body = self._item(path)
+        if body is None:
+            return io.BytesIO(data)
+
+        def start(first: int, stop: int) -> Future[bytes]:
+            return self.threads().submit(self._part, path, body, first, stop)
+
+        return io.BufferedReader(BlockReader(size, start), 1 << 18)
+
+    def read_range(self, path: str, first: int, last: int) -> bytes:
+        size, data, body = self._item(path)
+        last = min(last, size)
+        if last <= first:
+            return b""
+        return data[first:last] if body is None else self._part(path, body, first, last)
+
+    def _part(self, path: str, body: object, first: int, last: int) -> bytes:
+        """The bytes of a large item from one place up to another. Raises ReplacedError."""
+        start = first // self.chunk
+        found = self._chunks(path, body, start, -(-last // self.chunk))
+        data = b"".join(found)[first - start * self.chunk : last - start * self.chunk]
+        if len(data) != last - first:
+            message = f"{self.url} ({path}) was replaced or deleted while it was being read; read it again"
+            raise ReplacedError(message, url=self.url, path=path)
+        return data
+
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads for what goes on while the caller works."""
+        threads: ThreadPoolExecutor = self._link.server.threads()
+        return threads
+
+    def _absent(self, path: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, "nothing is stored here", f"{self.url} ({path})")
+
+    def stat(self, path: str) -> Stat | None:
+        return self.stat_many([path]).get(path)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        return (path for path, _ in self.scan(prefix))
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return self._scanned(check_prefix(prefix))
+
+    def _scanned(self, prefix: str) -> Iterator[tuple[str, Stat]]:
+        # "0" follows "/", so that a folder is all from one to the other; the hidden one is cut out of the whole
+        for first, last in [(f"{prefix}/", f"{prefix}0")] if prefix else [("", f"{HIDDEN}/"), (f"{HIDDEN}/{LAST}", _AFTER_ALL)]:
+            page = self._page(first, last, PAGE)
+            yield from page
+            while len(page) == PAGE:  # by pages: no query stays open while the caller works
+                page = self._page(page[-1][0], last, PAGE)
+                yield from page
+
+    # --- writing
+
+    @abstractmethod
+    def upload(self, path: str) -> SomeBody:
+        """Bytes on their way there."""
+
+    @abstractmethod
+    def commit(self, body: SomeBody) -> None:
+        """Let the bytes of `body`, which are in chunks, be those at its path."""
+
+    @abstractmethod
+    def abort(self, body: SomeBody, error: BaseException) -> None:
+        """Forget the bytes of `body`, after that error."""
+
+    def put(self, path: str, data: Bytes) -> None:
+        self.put_many({path: data})
+
+    def create(self, path: str, data: Bytes) -> bool:
+        return bool(self.create_many({path: data}))
+
+    def write(self, path: str) -> _Write[SomeBody]:
+        self._check_paths([path])
+        return _Write(self, self.upload(path))
+
+    def _check_paths(self, paths: Iterable[str]) -> Sequence[str]:
+        return check_paths(paths)
+
+
+class _Write(Generic[SomeBody]):
+    """A stream whose bytes appear when the block ends well."""
+
+    def __init__(self, store: DatabaseStore[SomeBody], body: SomeBody) -> None:
+        self._store = store
+        self._body = body
+
+    def __enter__(self) -> BinaryIO:
+        return cast(BinaryIO, self._body)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        body = self._body
+        if error is not None:
+            self._store.abort(body, error)
+            return
+        try:
+            if body.is_small:
+                self._store.put(body.place, body.rest())
+            else:
+                body.flush_all()
+                self._store.commit(body)
+        except BaseException as problem:
+            self._store.abort(body, problem)
+            raise
+
+
+def portions(items: Iterable[Each], size_of: Callable[[Each], int]) -> Iterator[list[Each]]:
+    """`items` in portions that fit one statement."""
+    portion: list[Each] = []
+    size = 0
+    for each in items:
+        own = size_of(each)
+        if portion and size + own > AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        portion.append(each)
+        size += own
+    if portion:
+        yield portion

@@ -1,0 +1,55 @@
+"""Ways to servers that all in this process share who ask for the same."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Way = TypeVar("Way")
+
+
+class Shared(Generic[Way]):
+    """What was made for each identity, `most` of them at most; for the life of the module that holds this.
+
+    A forked child begins with nothing. What it was forked with is kept, since letting go of it says good-bye on the parent's sockets.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._inherited: list[object] = []
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, Way] = {}
+
+    def _begin_anew(self) -> None:
+        self.keep(self._made)
+        self._begin()
+
+    def keep(self, inherited: object) -> None:
+        """Keep what this process was forked with."""
+        self._inherited.append(inherited)
+
+    def get(self, identity: Hashable, make: Callable[[], Way], usable: Callable[[Way], bool] = lambda _: True) -> Way:
+        """Return what there is for `identity`, made where there is nothing `usable`."""
+        with self._lock:
+            found = self._made.get(identity)
+            if found is None or not usable(found):
+                while self._most is not None and len(self._made) >= self._most:
+                    self._made.pop(next(iter(self._made)))
+                found = self._made[identity] = make()
+            return found
+
+    def drop(self, identity: Hashable) -> None:
+        """Forget what there is; it ends when nobody uses it."""
+        with self._lock:
+            self._made.pop(identity, None)
+
+    def all(self) -> list[Way]:
+        """Return all there is."""
+        return list(self._made.values())
