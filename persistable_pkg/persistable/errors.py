@@ -80,6 +80,8 @@ Errors carry their data as attributes and survive pickling.
 
 from __future__ import annotations
 
+from functools import cache
+
 TYPE_CHECKING = False  # importing `typing` would cost more than all of params
 if TYPE_CHECKING:
     from typing import Any
@@ -553,3 +555,32 @@ class LayerSkippedWarning(PersistableWarning):
 
 class LayersDisagreeWarning(PersistableWarning):
     """A layer of a `LayeredStore` had another record than the layer that counts; the copy has been dropped."""
+
+
+def need(module: str, package: str, extra: str, user: str) -> Any:
+    """The imported `module`, or MissingExtra naming the extra that installs its package; `extra` is empty where none does."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise  # the package is there; something it needs is not
+        raise missing(package, extra, user) from error
+
+
+@cache
+def check_installed(module: str, package: str, extra: str, user: str) -> None:
+    """Raise MissingExtra, naming the extra, where `module` cannot be found; nothing is imported."""
+    import sys
+    from importlib.util import find_spec
+
+    if sys.modules.get(module) is None and find_spec(module) is None:
+        raise missing(package, extra, user)
+
+
+def missing(package: str, extra: str, user: str) -> MissingExtra:
+    """Return the error for a package that is not installed."""
+    install = f"'persistable[{extra}]'" if extra else package
+    message = f"{user} needs {package}, which is not installed: pip install {install}"
+    return MissingExtra(message, format=user, package=package, extra=extra)

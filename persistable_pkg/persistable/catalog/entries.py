@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from persistable.catalog.criteria import Criteria, condition
 from persistable.catalog.entry import COLUMNS, Entry, value_of
 from persistable.catalog.query import Condition, counting
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.params.building import did_you_mean
 from persistable.params.trees import leaves_of
 

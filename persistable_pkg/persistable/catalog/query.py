@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from persistable.catalog.index.leaves import LONGEST
-from persistable.errors import InvalidQuery
-from persistable.fileio.base import need
+from persistable.errors import InvalidQuery, need
 from persistable.params.building import did_you_mean
 
 FACTS = {

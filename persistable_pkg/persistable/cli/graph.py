@@ -75,7 +75,7 @@ def _drawn(picture: Graph, kind: Format) -> str | bytes:
 
 
 def _png(picture: Graph) -> bytes:
-    from persistable.fileio.base import need
+    from persistable.errors import need
 
     drawn = need("pygraphviz", "pygraphviz", "graph", "drawing a PNG").AGraph(string=picture.dot())
     try:

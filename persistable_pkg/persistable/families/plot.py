@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from persistable.errors import PayloadNotFound, UnknownParam
+from persistable.errors import PayloadNotFound, UnknownParam, check_installed
 from persistable.families.table import value_of
-from persistable.fileio.base import check_installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from persistable.errors import PayloadNotRepresentable
-from persistable.fileio.base import FileIO, need
+from persistable.errors import PayloadNotRepresentable, need
+from persistable.fileio.base import FileIO
 from persistable.fileio.journal import Differs, Growing, Journal
 from persistable.fileio.numpy import contiguous_pieces, header_of
 from persistable.fileio.tables import KEY, kind_of, to_table

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import Buffer, FileIO, Sink, need, read_all
+from persistable.errors import need
+from persistable.fileio.base import Buffer, FileIO, Sink, read_all
 from persistable.fileio.tables import from_table, to_table, why_not
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, NoReturn, Protocol, Self, TypeVar
 
-from persistable.errors import FormatError, MalformedFile, MissingExtra, PayloadNotRepresentable, PersistableError
+from persistable.errors import FormatError, MalformedFile, PayloadNotRepresentable, PersistableError, check_installed
 from persistable.params.streams import SeekableReader
 
 if TYPE_CHECKING:
@@ -380,34 +380,6 @@ class Parts(Protocol):
     def folder(self) -> Path:
         """A local folder holding all of them; read-only: the files belong to the store."""
         ...
-
-
-def need(module: str, package: str, extra: str, user: str) -> Any:
-    """The imported `module`, or MissingExtra naming the extra that installs its package; `extra` is empty where none does."""
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
-            raise  # the package is there; something it needs is not
-        raise _missing(package, extra, user) from error
-
-
-@functools.cache
-def check_installed(module: str, package: str, extra: str, user: str) -> None:
-    """Raise MissingExtra, naming the extra, where `module` cannot be found; nothing is imported."""
-    import sys
-    from importlib.util import find_spec
-
-    if sys.modules.get(module) is None and find_spec(module) is None:
-        raise _missing(package, extra, user)
-
-
-def _missing(package: str, extra: str, user: str) -> MissingExtra:
-    install = f"'persistable[{extra}]'" if extra else package
-    message = f"{user} needs {package}, which is not installed: pip install {install}"
-    return MissingExtra(message, format=user, package=package, extra=extra)
 
 
 def open_buffer(data: Buffer) -> BinaryIO:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, ClassVar, Literal, TypeVar
 
-from persistable.errors import MalformedFile
-from persistable.fileio.base import FileIO, Sink, check_installed, need
+from persistable.errors import MalformedFile, check_installed, need
+from persistable.fileio.base import FileIO, Sink
 
 P = TypeVar("P")
 _SUFFIXES = {"zstd": ".zst", "gzip": ".gz"}

@@ -8,7 +8,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import FileIO, Sink, need
+from persistable.errors import need
+from persistable.fileio.base import FileIO, Sink
 from persistable.fileio.compare import difference
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
-from persistable.fileio.base import FileIO, Sink, need
+from persistable.errors import need
+from persistable.fileio.base import FileIO, Sink
 
 _FORMATS = ("pdf", "svg", "png")
 _STARTS = {"pdf": b"%PDF-", "svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n"}

@@ -8,7 +8,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import FileIO, Sink, need
+from persistable.errors import need
+from persistable.fileio.base import FileIO, Sink
 from persistable.fileio.tables import THREADS_FROM, from_table, kind_of, to_table, why_not
 
 if TYPE_CHECKING:

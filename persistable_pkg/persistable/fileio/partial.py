@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from persistable.errors import FormatError, MalformedFile
-from persistable.fileio.base import need
+from persistable.errors import FormatError, MalformedFile, need
 from persistable.fileio.numpy import parse_header, raw_view
 from persistable.fileio.tables import KEY, from_table
 

@@ -40,9 +40,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, ClassVar, Literal
 from zlib import crc32
 
-from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError
+from persistable.errors import FormatError, PayloadNotRepresentable, PersistableError, check_installed, need
 from persistable.fileio import pickle_views
-from persistable.fileio.base import Allocation, Buffer, FileIO, careful, check_installed, need, read_all
+from persistable.fileio.base import Allocation, Buffer, FileIO, careful, read_all
 
 _MAGIC = b"\x93PERSIST"
 _HEAD = struct.Struct("<8sHHIQQQQQI")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from persistable.fileio.base import need
+from persistable.errors import need
 
 _ALIGN = 16
 """The widest element of a tensor."""

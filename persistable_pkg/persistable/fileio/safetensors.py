@@ -9,7 +9,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import Buffer, FileIO, need, read_all
+from persistable.errors import need
+from persistable.fileio.base import Buffer, FileIO, read_all
 from persistable.fileio.json import encodable
 from persistable.fileio.numpy import contiguous_pieces
 

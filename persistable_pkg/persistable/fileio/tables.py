@@ -8,7 +8,7 @@ import json
 from base64 import b64decode, b64encode
 from typing import Any
 
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.fileio.compare import difference
 
 KEY = b"persistable"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.fileio.json import why_not_json_like
 
 OWN = "persistable"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, ClassVar
 
-from persistable.fileio.base import Sink, need
+from persistable.errors import need
+from persistable.fileio.base import Sink
 from persistable.fileio.json import JsonLikeFileIO
 
 

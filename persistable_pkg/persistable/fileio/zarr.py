@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from persistable.errors import MissingExtra
-from persistable.fileio.base import Parts, PartsFileIO, need
+from persistable.errors import MissingExtra, need
+from persistable.fileio.base import Parts, PartsFileIO
 from persistable.fileio.lazy import check_content
 
 

@@ -9,7 +9,7 @@ from html import escape
 from types import MappingProxyType
 from typing import Any
 
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.graph.labels import line, width
 from persistable.graph.layout import Box, Drawing
 from persistable.records.key import Key

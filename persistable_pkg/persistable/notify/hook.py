@@ -83,6 +83,6 @@ def shown(receiver: str | Secret) -> str:
 
 def require(package: str, extra: str, user: str) -> None:
     """Raise MissingExtra where `package` is not installed; it is not imported before it is needed."""
-    from persistable.fileio.base import check_installed
+    from persistable.errors import check_installed
 
     check_installed(package, package, extra, user)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from persistable import events
-from persistable.errors import MissingExtra
+from persistable.errors import need
 from persistable.nodes.label import line
 from persistable.records.key import Key
 from persistable.runs.estimate import DurationEstimate
@@ -229,13 +229,7 @@ def _meter(done: float, total: float) -> str:
 
 
 def _rich() -> Any:
-    try:
-        from rich.live import Live
-    except ImportError as error:
-        raise MissingExtra(
-            "progress=True needs the package rich: pip install 'persistable[progress]'", format="", package="rich", extra="progress"
-        ) from error
-    return Live
+    return need("rich.live", "rich", "progress", "progress=True").Live
 
 
 def _in_notebook() -> bool:

@@ -118,48 +118,38 @@ class ForwardingStore(BaseStore):
 
     # --- the optional calls, with BaseStore's way where the store has none of its own
 
-    def _own(self, name: str) -> Any:
-        return getattr(self.store, name, None)
+    def _own(self, name: str, default: Value) -> Value:
+        return cast("Value", getattr(self.store, name, default))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
-        own: Callable[[str], Iterator[tuple[str, Stat]]] | None = self._own("scan")
-        return own(prefix) if own is not None else super().scan(prefix)
+        return self._own("scan", super().scan)(prefix)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        own: Callable[..., dict[str, Stat]] | None = self._own("stat_many")
-        return own(paths) if own is not None else super().stat_many(paths)
+        return self._own("stat_many", super().stat_many)(paths)
 
     def create_many(self, items: Mapping[str, Bytes]) -> set[str]:
-        own: Callable[..., set[str]] | None = self._own("create_many")
-        return own(items) if own is not None else super().create_many(items)
+        return self._own("create_many", super().create_many)(items)
 
     def change_many(self, *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        own: Callable[..., None] | None = self._own("change_many")
-        return own(*stages, delete=delete) if own is not None else super().change_many(*stages, delete=delete)
+        return self._own("change_many", super().change_many)(*stages, delete=delete)
 
     def read_range(self, path: str, first: int, last: int) -> bytes:
-        own: Callable[[str, int, int], bytes] | None = self._own("read_range")
-        return own(path, first, last) if own is not None else super().read_range(path, first, last)
+        return self._own("read_range", super().read_range)(path, first, last)
 
     def listing_stamp(self) -> str | None:
-        own: Callable[[], str | None] | None = self._own("listing_stamp")
-        return own() if own is not None else super().listing_stamp()
+        return self._own("listing_stamp", super().listing_stamp)()
 
     def get_with_colocated(self, paths: Iterable[str]) -> dict[str, bytes]:
-        own: Callable[..., dict[str, bytes]] | None = self._own("get_with_colocated")
-        return own(paths) if own is not None else super().get_with_colocated(paths)
+        return self._own("get_with_colocated", super().get_with_colocated)(paths)
 
     def get_stamped(self, paths: Iterable[str]) -> dict[str, tuple[bytes, object | None]]:
-        own: Callable[..., dict[str, tuple[bytes, object | None]]] | None = self._own("get_stamped")
-        return own(paths) if own is not None else super().get_stamped(paths)
+        return self._own("get_stamped", super().get_stamped)(paths)
 
     def list_around(self, paths: Iterable[str]) -> Listed:
-        own: Callable[..., Listed] | None = self._own("list_around")
-        return own(paths) if own is not None else super().list_around(paths)
+        return self._own("list_around", super().list_around)(paths)
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
-        own: Callable[..., tuple[set[str], set[str]]] | None = self._own("create_fresh")
-        return own(items) if own is not None else super().create_fresh(items)
+        return self._own("create_fresh", super().create_fresh)(items)
 
     def new_file(self, path: str) -> Path:
         return cast("BaseStore", self.store).new_file(path)
@@ -168,15 +158,10 @@ class ForwardingStore(BaseStore):
         cast("BaseStore", self.store).adopt(source, path)
 
     def heal(self, path: str, sound: Callable[[BinaryIO], bool]) -> bool:
-        own: Callable[..., bool] | None = self._own("heal")
-        return own is not None and own(path, sound)
+        return self._own("heal", super().heal)(path, sound)
 
     def clear_temporary(self, path: str) -> None:
-        own: Callable[[str], None] | None = self._own("clear_temporary")
-        if own is not None:
-            own(path)
+        self._own("clear_temporary", super().clear_temporary)(path)
 
     def clear_sources(self, is_unused: Callable[[bytes], bool]) -> None:
-        own: Callable[[Callable[[bytes], bool]], None] | None = self._own("clear_sources")
-        if own is not None:
-            own(is_unused)
+        self._own("clear_sources", super().clear_sources)(is_unused)

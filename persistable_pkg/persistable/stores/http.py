@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from urllib.parse import quote
 from zlib import crc32
 
-from persistable.errors import MissingExtra, StoreError, StoreUnavailable
+from persistable.errors import StoreError, StoreUnavailable, need
 from persistable.params.masking import masked
 from persistable.stores.base import Stat, check_path, check_prefix, in_folder
 from persistable.stores.filesystem import BLOCK, Ranges
@@ -88,11 +88,7 @@ class _Web:
         held = self._held
         if held is not None and held[0] == os.getpid():
             return held[1]
-        try:
-            import httpx
-        except ImportError as error:
-            message = "a store behind http(s) needs httpx, which is not installed: pip install 'persistable[http]'"
-            raise MissingExtra(message, package="httpx", extra="http", format="") from error
+        httpx = need("httpx", "httpx", "http", "a store behind http(s)")
         headers = {"accept-encoding": "identity", "user-agent": "persistable"}
         client = httpx.Client(follow_redirects=True, timeout=self.timeout, headers=headers)
         self._held = os.getpid(), client
@@ -276,11 +272,6 @@ class HTTPStore(Unwritable):
         if known is not None and known.size <= _SPOOL:
             return io.BytesIO(self.get(path))
         return opened(self._web, self._place(path), partial(self._check, path))
-
-    def read_range(self, path: str, first: int, last: int) -> bytes:
-        with self.read(path) as file:
-            file.seek(first)
-            return file.read(max(0, last - first))
 
     def _place(self, path: str) -> str:
         return f"{self._base}/{quote(check_path(path))}"

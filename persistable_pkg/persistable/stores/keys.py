@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from persistable.errors import MissingExtra, NotEnforceable, SecretMissing
+from persistable.errors import NotEnforceable, SecretMissing, need
 from persistable.params.secret import Secret, add_secret
 
 PUBLIC: Final = "ed25519:"
@@ -216,16 +216,7 @@ def _private_key(text: str) -> Any:
 
 
 def _ed25519() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as error:
-        raise MissingExtra(
-            "signatures need cryptography, which is not installed: pip install 'persistable[sign]'",
-            package="cryptography",
-            extra="sign",
-            format="",
-        ) from error
-    return ed25519
+    return need("cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography", "sign", "a signature")
 
 
 def _checked(text: str, source: str) -> str:

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from persistable.errors import MissingExtra, StoreError
+from persistable.errors import MissingExtra, StoreError, missing
 from persistable.params import extensions
 from persistable.params.masking import masked
 from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store
@@ -251,7 +251,7 @@ def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
         from fsspec.registry import known_implementations, registry  # type: ignore[import-untyped]
     except ImportError as error:
         package, extra = _PACKAGES.get(scheme, ("fsspec", "s3"))
-        raise _missing(url, package, extra) from error
+        raise missing(package, extra or "", masked(url)) from error
     known = {*known_implementations, *registry}
     if scheme and scheme not in known:
         raise _unknown(scheme, url, known)
@@ -264,13 +264,7 @@ def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
         if isinstance(error, MissingExtra):
             raise
         package, extra = _PACKAGES.get(scheme, (error.name or f"the package for {scheme}://", None))
-        raise _missing(url, package, extra) from error
-
-
-def _missing(url: str, package: str, extra: str | None) -> MissingExtra:
-    url = masked(url)
-    install = f"pip install 'persistable[{extra}]'" if extra else f"pip install {package}"
-    return MissingExtra(f"{url} needs {package}, which is not installed: {install}", package=package, extra=extra or "", format="")
+        raise missing(package, extra or "", masked(url)) from error
 
 
 def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:

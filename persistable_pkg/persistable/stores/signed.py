@@ -258,7 +258,7 @@ def holds_private_key(store: Any) -> bool:
         signer = each.signer if isinstance(each, SignedStore) else None
         if signer is not None and signer.by_value:
             return True
-        inner = each.store if isinstance(each, ForwardingStore) else each.inner if isinstance(each, ReadOnlyStore) else None
+        inner = each.store if isinstance(each, ForwardingStore) else None
         layers = () if inner is not None else getattr(each, "layers", ())
         pending += [*([inner] if inner is not None else []), *[layer.store for layer in layers]]
     return False
@@ -282,7 +282,7 @@ def _applied(store: Store, wrap: Callable[[Store], Store], readonly: bool) -> St
         layers = [(layer, layer.store if _is_wrapped(layer.store) else _applied(layer.store, wrap, readonly)) for layer in store.layers]
         return LayeredStore(*[Layer(each, readonly=layer.readonly, max_bytes=layer.max_bytes) for layer, each in layers])
     if isinstance(store, ReadOnlyStore):
-        return ReadOnlyStore(_applied(store.inner, wrap, False))
+        return ReadOnlyStore(_applied(store.store, wrap, False))
     if isinstance(store, SignedStore):
         raise TypeError(f"{store!r} was opened with sign= or trust=, and takes no others")
     made = wrap(store)
@@ -290,4 +290,4 @@ def _applied(store: Store, wrap: Callable[[Store], Store], readonly: bool) -> St
 
 
 def _is_wrapped(store: Store) -> bool:
-    return isinstance(store.inner if isinstance(store, ReadOnlyStore) else store, SignedStore)
+    return isinstance(store.store if isinstance(store, ReadOnlyStore) else store, SignedStore)

@@ -191,11 +191,6 @@ class ZipStore(Unwritable):
         stored = io.BufferedReader(packed, _AT_ONCE)
         return cast("BinaryIO", stored if member.method != DEFLATED else io.BufferedReader(_Inflated(stored, member.size), 1 << 18))
 
-    def read_range(self, path: str, first: int, last: int) -> bytes:
-        with self.read(path) as file:
-            file.seek(first)
-            return file.read(max(0, last - first))
-
     def _span(self, member: Member) -> tuple[int, int]:
         """The start of a member, and the end of its bytes in most archives."""
         return member.offset, member.offset + LOCAL.size + member.name_bytes + _SLACK + member.packed

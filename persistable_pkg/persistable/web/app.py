@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from persistable.errors import InvalidQuery, PersistableError, UnknownKey
-from persistable.fileio.base import need
+from persistable.errors import InvalidQuery, PersistableError, UnknownKey, need
 from persistable.params.secret import redact
 from persistable.web.images import image_of
 from persistable.web.links import INDEX, Address, Served

@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable.catalog.entry import Entry
 from persistable.catalog.words import age, entries_table
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.graph import Graph
 from persistable.graph.notebook import Html, badge, code, digest, html, number, style_sheet, table
 from persistable.params.words import cut, in_words

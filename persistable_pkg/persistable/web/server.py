@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.catalog import Catalog
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.project.project import Project
 from persistable.web.activity import Activity
 from persistable.web.app import application

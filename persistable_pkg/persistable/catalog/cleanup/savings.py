@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from persistable.catalog.listed import Listed
 from persistable.catalog.query import Condition, counting
-from persistable.fileio.base import need
+from persistable.errors import need
 from persistable.records.amounts import duration_in_words, size_in_words
 
 if TYPE_CHECKING:

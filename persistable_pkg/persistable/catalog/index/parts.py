@@ -77,7 +77,7 @@ def stores_of(store: Store, readonly: bool = False) -> list[tuple[Store, bool]]:
         ordered = sorted((layer.store for layer in layers), key=lambda each: extended(each).deciding_store is not deciding)
         return [found for each in ordered for found in stores_of(each, readonly)]
     if isinstance(store, ReadOnlyStore):
-        return stores_of(store.inner, readonly=True)
+        return stores_of(store.store, readonly=True)
     return [(store, readonly or isinstance(bare(store), Unwritable))]
 
 

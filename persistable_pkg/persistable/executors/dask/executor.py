@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from persistable.errors import Infeasible, MissingExtra, RunError, WorkerDied
+from persistable.errors import Infeasible, RunError, WorkerDied, need
 from persistable.executors import machine, notes
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import answer, pack, to_bytes
@@ -127,12 +127,7 @@ class DaskExecutor(Executor):
     def _connect(self) -> None:
         if self._client is not None:
             return
-        try:
-            import distributed
-        except ImportError as error:
-            raise MissingExtra(
-                "DaskExecutor needs the package distributed: pip install persistable[dask]", package="distributed", extra="dask"
-            ) from error
+        distributed = need("distributed", "distributed", "dask", "DaskExecutor")
         connect: Any = distributed.Client
         if isinstance(self._given, connect):
             self._client = self._given

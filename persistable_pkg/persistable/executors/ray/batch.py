@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from persistable.errors import need
 from persistable.executors import calls, notes
-from persistable.fileio.base import need
 
 LARGE = 1 << 20
 """Bytes from which a buffer is put into Ray's object store once and passed by reference."""

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from persistable.errors import Infeasible, RunError
+from persistable.errors import Infeasible, RunError, need
 from persistable.executors.resources import Resources
-from persistable.fileio.base import need
 
 _FRESH = 5.0  # seconds for which a look at the nodes is good
 _ANSWER = 30.0  # seconds within which a node performs a call

@@ -66,7 +66,7 @@ def shelf_of(store: Store) -> Shelf:
     from persistable.stores.object import ObjectStore
 
     if isinstance(store, ReadOnlyStore):
-        store = store.inner
+        store = store.store
     if isinstance(store, LocalStore):
         return LocalShelf(store.root)
     return BucketShelf(store) if isinstance(store, ObjectStore) else StoreShelf(store)

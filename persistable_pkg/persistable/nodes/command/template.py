@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any, cast
 
-from persistable.errors import ParamsError, UnknownParam
-from persistable.fileio.base import need
+from persistable.errors import ParamsError, UnknownParam, need
 from persistable.nodes.command.quoting import MARK, mark, written
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
-from persistable.errors import HttpFailed, ParamsError, UnknownParam
+from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
 from persistable.executors.resources import retry_after
-from persistable.fileio.base import need
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs
 

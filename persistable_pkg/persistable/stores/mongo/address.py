@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from persistable.errors import MissingExtra, StoreError
+from persistable.errors import StoreError, need
 from persistable.params.masking import masked
 from persistable.stores.namespace import TABLE
 
@@ -58,7 +57,7 @@ def address_of(url: str) -> Address:
 
 
 def _check(server: str, shown: str) -> None:
-    driver(shown)
+    need("pymongo", "pymongo", "mongo", shown)
     from pymongo.errors import ConfigurationError, InvalidURI
     from pymongo.uri_parser import parse_uri
 
@@ -69,12 +68,3 @@ def _check(server: str, shown: str) -> None:
     except (ConfigurationError, InvalidURI, ValueError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{shown} is no URL of a collection ({masked(reason)}); correct it", url=shown, path="") from None
-
-
-def driver(url: str) -> None:
-    """Import pymongo. Raises MissingExtra."""
-    try:
-        import_module("pymongo")
-    except ImportError as error:
-        message = f"{url} needs pymongo, which is not installed: pip install 'persistable[mongo]'"
-        raise MissingExtra(message, package="pymongo", extra="mongo", format="") from error

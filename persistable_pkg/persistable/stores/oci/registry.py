@@ -7,11 +7,10 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from importlib import import_module
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
-from persistable.errors import MissingExtra, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable, need
 from persistable.params.secret import redact
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
@@ -50,7 +49,7 @@ class Registry:
 
     def __init__(self, place: Place, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
         for package in ("httpx", "stamina"):
-            _need(package, place.url)
+            need(package, package, "oci", place.url)
         import httpx
 
         self.url = place.url
@@ -280,14 +279,6 @@ class Registry:
         if status >= 500 or status in _TRANSIENT:
             return StoreUnavailable(f"{self.url} cannot be had now: it answers {reason}; try again later", **about)
         return StoreError(f"{method} in {self.url} failed: {reason}", **about)
-
-
-def _need(package: str, url: str) -> None:
-    try:
-        import_module(package)
-    except ImportError as error:
-        message = f"{url} needs {package}, which is not installed: pip install 'persistable[oci]'"
-        raise MissingExtra(message, package=package, extra="oci", format="") from error
 
 
 class _Closing:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
-from persistable.errors import MissingExtra, StoreError
+from persistable.errors import StoreError, need
 from persistable.params.masking import masked, unmasked
 from persistable.stores.namespace import TABLE
 
@@ -59,7 +58,7 @@ def address_of(url: str, schema: str | None = None, table: str | None = None) ->
                 url=shown,
                 path="",
             )
-    driver(shown)
+    need("psycopg", "psycopg", "postgres", shown)
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -85,12 +84,3 @@ def address_of(url: str, schema: str | None = None, table: str | None = None) ->
 
 def _host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def driver(url: str) -> None:
-    """Import psycopg. Raises MissingExtra."""
-    try:
-        import_module("psycopg")
-    except ImportError as error:
-        message = f"{url} needs psycopg, which is not installed: pip install 'persistable[postgres]'"
-        raise MissingExtra(message, package="psycopg", extra="postgres", format="") from error

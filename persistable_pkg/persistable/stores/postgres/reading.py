@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from persistable.errors import need
 from persistable.params.secret import Secret
 from persistable.stores.base import Stat, check_paths
 from persistable.stores.changes import Changes
 from persistable.stores.database import DatabaseStore, Item, SomeBody
-from persistable.stores.postgres.address import address_of, driver
+from persistable.stores.postgres.address import address_of
 from persistable.stores.postgres.layout import CHUNK, PRUNED, Layout
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class TableReader(DatabaseStore[SomeBody]):
         return self._url
 
     def _reset(self) -> None:
-        driver(self._url)
+        need("psycopg", "psycopg", "postgres", self._url)
         from persistable.stores.postgres.connections import Connections
 
         self._layout = Layout(self._schema, self._table)
