@@ -11,6 +11,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from persistable.errors import WorkerDied
 from persistable.executors.base import Executor
 from persistable.executors.calls import Parts, answer, name_of, pack, perform_to_bytes, to_bytes
+from persistable.executors.endings import failed, settle
 from persistable.executors.inline import contained
 from persistable.executors.resources import Resources
 
@@ -58,11 +59,11 @@ class FuturesExecutor(Executor):
             parts = to_bytes(pack((fn, args, kwargs)))
         except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
             error.add_note(f"{name} or one of its arguments cannot be pickled, and so cannot go to another process")
-            return _failed(error)
+            return failed(error)
         try:
             return self._followed(_Outer(self.inner.submit(perform_to_bytes, parts), name))
         except futures.BrokenExecutor as error:
-            return _failed(_died(error, name))
+            return failed(_died(error, name))
 
     def _followed(self, future: futures.Future[Any]) -> futures.Future[Any]:
         with self._lock:
@@ -112,17 +113,7 @@ class _Outer(futures.Future[Any]):
             result, error = answer(*inner.result())
         else:
             result, error = None, _died(broken, self._name) if isinstance(broken, futures.BrokenExecutor) else broken
-        if error is None:
-            self.set_result(result)
-        else:
-            self.set_exception(error)
-
-
-def _failed(error: Exception) -> futures.Future[Any]:
-    future: futures.Future[Any] = futures.Future()
-    future.set_running_or_notify_cancel()
-    future.set_exception(error)
-    return future
+        settle(self, result, error)
 
 
 def _died(error: BaseException, name: str) -> WorkerDied:

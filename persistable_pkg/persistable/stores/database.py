@@ -13,13 +13,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
-from persistable.errors import StoreError, StoreUnavailable
+from persistable.errors import StoreError, StoreFull, StoreUnavailable
+from persistable.params.masking import masked
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, check_paths, check_prefix
 from persistable.stores.chunked import BlockReader, ChunkedUpload
-from persistable.stores.shared import Shared
+from persistable.stores.shared import Reopened, Shared
 
 PAGE = 10_000
 """Items of one page of a listing."""
@@ -71,6 +73,20 @@ _servers = Shared[Server]()
 def _close_all() -> None:
     for server in _servers.all():
         server.close()
+
+
+Words = tuple[type[StoreError], str]
+"""The kind of an error, and what it says of ``{url}``, or ``{where}`` in it, for a ``{reason}``."""
+UNREACHABLE: Words = StoreUnavailable, "{url} cannot be reached ({reason}); check the address and the network, then try again"
+FULL: Words = StoreFull, "no room for {where} ({reason}); free some space on the server"
+FAILED: Words = StoreError, "{where} failed: {reason}"
+
+
+def told(said: Words, url: str, path: str, reason: str) -> StoreError:
+    """The error of a store that says so; `reason` is what its driver says."""
+    kind, words = said
+    short = shorten(masked(" ".join(reason.split())), 300, placeholder="...")
+    return kind(words.format(url=url, where=f"{url} ({path})" if path else url, reason=short), url=url, path=path)
 
 
 class Link(Generic[SomeServer]):
@@ -159,7 +175,7 @@ class Item(NamedTuple):
     body: Any
 
 
-class DatabaseStore(BaseStore, Generic[SomeBody]):
+class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
     """The base of stores in databases: a subclass says how items, chunks and a page of a listing are read, and how they are written."""
 
     batches = True
@@ -167,8 +183,6 @@ class DatabaseStore(BaseStore, Generic[SomeBody]):
     poll = 0.5
     chunk: ClassVar[int]
     """Bytes of one chunk."""
-    not_pickled: ClassVar[tuple[str, ...]]
-    """Attributes that `_reset` makes anew."""
     timeout: float
     _link: Link[Any]
 
@@ -177,18 +191,12 @@ class DatabaseStore(BaseStore, Generic[SomeBody]):
         """The store of such a URL."""
         return cls(url, **options)
 
-    @abstractmethod
-    def _reset(self) -> None:
-        """Make what is not pickled."""
-
     def __getstate__(self) -> dict[str, Any]:
-        held = {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
-        return {**held, "was_reached": self._link.reached}
+        return {**super().__getstate__(), "was_reached": self._link.reached}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         was_reached = state.pop("was_reached", False)
-        self.__dict__.update(state)
-        self._reset()
+        super().__setstate__(state)
         self._link.was_reached = was_reached
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from persistable.stores.base import Stat, check_path, check_prefix, in_folder
 from persistable.stores.filesystem import BLOCK, Ranges
 from persistable.stores.manifest import PATH, Listed, read_manifest
 from persistable.stores.readonly import Unwritable
+from persistable.stores.shared import Reopened
 
 CURRENT = 5.0
 """Seconds for which a manifest counts as current where a single file is asked for."""
@@ -64,24 +65,19 @@ class _Answer(NamedTuple):
         return int(found) if self.status == 206 and found.isdecimal() else len(self.body)
 
 
-class _Web:
+class _Web(Reopened):
     """GET over http(s), tried again where that may help; its connections are those of this process alone."""
+
+    not_pickled = ("_held",)
 
     def __init__(self, timeout: float) -> None:
         if not 0 < timeout < float("inf"):
             raise ValueError(f"timeout is {timeout!r}; give a number of seconds, such as 60")
         self.timeout = timeout
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._held: tuple[int, Any] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"timeout": self.timeout}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
     def client(self) -> Any:
         """The client of this process. Raises MissingExtra."""
@@ -187,7 +183,7 @@ class _Manifest(NamedTuple):
     at: float
 
 
-class HTTPStore(Unwritable):
+class HTTPStore(Reopened, Unwritable):
     """The files below an http(s) URL, where a folder lies that `Catalog.export` has written.
 
     timeout: seconds to wait for the server. Needs ``persistable[http]``. Listing needs the manifest of the folder; StoreError where there
@@ -197,31 +193,25 @@ class HTTPStore(Unwritable):
     in_memory = False
     definite = True
     poll = 3.0
+    not_pickled = ("_manifest",)
     why = "a published folder is only read; import_ it into a store of your own"
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         self._base = url.partition("#")[0].rstrip("/")
         self._web = _Web(timeout)
-        self._forget()
+        self._reset()
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> HTTPStore:
         """The store of ``https://host/folder``."""
         return cls(url, **options)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._manifest: _Manifest | None = None
 
     @property
     def url(self) -> str:
         return masked(self._base)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_manifest"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
     # the listing
 
@@ -286,27 +276,21 @@ class HTTPStore(Unwritable):
         self._web.close()
 
 
-class HTTPFile:
+class HTTPFile(Reopened):
     """The bytes of a zip archive behind an http(s) URL, read by ranges; whole, once, where the server gives none."""
 
     is_near = False
+    not_pickled = ("_whole", "_tag")
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
         self._address = url.partition("#")[0]
         self.url = masked(self._address)
         self._web = _Web(timeout)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._whole: BinaryIO | None = None
         self._tag = ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_whole", "_tag")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
     def stamp(self) -> tuple[int, object]:
         """Size and tag of the file. Raises FileNotFoundError, StoreError, StoreUnavailable."""
@@ -400,7 +384,7 @@ class _Blocks:
         self._tag = tag
 
     def __call__(self, first: int, last: int) -> _Block:
-        return _Block(self, first, last)
+        return _Block(partial(self.read, first, last))
 
     def read(self, first: int, last: int) -> bytes:
         """The bytes from one place up to another. Raises StoreError where the file was replaced."""
@@ -414,13 +398,8 @@ class _Blocks:
 class _Block:
     """One block, as a future is."""
 
-    def __init__(self, blocks: _Blocks, first: int, last: int) -> None:
-        self._blocks = blocks
-        self._first = first
-        self._last = last
-
-    def result(self) -> bytes:
-        return self._blocks.read(self._first, self._last)
+    def __init__(self, result: Callable[[], bytes]) -> None:
+        self.result = result
 
     def cancel(self) -> None:
         return None

@@ -1,11 +1,11 @@
-"""Ways to servers that all in this process share who ask for the same."""
+"""Ways to servers: shared by all in this process who ask for the same, and never pickled."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 Way = TypeVar("Way")
 
@@ -32,8 +32,9 @@ class Shared(Generic[Way]):
         self._begin()
 
     def keep(self, inherited: object) -> None:
-        """Keep what this process was forked with."""
-        self._inherited.append(inherited)
+        """Keep what this process was forked with, if it is anything."""
+        if inherited is not None:
+            self._inherited.append(inherited)
 
     def get(self, identity: Hashable, make: Callable[[], Way], usable: Callable[[Way], bool] = lambda _: True) -> Way:
         """Return what there is for `identity`, made where there is nothing `usable`."""
@@ -53,3 +54,20 @@ class Shared(Generic[Way]):
     def all(self) -> list[Way]:
         """Return all there is."""
         return list(self._made.values())
+
+
+class Reopened:
+    """The base of what is pickled without its connections."""
+
+    not_pickled: ClassVar[tuple[str, ...]]
+    """Attributes that `_reset` makes anew."""
+
+    def _reset(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__}._reset")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()

@@ -1,4 +1,4 @@
-"""A Dask cluster on this machine, on which each task begins once, so that a process that dies fails one task only.
+"""A Dask cluster on this machine, on which a process that dies fails the one task that it was performing.
 
 Its workers are supervised here. `LocalCluster` starts them by copies of this program, which runs a script without a guard again, or under
 a nanny process each, which gives up on a worker that dies while it registers, and does not say how a worker ended."""
@@ -25,6 +25,7 @@ from distributed.deploy.spec import ProcessInterface, SpecCluster
 from persistable.errors import WorkerDied
 from persistable.executors import calls, notes
 from persistable.executors.calls import Parts
+from persistable.executors.endings import how_ended
 
 _NEVER = 1_000_000
 
@@ -122,26 +123,20 @@ async def _serve(scheduler: str) -> None:
 def perform(work: Parts | str, entry: str | None) -> Answer:
     """Perform the packed call `work`, which may be in a pickle of that name; see `calls.perform`.
 
-    Dask runs a task again when its worker is gone before the answer was fetched. With `entry`, a path on this machine, it is begun only
-    once: the second time the answer of the first is returned, or WorkerDied where there is none.
+    Dask runs a task again when its worker is gone before the answer was fetched. `entry`, a path on this machine, is there while it is
+    performed: the task that finds it has taken its process down, and fails with WorkerDied.
     """
-    if entry is None:
-        return _perform(work)
-    try:
-        with open(entry, "x", encoding="ascii") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
-        return _earlier(entry)
-    found = _perform(work)
-    half = Path(f"{entry}.half")
-    half.write_bytes(pickle.dumps(found))
-    half.replace(f"{entry}.done")
-    return found
-
-
-def _perform(work: Parts | str) -> Answer:
+    if entry is not None:
+        try:
+            with open(entry, "x", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return False, calls.to_bytes(calls.pack((died(), None)))
     with notes.sent_by(notes.Sender(partial(_note, get_worker()))):
-        return calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
+        found = calls.perform_to_bytes(pickle.loads(Path(work).read_bytes()) if isinstance(work, str) else work)
+    if entry is not None:
+        os.unlink(entry)
+    return found
 
 
 TOPIC = "persistable-notes"
@@ -153,22 +148,9 @@ def _note(worker: Any, data: bytes) -> bool:
     return True
 
 
-def _earlier(entry: str) -> Answer:
-    try:
-        found: Answer = pickle.loads(Path(f"{entry}.done").read_bytes())
-        return found
-    except FileNotFoundError:
-        return False, calls.to_bytes(calls.pack((died(), None)))
-
-
 def died(exitcode: int | None = None) -> WorkerDied:
     """Return the error for a task that took its process down."""
-    if exitcode is None:
-        how = "is gone"
-    elif exitcode < 0:
-        how = f"was killed by {signal.Signals(-exitcode).name}"
-    else:
-        how = f"ended with exit status {exitcode}"
+    how = "is gone" if exitcode is None else how_ended(exitcode)
     return WorkerDied(f"the Dask worker process that did the work {how}; what it wrote to standard error may say why", exitcode=exitcode)
 
 

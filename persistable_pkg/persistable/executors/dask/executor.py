@@ -22,6 +22,7 @@ from persistable.errors import Infeasible, RunError, WorkerDied, need
 from persistable.executors import machine, notes
 from persistable.executors.base import Executor, portable
 from persistable.executors.calls import answer, pack, to_bytes
+from persistable.executors.endings import failed, settle
 from persistable.executors.resources import Resources
 
 P = ParamSpec("P")
@@ -49,8 +50,9 @@ class DaskExecutor(Executor):
     made here.
 
     A running task cannot be stopped, so no timeout can be enforced. On its own cluster a task that takes its process down fails by itself
-    with WorkerDied, and every other is performed exactly once (`isolates`). On another's cluster Dask performs the tasks of a dead worker
-    again, those that had ended but were not fetched yet included, and gives up on one after ``distributed.scheduler.allowed-failures``.
+    with WorkerDied, and no other is lost (`isolates`); one that had ended, and whose answer was not fetched when its process died, is
+    performed again: `run` makes no payload twice for that, since what was committed is found. On another's cluster Dask performs all tasks
+    of a dead worker again, and gives up on one after ``distributed.scheduler.allowed-failures``.
 
     Resources are mapped to those that workers of another's cluster declare: ``GPU``, ``MEMORY`` and ``CPU`` in any spelling, counters by
     their names. `cpus` and counters that nobody declares are ignored there; memory is compared to the workers' limits.
@@ -94,9 +96,8 @@ class DaskExecutor(Executor):
         future: futures.Future[T] = futures.Future()
         try:
             work = to_bytes(pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - as in the standard library, what cannot be sent fails by itself
-            future.set_exception(portable(error))
-            return future
+        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+            return failed(error)
         with self._lock:
             if self._closing:
                 raise RuntimeError("this DaskExecutor is shut down; make another")
@@ -248,12 +249,9 @@ class DaskExecutor(Executor):
 
     def _settle(self, task: _Task, result: Any, error: BaseException | None) -> None:
         if self._folder is not None:
-            for leftover in (task.name, f"{task.name}.done", f"{task.name}.work"):
+            for leftover in (task.name, f"{task.name}.work"):
                 (self._folder / leftover).unlink(missing_ok=True)
-        if error is None:
-            task.future.set_result(result)
-        else:
-            task.future.set_exception(error)
+        settle(task.future, result, error)
         with self._lock:
             self._running.pop(task.name, None)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from persistable.errors import WorkerDied
 from persistable.executors.calls import answer, name_of, pack
+from persistable.executors.endings import how_ended
 from persistable.executors.processes.frames import RESULT, Frame
 from persistable.executors.processes.task import Task
 from persistable.executors.processes.worker import Worker
@@ -412,15 +413,8 @@ def _deliver(outcomes: list[tuple[Task, Frame | BaseException]]) -> None:
 
 
 def _died(task: Task, worker: Worker, exitcode: int) -> WorkerDied:
-    if exitcode < 0:
-        try:
-            how = f"was killed by {signal.Signals(-exitcode).name}"
-        except ValueError:
-            how = f"was killed by signal {-exitcode}"
-        hint = "; if nobody did that on purpose, the system most likely ran out of memory" if exitcode == -signal.SIGKILL else ""
-    else:
-        how, hint = f"ended with exit status {exitcode}", ""
-    return WorkerDied(f"worker process {worker.process.pid} {how} while it ran {task.name}{hint}", exitcode=exitcode)
+    hint = "; if nobody did that on purpose, the system most likely ran out of memory" if exitcode == -signal.SIGKILL else ""
+    return WorkerDied(f"worker process {worker.process.pid} {how_ended(exitcode)} while it ran {task.name}{hint}", exitcode=exitcode)
 
 
 def _abandon_all() -> None:

@@ -7,6 +7,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from persistable.executors.calls import Parts
+from persistable.executors.endings import settle
 
 if TYPE_CHECKING:
     from persistable.executors.processes.pool import Pool
@@ -60,9 +61,6 @@ class Task(futures.Future[Any]):
     def finish(self, result: Any, error: BaseException | None) -> None:
         """Set its outcome. Never raises, whatever the callbacks do."""
         try:
-            if error is None:
-                self.set_result(result)
-            else:
-                self.set_exception(error)
+            settle(self, result, error)
         except BaseException:
             _LOGGER.exception("while the outcome of %s was delivered", self.name)

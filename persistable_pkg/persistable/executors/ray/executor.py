@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import threading
 import weakref
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
-from persistable.executors.base import Executor
+from persistable.executors.driven import DrivenExecutor
 from persistable.executors.ray import cluster
 from persistable.executors.ray.driver import Driver
 from persistable.executors.ray.tasks import Group, Task
@@ -22,7 +21,7 @@ _drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
 _watching = False
 
 
-class RayExecutor(Executor):
+class RayExecutor(DrivenExecutor[Driver]):
     """A `concurrent.futures.Executor` whose tasks run on Ray. Needs the extra ``ray``, here and on the nodes.
 
     address: where the cluster is, as for ``ray.init``: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"`` to start one on
@@ -51,19 +50,15 @@ class RayExecutor(Executor):
     """
 
     name: ClassVar[str] = "ray"
-    places: ClassVar[bool] = True
-    stops: ClassVar[bool] = True
-    isolates: bool = True
+    task = Task
 
     def __init__(self, address: str | None = None, *, num_cpus: float | None = None, max_pending: int | None = None, **init: Any) -> None:
         if max_pending is not None and max_pending < 1:
             raise ValueError(f"max_pending is {max_pending}; give 1 or more, or nothing for what the cluster can run")
+        super().__init__()
         self._address = address
         self._init = init if num_cpus is None else {"num_cpus": num_cpus, **init}
         self._max_pending = max_pending
-        self._lock = threading.Lock()
-        self._closed = False
-        self._driver: Driver | None = None
         self._groups: dict[Resources | None, Group] = {}
 
     def check(self, resources: Resources) -> None:
@@ -75,7 +70,7 @@ class RayExecutor(Executor):
         return max(1, int(self._connected().cluster.total("CPU")))
 
     def submit_for(self, resources: Resources | None, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        driver = self._driver or self._connected()
+        driver = self._connected()
         group = self._groups.get(resources)
         if group is None:
             options = driver.cluster.options(resources)
@@ -87,36 +82,10 @@ class RayExecutor(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
         return self.submit_for(None, fn, *args, **kwargs)
 
-    def stop(self, future: futures.Future[Any]) -> bool:
-        if future.done():
-            return False
-        if future.cancel():
-            return True
-        if not isinstance(future, Task) or self._driver is None:
-            return False
-        return self._driver.stop(future)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        with self._lock:
-            self._closed = True
-            driver = self._driver
-        if driver is not None:
-            driver.close(cancel_futures)
-            if wait:
-                driver.join()
-
-    def _connected(self) -> Driver:
-        with self._lock:
-            if self._driver is None:
-                if self._closed:
-                    raise RuntimeError("cannot schedule new futures after shutdown")
-                self._driver = driver = Driver(cluster.join(self._address, self._init), self._max_pending)
-                weakref.finalize(self, driver.close).atexit = False
-                _watch(driver)
-            return self._driver
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a RayExecutor belongs to its process and cannot be pickled; make one where it is needed")
+    def _begin(self) -> Driver:
+        driver = Driver(cluster.join(self._address, self._init), self._max_pending)
+        _watch(driver)
+        return driver
 
     def __repr__(self) -> str:
         return f"RayExecutor({self._address!r})" if self._address else "RayExecutor()"

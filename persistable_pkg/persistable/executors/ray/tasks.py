@@ -9,6 +9,7 @@ from concurrent import futures
 from typing import Any
 
 from persistable.executors.calls import answer
+from persistable.executors.endings import settle
 from persistable.executors.ray.batch import BatchResult, Ended, Progress
 from persistable.executors.ray.objects import CachedBuffer
 from persistable.executors.sizing import ChunkSizer
@@ -37,11 +38,7 @@ class Task(futures.Future[Any]):
     def settle(self, ended: Ended, buffers: Sequence[Any] = ()) -> None:
         self.call = self.batch = None
         went_well, data = ended
-        result, error = answer(went_well, [data, *buffers])
-        if error is None:
-            self.set_result(result)
-        else:
-            self.set_exception(error)
+        settle(self, *answer(went_well, [data, *buffers]))
 
     def fail(self, error: BaseException) -> None:
         self.call = self.batch = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from persistable.errors import WorkerDied
 from persistable.executors import notes
 from persistable.executors.base import portable
 from persistable.executors.calls import answer as unpacked
+from persistable.executors.endings import how_ended
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.request import NOTE, REFUSED, Answer, Request, written
 from persistable.executors.remote.tasks import Call, Group, Task, stopped_error
@@ -312,15 +312,7 @@ class Driver:
 
 
 def _died(task: Task, report: Report) -> WorkerDied:
-    code = report.exitcode
-    if code is None:
-        how = "ended without an answer"
-    elif code < 0:
-        with suppress(ValueError):
-            code = signal.Signals(-code)
-        how = f"was killed by {getattr(code, 'name', None) or f'signal {-code}'}"
-    else:
-        how = f"ended with exit status {code}"
+    how = "ended without an answer" if report.exitcode is None else how_ended(report.exitcode)
     reason = f" ({report.reason})" if report.reason else ""
     output = f"; the end of its output:\n{report.output.rstrip()}" if report.output.strip() else ""
     return WorkerDied(f"{report.job.name} {how}{reason} while it ran {task.name}{output}", exitcode=report.exitcode)

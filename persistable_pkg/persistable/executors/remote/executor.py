@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from persistable.executors.base import Executor, portable
 from persistable.executors.calls import name_of, pack, to_bytes
+from persistable.executors.driven import DrivenExecutor
+from persistable.executors.endings import failed
 from persistable.executors.remote import reach
 from persistable.executors.remote.driver import Driver
 from persistable.executors.remote.engine import Engine
@@ -22,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RemoteExecutor(Executor):
+class RemoteExecutor(DrivenExecutor[Driver]):
     """Base of executors for engines that keep their jobs and the state of these in files elsewhere.
 
     Short calls share a job, more of them the shorter they are. A call that takes its process down fails with WorkerDied; those that shared
@@ -30,18 +29,14 @@ class RemoteExecutor(Executor):
     over by the next run that asks for them. A job that its engine begins anew, since its machine was needed or lost, goes on where it was.
     """
 
-    places: ClassVar[bool] = True
-    stops: ClassVar[bool] = True
     adopts: ClassVar[bool] = True
-    isolates: bool = True
+    task = Task
 
     def __init__(self, engine: Engine, settings: Request) -> None:
         """engine: where jobs run. settings: what all their requests have in common."""
+        super().__init__()
         self._engine = engine
         self._settings = settings
-        self._lock = threading.Lock()
-        self._closed = False
-        self._driver: Driver | None = None
         self._reached: set[str] = set()
 
     def check(self, resources: Resources) -> None:
@@ -66,10 +61,8 @@ class RemoteExecutor(Executor):
             self._engine.check(resources)
         try:
             parts = to_bytes(pack((fn, args, kwargs)))
-        except Exception as error:  # noqa: BLE001 - as in the standard library, what cannot be sent fails by itself
-            failed: futures.Future[Any] = futures.Future()
-            failed.set_exception(portable(error))
-            return failed
+        except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
+            return failed(error)
         return driver.submit(Call(name_of(fn), getattr(fn, "__module__", None) or "", parts), identity, resources)
 
     def check_store(self, store: Store) -> None:
@@ -95,30 +88,5 @@ class RemoteExecutor(Executor):
             store.delete(mark)
         self._reached.add(store.url)
 
-    def stop(self, future: futures.Future[Any]) -> bool:
-        if future.done():
-            return False
-        if future.cancel():
-            return True
-        return isinstance(future, Task) and self._driver is not None and self._driver.stop(future)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        with self._lock:
-            self._closed = True
-            driver = self._driver
-        if driver is not None:
-            driver.close(cancel_futures)
-            if wait:
-                driver.join()
-
-    def _connected(self) -> Driver:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError(f"this {type(self).__name__} was shut down; make another")
-            if self._driver is None:
-                self._driver = driver = Driver(self._engine, self._settings)
-                weakref.finalize(self, driver.close).atexit = False
-            return self._driver
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} belongs to its process and cannot be pickled; make one where it is needed")
+    def _begin(self) -> Driver:
+        return Driver(self._engine, self._settings)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from persistable.executors.endings import settle
 from persistable.executors.resources import Resources
 from persistable.executors.sizing import ChunkSizer
 
@@ -70,10 +71,7 @@ class Task(futures.Future[Any]):
         """Set its outcome."""
         self.begin()
         self.parts = ()
-        if error is None:
-            self.set_result(result)
-        else:
-            self.set_exception(error)
+        settle(self, result, error)
 
 
 class Group:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from textwrap import shorten
 from typing import Literal
 
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
-from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.params.masking import masked
+from persistable.errors import StoreError, StoreReadOnly
+from persistable.stores.database import FAILED, FULL, UNREACHABLE, Words, told
 
 Kind = Literal["unreachable", "refused", "denied", "full", "other"]
 # codes of https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
@@ -19,6 +18,16 @@ _CODES: dict[int, Kind] = {
     10107: "unreachable", 11600: "unreachable", 11602: "unreachable", 13435: "unreachable", 13436: "unreachable",
 }  # fmt: skip
 _DETAILS = re.compile(r" \(configured timeouts:.*|, Timeout: [\d.]+s, Topology Description:.*|, full error: .*", re.DOTALL)
+
+
+_SAID: dict[Kind, Words] = {
+    "unreachable": UNREACHABLE,
+    "refused": (StoreError, "{url}: it does not let this user in ({reason}); check user, password and ?authSource="),
+    "full": FULL,
+    "denied": (StoreError, "{where} may not be read by this user ({reason}); give it the role read on the database"),
+    "other": FAILED,
+}
+_UNWRITABLE: Words = StoreReadOnly, "{where} may not be written by this user ({reason}); give it the role readWrite on the database"
 
 
 def kind_of(error: PyMongoError) -> Kind:
@@ -44,18 +53,7 @@ def duplicates(error: OperationFailure) -> set[int] | None:
 
 def explained(error: PyMongoError, url: str, path: str, writing: bool) -> StoreError:
     """The error of a store for one of the driver."""
-    about = {"url": url, "path": path}
-    where = f"{url} ({path})" if path else url
-    reason = shorten(masked(" ".join(_DETAILS.sub("", str(error)).split())) or type(error).__name__, 300, placeholder="...")
     kind = kind_of(error)
-    if kind == "unreachable":
-        return StoreUnavailable(f"{url} cannot be reached ({reason}); check the address and the network, then try again", **about)
-    if kind == "refused":
-        return StoreError(f"{url}: it does not let this user in ({reason}); check user, password and ?authSource=", **about)
-    if kind == "full":
-        return StoreFull(f"no room for {where} ({reason}); free some space on the server", **about)
-    if kind == "denied" and writing:
-        return StoreReadOnly(f"{where} may not be written by this user ({reason}); give it the role readWrite on the database", **about)
-    if kind == "denied":
-        return StoreError(f"{where} may not be read by this user ({reason}); give it the role read on the database", **about)
-    return StoreError(f"{where} failed: {reason}", **about)
+    return told(
+        _UNWRITABLE if kind == "denied" and writing else _SAID[kind], url, path, _DETAILS.sub("", str(error)) or type(error).__name__
+    )

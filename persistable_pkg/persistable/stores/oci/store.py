@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -27,44 +26,23 @@ from persistable.stores.oci.place import Place
 from persistable.stores.oci.registry import Registry
 from persistable.stores.oci.tags import tag_of
 from persistable.stores.remote_errors import room_in
+from persistable.stores.shared import Shared
 
 SETTLE = 0.02
 """Seconds that `create` waits at least before it looks whether its file is the one that stayed."""
 _LONGEST_SETTLE = 2.0
 _SCANNED_AT_ONCE = 1000
 _SPOOL = 8 << 20
-_CACHED = 16
-_Identity = tuple[Place, Secret | None, float]
-_connected: dict[_Identity, Artifacts] = {}
-_inherited: list[Any] = []  # what a process was forked with: kept, for its sockets are the parent's
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-    _inherited.append(dict(_connected))
-    _connected.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_connected = Shared[Artifacts](16)
 
 
 def connected(place: Place, secret: Secret | None, timeout: float) -> Artifacts:
     """The files of a repository, over connections that all who ask for the same share."""
-    identity = place, secret, timeout
-    with _lock:
-        found = _connected.get(identity)
-        if found is None:
-            while len(_connected) >= _CACHED:
-                _connected.pop(next(iter(_connected)))
 
-            def login(client: Callable[[], Any]) -> Login:
-                return Login(place.url, lambda: find_credentials(place.host, secret), client)
+    def login(client: Callable[[], Any]) -> Login:
+        return Login(place.url, lambda: find_credentials(place.host, secret), client)
 
-            found = _connected[identity] = Artifacts(Registry(place, login, timeout))
-    return found
+    return _connected.get((place, secret, timeout), lambda: Artifacts(Registry(place, login, timeout)))
 
 
 class OCIStore(BaseStore):
@@ -233,23 +211,18 @@ class OCIStore(BaseStore):
 
     def close(self) -> None:
         """Forget the connections; they end when no other store uses them."""
-        with _lock:
-            _connected.pop(self._identity(), None)
+        _connected.drop((self._place, self._secret, self._timeout))
         self._held = None
 
     # --- the other side
-
-    def _identity(self) -> _Identity:
-        return self._place, self._secret, self._timeout
 
     @property
     def _files(self) -> Artifacts:
         held = self._held
         if held is not None and held[0] == os.getpid():
             return held[1]
-        if held is not None:
-            _inherited.append(held)
-        found = connected(*self._identity())
+        _connected.keep(held)
+        found = connected(self._place, self._secret, self._timeout)
         self._held = os.getpid(), found
         return found
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from textwrap import shorten
 from typing import TYPE_CHECKING, Literal
 
-from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from persistable.params.masking import masked
+from persistable.errors import StoreError, StoreReadOnly
+from persistable.stores.database import FAILED, FULL, UNREACHABLE, Words, told
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,6 +27,23 @@ _WORDS: dict[str, Kind] = {
     "is not permitted to log in": "refused", "permission denied for": "refused",
     "role \"": "refused", "database \"": "no database", "definition of service": "other", "certificate": "refused",
 }  # fmt: skip
+
+
+_SAID: dict[Kind, Words] = {
+    "unreachable": UNREACHABLE,
+    "busy": UNREACHABLE,
+    "no credentials": (StoreError, "{url}: it asks for a password ({reason}); give it by $PGPASSWORD, ~/.pgpass or the option password="),
+    "refused": (StoreError, "{url}: it does not let this user in ({reason}); check user, password and database"),
+    "no database": (StoreError, "{url}: there is no such database here ({reason}); make it, or correct the name"),
+    "no schema": (StoreError, "{url}: there is no schema for its table ({reason}); make it, or name one by ?schema="),
+    "full": FULL,
+    "read only": (
+        StoreReadOnly,
+        "{where} may not be written by this user ({reason}); grant it CREATE on the schema, or all on the tables",
+    ),
+    "denied": (StoreError, "{where} may not be read by this user ({reason}); grant it SELECT on the tables"),
+    "other": FAILED,
+}
 
 
 def kind_of(error: psycopg.Error) -> Kind:
@@ -54,29 +70,8 @@ def is_passing(error: psycopg.Error) -> bool:
 
 def explained(error: psycopg.Error, url: str, path: str, writing: bool) -> StoreError:
     """The error of a store for one of psycopg."""
-    about = {"url": url, "path": path}
-    where = f"{url} ({path})" if path else url
-    reason = shorten(masked(" ".join(str(error).split())), 300, placeholder="...")
     kind = kind_of(error)
-    if kind in ("unreachable", "busy"):
-        return StoreUnavailable(f"{url} cannot be reached ({reason}); check the address and the network, then try again", **about)
-    if kind == "no credentials":
-        return StoreError(f"{url}: it asks for a password ({reason}); give it by $PGPASSWORD, ~/.pgpass or the option password=", **about)
-    if kind == "refused":
-        return StoreError(f"{url}: it does not let this user in ({reason}); check user, password and database", **about)
-    if kind == "no database":
-        return StoreError(f"{url}: there is no such database here ({reason}); make it, or correct the name", **about)
-    if kind == "no schema":
-        return StoreError(f"{url}: there is no schema for its table ({reason}); make it, or name one by ?schema=", **about)
-    if kind == "full":
-        return StoreFull(f"no room for {where} ({reason}); free some space on the server", **about)
-    if kind == "read only" or (kind == "denied" and writing):
-        return StoreReadOnly(
-            f"{where} may not be written by this user ({reason}); grant it CREATE on the schema, or all on the tables", **about
-        )
-    if kind == "denied":
-        return StoreError(f"{where} may not be read by this user ({reason}); grant it SELECT on the tables", **about)
-    return StoreError(f"{where} failed: {reason}", **about)
+    return told(_SAID["read only" if kind == "denied" and writing else kind], url, path, str(error))
 
 
 def too_long(url: str, path: str, most: int) -> StoreError:
