@@ -10,11 +10,10 @@ import random
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from textwrap import shorten
-from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, Self, TypeVar, cast
 
 from persistable.errors import StoreError, StoreFull, StoreUnavailable
@@ -311,38 +310,25 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
     def create(self, path: str, data: Bytes) -> bool:
         return bool(self.create_many({path: data}))
 
-    def write(self, path: str) -> _Write[SomeBody]:
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
         self._check_paths([path])
-        return _Write(self, self.upload(path))
+        return self._write(self.upload(path))
+
+    @contextmanager
+    def _write(self, body: SomeBody) -> Generator[BinaryIO]:
+        try:
+            yield cast(BinaryIO, body)
+            if body.is_small:
+                self.put(body.place, body.rest())
+            else:
+                body.flush_all()
+                self.commit(body)
+        except BaseException as error:
+            self.abort(body, error)
+            raise
 
     def _check_paths(self, paths: Iterable[str]) -> Sequence[str]:
         return check_paths(paths)
-
-
-class _Write(Generic[SomeBody]):
-    """A stream whose bytes appear when the block ends well."""
-
-    def __init__(self, store: DatabaseStore[SomeBody], body: SomeBody) -> None:
-        self._store = store
-        self._body = body
-
-    def __enter__(self) -> BinaryIO:
-        return cast(BinaryIO, self._body)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        body = self._body
-        if error is not None:
-            self._store.abort(body, error)
-            return
-        try:
-            if body.is_small:
-                self._store.put(body.place, body.rest())
-            else:
-                body.flush_all()
-                self._store.commit(body)
-        except BaseException as problem:
-            self._store.abort(body, problem)
-            raise
 
 
 def portions(items: Iterable[Each], size_of: Callable[[Each], int]) -> Iterator[list[Each]]:

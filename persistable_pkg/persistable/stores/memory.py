@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
-from types import TracebackType
 from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
@@ -67,8 +67,14 @@ class MemoryStore(BaseStore):
     def put(self, path: str, data: Bytes) -> None:
         self._area[check_path(path)] = (bytes(data), next(_stamps))
 
-    def write(self, path: str) -> _Write:
-        return _Write(self, check_path(path))
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._write(check_path(path))
+
+    @contextmanager
+    def _write(self, path: str) -> Generator[BinaryIO]:
+        file = _Buffer()
+        yield file
+        self.put(path, file.getvalue() if file.kept is None else file.kept)
 
     def create(self, path: str, data: Bytes) -> bool:
         entry = (bytes(data), next(_stamps))
@@ -91,20 +97,6 @@ class MemoryStore(BaseStore):
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         check_prefix(prefix)
         return iter([(path, Stat(len(data), stamp)) for path, (data, stamp) in list(self._area.items()) if in_folder(path, prefix)])
-
-
-class _Write:
-    def __init__(self, store: MemoryStore, path: str) -> None:
-        self._store = store
-        self._path = path
-
-    def __enter__(self) -> BinaryIO:
-        self._file = _Buffer()
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self._store.put(self._path, self._file.getvalue() if self._file.kept is None else self._file.kept)
 
 
 class _Buffer(io.BytesIO):

@@ -11,16 +11,17 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import itemgetter
 from tempfile import SpooledTemporaryFile, gettempdir
-from types import TracebackType
 from typing import IO, Any, BinaryIO, NamedTuple, TypeVar, cast
 
-from persistable.errors import StoreError, StoreFull
+from persistable.errors import StoreError
 from persistable.stores import sqlite_packs
-from persistable.stores.base import FULL, HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix
+from persistable.stores.remote_errors import room_in
 from persistable.stores.sqlite_connection import Database, Snapshot, Transaction
 from persistable.stores.sqlite_connections import Connections
 from persistable.stores.sqlite_packs import IN_SLOTS, ITEMS
@@ -288,8 +289,24 @@ class SQLiteStore(BaseStore):
 
         return bool(self._do(store, path, make=True))
 
-    def write(self, path: str) -> _Write:
-        return _Write(self, check_path(path))
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._write(check_path(path))
+
+    @contextmanager
+    def _write(self, path: str) -> Generator[BinaryIO]:
+        """A stream kept in memory, or in an unnamed temporary file once it grows, and inserted when the block ends well."""
+        file = _Spool(_SPOOL)
+        try:
+            with room_in(self.url, f"among temporary files in {gettempdir()} ($TMPDIR) for {path} on its way into {self.file}", path):
+                yield cast(BinaryIO, file)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            if size <= _SPOOL:
+                self.put(path, file.read())
+            else:
+                self.put_file(path, file, size)
+        finally:
+            file.really_close()
 
     def put_file(self, path: str, file: IO[bytes], size: int) -> None:
         """Put what `file` holds without a second copy in memory."""
@@ -337,38 +354,6 @@ class Changes(NamedTuple):
     packs: Mapping[int, str]
     changed: Mapping[int, Sequence[str]]
     rows: Sequence[tuple[str, int]]
-
-
-class _Write:
-    """A stream kept in memory, or in an unnamed temporary file once it grows, and inserted when the block ends well."""
-
-    def __init__(self, store: SQLiteStore, path: str) -> None:
-        self._store = store
-        self._path = path
-
-    def __enter__(self) -> BinaryIO:
-        self._file = _Spool(_SPOOL)
-        return cast(BinaryIO, self._file)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        file = self._file
-        try:
-            if error is None:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                if size <= _SPOOL:
-                    self._store.put(self._path, file.read())
-                else:
-                    self._store.put_file(self._path, file, size)
-            elif isinstance(error, OSError) and error.errno in FULL and not isinstance(error, StoreError):
-                raise StoreFull(
-                    f"no room among temporary files in {gettempdir()} for {self._path} on its way into {self._store.file} "
-                    f"({error.strerror}); free some space, or name another folder by $TMPDIR",
-                    url=self._store.url,
-                    path=self._path,
-                ) from error
-        finally:
-            file.really_close()
 
 
 class _Spool(SpooledTemporaryFile[bytes]):

@@ -18,7 +18,7 @@ from typing import Any
 
 from persistable.errors import WorkerDied
 from persistable.executors.calls import answer, name_of, pack
-from persistable.executors.endings import how_ended
+from persistable.executors.endings import failed, how_ended, stopped_error
 from persistable.executors.processes.frames import RESULT, Frame
 from persistable.executors.processes.task import Task
 from persistable.executors.processes.worker import Worker
@@ -63,17 +63,14 @@ class Pool:
 
     # --- for the threads of the user
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task:
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> futures.Future[Any]:
         """Queue a call. Raises RuntimeError after `shutdown`."""
         name = name_of(fn)
         try:
             task = Task(self, next(self._numbers), name, pack((fn, args, kwargs)))
         except Exception as error:  # noqa: BLE001 - whatever somebody's object does when it is pickled
             error.add_note(f"{name} or one of its arguments cannot be pickled, and so cannot go to a worker process")
-            refused = Task(self, 0, name, [])
-            refused.begin()
-            refused.set_exception(error)
-            return refused
+            return failed(error)
         with self._lock:
             if self._closing or self._process != os.getpid():
                 raise RuntimeError(
@@ -211,7 +208,7 @@ class Pool:
                 task.settled, task.worker = True, None
             _deliver(outcomes)
             if stopped:
-                task.finish(None, futures.CancelledError(f"{task.name} was stopped"))
+                task.finish(None, stopped_error(task.name))
             self._wake()
         return stopped
 
@@ -256,7 +253,6 @@ class Pool:
             for worker in self._workers:
                 worker.signal(signal.SIGKILL)
         for task in lost:
-            task.begin()
             task.finish(None, WorkerDied(f"{task.name} is lost, since its pool failed: {error!r}", exitcode=None))
 
     def _handle(self, events: list[tuple[selectors.SelectorKey, int]]) -> list[tuple[Task, Frame | BaseException]]:
@@ -406,7 +402,6 @@ def _attend(worker: Worker, key: selectors.SelectorKey, mask: int) -> tuple[list
 def _deliver(outcomes: list[tuple[Task, Frame | BaseException]]) -> None:
     for task, outcome in outcomes:
         if isinstance(outcome, BaseException):
-            task.begin()
             task.finish(None, outcome)
         else:
             task.finish(*answer(outcome.kind == RESULT, outcome.parts))

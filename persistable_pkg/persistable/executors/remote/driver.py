@@ -15,10 +15,10 @@ from persistable.errors import WorkerDied
 from persistable.executors import notes
 from persistable.executors.base import portable
 from persistable.executors.calls import answer as unpacked
-from persistable.executors.endings import how_ended
+from persistable.executors.endings import how_ended, stopped_error
 from persistable.executors.remote.engine import Engine, Job, Report
 from persistable.executors.remote.request import NOTE, REFUSED, Answer, Request, written
-from persistable.executors.remote.tasks import Call, Group, Task, stopped_error
+from persistable.executors.remote.tasks import Call, Group, Task
 from persistable.executors.resources import Resources
 
 _LOGGER = logging.getLogger("persistable")
@@ -240,7 +240,7 @@ class Driver:
             for number in job.open:
                 self._adopted.pop(job.identities[number] or "", None)
         self._moved.pop(job, None)
-        self._settle((task, None, stopped_error(task) if task.stopping else report.error or _died(task, report)) for task in tasks)
+        self._settle((task, None, stopped_error(task.name) if task.stopping else report.error or _died(task, report)) for task in tasks)
         if report.output:
             sys.stderr.write(report.output)
         self._engine.forget(job)
@@ -295,10 +295,7 @@ class Driver:
     def _settle(self, outcomes: Iterable[tuple[Task, object, BaseException | None]]) -> None:
         for task, result, error in outcomes:
             task.job = None
-            try:
-                task.finish(result, error)
-            except BaseException:
-                _LOGGER.exception("while the outcome of %s was delivered", task.name)
+            task.finish(result, error)
 
     def _abandon(self, error: BaseException) -> None:
         with self._lock:

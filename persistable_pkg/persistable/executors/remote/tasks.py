@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from persistable.executors.endings import settle
+from persistable.executors.endings import OwnFuture
 from persistable.executors.resources import Resources
 from persistable.executors.sizing import ChunkSizer
 
@@ -26,19 +26,18 @@ class Call(NamedTuple):
     parts: Sequence[bytes]
 
 
-class Task(futures.Future[Any]):
+class Task(OwnFuture):
     """The future of a call. All but its outcome is guarded by the driver's lock."""
 
     def __init__(self, driver: Driver, group: Group, call: Call, identity: str | None) -> None:
-        super().__init__()
+        super().__init__(call.name)
         self._driver = driver
         self.group = group
-        self.name, self.module, self.parts = call
+        self.module, self.parts = call.module, call.parts
         self.weight = sum(map(len, self.parts))
         self.identity = identity
         self.job: Job | None = None
         """The job that it belongs to; None while it waits here, and after it was answered."""
-        self.begun = False
         self.stopping = False
         """Its job is being killed for its sake."""
 
@@ -47,31 +46,15 @@ class Task(futures.Future[Any]):
         """Tell whether it ended because it was stopped."""
         return self.done() and (self.cancelled() or isinstance(self.exception(), futures.CancelledError))
 
-    def begin(self) -> None:
-        """Mark it as running."""
-        if not self.begun and not self.done():
-            self.begun = True
-            self.set_running_or_notify_cancel()
-
     def cancel(self) -> bool:
         """Cancel it while it waits here; what an engine has is ended by the executor's `stop`."""
         if self.done() or not self._driver.withdraw(self):
             return self.cancelled()
         return self.discard()
 
-    def discard(self) -> bool:
-        """Cancel it after it was withdrawn; if it was announced to be running, it fails with CancelledError."""
-        if super().cancel():
-            self.set_running_or_notify_cancel()
-        else:
-            self.finish(None, stopped_error(self))
-        return True
-
-    def finish(self, result: Any, error: BaseException | None) -> None:
-        """Set its outcome."""
-        self.begin()
+    def finish(self, result: object, error: BaseException | None) -> None:
         self.parts = ()
-        settle(self, result, error)
+        super().finish(result, error)
 
 
 class Group:
@@ -120,8 +103,3 @@ class Group:
             taken.append(self.waiting.popleft())
             weight += taken[-1].weight
         return taken
-
-
-def stopped_error(task: Task) -> futures.CancelledError:
-    """Return the error of a task that was stopped."""
-    return futures.CancelledError(f"{task.name} was stopped")

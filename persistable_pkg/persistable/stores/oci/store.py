@@ -6,12 +6,11 @@ import errno
 import io
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from itertools import islice
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from time import monotonic, sleep
-from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from persistable.errors import StoreError
@@ -180,8 +179,17 @@ class OCIStore(BaseStore):
         check_paths(items)
         at_once(lambda path: self.put(path, items[path]), items)
 
-    def write(self, path: str) -> _Write:
-        return _Write(_Spooled(self.url, check_path(path), self._upload))
+    def write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._write(_Spooled(self.url, check_path(path), self._upload))
+
+    @contextmanager
+    def _write(self, upload: Upload) -> Generator[BinaryIO]:
+        try:
+            yield cast("BinaryIO", upload)
+        except BaseException:
+            upload.abort()
+            raise
+        upload.commit()
 
     def _upload(self, path: str, source: Source) -> None:
         with self._errors(path):
@@ -259,19 +267,3 @@ class _Spooled(Upload):
 
     def abort(self) -> None:
         self._spool.close()
-
-
-class _Write:
-    """An upload that becomes visible when the block ends well."""
-
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
-
-    def __enter__(self) -> BinaryIO:
-        return cast("BinaryIO", self._upload)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self._upload.commit()
-        else:
-            self._upload.abort()
