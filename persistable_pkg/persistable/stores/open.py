@@ -35,19 +35,19 @@ _FACTORIES: dict[str, str] = {
     "postgresql": "persistable.stores.postgres.store:PostgresStore.from_url",
     "sqlite": "persistable.stores.sqlite:SQLiteStore.from_url",
 }
-# the packages behind the schemes people use, and the extra that installs each (None: there is no extra, the package is named)
-_PACKAGES: dict[str, tuple[str, str | None]] = {
+# the packages behind the schemes people use, and the extra that installs each (empty: there is no extra, the package is named)
+_PACKAGES: dict[str, tuple[str, str]] = {
     "s3": ("s3fs", "s3"),
     "s3a": ("s3fs", "s3"),
     "gs": ("gcsfs", "gcs"),
     "gcs": ("gcsfs", "gcs"),
     "sftp": ("sshfs", "sftp"),
     "ssh": ("sshfs", "sftp"),
-    "az": ("adlfs", None),
-    "abfs": ("adlfs", None),
-    "abfss": ("adlfs", None),
-    "smb": ("smbprotocol", None),
-    "webdav": ("webdav4", None),
+    "az": ("adlfs", ""),
+    "abfs": ("adlfs", ""),
+    "abfss": ("adlfs", ""),
+    "smb": ("smbprotocol", ""),
+    "webdav": ("webdav4", ""),
 }
 _EVERYWHERE = (*COMMON_OPTIONS, "namespace", "sign", "trust")
 _TRUSTING = "#trust="
@@ -249,22 +249,21 @@ def _made_by(factory: Any, url: str, options: dict[str, Any]) -> Store:
 def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
     try:
         from fsspec.registry import known_implementations, registry  # type: ignore[import-untyped]
-    except ImportError as error:
-        package, extra = _PACKAGES.get(scheme, ("fsspec", "s3"))
-        raise missing(package, extra or "", masked(url)) from error
-    known = {*known_implementations, *registry}
-    if scheme and scheme not in known:
-        raise _unknown(scheme, url, known)
-    from persistable.stores.object import ObjectStore
 
-    try:
+        known = {*known_implementations, *registry}
+        if scheme and scheme not in known:
+            raise _unknown(scheme, url, known)
+        from persistable.stores.object import ObjectStore
+
         store: Store = ObjectStore.from_url(url, **options)
         return store
+    except MissingExtra:
+        raise
     except ImportError as error:
-        if isinstance(error, MissingExtra):
-            raise
-        package, extra = _PACKAGES.get(scheme, (error.name or f"the package for {scheme}://", None))
-        raise missing(package, extra or "", masked(url)) from error
+        unknown = (
+            ("fsspec", "s3") if (error.name or "").partition(".")[0] == "fsspec" else (error.name or f"the package for {scheme}://", "")
+        )
+        raise missing(*_PACKAGES.get(scheme, unknown), masked(url)) from error
 
 
 def _unknown(scheme: str, url: str, known: set[str]) -> StoreError:

@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from hashlib import sha256
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -44,6 +45,18 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Ask(NamedTuple):
+    """One request. where: a URL, or a path below that of the repository. whole: not only a part of a blob was asked for."""
+
+    method: str
+    where: str
+    action: Action
+    expected: set[int]
+    headers: Mapping[str, str] | None = None
+    content: bytes | None = None
+    whole: bool = True
+
+
 class Registry:
     """One repository of a registry, over connections of this process. Errors are those of stores; `path` of them is for the caller."""
 
@@ -66,13 +79,13 @@ class Registry:
 
     def manifest(self, reference: str, accept: str = MEDIA) -> bytes | None:
         """The manifest of a tag or digest, as it was put; None where there is none."""
-        answer = self._ask("GET", f"manifests/{reference}", "pull", {200, 404}, {"accept": accept})
+        answer = self._ask(Ask("GET", f"manifests/{reference}", "pull", {200, 404}, {"accept": accept}))
         return answer.body if answer.status == 200 else None
 
     def put_manifest(self, tag: str, manifest: bytes) -> bool:
         """Put it at the tag, in place of what was there; False where the registry lacks a blob that it names."""
         headers = {"content-type": MEDIA}
-        answer = self._ask("PUT", f"manifests/{tag}", "push", {201, 400, 404}, headers, manifest)
+        answer = self._ask(Ask("PUT", f"manifests/{tag}", "push", {201, 400, 404}, headers, manifest))
         if answer.status == 201:
             return True
         if b"BLOB_UNKNOWN" in answer.body:
@@ -81,7 +94,7 @@ class Registry:
 
     def delete_manifest(self, digest: str) -> Literal["deleted", "absent", "refused"]:
         """Delete the manifest of that digest, and the tag that points to it."""
-        answer = self._ask("DELETE", f"manifests/{digest}", "delete", {200, 202, 401, 403, 404, 405, 501})
+        answer = self._ask(Ask("DELETE", f"manifests/{digest}", "delete", {200, 202, 401, 403, 404, 405, 501}))
         if answer.status == 404:
             return "absent"
         return "deleted" if answer.status in (200, 202) else "refused"
@@ -90,7 +103,7 @@ class Registry:
         """Every tag of the repository, a page at a time; none where there is no such repository yet."""
         page = f"{self._base}/tags/list?n={_PAGE}"
         while page:
-            answer = self._ask("GET", page, "pull", {200, 404})
+            answer = self._ask(Ask("GET", page, "pull", {200, 404}))
             if answer.status == 404:
                 return
             yield from _tags(answer.body, self.url)
@@ -104,7 +117,7 @@ class Registry:
 
     def blob_size(self, digest: str) -> int | None:
         """The bytes of a blob; None where there is none."""
-        answer = self._ask("HEAD", f"blobs/{digest}", "pull", {200, 404})
+        answer = self._ask(Ask("HEAD", f"blobs/{digest}", "pull", {200, 404}))
         return int(answer.headers.get("content-length", "-1")) if answer.status == 200 else None
 
     def blob_into(self, digest: str, begin: Callable[[], Callable[[bytes], object]]) -> bool | None:
@@ -116,7 +129,7 @@ class Registry:
 
     def _received(self, digest: str, accept: Callable[[bytes], object]) -> bool | None:
         seen = sha256()
-        with self._sent("GET", f"blobs/{digest}", "pull", {200, 404}, None, None) as response:
+        with self._sent(Ask("GET", f"blobs/{digest}", "pull", {200, 404})) as response:
             if response.status_code == 404:
                 return None
             for piece in self._pieces(response):
@@ -126,7 +139,7 @@ class Registry:
 
     def blob_range(self, digest: str, first: int, last: int) -> bytes | None:
         """Some of the bytes of a blob; None where there is no such blob, or the registry gives only all of it."""
-        answer = self._ask("GET", f"blobs/{digest}", "pull", {200, 206, 404, 416}, {"range": f"bytes={first}-{last - 1}"}, whole=False)
+        answer = self._ask(Ask("GET", f"blobs/{digest}", "pull", {200, 206, 404, 416}, {"range": f"bytes={first}-{last - 1}"}, whole=False))
         return answer.body if answer.status == 206 else b"" if answer.status == 416 else None
 
     def push(self, digest: str, size: int, open_source: Callable[[], BinaryIO]) -> None:
@@ -135,21 +148,21 @@ class Registry:
 
     def _pushed(self, digest: str, size: int, source: BinaryIO) -> None:
         headers = {"content-type": "application/octet-stream"}
-        place = self._location(self._once("POST", "blobs/uploads/", "push", {202}), f"{self._base}/blobs/uploads/")
+        place = self._location(self._once(Ask("POST", "blobs/uploads/", "push", {202})), f"{self._base}/blobs/uploads/")
         try:
             for first in range(0, size, PIECE) if size > PIECE else ():
                 piece = source.read(PIECE)
                 ranged = {**headers, "content-range": f"{first}-{first + len(piece) - 1}"}
-                place = self._location(self._once("PATCH", place, "push", {202}, ranged, piece), place)
+                place = self._location(self._once(Ask("PATCH", place, "push", {202}, ranged, piece)), place)
             ended = f"{place}{'&' if '?' in place else '?'}digest={quote(digest, safe='')}"
-            self._once("PUT", ended, "push", {201}, headers, source.read())
+            self._once(Ask("PUT", ended, "push", {201}, headers, source.read()))
         except BaseException:
             self._cancel(place)
             raise
 
     def _cancel(self, place: str) -> None:
         try:
-            self._once("DELETE", place, "push", {204, 404})
+            self._once(Ask("DELETE", place, "push", {204, 404}))
         except Exception:  # noqa: BLE001 - the registry removes what nobody finishes
             pass
 
@@ -166,18 +179,8 @@ class Registry:
 
     # one request
 
-    def _ask(
-        self,
-        method: str,
-        where: str,
-        action: Action,
-        expected: set[int],
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        *,
-        whole: bool = True,
-    ) -> Answer:
-        return self._retried(lambda: self._once(method, where, action, expected, headers, content, whole=whole))
+    def _ask(self, ask: Ask) -> Answer:
+        return self._retried(lambda: self._once(ask))
 
     def _retried(self, call: Callable[[], ResultT]) -> ResultT:
         import stamina
@@ -197,26 +200,15 @@ class Registry:
             raise AssertionError("the last attempt returns or raises")
         raise error
 
-    def _once(
-        self,
-        method: str,
-        where: str,
-        action: Action,
-        expected: set[int],
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        *,
-        whole: bool = True,
-    ) -> Answer:
-        with self._sent(method, where, action, expected, headers, content) as response:
-            if not whole and response.status_code == 200:
+    def _once(self, ask: Ask) -> Answer:
+        with self._sent(ask) as response:
+            if not ask.whole and response.status_code == 200:
                 return Answer(200, response.headers, b"")  # all of a blob was not asked for
             return Answer(response.status_code, response.headers, b"".join(self._pieces(response)))
 
-    def _sent(
-        self, method: str, where: str, action: Action, expected: set[int], headers: Mapping[str, str] | None, content: bytes | None
-    ) -> _Closing:
+    def _sent(self, ask: Ask) -> AbstractContextManager[Any]:
         """The answer, its body not read yet. Raises `_Passing`, StoreError."""
+        method, where, action, expected, headers, content, _ = ask
         url = where if "://" in where else f"{self._base}/{where}"
         scope = f"{self._scope}:{_SCOPES[action]}"
         response = self._with_header(method, url, headers, content, self._login.header(scope))
@@ -227,8 +219,8 @@ class Registry:
             if header is not None:
                 response = self._with_header(method, url, headers, content, header)
         if response.status_code in expected:
-            return _Closing(response)
-        with _Closing(response):
+            return closing(response)
+        with closing(response):
             body = b"" if method == "HEAD" else b"".join(self._pieces(response))
         error = self._failed(method, response.status_code, body, action)
         if response.status_code in _TRANSIENT and not isinstance(error, StoreFull):
@@ -279,19 +271,6 @@ class Registry:
         if status >= 500 or status in _TRANSIENT:
             return StoreUnavailable(f"{self.url} cannot be had now: it answers {reason}; try again later", **about)
         return StoreError(f"{method} in {self.url} failed: {reason}", **about)
-
-
-class _Closing:
-    """An answer that is closed at the end of the block."""
-
-    def __init__(self, response: Any) -> None:
-        self._response = response
-
-    def __enter__(self) -> Any:
-        return self._response
-
-    def __exit__(self, *_: object) -> None:
-        self._response.close()
 
 
 def _tags(body: bytes, url: str) -> list[str]:
