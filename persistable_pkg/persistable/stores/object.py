@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from textwrap import shorten
@@ -18,6 +17,7 @@ from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import kind_of
+from persistable.stores.shared import Shared
 from persistable.stores.url import check_exact
 
 _S3 = {"s3", "s3a"}
@@ -26,23 +26,8 @@ _OBSTORE, _OBSTORE_MODULE = "obstore", "persistable.stores.obstore"
 _CLIENTS = {"s3": ("s3fs", _OBSTORE), "s3a": ("s3fs", _OBSTORE), "gs": ("gcsfs",), "gcs": ("gcsfs",)}
 """The libraries that may be chosen for a scheme by ``client=``; the first is used unless another is named, whatever is installed."""
 _OBJECTS = {"abfs", "abfss", "az", "oci", "oss", "cos", "hf", "http", "https", "github"}
-_CACHED = 16
 # file systems of this process, by what they were made from: connecting costs a tenth of a second, a node per item makes thousands
-_connected: dict[tuple[Any, ...], Any] = {}
-# what a process was forked with: kept, because letting go of a connection says good-bye on the parent's socket
-_inherited: list[Any] = []
-_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
-    _inherited.append(dict(_connected))  # their loop runs in the parent
-    _connected.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_connected = Shared[Any](16)
 
 
 class ObjectStore(ManyAtOnce):
@@ -231,8 +216,7 @@ class ObjectStore(ManyAtOnce):
 
     def close(self) -> None:
         """Forget the connections; they end when no other store uses them."""
-        with _lock:
-            _connected.pop(self._identity(), None)
+        _connected.drop(self._identity())
         self._forget()
 
     def clear_temporary(self, path: str) -> None:
@@ -245,9 +229,8 @@ class ObjectStore(ManyAtOnce):
     def _hang_up(self) -> None:
         """Let the next call connect again: a file system over SSH keeps a connection that has broken."""
         held = self._held
-        with _lock:
-            if held is not None and (found := _connected.get(self._identity())) is not None and found is held[1].fs:
-                del _connected[self._identity()]
+        if held is not None:
+            _connected.drop(self._identity(), held[1].fs)
         self._forget()
 
     def _place(self, path: str) -> str:
@@ -258,8 +241,7 @@ class ObjectStore(ManyAtOnce):
     def remote(self) -> Remote:
         held = self._held
         if held is None or held[0] != os.getpid():
-            if held is not None:
-                _inherited.append(held)
+            _connected.keep(held)
             held = self._held = (os.getpid(), self._connect())
         return held[1]
 
@@ -271,14 +253,7 @@ class ObjectStore(ManyAtOnce):
         return self._class, foreign("fsspec.utils").tokenize(self._args, self._options), environment
 
     def _connect(self) -> Remote:
-        identity = self._identity()
-        with _lock:
-            fs = _connected.get(identity)
-            if fs is None:
-                while len(_connected) >= _CACHED:
-                    _connected.pop(next(iter(_connected)))
-                fs = _connected[identity] = self._connected()
-        return _remote_for(self._scheme, fs, self._root)
+        return _remote_for(self._scheme, _connected.get(self._identity(), self._connected), self._root)
 
     def _connected(self) -> Any:
         if self.client != _OBSTORE:

@@ -148,15 +148,13 @@ class Obstore(S3):
             if len(some) < PAGE:
                 return
 
-    def root_exists(self) -> bool:
+    def _look(self) -> None:
         try:
             next(self._listed(_NOBODY), None)
         except Exception as error:
             if kind_of(error) == "no root":
-                return False
-            if kind_of(error) != "denied":  # then all we know is that we may not ask
-                raise
-        return True
+                raise FileNotFoundError(self.bucket) from error
+            raise
 
     # --- writing
 

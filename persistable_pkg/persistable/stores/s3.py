@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from persistable.stores.base import Bytes, Stat, byte_view
-from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Remote, Result, Stamped, Upload, foreign
-from persistable.stores.remote_errors import facts, is_transient, kind_of
+from persistable.stores.bucket import CREATION, Bucket, again
+from persistable.stores.filesystem import BLOCK, FOLDER, Page, Ranges, Result, Stamped, Upload, foreign
+from persistable.stores.remote_errors import facts, is_transient
 
 PART = 16 << 20  # bytes of one part of an upload
 PARTS_AT_ONCE = 6  # also bounds the memory of an upload: six parts
@@ -25,22 +26,10 @@ _TRIES = 5
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _DELETED = 1000  # keys in one request
 PAGE = 1000  # objects that a listing tells of in one answer
-_CREATION = "persistable-creation"  # metadata that tells one creation from every other
 
 
-class S3(Remote):
-    """A bucket. Uploads are atomic; `create` is decided by the server (``If-None-Match: *``)."""
-
-    exclusive = True
-    has_root = True
-    batches = True
-
-    def __init__(self, fs: Any, root: str) -> None:
-        super().__init__(fs, root)
-        self.bucket = root.partition("/")[0]
-
-    def key_of(self, place: str) -> str:
-        return place[len(self.bucket) + 1 :]
+class S3(Bucket):
+    """A bucket through s3fs; `create` asks that there is nothing (``If-None-Match: *``)."""
 
     def call(self, method: str, **arguments: Any) -> Any:
         return foreign("fsspec.asyn").sync(self.fs.loop, self.ask, method, **arguments)
@@ -56,23 +45,16 @@ class S3(Remote):
     def get(self, place: str) -> bytes:
         return self.wait_for(self._fetch(self.key_of(place)))[0]
 
-    def get_many(self, places: list[str]) -> list[Stamped | BaseException]:
-        return self.gather(self._fetch, [(self.key_of(place),) for place in places])
+    async def _fetch(self, key: str) -> Stamped:
+        # cut off in the middle, or replaced between two ranges: once more from the start
+        return await again(partial(self._fetched, key), lambda error: is_transient(error) or facts(error).status == 412)
 
-    async def _fetch(self, key: str) -> tuple[bytes, str]:
-        for attempt in range(_TRIES):
-            try:
-                opened = await self._open(key)
-                if opened.size <= _WHOLE:
-                    return await opened.body(), opened.etag
-                opened.drop()
-                return await self._fetch_parts(key, opened.size, opened.etag), opened.etag
-            except Exception as error:
-                # cut off in the middle, or replaced between two ranges: once more from the start
-                if attempt == _TRIES - 1 or not (is_transient(error) or facts(error).status == 412):
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-        raise AssertionError("no try left")
+    async def _fetched(self, key: str) -> Stamped:
+        opened = await self._open(key)
+        if opened.size <= _WHOLE:
+            return await opened.body(), opened.etag
+        opened.drop()
+        return await self._fetch_parts(key, opened.size, opened.etag), opened.etag
 
     async def _fetch_parts(self, key: str, size: int, etag: str) -> bytes:
         gate = asyncio.Semaphore(_RANGES_AT_ONCE)
@@ -109,18 +91,17 @@ class S3(Remote):
 
         Of a larger object the first block is a coroutine, so that others are asked for before it is there.
         """
-        for attempt in range(_TRIES):
-            try:
-                opened = await self._open(key, (0, BLOCK))
-                beginning = await opened.body() if opened.size <= BLOCK else self._first(key, opened)
-                return opened.size, opened.etag, beginning
-            except Exception as error:
-                if facts(error).status == 416:  # there is no first byte
-                    return 0, "", b""
-                if attempt == _TRIES - 1 or not is_transient(error):
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-        raise AssertionError("no try left")
+
+        async def begin() -> tuple[int, str, Any]:
+            opened = await self._open(key, (0, BLOCK))
+            return opened.size, opened.etag, await opened.body() if opened.size <= BLOCK else self._first(key, opened)
+
+        try:
+            return await again(begin, is_transient)
+        except Exception as error:
+            if facts(error).status != 416:
+                raise
+            return 0, "", b""  # there is no first byte
 
     async def _first(self, key: str, opened: Opened) -> bytes:
         try:
@@ -129,12 +110,6 @@ class S3(Remote):
             if not is_transient(error):
                 raise
             return await self._range(key, 0, BLOCK, opened.etag)
-
-    def info(self, place: str) -> Stat | None:
-        try:
-            return cast(Stat, self._run(self._head, self.key_of(place)))
-        except FileNotFoundError:
-            return None
 
     def scan(self, folder: str) -> Iterator[tuple[str, Stat]]:
         prefix = self.key_of(folder)
@@ -146,10 +121,6 @@ class S3(Remote):
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
-        found = self.gather(self._head, [(self.key_of(place),) for place in places])
-        return [None if isinstance(each, FileNotFoundError) else each for each in found]
 
     async def _head(self, key: str) -> Stat:
         found = await self.ask("head_object", Key=key)
@@ -165,15 +136,8 @@ class S3(Remote):
             more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
             yield Page(found | folders, max(found | folders, default=None) if more else None)
 
-    def root_exists(self) -> bool:
-        try:
-            self.call("head_bucket")
-        except FileNotFoundError:
-            return False
-        except Exception as error:
-            if kind_of(error) != "denied":  # then all we know is that we may not ask
-                raise
-        return True
+    def _look(self) -> None:
+        self.call("head_bucket")
 
     # --- writing
 
@@ -200,28 +164,17 @@ class S3(Remote):
         more = {"IfNoneMatch": "*", "Metadata": dict(mark)} if mark is not None else {}
         return str((await self.ask("put_object", Key=key, Body=data, **more))["ETag"])
 
-    def create(self, place: str, data: Bytes) -> bool:
-        return bool(self._run(self._create, self.key_of(place), bytes(data)))
-
-    def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
-        return self.gather(self._create, [(self.key_of(place), bytes(data)) for place, data in items.items()])
-
     async def _create(self, key: str, data: bytes) -> bool:
         # one request whatever the size: some servers ignore the condition when the parts of an upload are joined
-        mark = {_CREATION: os.urandom(16).hex()}
-        for attempt in range(_TRIES):
-            try:
-                await self._send(key, data, mark)
-                return True
-            except Exception as error:
-                found = facts(error)
-                if found.status == 412 or found.code == "PreconditionFailed":
-                    return await self._created(key, mark)
-                # somebody else is writing or deleting there just now
-                if attempt == _TRIES - 1 or not (found.status == 409 or found.code == "ConditionalRequestConflict"):
-                    raise
-                await asyncio.sleep(0.05 * 2**attempt)
-        raise AssertionError("no try left")
+        mark = {CREATION: os.urandom(16).hex()}
+        try:
+            await again(partial(self._send, key, data, mark), _is_contended)
+        except Exception as error:
+            found = facts(error)
+            if found.status == 412 or found.code == "PreconditionFailed":
+                return await self._created(key, mark)
+            raise
+        return True
 
     async def _created(self, key: str, mark: dict[str, str]) -> bool:
         """Tell whether the object there is ours: a request whose answer is lost is sent again, and then refused because of itself."""
@@ -278,14 +231,13 @@ async def patiently(request: Callable[[], Awaitable[Result]]) -> Result:
 
     Clients do so too, but not of 429, nor for long: of many requests at once a server refuses many.
     """
-    for attempt in range(_TRIES):
-        try:
-            return await request()
-        except Exception as error:
-            if attempt == _TRIES - 1 or facts(error).status not in _BUSY:
-                raise
-            await asyncio.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)
-    raise AssertionError("no try left")
+    return await again(request, lambda error: facts(error).status in _BUSY, lambda: random.uniform(0.1, 0.2))
+
+
+def _is_contended(error: Exception) -> bool:
+    """Tell whether somebody else is writing or deleting there just now."""
+    found = facts(error)
+    return found.status == 409 or found.code == "ConditionalRequestConflict"
 
 
 def _refused(told: Mapping[str, str]) -> BaseException:

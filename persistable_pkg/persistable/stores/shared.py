@@ -46,10 +46,11 @@ class Shared(Generic[Way]):
                 found = self._made[identity] = make()
             return found
 
-    def drop(self, identity: Hashable) -> None:
-        """Forget what there is; it ends when nobody uses it."""
+    def drop(self, identity: Hashable, only: Way | None = None) -> None:
+        """Forget what there is, or only that; it ends when nobody uses it."""
         with self._lock:
-            self._made.pop(identity, None)
+            if only is None or self._made.get(identity) is only:
+                self._made.pop(identity, None)
 
     def all(self) -> list[Way]:
         """Return all there is."""

@@ -1,0 +1,90 @@
+"""The base of buckets: S3 and GCS, whose servers decide who creates, and which are asked many things at once."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from persistable.stores.base import Bytes, Stat
+from persistable.stores.filesystem import Remote, Result, Stamped
+from persistable.stores.remote_errors import kind_of
+
+CREATION = "persistable-creation"
+"""The metadata that tells one creation from every other."""
+_TRIES = 5
+
+
+class Bucket(Remote):
+    """A bucket. Uploads are atomic; `create` is decided by the server."""
+
+    exclusive = True
+    has_root = True
+    batches = True
+
+    def __init__(self, fs: Any, root: str) -> None:
+        super().__init__(fs, root)
+        self.bucket = root.partition("/")[0]
+
+    def key_of(self, place: str) -> str:
+        return place[len(self.bucket) + 1 :]
+
+    @abstractmethod
+    async def _fetch(self, key: str) -> Stamped:
+        """The bytes of an object, with their stamp."""
+
+    @abstractmethod
+    async def _head(self, key: str) -> Stat:
+        """The facts of an object. Raises FileNotFoundError."""
+
+    @abstractmethod
+    async def _create(self, key: str, data: bytes) -> bool:
+        """Put an object unless there is one; True if this call did it."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Ask the bucket for something. Raises FileNotFoundError where there is none."""
+
+    def get_many(self, places: Sequence[str]) -> list[Stamped | BaseException]:
+        return self.gather(self._fetch, [(self.key_of(place),) for place in places])
+
+    def info(self, place: str) -> Stat | None:
+        try:
+            return self.wait_for(self._head(self.key_of(place)))
+        except FileNotFoundError:
+            return None
+
+    def info_many(self, places: Sequence[str]) -> list[Stat | BaseException | None]:
+        found = self.gather(self._head, [(self.key_of(place),) for place in places])
+        return [None if isinstance(each, FileNotFoundError) else each for each in found]
+
+    def create(self, place: str, data: Bytes) -> bool:
+        return self.wait_for(self._create(self.key_of(place), bytes(data)))
+
+    def create_many(self, items: Mapping[str, Bytes]) -> list[bool | BaseException]:
+        return self.gather(self._create, [(self.key_of(place), bytes(data)) for place, data in items.items()])
+
+    def root_exists(self) -> bool:
+        try:
+            self._look()
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            if kind_of(error) != "denied":  # then all we know is that we may not ask
+                raise
+        return True
+
+
+async def again(
+    request: Callable[[], Awaitable[Result]], passes: Callable[[Exception], bool], pause: Callable[[], float] = lambda: 0.1
+) -> Result:
+    """The answer to a request, which is made again after an error that passes; `pause` gives seconds, twice as many each time."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return await request()
+        except Exception as error:
+            if not passes(error):
+                raise
+            await asyncio.sleep(pause() * 2**attempt)
+    return await request()
