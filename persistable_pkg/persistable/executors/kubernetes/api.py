@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
-from persistable.errors import ExecutorUnavailable, MissingExtra
+from persistable.errors import ExecutorUnavailable, need
 from persistable.executors.resources import retry_after
 
 Json: TypeAlias = Mapping[str, Any]
@@ -280,16 +280,7 @@ def _refused(error: Any) -> Refused:
 
 def _configured(kubeconfig: str | None, context: str | None) -> tuple[Any, Any, str | None]:
     """Return the module of the client, its configuration and the namespace of the context."""
-    try:
-        from kubernetes import client
-        from kubernetes import config as loading
-    except ImportError as error:
-        raise MissingExtra(
-            "KubernetesExecutor needs the package kubernetes: pip install 'persistable[kubernetes]'",
-            package="kubernetes",
-            extra="kubernetes",
-        ) from error
-    config: Any = loading
+    client, config = (need(f"kubernetes.{part}", "kubernetes", "kubernetes", "KubernetesExecutor") for part in ("client", "config"))
     configuration = client.Configuration()
     try:
         if kubeconfig is None and context is None:

@@ -189,9 +189,6 @@ class KubernetesEngine(Engine):
     def check(self, resources: Resources) -> None:
         """Refuse nothing: a cluster may grow. What no node has is known when a pod has waited for it in vain."""
 
-    def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
-        return max(0, self._slots - len(under_way))
-
     def launch(self, jobs: Sequence[Job]) -> None:
         failures: list[Exception] = []
         for group in self._groups(jobs):

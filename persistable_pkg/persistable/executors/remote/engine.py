@@ -81,9 +81,9 @@ class Engine(ABC):
     def check(self, resources: Resources) -> None:
         """Raise Infeasible for what can never be had here."""
 
-    @abstractmethod
     def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
-        """Return how many more jobs with these resources may be launched beside those under way."""
+        """Return how many more jobs with these resources may be launched beside those under way; by default, whatever they need."""
+        return max(0, self.slots - len(under_way))
 
     @abstractmethod
     def launch(self, jobs: Sequence[Job]) -> None:

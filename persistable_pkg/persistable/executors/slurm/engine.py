@@ -97,9 +97,6 @@ class SlurmEngine(Engine):
             available=available,
         )
 
-    def room(self, resources: Resources | None, under_way: Collection[Job]) -> int:
-        return max(0, self.slots - len(under_way))
-
     def launch(self, jobs: Sequence[Job]) -> None:
         for start in range(0, len(jobs), self._array):
             self._submit(jobs[start : start + self._array])

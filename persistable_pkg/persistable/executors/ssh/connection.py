@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from persistable.errors import ExecutorUnavailable, MissingExtra
+from persistable.errors import ExecutorUnavailable, need
 from persistable.executors.remote.request import Versions, misfit, versions
 from persistable.executors.ssh.client import Connection
 
@@ -62,7 +61,7 @@ class SSHConnection(Connection):
         self._reader = asyncio.ensure_future(self._read(process, received, lost))
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
-        asyncssh = _imported()
+        asyncssh = need("asyncssh", "asyncssh", "ssh", "SSHExecutor")
         given = {"keepalive_interval": 15, "login_timeout": _SECONDS, "connect_timeout": _SECONDS, **self._options}
         try:
             connection: SSHClientConnection = await asyncssh.connect(self._host, **given)
@@ -137,19 +136,6 @@ async def _line(process: asyncssh.SSHClientProcess[bytes], word: str) -> list[st
         if words and words[0] == word:
             return words[1:]
     return []
-
-
-def _imported() -> Any:
-    try:
-        import asyncssh
-    except ImportError as error:
-        raise MissingExtra(
-            f"SSHExecutor needs the package asyncssh: {sys.executable} -m pip install 'persistable[ssh]'",
-            format="",
-            package="asyncssh",
-            extra="ssh",
-        ) from error
-    return asyncssh
 
 
 _guard = threading.Lock()
