@@ -30,7 +30,7 @@ class OwnFuture(futures.Future[Any]):
 
     def discard(self) -> bool:
         """Cancel it after it was taken out of the queue; if it was announced to be running, it fails with CancelledError."""
-        if futures.Future.cancel(self):
+        if super().cancel():
             self.set_running_or_notify_cancel()
         else:
             self.finish(None, stopped_error(self.name))

@@ -41,8 +41,6 @@ class ReadOnlyStore(Unwritable, ForwardingStore):
     """`store`, with every call that would change something refused by StoreReadOnly."""
 
     said = BaseStore.said
-    primary_store = BaseStore.primary_store
-    deciding_store = BaseStore.deciding_store
     # it is one store, whatever that is made of, and nothing is written by the ways that it has for that
     batches, adopts, layers, signer = BaseStore.batches, BaseStore.adopts, BaseStore.layers, BaseStore.signer
     create_many, create_fresh, change_many = BaseStore.create_many, BaseStore.create_fresh, BaseStore.change_many
@@ -53,6 +51,14 @@ class ReadOnlyStore(Unwritable, ForwardingStore):
         super().__init__(store)
         how, mend = ("readonly=True", "open it without") if self.trust is None else ("trust= and without sign=", "give the key to sign by")
         self.why = f"it was opened with {how}; {mend}"
+
+    @property
+    def primary_store(self) -> Store:
+        return self
+
+    @property
+    def deciding_store(self) -> Store:
+        return self
 
     def info(self) -> dict[str, Any]:
         """Of the store itself, which may not be written here."""

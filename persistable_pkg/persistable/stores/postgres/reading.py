@@ -90,9 +90,9 @@ class TableReader(DatabaseStore[SomeBody]):
             parts = [(token or "").rpartition(":") for token in tokens]
             known = bool(parts) and all(each == server for each, _, _ in parts)
             since = str(min(int(number) for _, _, number in parts)) if known else "0"
-            gone = {path for (path,) in connection.execute(self._layout.gone, (since,))} if known else {PRUNED}
+            gone: set[str] = {path for (path,) in connection.execute(self._layout.gone, (since,))} if known else {PRUNED}
             if PRUNED in gone:
-                known, since, gone = False, "0", set()
+                known, since, gone = False, "0", set[str]()
             there = [(path, Stat(size, stamp)) for path, size, stamp in connection.execute(self._layout.changed, (since,), binary=True)]
             return Changes(f"{server}:{horizon}", not known, there, list(gone.difference(path for path, _ in there)))
 
