@@ -86,11 +86,9 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
         return author, None
     state: dict[str, Any] = author.__dict__
     bound = _bind_roles(state, node, generation) if node._node_upstream else {}
-    if "_node_given_facts" in state:  # it came from another process, so nobody else has what is in it
-        return author, None
-    if node.params is None:
-        return author, None
     params = node.params
+    if params is None or "_node_given_facts" in state:  # it came from another process, so nobody else has what is in it
+        return author, None
     if (
         arguments is None
         and ((node._node_snapshot.plain and node._node_snapshot.rows) or _is_flat(params))

@@ -53,11 +53,8 @@ def prepare(node: Node, store: Store, generate: Generate, load: Load) -> dict[Ke
 
 def _taken_by(node: Node) -> list[Any]:
     """The nodes, each once, whose payloads `node` is handed where they are not persisted."""
-    return (
-        list({upstream.key: upstream for upstream in (*node._node_upstream.values(), *reached(node))}.values())
-        if node._node_needs == "all"
-        else []
-    )
+    found = (*node._node_upstream.values(), *reached(node)) if node._node_needs == "all" else ()
+    return list({upstream.key: upstream for upstream in found}.values())
 
 
 def _known_to_be_there(nodes: list[tuple[Any, Store]]) -> set[tuple[str, Place]]:

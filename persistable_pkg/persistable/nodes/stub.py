@@ -77,14 +77,12 @@ def _holds(value: Any, root: type) -> bool:
 
 
 def _fingerprint(node: Node) -> Given:
-    if "_node_given_code" in node.__dict__:  # it came from elsewhere itself
-        return cast("Given", code_of_node(node))
     code = code_of_node(node)
+    if isinstance(code, Given):  # it came from elsewhere itself, or its definition did
+        return code
     key = code_key(node)
     known = _fingerprints.get(key)
     if known is None or known[0] is not code:
-        if isinstance(code, Given):  # its definition did
-            return code
         known = _fingerprints[key] = (code, given_of(code, node.__class__))
         unwatched.warn(node, code)
     return known[1]

@@ -567,10 +567,13 @@ def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify:
 
 
 def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
-    if getattr(store, "trust", None) is not None and not _is_safe(io):
-        held = streams.BytesIO()  # not mapped, nor read twice: whoever changes the file now is too late
-        fetch(store, key, fact, held)
-        return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
+    if getattr(store, "trust", None) is not None:
+        from persistable.fileio.trust import is_safe
+
+        if not is_safe(io):
+            held = streams.BytesIO()  # not mapped, nor read twice: whoever changes the file now is too late
+            fetch(store, key, fact, held)
+            return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
     with _local_file(store, key, fact, verify) as file:
         return _loaded(file, fact.size, io, writable, _may_map(store, file.fileno()))
 
@@ -584,12 +587,6 @@ def _loaded(file: BinaryIO, size: int, io: FileIO[Any], writable: bool, may_map:
         return io.loads(memoryview(mapped))
     whole = memoryview(read_whole(file.fileno(), size))
     return io.loads(whole if writable else whole.toreadonly())
-
-
-def _is_safe(io: FileIO[Any]) -> bool:
-    from persistable.fileio.trust import is_safe
-
-    return is_safe(io)
 
 
 def _may_map(store: Store, descriptor: int) -> bool:

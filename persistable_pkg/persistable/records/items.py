@@ -60,7 +60,7 @@ def stem(key: Any) -> str:
     if type(key) is str and _PLAIN.fullmatch(key) and _is_safe(key):
         return key
     readable = _NOT_PLAIN.sub("-", str(key).lower().encode("ascii", "ignore").decode())[:40].strip("-")
-    return f"{readable or 'item'}={blake3(_text(key).encode()).hexdigest(length=16)}"
+    return f"{readable or 'item'}={blake3(json.dumps(_as_json(key)).encode()).hexdigest(length=16)}"
 
 
 def _is_safe(name: str) -> bool:
@@ -69,10 +69,6 @@ def _is_safe(name: str) -> bool:
     except InvalidName:  # what Windows takes for a device
         return False
     return True
-
-
-def _text(key: Any) -> str:
-    return json.dumps(_as_json(key))
 
 
 def _as_json(key: Any) -> Any:
