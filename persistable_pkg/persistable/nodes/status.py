@@ -135,7 +135,7 @@ def blocking(node: Node, store: Store) -> list[Key]:
 def status_of(node: Node, store: Store) -> Status:
     """The status of one node, as `states_in` gives it: a batch of one costs two to three times as much.
 
-    On a folder 35 us against 100, with 60 stored upstream 0.5 ms against 1, where `judged` remembers what it found fresh.
+    On a folder 30 us against 80 for what is stored and 30 against 60 for what is not, since it stops at the first thing that decides.
     """
     if node.is_external:
         return Status.ABSENT if node._node_look() else Status.DONE
