@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from persistable import Persistable, events, open_store, run, step
 from persistable.errors import WorkerDied
+from persistable.executors import ThreadExecutor
 from persistable.executors.resources import Retry
 from persistable.runs import together
+from persistable.runs.batch import LONGEST, Batch, Pace
 from persistable.runs.planner import Unit
 from persistable.stores import Store
 
@@ -71,6 +74,40 @@ def test_they_are_performed_together(executor: str, store: Store, monkeypatch: p
     assert run(nodes, store=store, executor=executor).counts["done"] == 2 * NUMBER - 1
     assert max(sizes) > 2
     assert [node.payload for node in nodes] == [(201 + 2 * n) / 2 for n in range(NUMBER - 1)]
+
+
+def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) -> None:
+    tiny, slow, long = Pace(), Pace(), Pace()
+    assert tiny.at_once(6) == 7  # nothing is known
+    tiny.saw(4, 0.001, store, 0.5)
+    assert tiny.at_once(6) == 2
+    slow.saw(100, 0.001, store, LONGEST / 2)
+    assert slow.at_once(6) == 1
+    long.saw(4, 0.04, store, 0.05)
+    assert long.at_once(6) == 7
+
+
+@pytest.mark.parametrize("number", [200, 600])  # those of a large family go another way
+def test_a_slow_store_has_few_batches_at_a_time(number: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: list[int] = []
+    seen: list[int] = []
+    plain = Batch.perform
+
+    def perform(batch: Batch, go_on: Callable[[], bool]) -> None:
+        under_way.append(1)
+        seen.append(len(under_way))
+        time.sleep(0.2)
+        try:
+            plain(batch, go_on)
+        finally:
+            batch.seconds += 0.2
+            under_way.pop()
+
+    monkeypatch.setattr(Batch, "perform", perform)
+    family = half.over(n=range(100, 100 + number))
+    assert run(family.bind(store), executor=ThreadExecutor(6)).counts["done"] == number
+    assert max(seen) > 2  # at first
+    assert max(seen[14:]) <= 3  # members take up to a third of the time where the machine is busy
 
 
 def test_one_that_fails_fails_alone(executor: str, store: Store) -> None:

@@ -248,19 +248,30 @@ class Changes(BufferedStore):
 
 
 class Pace:
-    """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes."""
+    """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes.
+
+    It tells too how many of them to have under way at once.
+    """
 
     def __init__(self, size: int = 4) -> None:
         self.size = size
+        self._useful = MOST
 
     def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
         """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""
         if number:
             aim = period_of(extended(store)) / 2
             most = number * aim / max(seconds, 1e-6)
-            if whole > LONGEST / 4:  # below, what is four times as large takes no longer than that
+            slow = whole > LONGEST / 4
+            if slow:  # else what is four times as large takes no longer than that
                 most = min(most, number * LONGEST / whole)
             self.size = max(1, min(MOST, 4 * self.size, int(most)))
+            if whole:  # more of them only wait for each other there, and have to be smaller, to be over in time
+                self._useful = max(1, round((1 if slow else 2) * whole / max(whole - seconds, 1e-6)))
+
+    def at_once(self, workers: int) -> int:
+        """Number of batches to have under way: one more than there are workers, or fewer where two are always with the store, or one if it is slow."""
+        return min(workers + 1, self._useful)
 
 
 class Pending(BufferedStore):

@@ -195,6 +195,7 @@ class Portioned:
                     partial(self._arrived, rest),
                     self._drop,
                     self._goes_on,
+                    self._pace.at_once,
                     self._run,
                 )
         return rest

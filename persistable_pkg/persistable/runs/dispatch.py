@@ -29,9 +29,12 @@ def perform(
     take: Callable[[Lot, Any], None],
     drop: Callable[[Lot], None],
     go_on: Callable[[], bool],
+    at_once: Callable[[int], int],
     run: str,
 ) -> None:
     """Perform what `more` gives, which is asked when there is room, until it has nothing and nothing runs.
+
+    at_once: how many lots there is room for, given the number of workers.
 
     `task` gives what is called, and with what. `take` is given what came of it, or the error of a lot that could not be sent, or of which
     nothing came back: its worker has died. Once `go_on` says no, nothing more begins. What workers say to `run` meanwhile is told. Whatever
@@ -43,7 +46,7 @@ def perform(
     hearing.enter_context(notes.received_at(run, arrived.put))
     try:
         while True:
-            while go_on() and len(running) <= executor.workers and (lot := more()) is not None:
+            while go_on() and len(running) < at_once(executor.workers) and (lot := more()) is not None:
                 try:
                     function, argument = task(lot)
                     future = executor.submit_for(None, function, argument)

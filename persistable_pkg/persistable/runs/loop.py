@@ -347,9 +347,12 @@ class Loop:
             if self._met and self._is_elsewhere(unit):
                 self._room.release(unit)
                 continue
-            most = min(batching.pace(unit).size, self._room.waiting // workers + 1) if batching is not None else 1
+            at_once, most = workers + 1, 1
+            if batching is not None:
+                at_once = batching.pace(unit).at_once(workers)
+                most = min(batching.pace(unit).size, self._room.waiting // min(workers, at_once) + 1)
             if batching is not None and most > 1 and batching.suits(unit, unit.store):
-                if len(self._running) > workers:  # the longer it waits, the more go together
+                if len(self._running) >= at_once:  # the longer it waits, the more go together
                     self._room.queue(unit)
                     return
                 self._submit_together([unit, *self._room.take_more(most - 1, batching.is_like(unit))], batching)
