@@ -250,17 +250,18 @@ class Changes(BufferedStore):
 class Pace:
     """Sizer of batches: the number of members that take half a period together, so that few are given back, however long each takes.
 
-    It tells too how many of them to have under way at once.
+    It tells too how many of them to have under way at once. work: seconds that they should take at least, instead of half a period.
     """
 
-    def __init__(self, size: int = 4) -> None:
+    def __init__(self, size: int = 4, work: float = 0.0) -> None:
         self.size = size
+        self._work = work
         self._useful = MOST
 
     def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
         """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""
         if number:
-            aim = period_of(extended(store)) / 2
+            aim = max(period_of(extended(store)) / 2, self._work)
             most = number * aim / max(seconds, 1e-6)
             slow = whole > LONGEST / 4
             if slow:  # else what is four times as large takes no longer than that

@@ -210,9 +210,10 @@ class Loop:
             self._handover = Handover(store, {node.key for node, _ in self._wanted}, self.result)
         if self._handover is not None:
             self._handover.expect(needed)
-        if self._batching is None and not self._executor.adopts:
-            stores = {id(unit.store): unit.store for unit in needed}
-            self._batching = together.Batching(self._tries) if True in [extended(store).batches for store in stores.values()] else None
+        if self._batching is None:
+            worth, stores = self._executor.worth, {id(unit.store): unit.store for unit in needed}
+            if worth or True in [extended(store).batches for store in stores.values()]:
+                self._batching = together.Batching(self._tries, worth)
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -382,8 +383,13 @@ class Loop:
                 order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
                 future = self._executor.submit_for(None, together.perform_in_thread, order)
             else:
-                order = ([(self._task(unit, self._tries[unit])[1], enough(unit)) for unit in units], self._fail_fast)
-                future = self._executor.submit_for(None, together.perform_packed, order)
+                packed = batching.pack(units, lambda unit: self._task(unit, self._tries[unit])[1])
+                more = range(len(packed), len(units))
+                for unit in batching.left(units, more, more):
+                    self._queue(unit)
+                del units[len(packed) :]
+                order = (packed, self._fail_fast, 2 * self._executor.worth)
+                future = self._executor.submit_as(together.identity_of(units), None, together.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
             for unit in batching.left(units, range(len(units)), ()):
                 self._queue(unit)

@@ -1,12 +1,15 @@
-"""Several nodes performed as one batch by a thread or by another process, where their store commits many together."""
+"""Several nodes performed by one call of a thread or of another process, as one batch where their store commits many together."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
+
+from blake3 import blake3
 
 from persistable import events
 from persistable.executors import cores
@@ -21,7 +24,7 @@ from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended, Pace
 from persistable.runs.others import enough
 from persistable.runs.planner import Unit
-from persistable.runs.worker import Job, Outcome, failed, portable_outcome, taken, unpacked_job
+from persistable.runs.worker import Job, Outcome, failed, perform, portable_outcome, taken, unpacked_job
 from persistable.stores.base import extended
 
 
@@ -42,13 +45,14 @@ class Batching:
     """The state of a run that tells which of its nodes are performed together, and how many.
 
     tries: how often each was begun. here: sizes the batches of this thread; on workers each payload name has a `pace` of its own, so that
-    what is short waits for its like.
+    what is short waits for its like. worth: see `Executor.worth`.
     """
 
-    def __init__(self, tries: dict[Unit, int]) -> None:
+    def __init__(self, tries: dict[Unit, int], worth: float) -> None:
         self._tries = tries
+        self._worth = worth
         self.here = Pace()
-        self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 2))
+        self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, 1 if worth else 2, worth))
         self._alone: set[Unit] = set()
 
     def pace(self, unit: Unit) -> Pace:
@@ -60,12 +64,24 @@ class Batching:
         node, found = unit.node, unit.found
         if found is None or found.token is not None or unit.store is not store or unit in self._alone:
             return False
-        return extended(store).batches and node.resources is None and isinstance(unit.place, Key)
+        return (self._worth > 0 or extended(store).batches) and node.resources is None and isinstance(unit.place, Key)
 
     def is_like(self, first: Unit) -> Callable[[Unit], bool]:
         """Return a predicate: whether another unit may share a batch on a worker with `first`."""
         name, store = first.node.payload_name, first.store
         return lambda unit: unit.node.payload_name == name and self.suits(unit, store)
+
+    def pack(self, units: Sequence[Unit], packed: Callable[[Unit], bytes]) -> list[tuple[bytes, int]]:
+        """The jobs of these, or of as many of the first as one call may carry: it may have to fit into an object of a cluster's API."""
+        jobs: list[tuple[bytes, int]] = []
+        size = 0
+        for unit in units:
+            job = packed(unit)
+            size += len(job)
+            if jobs and self._worth and size > _MOST_BYTES:
+                break
+            jobs.append((job, enough(unit)))
+        return jobs
 
     def saw_alone(self, unit: Unit, seconds: float) -> None:
         """Note a unit that a worker has performed alone: its time is with claim and commit, those of a batch are without."""
@@ -105,6 +121,15 @@ class Answer(NamedTuple):
         return sum(outcome.seconds for _, outcome in self.outcomes)
 
 
+_MOST_BYTES = 1 << 19
+
+
+def identity_of(units: Sequence[Unit]) -> str:
+    """The name by which another run that wants the same of the same recognises the call that performs them."""
+    digest = blake3("\n".join(unit.place.path for unit in units).encode()).hexdigest(16)
+    return f"{len(units)} nodes ({digest}) in {units[0].store.url}"
+
+
 def batch_of(store: Any, members: Sequence[Member]) -> Batch:
     """A batch of these, of which nothing is stored."""
 
@@ -136,9 +161,9 @@ def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool])
 
 
 @capture.session()  # before anything is imported for it, whose handlers would write to the stream itself
-def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool]) -> Answer:
-    """Perform packed jobs, each with what is `enough` for it, in this process as one batch."""
-    packed, fail_fast = order
+def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> Answer:
+    """Perform packed jobs, each with what is `enough` for it, in this process: as one batch, or for about so many seconds."""
+    packed, fail_fast, seconds = order
     jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
     keys = {job.node.key for job in jobs}
@@ -165,7 +190,10 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool]) -> Answer:
             Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt, most)
             for job, (_, most) in zip(jobs, packed, strict=True)
         ]
-        answer = _performed(first.store, members, fail_fast, portable_outcome)
+        if seconds:
+            answer = _performed_for(seconds, first.store, members, fail_fast)
+        else:
+            answer = _performed(first.store, members, fail_fast, portable_outcome)
     return answer._replace(events=(*said.finish(), *heard))
 
 
@@ -181,3 +209,26 @@ def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: 
         node, _, attempt, _ = members[ended.number]
         outcomes.append((ended.number, carried(outcome_of(ended, node, attempt))))
     return Answer(outcomes, batch.left, batch.late, (), batch.seconds)
+
+
+def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_fast: bool) -> Answer:
+    """Perform these until so many seconds have passed, one after the other, or in batches where the store commits many together."""
+    start, pace = time.perf_counter(), Pace()
+    waiting = deque(range(len(members)))
+    outcomes: list[tuple[int, Outcome]] = []
+    left: list[int] = []
+    while waiting and time.perf_counter() - start < seconds and not (fail_fast and not all(outcome.succeeded for _, outcome in outcomes)):
+        if not extended(store).batches or pace.size == 1:
+            number = waiting.popleft()
+            node, given, attempt, _ = members[number]
+            outcome, _ = perform(node, store, None, given, attempt, waits=False)
+            outcomes.append((number, portable_outcome(outcome)))
+            pace.saw(1, outcome.seconds, store)
+            continue
+        some = [waiting.popleft() for _ in range(min(pace.size, len(waiting)))]
+        answer = _performed(store, [members[number] for number in some], fail_fast, portable_outcome)
+        outcomes += [(some[number], outcome) for number, outcome in answer.outcomes]
+        left += [some[number] for number in answer.left if number not in answer.late]
+        waiting.extendleft(some[number] for number in sorted(answer.late, reverse=True))
+        pace.saw(len(answer.outcomes), answer.performed_seconds, store, answer.seconds)
+    return Answer(outcomes, [*left, *waiting], set(waiting), (), time.perf_counter() - start)

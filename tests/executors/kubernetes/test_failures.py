@@ -15,6 +15,7 @@ import pytest
 from servers.kubernetes.schemas import complaints
 from servers.kubernetes.standin import StandIn, standing_in, wait_until
 from servers.needs import free_port, need
+from tests.executors.sharing_calls import check_that_short_nodes_share_calls
 from tests.executors.talking import check_that_it_gets_here
 
 from persistable import run, step
@@ -333,3 +334,8 @@ def test_ctrl_c_leaves_nothing(new_cluster: StandIn, tmp_path: Path, program: li
     process.send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in process.communicate(timeout=PATIENCE)[1]
     assert process.returncode != 0
+
+
+def test_short_nodes_share_calls(new_cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = {str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}
+    check_that_short_nodes_share_calls(executor_on(new_cluster, volumes=volumes), tmp_path / "data", monkeypatch)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.executors.sharing_calls import check_that_short_nodes_share_calls
 from tests.executors.talking import check_that_it_gets_here
 
 from persistable import run, step
@@ -181,3 +182,7 @@ def test_what_does_not_fit_is_one_clear_error_before_any_work(slurm_cluster: Pat
 
 def test_what_nodes_print_log_and_report_gets_here(slurm_cluster: Path, tmp_path: Path, capsys: Any, caplog: Any) -> None:
     check_that_it_gets_here(SlurmExecutor(slurm_cluster / "jobs"), tmp_path / "data", capsys, caplog)
+
+
+def test_short_nodes_share_calls(slurm_cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_that_short_nodes_share_calls(SlurmExecutor(slurm_cluster / "jobs"), tmp_path / "data", monkeypatch)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from servers.fixtures import SSHServer, running_sshd
 from servers.switched import Switch
+from tests.executors.sharing_calls import check_that_short_nodes_share_calls
 from tests.executors.talking import check_that_it_gets_here
 
 from persistable import run, step
@@ -256,3 +257,9 @@ def test_a_project_names_the_hosts() -> None:
 
 def test_what_nodes_print_log_and_report_gets_here(ssh_server: SSHServer, tmp_path: Path, capsys: Any, caplog: Any) -> None:
     check_that_it_gets_here(SSHExecutor(ssh_server.place, **ssh_server.options), tmp_path / "data", capsys, caplog)
+
+
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_short_nodes_share_calls(kind: str, ssh_server: SSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "data" if kind == "folder" else f"sqlite:///{tmp_path}/results.db"
+    check_that_short_nodes_share_calls(SSHExecutor(ssh_server.place, **ssh_server.options), store, monkeypatch)

@@ -11,6 +11,10 @@ from persistable.executors.remote.request import Answer
 from persistable.executors.resources import Resources
 
 
+WORTH = 5
+"""Times its overhead that a job should work."""
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """One process elsewhere, and the calls that it performs one after the other.

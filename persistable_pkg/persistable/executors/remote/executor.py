@@ -11,7 +11,7 @@ from persistable.executors.driven import DrivenExecutor
 from persistable.executors.endings import failed
 from persistable.executors.remote import reach
 from persistable.executors.remote.driver import Driver
-from persistable.executors.remote.engine import Engine
+from persistable.executors.remote.engine import WORTH, Engine
 from persistable.executors.remote.request import Request
 from persistable.executors.remote.tasks import Call, Task
 from persistable.executors.resources import Resources
@@ -36,6 +36,7 @@ class RemoteExecutor(DrivenExecutor[Driver]):
         """engine: where jobs run. settings: what all their requests have in common."""
         super().__init__()
         self._engine = engine
+        self.worth = WORTH * engine.overhead
         self._settings = settings
         self._reached: set[str] = set()
 

@@ -8,6 +8,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, NamedTuple
 
 from persistable.executors.endings import OwnFuture
+from persistable.executors.remote.engine import WORTH
 from persistable.executors.resources import Resources
 from persistable.executors.sizing import ChunkSizer
 
@@ -69,7 +70,7 @@ class Group:
         overhead = engine.overhead
         self._alone = resources is not None and resources.time is not None
         self._has_answers = False
-        self._sizer = ChunkSizer(work=5 * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
+        self._sizer = ChunkSizer(work=WORTH * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
 
     def take(self, jobs: int, slots: int) -> list[list[Task]]:
         """Take from the queue the tasks of up to so many jobs."""
