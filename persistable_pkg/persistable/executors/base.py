@@ -41,7 +41,7 @@ class Executor(futures.Executor, ABC):
     """It finds room for the resources a task asks for by itself; otherwise `run` counts them against this machine's."""
 
     worth: float = 0.0
-    """Seconds of work that are worth a task, where handing one over is dear: short nodes share one then, in whatever store they are kept."""
+    """Seconds of work that are worth a task, where handing one over is dear: short nodes share one then, whatever their store."""
 
     adopts: ClassVar[bool] = False
     """Its tasks go on when this process ends, and `submit_as` takes over those that still wait or run."""

@@ -271,7 +271,7 @@ class Pace:
                 self._useful = max(1, round((1 if slow else 2) * whole / max(whole - seconds, 1e-6)))
 
     def at_once(self, workers: int) -> int:
-        """Number of batches to have under way: one more than there are workers, or fewer where two are always with the store, or one if it is slow."""
+        """Number of batches to have under way: one more than workers, or as many as keep two with the store, one if that is slow."""
         return min(workers + 1, self._useful)
 
 

@@ -10,7 +10,6 @@ from typing import ClassVar, NamedTuple
 from persistable.executors.remote.request import Answer
 from persistable.executors.resources import Resources
 
-
 WORTH = 5
 """Times its overhead that a job should work."""
 
