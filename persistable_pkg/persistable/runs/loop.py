@@ -37,7 +37,7 @@ from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
-from persistable.runs.others import Others, enough, failure_since, forgive, is_stored
+from persistable.runs.others import Others, failure_since, forgive, is_stored
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
