@@ -87,7 +87,7 @@ def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) 
     assert long.at_once(6) == 7
 
 
-@pytest.mark.parametrize("number", [200, 600])  # those of a large family go another way
+@pytest.mark.parametrize("number", [400, 600])  # those of a large family go another way
 def test_a_slow_store_has_few_batches_at_a_time(number: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way: list[int] = []
     seen: list[int] = []
@@ -107,7 +107,7 @@ def test_a_slow_store_has_few_batches_at_a_time(number: int, store: Store, monke
     family = half.over(n=range(100, 100 + number))
     assert run(family.bind(store), executor=ThreadExecutor(6)).counts["done"] == number
     assert max(seen) > 2  # at first
-    assert max(seen[14:]) <= 2
+    assert max(seen[7:]) <= 2  # the first seven began before anything was known
 
 
 def test_one_that_fails_fails_alone(executor: str, store: Store) -> None:
