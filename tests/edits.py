@@ -5,14 +5,25 @@ from __future__ import annotations
 import linecache
 import sys
 import types
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import cloudpickle as _cloudpickle  # type: ignore[import-untyped]
 
+from persistable.errors import StaleCodeWarning
 from persistable.nodes import loading
 
 _COUNT = [0]
 cloudpickle: Any = _cloudpickle
+
+
+def warned(act: Callable[[], object]) -> list[str]:
+    """The warnings of stale code that `act` gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    return [str(each.message) for each in caught if issubclass(each.category, StaleCodeWarning)]
 
 
 def edited(source: str, name: str = "edited_flow") -> Any:

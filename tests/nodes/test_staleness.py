@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 from store_kinds import each_store
-from tests.edits import edited
+from tests.edits import edited, warned
 
 from persistable import Status, open_store, plan, run
-from persistable.errors import PayloadForeign, StaleCodeWarning
+from persistable.errors import PayloadForeign
 from persistable.records.access import find_record
 
 FLOW = """
@@ -46,13 +45,6 @@ def chain(clean: int = 1, half: int = 0, middle: str = "") -> list[Any]:
 
 def states(nodes: list[Any]) -> list[str]:
     return [node.status.value for node in nodes]
-
-
-def warned(act: Any) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        act()
-    return [str(each.message) for each in caught if issubclass(each.category, StaleCodeWarning)]
 
 
 def test_code_upstream_makes_stale_whatever_follows(store: Any) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import pytest
 from store_kinds import each_store
-from tests.edits import edited
+from tests.edits import edited, warned
 
 from persistable import Status, run
 from persistable.errors import StaleCodeWarning
@@ -49,19 +48,12 @@ def values(payload: Any) -> list[int]:
     return [int(each) for each in (payload.values() if hasattr(payload, "values") else payload)]
 
 
-def told(act: Any) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        act()
-    return [str(each.message) for each in caught if issubclass(each.category, StaleCodeWarning)]
-
-
 @pytest.mark.parametrize("source", [ROWS, ITEMS], ids=["rows", "items"])
 def test_gone_on_with_warned_of_and_stale(store: Any, source: str) -> None:
     with pytest.raises(RuntimeError):
         node(source, 1, fails=2).generate()
     mended = node(source, 7)
-    said = told(lambda: run(mended))
+    said = warned(lambda: run(mended))
     assert any("made by code that has changed" in each and "changed: rows" in each for each in said)
     assert mended.status is Status.STALE and "rows" in mended.explain()
     assert "before the code changed" in mended.record.notes["mixed"]
@@ -83,7 +75,7 @@ def test_gone_on_with_by_the_same_code_is_done(store: Any, source: str, monkeypa
         node(cut, 1).generate()
     monkeypatch.delenv("CUT")
     same = node(cut, 1)
-    assert told(lambda: run(same)) == [] and same.status is Status.DONE and values(same.payload) == [1] * 4
+    assert warned(lambda: run(same)) == [] and same.status is Status.DONE and values(same.payload) == [1] * 4
 
 
 def test_code_that_is_changed_twice_and_back_is_still_said(store: Any) -> None:
@@ -91,7 +83,7 @@ def test_code_that_is_changed_twice_and_back_is_still_said(store: Any) -> None:
         with pytest.raises(RuntimeError):
             node(ROWS, value, fails).generate()
     back = node(ROWS, 1)
-    assert told(back.generate) and back.status is Status.STALE and values(back.payload) == [1, 2, 1, 1]
+    assert warned(back.generate) and back.status is Status.STALE and values(back.payload) == [1, 2, 1, 1]
 
 
 UPSTREAM = """
@@ -121,7 +113,7 @@ def test_bytes_upstream_that_changed_in_between(store: Any, source: str) -> None
     base, mended = above(source, fails=3)
     base.put(7)
     mended = above(source)[1]
-    said = told(lambda: run(mended))
+    said = warned(lambda: run(mended))
     assert any("made from what has changed since" in each and str(base.key) in each for each in said)
     assert values(mended.load().payload) == [1, 1, 5, 7]
     for content in (7, 5, 1):
@@ -160,4 +152,4 @@ def test_made_anew_alike_in_between_is_done(store: Any, source: str, monkeypatch
     monkeypatch.delenv("CUT")
     base, same = above(cut)
     base.generate()
-    assert told(lambda: run(same)) == [] and same.status is Status.DONE and values(same.payload) == [1] * 4
+    assert warned(lambda: run(same)) == [] and same.status is Status.DONE and values(same.payload) == [1] * 4

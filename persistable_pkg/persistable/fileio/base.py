@@ -147,12 +147,10 @@ class FileIO(ABC, Generic[P]):
             own = cls.__dict__.get(name)
             if own is not None and own not in _careful:
                 setattr(cls, name, _writing(own))
-        load_part = cls.__dict__.get("load_part")
-        if load_part is not None:
-            cls.load_part = _parsing(load_part)  # type: ignore[method-assign]
-        load_parts = cls.__dict__.get("load_parts")
-        if load_parts is not None:
-            cls.load_parts = _parsing(load_parts)  # type: ignore[attr-defined]
+        for name in ("load_part", "load_parts"):
+            own = cls.__dict__.get(name)
+            if own is not None:
+                setattr(cls, name, _parsing(own))
 
     def _keeps_schema(self) -> bool:
         """Tell whether a file beside the payload's is ours to read and write: anybody's file may be called ``*.schema.json``."""

@@ -50,10 +50,6 @@ def _polars_frame(value: Any) -> Tagged:
     return Tagged("polars.DataFrame", Parts(names=list(value.columns), data=[_polars_column(series) for series in value.get_columns()]))
 
 
-def _polars_series(value: Any) -> Tagged:
-    return Tagged("polars.Series", Parts(name=value.name, data=_polars_column(value)))
-
-
 def _polars_dtype(value: Any) -> Tagged:
     return Tagged("polars.dtype", _describe(value))
 
@@ -140,10 +136,6 @@ def _arrow_array(value: Any) -> Tagged:
 
 def _arrow_dtype(value: Any) -> Tagged:
     return Tagged("pyarrow.dtype", arrow_type(value))
-
-
-def _arrow_schema(value: Any) -> Tagged:
-    return Tagged("pyarrow.schema", [[field.name, arrow_type(field.type), field.nullable] for field in value])
 
 
 _ARROW_NAMES = {
@@ -267,10 +259,10 @@ _EXACT: dict[str, Reduce] = {
     "polars:DataFrame": _polars_frame,
     "polars:Expr": _expression,
     "polars:LazyFrame": _lazy,
-    "polars:Series": _polars_series,
+    "polars:Series": lambda value: Tagged("polars.Series", Parts(name=value.name, data=_polars_column(value))),
     "pyarrow:ChunkedArray": _arrow_array,
     "pyarrow:RecordBatch": _arrow_table,
-    "pyarrow:Schema": _arrow_schema,
+    "pyarrow:Schema": lambda value: Tagged("pyarrow.schema", [[field.name, arrow_type(field.type), field.nullable] for field in value]),
     "pyarrow:Table": _arrow_table,
 }
 

@@ -50,14 +50,6 @@ def _array(value: Any) -> Tagged:
     return Tagged("array", parts(value))
 
 
-def _matrix(value: Any) -> Tagged:
-    return Tagged("matrix", parts(np.asarray(value)))
-
-
-def _recarray(value: Any) -> Tagged:
-    return Tagged("recarray", parts(np.asarray(value)))
-
-
 def parts(array: Any) -> Parts:
     """The parts of an array: its dtype, its shape, and its items in C order."""
     return Parts(dtype=describe(array.dtype), shape=list(array.shape), items=_items(array))
@@ -176,17 +168,13 @@ def _ufunc(value: Any) -> Tagged:
     return Tagged("reference", reference(value))
 
 
-def _constant(_: Any) -> Tagged:
-    return Tagged("numpy.ma.masked", None)
-
-
 _EXACT: dict[type, Reduce] = {
     np.ndarray: _array,
     np.memmap: _array,
-    np.matrix: _matrix,
-    np.recarray: _recarray,
+    np.matrix: lambda value: Tagged("matrix", parts(np.asarray(value))),
+    np.recarray: lambda value: Tagged("recarray", parts(np.asarray(value))),
     np.ma.MaskedArray: _masked,
-    type(np.ma.masked): _constant,
+    type(np.ma.masked): lambda _: Tagged("numpy.ma.masked", None),
     np.ufunc: _ufunc,
 }
 

@@ -254,25 +254,13 @@ def _timestamp(value: Any) -> Tagged:
     return Tagged("pandas.Timestamp", (moment, None if value.tz is None else _zone_name(value.tz)))
 
 
-def _timedelta(value: Any) -> Tagged:
-    return Tagged("pandas.Timedelta", value._value * _NANOSECONDS[value.unit])
-
-
-def _period(value: Any) -> Tagged:
-    return Tagged("pandas.Period", (value.ordinal, _alias(value.freq)))
-
-
-def _interval(value: Any) -> Tagged:
-    return Tagged("pandas.Interval", (value.left, value.right, value.closed))
-
-
 _EXACT: dict[type, Reduce] = {
     pd.DataFrame: _frame,
     pd.Series: _series,
     pd.Timestamp: _timestamp,
-    pd.Timedelta: _timedelta,
-    pd.Period: _period,
-    pd.Interval: _interval,
+    pd.Timedelta: lambda value: Tagged("pandas.Timedelta", value._value * _NANOSECONDS[value.unit]),
+    pd.Period: lambda value: Tagged("pandas.Period", (value.ordinal, _alias(value.freq))),
+    pd.Interval: lambda value: Tagged("pandas.Interval", (value.left, value.right, value.closed)),
     type(pd.NaT): lambda _: Tagged("pandas.NaT", None),
     type(pd.NA): lambda _: Tagged("pandas.NA", None),
 }

@@ -107,10 +107,6 @@ def _decimal(value: Any) -> Tagged:
     return Tagged("decimal", (sign, "".join(map(str, digits)), exponent))
 
 
-def _defaultdict(value: Any) -> Tagged:
-    return Tagged("defaultdict", Parts(default_factory=value.default_factory, items=dict(value)))
-
-
 def _partial(value: Any) -> Tagged:
     if value.__dict__:
         raise Refused("this partial holds attributes of its own", "make it anew from its function and arguments")
@@ -165,7 +161,7 @@ _EXACT: dict[str, Reduce] = {
     "collections.abc:_CallableGenericAlias": _alias,
     "collections:Counter": _content("Counter", dict),
     "collections:OrderedDict": _content("OrderedDict", lambda d: tuple(d.items())),
-    "collections:defaultdict": _defaultdict,
+    "collections:defaultdict": lambda value: Tagged("defaultdict", Parts(default_factory=value.default_factory, items=dict(value))),
     "collections:deque": _content("deque", lambda d: Parts(items=list(d), maxlen=d.maxlen)),
     "datetime:date": _content("date", lambda d: d.isoformat()),
     "datetime:datetime": _clock,

@@ -95,20 +95,8 @@ def cut(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _tuple(content: Any) -> str:
-    return f"({', '.join(map(_words, content))}{',' if len(content) == 1 else ''})"
-
-
 def _set(content: Any) -> str:
     return f"{{{', '.join(map(_words, content))}}}"
-
-
-def _dict(content: Any) -> str:
-    return f"{{{', '.join(f'{_words(name)}: {_words(each)}' for name, each in content)}}}"
-
-
-def _reference(content: Any) -> str:
-    return str(content).rpartition(":")[2]
 
 
 def _estimator(content: Any) -> str:
@@ -120,29 +108,21 @@ def _large(content: Any) -> str:
     return f"({size}, BLAKE3 {content['blake3'][:12]})"
 
 
-def _bytes(content: Any) -> str:
-    return _large(content) if isinstance(content, dict) else f"bytes({content!r})"
-
-
-def _enum(content: Any) -> str:
-    return f"{content['class']}.{content['member']}"
-
-
 def _first(content: Any) -> str:
     return str(content["$tuple"][0])
 
 
 _TAGS: dict[str, Any] = {
-    "$tuple": _tuple,
+    "$tuple": lambda content: f"({', '.join(map(_words, content))}{',' if len(content) == 1 else ''})",
     "$set": _set,
     "$frozenset": _set,
-    "$dict": _dict,
-    "$reference": _reference,
+    "$dict": lambda content: f"{{{', '.join(f'{_words(name)}: {_words(each)}' for name, each in content)}}}",
+    "$reference": lambda content: str(content).rpartition(":")[2],
     "$estimator": _estimator,
-    "$enum": _enum,
+    "$enum": lambda content: f"{content['class']}.{content['member']}",
     "$blob": _large,
     "$bulk": _large,
-    "$bytes": _bytes,
+    "$bytes": lambda content: _large(content) if isinstance(content, dict) else f"bytes({content!r})",
     "$datetime": _first,
     "$time": _first,
     "$float": str,

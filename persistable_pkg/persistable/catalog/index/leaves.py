@@ -131,17 +131,9 @@ def _timestamp(content: Any) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)).isoformat().removesuffix("+00:00")
 
 
-def _largest(content: str) -> float | None:
-    return None if content == "nan" else _LARGEST if content == "inf" else -_LARGEST
-
-
-def _estimator(content: Any) -> str:
-    return _reference(content["class"]["$reference"])
-
-
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "$int": _whole,
-    "$float": _largest,
+    "$float": lambda content: None if content == "nan" else _LARGEST if content == "inf" else -_LARGEST,
     "$tuple": form,
     "$set": form,
     "$frozenset": form,
@@ -159,6 +151,6 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "$enum": itemgetter("member"),
     "$flag": itemgetter("value"),
     "$reference": _reference,
-    "$estimator": _estimator,
+    "$estimator": lambda content: _reference(content["class"]["$reference"]),
     "$regex": itemgetter("pattern"),
 }

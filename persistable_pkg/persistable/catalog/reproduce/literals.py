@@ -226,17 +226,13 @@ def _same(one: Any, other: Any) -> bool:
 # plain values and containers
 
 
-def _int(value: int) -> str:
-    return repr(value) if value.bit_length() < 10_000 else hex(value)
-
-
 def _float(value: float) -> str:
     return repr(value) if value - value == 0 else f'float("{value}")'
 
 
 _PLAIN: dict[type, Callable[[Any], str]] = {
     bool: repr,
-    int: _int,
+    int: lambda value: repr(value) if value.bit_length() < 10_000 else hex(value),
     float: _float,
     str: repr,
     bytes: repr,
