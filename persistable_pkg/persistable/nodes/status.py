@@ -271,8 +271,11 @@ class _Read:
         return record
 
     def _is_sound(self, record: Record) -> bool:
-        stats = self._stats
-        return all((stat := stats.get(path)) is not None and stat.size == size for _, path, size, *_ in record.head["files"])
+        for _, path, size, *_ in record.head["files"]:
+            stat = self._stats.get(path)
+            if stat is None or stat.size != size:
+                return False
+        return True
 
     def state(self, place: Place) -> State:
         """The state of the payload of the record, before it is judged."""

@@ -56,13 +56,14 @@ class Handover:
         if handed is not None:
             self.handed[unit] = handed
             return
-        if unit.node.is_persisted or not self.is_wanted(unit):
+        users, is_target = self._users.get(unit), unit.node.key in self._targets
+        if unit.node.is_persisted or not (users or is_target):
             return
         if payload.__class__ is not Original and payload.__class__ not in ATOMS:
             payload = Original(payload, unit.node.key)
-        if self._users.get(unit):
+        if users:
             self.held[unit] = payload
-        if unit.node.key in self._targets:
+        if is_target:
             self._result.hold(unit.node, unit.store, payload)
 
     def let_go(self, unit: Unit) -> None:
@@ -73,7 +74,8 @@ class Handover:
                 self._users[source] = users - 1
                 if users == 1:
                     self.held.pop(source, None)
-                    self._drop(source)
+                    if self.handed:
+                        self._drop(source)
 
     def _drop(self, unit: Unit) -> None:
         if unit.node.key not in self._targets:

@@ -16,7 +16,7 @@ import os
 import stat as _stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -150,9 +150,6 @@ class LocalStore(BaseStore):
     def stat(self, path: str) -> Stat | None:
         found = self._lookup(path)
         return None if found is None else _stat_of(found)
-
-    def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        return {path: _stat_of(found) for path in paths if (found := self._lookup(path)) is not None}
 
     def local_path(self, path: str) -> Path:
         return Path(self._prefix + check_path(path))
