@@ -6,6 +6,8 @@ import json
 import textwrap
 from typing import Any
 
+import pytest
+
 from persistable.nodes.code import Fingerprint, compare, is_same_code
 
 HELPER = "OFFSET = 3\n\ndef helper(x):\n    return x + OFFSET\n"
@@ -145,6 +147,80 @@ show()
     assert compare(first, restored).same
     assert compare(first, constant).changed == ["K"]
     assert compare(first, again).same
+
+
+LOOKS = (
+    "",
+    'cell("TABLE.total()")',
+    'cell("TABLE.grow(1)")',
+    'cell("TABLE = Table([5])\\nTABLE.total()")',
+    'cell("print(math.pi)\\nmath.sqrt(4)")',
+)
+
+
+def test_a_cell_that_only_shows_something_changes_nothing(project: Any) -> None:
+    """``frame.head()`` at the end of a cell is shown; what returns nothing may have changed it, and a new value is one."""
+    table = """
+class Table:
+    def __init__(self, rows): self.rows = rows
+    def total(self): return sum(self.rows)
+    def grow(self, row): self.rows.append(row)
+TABLE = Table([1, 2])
+"""
+    points = "class Points:\n    def _generate_payload(self):\n        return TABLE.total() + math.sqrt(4)"
+    before = f"cell('import math')\ncell({table!r})\n"
+    plain, shown, grown, rebound, used = (notebook(project, f"{before}{look}\ncell({points!r})\nshow()")[0] for look in LOOKS)
+    assert compare(plain, shown).same
+    assert compare(plain, grown).changed == ["TABLE"]
+    assert compare(plain, rebound).changed == ["TABLE"]
+    assert compare(plain, used).same
+
+
+OBJECT = """
+import json, sys
+from persistable import step
+
+class Rate:
+    def __init__(self, of): self.of = of
+
+RATE = Rate(1)
+
+@step
+def rated(n: int) -> int:
+    return n * RATE.of
+
+def ask():
+    node = rated.step(2).bind("data")
+    print(json.dumps([node.status.name, node.payload]))
+
+if __name__ == "__main__":
+    ask()
+"""
+
+
+@pytest.mark.parametrize("how", [("flat.py",), ("-m", "flat"), ("-c", "import flat; flat.ask()")])
+def test_an_object_in_a_script_or_a_module_of_one_file_is_compared_by_its_source(project: Any, how: tuple[str, ...]) -> None:
+    project.write({"flat.py": OBJECT})
+    assert [project.last(*how), project.last(*how)] == [["ABSENT", 2], ["DONE", 2]]
+    project.edit("flat.py", "Rate(1)", "Rate(3)")
+    assert project.last(*how) == ["STALE", 2]
+
+
+STARS = {
+    "pk/__init__.py": "",
+    "pk/flows.py": "class Points:\n    def _generate_payload(self):\n        from pk.late import K, go\n        return go(K)\n",
+    "pk/late/__init__.py": "from .deep import *\nfrom .other import *\n",
+    "pk/late/deep.py": "from pk.late.other import *\nK = 2\n",
+    "pk/late/other.py": "from pk.late.deep import *\ndef go(x):\n    return x + 1\n",
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "name"), [("deep", "K = 2", "K = 3", "K"), ("other", "x + 1", "x + 2", "go")])
+def test_what_a_star_brings_to_a_module_that_is_imported_late_is_noticed(project: Any, file: str, old: str, new: str, name: str) -> None:
+    """Also where two modules import all of each other."""
+    before = project.write(STARS).fingerprint()
+    after = project.edit(f"pk/late/{file}.py", old, new).fingerprint()
+    assert compare(before, after).changed == [name]
 
 
 def test_a_helper_replaced_in_place_is_noticed(project: Any) -> None:

@@ -129,3 +129,45 @@ def test_names_of_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert name("cloned/deep/m5.py", module="m5") == "flows"
     assert project_at("json") is None and project_at("nowhere") is None
+
+
+RUN = """
+import enum, sys
+from persistable import step
+
+class Mode(enum.Enum):
+    A = 1
+
+    def next(self):
+        return self.value + 1
+
+@step
+def after(mode: Mode) -> int:
+    return mode.next()
+
+def ask(store):
+    node = after.step(Mode.A).bind(store)
+    print(node.status.name)
+    node.payload
+
+if __name__ == "__main__":
+    ask(sys.argv[1])
+"""
+
+
+def test_a_module_is_no_stranger_to_itself_run_by_its_name(tmp_path: Path) -> None:
+    """``python -m pkg.flow`` and an import of it are of one project; code that a param brings goes by no module."""
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/__init__.py").write_text("")
+    (tmp_path / "pkg/flow.py").write_text(RUN)
+    store = str(tmp_path / "data")
+
+    def asked(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert asked("-m", "pkg.flow", store) == "ABSENT"
+    ask = ("-c", f"from pkg.flow import ask; ask({store!r})")
+    assert asked(*ask) == "DONE"
+    (tmp_path / "pkg/flow.py").write_text(RUN.replace("self.value + 1", "self.value + 2"))
+    assert asked(*ask) == "STALE"

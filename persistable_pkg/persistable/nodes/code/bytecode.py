@@ -43,7 +43,7 @@ class _Opcodes:
         for name in ("LOAD_FROM_DICT_OR_GLOBALS",):
             if name in opmap:
                 self.names[opmap[name]] = 0
-        self.attributes = {opmap["LOAD_ATTR"]: 1 if version >= (3, 12) else 0, opmap["STORE_ATTR"]: 0}
+        self.attributes = {opmap["LOAD_ATTR"]: 1 if version >= (3, 12) else 0, opmap["STORE_ATTR"]: 0, opmap["DELETE_ATTR"]: 0}
         for name, shift in (("LOAD_METHOD", 0), ("LOAD_SUPER_ATTR", 2)):
             if name in opmap and opmap[name] < 256:
                 self.attributes[opmap[name]] = shift
@@ -152,7 +152,7 @@ def _note_import(last: list[Any], found: Uses) -> None:
 
 _SILENT = frozenset({"EXTENDED_ARG", "CACHE"})
 _GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_ATTRIBUTES = frozenset({"LOAD_ATTR", "STORE_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
+_ATTRIBUTES = frozenset({"LOAD_ATTR", "STORE_ATTR", "DELETE_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _NEEDED = ("LOAD_GLOBAL", "LOAD_ATTR", "STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "IMPORT_NAME")
 

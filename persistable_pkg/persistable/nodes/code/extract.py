@@ -87,10 +87,8 @@ class _Extract:
 
     def _statements(self, name: str) -> list[ast.AST]:
         """The statements at the top of the script that give `name` its value; of imports only that of this name."""
-        for file in self._files:
-            statements = file.bindings.get(name, [])
-            if not statements:
-                continue
+        statements = [each for each in source.statements_of(self.namespace, name)[0] if not isinstance(each, source.Condition)]
+        if statements:
             last = statements[-1]
             if isinstance(last, (ast.Import, ast.ImportFrom)):
                 if isinstance(last, ast.ImportFrom) and last.level:

@@ -86,7 +86,9 @@ class _Look:
         wrapped = getattr(kind, "__wrapped__", None) is not None or hasattr(value, "__wrapped__")
         if own or wrapped or hasattr(kind, "get_params") or hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__attrs_attrs__"):
             self._seen[id(value)] = value
-            held: list[Any] = list(getattr(value, "__dict__", {}).values())
+            attributes = dict(getattr(value, "__dict__", {}))
+            attributes.pop("__objclass__", None)  # the class of an enum's member, which identity names without its module
+            held: list[Any] = list(attributes.values())
             for base in kind.__mro__:
                 names = base.__dict__.get("__slots__", ())
                 held += [getattr(value, name, None) for name in ([names] if isinstance(names, str) else names)]

@@ -30,9 +30,11 @@ def project_of(thing: type | FunctionType | Any) -> str | None:
 
 def project_at(module: str) -> str | None:
     """The project of a module of this process."""
-    file = getattr(sys.modules.get(module), "__file__", None)
+    found = sys.modules.get(module)
+    file = getattr(found, "__file__", None)
     if file is None and module not in MAINS:
         return None
+    module = str(getattr(getattr(found, "__spec__", None), "name", module))  # also of a program that python ran with -m
     path = os.path.abspath(file) if file else os.path.join(os.getcwd(), "-")
     if is_installed(path):
         return None

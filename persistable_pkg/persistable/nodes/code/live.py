@@ -42,7 +42,7 @@ from persistable.nodes.code.objects import (
 )
 from persistable.nodes.code.ownership import Namespace, Project, is_installed
 from persistable.nodes.code.reference import class_reference
-from persistable.nodes.code.scripts import MARK
+from persistable.nodes.code.scripts import MAINS, MARK
 from persistable.nodes.code.walk import Sources, Unit, Walk
 from persistable.params.unset import UNSET
 
@@ -211,6 +211,7 @@ def _quick(walk: Walk) -> str:
             return ""
         pieces.append(unit.name.encode("utf-8", "surrogatepass"))
         pieces.append(raw)
+    pieces += [_value_bytes(key, "") or b"-" for key in walk.dispatched]
     return digest(b"".join(len(piece).to_bytes(4, "little") + piece for piece in pieces))
 
 
@@ -222,7 +223,7 @@ def _raw(unit: Unit, walk: Walk) -> bytes | None:
     if unit.kind == "class":
         return _class_bytes(unit.value)
     if unit.kind == "import":
-        return _library_name(unit.value).encode()
+        return _library_name(unit.value)
     return _value_bytes(unit.value, unit.name)
 
 
@@ -236,16 +237,16 @@ def _attached_bytes(function: FunctionType) -> bytes | None:
     return None if None in said else marshal.dumps((said, [name for name, _ in given]), 2)
 
 
-def _library_name(value: Any) -> str:
-    """The name that a module, function or class of a library has there."""
+def _library_name(value: Any) -> bytes | None:
+    """The name by which a library has a module, function or class; None for what it makes when called: only the source tells that."""
     kind = kind_of(value)
     if issubclass(kind, ModuleType):
-        return f"import {module_dict(value).get('__name__')}"
-    if kind is FunctionType:
-        return f"import {value.__globals__.get('__name__')}.{value.__code__.co_qualname}"
-    if issubclass(kind, type):
-        return f"import {type.__getattribute__(value, '__module__')}.{_qualname(value)}"
-    return f"import {value.__module__}.{value.__qualname__}"
+        return f"import {module_dict(value).get('__name__')}".encode()
+    read: Any = type.__getattribute__ if issubclass(kind, type) else getattr
+    module, name = read(value, "__module__"), read(value, "__qualname__")
+    found = sys.modules.get(module)
+    there = vars(found).get(name.partition(".")[0], UNSET) if type(found) is ModuleType else UNSET
+    return f"import {module}.{name}".encode() if there is value or ("." in name and "<locals>" not in name and there is not UNSET) else None
 
 
 def _bare(code: CodeType) -> tuple[Any, ...]:
@@ -292,7 +293,8 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
     if library == "re":
         return b"re" + (plain_bytes((value.pattern, value.flags)) or b"")
     home = sys.modules.get(library.partition(".")[0])
-    if kind in _NAMED or (isinstance(home, ModuleType) and vars(home).get(name, UNSET) is value):
+    of_library = library not in MAINS and _installed(library) != ""  # what the user's own module makes is told by its source
+    if kind in _NAMED or (of_library and isinstance(home, ModuleType) and vars(home).get(name, UNSET) is value):
         return f"{library}.{name}".encode()
     return None
 
@@ -323,11 +325,11 @@ def _held(value: Any, kind: type[Any]) -> list[Any] | None:
         or kind is UnionType
         or (type.__getattribute__(kind, "__module__") == "typing" and "__args__" in (instance_dict(value) or {}))
     ):
-        return [getattr(value, "__origin__", None), *exact_tuple(value.__args__)]
-    return None
+        return [getattr(value, "__origin__", None), *exact_tuple(value.__args__), *getattr(value, "__metadata__", ())]
+    return [value.__supertype__] if kind is NewType else None
 
 
-_NAMED = frozenset({TypeVar, ParamSpec, TypeVarTuple, NewType})  # types alone: nothing that runs depends on what they say
+_NAMED = frozenset({TypeVar, ParamSpec, TypeVarTuple})  # types alone: nothing that runs depends on what they say
 
 
 _SKIPPED = frozenset(
@@ -406,7 +408,7 @@ def _annotations(attributes: Mapping[str, Any]) -> Any:
     made = exact_dict(attributes.get("__annotations__"))
     if made is None and (maker := maker_of(attributes)) is not None:
         return _bare(maker.__code__)
-    return [(name, value if type(value) is str else _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
+    return [(name, _value_bytes(value, "") or _qualname(kind_of(value))) for name, value in (made or {}).items() if type(name) is str]
 
 
 def _field_bytes(field: Any) -> bytes | None:

@@ -33,8 +33,8 @@ class Found(NamedTuple):
 class SourceFile:
     """One text, parsed; compiled when a function of it is first asked for."""
 
-    def __init__(self, text: bytes | str, changed: float = 0.0) -> None:
-        self.tree = ast.parse(text)
+    def __init__(self, text: bytes | str | ast.Module, changed: float = 0.0) -> None:
+        self.tree = text if isinstance(text, ast.Module) else ast.parse(text)
         self.doubtful = changed > _STARTED
         self.bindings: dict[str, list[ast.stmt]] = {}
         self.stars: list[ast.ImportFrom] = []
@@ -89,27 +89,45 @@ class SourceFile:
             elif blocks := [getattr(node, part) for part in ("body", "orelse", "finalbody") if hasattr(node, part)]:
                 for name in _targets(getattr(node, "target", None), *[item.optional_vars for item in getattr(node, "items", ())]):
                     self.bindings.setdefault(name, []).append(node)
+                before, self.bindings = self.bindings, {}
                 for block in [*blocks, *[part.body for kind in ("handlers", "cases") for part in getattr(node, kind, ())]]:
                     self._bind(block)
+                inside, self.bindings = self.bindings, before
+                decides: list[ast.expr] = [
+                    part for part in (getattr(node, "test", None), getattr(node, "subject", None)) if part is not None
+                ]
+                for name, nodes in inside.items():
+                    self.bindings.setdefault(name, []).extend([*map(Condition, decides), *nodes])
             else:
                 for name in _targets(node):
                     self.bindings.setdefault(name, []).append(node)
 
 
+class Condition(ast.Expr):
+    """What an ``if``, ``while`` or ``match`` around a statement decides by, before that statement among those that bind a name."""
+
+
+def _root(node: ast.AST, calls: bool = False) -> str | None:
+    """The name that a chain such as ``NAME.a[0].b`` begins with; `calls`: also through what ``NAME.f(x)`` gives."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)) or (calls and isinstance(node, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
 def _targets(*nodes: ast.AST | None) -> Iterator[str]:
-    """Names a simple statement or target assigns; ``NAME[...] = x``, ``NAME.a = x`` and ``NAME.append(x)`` count as well."""
+    """Names a simple statement or target assigns; ``NAME[...] = x``, ``NAME.a.b = x`` and ``NAME.append(x)`` count as well."""
     for root in nodes:
         if isinstance(root, ast.AnnAssign) and root.value is None:
             continue
         if isinstance(root, ast.Expr) and isinstance(root.value, ast.Call) and isinstance(root.value.func, ast.Attribute):
-            if isinstance(root.value.func.value, ast.Name):
-                yield root.value.func.value.id
+            if (name := _root(root.value.func.value, calls=True)) is not None:
+                yield name
             continue
         for node in ast.walk(root) if root is not None else ():
             if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
                 yield node.id
-            elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
-                yield node.value.id
+            elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store) and (name := _root(node)) is not None:
+                yield name
 
 
 def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
@@ -157,7 +175,7 @@ def _one(nodes: list[ast.AST], code: CodeType) -> ast.AST | None:
 
 _files: dict[str, list[tuple[tuple[int, int], SourceFile]]] = {}  # newest first
 _pinned: dict[str, tuple[int, object, object, SourceFile]] = {}  # as it was when this execution of a module was first looked at
-_cells: dict[str, SourceFile | None] = {}
+_cells: dict[tuple[str, bool], SourceFile | None] = {}
 
 
 def _on_disk(filename: str) -> list[SourceFile]:
@@ -177,15 +195,19 @@ def _on_disk(filename: str) -> list[SourceFile]:
     return [file for _, file in seen]
 
 
-def _parsed(text: str) -> SourceFile | None:
-    if text not in _cells:
+def _parsed(text: str, shown: bool = False) -> SourceFile | None:
+    """A text, parsed; `shown`: without the expression at its end, which a notebook has only shown: ``df.head()`` changes nothing."""
+    if (text, shown) not in _cells:
         if len(_cells) >= _MOST_CELLS:
             _cells.clear()
         try:
-            _cells[text] = SourceFile(text)
+            tree = ast.parse(text)
+            if shown and tree.body and isinstance(tree.body[-1], ast.Expr):
+                tree.body.pop()
+            _cells[text, shown] = SourceFile(tree)
         except (SyntaxError, ValueError, RecursionError):
-            _cells[text] = None
-    return _cells[text]
+            _cells[text, shown] = None
+    return _cells[text, shown]
 
 
 def _remembered(filename: str, namespace: Namespace) -> list[SourceFile]:
@@ -206,8 +228,8 @@ def _of_namespace(namespace: Namespace) -> list[SourceFile]:
     """The sources of a module's constants and classes, the one that counts first."""
     name, filename, inputs = module_name(namespace), namespace.get("__file__"), namespace.get("In")
     if name == "__main__" and type(inputs) is list and "get_ipython" in namespace:
-        inputs = cast("list[object]", inputs)
-        return [file for cell in reversed(inputs) if type(cell) is str and (file := _parsed(cell)) is not None]
+        cells, shown = list(enumerate(cast("list[object]", inputs))), namespace.get("Out") or ()
+        return [file for at, cell in reversed(cells) if type(cell) is str and (file := _parsed(cell, at in shown)) is not None]
     if isinstance(filename, str):
         spec, trace, known = namespace.get("__spec__"), _trace(namespace, filename), _pinned.get(filename)
         if known is None or known[0] != id(namespace) or known[1] is not spec or known[2] is not trace:
@@ -234,6 +256,25 @@ def _trace(namespace: Namespace, filename: str) -> CodeType | None:
 def files_of(namespace: Namespace) -> list[SourceFile]:
     """The sources that a namespace was made by, as they were then; of a notebook the last cell first."""
     return _of_namespace(namespace)
+
+
+def statements_of(namespace: Namespace, name: str) -> tuple[list[ast.stmt], SourceFile | None]:
+    """The statements that give a module-level name its value, in order; of a notebook those from the cell on that last bound it anew."""
+    found: list[ast.stmt] = []
+    for file in _of_namespace(namespace):
+        nodes = file.bindings.get(name, ())
+        found[:0] = nodes
+        if any(_binds(node, name) for node in nodes):
+            return found, file
+    return found, None
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    """Tell whether a statement binds a name to something new, and not only changes what it is bound to."""
+    if isinstance(node, (ast.Expr, ast.AugAssign)):
+        return False
+    stored = any(isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(node))
+    return stored or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))
 
 
 def function_node(function: FunctionType) -> ast.AST | None:
@@ -318,29 +359,27 @@ def of_attribute(cls: type, name: str, namespace: Namespace) -> Found | None:
 def assigned_to(thing: Any, namespace: Namespace) -> Found | None:
     """The statements of a module that give attributes to a function or class after its definition; None where there are none."""
     name = thing.__code__.co_qualname if type(thing) is FunctionType else str(type.__getattribute__(thing, "__qualname__"))
-    for file in _of_namespace(namespace):
-        if nodes := file.bindings.get(name):
-            return _joined([node for node in nodes if _gives_attribute(node, name)], namespace)
-    return None
+    return _joined([node for node in statements_of(namespace, name)[0] if _gives_attribute(node, name)], namespace)
 
 
 def _gives_attribute(node: ast.stmt, name: str) -> bool:
+    """Tell whether a statement is ``NAME.a = x``, ``NAME.a[0] = x`` or ``NAME.a.append(x)``; ``NAME.f(x)`` is a use."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        held = node.value.func.value
+        return not isinstance(held, ast.Name) and _root(held) == name
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.AugAssign)) else []
-    return any(isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == name for each in targets)
+    return any(not isinstance(each, ast.Name) and _root(each) == name for each in targets)
 
 
 def library_of(namespace: Namespace, name: str, depth: int = 0) -> str | None:
     """The module of a library, and the name there, that a module-level name is imported from; or a digest of what is assigned to it."""
-    for file in _of_namespace(namespace):
-        nodes = file.bindings.get(name, [])
-        imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
-        if imports:
-            found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
-            return "|".join(dict.fromkeys(found)) or None
-        if nodes:
-            assigned = _joined([node for node in nodes if isinstance(node, (ast.Assign, ast.AnnAssign))], namespace)
-            return assigned.hash if assigned is not None else None
-    return None
+    nodes, _ = statements_of(namespace, name)
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    if imports:
+        found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
+        return "|".join(dict.fromkeys(found)) or None
+    assigned = _joined([node for node in nodes if isinstance(node, (ast.Assign, ast.AnnAssign))], namespace)
+    return assigned.hash if assigned is not None else None
 
 
 def _said(node: ast.Import | ast.ImportFrom, alias: ast.alias, name: str, namespace: Namespace, depth: int) -> str | None:
@@ -374,17 +413,17 @@ def of_constant(namespace: Namespace, name: str, value: object, depth: int = 0) 
 
     A module where the name is imported from one whose source cannot be read; None where no assignment is found.
     """
+    nodes, file = statements_of(namespace, name)
+    if nodes:
+        imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        if imports and depth < 20:
+            return _imported(imports[-1], namespace, name, value, depth)
+        if not _edited(nodes, value):
+            return _joined(nodes, namespace)
+        newer = [later for later in _on_disk(str(namespace.get("__file__"))) if later is not file and name in later.bindings]
+        fitting = [later.bindings[name] for later in newer if not _edited(later.bindings[name], value)]
+        return _joined(fitting[0], namespace) if fitting else _joined(nodes, namespace) if file is None or not file.doubtful else None
     for file in _of_namespace(namespace):
-        nodes = file.bindings.get(name)
-        if nodes:
-            imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
-            if imports and depth < 20:
-                return _imported(imports[-1], namespace, name, value, depth)
-            if not _edited(nodes, value):
-                return _joined(nodes, namespace)
-            newer = [later for later in _on_disk(str(namespace.get("__file__"))) if later is not file and name in later.bindings]
-            fitting = [later.bindings[name] for later in newer if not _edited(later.bindings[name], value)]
-            return _joined(fitting[0], namespace) if fitting else _joined(nodes, namespace) if not file.doubtful else None
         for star in file.stars:
             module = _origin(star, namespace)
             if module is not None and name in vars(module) and depth < 20:
@@ -409,6 +448,7 @@ def _origin(node: ast.ImportFrom, namespace: Namespace) -> ModuleType | None:
 
 def _edited(nodes: list[ast.stmt], value: object) -> bool:
     """Tell whether a text spells another literal than the one in memory: state, or the file was edited since."""
+    nodes = [node for node in nodes if not isinstance(node, Condition)]
     if len(nodes) != 1:
         return False
     try:

@@ -14,7 +14,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from persistable.nodes.code.annotations import MAKERS
-from persistable.nodes.code.ownership import MARK, Deferred, Namespace, Project
+from persistable.nodes.code.ownership import MARK, Deferred, Namespace, Project, absolute_name
 
 _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
 
@@ -29,8 +29,10 @@ def namespace_of(project: Project, name: str) -> Namespace | None:
         stamp = (stat.st_mtime_ns, stat.st_size)
         known = _known.get(name)
         if known is None or known[0] != stamp:
-            known = _known[name] = (stamp, _read(name, file))
+            _known[name] = (stamp, {})  # for modules that import all of each other
+            known = _known[name] = (stamp, _read(name, file, project))
     except (OSError, SyntaxError, ValueError, RecursionError):
+        _known.pop(name, None)
         return None
     return known[1]
 
@@ -55,7 +57,7 @@ def _find(name: str, project: Project) -> str | None:
     return None
 
 
-def _read(name: str, file: str) -> Namespace:
+def _read(name: str, file: str, project: Project) -> Namespace:
     with open(file, "rb") as opened:
         tree = ast.parse(opened.read())
     package = file.endswith("__init__.py")
@@ -77,9 +79,20 @@ def _read(name: str, file: str) -> Namespace:
             for alias in node.names:
                 level = node.level if isinstance(node, ast.ImportFrom) else 0
                 source = (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+                if alias.name == "*":
+                    for each in _public(absolute_name(source, level, namespace), project):
+                        namespace.setdefault(each, Deferred(source, level, each, False))
+                    continue
                 wanted = alias.name if isinstance(node, ast.ImportFrom) else ""
                 namespace.setdefault(alias.asname or alias.name.partition(".")[0], Deferred(source, level, wanted, bool(alias.asname)))
     return namespace
+
+
+def _public(name: str, project: Project) -> list[str]:
+    """The names that ``from name import *`` would bring: of a module that is running, or of the project."""
+    running = sys.modules.get(name)
+    found = vars(running) if running is not None else namespace_of(project, name) or {}
+    return [each for each in found if not each.startswith("_")]
 
 
 class Unread(Enum):

@@ -101,6 +101,7 @@ class Walk:
         self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
         self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
         self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, with what they held
+        self.dispatched: list[Any] = []  # what implementations in containers are looked up by, such as the classes of a singledispatch
         self.blind = False  # whether something could not be looked at: then only the source tells what is used
         self._functions: dict[int, FunctionType] = {}
         self._queue: deque[FunctionType] = deque()
@@ -114,6 +115,7 @@ class Walk:
         self._roles: dict[str, type] = {}
         self._found_at: set[tuple[type, str]] = set()
         self._given: set[type] = set()  # classes of objects among the params: whatever a method of theirs does may be asked for
+        self._titled: set[type] = set()  # classes that are params themselves: those go by their module, in the key as well
         self._hooked: set[type] = set()  # classes that a library's class stands above: it calls methods of theirs that nobody else names
         self._titles: dict[int, str] = {}  # names with their module, of what came with the params
 
@@ -144,7 +146,9 @@ class Walk:
             if issubclass(kind_of(thing), type):
                 if not self._owns_class(thing):
                     continue
-                self._given.update(base for base in class_mro(thing)[:-1] if self._owns_class(base))
+                bases = [base for base in class_mro(thing)[:-1] if self._owns_class(base)]
+                self._given.update(bases)
+                self._titled.update(bases if how == "value" else ())
                 if how == "value" or not fields_of(thing):
                     self._class(thing)
                 else:
@@ -371,7 +375,7 @@ class Walk:
             return True
         code = function.__code__
         generated = code.co_qualname.startswith("__create_fn__") or code.co_filename.startswith("<attrs generated")
-        if not self.project.owns(function.__globals__) or generated:
+        if ("__name__" in function.__globals__ and not self.project.owns(function.__globals__)) or generated:
             self._functions[id(function)] = function
             return self._look_through(function)  # a library's decorator around code of the project
         self._functions[id(function)] = function
@@ -414,6 +418,8 @@ class Walk:
         """Functions and classes in a container that something holds: implementations, filled in by decorators, looked up when it runs."""
         self._watch_contents(held)
         items: list[Any] = list(held.values() if hasattr(held, "values") else held)[:_MOST_ITEMS]
+        if hasattr(held, "keys"):
+            self.dispatched += list(held)[:_MOST_ITEMS]
         for item in items:
             kind = kind_of(item)
             if kind is FunctionType or issubclass(kind, type) or is_wrapper(kind):
@@ -586,7 +592,7 @@ class Walk:
         if issubclass(kind, type):
             self.follow(value, qualified)
             return
-        if cls in self._given and kind is FunctionType:
+        if cls in self._titled and kind is FunctionType:
             self._titles[id(value)] = title(value)
         if kind is FunctionType:
             self._factory(value, type.__getattribute__(cls, "__qualname__"))
