@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.families.flows import Counted, Outliers, Points, add, joined, made_of, number, scaled, total
 
-from persistable import Family, open_store, run
+from persistable import Family, open_store, run, step
 from persistable.errors import InputMissing, MissingParam, UnknownMember, UnknownParam, UntrackableParam
 from persistable.stores import Store
 
@@ -74,6 +74,18 @@ def test_lists_ranges_and_arrays_are_axes(value: Any, values: list[Any]) -> None
 def test_anything_else_is_one_value(value: Any) -> None:
     family = made_of.over("x", size=value)
     assert len(family) == 1 and list(family) == [()] and family[()].key == made_of.step("x", size=value).key
+
+
+@step
+def times(n: int, factor: float = 1.0) -> float:
+    return n * factor
+
+
+@pytest.mark.parametrize("factor", [{1, 2}, "x", True])
+def test_what_is_not_an_axis_is_checked_at_the_call(factor: Any) -> None:
+    for wrong in (lambda: times.over([1, 2], factor), lambda: times.over(n=[1, 2], factor=factor), lambda: times.over(1, factor=factor)):
+        with pytest.raises(TypeError, match=r"times\.factor is"):
+            wrong()
 
 
 def test_lists_and_dicts_among_the_values_are_found_as_they_are_or_as_tuples() -> None:

@@ -83,6 +83,9 @@ class Boxed(Persistable[str, Box[float]]):
 
 
 SAME: list[tuple[Any, Any, Any]] = [
+    (np.float64, 1, np.float64(1)),
+    (np.float32, 0.5, np.float32(0.5)),
+    (np.int8, np.int64(3), np.int8(3)),
     (float, 1, 1.0),
     (float, np.int64(3), 3.0),
     (float, np.float32(0.5), 0.5),
@@ -139,6 +142,17 @@ KEPT: list[tuple[Any, Any]] = [
     (Decimal, Decimal("1.0")),
 ]
 WRONG: list[tuple[Any, Any]] = [
+    (np.float32, "1.5"),
+    (np.float32, True),
+    (np.float32, None),
+    (np.int8, 300),
+    (np.int8, 1.5),
+    (np.int8, np.int64(300)),
+    (np.uint8, -1),
+    (np.bool_, 1),
+    (np.str_, 1),
+    (np.datetime64, "2024"),
+    (np.float32 | None, "a"),
     (int, True),
     (int, 1.0),
     (int, "3"),

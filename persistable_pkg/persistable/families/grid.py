@@ -175,6 +175,8 @@ class GridSpec:
         _check(maker, len(args), {**fixed, **firsts})
         self._joined = {name: self._checked(name, values) for name, values in self._joined.items()}
         self._lists = {slot: self._checked(slot, values) for slot, values in self._lists.items()}
+        for slot in fixed.keys() - varying if isinstance(maker, Step) else ():
+            self._checked(slot, [fixed[slot]])
         for slot, family in self._families.items():
             _check_single(maker, _name(maker, slot), family)
         for slot, gathering in self._gathered.items():

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from persistable.params.mismatch import as_python, said_as, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, said_as, stands_in, wrong
 from persistable.params.undeclared import is_scalar, python_value
 
 
@@ -105,28 +105,37 @@ def number_of(cls: Any) -> Callable[[Any], Any]:
 
 
 def scalar_of(cls: Any) -> Callable[[Any], Any]:
-    """A check for one of numpy's scalar types: what is exactly of it becomes it, as it shares its key; the rest stays plain."""
+    """A check for one of numpy's scalar types: what is exactly of it becomes it, as it shares its key; other fractions stay plain."""
+    bases = {base.__name__ for base in cls.__mro__}
+    like = next((check for name, check in _LIKE.items() if name in bases), None)
 
     def check(value: Any) -> Any:
-        kind = type(value)
-        if kind is cls:
+        if type(value) is cls:
             return value
-        plain = python_value(value) if is_scalar(kind) else value
+        try:
+            plain = like(value) if like is not None else value
+        except Mismatch as mismatch:
+            raise Mismatch(value, f"numpy.{cls.__name__}", mismatch.hint) from None
         if not isinstance(plain, str | bytes | bool | int | float | complex):
-            return plain
+            return python_value(plain) if is_scalar(type(plain)) else plain
         try:
             made = cls(plain)
+            again = python_value(made)
         except (TypeError, ValueError, OverflowError):
-            return plain
-        again = python_value(made)
-        return made if type(again) is type(plain) and (again == plain or again != again) else plain
+            made = again = None
+        if type(again) is type(plain) and (again == plain or again != again):
+            return made
+        return plain if type(plain) is float or type(plain) is complex else wrong(value, f"numpy.{cls.__name__}")
 
     return check
 
 
 def is_of(cls: Any, value: Any) -> bool:
     """Tell whether `value` is exactly a scalar of numpy's type `cls`."""
-    return type(scalar_of(cls)(value)) is cls
+    try:
+        return type(scalar_of(cls)(value)) is cls
+    except Mismatch:
+        return False
 
 
 EXACT: dict[Any, Callable[[Any], Any]] = {
@@ -139,3 +148,16 @@ EXACT: dict[Any, Callable[[Any], Any]] = {
     type(None): lambda value: value if value is None or stands_in(type(value)) else wrong(value, "None"),
 }
 """The converter of each type: it returns the equal value of that type, or raises Mismatch."""
+
+_LIKE: dict[str, Callable[[Any], Any]] = {
+    "datetime64": lambda value: value,
+    "timedelta64": lambda value: value,  # before the integers, of which it is one
+    "integer": to_int,
+    "floating": to_float,
+    "complexfloating": to_complex,
+    "bool": EXACT[bool],
+    "bool_": EXACT[bool],
+    "str_": EXACT[str],
+    "bytes_": EXACT[bytes],
+}
+"""By the name of a class that numpy's scalar types have above them: the check of Python's own type."""
