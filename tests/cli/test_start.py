@@ -78,15 +78,10 @@ def test_an_error_of_users_code_is_one_message_and_a_traceback_only_on_request(s
 def test_without_its_packages_the_command_names_the_extra(shell: Shell, tmp_path: Path) -> None:
     stub = tmp_path / "without"
     stub.mkdir()
-    (stub / "rich.py").write_text("raise ImportError('No module named rich', name='rich')\n")
-    path = f"{stub}:{shell.environment['PYTHONPATH']}"
-    flow = "from persistable import step\n@step\ndef put(text: str) -> str:\n    return text\nnode = put.step('漢字')\n"
-    (shell.folder / "flows.py").write_text(flow)
-    shell("run", "flows:node", "--store", "data", PYTHONPATH=path)
-    assert shell("ls", "--store", "data", "--json", PYTHONPATH=path).json[0]["name"] == "put"
-    done = shell("ls", "--store", "data", expect=2, PYTHONPATH=path)
+    (stub / "cyclopts.py").write_text("raise ImportError('No module named cyclopts', name='cyclopts')\n")
+    done = shell("ls", expect=2, PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}")
     assert "persistable[cli]" in done.err and done.err.count("\n") == 1
-    assert shell("--help", PYTHONPATH=path).out
+    assert shell("--help", PYTHONPATH=f"{stub}:{shell.environment['PYTHONPATH']}").out
 
 
 def test_bash_completes_what_the_script_says(project: Shell) -> None:

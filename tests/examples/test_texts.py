@@ -56,7 +56,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    for module in ("sklearn", "rich", "jinja2"):
+    for module in ("sklearn", "cyclopts", "rich", "jinja2"):
         need(module)
     need_program("awk")
     found = Folder(tmp_path / "texts example")

@@ -118,6 +118,7 @@ def test_a_crafted_record_is_corrupt_and_the_rest_is_served(name: str, tmp_path:
 
 
 def test_ls_shows_the_rest(tmp_path: Path) -> None:
+    pytest.importorskip("cyclopts")
     store = open_store(tmp_path / "data")
     nodes = [number.step(n).bind(store).generate() for n in range(len(CRAFTED) + 1)]
     for change, node in zip(CRAFTED.values(), nodes[1:], strict=True):

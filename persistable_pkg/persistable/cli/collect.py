@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from cyclopts import Parameter
+
 from persistable.catalog.catalog import Catalog
 from persistable.catalog.cleanup.collection import Candidate, Collection, Taken, in_words, notes
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, note, progress, table, write, write_json
-from persistable.cli.parse import Option
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.amounts import duration_in_words, size_in_words
 
+Words = Annotated[tuple[Word, ...], Parameter(negative="", show_default=False)]
+
 
 def gc(
     *,
-    keep: tuple[Word, ...] = (),
-    keep_targets: bool = False,
-    superseded: bool = False,
-    failed: bool = False,
+    keep: Words = (),
+    keep_targets: Flag = False,
+    superseded: Flag = False,
+    failed: Flag = False,
     older_than: str | None = None,
     name: str | None = None,
     max_size: str | None = None,
-    apply: bool = False,
-    empty_trash: bool = False,
+    apply: Flag = False,
+    empty_trash: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Show what a cleaning-up would take, and why; with --apply, move it to the trash, from which `restore` brings it back.
@@ -149,7 +152,7 @@ def _left(kept: Any) -> dict[str, Any]:
     return {"key": kept.what.unit.key or None, "path": _named(kept.what), "why": kept.why}
 
 
-def restore(*what: str, show: Annotated[bool, Option(("--list",))] = False, common: Common = COMMON) -> int:
+def restore(*what: str, show: Annotated[bool, Parameter(name="--list", negative="")] = False, common: Common = COMMON) -> int:
     """Bring back what is in the trash; what was made anew since stays there.
 
     Parameters

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from cyclopts import Parameter
 
 from persistable.catalog.evolve.renaming import Renamed, Renaming, in_words, why
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, progress, table, write, write_json
 from persistable.cli.target import Here, One, one
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import UnknownKey
 from persistable.records.amounts import size_in_words
 
+Pairs = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 _SHOWN = 20
 
 
@@ -20,11 +23,11 @@ def rename(
     /,
     *,
     to: str | None = None,
-    param: tuple[str, ...] = (),
-    class_: tuple[str, ...] = (),
+    param: Pairs = (),
+    class_: Annotated[tuple[str, ...], Parameter(name="--class", negative="", show_default=False)] = (),
     where: str | None = None,
     undo: str | None = None,
-    apply: bool = False,
+    apply: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Show what would get other keys if payloads, params or classes were called otherwise; with --apply, do it.
@@ -120,7 +123,7 @@ def _answer(done: Renamed, common: Common) -> None:
         note(f"stays: {each.key}: {each.why}")
 
 
-def adopt(file: str, target: Word, /, *, replace: bool = False, move: bool = False, common: Common = COMMON) -> int:
+def adopt(file: str, target: Word, /, *, replace: Flag = False, move: Flag = False, common: Common = COMMON) -> int:
     """Make a file that was made elsewhere the payload of a target, as it is; its record says so.
 
     Parameters

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import Parameter
+
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import on_terminal, write, write_bytes, write_json
-from persistable.cli.parse import Option
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 
@@ -29,7 +30,7 @@ _SUFFIXES: dict[str, Format] = {
 def graph(
     *targets: Word,
     format: Format | None = None,  # noqa: A002 - the word of the command line
-    output: Annotated[Path | None, Option(("--output", "-o"))] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     common: Common = COMMON,
 ) -> int:
     """Draw what targets are made from, each node in the colour of its state. Without targets, all of the project.

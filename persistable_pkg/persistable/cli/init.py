@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from persistable.cli.options import COMMON, Common
+from persistable.cli.options import COMMON, Common, Flag
 from persistable.cli.output import answer, write, write_json
 from persistable.cli.usage import BadUsage
 
@@ -59,7 +59,7 @@ def summary(points: list[int]) -> dict[str, float]:
 '''
 
 
-def init(folder: Path = Path(), /, *, example: bool = False, common: Common = COMMON) -> int:
+def init(folder: Path = Path(), /, *, example: Flag = False, common: Common = COMMON) -> int:
     """Write a persistable.toml to begin with. What is there and was changed is never written over; what is missing is written.
 
     Parameters
@@ -120,7 +120,7 @@ def demo(folder: str = "demo-data", /, *, common: Common = COMMON) -> int:
     return main(common.store or folder)
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: bool = False, common: Common = COMMON) -> int:
+def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False, common: Common = COMMON) -> int:
     """Write a script that completes verbs, options and choices: eval "$(persistable completion bash)".
 
     Parameters
@@ -130,12 +130,12 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: bool = Fals
     install
         Write it to where that shell looks for such scripts instead.
     """
-    from persistable.cli.completion import install as write_for
-    from persistable.cli.completion import script
+    from persistable.cli.main import application
 
+    app = application()
     if install:
-        place = write_for(shell)
+        place = app.install_completion(shell=shell)
         answer(common.json, {"written": [str(place)]}, f"wrote {place}; it counts in the next {shell}")
     else:
-        write(script(shell).rstrip())
+        write(app.generate_completion(shell=shell))
     return 0

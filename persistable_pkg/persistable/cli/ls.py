@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from persistable.cli.options import COMMON, Common, Word
 from persistable.cli.output import MANY_ROWS, Column, note, on_terminal, table, write_json_list
@@ -24,7 +26,7 @@ def ls(
     where: str | None = None,
     status: Literal["done", "corrupt", "untrusted", "failed"] | None = None,
     sort: Literal["name", "size", "age"] = "name",
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(negative="")] = None,
     common: Common = COMMON,
 ) -> int:
     """List what is stored: name, key, size, age and params of each payload.

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persistable.cli import output
 from persistable.cli.usage import BadUsage, near
+from persistable.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -81,9 +86,9 @@ def _status(error: BaseException) -> int:
 
 
 def _is_usage(error: BaseException) -> bool:
-    """Tell whether an error is about how the command was called; by name, so that the project is not imported."""
+    """Tell whether an error is about how the command was called; by name, so that neither cyclopts nor the project is imported."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return bool(kinds & {"BadUsage", "ConfigError"})
+    return bool(kinds & {"BadUsage", "CycloptsError", "ConfigError"})
 
 
 class Verb(NamedTuple):
@@ -149,32 +154,38 @@ def overview() -> str:
 
 
 def call(words: list[str]) -> int:
-    """Parse `words` and call their verb; returns the exit status. Raises BadUsage for what makes no sense."""
-    verb, *others = words
-    if verb == "__complete":
-        from persistable.cli.completion import complete
-
-        sys.stdout.writelines(f"{word}\n" for word in complete(others))
-        return DONE
-    function = function_of(verb)
-    if function is None:
-        raise BadUsage(f"there is no verb {verb!r}; {near(verb, [each.name for each in VERBS])}; `persistable --help` lists all")
-    from persistable.cli import parse
-
-    if parse.asks_for_help(others):
-        output.write(parse.help_of(verb, function))
-        return DONE
-    positional, by_name = parse.arguments(verb, function, others)
-    return function(*positional, **by_name)
+    """Parse `words` and call their verb; returns the exit status. Raises BadUsage and cyclopts' errors for what makes no sense."""
+    names = [verb.name for verb in VERBS]
+    if words[0] not in names and words[0] != "__complete":
+        raise BadUsage(f"there is no verb {words[0]!r}; {near(words[0], names)}; `persistable --help` lists all")
+    done = application(words[0] if words[0] in names else "")(words)
+    return done if isinstance(done, int) else 0
 
 
-def function_of(verb: str) -> Callable[..., int] | None:
-    """The function of a verb; None where there is no such verb. No other verb is imported."""
-    from importlib import import_module
+def application(verb: str = "") -> App:
+    """All verbs, or one of them; none is imported yet. Raises MissingExtra where cyclopts is not installed."""
+    try:
+        from cyclopts import App
+    except ImportError as error:
+        raise MissingExtra(
+            f"the command line needs {error.name or 'cyclopts'}: {sys.executable} -m pip install 'persistable[cli]'",
+            format="",
+            package=error.name or "cyclopts",
+            extra="cli",
+        ) from error
+    from persistable import __version__
 
-    place = next((each.function for each in VERBS if each.name == verb), None)
-    if place is None:
-        return None
-    module, _, name = place.partition(":")
-    function: Callable[..., int] = getattr(import_module(module), name)
-    return function
+    app = App(
+        name="persistable",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter="plain",
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for each in VERBS:
+        if verb in ("", each.name):
+            app.command(each.function, name=each.name, help=each.does)
+    return app

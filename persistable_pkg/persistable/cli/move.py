@@ -6,7 +6,7 @@ import sys
 from typing import Any, cast
 
 from persistable.catalog.cleanup.reach import stored_downstream, stored_upstream
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, table, write, write_json
 from persistable.cli.target import Here, One, all_of
 from persistable.cli.usage import BadUsage
@@ -24,7 +24,7 @@ from persistable.stores.layered.store import LayeredStore
 from persistable.stores.open import open_store
 
 
-def rm(*payloads: Word, downstream: bool = False, dry_run: bool = False, yes: bool = False, common: Common = COMMON) -> int:
+def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
     """Remove payloads. What goes is shown first; inputs that lie elsewhere never do, payloads put in by hand only if they are named.
 
     Parameters
@@ -131,9 +131,9 @@ def _named(place: Place) -> dict[str, Any]:
 def cp(
     *payloads: Word,
     to: str = "",
-    sync: bool = False,
-    upstream: bool = False,
-    force: bool = False,
+    sync: Flag = False,
+    upstream: Flag = False,
+    force: Flag = False,
     sign: str | None = None,
     common: Common = COMMON,
 ) -> int:

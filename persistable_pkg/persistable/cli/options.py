@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from persistable.cli.parse import Option
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
 
 
+Flag = Annotated[bool, Parameter(negative="")]
+"""An option that is given or not."""
+
+
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
     """Options of all verbs: the store or project, and the form of the answer.
@@ -26,10 +34,11 @@ class Common:
 
     project: str | None = None
     store: str | None = None
-    json: bool = False
-    debug: bool = False
+    json: Flag = False
+    debug: Flag = False
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Wanted:
     """Options that change a project, and failures tried again.
@@ -44,7 +53,7 @@ class Wanted:
         Whether what is stale is reused, made anew with what follows from it, or nothing is begun then.
     """
 
-    changes: Annotated[tuple[str, ...], Option(("--set",))] = ()
+    changes: Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=True, show_default=False)] = ()
     failed: Literal["retry", "skip"] | None = None
     stale: Literal["reuse", "generate", "raise"] | None = None
 
@@ -54,7 +63,15 @@ class Wanted:
         return {name: value for name, value in (("failed", self.failed), ("stale", self.stale)) if value is not None}
 
 
-Word = Annotated[str, Option(is_target=True)]
+def _names(context: CompletionContext) -> list[str]:
+    """The targets and stages of the project, for a shell that completes them. Nothing is imported to tell."""
+    from persistable.project import Project
+
+    project = Project.load(context["--project"].raw)
+    return [*project.targets, *project.stages]
+
+
+Word = Annotated[str, Parameter(completer=_names)]
 """Words that name targets, stages or payloads."""
 
 COMMON = Common()

@@ -7,12 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
-
-from persistable.errors import MissingExtra
 
 MANY_ROWS = 300
 """Longer tables are written plainly, in a terminal too: drawing them would take seconds."""
@@ -158,7 +155,7 @@ def _padded(column: Column, texts: Sequence[str]) -> list[str]:
     if all(map(str.isascii, texts)):
         width = max(map(len, texts))
         return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
-    cell_len: Callable[[str], int] = rich("cells").cell_len
+    from rich.cells import cell_len
 
     widths = list(map(cell_len, texts))
     gaps = [" " * (max(widths) - width) for width in widths]
@@ -167,11 +164,14 @@ def _padded(column: Column, texts: Sequence[str]) -> list[str]:
 
 def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
     """Write a table in colours."""
-    text_of = rich("text").Text
-    drawn = rich("table").Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         drawn.add_column(
-            text_of(column.name),
+            Text(column.name),
             justify="right" if column.right else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -180,22 +180,10 @@ def _draw(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
         )
     for row in cells:
         drawn.add_row(
-            *(
-                text_of(text, style=_STYLES.get(text, _STYLES.get(f"in {column.name}", "")))
-                for text, column in zip(row, columns, strict=True)
-            )
+            *(Text(text, style=_STYLES.get(text, _STYLES.get(f"in {column.name}", ""))) for text, column in zip(row, columns, strict=True))
         )
     drawn.expand = any(column.long for column in columns)
-    rich("console").Console(file=stream(), highlight=False, soft_wrap=False).print(drawn)
-
-
-def rich(module: str) -> Any:
-    """A module of rich. Raises MissingExtra where that is not installed."""
-    try:
-        return import_module(f"rich.{module}")
-    except ImportError as error:
-        text = f"what is shown in a terminal needs rich: {sys.executable} -m pip install 'persistable[cli]'"
-        raise MissingExtra(text, package="rich", extra="cli", format="") from error
+    Console(file=stream(), highlight=False, soft_wrap=False).print(drawn)
 
 
 _STYLES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from persistable.catalog.catalog import Catalog
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, table, write_json
 from persistable.cli.target import Here, one
 from persistable.cli.usage import BadUsage, misuse
@@ -16,7 +16,7 @@ def pin(
     reason: str | None = None,
     /,
     *,
-    remove: bool = False,
+    remove: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Pin a payload: neither it nor anything upstream of it is taken by gc. Without a payload, list the pins.

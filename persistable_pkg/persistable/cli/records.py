@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import Column, answer, note, printable, progress, table, write_json
 from persistable.cli.target import Here, One, one
 
@@ -20,7 +20,7 @@ def _entry(here: Here, text: str) -> tuple[Catalog, Entry]:
     return catalog, catalog[found.key]
 
 
-def lineage(payload: Word, /, *, downstream: bool = False, common: Common = COMMON) -> int:
+def lineage(payload: Word, /, *, downstream: Flag = False, common: Common = COMMON) -> int:
     """List everything that a payload was made from, nearest first.
 
     Parameters
@@ -57,7 +57,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     }
 
 
-def diff(a: Word, b: Word, /, *, no_payloads: bool = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+def diff(a: Word, b: Word, /, *, no_payloads: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
     """Show how two stored payloads differ: params, also those upstream, code, versions, facts, and the payloads themselves.
 
     Parameters
@@ -80,7 +80,7 @@ def diff(a: Word, b: Word, /, *, no_payloads: bool = False, rtol: float = 0.0, a
     return 0
 
 
-def reproduce(payload: Word, /, *, recursive: bool = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
+def reproduce(payload: Word, /, *, recursive: Flag = False, rtol: float = 0.0, atol: float = 0.0, common: Common = COMMON) -> int:
     """Generate a stored payload again, from its record alone and without storing it, and compare. Exit status 1 if it differs.
 
     Parameters

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from persistable.cli.options import COMMON, WANTED, Common, Wanted, Word
-from persistable.cli.output import Column, note, printable, rich, table, write, write_json
+from persistable.cli.options import COMMON, WANTED, Common, Flag, Wanted, Word
+from persistable.cli.output import Column, note, printable, table, write, write_json
 from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage
 from persistable.nodes.provenance import facts_of
@@ -24,10 +24,10 @@ def run(
     wanted: Wanted = WANTED,
     executor: str | None = None,
     workers: int | None = None,
-    fail_fast: bool = False,
+    fail_fast: Flag = False,
     watch: float | None = None,
-    no_progress: bool = False,
-    no_output: bool = False,
+    no_progress: Flag = False,
+    no_output: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Generate what is missing of targets and stages, and only that. Without any, all stages in order, or all targets.
@@ -85,10 +85,11 @@ def _bars(no_progress: bool) -> Any:
     if no_progress or not sys.stderr.isatty():
         yield []
         return
-    console = rich("console").Console(stderr=True)
+    from rich.console import Console
+
     from persistable.runs.progress import Bar
 
-    bar = Bar(console)
+    bar = Bar(Console(stderr=True))
     try:
         yield [bar]
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from persistable.catalog.catalog import Catalog
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import note, progress, write, write_json
 from persistable.cli.target import Here, all_of
 from persistable.cli.usage import BadUsage
@@ -18,7 +18,7 @@ def export(
     /,
     *payloads: Word,
     include: Literal["all", "sources", "none"] = "all",
-    anonymous: bool = False,
+    anonymous: Flag = False,
     name: str | None = None,
     description: str | None = None,
     author: str | None = None,
@@ -72,7 +72,7 @@ def _keys(here: Here, words: tuple[str, ...]) -> list[Key]:
     return found
 
 
-def import_(source: str, /, *, replace: bool = False, no_verify: bool = False, sign: bool = False, common: Common = COMMON) -> int:
+def import_(source: str, /, *, replace: Flag = False, no_verify: Flag = False, sign: Flag = False, common: Common = COMMON) -> int:
     """Bring everything of a bundle, a published folder or another store into the store. What is there stays.
 
     Parameters
@@ -110,7 +110,7 @@ def view(
     *,
     by: str,
     where: str | None = None,
-    dry_run: bool = False,
+    dry_run: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Make a folder of links to payload files, with names made of their params. The same command makes it anew.

@@ -9,7 +9,7 @@ from typing import Any
 
 from persistable.catalog.details import details
 from persistable.catalog.entry import label
-from persistable.cli.options import COMMON, Common, Word
+from persistable.cli.options import COMMON, Common, Flag, Word
 from persistable.cli.output import answer, on_terminal, printable, write, write_bytes, write_json
 from persistable.cli.target import Here, One, one
 from persistable.cli.usage import BadUsage
@@ -28,7 +28,7 @@ from persistable.records.key import Key, Placed
 from persistable.records.record import FileFact, Record
 
 
-def show(payload: Word, /, *, python: bool = False, common: Common = COMMON) -> int:
+def show(payload: Word, /, *, python: Flag = False, common: Common = COMMON) -> int:
     """Show what is known of a stored payload: its params, what it was made from, by what, when and where.
 
     Parameters
@@ -135,9 +135,9 @@ def cat(
     payload: Word,
     /,
     *,
-    raw: bool = False,
+    raw: Flag = False,
     part: str | None = None,
-    trust: bool = False,
+    trust: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Write a payload to standard output: the file itself where it is text, else what Python shows of it, or JSON.
