@@ -252,9 +252,9 @@ def watch_logging() -> None:
 
 
 class _Seen(threading.local):
-    """The id of the record that this thread has shown last, while it is being made."""
+    """The id of the record that this thread has shown last, while it is being made; 0 for none."""
 
-    record: int | None = None
+    record: int = 0
 
 
 _seen = _Seen()
@@ -267,7 +267,7 @@ class Factory:
         self.inner = inner
 
     def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        _seen.record = None
+        _seen.record = 0
         record = self.inner(name, *args, **kwargs)
         if name is None or _seen.record == id(record):  # made again of one that came from elsewhere; shown by a factory within `inner`
             return record

@@ -402,7 +402,7 @@ class Generation:
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made, in whatever way it gave it."""
         if isinstance(result, GeneratorType):
-            return self.gatherer().gather(result)
+            return self.gatherer().gather(cast("GeneratorType[Any, None, None]", result))
         if self.row_writer is None or not (isinstance(result, rows.Appended) or (result is None and self.row_writer.used)):
             return result
         return self.row_writer.whole()

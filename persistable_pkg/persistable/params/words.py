@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from persistable.params.credentials import given_under
@@ -112,7 +112,7 @@ def _first(content: Any) -> str:
     return str(content["$tuple"][0])
 
 
-_TAGS: dict[str, Any] = {
+_TAGS: dict[str, Callable[[Any], str]] = {
     "$tuple": lambda content: f"({', '.join(map(_words, content))}{',' if len(content) == 1 else ''})",
     "$set": _set,
     "$frozenset": _set,

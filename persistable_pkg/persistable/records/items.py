@@ -295,7 +295,7 @@ class Collected(Mapping[Any, T], Generic[T]):
         others = cast("Any", other)
         if len(self) != len(others) or any(mine != their for mine, their in zip(self, others, strict=True)):
             return False
-        known: Mapping[Any, Entry] = others.entries if isinstance(others, Collected) else {}
+        known: Mapping[Any, Entry] = cast("Any", other).entries if isinstance(other, Collected) else {}
         return all(_same(self._entries.get(key), known.get(key)) or bool(cast("Any", self[key]) == others[key]) for key in self)
 
     __hash__ = None  # type: ignore[assignment]
