@@ -34,7 +34,7 @@ def edited(source: str, name: str = "edited_flow") -> Any:
     module = types.ModuleType(name)
     module.__file__ = file
     if name in cloudpickle.list_registry_pickle_by_value():
-        cloudpickle.unregister_pickle_by_value(sys.modules[name])
+        cloudpickle.unregister_pickle_by_value(module)  # by its name: the one before may be gone
     sys.modules[name] = module
     cloudpickle.register_pickle_by_value(module)  # other processes have no file to import
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)

@@ -121,6 +121,7 @@ def test_a_step_that_returns_what_is_labelled_stores_zarr_and_says_before_work_t
     assert warmth.step(3).bind(tmp_path).payload.identical(warmth(3))
     assert node.key == step(warmth.__wrapped__).step(3).key, "the format is no part of identity"
 
+    from persistable.errors import missing
     from persistable.fileio import base
 
     worked: list[int] = []
@@ -130,9 +131,7 @@ def test_a_step_that_returns_what_is_labelled_stores_zarr_and_says_before_work_t
         worked.append(n)
         return xr.Dataset()
 
-    monkeypatch.setattr(
-        base, "check_installed", lambda module, package, extra, user: (_ for _ in ()).throw(base._missing(package, extra, user))
-    )
+    monkeypatch.setattr(base, "check_installed", lambda module, package, extra, user: (_ for _ in ()).throw(missing(package, extra, user)))
     assert fileio_for(xr.Dataset) == ZarrFileIO()  # whatever is installed
     with pytest.raises(MissingExtra, match=r"persistable\[zarr\]"):
         _ = watched.step(1).bind(tmp_path).payload
