@@ -35,6 +35,8 @@ SMALL = 1 << 20
 WHOLE = 1 << 26
 """Up to this many bytes a file that lies elsewhere is fetched whole, and verified, where only a part of it is asked for."""
 _SLICE = 1 << 24
+_CACHED = 1 << 22
+"""Bytes that are read and hashed in turn: few enough to be in the processor's cache when they are hashed."""
 _LARGE = 1 << 25
 
 
@@ -628,7 +630,7 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
     if _verified.get(place) == stamp:
         return
     hasher, size = blake3(max_threads=max_threads()), 0
-    room = memoryview(bytearray(min(_SLICE, status.st_size)))
+    room = memoryview(bytearray(min(_CACHED, status.st_size)))
     while count := raw.readinto(room):  # not mapped: a file that is cut meanwhile would end the process
         hasher.update(room[:count])
         size += count
