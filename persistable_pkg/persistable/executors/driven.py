@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Driver(Protocol):
-    """What has the tasks."""
+    """The queue and the thread that the tasks of an executor belong to."""
 
     def stop(self, task: Any, /) -> bool:
         """End a task; True if it is cancelled when this returns, False if it ended by itself."""

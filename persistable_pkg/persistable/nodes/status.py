@@ -207,7 +207,7 @@ def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running
 
 
 def _judged(found: State, node: Node, verdict: Verdict, wrong: PayloadUntrusted | PayloadCorrupted | None) -> State:
-    """What is stored, in the light of its verdict, and of what is `wrong` with its format."""
+    """Return the state after judgement. verdict: on the code and what is upstream. wrong: why its format is refused; None if it is not."""
     if isinstance(wrong, PayloadCorrupted):
         return found._replace(status=Status.CORRUPT, stored=False, why=str(wrong))
     if wrong is not None:

@@ -37,7 +37,7 @@ class Head(NamedTuple):
 
 
 def heads(store: Store, bases: Sequence[str], format_: bytes) -> dict[str, Head]:
-    """Of those of `bases` (paths of keys) that have a sound record which is like nearly all, and of this format, what it says first."""
+    """Return the first line of each record that is sound, of this format and of the usual form. bases: paths of keys."""
     records = [base + SUFFIX for base in bases]
     get, match = Read(store, records, colocated=True).data.get, _line(format_).match
     found: dict[str, Head] = {}

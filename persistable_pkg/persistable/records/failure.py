@@ -38,7 +38,7 @@ class Failure(NamedTuple):
 
     @staticmethod
     def key_in(data: bytes) -> str | None:
-        """Whose failure is in `data`; None where that cannot be read."""
+        """Return the key that the failure in `data` is of; None where it cannot be read."""
         key: Any = _object_in(data).get("key")
         return key if isinstance(key, str) else None
 

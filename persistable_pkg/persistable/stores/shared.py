@@ -11,7 +11,7 @@ Way = TypeVar("Way")
 
 
 class Shared(Generic[Way]):
-    """What was made for each identity, `most` of them at most; for the life of the module that holds this.
+    """Connections that stores of one identity share: each is made once a process, and the oldest goes when there are more than `most`.
 
     A forked child begins with nothing. What it was forked with is kept, since letting go of it says good-bye on the parent's sockets.
     """
@@ -32,12 +32,12 @@ class Shared(Generic[Way]):
         self._begin()
 
     def keep(self, inherited: object) -> None:
-        """Keep what this process was forked with, if it is anything."""
+        """Keep connections that this process was forked with, unless there are none."""
         if inherited is not None:
             self._inherited.append(inherited)
 
     def get(self, identity: Hashable, make: Callable[[], Way], usable: Callable[[Way], bool] = lambda _: True) -> Way:
-        """Return what there is for `identity`, made where there is nothing `usable`."""
+        """Return the connection of `identity`, made anew where there is none that is `usable`."""
         with self._lock:
             found = self._made.get(identity)
             if found is None or not usable(found):
@@ -47,13 +47,13 @@ class Shared(Generic[Way]):
             return found
 
     def drop(self, identity: Hashable, only: Way | None = None) -> None:
-        """Forget what there is, or only that; it ends when nobody uses it."""
+        """Forget the connection of `identity`; with `only`, if it is that one. It ends when nobody uses it."""
         with self._lock:
             if only is None or self._made.get(identity) is only:
                 self._made.pop(identity, None)
 
     def all(self) -> list[Way]:
-        """Return all there is."""
+        """Return all connections."""
         return list(self._made.values())
 
 

@@ -104,7 +104,7 @@ class SourceFile:
 
 
 class Condition(ast.Expr):
-    """What an ``if``, ``while`` or ``match`` around a statement decides by, before that statement among those that bind a name."""
+    """The condition of an ``if`` or ``while``, or the subject of a ``match``; it stands before the statements inside that bind a name."""
 
 
 def _root(node: ast.AST, calls: bool = False) -> str | None:
