@@ -11,7 +11,7 @@ from persistable.errors import InputMissing, InvalidPayloadWarning, ParamsMutate
 from persistable.fileio.base import FileIO
 from persistable.fileio.original import private
 from persistable.nodes import arguments, event_loop, generation, loading, released, reserved, returned, roles
-from persistable.nodes.code import CodeOf, Given, code_of
+from persistable.nodes.code import CodeOf, Given, Thing, code_of
 from persistable.nodes.declaration import Declaration, declaration_of, format_for, pickle_format
 from persistable.nodes.description import Described
 from persistable.nodes.hooks import NO_VALIDATION, Authored
@@ -398,14 +398,18 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         if seen is None or not seen.plain:
             given = given_things(self)
             if given:
-                return code_of(cls, HOOKS, _BASES, given)
+                return self._node_code_with(given)
         kept: CodeOf | None = cls.__dict__.get("_node_code_kept")
         if kept is None or not kept.is_current():
             sent: Given | None = cls.__dict__.get("_node_sent_code")
             if sent is not None:
                 return sent
-            kept = cls._node_code_kept = code_of(cls, HOOKS, _BASES)
+            kept = cls._node_code_kept = self._node_code_with(())
         return kept
+
+    def _node_code_with(self, given: tuple[Thing, ...]) -> CodeOf:
+        """The generating code with what params bring along."""
+        return code_of(type(self), HOOKS, _BASES, given)
 
     @classmethod
     def __sent_along__(cls) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from blake3 import blake3
 from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import code
 from persistable.nodes.lineage import MAX_TABLE
-from persistable.nodes.own_code import code_key, code_of_node, reference_of
+from persistable.nodes.own_code import REFERENCES, code_key, reference_of
 from persistable.nodes.types import Node
 from persistable.records.key import Key
 from persistable.records.record import SUFFIX, Record
@@ -114,11 +114,19 @@ def _same(upstream: Iterable[Any]) -> _Makers | None:
         known: _Makers = node.__dict__[_KEPT]
         if found is None:
             found = known
-        elif known is not found:
-            return None
-        if node._node_store is not None or node.is_external or (code_key(node), node.payload_name) not in found.rows:
+        if known is not found or not found.rows or node._node_store is not None or node.is_external or _row_of(node) not in found.rows:
             return None
     return found
+
+
+def _row_of(node: Node) -> tuple[Any, str]:
+    """The code that makes `node`, as `code_key` tells it, and the name of the payload."""
+    return _code_key(node), node.payload_name
+
+
+def _code_key(node: Node) -> Any:
+    seen = node.__dict__.get("_node_snapshot")
+    return node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
 
 
 def _joined(upstream: Iterable[Any]) -> _Makers:
@@ -135,7 +143,7 @@ def _merged(upstream: Iterable[Any]) -> dict[Any, Any]:
             merged, owned = rows, False
         elif rows is not merged and not rows.keys() <= merged.keys():
             merged, owned = {**merged, **rows}, True
-        own = None if node.is_external else (code_key(node), node.payload_name)
+        own = None if node.is_external else _row_of(node)
         if own is not None and own not in merged:
             if not owned:
                 merged, owned = dict(merged), True
@@ -169,22 +177,22 @@ class Today:
 
     def code(self, node: Node) -> Any:
         """The code of `node` itself."""
-        if "_node_given_code" in node.__dict__:
-            return code_of_node(node)
-        key = code_key(node)
+        state = node.__dict__
+        if "_node_given_code" in state:
+            return state["_node_given_code"]
+        key = _code_key(node)
         found = self._codes.get(key)
         if found is None:
-            found = self._codes[key] = code_of_node(node)
+            found = self._codes[key] = node._node_own_code()
         return found
 
     def code_facts(self, node: Node) -> CodeFacts:
         """The code of `node` itself, as records tell of it."""
         state = node.__dict__
         if "_node_given_code" in state:
-            key: Any = token_of(code_of_node(node))
+            key: Any = token_of(state["_node_given_code"])
         else:
-            seen = state.get("_node_snapshot")
-            key = node.__class__ if seen is not None and seen.plain else code_key(node)  # params that bring no code, as nearly always
+            key = _code_key(node)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._with_token(token_of(self.code(node)))
@@ -217,14 +225,16 @@ class Today:
 
     def table(self, node: Node) -> UpstreamCode:
         """The code of everything upstream of `node`, at length."""
-        rows = [(reference_of(each.__class__), each.payload_name, self.token(each)) for each in makers(node).values()]
+        upstream = makers(node).values()
+        names = [REFERENCES.found.get(id(each.__class__)) or reference_of(each.__class__) for each in upstream]
+        rows = [(name, each.payload_name, self.token(each)) for name, each in zip(names, upstream, strict=True)]
         place = frozenset(rows)
         known = _tables.get(place)
         if known is None:
             if len(_tables) > _TABLES:
                 _tables.clear()
             entries: dict[tuple[str, str], dict[str, Any]] = {}
-            for (reference, name, token), each in zip(rows, makers(node).values(), strict=True):
+            for (reference, name, token), each in zip(rows, upstream, strict=True):
                 entry = entries.get((reference, token))
                 if entry is None:
                     entries[reference, token] = entry_of(reference, [name], self.code(each))

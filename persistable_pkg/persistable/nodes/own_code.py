@@ -23,7 +23,7 @@ def code_of_node(node: Node) -> CodeOf | Given:
 def code_key(node: Node) -> Any:
     """Equal for nodes whose generating code is the same."""
     given = given_things(node)
-    return (node._node_made_by(), given) if given else node._node_made_by()
+    return (node.__class__, given) if given else node.__class__
 
 
 def given_things(node: Node) -> tuple[Any, ...]:

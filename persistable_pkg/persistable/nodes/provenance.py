@@ -90,7 +90,7 @@ def _lineage(node: Node) -> dict[str, Any]:
         key = "/".join(upstream.key)
         if key not in rows and len(rows) < MAX_TABLE:
             rows[key] = row = {
-                "class": reference_of(upstream.__class__),
+                "class": REFERENCES.found.get(id(upstream.__class__)) or reference_of(upstream.__class__),
                 "version": upstream.version,
                 "params": fields_tree(upstream.params),
                 "upstream": {role: "/".join(source.key) for role, source in upstream._node_upstream.items()},

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Na
 from persistable.errors import InputMissing, ParamsError, ParamsMutated, UnknownParam, UntrackableParam
 from persistable.nodes import roles
 from persistable.nodes.closure import Named, Unnamed, captured, definition
-from persistable.nodes.code import CodeOf, Given, code_of, main_name
+from persistable.nodes.code import CodeOf, Given, Thing, code_of, main_name
 from persistable.nodes.code.normal import shape
 from persistable.nodes.compose import Open
 from persistable.nodes.connections import Connection
 from persistable.nodes.declaration import Declaration, is_collection
 from persistable.nodes.lineage import nodes_in, spread
 from persistable.nodes.node import Persistable
-from persistable.nodes.own_code import given_things
 from persistable.nodes.provenance import kept_source
 from persistable.nodes.returned import return_type
 from persistable.nodes.sending import given_of, is_sending, sending
@@ -270,9 +269,8 @@ class StepNode(Persistable[R, Any]):
     def _node_payload_type(self) -> Any:
         return self._node_step.maker.result
 
-    def _node_own_code(self) -> CodeOf | Given:
-        given, sent = given_things(self), self._node_step.sent_code
-        return code_of(self._node_step.__wrapped__, given=given) if given or sent is None else sent
+    def _node_code_with(self, given: tuple[Thing, ...]) -> CodeOf:
+        return code_of(self._node_step.__wrapped__, given=given)
 
     def _node_made_by(self) -> Any:
         return self._node_step
@@ -620,6 +618,7 @@ def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[s
         "io": options.get("io"),
         "retry": options.get("retry"),
         "resources": options.get("resources"),
+        "_node_sent_code": step.sent_code,
         "_node_keeps_source": options.get("source", False),
         "_node_sent_source": options.get("sent_source"),
     }

@@ -365,7 +365,7 @@ class LocalStore(BaseStore):
             return
         for name in names:
             place = f"{folder}/{name}"
-            if name.startswith(".create.") and is_temporary(name) and place not in _kept:
+            if place not in _kept and name.startswith(".create.") and is_temporary(name):
                 with suppress(OSError), open(place, "rb") as file:
                     if is_unused(file.read(_KEPT_SOURCE_LIMIT)):
                         _discard(place)

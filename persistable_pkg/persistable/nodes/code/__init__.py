@@ -1,7 +1,7 @@
 """Fingerprints of generating code: exact about changes, blind to comments, docstrings and layout, nearly free when nothing changed."""
 
 from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint, Given, compare, is_same_code, mixed
-from persistable.nodes.code.given import ATOMS, code_in
+from persistable.nodes.code.given import ATOMS, Thing, code_in
 from persistable.nodes.code.home import project_at, project_of
 from persistable.nodes.code.live import CodeOf, code_of
 from persistable.nodes.code.reference import Main, class_reference, closure_values, is_same_place, main_name, sent_from, sent_main
@@ -19,6 +19,7 @@ __all__ = [
     "Fingerprint",
     "Given",
     "Main",
+    "Thing",
     "class_reference",
     "closure_values",
     "code_in",
