@@ -1,7 +1,7 @@
 """Families as list inputs: their members are read some hundreds at a time, each as it would be alone."""
 
 import threading
-from collections import Counter
+from collections import Counter, UserList, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from persistable import Persistable, open_store, run, step
-from persistable.errors import CorruptPayloadWarning
+from persistable.errors import CorruptPayloadWarning, MistypedParam
 from persistable.events import Event, Loaded, subscribe
 from persistable.records.record import Record
 from persistable.stores import SQLiteStore
@@ -94,3 +94,30 @@ def test_threads_may_read_from_both_ends(place: Any) -> None:
     run(family)
     assert Apart(place, xs=list(family.nodes)).payload == sum(range(NUMBER))
     assert threading.active_count() < 20
+
+
+@step
+def halved(xs: tuple[list[int], ...]) -> float:
+    return sum(x[0] for x in xs) / 2
+
+
+@step
+def counted(xs: Any) -> int:
+    return len(xs)
+
+
+def test_any_sequence_of_nodes_does_for_a_list_of_them(tmp_path: Path) -> None:
+    family = item.over(n=range(3))
+    nodes = list(family.nodes)
+    for many in (family.nodes, family.values(), deque(nodes), UserList(nodes)):
+        assert total.step(many).key == total.step(nodes).key
+        assert halved.step(many).key == halved.step(nodes).key
+        assert Apart(xs=many).key == Apart(xs=nodes).key
+    assert counted.step(family.nodes).key == counted.step(nodes).key
+    node = total.step(xs=family.nodes[1:])
+    assert run(node, store=tmp_path)[node].payload == 3
+    assert run(family.nodes, store=tmp_path).counts["reused"] == 2
+    assert [node.key for node in counted.over(xs=family.nodes).nodes] == [node.key for node in counted.over(xs=nodes).nodes]
+    with pytest.raises(MistypedParam):
+        total.step(deque([[1]]))
+    assert counted.step(deque(nodes)).key != counted.step(nodes).key  # what is declared otherwise, or not at all, is given as it is

@@ -151,8 +151,8 @@ def _rows(axis: Axis, names: Sequence[str]) -> list[Any]:
 
 
 def values_of(value: Any) -> Sequence[Any] | None:
-    """The values of what makes an axis (a list, range or one-dimensional array); None for what is one fixed value."""
-    if isinstance(value, list):
+    """The values of what makes an axis (a list, the nodes of a family, a range or one-dimensional array); None for one fixed value."""
+    if isinstance(value, list) or getattr(value.__class__, "_node_are_members", False):
         return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever is in it
     if isinstance(value, range):
         return value

@@ -281,6 +281,8 @@ class Family(AllMembers[PayloadT], Chainable, Mapping[Any, Persistable[PayloadT,
 class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
     """The nodes of a family by index, without being there. They stay the same ones, whatever the family looks at."""
 
+    _node_are_members: ClassVar[bool] = True
+
     def __init__(self, family: Family[PayloadT], view: View) -> None:
         self._family = family
         self._view = view
@@ -296,6 +298,11 @@ class Members(Sequence[Persistable[PayloadT, Any]], Generic[PayloadT]):
         if isinstance(index, slice):
             return list(self._made(map(self._indices, range(len(self))[index])))
         return self._family.at(self._indices(range(len(self))[index]), self._view)
+
+    @property
+    def targets(self) -> list[Persistable[PayloadT, Any]]:
+        """The nodes that `run` and `plan` take it for."""
+        return list(self)
 
     def _indices(self, rest: int) -> tuple[int, ...]:
         indices: list[int] = []

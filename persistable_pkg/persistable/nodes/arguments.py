@@ -17,6 +17,7 @@ from persistable.nodes.types import Node
 from persistable.params.annotations import own_annotations
 from persistable.params.declared import made, whole
 from persistable.params.holders import is_again, taken_over
+from persistable.params.mismatch import listed
 from persistable.params.trees import item_tree
 
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
@@ -39,6 +40,8 @@ def take_roles(self: Any, declaration: Declaration, declared: dict[str, Any], ro
             self._node_upstream[name] = self.__dict__[name] = value
             continue
         value = spread(value)  # noqa: PLW2901
+        if name in declaration.many and value.__class__ not in (list, tuple, dict):
+            value = listed(value) or value  # noqa: PLW2901
         if _take_role(self, declaration, name, value, root):
             self.__dict__[name] = value
         else:

@@ -66,10 +66,12 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def spread(value: Any, inside: bool = False) -> Any:
-    """`value`; where it is a family, the list of its nodes in the order of its keys. `inside`: also each item of a tuple or dict."""
-    if getattr(value.__class__, "_node_is_family", False):
-        return list(value.nodes)
+    """`value`; where it is a family, or the nodes of one, the list of these in its order. `inside`: also each item of a tuple or dict."""
     kind: Any = value.__class__
+    if getattr(kind, "_node_is_family", False):
+        return list(value.nodes)
+    if getattr(kind, "_node_are_members", False):
+        return list(value)
     if not inside or (kind is not dict and kind is not tuple):
         return value
     return {name: spread(item) for name, item in value.items()} if kind is dict else tuple(map(spread, value))

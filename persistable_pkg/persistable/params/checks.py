@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from persistable.params.annotations import aliased, evaluated, names_for
 from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
-from persistable.params.mismatch import Mismatch, as_python, near, stands_in, wrong
+from persistable.params.mismatch import Mismatch, as_python, listed, near, stands_in, wrong
 from persistable.params.undeclared import is_concrete, is_scalar
 
 Converter = Callable[[Any], Any]
@@ -222,7 +222,7 @@ def _list(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> 
 
     def convert(value: Any) -> Any:
         if type(value) is not list and type(value) is not tuple:
-            return value if isinstance(value, list) else wrong(value, words)
+            return value if isinstance(value, list) else listed(value) or wrong(value, words)
         changed = _items(value, item)
         return changed if changed is not None else value if type(value) is list else list(value)
 
@@ -238,7 +238,7 @@ def _tuple(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) ->
 
     def convert(value: Any) -> Any:
         if not isinstance(value, tuple | list):
-            return wrong(value, words)
+            value = listed(value) or wrong(value, words)
         if type(value) is not tuple and type(value) is not list:
             return value  # a named tuple
         if many:

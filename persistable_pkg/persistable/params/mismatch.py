@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence, ValuesView
 from typing import Any
 
 from persistable.errors import MistypedParam
@@ -55,6 +56,14 @@ def stands_in(cls: Any) -> bool:
         return True
     package: str = cls.__module__.partition(".")[0]
     return package == "omegaconf"
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The items of a sequence, or of the values of a mapping, where all of them stand for others; None where it is no such thing."""
+    if stands_in(type(value)) or not isinstance(value, Sequence | ValuesView):
+        return None
+    items = list(value)
+    return items if items and all(stands_in(type(each)) for each in items) else None
 
 
 def _holds_stand_ins(value: Any, depth: int) -> bool:
