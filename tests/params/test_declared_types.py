@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import numbers
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, SupportsFloat, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, SupportsFloat, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import numpy as np
@@ -26,6 +27,7 @@ from persistable.params.checks import check_of
 from persistable.params.declared import converted
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 UserId = NewType("UserId", int)
 
 
@@ -98,6 +100,14 @@ SAME: list[tuple[Any, Any, Any]] = [
     (tuple[int, ...], [1, 2], (1, 2)),
     (tuple[int, float], [1, 2], (1, 2.0)),
     (tuple, [1], (1,)),
+    (tuple[()], [], ()),
+    (tuple[int, *tuple[float, ...]], [1, 2, 3], (1, 2.0, 3.0)),
+    (tuple[int, Unpack[tuple[float, ...]]], [1], (1,)),  # noqa: UP044
+    (tuple[*tuple[float, ...], int], (1, 2), (1.0, 2)),
+    (tuple[float, *tuple[float, ...], float], (1, 2, 3), (1.0, 2.0, 3.0)),
+    (tuple[float, *tuple[float, int]], (1, 2, 3), (1.0, 2.0, 3)),
+    ("tuple[int, *tuple[float, ...]]", [1, 2], (1, 2.0)),
+    (tuple[float, *Ts], [1, 2, "a"], (1.0, 2, "a")),
     (list[float], (1,), [1.0]),
     (frozenset[float], {1}, frozenset({1.0})),
     (Path, "a/b", Path("a/b")),
@@ -178,6 +188,16 @@ WRONG: list[tuple[Any, Any]] = [
     (list[int], 1),
     (tuple[int, int], (1, 2, 3)),
     (tuple[int, ...], 1),
+    (tuple[()], (1,)),
+    (typing.Tuple[()], (1,)),  # noqa: UP006
+    (tuple[int, *tuple[str, ...]], (1, "a", 2)),
+    (tuple[int, *tuple[str, ...]], ()),
+    (tuple[int, Unpack[tuple[str, ...]]], (1, 2)),  # noqa: UP044
+    (typing.Tuple[int, Unpack[typing.Tuple[str, ...]]], (1, 2)),  # noqa: UP006, UP044
+    (tuple[*tuple[str, ...], int], ("a", "b")),
+    (tuple[str, *tuple[int, ...], str], ("a",)),
+    (tuple[str, *tuple[int, str]], ("a", 1)),
+    (tuple[int, *Ts], ("a", 1)),
     (dict[str, int], {"a": "b"}),
     (dict[str, int], {1: 1}),
     (dict[str, int], [("a", 1)]),
@@ -301,6 +321,43 @@ def test_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert scaled.step([scaled.step(1), scaled.step(2)]).upstream  # what becomes of their payloads cannot be judged
     with pytest.raises(TypeError, match=r"call scaled\.step\(\.\.\.\)"):
         scaled(node)  # type: ignore[arg-type]
+
+
+@step
+def many(*numbers: float, **options: Unpack[Movie]) -> float:
+    return sum(numbers)
+
+
+@step
+def unlike(*numbers: *tuple[int, *tuple[float, ...]], **others: float) -> float:
+    return sum(numbers)
+
+
+def evaluated(*numbers: Any, **options: Any) -> float:
+    return sum(numbers)
+
+
+evaluated.__annotations__.update(numbers=next(iter(tuple[*tuple[int, *tuple[float, ...]]].__args__)), options=Unpack[Movie])
+known = step(evaluated)
+
+
+def test_arguments_of_any_number_are_checked_together() -> None:
+    assert many.step(1, 2.0, score=1).key == many.step(1.0, 2.0, score=1.0).key
+    assert unlike.step(1, 2, a=1).key == unlike.step(1, 2.0, a=1.0).key
+    assert known.step(1, 2).key == known.step(1, 2.0).key
+    for make, path in [
+        (lambda: many.step("a"), r"many\.numbers\[0\]"),
+        (lambda: many.step(score="a"), r"many\.score"),
+        (lambda: many.step(titel="a"), r"many\.options .*did you mean 'title'"),
+        (lambda: unlike.step(1.5), r"unlike\.numbers\[0\]"),
+        (unlike.step, r"unlike\.numbers .*holds 0 items"),
+        (lambda: unlike.step(1, a="b"), r"unlike\.a"),
+        (lambda: known.step(1, "a"), r"evaluated\.numbers\[1\]"),
+        (lambda: known.step(1, score="a"), r"evaluated\.score"),
+    ]:
+        with pytest.raises(MistypedParam, match=path):
+            make()
+    assert many.step(many.step(1), 2, score=many.step(2)).upstream.keys() == {"numbers.0", "options.score"}
 
 
 def test_attrs() -> None:

@@ -133,6 +133,8 @@ AS_TEXT: list[tuple[Any, str, Any]] = [
     (tuple[int, ...], "[1, 2, 3]", (1, 2, 3)),
     (tuple[int, ...], "(1, 2)", (1, 2)),
     (tuple[()], "[]", ()),
+    (tuple[str, *tuple[float, ...], Path], '["a", 1, 2, "b"]', ("a", 1.0, 2.0, Path("b"))),
+    (tuple[()], "[]", ()),
     (set[int], "[1, 1]", {1}),
     (frozenset[int], "[1]", frozenset({1})),
     (dict[str, int], "{a = 1}", {"a": 1}),

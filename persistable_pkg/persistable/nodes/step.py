@@ -29,9 +29,9 @@ from persistable.nodes.sending import given_of, is_sending, sending
 from persistable.nodes.types import Node
 from persistable.params.annotations import names_of, signature_of
 from persistable.params.building import did_you_mean
-from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of
-from persistable.params.declared import converted
+from persistable.params.checks import ANYTHING, Check, Scope, bare, check_of, of_all
 from persistable.params.fields import FORMER, NO_PIN, Markers, markers_of, text_markers
+from persistable.params.mismatch import Mismatch
 from persistable.params.snapshots import snapshot, unchanged
 from persistable.records.key import check_payload_name
 from persistable.stores.base import enclosing_store
@@ -370,7 +370,7 @@ class _Maker:
         names = names_of(self.function)
         found: dict[str, Check] = {}
         for name, parameter in self.parameters.items():
-            check = check_of(parameter.annotation, names) if parameter.annotation is not _EMPTY else ANYTHING
+            check = check_of(of_all(parameter, names), names) if parameter.annotation is not _EMPTY else ANYTHING
             if parameter.default is None:  # ``x: int = None`` means ``int | None``, as it long did
                 check = check._replace(exact=check.exact | {type(None)})
             found[name] = check
@@ -386,13 +386,12 @@ class _Maker:
                 if check.words in _ONE and inspect.isgeneratorfunction(value._node_generating_function()):
                     raise roles.of_one(self.name, name, cast("Node", value), check.words)
                 continue
-            place = f"{self.name}.{name}"
-            if name == self._starred:
-                arguments[name] = tuple([converted(check, each, f"{place}[{number}]") for number, each in enumerate(value)])
-            elif name == self._double:
-                arguments[name] = {key: converted(check, each, f"{self.name}.{key}") for key, each in value.items()}
-            else:
-                arguments[name] = converted(check, value, place)
+            try:
+                arguments[name] = check.convert(value)
+            except Mismatch as mismatch:
+                if name == self._double and mismatch.at:
+                    name = mismatch.at.pop(0)[0]  # noqa: PLW2901 - which is how it was given
+                raise mismatch.error(f"{self.name}.{name}") from None
 
     def check_for(self, name: str) -> Check | None:
         """The check of the argument `name`; None where there is none."""

@@ -9,6 +9,7 @@ import sys
 
 TYPE_CHECKING = False  # importing `typing` would cost more than all of params
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from inspect import Signature
     from typing import Any
 
@@ -60,6 +61,28 @@ def aliased(annotation: Any) -> Any:
         return value[tuple(given[each] for each in asked)] if asked else value
     except Exception:  # noqa: BLE001 - parameters with defaults, or in any number, or a name that is not known
         return typing.Any
+
+
+def tuple_items(kind: Any, bare: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """The types of the items of a tuple type, those of what is unpacked in it among them; `...` stands behind what may be there any times.
+
+    bare: what an annotation is about.
+    """
+    import typing
+
+    arguments = typing.get_args(kind)
+    if not arguments and not hasattr(kind, "__args__"):  # which `tuple[()]` has
+        return typing.Any, ...
+    items: list[Any] = []
+    for each in arguments:
+        if typing.get_origin(each) is typing.Unpack:
+            inside = bare(typing.get_args(each)[0])
+            items += tuple_items(inside, bare) if (typing.get_origin(inside) or inside) is tuple else (typing.Any, ...)
+        elif getattr(each, "__unpacked__", False):
+            items += tuple_items(each, bare)
+        else:
+            items.append(each)
+    return tuple(items) if items.count(...) < 2 else (typing.Any, ...)
 
 
 def home_of(cls: type, attr: str) -> type:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from persistable.params.annotations import aliased, evaluated, names_for
+from persistable.params.annotations import aliased, evaluated, names_for, tuple_items
 from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
 from persistable.params.mismatch import Mismatch, as_python, listed, near, stands_in, wrong
@@ -63,6 +63,20 @@ def check_of(annotation: Any, names: Mapping[str, Any], bound: Mapping[Any, Any]
         return ANYTHING
 
 
+def of_all(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Any:
+    """The annotation of a parameter; of ``*args`` and ``**kwargs`` the type of all that they take together."""
+    annotation: Any = parameter.annotation
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        if isinstance(annotation, str):  # in brackets, as a star alone is no expression
+            annotation = next(iter(typing.get_args(evaluated(f"tuple[{annotation}]", dict(names)))), Any)
+        is_unpacked = getattr(annotation, "__unpacked__", False) or typing.get_origin(annotation) is typing.Unpack
+        return tuple[annotation] if is_unpacked else tuple[annotation, ...]
+    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        annotation = bare(annotation, Scope(names, {}))
+        return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Unpack else dict[str, annotation]
+    return annotation
+
+
 def _compiled(annotation: Any, scope: Scope, depth: int) -> Check:
     if depth > _DEEPEST:  # an alias that names itself
         return ANYTHING
@@ -86,7 +100,7 @@ def _compiled(annotation: Any, scope: Scope, depth: int) -> Check:
         return Check(frozenset({cls}), EXACT[cls], cls.__name__)
     build = _GENERIC.get(cls)
     if build is not None:
-        return build(cls, arguments, inner)
+        return build(cls, tuple_items(kind, partial(bare, scope=scope)) if cls is tuple else arguments, inner)
     return _of_class(cls, arguments, kind, scope)
 
 
@@ -230,23 +244,24 @@ def _list(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> 
 
 
 def _tuple(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> Check:
-    if any(typing.get_origin(each) is typing.Unpack or getattr(each, "__unpacked__", False) for each in arguments):
-        arguments = ()
-    many = not arguments or arguments[-1] is Ellipsis
-    checks = [inner(arguments[0]) if arguments else ANYTHING] if many else [inner(each) for each in arguments if each != ()]
-    words = f"tuple[{', '.join(each.words for each in checks)}{', ...' if many else ''}]" if arguments else "tuple"
+    at = arguments.index(...) if ... in arguments else len(arguments)
+    many = inner(arguments[at - 1]) if at < len(arguments) else None
+    first, last = [[inner(each) for each in part] for part in (arguments[: at - 1] if many else arguments, arguments[at + 1 :])]
+    least = len(first) + len(last)
+    parts = [each.words for each in first] + ([f"*tuple[{many.words}, ...]"] if many else []) + [each.words for each in last]
+    words = f"tuple[{', '.join(parts) or '()'}]" if least or many is None else "tuple" if many is ANYTHING else f"tuple[{many.words}, ...]"
 
     def convert(value: Any) -> Any:
         if not isinstance(value, tuple | list):
             value = listed(value) or wrong(value, words)
         if type(value) is not tuple and type(value) is not list:
             return value  # a named tuple
-        if many:
-            changed: Any = _items(value, checks[0])
-        elif len(value) != len(checks):
+        if many is not None and not least:
+            changed: Any = _items(value, many)
+        elif len(value) < least or (many is None and len(value) > least):
             raise Mismatch(value, words, f"it holds {len(value)} item{'s' if len(value) != 1 else ''}")
         else:
-            changed = _each(value, checks)
+            changed = _each(value, first if many is None else [*first, *[many] * (len(value) - least), *last])
         return value if changed is None and type(value) is tuple else tuple(value if changed is None else changed)
 
     return Check(frozenset(), convert, words)

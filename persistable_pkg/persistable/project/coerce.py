@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import Any
 
 from persistable.errors import ConfigError, ParamsError, PersistableError
+from persistable.params.annotations import tuple_items
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, in_words
 from persistable.project.scalars import SCALARS, check_names, number_of, wrong
@@ -65,7 +66,7 @@ def read(kind: Any, raw: Any, where: str) -> Any:
     if held in SCALARS:
         return SCALARS[held](raw, where)
     if held in _LISTS or held is tuple or held in _SETS or held in _DICTS:
-        return _collection(held, typing.get_args(kind), raw, where)
+        return _collection(held, kind, raw, where)
     if held is type or held is abc.Callable:
         return _referred(raw, where, callable, in_words(kind))
     if isinstance(held, type):
@@ -203,7 +204,8 @@ def _choice(kind: Any, raw: Any, where: str) -> Any:
     raise wrong(raw, where, "one of " + ", ".join(map(repr, choices)), [str(choice) for choice in choices])
 
 
-def _collection(held: Any, arguments: tuple[Any, ...], raw: Any, where: str) -> Any:
+def _collection(held: Any, kind: Any, raw: Any, where: str) -> Any:
+    arguments = typing.get_args(kind)
     if isinstance(raw, str):
         raw = literal(raw)
     if held in _DICTS:
@@ -215,17 +217,17 @@ def _collection(held: Any, arguments: tuple[Any, ...], raw: Any, where: str) -> 
         raise wrong(raw, where, "a list, such as [1, 2]")
     items = list(raw)
     if held is tuple:
-        return _tuple(arguments, items, where)
+        return _tuple(kind, items, where)
     item_kind = arguments[0] if arguments else Any
     made = [read(item_kind, item, f"{where}[{place}]") for place, item in enumerate(items)]
     return _SETS[held](made) if held in _SETS else made
 
 
-def _tuple(arguments: tuple[Any, ...], items: list[Any], where: str) -> tuple[Any, ...]:
-    if not arguments or arguments[-1] is Ellipsis:
-        kinds = [arguments[0] if arguments else Any] * len(items)
-    else:
-        kinds = [] if arguments == ((),) else list(arguments)
+def _tuple(kind: Any, items: list[Any], where: str) -> tuple[Any, ...]:
+    kinds = tuple_items(kind, bare)
+    if ... in kinds:
+        at = kinds.index(...)
+        kinds = (*kinds[: at - 1], *[kinds[at - 1]] * (len(items) - len(kinds) + 2), *kinds[at + 1 :])
     if len(kinds) != len(items):
         raise wrong(items, where, f"a list of {len(kinds)} values")
     return tuple([read(kind, item, f"{where}[{place}]") for place, (kind, item) in enumerate(zip(kinds, items, strict=True))])
