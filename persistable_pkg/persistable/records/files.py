@@ -576,13 +576,18 @@ def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: 
             held = streams.BytesIO()  # not mapped, nor read twice: whoever changes the file now is too late
             fetch(store, key, fact, held)
             return io.loads(held.getbuffer() if writable else held.getbuffer().toreadonly())
-    with _local_file(store, key, fact, verify) as file:
+    with _local_file(store, key, fact, verify, maps=_maps(io)) as file:
         return _loaded(file, fact.size, io, writable, _may_map(store, file.fileno()))
+
+
+def _maps(io: FileIO[Any]) -> bool:
+    """Tell whether a payload of this format is given out as a map of its file, where that may be mapped."""
+    return bool(io.maps and getattr(io, "mmap", True))
 
 
 def _loaded(file: BinaryIO, size: int, io: FileIO[Any], writable: bool, may_map: bool) -> Any:
     """The payload in an open local file of that size, mapped where it may be."""
-    if not io.maps or not getattr(io, "mmap", True):
+    if not _maps(io):
         return io.load(file)
     mapped = private_map(file.fileno(), size, writable) if may_map else None
     if mapped is not None:
@@ -601,8 +606,8 @@ def _may_map(store: Store, descriptor: int) -> bool:
 
 
 @contextmanager
-def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generator[BinaryIO]:
-    """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one."""
+def _local_file(store: Store, key: Key, fact: FileFact, verify: bool, maps: bool = False) -> Generator[BinaryIO]:
+    """The payload's bytes as an open local file, verified: in place, or fetched into a temporary one. `maps`: it is to be mapped."""
     local = store.local_path(fact.path)
     if local is None or not local.exists():  # of layers, another than the one that is a folder may have it
         import tempfile
@@ -617,11 +622,11 @@ def _local_file(store: Store, key: Key, fact: FileFact, verify: bool) -> Generat
     with open(local, "rb", buffering=0) as raw:
         _expect(key, fact, os.fstat(raw.fileno()).st_size, None)
         if verify:
-            _verify(store, key, fact, raw)
+            _verify(store, key, fact, raw, maps and _may_map(store, raw.fileno()))
         yield raw
 
 
-def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
+def _verify(store: Store, key: Key, fact: FileFact, raw: Any, mapped: bool = False) -> None:
     import time
 
     status = os.fstat(raw.fileno())
@@ -629,15 +634,23 @@ def _verify(store: Store, key: Key, fact: FileFact, raw: Any) -> None:
     place = (store.url, fact.path, fact.digest)
     if _verified.get(place) == stamp:
         return
+    _expect(key, fact, *_digest(raw, status.st_size, mapped))
+    if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
+        _verified[place] = stamp
+
+
+def _digest(raw: Any, length: int, mapped: bool) -> tuple[int, str]:
+    """Size and digest of an open file. Only what is given out as a map is mapped for it: a file that is cut meanwhile ends the process."""
     hasher, size = blake3(max_threads=max_threads()), 0
-    room = memoryview(bytearray(min(_CACHED, status.st_size)))
-    while count := raw.readinto(room):  # not mapped: a file that is cut meanwhile would end the process
+    if mapped and (whole := private_map(raw.fileno(), length, writable=False)) is not None:
+        with whole:
+            return length, hasher.update(whole).hexdigest()
+    room = memoryview(bytearray(min(_CACHED, length)))
+    while count := raw.readinto(room):
         hasher.update(room[:count])
         size += count
     raw.seek(0)
-    _expect(key, fact, size, hasher.hexdigest())
-    if time.time_ns() - status.st_ctime_ns > 2_000_000_000:  # a change within one tick of the file's clock would not show in its stamp
-        _verified[place] = stamp
+    return size, hasher.hexdigest()
 
 
 def fetch(store: Store, key: Key, fact: FileFact, into: BinaryIO | None) -> None:
