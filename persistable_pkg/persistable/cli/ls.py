@@ -51,14 +51,14 @@ def ls(
     gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
     try:
         found = sorted((row for each in _asked(here, name, where, status) for row in each.rows()), key=_ORDER[sort])
-        shown = list(map(_row, found[:limit]))
+        shown = _rows(found[:limit])
+        if common.json:
+            write_json_list({**row, "params": without_credentials(row["params"])} for row in shown)
+            return 0
+        _show(shown, _with_upstream(here, shown))
     finally:
         if enabled:
             gc.enable()
-    if common.json:
-        write_json_list({**row, "params": without_credentials(row["params"])} for row in shown)
-        return 0
-    _show(shown, _with_upstream(here, shown))
     if not found:
         what = "nothing" if name is None else f"nothing called {name}"
         such = "" if where is None and status is None else " that is such"
@@ -84,13 +84,17 @@ def _names_of_target(here: Here, name: str) -> list[str]:
     raise BadUsage(f"nothing called {name!r} is stored in {here.store.url}; {near(name, sorted(set(known)))}")
 
 
-def _row(found: tuple[Any, ...]) -> dict[str, Any]:
-    key, _, _, params, name, at, status, size, _, stored, _, made = found
-    row: dict[str, Any] = {"name": name, "key": key, "at": at or None}
+def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in found)}]")  # at once: in half the time
+    return list(map(_row, found, params))
+
+
+def _row(found: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
+    key, _, _, _, name, at, status, size, _, stored, _, made = found
     if status in _UNREADABLE:
-        return {**row, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
+        return {"name": name, "key": key, "at": at or None, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
     made = "failed" if status == "failed" else made
-    return {**row, "size": size, "stored": stored, "made": made, "params": json.loads(params)}
+    return {"name": name, "key": key, "at": at or None, "size": size, "stored": stored, "made": made, "params": params}
 
 
 _UNREADABLE = {"corrupt": "damaged", "untrusted": "untrusted"}
@@ -108,7 +112,7 @@ def _by_age(found: tuple[Any, ...]) -> Any:
     return 0.0 if found[_STATUS] in _UNREADABLE else -(found[_CREATED] or 0.0), *_by_name(found)
 
 
-_KEY, _NAME, _AT, _STATUS, _SIZE, _CREATED = 0, 4, 5, 6, 7, 9  # in `COLUMNS`
+_KEY, _PARAMS, _NAME, _AT, _STATUS, _SIZE, _CREATED = 0, 3, 4, 5, 6, 7, 9  # in `COLUMNS`
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from persistable.params.credentials import given_under
@@ -26,13 +27,25 @@ _PLAIN = frozenset({int, float, bool, type(None)})
 
 def params_in_words(params: Mapping[str, Any]) -> str:
     """Params trees in one line, without those of nodes: ``n=100, scale='one two'``."""
-    return ", ".join(
-        [
-            f"{name}={cut(repr(tree) if tree.__class__ in _PLAIN else in_words(tree, name))}"
-            for name, tree in params.items()
-            if tree.__class__ in _PLAIN or not is_of_nodes(tree)
-        ]
-    )
+    shown: list[str] = []
+    for name, tree in params.items():
+        kind = tree.__class__
+        if kind in _PLAIN:
+            text = repr(tree)
+        elif kind is str:
+            text = _text(tree, name)
+        elif is_of_nodes(tree):
+            continue
+        else:
+            text = in_words(tree, name)
+        shown.append(f"{name}={text if len(text) <= LONGEST else cut(text)}")
+    return ", ".join(shown)
+
+
+@lru_cache(1024)
+def _text(text: str, name: str) -> str:
+    """`in_words` of a text: in lists of thousands few are told apart."""
+    return MASK if given_under(name, text) else repr(text)
 
 
 def without_credentials(tree: Any, name: str = "") -> Any:
