@@ -11,6 +11,7 @@ from persistable import step
 from persistable.nodes.binding import bound_to
 from persistable.nodes.reserved import HOOKS
 from persistable.nodes.step import OpenNode, StepNode
+from persistable.stores.base import BaseStore
 
 ROOT = Path(persistable.__file__).parent
 MODULES = {"__init__", "__main__", "errors", "events"}
@@ -117,3 +118,15 @@ def functions_in(body: list[ast.stmt]) -> int:
 def test_no_class_has_too_many_functions() -> None:
     found = {each.name: functions_in(each.body) for _, module in parsed() for each in ast.walk(module) if isinstance(each, ast.ClassDef)}
     assert {name: number for name, number in found.items() if number > LARGEST} == {}
+
+
+def test_what_is_asked_of_stores_is_declared() -> None:
+    found: list[str] = []
+    for file, module in parsed():
+        for each in ast.walk(module):
+            if not (isinstance(each, ast.Call) and getattr(each.func, "id", "") in ("getattr", "hasattr")):
+                continue
+            owner, name = ast.unparse(each.args[0]), each.args[1]
+            if owner.endswith("store") and isinstance(name, ast.Constant) and not hasattr(BaseStore, name.value):
+                found.append(f"{file}:{each.lineno} {owner}.{name.value}")
+    assert not found

@@ -73,7 +73,7 @@ def load(node: Node, store: Store, *, verify: bool = True, writable: bool = True
 
 def read(store: Store, record: Record, io: FileIO[Any], *, verify: bool = True, writable: bool = True) -> Any:
     """The payload that `record` is of. Raises PayloadCorrupted, FileNotFoundError."""
-    verify = verify or getattr(store, "trust", None) is not None
+    verify = verify or extended(store).trust is not None
     if "items" not in record.head:
         return files.read(store, record.key, record.head["files"], io, verify=verify, writable=writable)
     source = Source(store, record.key, io, verify, writable)

@@ -381,7 +381,7 @@ def read(store: Store, key: Key, files: Sequence[Sequence[Any]], io: FileIO[Any]
 
     Raises PayloadCorrupted, and FileNotFoundError where a file is gone. In a store that asks for signatures every digest is compared.
     """
-    verify = verify or getattr(store, "trust", None) is not None
+    verify = verify or extended(store).trust is not None
     try:
         return _read(store, key, files, io, verify, writable)
     except PayloadCorrupted:
@@ -451,7 +451,7 @@ def read_part(
     The file is compared with its digest as `read` does it. Where it lies elsewhere and is large, of its bytes only the chunks are read and
     compared that are needed; without digests of these, it is read and compared as a whole, once for a process.
     """
-    verify = verify or getattr(store, "trust", None) is not None
+    verify = verify or extended(store).trust is not None
     if isinstance(io, PartsFileIO):
         return io.load_part(None, rows, columns)
     fact = FileFact(*files[0])
@@ -569,7 +569,7 @@ def _read_large(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify:
 
 
 def _read_file(store: Store, key: Key, fact: FileFact, io: FileIO[Any], verify: bool, writable: bool) -> Any:
-    if getattr(store, "trust", None) is not None:
+    if extended(store).trust is not None:
         from persistable.fileio.trust import is_safe
 
         if not is_safe(io):

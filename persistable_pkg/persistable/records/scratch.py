@@ -13,7 +13,7 @@ from pathlib import Path
 
 from persistable.errors import StoreError
 from persistable.records.key import Key, Place
-from persistable.stores.base import HIDDEN, Store
+from persistable.stores.base import HIDDEN, Store, extended
 from persistable.stores.reach import in_memory
 
 
@@ -33,7 +33,7 @@ def scratch_elsewhere(store: Store) -> Path | None:
 
 
 def _in_store(store: Store, path: str) -> Path | None:
-    signs = getattr(store, "signer", None) is not None  # then not where others may write: what comes of it is signed
+    signs = extended(store).signer is not None  # then not where others may write: what comes of it is signed
     return store.local_path(f"{HIDDEN}/scratch/{path}") if not signs else None
 
 

@@ -46,13 +46,13 @@ class _Seen(NamedTuple):
 
 def before_reading(store: Any) -> None:
     """Raise StoreTooNew unless this version can read what `store` holds."""
-    if getattr(store, "format_seen", None) is None:
+    if extended(store).format_seen is None:
         _look(store)
 
 
 def before_writing(store: Any) -> None:
     """Raise StoreTooNew unless this version may write into `store`; a store that does not say its format does from now on."""
-    seen: _Seen | None = getattr(store, "format_seen", None)
+    seen: _Seen | None = extended(store).format_seen
     if seen is not None and seen.ready:
         return
     seen = seen or _look(store)

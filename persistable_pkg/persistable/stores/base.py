@@ -219,6 +219,18 @@ class BaseStore(Listing):
         """True where at most one of several simultaneous `create` calls succeeds; else a payload may be generated twice at a time."""
         return True
 
+    @property
+    def in_memory(self) -> bool | None:
+        """True where what is written is in the memory of this process only, False where others of the same URL find it.
+
+        None, by default, where its class does not say: then its URL tells, and a store that others may reach is tried out by one call from
+        another process, which takes some seconds, once for each class and URL.
+        """
+        return None
+
+    format_seen: Any = None
+    """Its format as this process has read it, kept here by `records.store_format`; None before the first look, which costs one read."""
+
     def info(self) -> dict[str, Any]:
         """Facts to be known of it before it is relied on, for people and programs: never a secret."""
         from persistable.stores.reach import in_memory
@@ -278,11 +290,7 @@ class BaseStore(Listing):
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
         """Every path that `list` shows, with what `stat` gives for it. By default `stat_many` of some hundreds of them at a time."""
-        return self._scan(self.list(prefix))
-
-    def _scan(self, paths: Iterator[str]) -> Iterator[tuple[str, Stat]]:
-        while some := tuple(islice(paths, _SCANNED_AT_ONCE)):
-            yield from self.stat_many(some).items()
+        return _scanned(self, self.list(prefix))
 
     def get(self, path: str) -> bytes:
         raise NotImplementedError(f"{type(self).__name__}.get")
@@ -405,6 +413,11 @@ class BaseStore(Listing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+
+def _scanned(store: BaseStore, paths: Iterator[str]) -> Iterator[tuple[str, Stat]]:
+    while some := tuple(islice(paths, _SCANNED_AT_ONCE)):
+        yield from store.stat_many(some).items()
 
 
 def extended(store: Store) -> BaseStore:

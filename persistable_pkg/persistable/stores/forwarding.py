@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from persistable.stores.base import BaseStore, Bytes, Listed, Stat, Store
-from persistable.stores.reach import in_memory
 
 Value = TypeVar("Value")
 
@@ -47,6 +46,7 @@ class ForwardingStore(BaseStore):
     layers = _forwarded(BaseStore.layers)
     signer = _forwarded(BaseStore.signer)
     trust = _forwarded(BaseStore.trust)
+    format_seen = _forwarded(BaseStore.format_seen)
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -71,9 +71,8 @@ class ForwardingStore(BaseStore):
         return bool(getattr(self.store, "exclusive", True))
 
     @property
-    def in_memory(self) -> bool:
-        """Tell whether it is in the memory of this process only."""
-        return in_memory(self.store)
+    def in_memory(self) -> bool | None:
+        return self._own("in_memory", None)
 
     # --- the protocol
 

@@ -23,9 +23,9 @@ _seen: dict[tuple[type[Any], str], bool] = {}
 def in_memory(store: Store) -> bool:
     """Tell whether it is in the memory of this process, where others of the same URL are others.
 
-    The store says so by ``in_memory``. Of one that has no such attribute, the URL and the stores that it holds tell.
+    The store says so by ``in_memory``. Of one that does not say, the URL and the stores that it holds tell.
     """
-    own = getattr(store, "in_memory", None)
+    own = extended(store).in_memory
     if own is not None:
         return bool(own)
     return store.url.startswith("memory:") or any(map(in_memory, held_by(store)))
@@ -57,7 +57,7 @@ def is_shared(store: Store) -> bool:
     """Tell whether what another process writes there is there for this one; a class of somebody else's that does not say is tried out."""
     if in_memory(store):
         return False
-    if type(store).__module__.partition(".")[0] == "persistable" or getattr(store, "in_memory", None) is not None:
+    if type(store).__module__.partition(".")[0] == "persistable" or extended(store).in_memory is not None:
         return True
     kind = (type(store), store.url)
     if kind not in _seen:

@@ -15,7 +15,7 @@ from persistable import Persistable
 from persistable.errors import PersistableError, StoreUnavailable
 from persistable.records.partial import base_of
 from persistable.records.record import SUFFIX
-from persistable.stores.base import Store
+from persistable.stores.base import Store, extended
 from persistable.stores.reach import in_memory, is_shared
 
 _DAMAGED = (b"", b"{", b"[]", b"\xff\xfe" * 40, b'{"pid": "x"}', b"x" * 300_000)
@@ -92,7 +92,7 @@ class CommitContract:
             assert list(store.list()) == [path]
 
     def test_it_says_itself_whether_it_is_in_the_memory_of_this_process(self, store: Store) -> None:
-        told = getattr(store, "in_memory", None)
+        told = extended(store).in_memory
         assert told is None or type(told) is bool
         assert in_memory(pickle.loads(pickle.dumps(store))) == in_memory(store)
         if self.shared_between_processes:

@@ -7,6 +7,7 @@ from typing import Any
 from persistable.errors import PersistableError, UnknownKey
 from persistable.params.secret import redact
 from persistable.project.overview import rows
+from persistable.stores.base import BaseStore
 from persistable.web.listing import labels_of
 from persistable.web.pages import Asked, Page, Site, row_of
 
@@ -59,5 +60,5 @@ def storage_page(site: Site, _: Asked) -> Page:
 
 
 def _info(site: Site) -> dict[str, Any]:
-    info = getattr(site.catalog.store, "info", None)
-    return info() if info is not None else {}
+    store = site.catalog.store
+    return store.info() if isinstance(store, BaseStore) else {}
