@@ -124,3 +124,27 @@ def test_scripts_for_other_shells(shell: Shell) -> None:
     assert zsh.startswith("#compdef persistable") and "explain" in zsh
     assert "complete -c persistable" in shell("completion", "fish").out
     shell("completion", "tcsh", expect=2)
+
+
+def test_commands_called_one_after_another_with_output_to_nowhere(shell: Shell) -> None:
+    code = "import sys; from persistable.cli.main import main; sys.exit(main(['ls', '--store', 'x']) + main(['ls', '--store', 'x']))"
+    shell.folder.joinpath("x").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=shell.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr.count("nothing is stored") == 2, done.stderr
+
+
+def test_a_command_without_standard_output_does_its_work(shell: Shell) -> None:
+    shell("init", "--example")
+    code = "import sys; from persistable.cli.main import main; sys.exit(main(['run']))"
+    for closed in ("exec >&-", "exec >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'{closed}; exec "$0" -c "$1"', sys.executable, code],
+            cwd=shell.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "2 reused" in shell("run").out or "nothing to do" in shell("run").out

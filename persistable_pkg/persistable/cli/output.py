@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, NamedTuple, TextIO
@@ -28,10 +29,14 @@ class Column(NamedTuple):
 
 
 def be_tolerant() -> None:
-    """Write characters that the terminal's encoding lacks as escapes, instead of ending the command."""
-    for file in (sys.stdout, sys.stderr):
-        if isinstance(file, TextIOWrapper):
-            file.reconfigure(errors="backslashreplace")
+    """Write characters that the terminal's encoding lacks as escapes, and to nowhere what there is no stream for, instead of failing."""
+    for name in ("stdout", "stderr"):
+        file = getattr(sys, name)
+        if file is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process lasts
+        elif isinstance(file, TextIOWrapper):
+            with suppress(OSError, ValueError):  # one that is closed, or that `reserve` has put another descriptor under, stays as it is
+                file.reconfigure(errors="backslashreplace")
 
 
 def reserve() -> None:
