@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,19 @@ def opened(kind: str, folder: Path, request: Any = None, **options: Any) -> Stor
 
 def each_store(*kinds: str, **options: Any) -> Any:
     """A fixture: an open store of each of these kinds, which nodes that name none use."""
+    return _fixture(kinds, options, is_default=True)
 
+
+def each_named_store(*kinds: str, **options: Any) -> Any:
+    """A fixture: an open store of each of these kinds, for those alone that name it."""
+    return _fixture(kinds, options, is_default=False)
+
+
+def _fixture(kinds: tuple[str, ...], options: dict[str, Any], is_default: bool) -> Any:
     @pytest.fixture(params=kinds)
     def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-        with opened(request.param, tmp_path, request, **options) as store:
+        store = opened(request.param, tmp_path, request, **options)
+        with store if is_default else closing(store):
             yield store
 
     return store

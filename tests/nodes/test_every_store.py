@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_kinds import each_store
+from store_kinds import each_named_store
 
 from nodes.test_persistable import Outliers, Points, PointsParams
 from persistable import Status
 from persistable.errors import PayloadCorrupted, PayloadNotFound
 from persistable.stores import Store
 
-store = each_store("folder", "memory", "sqlite", "s3", "gcs")
+store = each_named_store("folder", "memory", "sqlite", "s3", "gcs")
 
 
 def test_declared_generated_persisted_loaded(store: Store) -> None:

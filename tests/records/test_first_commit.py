@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_kinds import each_store
+from store_kinds import each_named_store
 
 from persistable import Persistable, open_store, run, step
 from persistable.errors import ClaimLost
@@ -44,7 +44,7 @@ class AtPath(Plain):
 AtPath._node_to = "out/x.json"
 
 
-store = each_store("folder", "sqlite", "memory", "layers", "s3", claim_ttl=0.01)
+store = each_named_store("folder", "sqlite", "memory", "layers", "s3", claim_ttl=0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from persistable import Key, Retry, open_store, run, step
 from persistable.errors import RemoteError
 from persistable.events import Event
+from persistable.nodes import capture
 from persistable.records import claims
 from persistable.runs.batch import PERIOD, Batch
 from persistable.stores import Store
@@ -83,6 +86,19 @@ def test_a_batch_gives_back_what_it_has_no_time_for(tmp_path: Path) -> None:
         assert ended == list(range(len(ended))) and len(ended) < 10 and held[0] == 50
         assert sorted(batch.late) == sorted(batch.left) == list(range(len(ended), 50))
         assert not list(store.list("x"))
+
+
+def test_the_first_of_a_batch_begins_however_late_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def held_up() -> Iterator[None]:
+        time.sleep(2 * PERIOD)  # as on a machine with too much to do
+        yield
+
+    monkeypatch.setattr(capture, "session", held_up)
+    with open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        batch = Batch(store, [Key("x", f"{number:032x}") for number in range(50)], lambda number, failed_before: time.sleep(PERIOD / 10))
+        batch.perform(lambda: True)
+        assert batch.ended and sorted([*batch.left, *(each.number for each in batch.ended)]) == list(range(50))
 
 
 def test_two_runs_in_two_threads_of_one_process(store: Store) -> None:

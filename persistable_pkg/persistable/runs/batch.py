@@ -7,6 +7,7 @@ whose members take longer than expected gives back those that it has not begun w
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -71,7 +72,7 @@ class Batch:
         self.pending = Pending(store)
         self._finished: list[tuple[int, float]] = []
         self._oldest = 0.0
-        self._begun = self._start = 0.0
+        self._begun = self._start = math.inf  # nothing has begun, so nothing takes long: the first member always begins
         self._over = threading.Event()
         self.seconds = 0.0
         self.ended: list[Ended] = []
@@ -89,7 +90,6 @@ class Batch:
             return
         try:
             watcher.start()
-            self._start = time.perf_counter()
             with capture.session():
                 while (number := self._next()) is not None:
                     if not self._perform_one(number, number in failed_before) and not go_on():
@@ -123,6 +123,7 @@ class Batch:
     def _next(self) -> int | None:
         with self._lock:
             self._begun = time.perf_counter()
+            self._start = min(self._start, self._begun)
             if self._begun - self._start > self._period:
                 self._give_back_waiting()
             return self._waiting.popleft() if self._waiting else None
