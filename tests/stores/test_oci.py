@@ -6,7 +6,9 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -200,6 +202,18 @@ def test_a_server_that_asks_for_patience_is_asked_again() -> None:
     with answering(answer) as host:
         assert not _opened(f"oci://{host}/x").exists("a")
     assert next(answers, None) is None
+
+
+def test_a_server_may_ask_for_patience_until_a_date() -> None:
+    until = datetime.now(UTC) + timedelta(seconds=3)
+    answers = iter([503, 404])
+
+    def answer(_method: str, _path: str, _headers: Message) -> Answer:
+        return next(answers), {"retry-after": format_datetime(until, usegmt=True)}, b""
+
+    with answering(answer) as host:
+        assert not _opened(f"oci://{host}/x").exists("a")
+    assert datetime.now(UTC) >= until - timedelta(seconds=1.1)  # the date has whole seconds
 
 
 # --- who creates

@@ -70,17 +70,3 @@ class Resources:
     def __repr__(self) -> str:
         amounts = {"cpus": self.cpus, "memory": self.memory, "gpus": self.gpus, "time": self.time, **self.counters}
         return f"Resources({', '.join(f'{name}={amount!r}' for name, amount in amounts.items() if amount is not None)})"
-
-
-def retry_after(text: str) -> float | None:
-    """The seconds that a ``Retry-After`` header asks to wait, given as seconds or as a date; None for neither."""
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    if text.strip().isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment.tzinfo else None

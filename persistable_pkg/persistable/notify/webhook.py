@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib import error, parse, request
 
-from persistable.executors.resources import Retry, retry_after
+from persistable.executors.resources import Retry
 from persistable.notify.delivery import NotSent
 from persistable.notify.hook import RETRY, Notifier, On
 from persistable.notify.message import Message
 from persistable.params.secret import Secret, revealed
+from persistable.stores.second_tries import retry_after
 
 
 class Webhook(Notifier):

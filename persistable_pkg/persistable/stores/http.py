@@ -26,13 +26,13 @@ from persistable.stores.base import Stat, check_path, check_prefix, in_folder
 from persistable.stores.filesystem import BLOCK, Ranges
 from persistable.stores.manifest import PATH, Listed, read_manifest
 from persistable.stores.readonly import Unwritable
+from persistable.stores.second_tries import PASSING
 from persistable.stores.shared import Reopened
 
 CURRENT = 5.0
 """Seconds for which a manifest counts as current where a single file is asked for."""
 TRIES = 4
 _DELAY = 0.25
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _GONE = frozenset({404, 410})
 _SPOOL = 8 << 20
 _PIECE = 1 << 20
@@ -127,7 +127,7 @@ class _Web(Reopened):
                 problem = unreachable(url, type(error).__name__)
             else:
                 try:
-                    if response.status_code not in _TRANSIENT or attempt == TRIES - 1:
+                    if response.status_code not in PASSING or attempt == TRIES - 1:
                         _check(url, response)
                         yield response
                         return
@@ -163,7 +163,7 @@ def _check(url: str, response: Any) -> None:
     shown = masked(url)
     if status in (401, 403):
         raise StoreError(f"{shown} may not be read ({status}); ask for permission, or check the address", url=shown, path="")
-    if status >= 500 or status in _TRANSIENT:
+    if status >= 500 or status in PASSING:
         raise unreachable(url, f"it answers {status}")
     raise StoreError(f"{shown} answers {status}; check the address", url=shown, path="")
 

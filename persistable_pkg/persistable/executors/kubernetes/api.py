@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 from persistable.errors import ExecutorUnavailable, need
-from persistable.executors.resources import retry_after
+from persistable.stores.second_tries import PASSING, retry_after
 
 Json: TypeAlias = Mapping[str, Any]
 """An object of the API, such as a pod."""
@@ -25,7 +25,6 @@ _DELAY = 0.2  # seconds before the second try; doubled for each that follows
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, and to wait for more of an answer
 _SILENT = 600.0  # seconds without a line after which a log is asked for again
 _WATCHED = 240  # seconds of one watch
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Refused(Exception):
@@ -249,7 +248,7 @@ class API:
             return ask()
         except ApiException as error:
             refused = _refused(error)
-            if refused.status in _PASSING:
+            if refused.status in PASSING:
                 wait = retry_after((error.headers or {}).get("Retry-After") or "")
                 raise _Passing(refused, None if wait is None else min(wait, 30.0)) from error
             raise refused from error

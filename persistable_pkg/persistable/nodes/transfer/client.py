@@ -12,15 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
-from persistable.executors.resources import retry_after
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs
+from persistable.stores.second_tries import PASSING, retry_after
 
 ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0
 """Seconds that are waited at most before another try; a server that asks for more gets none."""
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ADVICE = {
     401: "check the credentials, see headers= and secrets=",
     403: "check the credentials, see headers= and secrets=",
@@ -305,9 +304,9 @@ class _Exchange:
             raise self._failed(status, "the transfer could not be resumed", transient=True)
         wait = retry_after(response.headers.get("retry-after", ""))
         what = f"{status} {redact(response.reason_phrase)}".strip()
-        if status in _TRANSIENT and (wait is None or wait <= LONGEST_WAIT):
+        if status in PASSING and (wait is None or wait <= LONGEST_WAIT):
             raise self._failed(status, f"{what}; try again later", transient=True, retry_after=wait)
-        if status in _TRANSIENT:
+        if status in PASSING:
             raise self._failed(status, f"{what}, and asks to wait for {wait:.0f} s; try again then", retry_after=wait)
         expected = ", ".join(map(str, self._request.expect))
         raise self._failed(status, f"{what}; {_ADVICE.get(status, f'expected is {expected}, see expect=')}")

@@ -16,13 +16,13 @@ from persistable.params.secret import redact
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
 from persistable.stores.oci.place import Place
+from persistable.stores.second_tries import PASSING, retry_after
 
 ResultT = TypeVar("ResultT")
 TRIES = 5
 PIECE = 16 << 20
 """Bytes of one request of an upload."""
 _PAGE = 1000
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 30.0
 Action = Literal["pull", "push", "delete"]
 _SCOPES: dict[Action, str] = {"pull": "pull", "push": "pull,push", "delete": "pull,push,delete"}
@@ -223,8 +223,9 @@ class Registry:
         with closing(response):
             body = b"" if method == "HEAD" else b"".join(self._pieces(response))
         error = self._failed(method, response.status_code, body, action)
-        if response.status_code in _TRANSIENT and not isinstance(error, StoreFull):
-            raise _Passing(error, _patience(response.headers.get("retry-after", "")))
+        if response.status_code in PASSING and not isinstance(error, StoreFull):
+            wait = retry_after(response.headers.get("retry-after", ""))
+            raise _Passing(error, None if wait is None else min(wait, _LONGEST_WAIT))
         if method in ("PATCH", "PUT") and response.status_code in (404, 416):
             raise _Passing(error)  # the upload is not where this side believes it to be
         raise error
@@ -268,7 +269,7 @@ class Registry:
             )
         if status in (413, 507) or b"no space left" in body or b"quota" in body.lower():
             return StoreFull(f"no room in {self.url} ({reason}); free some space or raise the quota", **about)
-        if status >= 500 or status in _TRANSIENT:
+        if status >= 500 or status in PASSING:
             return StoreUnavailable(f"{self.url} cannot be had now: it answers {reason}; try again later", **about)
         return StoreError(f"{method} in {self.url} failed: {reason}", **about)
 
@@ -281,11 +282,6 @@ def _tags(body: bytes, url: str) -> list[str]:
         return [str(tag) for tag in facts.get("tags") or ()]
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise StoreError(f"{url} gives no list of tags; is it a registry?", url=url, path="") from None
-
-
-def _patience(header: str) -> float | None:
-    """The seconds that a ``Retry-After`` asks to wait, as far as anybody waits."""
-    return min(float(header), _LONGEST_WAIT) if header.strip().isdecimal() else None
 
 
 def _close(client: Any, pid: int) -> None:
