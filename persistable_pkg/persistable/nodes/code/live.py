@@ -175,7 +175,7 @@ def _walk(project: Project, sources: Sources | None) -> Walk:
     if sources is not None:
         from persistable.nodes.code import unimported
 
-        sources = sources._replace(phantom=functools.partial(unimported.namespace_of, project))
+        sources = sources._replace(unimported=functools.partial(unimported.namespace_of, project))
     return Walk(project, sources)
 
 

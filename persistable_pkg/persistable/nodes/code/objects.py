@@ -161,9 +161,9 @@ def hold(value: Any) -> tuple[weakref.ref[Any] | None, Any, CodeType | None]:
 
 def class_namespace(cls: type) -> Namespace:
     """The module namespace a class was defined in; empty where that module is gone."""
-    phantom = exact_dict(class_dict(cls).get(MARK))
-    if phantom is not None:
-        return phantom
+    read = exact_dict(class_dict(cls).get(MARK))
+    if read is not None:
+        return read
     module = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
     if module is not None and issubclass(kind_of(module), ModuleType):
         return module_dict(module)

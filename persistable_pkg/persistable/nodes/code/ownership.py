@@ -117,34 +117,4 @@ def is_installed(path: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path or path.startswith(_STDLIB + os.sep)
 
 
-def absolute_name(name: str, level: int, namespace: Namespace) -> str:
-    """The absolute name of a module imported with `level` leading dots from `namespace`."""
-    if not level:
-        return name
-    package = namespace.get("__package__")
-    if type(package) is not str:
-        package = module_name(namespace) if "__path__" in namespace else module_name(namespace).rpartition(".")[0]
-    parts = package.split(".")
-    base = ".".join(parts[: len(parts) - level + 1])
-    return f"{base}.{name}" if name and base else base or name
-
-
-MARK = "__persistable_phantom__"  # on classes that are read, not run: their namespace
-
-
-class PhantomModule:
-    """A module that is read, not run, standing where the module would."""
-
-    __slots__ = ("namespace",)
-
-    def __init__(self, namespace: Namespace) -> None:
-        self.namespace = namespace
-
-
-class Deferred:
-    """An import statement of a module that is not running: what it would bind is looked up when it is reached."""
-
-    __slots__ = ("aliased", "level", "module", "wanted")
-
-    def __init__(self, module: str, level: int, wanted: str, aliased: bool) -> None:
-        self.module, self.level, self.wanted, self.aliased = module, level, wanted, aliased
+MARK = "__persistable_unimported__"  # on classes that are read, not run: their namespace

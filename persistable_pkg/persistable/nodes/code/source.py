@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, cast
 
 from persistable.nodes.code.bytecode import Uses
 from persistable.nodes.code.constants import digest, plain_bytes
+from persistable.nodes.code.modules import absolute_name
 from persistable.nodes.code.normal import class_text, shape, source_text
-from persistable.nodes.code.ownership import Namespace, absolute_name, is_installed, module_name
+from persistable.nodes.code.ownership import Namespace, is_installed, module_name
 
 _STARTED = time.time()  # a file that was changed later may not be the one that was imported
 _MOST_FILES = 128

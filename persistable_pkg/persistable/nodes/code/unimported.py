@@ -14,7 +14,8 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from persistable.nodes.code.annotations import MAKERS
-from persistable.nodes.code.ownership import MARK, Deferred, Namespace, Project, absolute_name
+from persistable.nodes.code.modules import Deferred, absolute_name
+from persistable.nodes.code.ownership import MARK, Namespace, Project
 
 _known: dict[str, tuple[tuple[int, int], Namespace]] = {}
 

@@ -6,7 +6,6 @@ Objects are looked at, never asked: types are compared by identity, attributes r
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from persistable.nodes.code import annotations as annotated
 from persistable.nodes.code.bytecode import UnknownInstructions, Uses, uses
 from persistable.nodes.code.constants import exact_tuple, kind_of
 from persistable.nodes.code.given import Thing
+from persistable.nodes.code.modules import Modules, UnimportedModule, absolute_name
 from persistable.nodes.code.objects import (
     ARGUED,
     BUILTIN_VALUES,
@@ -51,7 +51,7 @@ from persistable.nodes.code.objects import (
     subclasses_of,
     title,
 )
-from persistable.nodes.code.ownership import Deferred, Namespace, PhantomModule, Project, absolute_name, module_name
+from persistable.nodes.code.ownership import Namespace, Project, module_name
 from persistable.params.unset import UNSET
 
 _MOST_UNITS = 5000
@@ -84,7 +84,7 @@ class Sources(NamedTuple):
     of_constant: Callable[[Namespace, str, object], Any]
     assigned_to: Callable[[type | FunctionType, Namespace], Any]
     library_of: Callable[[Namespace, str], str | None]
-    phantom: Callable[[str], Namespace | None]
+    unimported: Callable[[str], Namespace | None]
     uses: Callable[[FunctionType], Uses | None]
 
 
@@ -97,7 +97,8 @@ class Walk:
         self.units: list[Unit] = []
         self.watches: list[Watch] = []
         self.stored: set[str] = set()
-        self.unseen: dict[str, None] = {}  # modules of the project that are not imported yet
+        self._imports = Modules(project, sources.unimported if sources is not None else None)
+        self.unseen = self._imports.unseen
         self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
         self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
         self.contents: list[tuple[Any, tuple[int, ...]]] = []  # containers of code, with what they held
@@ -242,13 +243,13 @@ class Walk:
         place = namespace
         for depth, name in enumerate(chain):
             value = place.get(name, UNSET)
-            value, place = self._imported_later(value, place)
+            value, place = self._imports.imported_later(value, place)
             if value is UNSET:
                 if depth or name not in builtin_names():
                     self._watch(place, name, value)
                 break
             self._watch(place, name, value)
-            if type(value) is PhantomModule:
+            if type(value) is UnimportedModule:
                 place = value.namespace
                 continue
             if not issubclass(kind_of(value), ModuleType):
@@ -280,55 +281,20 @@ class Walk:
 
     def _import(self, name: str, level: int, froms: tuple[str, ...], namespace: Namespace) -> None:
         target = absolute_name(name, level, namespace)
-        place = self._module(target)
+        place = self._imports.find(target)
         if place is None:
             return
         for wanted in froms:
             if wanted in place:
                 self._resolve((wanted,), place)
-            elif (below := self._module(f"{target}.{wanted}")) is not None:
+            elif (below := self._imports.find(f"{target}.{wanted}")) is not None:
                 self._modules[id(below)] = below
         if not froms:
             self._modules[id(place)] = place
             parts = target.split(".")
             for end in range(1, len(parts)):
-                if (above := self._module(".".join(parts[:end]))) is not None:
+                if (above := self._imports.find(".".join(parts[:end]))) is not None:
                     self._modules[id(above)] = above
-
-    def _module(self, name: str) -> Namespace | None:
-        """The namespace of a project module: the running one, else what can be read of it."""
-        module = sys.modules.get(name)
-        if module is not None:
-            below = module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
-            return below if self.project.owns(below) else None
-        if self.sources is None:
-            if self.project.may_own(name):
-                self.unseen[name] = None
-            return None
-        found = self.sources.phantom(name)
-        if found is None or not self.project.owns(found):
-            return None
-        self.unseen[name] = None
-        return found
-
-    def _imported_later(self, value: Any, place: Namespace) -> tuple[Any, Namespace]:
-        """The names that an import statement of a module that is not running would have bound."""
-        for _ in range(20):
-            if type(value) is not Deferred:
-                return value, place
-            target = absolute_name(value.module, value.level, place)
-            if not value.wanted:
-                target = target if value.aliased else target.partition(".")[0]
-                found = self._module(target)
-                return (UNSET if found is None else PhantomModule(found)), place
-            below = self._module(target)
-            if below is None:
-                return UNSET, place
-            if value.wanted not in below:
-                found = self._module(f"{target}.{value.wanted}")
-                return (UNSET if found is None else PhantomModule(found)), place
-            value, place = below[value.wanted], below
-        return UNSET, place
 
     # Values
 
