@@ -54,7 +54,7 @@ _CHOOSE = ("fileio_for", "fileio_from_spec", "register_fileio")
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("code_of", "of_script"):  # named by pickles
+    if name in ("caching", "code_of", "of_script"):  # named by pickles
         from persistable.fileio import pickle_scripts
 
         return getattr(pickle_scripts, name)

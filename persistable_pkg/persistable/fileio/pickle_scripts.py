@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from io import BytesIO, IOBase
 from types import CodeType, FunctionType
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from persistable.errors import CodeOfOtherPython
 from persistable.fileio.lazy import refusal, why_lazy
@@ -77,6 +78,9 @@ def _pickler_by_value() -> Any:
         def reducer_override(self, obj: Any) -> Any:
             if type(obj) is CodeType:
                 return code_of, (sys.implementation.cache_tag, *self.dispatch_table[CodeType](obj)[1])
+            made = _of_functools(obj)
+            if made is not None:
+                return made
             reduced: Any = super().reducer_override(obj)
             if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:  # a definition
                 reduced[2][0]["__qualname__"] = obj.__qualname__
@@ -88,6 +92,43 @@ def _pickler_by_value() -> Any:
             return reduced
 
     return Pickler
+
+
+def _of_functools(thing: Any) -> Any:
+    """How to make again, around functions that go by value, what `functools` has made of them and pickle does not take; else None."""
+    kind = type(thing)
+    if kind is WeakKeyDictionary:  # where `singledispatch` keeps what it has found
+        return kind, (dict(thing),)
+    if kind is functools.cached_property and "lock" in vars(thing):  # of Python 3.11
+        return kind, (thing.func,), {name: value for name, value in vars(thing).items() if name != "lock"}
+    if kind is _CACHING and not importable(thing):  # its contents stay here
+        own = {name: value for name, value in vars(thing).items() if name not in ("__wrapped__", "cache_parameters")}
+        return caching, (thing.__wrapped__, *thing.cache_parameters().values()), own
+    return None
+
+
+_CACHING = type(functools.cache(len))
+
+
+def caching(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """The function that `functools.lru_cache` makes of `function`."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+caching.__module__ = "persistable.fileio"  # in pickles for ever
+
+
+def importable(thing: Any) -> bool:
+    """Tell whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
+    if thing.__module__ in ("__main__", "__mp_main__"):
+        return False
+    cloudpickle: Any = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
+        return False
+    found: Any = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
 
 
 def code_of(tag: str, *parts: Any) -> CodeType:

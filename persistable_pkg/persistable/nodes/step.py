@@ -151,6 +151,8 @@ class Step(Generic[P, R]):
         return f"<step {self.__module__}.{self.__qualname__}>"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
+        from persistable.fileio.pickle_scripts import importable
+
         if importable(self):
             name: str = self.__qualname__
             return name  # by reference, as functions are
@@ -168,19 +170,6 @@ arguments_of: Callable[[StepNode[Any]], dict[str, Any]] = attrgetter("_node_argu
 def step_of(node: Node) -> Step[..., Any] | None:
     """The step whose call `node` describes; None for a node of a class."""
     return cast("StepNode[Any]", node).step if issubclass(node.__class__, StepNode) else None
-
-
-def importable(thing: Any) -> bool:
-    """Tell whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
-    if thing.__module__ in ("__main__", "__mp_main__"):
-        return False
-    cloudpickle: Any = sys.modules.get("cloudpickle")
-    if cloudpickle is not None and thing.__module__ in cloudpickle.list_registry_pickle_by_value():
-        return False
-    found: Any = sys.modules.get(thing.__module__)
-    for name in thing.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is thing
 
 
 class Known(NamedTuple):

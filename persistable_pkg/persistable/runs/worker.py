@@ -6,6 +6,7 @@ import io
 import pickle
 import time
 from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +25,7 @@ from persistable.nodes.code import Main, sent_from
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, rebuilt
 from persistable.nodes.node import Persistable
-from persistable.nodes.step import Step, by_value, importable
+from persistable.nodes.step import Step, by_value
 from persistable.nodes.types import FAILED, Node
 from persistable.params import extensions
 from persistable.params.secret import clean
@@ -249,10 +250,12 @@ class _Pickler(pickle.Pickler):
         return known[1]
 
 
-_DEFINED: tuple[type, ...] = (type, FunctionType, Step)
+_DEFINED: tuple[type, ...] = (type, FunctionType, type(cache(len)), Step)
 
 
 def _reduced(thing: Any) -> Any:
+    from persistable.fileio.pickle_scripts import importable
+
     if importable(thing):
         return NotImplemented
     data = by_value(thing)
