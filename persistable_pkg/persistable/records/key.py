@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -55,7 +56,7 @@ class Key(NamedTuple):
         name, _, digest = text.rpartition("/")
         if not _DIGEST.fullmatch(digest):
             raise InvalidName(f"{text!r} is no key: expected name/digest with {2 * DIGEST_BYTES} hexadecimal digits", name=text)
-        return cls(check_payload_name(name), digest)
+        return cls(_checked(name), digest)
 
 
 class Placed(NamedTuple):
@@ -111,6 +112,9 @@ def check_payload_name(name: str) -> str:
             reason = f"it is {size} bytes long, the limit is {MAX_NAME_BYTES}"
     shown = name if len(name) <= 60 else name[:57] + "..."
     raise InvalidName(f"payload name {shown!r}: {reason}; set payload_name to another", name=name)
+
+
+_checked = lru_cache(256)(check_payload_name)
 
 
 def digest_of(name: str, version: object, params: bytes, upstream: Mapping[str, str]) -> str:

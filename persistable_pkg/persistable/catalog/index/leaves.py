@@ -29,20 +29,25 @@ def exact(tree: Any) -> tuple[int, Any]:
     kind = _KINDS.get(tree.__class__, TREE)
     if kind == TEXT:
         return (TEXT, tree) if len(tree) <= LONGEST else (TREE, _short(tree))
-    if kind == TREE or (kind == INT and not -_BIG <= tree < _BIG) or (kind == FLOAT and tree == 0 and str(tree)[0] == "-"):
+    if kind == TREE or (kind == INT and not -_BIG <= tree < _BIG) or (kind == FLOAT and not tree and str(tree)[0] == "-"):
         return TREE, _short(canonical(tree))
-    return kind, int(tree) if kind == BOOL else tree
+    return (kind, int(tree)) if kind == BOOL else (kind, tree)
 
 
-def valued(params: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
+def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
     """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
-    for path, tree in params.items() if is_plain(params) else walk(params):
+    found = [(path, *exact(tree)) for path, tree in params.items()] if is_plain(params) else []
+    if found and TREE not in {kind for _, kind, _ in found}:
+        return found  # as of most, of which there may be a million
+    found = []
+    for path, tree in walk(params):
         kind, value = exact(tree)
-        yield path, kind, value
+        found.append((path, kind, value))
         if kind == TREE:
             compared = form(tree)
             if compared is not None and (compared.__class__ is not str or len(compared) <= LONGEST):
-                yield path, FORM, compared
+                found.append((path, FORM, compared))
+    return found
 
 
 def canonical(tree: Any) -> str:

@@ -19,7 +19,9 @@ from persistable.records.record import Record
 from persistable.stores.base import Store
 
 BATCH = 2000
-"""Records that are read, and written to the index, at once."""
+"""Records that are read at once."""
+AT_ONCE = 10_000
+"""Records that are written at once: a page of the index is written once for all of its rows among them."""
 MANY = 20_000
 """New records from which on it takes less time to make the secondary indexes anew."""
 PART = 4
@@ -199,12 +201,16 @@ class _Refresh:
             with written(self._db):
                 for name in INDEXES:
                     self._db.execute(f"DROP INDEX {name}")
+        pending.sort()  # what is written in the order of its path, as of its key, touches a fraction of the pages of the index
+        rows: list[tuple[Pending, Row | None]] = []
         for first in range(0, len(pending), BATCH):
             some = pending[first : first + BATCH]
             data = store.get_many([path for path, *_ in some])
-            rows = [(place, row_of(place[0], data[place[0]])) for place in some if place[0] in data]
-            with written(self._db):
-                self._write(rows)
+            rows += [(place, row_of(place[0], data[place[0]])) for place in some if place[0] in data]
+            if len(rows) >= AT_ONCE or first + BATCH >= len(pending):
+                with written(self._db):
+                    self._write(rows)
+                rows.clear()
             self._done += len(some)
             if self._progress is not None:
                 self._progress(self._done, self._wanted)
@@ -260,9 +266,10 @@ class _Refresh:
         paths = self._path_ids
         rows: list[tuple[int, int, Any, int]] = []
         for node in nodes:
+            number = ids[node.key]
             for path, kind, value in valued(node.params):
-                number = paths.get(path)
-                rows.append((self._path_id(path) if number is None else number, kind, value, ids[node.key]))
+                at = paths.get(path)
+                rows.append((self._path_id(path) if at is None else at, kind, value, number))
         self._db.executemany("INSERT INTO params (path, kind, value, node) VALUES (?, ?, ?, ?)", rows)
 
     @property
