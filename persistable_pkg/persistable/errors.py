@@ -538,7 +538,7 @@ class CorruptPayloadWarning(PersistableWarning):
 
 
 class FileInUseWarning(PersistableWarning):
-    """The file at a path of somebody's choice could not be replaced: the payload is stored, and moved there when it is next looked for."""
+    """The file at a custom path could not be replaced: the payload is stored, and moved there when it is next looked for."""
 
 
 class InvalidPayloadWarning(PersistableWarning):

@@ -325,7 +325,7 @@ def test_checkpoints_and_items_that_can_be_gone_on_with_stay_for_a_week(tmp_path
     for file in tmp_path.rglob("*"):
         if file.is_file():
             os.utime(file, (0, 0))
-    assert {item.reason for item in catalog.gc()} == {"checkpoints that nobody went on from", "items that nobody went on from"}
+    assert {item.reason for item in catalog.gc()} == {"checkpoints that nothing resumed", "items that nothing resumed"}
     assert set(items) <= {path for item in catalog.gc() for path in item.paths}
     before = {path: store.get(path) for path in store.list(HIDDEN)}
     catalog.gc().apply()

@@ -385,7 +385,7 @@ class Catalog:
         """Make a folder of links to payload files, whose names are made of params; the same call makes it anew and removes what is stale.
 
         what: a class, step or name, what `find` gave, or a list of entries; without it everything. where: as for `find`. by: the path of
-        each, with params in braces, dotted where they lie deeper: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
+        each, with params in braces, dotted where they are deeper: ``"{alpha}/{upstream.points.n}"``; also ``{name}``, ``{key}``,
         ``{digest}``, ``{status}`` and ``{made}``, and ``{alpha:.2f}`` as in `format`. The suffix of the file comes behind it. Characters
         that a file name cannot have become ``-``, what would have one name is told apart by its digest. Where links cannot be made, they
         are hard links or copies. dry_run: only say what would be done.

@@ -129,7 +129,7 @@ class Entries(Sequence[Entry]):
         return "\n".join([f"<{number} {'entry' if number == 1 else 'entries'} in {self._catalog.store.url}{none}>", *lines, *more])
 
     def _none(self) -> str:
-        """Why nothing matches, where it is the name."""
+        """The reason why nothing matches, where it is the name."""
         name, names = self._asked.name, self._catalog.names()
         return "" if name is None or name in names else f"; nothing is called {name!r}{did_you_mean(name, names)}"
 

@@ -26,7 +26,7 @@ ABSENT = "absent"
 class Entry:
     """One payload as its record tells, whether or not its files are still there.
 
-    key: its key; None where a damaged record at a path of somebody's choice hides it. name: of the payload. status: ``"done"``,
+    key: its key; None where a damaged record at a custom path hides it. name: of the payload. status: ``"done"``,
     ``"corrupt"`` (the record is damaged), ``"untrusted"`` (nobody whom the store trusts has signed it), ``"failed"`` (a failure without a
     record) or ``"absent"`` (something upstream that is not stored). size: bytes of its files. seconds: that its generation took. created:
     when it ended, seconds since 1970 in UTC. host: the machine. class_reference: ``module:qualname`` of what made it. made:
@@ -62,12 +62,12 @@ class Entry:
 
     @property
     def at(self) -> str | None:
-        """The path in the store that somebody chose for the payload; None for one that lies under its key."""
+        """The path in the store that somebody chose for the payload; None for one that is stored under its key."""
         return self._at or None
 
     @property
     def place(self) -> Place:
-        """The place of the payload. Raises PayloadNotFound for a damaged record at a path of somebody's choice."""
+        """The place of the payload. Raises PayloadNotFound for a damaged record at a custom path."""
         if self.key is None:
             raise PayloadNotFound(f"the record of {self._at} is damaged, so its key is not known", key=None, nearest=None, differences={})
         return Placed(*self.key, to=self._at) if self._at else self.key

@@ -1,4 +1,4 @@
-"""Why a payload is or is not there, and everything upstream of it: by its node, or by what records tell."""
+"""The reason why a payload is or is not there, and everything upstream of it: by its node, or by what records tell."""
 
 from __future__ import annotations
 

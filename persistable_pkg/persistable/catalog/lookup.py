@@ -84,7 +84,7 @@ def contains(catalog: Catalog, text: object) -> bool:
 
 
 def _within(catalog: Catalog, path: str) -> str | None:
-    """`path` as one in the store: what lies in its folder, or is relative to it; None for a file elsewhere."""
+    """`path` as one in the store: what is in its folder, or is relative to it; None for a file elsewhere."""
     if "://" in path:
         before = catalog.store.url.partition(TRUSTING)[0].rstrip("/") + "/"
         return path.removeprefix(before) if path.startswith(before) else None

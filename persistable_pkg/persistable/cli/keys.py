@@ -227,7 +227,7 @@ def _absent(target: str, now: Mapping[str, Any]) -> str:
 
 
 def _why(key: str, found: str, before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    """Why a key is another now, as far as the two descriptions tell, farthest upstream first."""
+    """The reasons why a key is another now, as far as the two descriptions tell, farthest upstream first."""
     at = f"{place}: " if place else ""
     if key.rpartition("/")[0] != found.rpartition("/")[0]:
         yield (

@@ -25,7 +25,7 @@ from persistable.stores.open import open_store
 
 
 def rm(*payloads: Word, downstream: Flag = False, dry_run: Flag = False, yes: Flag = False, common: Common = COMMON) -> int:
-    """Remove payloads. What goes is shown first; inputs that lie elsewhere never do, payloads put in by hand only if they are named.
+    """Remove payloads. What goes is shown first; inputs from elsewhere never do, payloads put in by hand only if they are named.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _decided(here: Here, words: tuple[str, ...], downstream: bool) -> list[tuple
 
 def _refuse_input(text: str, node: Node, itself: bool) -> None:
     if node.is_external and itself:
-        raise BadUsage(f"{text} is an input that lies elsewhere; rm never removes those")
+        raise BadUsage(f"{text} is an input from elsewhere; rm never removes those")
     if itself:
         note(f"{text} is not persisted, so there is nothing to remove")
 
@@ -168,7 +168,7 @@ def cp(
     copies: list[tuple[Store, list[Listed]]] = []
     for source, entries in sources.values():
         if source.url.partition(TRUSTING)[0] == target.url.partition(TRUSTING)[0]:
-            raise BadUsage(f"--to {to}: that is the store they lie in")
+            raise BadUsage(f"--to {to}: that is the store they are in")
         above = stored_upstream(here.catalog_of(source), [entry.key for entry in entries]) if upstream else []
         copies.append((source, [*(_entry(source, place) for place in above), *entries]))
     if not force:

@@ -31,9 +31,7 @@ def put(target: Word, file: Path, /, *, common: Common = COMMON) -> int:
         raise BadUsage(f"{target} is no single target; name one, such as {target.partition('[')[0]}[label]")
     node = cast("Node", found.target)
     if node.is_external or not node.is_persisted:
-        raise BadUsage(
-            f"{target} is {'an input that lies elsewhere' if node.is_external else 'not persisted'}, so nothing can be put there"
-        )
+        raise BadUsage(f"{target} is {'an input from elsewhere' if node.is_external else 'not persisted'}, so nothing can be put there")
     if not file.exists():
         raise BadUsage(f"there is no file {file}")
     payload = format_of(node, file.name, file.is_dir()).load(file)

@@ -60,7 +60,7 @@ def record_of(found: One) -> Record:
     if record is not None:
         return record
     if found.node is not None and found.node.is_external:
-        raise PayloadNotFound(f"{found.key} is an input that lies elsewhere; nothing is recorded of it", key=found.key)
+        raise PayloadNotFound(f"{found.key} is an input from elsewhere; nothing is recorded of it", key=found.key)
     if found.node is not None and not found.node.is_persisted:
         raise PayloadNotFound(f"{found.key} is not persisted: it is generated whenever it is needed", key=found.key)
     failure = access.find_failure(found.store, found.place)

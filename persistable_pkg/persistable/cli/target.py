@@ -191,7 +191,7 @@ class Here:
         return Catalog(self.store)
 
     def catalog_of(self, store: Store) -> Catalog:
-        """The catalog of `store`, in which one payload lies."""
+        """The catalog of `store`, in which one payload is stored."""
         from persistable.catalog.catalog import Catalog
 
         return self.catalog if store.url == self.store.url else Catalog(store)

@@ -16,13 +16,13 @@ VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "BLIS_NUM_THREADS",
 )
-"""Where OpenMP, BLAS libraries and numexpr look when they are loaded."""
+"""The variables that OpenMP, BLAS libraries and numexpr read when they are loaded."""
 _OURS = "PERSISTABLE_WORKER_THREADS"
 """In a worker: how many threads it has by default, and which of `VARIABLES` say so by our doing."""
 
 
 def shared(threads: int, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a worker that is to have so many threads, as far as neither this process nor `given` says otherwise.
+    """The variables of a worker that is to have that number of threads, as far as neither this process nor `given` says otherwise.
 
     Whoever sets OMP_NUM_THREADS has decided for all: the others look there too.
     """

@@ -16,7 +16,7 @@ class MovingAverage:
         self.seconds = seconds
 
     def saw(self, seconds: float) -> None:
-        """Take into account a call that took so many seconds."""
+        """Take into account a call that took `seconds`."""
         self.seconds = seconds if self.seconds is None else self.seconds + self._weight * (seconds - self.seconds)
 
 
@@ -43,7 +43,7 @@ class ChunkSizer:
         return self._average.seconds
 
     def saw(self, seconds: float) -> None:
-        """Take into account a call, or the mean of several, that took so many seconds; an outlier only up to a limit."""
+        """Take into account a call, or the mean of several, that took `seconds`; an outlier only up to a limit."""
         self._average.saw(min(seconds, self._outlier))
 
     def size(self, waiting: int, workers: int) -> int:

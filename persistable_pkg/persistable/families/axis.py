@@ -117,7 +117,7 @@ class Axis:
         return Axis(columns, _taken(self.labels, indices), self._born, self.found)
 
     def shares(self, other: Axis) -> bool:
-        """Tell whether both were found outside and have a column in common, so that it is the same thing that they speak of."""
+        """Tell whether both were found outside and have a column in common, so that both are about the same thing."""
         return self.found and other.found and not self.columns.keys().isdisjoint(other.columns)
 
     def joined(self, other: Axis) -> Axis:

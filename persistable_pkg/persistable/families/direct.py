@@ -299,7 +299,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
 
 
 def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any, bool]) -> ChunkResult:
-    """Perform members in a thread of this process; those who listen to the run hear of it at once."""
+    """Perform members in a thread of this process; those who listen to the run receive its events at once."""
     direct_generator, keys, rows, run, hooks, output = order
     with connections.within(run), events.heard_by(hooks), keeping(output):
         batch = direct_generator.batch(keys, rows)

@@ -264,7 +264,7 @@ class _Axes:
         return same
 
     def _join(self, axis: Axis) -> int | None:
-        """Join `axis` to all that speak of the same things; the number of what they are now."""
+        """Join `axis` to all that are about the same things; the number of what they are now."""
         into: int | None = None
         for number, known in enumerate(self._axes):
             if known is None or not known.shares(axis):

@@ -32,7 +32,7 @@ class ItemParams:
 
 
 class _ItemLocation(NamedTuple):
-    """The means to read an item where the node that makes it is not at hand. entry: as it was when the family was listed."""
+    """The means to read an item where the node that makes it is not there. entry: as it was when the family was listed."""
 
     place: Place
     io: FileIO[Any]

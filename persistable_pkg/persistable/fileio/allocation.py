@@ -136,4 +136,4 @@ def reserve(descriptor: int, offset: int, size: int) -> None:
 def check_plain(dtype: Any) -> None:
     """Raise TypeError unless arrays of `dtype` are made of bytes alone."""
     if dtype.hasobject:
-        raise TypeError(f"an array of {dtype} holds references, not bytes: it cannot lie in a file")
+        raise TypeError(f"an array of {dtype} holds references, not bytes: it cannot be kept in a file")

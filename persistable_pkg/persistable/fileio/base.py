@@ -300,12 +300,12 @@ class Allocation(Protocol):
         ...
 
     def seal(self, payload: Any) -> bool:
-        """Make the file whole for `payload`, whose large buffers may lie in what `array` gave; False if the payload uses none of them.
+        """Make the file whole for `payload`, whose large buffers may be in what `array` gave; False if the payload uses none of them.
         After True, writing to the arrays changes memory only, never the file."""
         ...
 
     def close(self) -> None:
-        """Let go of the file. Arrays stay usable."""
+        """Release the file. Arrays stay usable."""
         ...
 
 

@@ -30,7 +30,7 @@ class Appending(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         ...
 
 

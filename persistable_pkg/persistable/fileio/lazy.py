@@ -111,7 +111,7 @@ def why_lazy(value: Any) -> str:
     for base in cls.__mro__:
         known = _NAMED.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
         if known is not None:
-            return f"which only refers to content that lies elsewhere: {known}"
+            return f"which only refers to content elsewhere: {known}"
     if hasattr(cls, "__dask_graph__") and value.__dask_graph__() is not None:
         return "which is not computed yet: call .compute()"
     if cls.__module__.partition(".")[0] == "xarray" and _is_unread(value):

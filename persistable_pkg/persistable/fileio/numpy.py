@@ -140,7 +140,7 @@ def raw_view(array: Any) -> memoryview:
 
 
 def contiguous_pieces(array: Any) -> Iterator[memoryview]:
-    """The bytes of `array` in C order; where they do not lie so, copied at most 4 MB at a time."""
+    """The bytes of `array` in C order; where they are not in that order, copied at most 4 MB at a time."""
     import numpy as np
 
     if array.flags.c_contiguous or array.nbytes <= _SLICE:

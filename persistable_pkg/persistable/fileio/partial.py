@@ -42,7 +42,7 @@ def of_array(file: Any, rows: slice | None, columns: Sequence[str] | None) -> An
         raise FormatError("an npy file of objects, or of a single number, has no parts; load it whole", format="NumpyFileIO")
     if fortran and len(shape) > 1:
         raise FormatError(
-            "its rows do not lie together (it was stored in Fortran order); load it whole, or store it in C order", format="NumpyFileIO"
+            "its rows are not stored together (it was stored in Fortran order); load it whole, or store it in C order", format="NumpyFileIO"
         )
     if columns is not None and dtype.names is None:
         raise FormatError("columns of an array are the fields of a structured dtype, which this one has not", format="NumpyFileIO")

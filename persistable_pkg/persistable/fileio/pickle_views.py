@@ -44,7 +44,7 @@ class Tensors:
         return int, ()
 
     def merge(self) -> None:
-        """Join spans that overlap; such that only lie in the same storage stay apart."""
+        """Join spans that overlap; such that are only in the same storage stay apart."""
         for storage, spans in self._spans.items():
             merged: list[tuple[int, int]] = []
             for first, last in sorted(spans):

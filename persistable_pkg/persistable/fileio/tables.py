@@ -92,7 +92,7 @@ def _as_polars(pl: Any, table: Any) -> Any:
 
 
 def why_not(payload: Any, through: Any) -> str:
-    """Why `payload` would not come back exactly; empty if it would. `through` takes a table and gives what its file gives back.
+    """The reason `payload` would not come back exactly; empty if it would. `through` takes a table and gives what its file gives back.
 
     Types, names and index are tried on a payload of no rows; columns of Python objects are tried whole.
     """

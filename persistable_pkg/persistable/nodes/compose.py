@@ -119,7 +119,7 @@ def _named(sources: dict[str, Any], inputs: list[Open], target: Node) -> dict[st
 
 
 def _matched(sources: list[Any], inputs: list[Open], target: Node) -> dict[str, Any]:
-    """Which source goes where: by name first, then in order; an input that takes many takes what is left."""
+    """The source for each input: by name first, then in order; an input that takes many takes what is left."""
     if not inputs:
         _full(sources[0], target)
     given: dict[str, Any] = {}

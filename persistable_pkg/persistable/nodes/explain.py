@@ -1,4 +1,4 @@
-"""Why a payload is or is not there: its status in words, and on a miss the nearest stored payload with the params that differ."""
+"""Explanations of why a payload is or is not there: its status, and on a miss the nearest stored payload with the params that differ."""
 
 # pyright: reportPrivateUsage=false
 
@@ -74,7 +74,7 @@ def explain(node: Node, store: Store) -> Explanation:
     """The action that asking for the payload would cause, and why."""
     if node.is_external:
         gone = node._node_look()
-        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it lies")], label=node.label)
+        return Explanation([f"{node.key} is an input: " + (gone or "payload reads it where it is")], label=node.label)
     if not node.is_persisted:
         return Explanation([f"{node.key} is not persisted: payload generates it each time"], label=node.label)
     status = status_of(node, store)

@@ -68,7 +68,7 @@ def refusal(node: Node, packages: bool = True) -> FormatError | None:
 
 
 def _why_not(io: Any, declared: Any) -> str:
-    """Why no payload of a declared type can be stored; empty where one might."""
+    """The reason why no payload of a declared type can be stored; empty where one might."""
     name = type(io).__name__
     if name == "CompressedFileIO" and hasattr(io, "inner"):
         return _why_not(io.inner, declared)

@@ -189,7 +189,7 @@ class Generation:
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None where that is this process."""
         self.hooks = events.own_hooks()
-        """Who hears of it, also of what threads do that its author starts."""
+        """The hooks that receive its events, also those of threads that its author starts."""
         self._loading: dict[Key | None, threading.RLock] = {}
         """For each payload that is being read, and under None for all else that only one thread may do."""
         self.notes: dict[str, Any] = {}

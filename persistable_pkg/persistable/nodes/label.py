@@ -22,7 +22,7 @@ from persistable.params.secret import redact
 from persistable.params.unset import UNSET
 
 COLUMNS = 100
-"""A label takes so many columns at most."""
+"""Columns that a label takes at most."""
 _VALUE = 40
 _ITEMS = 6
 _DEEPEST = 3
@@ -207,7 +207,7 @@ def _value(value: Any, columns: int, depth: int) -> str:
 
 
 def _has_usual_repr(kind: Any) -> bool:
-    """Tell whether a params class shows itself by its fields, and not by code of somebody's own."""
+    """Tell whether a params class shows itself by its fields, and not by code of its own."""
     own = kind.__repr__
     code = getattr(getattr(own, "__wrapped__", own), "__code__", None)
     file = getattr(code, "co_filename", "")

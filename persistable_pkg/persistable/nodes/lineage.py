@@ -12,7 +12,7 @@ from persistable.params.trees import fields_tree
 from persistable.records.key import Key
 
 MAX_TABLE = 64
-"""So many nodes upstream are written into a record; farther ones are in the records of those."""
+"""Nodes upstream that are written into a record, at most; farther ones are in the records of those."""
 
 
 def walk(*targets: Any) -> Iterator[Any]:

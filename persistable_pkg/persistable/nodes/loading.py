@@ -120,7 +120,7 @@ def format_of(node: Node, record: Record) -> FileIO[Any]:
 
 
 def refusal(node: Node, record: Record) -> PayloadUntrusted | PayloadCorrupted | None:
-    """Why a load would not read what `record` is of, without reading it, as far as its format goes."""
+    """The error of a load of `record`, as far as its format tells without reading the payload; None if there is none."""
     if record.head["io"] == node._node_format().spec():
         return None
     try:

@@ -72,7 +72,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     is_persisted: bool = True
     """False for what is done for its effect, or made again whenever it is asked for."""
     is_external: bool = False
-    """True if it is an input that lies elsewhere: never generated nor stored, but read by whoever needs it."""
+    """True if it is an input from elsewhere: never generated nor stored, but read by whoever needs it."""
     _node_needs: str = "all"
     _node_captured: str = ""
     """Of the params, the one that holds what its function captured: the code of that is followed from the function."""
@@ -103,7 +103,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
     _node_to: str | None = None
     _node_store: Store | None
     _node_remembered: Store | None = None
-    """Where the last run put it that named a store; of no account for a node that names one itself."""
+    """The store of the last run that named one; of no account for a node that names one itself."""
     _node_reader: generation.Generation | None = None
     """The running generation that this is upstream of, and which reads its payload."""
     _node_given_code: Given
@@ -171,7 +171,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     @property
     def place(self) -> Place:
-        """Where payload and record lie: under the key, or at a path of somebody's choice."""
+        """The location of payload and record: under the key, or at a custom path."""
         return self.key if self._node_to is None else Placed(*self.key, self._node_to)
 
     if TYPE_CHECKING:  # on the class of a workflow it is a node, on an instance its payload; so type checkers know it for any class
@@ -431,7 +431,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return [returned.evaluated(declaration_of(cls).payload_type, names), returned.return_type(cls._generate_payload)]
 
     def _node_look(self) -> str:
-        """Of an input that lies elsewhere: empty where it is there, else why it is not."""
+        """Of an input from elsewhere: empty where it is there, else why it is not."""
         return ""
 
     @classmethod

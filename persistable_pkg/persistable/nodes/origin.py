@@ -28,7 +28,7 @@ _LENGTH = 16
 
 
 def content_of(head: Head) -> str:
-    """A digest of the payload whose record begins with `head`: of its bytes alone, wherever its files lie and whoever wrote them."""
+    """A digest of the payload whose record begins with `head`: of its bytes alone, wherever its files are and whoever wrote them."""
     files = head["files"]
     if len(files) == 1 and not files[0][0] and "schema" not in head and "items" not in head:
         plain: str = files[0][3][: 2 * _LENGTH]

@@ -25,7 +25,7 @@ from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 
 LISTED = 10_000
-"""So many paths of a store are looked through for other names at most."""
+"""Paths of a store that are looked through for other names, at most."""
 _NAMES = 100
 _EACH = 20
 

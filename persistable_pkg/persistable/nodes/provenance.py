@@ -143,7 +143,7 @@ def usage_begins(alone: bool) -> Counters:
 
 
 def usage_of_thread(seconds: float) -> Counters:
-    """The counters when this thread had used so many, as far as it alone is looked at."""
+    """The counters when this thread had used `seconds` of processor time, as far as it alone is looked at."""
     return 0, False, None, None, seconds
 
 

@@ -1,4 +1,4 @@
-"""An attempt that was cut off and is gone on with by other code: what is kept of that."""
+"""An attempt that was cut off and is resumed by other code: what is kept of that."""
 
 # pyright: reportPrivateUsage=false
 

@@ -67,7 +67,7 @@ class Appender:
         except Exception as error:
             if self._token is not None:
                 rescue(self._store, self._key, block, error, f"rows-{self.rows}")
-                error.add_note(f"{int(self.rows)} rows before it are in {self._folder}, and are gone on with")
+                error.add_note(f"{int(self.rows)} rows before it are in {self._folder}, and are continued")
             raise
         self.used = True
 
@@ -83,7 +83,7 @@ class Appender:
         return room_in(self._store.url, f"in {self._folder} for more rows of {self._key}, on their way into {self._store.url}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._growing.close()
 
 
@@ -106,7 +106,7 @@ def _go_on(generation: Any, folder: Path, rows: int) -> None:
 
 
 def _forget_sealed(generation: Any, folder: Path) -> None:
-    """Remove what an attempt left that was killed after its commit: it is not to be gone on with."""
+    """Remove what an attempt left that was killed after its commit: it is not to be resumed."""
     mark = folder / _SEALED
     if not mark.exists():
         return

@@ -151,7 +151,7 @@ class _Fresh:
 
 
 def first_line(data: bytes) -> bytes:
-    """That of a record."""
+    """The first line of a record."""
     return data[: data.find(b"\n") + 1]
 
 
@@ -493,7 +493,7 @@ class Judge:
         return Verdict(tuple(dict.fromkeys((*causes, *inherited))), "", not causes and bool(inherited), "", unknown)
 
     def _changed(self, exposed: list[_Unit], entries: list[dict[str, Any]]) -> tuple[list[Cause], tuple[str, ...]]:
-        """Which of the code of these has changed, given how it was when the payload was made."""
+        """The changes of the code of these since the payload was made."""
         causes: list[Cause] = []
         unknown: dict[str, None] = {}
         done: set[Any] = set()
@@ -523,7 +523,7 @@ def _contents(units: Iterable[_Unit]) -> dict[str, str]:
 
 
 def _frontier(unit: _Unit) -> tuple[list[_Unit], list[_Unit]]:
-    """The nearest stored units upstream, and those on the way there that are not stored."""
+    """The nearest stored units upstream, and those between that are not stored."""
     sources = unit.sources or []
     if all(source.data is not None for source in sources):
         return sources if len(sources) < 2 else list(dict.fromkeys(sources)), []

@@ -28,7 +28,7 @@ class Status(Enum):
     ABSENT = "absent"
     """Nothing is stored."""
     RUNNING = "running"
-    """Somebody is generating it."""
+    """A process is generating it."""
     DONE = "done"
     """Stored, and made by the code as it is now."""
     FAILED = "failed"
@@ -157,7 +157,7 @@ def status_of(node: Node, store: Store) -> Status:
 
 
 PORTION = 5000
-"""So many records are in memory at once."""
+"""Records in memory at once."""
 
 
 def look_up(asked: Sequence[tuple[Any, Store]], judge: Callable[[], Judge] | None = None, running: bool = False) -> list[State]:
@@ -232,7 +232,7 @@ class _Read:
         self.records = Read(store, paths) if getattr(store, "batches", False) else None
         data = self.records.data if self.records is not None else store.get_many(paths)
         self.any = bool(data)
-        """Whether there is any record."""
+        """True where there is any record."""
         if len(data) < len(paths) and getattr(store, "format_seen", None) is None:
             store_format.before_reading(store)
         self._store = store

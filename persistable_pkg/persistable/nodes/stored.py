@@ -69,7 +69,7 @@ class Stored(Generic[PayloadT]):
 
     @property
     def persist_filepath(self: Node) -> Path:
-        """Where the payload lies, without suffix. In a store that is no local folder: the path inside it."""
+        """The path of the payload in its store, without suffix. In a store that is no local folder: the path inside it."""
         lies = self.key.path if self._node_to is None else self._node_to
         path = self._node_use().local_path(lies)
         return path if path is not None else Path(lies)

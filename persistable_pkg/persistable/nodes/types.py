@@ -139,7 +139,7 @@ check_unchanged: Callable[[Node], None] = methodcaller("_node_check_params")
 validates: Callable[[Node], bool] = methodcaller("_node_validates")
 """Tell whether a node has anything to judge its payload by."""
 why_absent: Callable[[Node], str] = methodcaller("_node_look")
-"""Of an input that lies elsewhere: empty where it is there, else why it is not."""
+"""Of an input from elsewhere: empty where it is there, else why it is not."""
 
 
 def holds_payload(node: Node) -> bool:

@@ -38,7 +38,7 @@ def _one_nan(chunk: Any) -> Any:
 
 
 def masked(array: Any, missing: Any) -> tuple[Blob, Blob]:
-    """Items and mask of a 1-D array, where what lies under the mask does not matter."""
+    """Items and mask of a 1-D array, where what is under the mask does not matter."""
     missing = np.asarray(missing, dtype=bool)
     if missing.any():
         array = np.where(missing, np.zeros((), array.dtype), array)

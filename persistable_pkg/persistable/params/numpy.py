@@ -113,7 +113,7 @@ def _chunks(array: Any) -> Iterator[Any]:
 
 
 def _without_padding(array: Any) -> bytes:
-    """An x86 long double is ten bytes in sixteen; what lies in the others is left over from before."""
+    """An x86 long double is ten bytes in sixteen; what is in the others is left over from before."""
     flat = np.ascontiguousarray(array).reshape(-1)
     if array.dtype.char == "G":
         flat = flat.view(np.longdouble)

@@ -85,7 +85,7 @@ def fixed_offset(zone: Any) -> Any:
         return None
     try:
         return zone.utcoffset(None)
-    except Exception:  # noqa: BLE001 - a zone of somebody's own
+    except Exception:  # noqa: BLE001 - a zone of the user
         return None
 
 

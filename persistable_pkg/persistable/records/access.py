@@ -173,7 +173,7 @@ def named_paths(record: Record) -> list[str]:
 
 
 def _is_of(place: Place, path: str) -> bool:
-    """Tell whether a file lies where those of the payload at `place` do; a record that names another's is not believed."""
+    """Tell whether a file is where those of the payload at `place` are; a record that names another's is not believed."""
     if isinstance(place, Placed):
         return path in (place.to, place.path) or path.startswith((f"{place.to}/", f"{place.path}."))
     return path.startswith(f"{place.path}.")

@@ -1,4 +1,4 @@
-"""Who is generating a payload right now: claims, made by exclusive create, in the store that will hold the payload.
+"""The processes that generate a payload right now: claims, made by exclusive create, in the store that will hold the payload.
 
 A claim is a small file that names its owner: host, process and process start. It is never rewritten. A claim whose owner is gone is taken
 over by exclusively creating the next one in a row, ``.claim``, ``.claim.2``, ``.claim.3``: the highest is the valid one, and letting go
@@ -72,7 +72,7 @@ class _Held:
         return content == owners.mine() or (content is not None and self.held and owners.was_mine(content))
 
     def drop(self) -> None:
-        """There is nothing to be let go of any more."""
+        """Note that there is nothing to release any more."""
         _active.discard(self)
         self._holder = None
 
@@ -144,7 +144,7 @@ class Claim(_Held):
         return self.held and self._base == base and not self.is_over() and self._store.url == store.url
 
     def release(self) -> None:
-        """Let go. Never raises an error: a claim left behind is given up later, or taken over."""
+        """Release it. Never raises an error: a claim left behind is given up later, or taken over."""
         self._over = True  # should an interrupt come: the heart finishes
         beating_is_over = self._beating.acquire(timeout=self.ttl / 4)  # or a beat under way would come after, and stay
         try:
@@ -162,7 +162,7 @@ class Claim(_Held):
         self._holder = None  # as `drop`, without a call
 
     def give_up(self) -> None:
-        """Let go of what was left behind, once nobody else in this process has a claim on the same."""
+        """Release what was left behind, once nobody else in this process has a claim on the same."""
         self._over = True
         self._tries += 1
         try:
@@ -239,7 +239,7 @@ class Claims(_Held):
         return self.held and base in self.bases and not self.is_over() and self._store.url == store.url
 
     def give_back(self, bases: set[str], *stages: Mapping[str, Bytes], delete: Iterable[str] = ()) -> None:
-        """Put and delete what `BaseStore.change_many` would, and let go of `bases`, all in one call of the store."""
+        """Put and delete what `BaseStore.change_many` would, and release `bases`, all in one call of the store."""
         with self._beating:  # a beat under way would come after, and stay
             kept = bases - self.lost(bases)
             mine = [_path(base, 1) for base in kept] + [base + ".beat" for base in kept if base in self._beats]
@@ -249,7 +249,7 @@ class Claims(_Held):
             self.drop()
 
     def release(self) -> None:
-        """Let go of all that is left. Never raises an error: a claim left behind is given up later, or taken over."""
+        """Release all that is left. Never raises an error: a claim left behind is given up later, or taken over."""
         self._over = True
         try:
             self.give_back(set(self.bases))
@@ -258,7 +258,7 @@ class Claims(_Held):
         self.drop()
 
     def give_up(self) -> None:
-        """Let go of what was left behind, once nobody else in this process has a claim on the same."""
+        """Release what was left behind, once nobody else in this process has a claim on the same."""
         self._over = True
         self._tries += 1
         try:
@@ -305,7 +305,7 @@ def poll_of(store: Store) -> float:
 
 
 class Elsewhere(Exception):
-    """Somebody else generates it now, or has `stored` it already, and whoever wanted to does not wait for that."""
+    """Raised in place of waiting: another process generates the payload now, or has `stored` it already."""
 
     def __init__(self, stored: bool) -> None:
         super().__init__(stored)

@@ -4,7 +4,7 @@ A call that puts a record may end in an interrupt or an error although the recor
 server was lost, or a request goes on by itself in a library's own thread. So the record is read back. Where it stands, the commit has
 succeeded; where it surely does not and never will, the new files go; in doubt all files stay, of the old payload and of the new.
 
-A payload at a path of somebody's choice is written elsewhere first, and moved there once its record stands: the record is the commit here
+A payload at a custom path is written elsewhere first, and moved there once its record stands: the record is the commit here
 too. Dying in between costs nothing, for whoever looks for the payload next moves it, under the claim.
 """
 
@@ -118,11 +118,11 @@ _OF_ATTEMPT = re.compile(r"/[0-9a-f]{32}\.[0-9a-f]{8}[./]")
 """In paths that no later attempt writes."""
 
 
-# payloads at paths of somebody's choice
+# payloads at custom paths
 
 
 def beside(place: Placed, token: str) -> str:
-    """Where the attempt `token` writes what is to be at `place`; its folder and name are those of the place, so that formats know it."""
+    """The path of what the attempt `token` writes for `place`; its folder and name are those of the place, so that formats know it."""
     return written_at(place.to, token)
 
 

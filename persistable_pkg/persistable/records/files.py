@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 SMALL = 1 << 20
 """Up to this many bytes a payload is written and read in one call; above, it is streamed or mapped (a map holds a descriptor)."""
 WHOLE = 1 << 26
-"""Up to this many bytes a file that lies elsewhere is fetched whole, and verified, where only a part of it is asked for."""
+"""Up to this many bytes a file of a store that is elsewhere is fetched whole, and verified, where only a part of it is asked for."""
 _SLICE = 1 << 24
 _CACHED = 1 << 22
 """Bytes that are read and hashed in turn: few enough to be in the processor's cache when they are hashed."""
@@ -258,7 +258,7 @@ class Allocated:
 
 
 class InFile:
-    """A result of `_generate_payload` instead of the payload: the file it lies in already, as its format would have written it.
+    """A result of `_generate_payload` instead of the payload: the file that it is in already, as its format would have written it.
 
     For a format of several files `path` is the folder that holds them. A large file is moved into a store on the same file system, and
     streamed into others; no file is ever in memory whole. The payload is what the format then reads.
@@ -541,7 +541,7 @@ def _opened(store: Store, key: Key, fact: FileFact) -> Generator[BinaryIO]:
 
 
 def at_hand(store: Store, key: Key, facts: Sequence[FileFact], io: FileIO[Any], folder: Path) -> Path:
-    """Where the committed bytes lie on this machine, verified: their file, or the folder of a format of several.
+    """The committed bytes on this machine, verified: their file, or the folder of a format of several.
 
     In place where the store keeps local files: look, do not touch. Else fetched into `folder`. Raises as `read` does.
     """
@@ -677,7 +677,7 @@ def _expect(key: Key, fact: FileFact, size: int, digest: str | None) -> None:
 
 
 def _check_names(key: Key, files: tuple[FileFact, ...]) -> None:
-    """Raise PayloadCorrupted unless all parts lie in one folder of the store, under their own names: these become paths here."""
+    """Raise PayloadCorrupted unless all parts are in one folder of the store, under their own names: these become paths here."""
     from persistable.fileio.folders import checked_name
 
     folders: set[str] = set()
@@ -726,7 +726,7 @@ class _StoredParts:
         return file
 
     def folder(self) -> Path:
-        """Where they lie on this machine. As `_check_names` has seen to it, that is one folder, and they are below it."""
+        """The path on this machine. As `_check_names` has seen to it, that is one folder, and they are below it."""
         root = Path()
         for name, fact in self._facts.items():
             local = self._store.local_path(fact.path)

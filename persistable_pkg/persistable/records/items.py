@@ -137,7 +137,7 @@ def parsed_index(data: bytes | bytearray, folder: str) -> dict[Any, Entry]:
 
 
 def folder_of(record: Record) -> str | None:
-    """Where the items lie that a record is of; None for a record of one payload."""
+    """The location of the items of a record; None for a record of one payload."""
     items = record.head.get("items")
     return None if items is None else items[0]
 
@@ -199,7 +199,7 @@ def missing_item(store: Store, record: Record) -> str | None:
 
 
 class Source(NamedTuple):
-    """Where items come from."""
+    """The store of items, and how they are read."""
 
     store: Store
     owner: Key
@@ -281,7 +281,7 @@ class Collected(Mapping[Any, T], Generic[T]):
 
     @property
     def entries(self) -> Mapping[Any, Entry]:
-        """Key to where the item lies, of which size and digest; empty where items are in memory."""
+        """Key to the location of the item, of which size and digest; empty where items are in memory."""
         return self._entries
 
     @property

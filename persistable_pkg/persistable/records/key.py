@@ -35,16 +35,16 @@ class Key(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where the payload lies in a store, without suffix."""
+        """The path of the payload in a store, without suffix."""
         return f"{self.name}/{self.digest}"
 
     @property
     def key(self) -> Key:
-        """Itself: a payload lies under its key unless it is placed elsewhere, see `Placed`."""
+        """Itself: a payload is stored under its key unless it is placed elsewhere, see `Placed`."""
         return self
 
     def file(self, token: str, suffix: str) -> str:
-        """Where the attempt `token` puts its payload."""
+        """The path at which the attempt `token` puts its payload."""
         return f"{self.name}/{self.digest}.{token}{suffix}"
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Key(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A payload at a path of somebody's choice, `to`. Its record lies apart, and tells whether the file there is this payload."""
+    """A payload at a custom path, `to`. Its record lies apart, and tells whether the file there is this payload."""
 
     name: str
     digest: str
@@ -76,7 +76,7 @@ class Placed(NamedTuple):
         return f"{PLACED}/{self.to}"
 
     def file(self, token: str, suffix: str) -> str:
-        """Where every attempt puts its payload."""
+        """The path at which every attempt puts its payload."""
         return self.to
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Placed(NamedTuple):
 
 
 Place = Key | Placed
-"""Where a payload and its record lie."""
+"""The location of a payload and its record."""
 
 
 def check_payload_name(name: str) -> str:

@@ -20,7 +20,7 @@ from persistable.stores.cache_folder import file_of
 from persistable.stores.record_file import SEAL_BYTES
 
 LARGEST = 1 << 29
-"""So many bytes of one file at most: then it begins anew."""
+"""Bytes of one file at most: then it begins anew."""
 _TABLE = "CREATE TABLE IF NOT EXISTS records (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
 _FIND = "SELECT path, stamp, data FROM records WHERE path IN (SELECT value FROM json_each(?))"
 _KEEP = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
@@ -43,12 +43,12 @@ class Read:
         self.data = _read(store, {path: listed.found[path] for path in wanted if path in listed.found}, listed)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """As that of the store, for files that lie beside these records: what the listing has not told of is not asked for."""
+        """As that of the store, for files beside these records: what the listing has not told of is not asked for."""
         wanted = [path for path in paths if path in self._listed.found or stem_of(path) not in self._stems]
         return self._store.get_many(wanted) if wanted else {}
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, Stat]:
-        """As that of the store, for files that lie beside these records: the listing may have told of them."""
+        """As that of the store, for files beside these records: the listing may have told of them."""
         found: dict[str, Stat] = {}
         rest: list[str] = []
         for path in paths:

@@ -16,7 +16,7 @@ from persistable.records.scratch import scratch_folder
 from persistable.stores.base import HIDDEN, Store, extended
 
 HANDED = f"{HIDDEN}/handed"
-"""Where large payloads that are not persisted lie on their way from one worker to others."""
+"""The folder of large payloads that are not persisted, on their way from one worker to others."""
 
 _PAUSE = 0.05
 _SETTLED = 3600.0
@@ -29,7 +29,7 @@ def new_shelf() -> str:
 
 
 def clear_shelves(store: Store, own: str = "") -> None:
-    """Remove from a store what runs of killed processes were handing over, and what is on the shelf `own`."""
+    """Remove from a store what runs of killed processes were passing on, and what is in the folder `own`."""
     with suppress(StoreError):
         for path in list(store.list(HANDED)):
             if (own and path.startswith(f"{own}.")) or owners.is_dead_name(path[len(HANDED) + 1 :].partition(".")[0]):

@@ -14,11 +14,11 @@ from persistable.stores.base import Store
 from persistable.stores.custom_path import PLACED
 
 BATCH = 500
-"""So many records are asked for at once."""
+"""Records that are asked for at once."""
 
 
 class Listed(NamedTuple):
-    """One record and where it lies. One that cannot be read is None; at a path of somebody's choice the key is then empty.
+    """One record and its location. One that cannot be read is None; at a custom path the key is then empty.
 
     refused: the error for one that the store does not trust.
     """

@@ -145,7 +145,7 @@ def _sysctl(name: bytes) -> bytes:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process began, to tell it from a later one of the same number; None where the platform does not say."""
+    """The time at which the process began, to tell it from a later one of the same number; None where the platform does not say."""
     fields = _fields_of(pid)
     return fields[19] if fields else None
 

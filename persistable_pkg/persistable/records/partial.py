@@ -1,4 +1,4 @@
-"""Notes of items while they are being collected: which are there already, so that an attempt that was cut off can be gone on with.
+"""Notes of items while they are being collected: which are there already, so that an attempt that was cut off can be resumed.
 
 Below ``.persistable/partial/<place>``: ``begun.json`` names the folder of the items and the code that makes them, and ``<token>/<n>.json``
 says that the item that came as number n is whole. All of it goes when the items are sealed.
@@ -17,7 +17,7 @@ from persistable.records.key import Place
 from persistable.stores.base import HIDDEN, Bytes, Store, extended, stat_many
 
 AT_ONCE = 32
-"""So many items are asked for at once by somebody who follows."""
+"""Items that a follower asks for at once."""
 _MANY = 64
 _DELETED = 5000
 
@@ -35,7 +35,7 @@ class Unsealed(NamedTuple):
     made_from: dict[str, Any] | None = None
 
     def path_of(self, number: int) -> str:
-        """Where it says that item `number` is whole."""
+        """The path of the note that item `number` is whole."""
         return f"{self.base}/{self.token}/{number}.json"
 
     def to_bytes(self) -> bytes:

@@ -188,7 +188,7 @@ class Record:
 
     @property
     def files(self) -> tuple[FileFact, ...]:
-        """The payload's files; their paths lie in the same store as the record."""
+        """The payload's files; their paths are in the same store as the record."""
         return tuple([FileFact(*fact) for fact in self.head["files"]])
 
     @property
@@ -300,7 +300,7 @@ class Record:
     """Versions of Python, this library and the packages that had been imported by then."""
 
     git_commit: Fact[str | None] = Fact()
-    """The commit checked out where the class's source lies, if that is a git work tree."""
+    """The commit checked out where the class's source is, if that is a git work tree."""
 
     project: Fact[str | None] = Fact(missing=_none)
     """The project of the class: a name in pyproject.toml, of a git repository or of a folder; None where it is not known."""
@@ -335,7 +335,7 @@ class Record:
     """Name of the machine."""
 
     started: Fact[float] = Fact()
-    """When the generation began, seconds since the epoch."""
+    """The time at which the generation began, in seconds since the epoch."""
 
     seconds: Fact[float] = Fact()
     """From start to the end of the payload's writing."""

@@ -18,14 +18,14 @@ from persistable.stores.reach import in_memory
 
 
 def scratch_folder(store: Store, place: Place) -> Path:
-    """Where a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
+    """The folder in which a generation at `place` keeps its checkpoints; not made yet, but for the folder of this user that it is in."""
     path = place.path if isinstance(place, Key) else f"{place.to}/{place.digest}"
     local = _in_store(store, path)
     return local if local is not None else _here(store) / path
 
 
 def scratch_elsewhere(store: Store) -> Path | None:
-    """The folder of this machine with the checkpoints of all generations in `store`; None where they lie in it, or there can be none."""
+    """The folder of this machine with the checkpoints of all generations in `store`; None where they are in it, or there can be none."""
     try:
         return None if _in_store(store, "any") is not None else _here(store)
     except StoreError:

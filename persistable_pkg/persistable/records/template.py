@@ -41,7 +41,7 @@ class Template:
 
     @property
     def prefix(self) -> str:
-        """The folder that every path of it lies in, without a separator at its end; empty for the root."""
+        """The folder of all its paths, without a separator at its end; empty for the root."""
         return self.parts[0][0].rpartition("/")[0] if self.parts else ""
 
     def format(self, **values: object) -> str:
@@ -158,7 +158,7 @@ def _tokens(template: Template) -> list[Any]:
 
 
 def _steps(mine: list[Any], others: list[Any], i: int, j: int) -> Iterator[tuple[int, int]]:
-    """Where one more character, or the end of a field, leads from place `i` in one row of tokens and `j` in the other."""
+    """The pairs of places after one more character, or the end of a field, from place `i` in one row of tokens and `j` in the other."""
     # each step reads one character on both sides; a field may stay where it is and read the next one as well
     a = mine[i] if i < len(mine) else None
     b = others[j] if j < len(others) else None

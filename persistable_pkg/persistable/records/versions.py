@@ -45,14 +45,14 @@ def _distribution_of(name: str, module: Any) -> tuple[str, str] | None:
 
 
 def _site(path: str) -> str:
-    """The folder that a top-level module or package lies in."""
+    """The folder of a top-level module or package."""
     folder = os.path.dirname(path)
     return os.path.dirname(folder) if os.path.basename(path).startswith("__init__.") else folder
 
 
 @cache
 def _infos(folder: str) -> dict[str, str]:
-    """Name of each distribution whose description lies in `folder`, to its path."""
+    """Name of each distribution whose description is in `folder`, to its path."""
     try:
         names = [name for name in os.listdir(folder or ".") if name.endswith(_ENDS)]
     except OSError:

@@ -36,7 +36,7 @@ class Attempt:
         self.said: list[str] = []
         """Output that the worker has sent so far."""
         self.begun: float | None = None
-        """When it was first seen running: waiting for a worker does not count against its time."""
+        """The time at which it was first seen running: waiting for a worker does not count against its time."""
 
     def hear(self, event: events.Printed | events.Logged) -> None:
         """Keep the end of what the worker has sent of the output."""
@@ -67,7 +67,7 @@ class Joint:
 
 
 def died(attempt: Attempt, error: Exception) -> Outcome:
-    """The outcome of an attempt that did not live to say how it ended: what it left is removed, and its failure recorded for it."""
+    """The outcome of an attempt whose worker died: what it left is removed, and its failure recorded for it."""
     unit = attempt.unit
     error = clean(_of_node(error, unit.node.key))
     outcome = failed_here(error, unit, attempt.number)

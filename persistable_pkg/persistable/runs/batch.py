@@ -30,9 +30,9 @@ PERIOD = 0.1
 LONGEST = 8.0
 """Seconds that a batch should take with its claims and commits: claims are young then, and nobody asks whether they are still held."""
 MOST = 2000
-"""So many members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
+"""Members of a batch at most: as many claims are held, and are left behind by a process that is killed."""
 LARGEST = 1 << 23
-"""So many bytes of finished payloads are kept in memory."""
+"""Bytes of finished payloads that are kept in memory."""
 
 
 def period_of(store: BaseStore) -> float:
@@ -203,7 +203,7 @@ class Batch:
         self.left.extend(sorted(numbers))
 
     def _watch(self) -> None:
-        """Where one takes long, do not let the others wait for it."""
+        """Commit what is finished where one member takes long, so that it does not wait for that."""
         while not self._over.wait(self._period / 2):
             if time.perf_counter() - self._begun < self._period:
                 continue
@@ -260,7 +260,7 @@ class Pace:
         self._useful = MOST
 
     def saw(self, number: int, seconds: float, store: Store, whole: float = 0.0) -> None:
-        """Note that so many took so long to be generated for `store`, and with claims and commits `whole`."""
+        """Take into account that members took `seconds` to be generated for `store`, and `whole` with claims and commits."""
         if number:
             aim = max(period_of(extended(store)) / 2, self._work)
             most = number * aim / max(seconds, 1e-6)

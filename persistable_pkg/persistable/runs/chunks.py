@@ -1,4 +1,4 @@
-"""A run of families so large that their nodes are not to be in memory together: looked at, planned and carried out in portions."""
+"""A run of families so large that their nodes are not to be in memory together: looked at, planned and carried out in chunks."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from persistable.runs.result import RunResult, Share
 from persistable.runs.worker import Packer, check_keys, failed
 
 PORTION = 5000
-"""So many members are planned together, and begin before any after them does."""
+"""Members that are planned together, and begin before any after them does."""
 CLOSER = 1000
-"""So many members that may be stale are made nodes of at once."""
+"""Members that may be stale of which nodes are made at once."""
 
 _TRIES = 2
 """So often members that a worker gives back are sent together with others once more."""
@@ -82,7 +82,7 @@ class Portioned:
         self._run = os.urandom(4).hex()
 
     def run(self, failed: str) -> RunResult:
-        """Look at all, then carry out one portion after the other."""
+        """Look at all, then carry out one chunk after the other."""
         start = time.perf_counter()
         self.result.outcomes.shares.extend(self._shares)
         for share in self._shares:
@@ -157,7 +157,7 @@ class Portioned:
             yield portion
 
     def _carry_out(self, portion: list[Member], failed: str, quiet: bool) -> bool:
-        """Run one portion; whether to go on with the next."""
+        """Run one chunk; whether to go on with the next."""
         if any(self._straights.values()):
             portion = self._straightaway(portion)
             if self._fail_fast and self._failed:
@@ -294,7 +294,7 @@ class Portioned:
         self._failed[share.url, node.place] = node.key
 
     def _take(self, part: RunResult, members: dict[Spot, list[Member]]) -> None:
-        """Add what came of one portion."""
+        """Add the results of one chunk."""
         for spot, ending in part.outcomes.own().items():
             for share, number in members.get(spot, ()):
                 share.set(number, *ending[2:])

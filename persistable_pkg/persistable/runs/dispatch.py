@@ -1,4 +1,4 @@
-"""Members of large families performed by other processes, many to a task: what is short costs less than the way there."""
+"""Members of large families performed by other processes, many to a task: the round trip costs more than a short member."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class DurationEstimate:
         self._expected.update(expected)
 
     def saw(self, name: str, seconds: float) -> None:
-        """Take into account a node of that name that took so many seconds."""
+        """Take into account a node of that name that took `seconds`."""
         count, total = self._seen.get(name, (0, 0.0))
         self._seen[name] = (count + 1, total + seconds)
 
@@ -55,11 +55,11 @@ class QueueDepth:
         self._average = MovingAverage(weight=0.1, seconds=1.0)
 
     def saw(self, seconds: float) -> None:
-        """Take into account a call that took so many seconds."""
+        """Take into account a call that took `seconds`."""
         self._average.saw(seconds)
 
     def depth(self, workers: int) -> int:
-        """Return how many calls may be under way on so many workers."""
+        """Return how many calls may be under way on that number of workers."""
         seconds = self._average.seconds or 0.0
         if seconds > 0.05:
             return workers + 1

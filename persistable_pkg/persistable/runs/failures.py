@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from persistable.nodes.node import Persistable
 
 Spot = tuple[str, Place]
-"""Where a node stands: the URL of its store, and its place there. Nodes of one key may stand at several."""
+"""The location of a node: the URL of its store, and its place there. Nodes of one key may stand at several."""
 
 SHOWN_WHOLE = 3
 """Failures that are shown with the lines of code that led to them."""
@@ -49,7 +49,7 @@ class NodeFailure:
 
     @property
     def spot(self) -> Spot:
-        """Where the node stands."""
+        """The location of the node."""
         return self.node.store.url, self.node.place
 
     @property

@@ -42,14 +42,14 @@ class Others:
         return len(self._units)
 
     def add(self, unit: Unit) -> None:
-        """Somebody else generates `unit`."""
+        """Note that another process generates `unit`."""
         if not self._units:
             self._wait, self._next = _FIRST_WAIT, time.monotonic() + _FIRST_WAIT
         self._units[unit] = claims.Vigil(unit.store, unit.node.place.path)
 
     @property
     def moment(self) -> float | None:
-        """When to look next, by ``time.monotonic()``; None where nothing is to be looked at."""
+        """The time of the next look, by ``time.monotonic()``; None where nothing is to be looked at."""
         return self._next if self._units else None
 
     def expect(self) -> None:

@@ -57,12 +57,12 @@ class Plan:
         return self.rows[index]
 
     def label(self, index: int, columns: int = COLUMNS) -> str:
-        """The node of a row in words, on at most so many columns."""
+        """The node of a row in words, on at most that number of columns."""
         return label(self._nodes[index], columns)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Action to number of nodes; inputs that lie elsewhere are none."""
+        """Action to number of nodes; inputs from elsewhere are none."""
         counts: dict[str, int] = {}
         for row, node in zip(self.rows, self._nodes, strict=True):
             if not node.is_external:

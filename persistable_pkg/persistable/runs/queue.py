@@ -1,4 +1,4 @@
-"""Which of the nodes that are ready may begin: those for whose resources there is room, in the order of the plan."""
+"""The nodes that are ready, and which of them may begin: those for whose resources there is room, in the order of the plan."""
 
 from __future__ import annotations
 

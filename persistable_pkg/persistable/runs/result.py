@@ -41,7 +41,7 @@ class Ending(NamedTuple):
 
     @property
     def spot(self) -> Spot:
-        """Where it stands."""
+        """The location."""
         return self.store.url, self.node.place
 
 
@@ -115,7 +115,7 @@ class Share:
         return Ending(self.lots.nodes[number], self.store, status, self._seconds[number], self._attempts[number])
 
     def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
-        """Where each stands, its status, seconds and attempts, without its node."""
+        """The location of each, its status, seconds and attempts, without its node."""
         url = self.url
         for key, status, seconds, attempts in zip(self.keys(), self._statuses, self._seconds, self._attempts, strict=True):
             yield (url, key), STATUSES[status], seconds, attempts
@@ -190,7 +190,7 @@ class Outcomes:
         return MappingProxyType(self._own)
 
     def counts(self) -> dict[str, int]:
-        """Status to number of nodes; inputs that lie elsewhere are none."""
+        """Status to number of nodes; inputs from elsewhere are none."""
         counts: dict[str, int] = dict.fromkeys(("done", "reused", "failed", "skipped", "cancelled"), 0)
         for ending in self._own.values():
             if not (ending.status == "reused" and ending.node.is_external):  # an input, which no run makes
@@ -200,7 +200,7 @@ class Outcomes:
         return counts
 
     def facts(self) -> Iterator[tuple[Spot, str, float, int]]:
-        """Where each stands, its status, seconds and attempts."""
+        """The location of each, its status, seconds and attempts."""
         for share in self.shares:
             yield from share.facts()
         for spot, (_, _, status, seconds, attempts) in self._own.items():

@@ -154,7 +154,7 @@ def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
 
 
 def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool]) -> Answer:
-    """Perform a batch in a thread of this process; those who listen to the run hear of it at once."""
+    """Perform a batch in a thread of this process; those who listen to the run receive its events at once."""
     run, hooks, output, store, members, fail_fast = order
     with connections.within(run), events.heard_by(hooks), capture.keeping(output):
         return _performed(store, members, fail_fast, lambda outcome: outcome)
@@ -162,7 +162,7 @@ def perform_in_thread(order: tuple[str, Any, bool, Any, Sequence[Member], bool])
 
 @capture.session()  # before anything is imported for it, whose handlers would write to the stream itself
 def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> Answer:
-    """Perform packed jobs, each with what is `enough` for it, in this process: as one batch, or for about so many seconds."""
+    """Perform packed jobs, each with what is `enough` for it, in this process: as one batch, or for about the given seconds."""
     packed, fail_fast, seconds = order
     jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
@@ -212,7 +212,7 @@ def _performed(store: Any, members: Sequence[Member], fail_fast: bool, carried: 
 
 
 def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_fast: bool) -> Answer:
-    """Perform these until so many seconds have passed, one after the other, or in batches where the store commits many together."""
+    """Perform these until `seconds` have passed, one after the other, or in batches where the store commits many together."""
     start, pace = time.perf_counter(), Pace()
     waiting = deque(range(len(members)))
     outcomes: list[tuple[int, Outcome]] = []

@@ -323,7 +323,7 @@ def portable_outcome(outcome: Outcome) -> Outcome:
 
 
 def _hand_over(job: Job, payload: Any) -> bytes | str:
-    """The payload for those that need it: as bytes where it is small, else its path on the shelf."""
+    """The payload for those that need it: as bytes where it is small, else its path in the store for large ones."""
     assert job.hand_over is not None
     try:
         data = PickleFileIO().dumps(payload)
@@ -341,11 +341,11 @@ def _hand_over(job: Job, payload: Any) -> bytes | str:
 
 
 SMALL = 1 << 16
-"""So many bytes of a payload that is not persisted travel with the facts; more go through the store."""
+"""Bytes of a payload that is not persisted that travel with the facts, at most; more go through the store."""
 
 
 def taken(shelf: Any, handed: bytes | str | None) -> Any:
-    """A payload that was handed over, its arrays as read-only as those of one that was stored."""
+    """A payload that another process sent, its arrays as read-only as those of one that was stored."""
     if handed is None:
         return FAILED
     return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)

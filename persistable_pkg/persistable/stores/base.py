@@ -194,7 +194,7 @@ class Listing:
         return {path: (data, None) for path, data in self.get_many(paths).items()}
 
     def list_around(self, paths: Iterable[str]) -> Listed:
-        """The entries of a listing for `paths` and what lies beside them, where that costs less than asking for each; by default none."""
+        """The entries of a listing for `paths` and what is beside them, where that costs less than asking for each; by default none."""
         return Listed({}, list(paths))
 
 

@@ -294,7 +294,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
     @abstractmethod
     def upload(self, path: str) -> SomeBody:
-        """Bytes on their way there."""
+        """Bytes that are being sent."""
 
     @abstractmethod
     def commit(self, body: SomeBody) -> None:
@@ -332,7 +332,7 @@ class DatabaseStore(Reopened, BaseStore, Generic[SomeBody]):
 
 
 def portions(items: Iterable[Each], size_of: Callable[[Each], int]) -> Iterator[list[Each]]:
-    """`items` in portions that fit one statement."""
+    """`items` in chunks that fit one statement."""
     portion: list[Each] = []
     size = 0
     for each in items:

@@ -184,7 +184,7 @@ class _Manifest(NamedTuple):
 
 
 class HTTPStore(Reopened, Unwritable):
-    """The files below an http(s) URL, where a folder lies that `Catalog.export` has written.
+    """The files below an http(s) URL, of a folder that `Catalog.export` has written.
 
     timeout: seconds to wait for the server. Needs ``persistable[http]``. Listing needs the manifest of the folder; StoreError where there
     is none. Names that begin with a dot have to be served too.

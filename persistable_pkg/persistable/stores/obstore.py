@@ -239,7 +239,7 @@ class _Upload(Parts):
                 self._remote.wait_for(self._end())
 
     def _let_go(self, error: BaseException) -> None:
-        """Let go of an upload of which the last parts have failed: obstore leaves it open, and has no call for that."""
+        """Abort an upload of which the last parts have failed: obstore leaves it open, and has no call for that."""
         found = _UPLOAD.search(str(error))
         if found is not None and find_spec("s3fs") is not None:
             with suppress(Exception):

@@ -63,7 +63,7 @@ def is_of_name(error: BaseException) -> bool:
 
 
 def kind_of(error: BaseException) -> Kind:
-    """Which of the few cases a caller can act on this is."""
+    """The one of the few cases that a caller can act on which this is."""
     found = facts(error)
     words = found.names | {found.code}
     numbers = {each.errno for each in _chain(error) if isinstance(each, OSError)}

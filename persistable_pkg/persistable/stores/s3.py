@@ -227,7 +227,7 @@ class Opened(NamedTuple):
 
 
 async def patiently(request: Callable[[], Awaitable[Result]]) -> Result:
-    """The answer to a request, which is made again, at a time left to chance, where the server asks for patience.
+    """The answer to a request, which is made again, at a time left to chance, where the server asks to wait.
 
     Clients do so too, but not of 429, nor for long: of many requests at once a server refuses many.
     """
@@ -329,7 +329,7 @@ class _Upload(Parts):
         self._begun = None
 
     async def _abandon(self) -> None:
-        """Let go of the upload, until the server knows of none: a part that it was just taking in may have outlived the first request."""
+        """Abort the upload, until the server knows of none: a part that it was just taking in may have outlived the first request."""
         for attempt in range(_TRIES):
             await self._ask("abort_multipart_upload")
             await asyncio.sleep(0.05 * 2**attempt)

@@ -75,7 +75,7 @@ class SignedStore(ForwardingStore):
 
     @property
     def url(self) -> str:
-        """That of the store, and whose signatures count: whoever trusts others finds other payloads there."""
+        """The URL of the store, and whose signatures count: whoever trusts others finds other payloads there."""
         return self.store.url if self.trust is None else f"{self.store.url}{TRUSTING}{','.join(self.trust)}"
 
     def info(self) -> dict[str, Any]:

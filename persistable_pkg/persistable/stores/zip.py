@@ -77,7 +77,7 @@ class _InFolder:
 
 
 class _InStore:
-    """An archive that lies in another store, such as a bucket."""
+    """An archive in another store, such as a bucket."""
 
     is_near = False
 
@@ -235,7 +235,7 @@ class ZipStore(Unwritable):
 
 
 class _Packed(SeekableReader):
-    """The bytes of one member as they lie in the archive."""
+    """The bytes of one member as they are in the archive."""
 
     def __init__(self, archive: Archive, first: int, size: int) -> None:
         super().__init__(size)

@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
 
 def read_directory(read: Read, size: int, url: str) -> dict[str, Member]:
-    """The members of an archive of `size` bytes by path, in the order in which they lie there.
+    """The members of an archive of `size` bytes by path, in the order in which they are there.
 
     Raises MalformedBundle for what is damaged, or made to do harm: names that leave their folder or are not for every platform, links,
     names that occur twice, members that overlap, that are encrypted, or that unpack to very much more than they are.

@@ -49,5 +49,5 @@ class StoreAccess:
             return None
 
     def leftovers(self, store: Store) -> list[str]:
-        """Everything that lies in the store's place, unfinished writes included."""
+        """Everything in the store's place, unfinished writes included."""
         return list(store.list())

@@ -23,7 +23,7 @@ _KEPT = 5.0
 
 
 class Activity:
-    """Hears the events of this process from `start` on, and lists the claims in a store."""
+    """Receives the events of this process from `start` on, and lists the claims in a store."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,12 +35,12 @@ class Activity:
         self._held: tuple[float, str, list[dict[str, Any]]] = (0.0, "", [])
 
     def start(self) -> None:
-        """Begin to hear."""
+        """Begin to receive events."""
         if self._subscription is None:
             self._subscription = events.subscribe(self)
 
     def stop(self) -> None:
-        """Hear no more."""
+        """Receive no more events."""
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
@@ -130,7 +130,7 @@ def _claimed(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _since(store: Store, path: str) -> float | None:
-    """When a claim was made, where the store is a folder here."""
+    """The time at which a claim was made, where the store is a folder here."""
     file = store.local_path(path)
     try:
         return None if file is None else os.stat(file).st_mtime

@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
 
 
 class Address(NamedTuple):
-    """Where a page is: its path, such as ``payload/NAME/DIGEST``, and what is asked of it, by name."""
+    """The location of a page: its path, such as ``payload/NAME/DIGEST``, and what is asked of it, by name."""
 
     path: str
     query: tuple[tuple[str, str], ...] = ()

@@ -113,7 +113,7 @@ def drawn(graph: Graph, links: Mapping[Key, str]) -> tuple[str, str]:
 
 
 def explain_page(site: Site, asked: Asked) -> Page:
-    """Why the payload is there or not, and everything upstream.
+    """The reason why the payload is there or not, and everything upstream.
 
     By what records tell; where its class is imported already, or ``read=class`` asks for that, code is compared too.
     """

@@ -198,7 +198,7 @@ class _Plan:
         return asked.before is None or (row.created is not None and row.created < asked.before)
 
     def _is_kept(self, row: Stored) -> str | None:
-        """Why it stays whatever the reason is; None where it may go."""
+        """The reason why it stays, whatever the reason to remove it; None where it may go."""
         if row.base in self._taken.live:
             return RUNNING
         why = self._stays.get(row.key)

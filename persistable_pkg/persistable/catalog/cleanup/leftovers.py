@@ -35,10 +35,10 @@ CUT_OFF = "left by an attempt that was killed"
 UNNAMED = "files that no record names"
 CLAIM = "claim of a process that is gone"
 CHECKPOINTS = "checkpoints of a payload that is stored"
-OLD_CHECKPOINTS = "checkpoints that nobody went on from"
-OLD_ITEMS = "items that nobody went on from"
+OLD_CHECKPOINTS = "checkpoints that nothing resumed"
+OLD_ITEMS = "items that nothing resumed"
 UNFINISHED = "unfinished write"
-HANDED_OVER = "handed over by a run that is gone"
+HANDED_OVER = "passed on by a run that is gone"
 TRIAL = "trial of whether the store answers"
 
 _PAYLOAD = re.compile(r"(?P<base>[^/]+/[0-9a-f]{32})\.(?P<token>[0-9a-f]{8})(?:[./].*)?", re.DOTALL)
@@ -105,7 +105,7 @@ def _is_silent(store: Store, files: Sequence[tuple[str, Stat]]) -> bool:
 
 
 def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
-    """When it was claimed: by how often the owner has shown its life, or, where that is later, by the time of the file."""
+    """The time of the claim: by how often the owner has shown its life, or, where that is later, by the time of the file."""
     try:
         beats = int(store.get(base + ".beat"))
     except (FileNotFoundError, ValueError):
@@ -116,7 +116,7 @@ def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
 
 
 def changed_at(store: Store, stat: Stat) -> float | None:
-    """When a file was last written, seconds since 1970, where the store tells that."""
+    """The time of the last write of a file, in seconds since 1970; None where the store does not tell that."""
     if isinstance(bare(store), LocalStore) and isinstance(stat.stamp, tuple):
         stamp: tuple[Any, ...] = stat.stamp  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         return float(stamp[3]) / 1e9
@@ -148,7 +148,7 @@ class Survey:
     """One look at all files of one store.
 
     stores: all layers, for a record in one names files in others. sizes: by base, the bytes of the payloads that records tell of; None for
-    records that are damaged. taken: the claims. resumed: seconds for which what could be gone on with is kept.
+    records that are damaged. taken: the claims. resumed: seconds for which what could be resumed is kept.
     """
 
     def __init__(
@@ -324,7 +324,7 @@ class Survey:
                 yield Leftover(base, reason, tuple(bucket.paths), bucket.size, age, moves=not here, here=here)
 
     def elsewhere(self, folder: Path) -> Iterator[Leftover]:
-        """The checkpoints in `folder`, of this machine, that are not gone on with: those of a store that keeps no files here."""
+        """The checkpoints in `folder`, of this machine, that are not resumed: those of a store that keeps no files here."""
         self._scratch.clear()
         for root, _, names in os.walk(folder):
             for name in names:
@@ -383,7 +383,7 @@ def remove(store: Store, found: Iterable[Leftover]) -> None:
 
 
 def key_of(base: str) -> Key | None:
-    """The key whose record begins so; None for a path of somebody's choice."""
+    """The key whose record begins so; None for a custom path."""
     try:
         return Key.parse(base)
     except ValueError:

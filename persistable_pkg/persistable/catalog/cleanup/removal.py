@@ -45,14 +45,14 @@ def files_of(item: Candidate, record: bytes | None = None) -> tuple[str, ...]:
     if place is None:
         return ()
     files = dict.fromkeys(access.files_of(item.store, place, found))
-    if isinstance(place, Placed) and isinstance(found, Record):  # at a path of somebody's choice may lie a file of theirs
+    if isinstance(place, Placed) and isinstance(found, Record):  # at a custom path may lie a file of theirs
         others = _others(item.store, found)
         files = dict.fromkeys(path for path in files if path not in others)
     return tuple(files)
 
 
 def _others(store: Store, record: Record) -> set[str]:
-    """The paths that `record` names at which lies another file than it tells of, or none."""
+    """The paths that `record` names at which is another file than it tells of, or none."""
     return {file.path for file in record.files if not trash.is_same(store, file)}
 
 

@@ -117,7 +117,7 @@ def _rename(store: Store, path: str, to: str) -> None:
 
 
 class Held(NamedTuple):
-    """A unit in the trash: in which cleaning-up, since when, and of its files those that lie there by now."""
+    """A unit in the trash: in which cleaning-up, since when, and of its files those that are there by now."""
 
     stamp: str
     at: float
@@ -246,7 +246,7 @@ def restore(store: Store, whole: Store, wanted: Sequence[Held]) -> tuple[list[He
 
 
 def _obstacle(store: Store, each: Held) -> str:
-    """Why it cannot come back, in words; empty where it can."""
+    """The reason why it cannot come back, in words; empty where it can."""
     unit = each.unit
     there = stat_many(store, [path for path in (unit.record, *unit.files) if path is not None])
     if unit.record is not None:
@@ -288,7 +288,7 @@ def _is_placed(base: str) -> bool:
 
 
 def is_same(store: Store, file: FileFact) -> bool:
-    """Tell whether at its path lies a file of its size and digest."""
+    """Tell whether at its path is a file of its size and digest."""
     found = store.stat(file.path)
     if found is None or found.size != file.size:
         return False
@@ -311,7 +311,7 @@ class Emptied(NamedTuple):
 
 
 def empty(store: Store, whole: Store, wanted: Sequence[Held]) -> Emptied:
-    """Remove `wanted` for good: files, those that still lie where they were as well, then records."""
+    """Remove `wanted` for good: files, those that are still where they were as well, then records."""
     count = size = 0
     left: list[Kept] = []
     for first in range(0, len(wanted), BATCH):

@@ -47,7 +47,7 @@ def adopt(catalog: Catalog, file: Any, node: Node, io: FileIO[Any] | None, *, re
 def bound(catalog: Catalog, node: Node, replace: bool) -> Node:
     """`node` in the store of `catalog`, to be given a payload there. Raises PayloadExists, and StoreError for a node that keeps none."""
     if node.is_external or not node.is_persisted:
-        what = "is an input that lies elsewhere" if node.is_external else "is not persisted"
+        what = "is an input from elsewhere" if node.is_external else "is not persisted"
         raise StoreError(f"{node.label} {what}, so it has no payload here to be adopted", url=catalog.store.url, path="")
     twin = bound_to(node, catalog.store)
     if not replace and access.is_there(catalog.store, twin.place):

@@ -1,7 +1,7 @@
 """A payload moved to another key: files first, then the record that names them, and only then does the old one go.
 
 At every moment there is the old record with its files, or the new one, or both. Where the store is a folder the files get a second
-name (a hard link), elsewhere they are copied. A payload at a path of somebody's choice stays there, and its record is replaced as a whole.
+name (a hard link), elsewhere they are copied. A payload at a custom path stays there, and its record is replaced as a whole.
 """
 
 from __future__ import annotations

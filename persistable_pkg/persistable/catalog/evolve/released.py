@@ -62,7 +62,7 @@ class ImportedReleased:
 
 
 class _Unfit(Exception):
-    """Why a file is left."""
+    """The reason why a file is left."""
 
 
 class _Found(NamedTuple):

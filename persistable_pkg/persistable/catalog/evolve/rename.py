@@ -32,7 +32,7 @@ BATCH = 100
 GENERATED = "it is being generated"
 CHANGED = "it has changed since"
 SIGNED = "it is signed, and this store has no key to sign it anew; open it with sign="
-READ_ONLY = "it lies in a layer that is only read"
+READ_ONLY = "it is in a layer that is only read"
 
 
 class _At(NamedTuple):

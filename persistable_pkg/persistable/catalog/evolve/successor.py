@@ -69,7 +69,7 @@ class Renames:
         return {**entry, "class": reference, "names": [self.changes.named(name) for name in entry["names"]]}
 
     def successor(self, record: Record, new: Key, signer: SigningKey | None) -> Record:
-        """The record of the same payload under the key `new`, which names the files that lie under that; signed by `signer`."""
+        """The record of the same payload under the key `new`, which names the files that are stored under that; signed by `signer`."""
         facts, old = record.facts(), str(record.key)
         row = self._row(old, facts)
         head = {**record.head, "key": str(new), "class": row["class"], "files": _moved_files(record.head["files"], old, str(new))}
@@ -100,7 +100,7 @@ class Renames:
 
 
 def moved(path: str, old: str, new: str) -> str:
-    """The path of a file of the payload `old` when that is `new`; one that does not lie under its key stays."""
+    """The path of a file of the payload `old` when that is `new`; one that is not stored under its key stays."""
     return new + path[len(old) :] if path.startswith(f"{old}.") else path
 
 

@@ -189,7 +189,7 @@ def _is_ours(db: sqlite3.Connection, url: str) -> bool:
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Tell an index that cannot be used from one that is locked, or lies on a full disk."""
+    """Tell an index that cannot be used from one that is locked, or is on a full disk."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 

@@ -49,7 +49,7 @@ class Known(Protocol):
     """Each folder in which files or rows are, and its stamp."""
 
     def has_more(self, folder: str, than: int) -> bool:
-        """Tell whether there are more than so many records in a folder."""
+        """Tell whether a folder has more records than that number."""
         ...
 
     def packs(self) -> Mapping[int, str]:
@@ -101,7 +101,7 @@ def _part_of(store: Store) -> Part:
 
 
 class _Folders:
-    """A folder of this machine: that of each name, and those of payloads at paths of somebody's choice."""
+    """A folder of this machine: that of each name, and those of payloads at custom paths."""
 
     def __init__(self, folder: LocalStore, store: Store) -> None:
         self.store = store
@@ -288,5 +288,5 @@ class _Told(_Listed):
 
 
 def _is_hidden(folder: str) -> bool:
-    """Tell whether files in `folder` are none that an index has: in the hidden folder, only payloads at paths of somebody's choice are."""
+    """Tell whether files in `folder` are none that an index has: in the hidden folder, only payloads at custom paths are."""
     return (folder + "/").startswith(HIDDEN + "/") and not (folder + "/").startswith(PLACED + "/")

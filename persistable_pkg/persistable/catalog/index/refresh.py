@@ -25,7 +25,7 @@ AT_ONCE = 10_000
 MANY = 20_000
 """New records from which on it takes less time to make the secondary indexes anew."""
 PART = 4
-"""Where a folder has one in so many of all records, or more, the whole table is read for it."""
+"""One in this many of all records, or more, in one folder: then the whole table is read for it."""
 COLUMNS = 5000
 """Params of one name that queries are checked against at most."""
 OTHER = "other"

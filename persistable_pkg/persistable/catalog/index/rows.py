@@ -55,7 +55,7 @@ def _text(tree: Any) -> str:
 
 
 def row_of(path: str, data: bytes) -> Row | None:
-    """The row of what lies at `path`; None for what only looks like a record by its name."""
+    """The row of the file at `path`; None for what only looks like a record by its name."""
     return _failed(path, data) if path.endswith(FAILED_SUFFIX) else _recorded(path.removesuffix(SUFFIX), data)
 
 
@@ -124,7 +124,7 @@ def _damaged(base: str, state: str = CORRUPT) -> Row | None:
 
 
 def _at(base: str, key: str) -> str | None:
-    """The path that somebody chose for the payload, "" for one that lies under its key; None where it cannot lie there."""
+    """The path that somebody chose for the payload, "" for one that is stored under its key; None where it cannot lie there."""
     if base == key:
         return ""
     return base.removeprefix(PLACED + "/") if base.startswith(PLACED + "/") else None

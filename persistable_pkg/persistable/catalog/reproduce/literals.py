@@ -209,7 +209,7 @@ class Literals:
                 return self.call(
                     self.name(f"{home}:{kind.__qualname__}"), [], [(name, self.at(name, each)) for name, each in options.items()]
                 )
-        except Exception:  # noqa: BLE001 - a format of somebody's own, of which only the spec is known
+        except Exception:  # noqa: BLE001 - a format of the user, of which only the spec is known
             pass
         return f"{self.name('persistable.fileio.registry:fileio_from_spec')}({self.text(spec)})"
 

@@ -39,7 +39,7 @@ def finder(catalog: Catalog) -> Find:
 
 
 def placer(catalog: Catalog) -> Paths:
-    """Gives the path of a payload that lies at one of somebody's choice."""
+    """Gives the path of a payload that is stored at a custom path."""
 
     def path(key: Key) -> str | None:
         (found,) = lookup.by_keys(catalog, catalog.index, [str(key)])

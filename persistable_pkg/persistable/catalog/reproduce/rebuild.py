@@ -18,11 +18,11 @@ from persistable.records.record import Record
 from persistable.stores.base import Store
 
 Paths = Callable[[Key], str | None]
-"""Gives the path of a payload that was put at one of somebody's choice; None for all others."""
+"""Gives the path of a payload that was put at a custom path; None for all others."""
 
 
 def under_keys(_: Key) -> None:
-    """No path: every payload lies under its key."""
+    """No path: every payload is stored under its key."""
     return
 
 
@@ -37,7 +37,7 @@ def node_of(record: Record, store: Store, find: Find, *, paths: Paths = under_ke
         record: a committed one.
         store: where it lies.
         find: gives the records of what is upstream, None for one that is gone; what is upstream is then taken from `record`.
-        paths: tells of payloads that lie at paths of somebody's choice.
+        paths: tells of payloads that are stored at custom paths.
         trusted: whether whoever wrote the records may have code run here: the source that a record keeps of a script or notebook, and
             formats that run code, of commands and downloads, whose formats are params.
 

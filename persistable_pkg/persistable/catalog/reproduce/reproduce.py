@@ -270,7 +270,7 @@ class _Remake:
         return loading.read(store, record, loading.format_of(node, record))
 
     def cause(self, node: Node, second: Store, executor: str | futures.Executor, max_workers: int | None) -> str:
-        """Why a payload is another now, in plain words."""
+        """The reason why a payload is another now, in plain words."""
         said: list[str] = []
         if self._is_random(node, second, executor, max_workers):
             said.append(

@@ -138,7 +138,7 @@ class _Export:
         self._published = max(self._published, record.started + record.seconds)
 
     def _input(self, node: Persistable[Any, Any], spool: SpooledTemporaryFile[bytes]) -> None:
-        """Write what lies elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
+        """Write what is elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
         with TemporaryDirectory(prefix="persistable-") as folder:
             store = LocalStore(folder)
             twin = node.bind(store)
@@ -229,7 +229,7 @@ class _Export:
 
     def _note(self, path: str, listed: Listed) -> None:
         if path in self._files or path in (crate.PATH, manifest.PATH):
-            raise StoreError(f"two of the exported files would lie at {path}; export them one by one", url=self._sink.url, path=path)
+            raise StoreError(f"two of the exported files would be at {path}; export them one by one", url=self._sink.url, path=path)
         self._files[path] = listed
         self._result.size += listed.size
 

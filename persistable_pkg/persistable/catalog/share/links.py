@@ -36,7 +36,7 @@ class Links:
             if os.path.lexists(link) and not (path in before and (_is_same(link, before[path]) or _leads_to(link, targets[path]))):
                 raise self._foreign(f"{path} there was not made by a view")
             if not self._is_within(path):
-                raise self._foreign(f"{path} would lie behind a link that was not made by a view")
+                raise self._foreign(f"{path} would be behind a link that was not made by a view")
         stale = [path for path in before if path not in targets]
         new = {path: target for path, target in targets.items() if not _leads_to(self._root / path, target)}
         counts = len(new), len(targets) - len(new), len(stale)

@@ -33,7 +33,7 @@ def selected(catalog: Catalog, what: Any) -> list[Entry]:
 
 
 def inputs(catalog: Catalog, what: Any) -> list[Any]:
-    """The nodes of inputs that lie elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
+    """The nodes of inputs from elsewhere, upstream of the nodes in `what`, each once; keys and entries do not tell where those are."""
     return [node for node in walk(*_nodes(catalog, what)) if node.is_external]
 
 

@@ -94,7 +94,7 @@ class _Fields:
         names = [name for _, name, _, _ in self.parts if name is not None]
         if not names or any(conversion for *_, conversion in self.parts) or any(not name or "[" in name for name in names):
             raise InvalidQuery(
-                f"by={by!r}: name params in braces, dotted where they lie deeper: {{alpha}}/{{upstream.points.n}}",
+                f"by={by!r}: name params in braces, dotted where they are deeper: {{alpha}}/{{upstream.points.n}}",
                 where=by,
                 part=by,
             )
@@ -237,4 +237,4 @@ def _check_folder(root: Path, store: Store) -> None:
     if inside is not None:
         place = Path(os.path.realpath(inside.parent))
         if root == place or place in root.parents:
-            raise StoreError(f"{root} lies in the store; make the view beside it", url=store.url, path="")
+            raise StoreError(f"{root} is in the store; make the view beside it", url=store.url, path="")

@@ -148,7 +148,7 @@ class API:
         self._delete(self._batch.delete_namespaced_job, name, propagation_policy="Background")
 
     def delete_pod(self, name: str, grace: int) -> None:
-        """Delete a pod, whose processes have so many seconds to end by themselves."""
+        """Delete a pod, whose processes have `grace` seconds to end by themselves."""
         self._delete(self._core.delete_namespaced_pod, name, grace_period_seconds=grace)
 
     def _delete(self, delete: Callable[..., Any], name: str, **options: Any) -> None:

@@ -304,7 +304,7 @@ class KubernetesEngine(Engine):
                 self._api.delete_job(entry.name)
 
     def _consider(self, entry: _Launched, state: State) -> None:
-        """Give up a pod that has not begun, if there is no hope or no patience left for it."""
+        """Give up a pod that has not begun, if it can no longer start, or has taken too long to."""
         now = time.monotonic()
         if state.cause in ("image", "config"):
             entry.troubled = now if entry.troubled is None else entry.troubled

@@ -143,7 +143,7 @@ class LogFollower:
             return self._reader.text
 
     def finish(self, seconds: float) -> None:
-        """Return when the log of a pod that has ended is read to its end, or given up after so many seconds."""
+        """Return when the log of a pod that has ended is read to its end, or given up after `seconds`."""
         self.pod_has_ended()
         self._thread.join(seconds)
         if not self.complete:

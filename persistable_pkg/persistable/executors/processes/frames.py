@@ -49,7 +49,7 @@ def encoded(frame: Frame) -> list[Buffer]:
 
 
 def readable(descriptor: int, seconds: float | None) -> bool:
-    """Tell whether there is something to read, or the end of it, within so many seconds; None waits for it."""
+    """Tell whether there is something to read, or the end of it, within `seconds`; None waits for it."""
     waiting = select.poll()  # not `select.select`, which ends at 1,024 descriptors
     waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(None if seconds is None else seconds * 1000))

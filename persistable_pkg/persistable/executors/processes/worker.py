@@ -27,7 +27,7 @@ class Worker:
         """The tasks it was sent and has not answered, in order: the first is running, or about to."""
         self.ready = False
         self.slow = False
-        """The task at hand takes long, so nothing more is sent ahead."""
+        """The present task takes long, so nothing more is sent ahead."""
         self.leaving = False
         """A thread is ending it, and settles its task."""
         self.watched = 0
@@ -160,7 +160,7 @@ class Worker:
             pass
 
     def wait(self, seconds: float) -> bool:
-        """Tell whether the process has ended within so many seconds."""
+        """Tell whether the process has ended within `seconds`."""
         if self.pidfd is not None:
             return readable(self.pidfd, seconds)
         try:

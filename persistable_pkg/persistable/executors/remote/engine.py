@@ -55,7 +55,7 @@ class Report(NamedTuple):
 
 
 class Engine(ABC):
-    """Where jobs run. `open` is called by whoever submits first, all else by one thread; what fails raises an error that says where."""
+    """A service that runs jobs. `open` is called by who submits first, all else by one thread; errors say where they happened."""
 
     name: ClassVar[str]
     overhead: ClassVar[float]

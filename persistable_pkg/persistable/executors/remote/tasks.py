@@ -73,7 +73,7 @@ class Group:
         self._sizer = ChunkSizer(work=WORTH * overhead, least=overhead, most=_MOST, short=2 * overhead, weight=0.5)
 
     def take(self, jobs: int, slots: int) -> list[list[Task]]:
-        """Take from the queue the tasks of up to so many jobs."""
+        """Take from the queue the tasks of up to that number of jobs."""
         return [self._take_one(slots) for _ in range(jobs) if self.waiting]
 
     def saw(self, seconds: float | None) -> None:
@@ -93,7 +93,7 @@ class Group:
         return task.identity is not None or not self._only_identified
 
     def _fits(self, more: int, weight: int) -> bool:
-        """Tell whether the next task fits into a job that may take so many more, and so many bytes."""
+        """Tell whether the next task fits into a job that may take `more` tasks, and `weight` bytes."""
         return more > 0 and bool(self.waiting) and self.waiting[0].weight <= weight and self._may_share(self.waiting[0])
 
     def _take_one(self, slots: int) -> list[Task]:

@@ -39,7 +39,7 @@ class Node(NamedTuple):
 
 
 class Slurm:
-    """The cluster that the commands on the path speak to. Raises ExecutorUnavailable for whatever they cannot do."""
+    """The cluster that the commands on the path send to. Raises ExecutorUnavailable for whatever they cannot do."""
 
     def submit(self, script: str, options: Sequence[str]) -> str:
         """Submit a script; returns its number."""

@@ -1,4 +1,4 @@
-"""A Slurm cluster as an engine: jobs are elements of arrays, and their files lie in a folder that all nodes share."""
+"""A Slurm cluster as an engine: jobs are elements of arrays, and their files are in a folder that all nodes share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 class SlurmEngine(Engine):
-    """Jobs of the cluster that Slurm's commands here speak to. folder: shared by all nodes. limit: of jobs under way; None for as many as
+    """Jobs of the cluster that Slurm's commands here send to. folder: shared by all nodes. limit: of jobs under way; None for as many as
     the partition has CPUs. given: options of sbatch.
     """
 

@@ -52,7 +52,7 @@ class Client:
         self._news: deque[State] = deque()
         self._said = time.monotonic()
         self.lost: str | None = None
-        """Why the connection was lost; None while it is there."""
+        """The reason why the connection was lost; None while it is there."""
         connection.start(self._received, self._lose)
 
     def call(self, method: str, *arguments: object) -> Any:

@@ -178,7 +178,7 @@ class HostsEngine(Engine):
             raise self._unfit(host, error) from error
 
     def _reconnect(self, host: _Served) -> None:
-        """Try to connect again, now and then, for as long as there is patience."""
+        """Try to connect again, now and then, until the time for that is over."""
         now = time.monotonic()
         if host.lost_at is None:
             host.lost_at = host.try_at = now

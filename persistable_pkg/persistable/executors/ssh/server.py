@@ -115,7 +115,7 @@ class Server:
             self._spool = None
 
     def ping(self) -> None:
-        """Hear that the driver is there."""
+        """Note that the driver is there."""
 
     # ---
 

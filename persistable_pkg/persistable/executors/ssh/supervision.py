@@ -101,7 +101,7 @@ def kill(folder: Path) -> None:
 
 
 def _await(process: Supervised, seconds: float) -> None:
-    """Wait until the supervisor has ended, but no longer than so many seconds."""
+    """Wait until the supervisor has ended, but no longer than `seconds`."""
     try:
         descriptor = os.pidfd_open(process.supervisor)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files, and folders of files, as inputs: what lies at the paths of a template."""
+"""Files, and folders of files, as inputs: the files at the paths of a template."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Files:
         return found
 
     def is_sure(self, values: Values, stamp: Any) -> bool:
-        """Tell whether what `content` gave was that of the listing, and not what came to lie there since."""
+        """Tell whether what `content` gave was that of the listing, and not what has been put there since."""
         return contents.known(self._shelf.url, self._path(values), stamp) is not None
 
     def _digest(self, path: str, stamp: Any) -> str:

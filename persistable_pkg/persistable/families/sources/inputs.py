@@ -42,7 +42,7 @@ class Unlocated:
 
     def _error(self) -> InputVanished:
         return InputVanished(
-            f"the input {self._shown} is known from a record, which has the digest of its content and not where it lies; take the node "
+            f"the input {self._shown} is known from a record, which has the digest of its content and not where it is; take the node "
             "from its source or workspace to have it read, or replace() it in the node that needs it",
             place=self._shown,
         )

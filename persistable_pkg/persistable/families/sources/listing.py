@@ -51,7 +51,7 @@ class Input(Persistable[PayloadT, InputParams]):
 
     @classmethod
     def recorded(cls, name: str, key: dict[str, Any], content: str, reads: dict[str, Any] | None = None) -> Input[Any]:
-        """The input that a record tells of: of the same key, but where it lies is not known, so that it cannot be read."""
+        """The input that a record tells of: of the same key, but its location is not known, so that it cannot be read."""
         made: Input[Any] = cls(params=InputParams(key, content, reads or {}), payload_name=name)
         made._inputs = Unlocated(f"{name} {', '.join(map(str, key.values()))}")
         made._values = tuple(key.values())

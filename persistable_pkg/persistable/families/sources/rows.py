@@ -29,7 +29,7 @@ _TABLES = {
 
 
 class Table(ABC):
-    """Where rows are. Picklable. url: for people, without secrets. key: the columns that tell rows apart. columns: those of the payload."""
+    """A table of rows. Picklable. url: for people, without secrets. key: what tells rows apart. columns: those of the payload."""
 
     url: str
     key: tuple[str, ...]

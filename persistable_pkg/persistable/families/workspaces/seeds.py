@@ -44,7 +44,7 @@ class FileSeed(Persistable[Any, FileSeedParams]):
 
     @classmethod
     def recorded(cls, name: str, content: str, read_by: dict[str, Any]) -> FileSeed:
-        """The seed that a record tells of: of the same key, but where it lies is not known, so that it cannot be read."""
+        """The seed that a record tells of: of the same key, but its location is not known, so that it cannot be read."""
         return cls(cast("Any", _Unlocated(name, read_by)), (), content, None)
 
     @classmethod

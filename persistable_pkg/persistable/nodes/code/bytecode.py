@@ -1,4 +1,4 @@
-"""Which names a code object uses: read from its instructions, without `dis` where this Python's are known."""
+"""The names that a code object uses: read from its instructions, without `dis` where this Python's are known."""
 
 from __future__ import annotations
 

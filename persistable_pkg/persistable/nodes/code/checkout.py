@@ -1,4 +1,4 @@
-"""The git work tree that code lies in: its commit, read from its files, and a digest of what is not committed, asked of git once."""
+"""The git work tree that code is in: its commit, read from its files, and a digest of what is not committed, asked of git once."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def is_same_code(old: Code, new: Code) -> bool:
 
 
 def mixed(before: Code, after: Code) -> Fingerprint:
-    """The code of what was begun with one and gone on with by another: unlike both, and unlike what it becomes next."""
+    """The code of what was begun with one and resumed by another: unlike both, and unlike what it becomes next."""
     from persistable.nodes.code.constants import digest
 
     parts = dict(before.parts)

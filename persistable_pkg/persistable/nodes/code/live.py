@@ -300,7 +300,7 @@ def _value_bytes(value: Any, name: str, depth: int = 0) -> bytes | None:
 
 
 def _installed(module: object) -> str:
-    """The name of a library's module with a dot; "" for a module of the user's, which may lie elsewhere tomorrow."""
+    """The name of a library's module with a dot; "" for a module of the user's, which may be elsewhere tomorrow."""
     file = getattr(sys.modules.get(str(module)), "__file__", None)
     return f"{module}." if not isinstance(file, str) or is_installed(file) else ""
 

@@ -35,7 +35,7 @@ class Watch(NamedTuple):
 
 
 def given_namespace(thing: Any) -> Namespace | None:
-    """Where a function or class that came with the params was defined; None where that is a library."""
+    """The module that defines a function or class that came with the params, as its namespace; None where that is a library."""
     if type(thing) is FunctionType:
         inner = thing
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Which modules are the user's own: the only ones whose code a fingerprint follows."""
+"""The modules that are the user's own: the only ones whose code a fingerprint follows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Project:
 
     @property
     def folders(self) -> list[str]:
-        """Where single-file modules of the project lie, each ending in a separator."""
+        """The folders of single-file modules of the project, each ending in a separator."""
         return self._folders
 
     def owns(self, namespace: Namespace) -> bool:

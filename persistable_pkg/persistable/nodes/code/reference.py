@@ -64,12 +64,12 @@ def sent_from(main: Main | None) -> Generator[None]:
 
 
 def sent_main() -> Main | None:
-    """The main program of the process that the work at hand was sent from; None where that is this one."""
+    """The main program of the process that the present work was sent from; None where that is this one."""
     return _sent.get()
 
 
 def main_name() -> str:
-    """The name of ``__main__`` in references: of the process that the work at hand was sent from, else of this one."""
+    """The name of ``__main__`` in references: of the process that the present work was sent from, else of this one."""
     sent = _sent.get()
     return sent.name if sent is not None else _own_main_name()
 

@@ -76,7 +76,7 @@ class Unit(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """Where the second, slower walk reads which names are evaluated outside of functions."""
+    """The functions by which the second, slower walk reads names that are evaluated outside of functions."""
 
     of_function: Callable[[FunctionType], Any]
     of_class: Callable[[type, Namespace, bool], Any]

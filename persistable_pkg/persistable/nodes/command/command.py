@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PayloadT = TypeVar("PayloadT")
 KEPT = 64 << 10
-"""So many bytes of the end of stdout and stderr, each, are kept in the record."""
+"""Bytes of the end of stdout and stderr, each, that are kept in the record."""
 _INHERITED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|DYLD_\w+|SSL_CERT_\w+|VIRTUAL_ENV|CONDA_\w+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPEN = ("input", "inputs")
@@ -322,7 +322,7 @@ def _shell(shell: str) -> list[str]:
 
 
 def _file_of(running: Any, folder: Path, node: Node) -> Path:
-    """The file, or folder, with the payload of a node upstream: the committed one where it lies on this machine."""
+    """The file, or folder, with the payload of a node upstream: the committed one where it is on this machine."""
     own = Path(tempfile.mkdtemp(dir=folder))
     store = node._node_store or running.store
     record = find_record(store, node.place) if node.is_persisted else None

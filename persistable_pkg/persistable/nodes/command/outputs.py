@@ -77,7 +77,7 @@ class Outputs:
                 (root / output.file).mkdir()
 
     def collect(self, root: Path) -> Path:
-        """The file, or the folder in which everything lies as the format wants it. Raises CommandFailed for what is not there."""
+        """The file, or the folder with everything as the format wants it. Raises CommandFailed for what is not there."""
         missing = [output.name or output.file for output in self.all if not _is_there(root / output.file, output.is_folder)]
         if missing:
             raise CommandFailed(

@@ -1,4 +1,4 @@
-"""Where in a shell script a value stands, and how it is written there so that it arrives as it is and is never run.
+"""The place of a value in a shell script, and the way it is written there, so that it arrives as it is and is never run.
 
 The script is read as a shell reads it, as far as quoting goes. A value is written where a word may stand, in single quotes. Inside quotes,
 here-documents, backticks, ``${...}``, ``[[ ]]``, arithmetic, or after a command that evaluates its arguments, what a value does depends on

@@ -153,18 +153,18 @@ class _Exchange:
 
     def attempt(self) -> Got:
         """One try at the body."""
-        return self._spoken(self._exchange)
+        return self._answered(self._exchange)
 
     def look(self) -> dict[str, Any]:
         """One try at what is said of it."""
-        return self._spoken(self._look)
+        return self._answered(self._look)
 
-    def _spoken(self, speak: Callable[[], ResultT]) -> ResultT:
-        """The result of `speak`. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
+    def _answered(self, ask: Callable[[], ResultT]) -> ResultT:
+        """The result of `ask`. Raises HttpFailed, with nothing of the library's own errors attached: they quote URLs and headers."""
         import httpx
 
         try:
-            return speak()
+            return ask()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             problem = self._failed_by(error)
         raise problem

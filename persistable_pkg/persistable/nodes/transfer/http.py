@@ -1,4 +1,4 @@
-"""`HttpGet`: what lies behind a URL, as a payload."""
+"""`HttpGet`: the answer of a URL as a payload."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UploadParams:
-    """Where to, and in which format if it is not the upstream's. Made by `Upload`."""
+    """The destination, and the format if it is not the upstream's. Made by `Upload`."""
 
     target_url: str
     writes: Annotated[dict[str, Any], omit_when({})] = field(default_factory=dict[str, Any])
@@ -170,7 +170,7 @@ class _Target:
 
     @contextmanager
     def _replacing(self) -> Generator[Any]:
-        """A block in which to create parts; at its end they are all that lies there."""
+        """A block in which to create parts; at its end they are all that is there."""
         if self._local is not None:
             from persistable.fileio.folders import replacing_folder
 

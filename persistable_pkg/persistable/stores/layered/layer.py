@@ -71,7 +71,7 @@ class Layer:
         return cls(open_store(facts["url"], **facts.get("options", {})), **rest)
 
     def takes(self, size: int) -> bool:
-        """Tell whether a file of so many bytes may be kept here as a copy."""
+        """Tell whether a file of `size` bytes may be kept here as a copy."""
         return self.max_bytes is None or size <= self.max_bytes
 
     def __repr__(self) -> str:

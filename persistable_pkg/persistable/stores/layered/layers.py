@@ -97,7 +97,7 @@ class LayersOfStore(BaseStore):
 
     @property
     def exclusive(self) -> bool:
-        """That of the primary, where claims are."""
+        """Tell it of the primary, where claims are."""
         return extended(self.primary.store).exclusive if self.primary is not None else True
 
     def info(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which layers answer: one that has failed is reported once, and passed over for a while without being asked again."""
+"""The layers that answer: one that has failed is reported once, and passed over for a while without being asked again."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The usual primary is the slowest layer that may be written. When it fails, the n
 stands in: what is written is kept there with a note of it, ``.persistable/pending/<path>``, made before, so that a process killed at any
 point, or one that comes later, knows what is still to be brought to the usual primary. Claims that are held go along. Others that reach
 the usual primary, or neither, do not see them: both may generate the same meanwhile. Which of the two is kept is decided when it is
-brought there: a record that was new here gives way to one that is there by then. What it names at a path of somebody's choice is moved
+brought there: a record that was new here gives way to one that is there by then. What it names at a custom path is moved
 there after the record, as a generation does.
 
 While it is down nobody waits for it: a thread asks, less and less often, and the next call after it has answered brings what is pending.
@@ -39,7 +39,7 @@ _LAST_LOOK = 60.0
 
 
 class Primary:
-    """Which of `layers` decides. `changed` is called whenever it becomes another."""
+    """The layer that decides, of `layers`. `changed` is called whenever it becomes another."""
 
     def __init__(self, layers: Sequence[Layer], changed: Callable[[], None]) -> None:
         self._layers = layers
@@ -250,7 +250,7 @@ class Primary:
         return there is None
 
     def _give_way(self, store: Store, primary: Store, path: str, mine: bytes, theirs: bytes) -> None:
-        """Somebody else has generated the same in the primary meanwhile: what is there counts."""
+        """Drop what another has generated in the primary meanwhile: what is there counts."""
         kept = {name for name, _ in files_of(theirs) or ()}
         for index in self._writable:
             with suppress(OSError):

@@ -16,7 +16,7 @@ A reader of any one layer, through here or on its own, never finds a record with
 - Where a new file could not be put into a cache, what the cache had at that path is removed.
 
 A payload under its key is always the same thing, however often it is generated, so a copy of one is served without asking anybody. What may
-change at its path, such as a payload at a path of somebody's choice and its record, or an input, is another matter: see `mutable`.
+change at its path, such as a payload at a custom path and its record, or an input, is another matter: see `mutable`.
 
 Claims, heartbeats, failures and ``.persistable/`` (but for ``placed/`` and ``placing/`` in it) are about what is going on now, so they
 exist in the primary only and are never copied; two processes with caches of their own meet there. Whoever claims a key is about to decide

@@ -20,7 +20,7 @@ PIECE = 4 << 20
 
 
 class Address(NamedTuple):
-    """Where a collection is. server: a URL for the driver, without user and password. url: that of the store, without secrets."""
+    """The location of a collection. server: a URL for the driver, without user and password. url: that of the store, without secrets."""
 
     server: str
     url: str

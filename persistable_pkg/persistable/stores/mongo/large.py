@@ -94,7 +94,7 @@ class LargeItems:
 
 
 class Body(ChunkedUpload):
-    """The bytes of an item on their way there.
+    """The bytes of an item that are being sent.
 
     id: that of the file. It begins with the path, so that what a killed writer left is found.
     """

@@ -31,7 +31,7 @@ _UNWRITABLE: Words = StoreReadOnly, "{where} may not be written by this user ({r
 
 
 def kind_of(error: PyMongoError) -> Kind:
-    """Which of the few cases that a caller can act on this is."""
+    """The one of the few cases that a caller can act on which this is."""
     if isinstance(error, OperationFailure):
         for code in (error.code or 0, *_write_errors(error)):
             if code in _CODES:

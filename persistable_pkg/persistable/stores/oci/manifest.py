@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     """The bytes themselves, where they are in the manifest."""
     is_deleted: bool
     digest: str
-    """That of the manifest, another for each write."""
+    """The digest of the manifest, another for each write."""
 
     @property
     def size(self) -> int:

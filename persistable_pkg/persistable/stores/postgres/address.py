@@ -17,7 +17,7 @@ _IN_FRONT = ("user", "host", "port", "dbname")
 
 
 class Address(NamedTuple):
-    """Where a table is. settings: for libpq, without secrets. secrets: those that the URL had.
+    """The location of a table. settings: for libpq, without secrets. secrets: those that the URL had.
 
     schema: None for that of the search path. named: the table as it was named, None where that was left out.
     """

@@ -24,7 +24,7 @@ _MOST = 8
 """Connections of a process to one database, at most: a server has a hundred for all."""
 _IDLE = 4
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
-"""Settings of libpq, unless the URL, a service or the environment says otherwise: nobody waits for ever for a host that is gone."""
+"""Settings of libpq, unless the URL, a service or the environment says otherwise: no call waits for ever for a host that is gone."""
 
 
 class Pool(Server):

@@ -208,7 +208,7 @@ class PostgresStore(TableReader["Body"]):
 
 
 class Body(ChunkedUpload):
-    """The bytes of an item on their way there: rows of the same number."""
+    """The bytes of an item that are being sent: rows of the same number."""
 
     def __init__(self, store: PostgresStore, path: str) -> None:
         self.number = random_number()

@@ -47,7 +47,7 @@ _SAID: dict[Kind, Words] = {
 
 
 def kind_of(error: psycopg.Error) -> Kind:
-    """Which of the few cases that a caller can act on this is."""
+    """The one of the few cases that a caller can act on which this is."""
     code = error.sqlstate
     if code is not None:
         return _CODES.get(code) or _CODES.get(code[:2]) or "other"
