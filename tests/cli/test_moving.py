@@ -345,7 +345,7 @@ def test_payloads_are_copied_with_what_they_were_made_from(project: Shell) -> No
     done = project("cp", "report", "grid[1]", "--to", "sqlite:///more.db", expect=1)
     assert "copied 1" in done.out and "not stored, so not copied: square/" in done.err
     assert [row["name"] for row in project("ls", "--store", "sqlite:///more.db", "--json").json] == ["report"]
-    assert "the store they lie in" in project("cp", "report", "--to", "data", expect=2).err
+    assert "the store they are in" in project("cp", "report", "--to", "data", expect=2).err
     assert "--to" in project("cp", "report", expect=2).err
     key = project.keys("total")[0]
     size = project("show", key, "--json").json["size"]
