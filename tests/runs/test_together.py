@@ -88,6 +88,18 @@ def test_batches_that_would_only_wait_for_the_store_are_not_begun(store: Store) 
     assert long.at_once(6) == 7
 
 
+def test_a_call_that_is_dear_takes_no_less_than_it_costs(store: Store) -> None:
+    cheap, dear = Pace(), Pace(1, work=10.0)
+    for pace in (cheap, dear):
+        for _ in range(10):
+            pace.saw(100, 1.0, store, 1.2)
+    assert cheap.share(30, 10) == 4  # each worker gets some
+    assert dear.size == 1000 and dear.share(1000, 100) == 200
+    assert dear.at_once(100) == 101  # each with connections of its own
+    dear.saw(1, 60.0, store, 60.0)
+    assert dear.share(1000, 100) == 1
+
+
 @pytest.mark.parametrize("number", [400, 600])  # those of a large family go another way
 def test_a_slow_store_has_few_batches_at_a_time(number: int, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way: list[int] = []

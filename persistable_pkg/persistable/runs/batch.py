@@ -34,6 +34,9 @@ MOST = 2000
 LARGEST = 1 << 23
 """Bytes of finished payloads that are kept in memory."""
 
+_WORTHLESS = 5
+"""The part of the work that a call is to be worth, below which handing it over costs more."""
+
 
 def period_of(store: BaseStore) -> float:
     """Seconds of a period in `store`, see `PERIOD`."""
@@ -268,8 +271,13 @@ class Pace:
             if slow:  # else what is four times as large takes no longer than that
                 most = min(most, number * LONGEST / whole)
             self.size = max(1, min(MOST, 4 * self.size, int(most)))
-            if whole:  # more of them only wait for each other there, and have to be smaller, to be over in time
+            if whole and not self._work:  # more of them only wait for each other there, and have to be smaller, to be over in time
                 self._useful = max(1, round((1 if slow else 2) * whole / max(whole - seconds, 1e-6)))
+
+    def share(self, waiting: int, workers: int) -> int:
+        """Number for the next batch on a worker: so many that all get some, but no call that takes less than it costs."""
+        least = self.size // _WORTHLESS if self._work else 1
+        return min(self.size, max(least, waiting // min(workers, self.at_once(workers)) + 1))
 
     def at_once(self, workers: int) -> int:
         """Number of batches to have under way: one more than workers, or as many as keep two with the store, one if that is slow."""

@@ -94,7 +94,7 @@ class Portioned:
                 self._loop(self._wanted, {}).check_stale(failed)
         missing = [(share, number) for share in self._shares for number in share.numbers("cancelled")] if self._few() else None
         portions = [missing] if missing is not None else self._portions()
-        if failed == "retry":
+        if failed == "retry" and not self._executor.worth:  # else a call is dear, and the loop knows how much it has to be worth
             missing_some = [share for share in self._shares if share.count("cancelled")]
             if not self._executor.shares_memory:
                 for share in missing_some:

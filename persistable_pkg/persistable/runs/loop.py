@@ -350,8 +350,8 @@ class Loop:
                 continue
             at_once, most = workers + 1, 1
             if batching is not None:
-                at_once = batching.pace(unit).at_once(workers)
-                most = min(batching.pace(unit).size, self._room.waiting // min(workers, at_once) + 1)
+                pace = batching.pace(unit)
+                at_once, most = pace.at_once(workers), pace.share(self._room.waiting, workers)
             if batching is not None and most > 1 and batching.suits(unit, unit.store):
                 if len(self._running) >= at_once:  # the longer it waits, the more go together
                     self._room.queue(unit)

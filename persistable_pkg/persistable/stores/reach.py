@@ -40,7 +40,7 @@ def folder_of(store: Store) -> Path | None:
     if scheme in ("", "file", "local"):
         return Path(path).absolute()
     if scheme == "sqlite":
-        return Path(path).absolute().parent
+        return Path(path[1:]).absolute().parent  # after the slash that ends the empty name of a host
     return None
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from tests.executors.talking import check_that_it_gets_here
 from persistable import run, step
 from persistable.errors import ExecutorUnavailable, Infeasible, NotEnforceable, RunError, TimedOut, WorkerDied
 from persistable.executors import KubernetesExecutor
+from persistable.executors.kubernetes.engine import KubernetesEngine
+from persistable.executors.remote.engine import Job
 from persistable.executors.resources import Resources
+from persistable.runs.targets import SMALLEST
 from persistable.testing import executor_tasks as tasks
 
 pytestmark = pytest.mark.xdist_group("kubernetes")
@@ -339,3 +342,26 @@ def test_ctrl_c_leaves_nothing(new_cluster: StandIn, tmp_path: Path, program: li
 def test_short_nodes_share_calls(new_cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volumes = {str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}
     check_that_short_nodes_share_calls(executor_on(new_cluster, volumes=volumes), tmp_path / "data", monkeypatch)
+
+
+def test_a_large_family_is_few_jobs(new_cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a store that commits many together, of which a folder of this machine is mounted in pods."""
+
+    @step
+    def short(n: int) -> int:
+        time.sleep(0.01)
+        return n
+
+    jobs: list[Job] = []
+    launch = KubernetesEngine.launch
+
+    def counted(self: KubernetesEngine, some: Sequence[Job]) -> None:
+        jobs.extend(some)
+        launch(self, some)
+
+    monkeypatch.setattr(KubernetesEngine, "launch", counted)
+    volumes = {str(tmp_path): {"hostPath": {"path": str(tmp_path)}}}
+    with executor_on(new_cluster, volumes=volumes) as executor:
+        result = run(short.over(n=range(SMALLEST)), store=f"sqlite:///{tmp_path}/results.db", executor=executor)
+    assert result.counts["done"] == SMALLEST
+    assert len(jobs) < SMALLEST / 10
