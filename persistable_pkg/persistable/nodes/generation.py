@@ -40,7 +40,7 @@ from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
-from persistable.nodes.prefetch import MANY, Inputs
+from persistable.nodes.prefetch import MANY, Inputs, stored_upstream
 from persistable.nodes.provenance import compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
 from persistable.nodes.types import FAILED, GONE, UNREAD, Node
@@ -162,6 +162,7 @@ class Generation:
         attempt: int,
         payloads: Mapping[Key, Any] | None = None,
         into: Any = None,
+        inputs: Inputs | None = None,
     ) -> None:
         self.node = node
         self.store = store
@@ -184,7 +185,7 @@ class Generation:
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
         self.upstream_keys = frozenset([upstream.key for upstream in node._node_upstream.values()]) if node._node_upstream else _NO_KEYS
-        self._many: Inputs | None = None
+        self._many = inputs
         self._forks = capture.forks
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None where that is this process."""
@@ -325,12 +326,9 @@ class Generation:
         return key in self._inputs
 
     def _load(self, node: Node) -> Any:
-        if len(self.upstream_keys) >= MANY:
+        if self._many is not None or len(self.upstream_keys) >= MANY:
             with self._lock:
-                if self._many is None:
-                    some = [each for each in self.author._node_upstream.values() if each.is_persisted and not each.is_external]
-                    self._many = Inputs([(each, each._node_store or self.store) for each in some])
-                many = self._many
+                many = self._many = self._many or Inputs(stored_upstream(self.author, self.store))
             loaded = many.load(node)
             if loaded is not None:
                 self.used[node.key] = loaded[1]
@@ -667,12 +665,14 @@ def perform_into(
     given: Mapping[Key, Any],
     failure: Failure | None,
     attempt: int,
+    inputs: Inputs | None,
 ) -> None:
     """One attempt at `node`, of which nothing is stored but `failure`, under a claim that holds its key too.
 
-    What would be put into `store` or deleted there is given to `into`, which has the calls of a store and `afterwards`.
+    What would be put into `store` or deleted there is given to `into`, which has the calls of a store and `afterwards`. inputs: payloads
+    upstream of it, and of others that are generated with it.
     """
-    _attempt(Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given, into), {}, failure, False, None)
+    _attempt(Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given, into, inputs), {}, failure, False, None)
 
 
 def _perform(

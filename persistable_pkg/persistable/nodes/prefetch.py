@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from persistable import events
-from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreTooNew
+from persistable.errors import PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
 from persistable.nodes import loading
 from persistable.nodes.types import Node
 from persistable.records.files import SMALL
 from persistable.records.key import Key
+from persistable.records.known import Read
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.overlay import OverlayStore
 
@@ -40,14 +43,20 @@ MANY = 32
 class Inputs:
     """Payloads of very many nodes, of which some hundreds are fetched at once: those that follow the one that is asked for.
 
-    nodes: each with its store, in the order in which they are likely to be asked for.
+    nodes: each with its store, in the order in which they are likely to be asked for, and as often.
     """
 
     def __init__(self, nodes: Sequence[tuple[Any, Any]]) -> None:
-        self._nodes = nodes
-        self._numbers = {node.key: number for number, (node, _) in enumerate(nodes)}
+        self._wanted = Counter([node.key for node, _ in nodes])
+        self._nodes = list({node.key: (node, store) for node, store in nodes}.values())
+        self._numbers = {node.key: number for number, (node, _) in enumerate(self._nodes)}
         self._ready: dict[Key, tuple[Any, Record | None]] = {}
         self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Fetch the first ones now, so that whoever asks for the first of them need not wait for all."""
+        with self._lock, suppress(StoreError):  # else whoever asks is told
+            self._fetch(self._nodes[:AT_ONCE])
 
     def load(self, node: Node) -> tuple[Any, Record] | None:
         """As `holdings.load` gives it, read-only; None for one that needs a closer look."""
@@ -73,7 +82,8 @@ class Inputs:
         with self._lock:
             if node.key not in self._ready:
                 self._fetch(self._nodes[number : number + AT_ONCE])
-            return self._ready.pop(node.key)
+            self._wanted[node.key] -= 1
+            return self._ready[node.key] if self._wanted[node.key] > 0 else self._ready.pop(node.key)
 
     def _fetch(self, nodes: Sequence[tuple[Any, Any]]) -> None:
         if len(self._ready) > _KEPT:  # several threads may each ask for what lies elsewhere
@@ -84,6 +94,12 @@ class Inputs:
                 place = nodes[number][0].place
                 record = records.get(place.path + SUFFIX) if place.__class__ is Key else None
                 self._ready[place.key] = ready, record if record is not None and record.key == place.key else None
+
+
+def stored_upstream(node: Node, store: Any) -> list[tuple[Any, Any]]:
+    """The nodes right upstream of `node` that are kept in a store, with that store. store: that of those that name none."""
+    upstream = node._node_upstream.values()
+    return [(each, each._node_store or store) for each in upstream if each.is_persisted and not each.is_external]
 
 
 def _by_store(nodes: Sequence[tuple[Any, Any]]) -> list[tuple[Any, list[int]]]:
@@ -99,7 +115,7 @@ def _by_store(nodes: Sequence[tuple[Any, Any]]) -> list[tuple[Any, list[int]]]:
 def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Record]]:
     """`store` with the records and small payloads of `nodes` in memory, and the sound records by path."""
     keys = {node.place.path + SUFFIX: node.place if node.place.__class__ is Key else None for node in nodes}
-    found: dict[str, bytes] = store.get_many(list(keys))
+    found = Read(store, keys).data
     records: dict[str, Record] = {}
     wanted: list[str] = []
     for path, data in found.items():

@@ -17,6 +17,7 @@ from persistable.nodes import capture, connections, generation
 from persistable.nodes.binding import bound_to
 from persistable.nodes.code import sent_from
 from persistable.nodes.indirect import Beyond
+from persistable.nodes.prefetch import Inputs, stored_upstream
 from persistable.nodes.types import Node
 from persistable.records.access import find_failure
 from persistable.records.key import Key
@@ -138,8 +139,12 @@ def batch_of(store: Any, members: Sequence[Member]) -> Batch:
         failure = find_failure(store, node.place) if failed_before else None
         if failure is not None and failure.attempt >= most:
             raise FailedElsewhere
-        generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt)
+        generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt, inputs)
 
+    wanted = [each for node, given, *_ in members for each in stored_upstream(node, store) if each[0].key not in given]
+    inputs = Inputs(wanted) if wanted else None
+    if inputs is not None:
+        inputs.prepare()
     batch = Batch(store, [member.node.key for member in members], perform_one)
     return batch
 

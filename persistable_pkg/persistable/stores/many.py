@@ -11,7 +11,9 @@ from persistable.stores.base import BaseStore, Bytes, Listed, Stat, check_paths,
 from persistable.stores.filesystem import Remote
 
 WORTH = 16
-"""Paths that a page of a listing has to tell of: it takes longer, and costs more, than as many requests for one path each."""
+"""Requests that a page of a listing has to spare: it takes longer, and costs more, than one request."""
+_LOOKS = 3
+"""Requests for one path that whoever has claimed a key makes, unless a listing tells that nothing else is there."""
 
 
 class ManyAtOnce(BaseStore):
@@ -68,22 +70,26 @@ class ManyAtOnce(BaseStore):
         return found
 
     def list_around(self, paths: Iterable[str]) -> Listed:
+        return self._list_around(paths, WORTH)
+
+    def _list_around(self, paths: Iterable[str], worth: int) -> Listed:
+        """As `list_around`, as long as a page tells of so many names."""
         folders: dict[str, dict[str, list[str]]] = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
             folders.setdefault(folder, {}).setdefault(f"{folder}/{name.partition('.')[0]}", []).append(path)
         whole = Listed({}, [])
         for folder, stems in folders.items():
-            if not self.remote.batches or not folder or len(stems) < WORTH:
+            if not self.remote.batches or not folder or len(stems) < worth:
                 whole.unknown.extend(path for some in stems.values() for path in some)
                 continue
             order = sorted(stems, key=_end)
             with self.errors(folder, writing=False):
-                known = self._list_folder(folder, order, whole.found)
+                known = self._list_folder(folder, order, whole.found, worth)
             whole.unknown.extend(path for stem in order[known:] for path in stems[stem])
         return whole
 
-    def _list_folder(self, folder: str, order: Sequence[str], found: dict[str, Stat]) -> int:
+    def _list_folder(self, folder: str, order: Sequence[str], found: dict[str, Stat], worth: int) -> int:
         """List `folder` into `found` while that pays; the number of stems in `order` of which all is known then."""
         ends = [_end(stem) for stem in order]
         wanted, skip, known = set(order), len(self._root) + 1 if self._root else 0, 0
@@ -93,7 +99,7 @@ class ManyAtOnce(BaseStore):
                 if stem_of(path) in wanted:
                     found[path] = stat
             before, known = known, len(ends) if page.last is None else bisect_right(ends, page.last[skip:])
-            if known - before < WORTH:
+            if known - before < worth:
                 break
         return known
 
@@ -126,7 +132,7 @@ class ManyAtOnce(BaseStore):
 
     def create_fresh(self, items: Mapping[str, Bytes]) -> tuple[set[str], set[str]]:
         created = self.create_many(items)
-        listed = self.list_around(created)
+        listed = self._list_around(created, WORTH // _LOOKS)
         met = {stem_of(path) for path in listed.found.keys() - created}
         return created, {path for path in created.difference(listed.unknown) if stem_of(path) not in met}
 
