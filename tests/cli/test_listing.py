@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from placed import stored_at
 from tests.cli.conftest import PACKAGE, Shell
 from tests.cli.test_running import in_terminal
 
 from persistable import open_store, run, step
 from persistable.errors import PersistableError
-from persistable.nodes.binding import bound_to, stored_at
+from persistable.nodes.binding import bound_to
 
 
 @step

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from placed import stored_at
 from tests.cli.conftest import Shell
 from tests.cli.test_running import in_terminal
 
 from persistable import Catalog, open_store, run, step
 from persistable.catalog.cleanup.reach import stored_downstream, stored_upstream
 from persistable.errors import PayloadCorrupted, StoreError
-from persistable.nodes.binding import bound_to, stored_at
+from persistable.nodes.binding import bound_to
 from persistable.records import claims
 from persistable.records.copy import copy
 from persistable.records.listing import Listed, entries

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
+
+from servers.listening import Quiet, listening
 
 
 class Seen(NamedTuple):
@@ -31,7 +33,7 @@ class Site:
 
 @contextmanager
 def serving() -> Iterator[Site]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -42,21 +44,12 @@ def serving() -> Iterator[Site]:
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    site = Site(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield site
-    finally:
-        site.stopped.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with listening(Handler) as port:
+        site = Site(port)
+        try:
+            yield site
+        finally:
+            site.stopped.set()
 
 
 def answer(handler: Any, status: int, body: bytes = b"", claimed: int | None = None, **headers: str) -> None:

@@ -1,15 +1,15 @@
 """No password of a URL is shown."""
 
 import pickle
-import threading
 import traceback
 from base64 import b64decode
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.listening import Quiet, listening
 
 from persistable import HttpGet, Source, Upload, run, step
 from persistable.errors import PersistableError
@@ -168,7 +168,7 @@ def test_another_password_is_another_connection() -> None:
     """Stores that differ in the password only are one place, and each asks with its own."""
     asked: list[str] = []
 
-    class Asked(BaseHTTPRequestHandler):
+    class Asked(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode())
             self.send_response(200)
@@ -178,15 +178,11 @@ def test_another_password_is_another_connection() -> None:
 
         do_HEAD = do_GET  # noqa: N815
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        place = f"127.0.0.1:{server.server_port}/a"
+    with listening(Asked) as port:
+        place = f"127.0.0.1:{port}/a"
         stores = [open_store(f"http://user:{password}@{place}") for password in ("one", "two")]
         assert stores[0] == stores[1]
         for number, password in ((0, "one"), (1, "two"), (0, "one")):
             asked.clear()
             assert stores[number].get("x") == b"1"
             assert set(asked) == {f"user:{password}"}
-        server.shutdown()

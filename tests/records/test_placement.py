@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from placed import stored_at
 
 from persistable import Persistable, Status, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
-from persistable.nodes.binding import bound_to, stored_at
+from persistable.nodes.binding import bound_to
 from persistable.records import claims
 from persistable.records.record import Record
 from persistable.stores import Store, open_store

@@ -1,10 +1,11 @@
 """A server of a few lines: a function gives status, headers and body for each request."""
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
+from http.server import BaseHTTPRequestHandler
+
+from servers.listening import Quiet, listening
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -13,7 +14,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 def answering(answer: Callable[[str, str, Message], Answer]) -> Iterator[str]:
     """A running server; its host and port. answer: is given method, path with query, and headers."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
@@ -28,15 +29,5 @@ def answering(answer: Callable[[str, str, Message], Answer]) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _answer  # noqa: N815 - the names of the base class
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as port:
+        yield f"127.0.0.1:{port}"

@@ -5,9 +5,11 @@ Or the request is lost: the connection breaks before anything arrives. Or it is 
 
 import http.client
 import http.server
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+
+from servers.listening import Quiet, listening
 
 _OF_THE_CONNECTION = {"connection", "expect", "transfer-encoding", "content-length"}
 
@@ -37,7 +39,7 @@ def lossy(
     way = Way(lose, drop, refuse)
     host = endpoint.removeprefix("http://")
 
-    class Proxy(http.server.BaseHTTPRequestHandler):
+    class Proxy(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _forward(self) -> None:
@@ -78,16 +80,6 @@ def lossy(
 
         do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _forward  # noqa: N815 - the names of the base class
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    way.endpoint = f"http://127.0.0.1:{proxy.server_port}"
-    thread = threading.Thread(target=proxy.serve_forever)
-    thread.start()
-    try:
+    with listening(Proxy) as port:
+        way.endpoint = f"http://127.0.0.1:{port}"
         yield way
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()

@@ -2,17 +2,17 @@
 
 import base64
 import datetime as dt
-import http.server
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from servers.listening import Quiet, listening
 from servers.needs import need
 
 USER, PASSWORD, REFRESH = "ann", "pass-w0rd-of-tests", "refresh-token-of-tests"
@@ -79,7 +79,7 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
     tokens = TokenServer(folder)
     basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked = parse_qs(urlsplit(self.path).query)
             self._give(self.headers.get("authorization") == basic and asked.get("service") == [SERVICE], asked)
@@ -95,16 +95,6 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    tokens.realm = f"http://127.0.0.1:{server.server_port}/token"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        tokens.realm = f"http://127.0.0.1:{port}/token"
         yield tokens
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from http.server import BaseHTTPRequestHandler
+from typing import NamedTuple
+
+from servers.listening import Quiet, listening
 
 
 class Page(NamedTuple):
@@ -39,7 +41,7 @@ class Pages:
 
 @contextmanager
 def serving() -> Iterator[Pages]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # else the end of an answer waits for what the client says of its beginning
 
@@ -72,17 +74,6 @@ def serving() -> Iterator[Pages]:
 
         do_GET = do_HEAD = _answer  # noqa: N815 - the server's names
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    site = Pages(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        site = Pages(port)
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

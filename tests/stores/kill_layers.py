@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 from kill_points import count_lines, die_at_line
+from placed import stored_at
 
 from persistable import Persistable
 from persistable.errors import PayloadNotFound
 from persistable.fileio import BytesFileIO
-from persistable.nodes.binding import bound_to, stored_at
+from persistable.nodes.binding import bound_to
 from persistable.stores import LayeredStore, LocalStore, Store
 from persistable.stores.layered.policy import files_of
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blake3 import blake3
+from servers.listening import listening
 
 from persistable import open_store
 from persistable.stores import HTTPStore, LocalStore, Store, ZipStore
@@ -86,16 +86,8 @@ class Ranged(Plain):
 
 @contextmanager
 def serving(folder: Path, handler: type[Plain] = Plain) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with listening(functools.partial(handler, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 class TestZip(ReadContract):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from placed import stored_at
 from store_kinds import opened
 
 from persistable import Status, run, step
 from persistable.errors import CorruptPayloadWarning, LayersDisagreeWarning, LayerSkippedWarning
 from persistable.fileio import JsonFileIO
-from persistable.nodes.binding import bound_to, stored_at
+from persistable.nodes.binding import bound_to
 from persistable.stores import Layer, LayeredStore, LocalStore, MemoryStore, SQLiteStore, Store
 
 made: list[Any] = []

@@ -39,13 +39,6 @@ def bound_to(node: NodeT, store: Store | None, lent: bool = False) -> NodeT:
     return twin
 
 
-def stored_at(node: NodeT, path: str) -> NodeT:
-    """The same node, its payload at `path` in its store."""
-    twin = bound_to(node, node._node_store)
-    twin._node_to = path
-    return twin
-
-
 def with_nodes(node: NodeT, of: Callable[[Any], Any]) -> NodeT:
     """A node like `node`, in its store, over the nodes that `of` gives for those that it holds: of a key of its own."""
     twin = bound_to(node, node._node_store)

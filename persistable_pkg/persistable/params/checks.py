@@ -213,21 +213,7 @@ def _literal(choices: tuple[Any, ...]) -> Check:
 
 def _items(value: Any, item: Check) -> list[Any] | None:
     """The items of `value` where any had to be converted; None where they stay as they are."""
-    exact, convert = item.exact, item.convert
-    if {*map(type, value)} <= exact:
-        return None
-    changed: list[Any] | None = None
-    for place, each in enumerate(value):
-        if type(each) in exact:
-            continue
-        try:
-            made = convert(each)
-        except Mismatch as mismatch:
-            raise mismatch.under(place) from None
-        if made is not each:
-            changed = list(value) if changed is None else changed
-            changed[place] = made
-    return changed
+    return None if {*map(type, value)} <= item.exact else _each(value, [item] * len(value))
 
 
 def _list(_: Any, arguments: tuple[Any, ...], inner: Callable[[Any], Check]) -> Check:
