@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_kinds import opened
 
 from persistable import Key, Retry, open_store, run, step
 from persistable.errors import RemoteError
@@ -183,6 +184,13 @@ def fails_twice(n: int) -> int:
 
 
 @step
+def odd_fail(n: int) -> int:
+    if n % 2:
+        raise ValueError(f"not {n}")
+    return n
+
+
+@step
 def follows(n: int) -> int:
     return n
 
@@ -219,9 +227,10 @@ def test_what_fails_in_one_run_is_not_tried_by_another_that_is_under_way(kind: s
         assert elsewhere.attempts == before + 1
 
 
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
-def test_a_batch_leaves_what_has_failed_in_another_run_since_it_was_planned(executor: str, tmp_path: Path) -> None:
-    with open_store(f"sqlite:///{tmp_path / 'x.db'}"):
+def test_what_has_failed_in_another_run_since_it_was_planned_is_left(executor: str, kind: str, tmp_path: Path) -> None:
+    with opened(kind, tmp_path):
         nodes = [fails.step(n, 0.0) for n in range(6)]
     for before in range(2):  # also where it has failed already
         others: list[Any] = []
@@ -235,6 +244,25 @@ def test_a_batch_leaves_what_has_failed_in_another_run_since_it_was_planned(exec
         assert others[0].counts["failed"] == result.counts["failed"] == 6
         assert all("it failed in another run" in failure.text and failure.attempts == before + 1 for failure in result.failures)
     assert run(nodes, errors="return").failures[nodes[0]].attempts == 1
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+def test_what_has_failed_of_a_large_family_in_another_run_is_left(executor: str, tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'x.db'}"):
+        family = odd_fail.over(n=range(600))
+        for _ in range(2):  # also where it has failed already
+            others: list[Any] = []
+
+            def another(event: Event, others: list[Any] = others) -> None:
+                if type(event).__name__ == "RunStarted" and not others:
+                    others.append(None)
+                    others[0] = run(family.nodes[1:3], errors="return")
+
+            result = run(family, errors="return", executor=executor, max_workers=1, hooks=[another])
+            assert result.counts["failed"] == 300 and others[0].counts["failed"] == 1
+            elsewhere = [failure for failure in result.failures if "it failed in another run" in failure.text]
+            assert [failure.key for failure in elsewhere] == [family[1].key] and "raise ValueError" in elsewhere[0].traceback
+        assert not any("another run" in failure.text for failure in run(family, errors="return", executor=executor).failures)
 
 
 def test_a_batch_tries_again_what_its_own_run_has_tried(tmp_path: Path) -> None:

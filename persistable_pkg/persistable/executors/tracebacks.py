@@ -6,7 +6,7 @@ import re
 from types import TracebackType
 from typing import cast
 
-from persistable.errors import PersistableError
+from persistable.errors import PersistableError, RemoteError
 from persistable.params.secret import redact
 
 _OWN = __name__.partition(".")[0]
@@ -53,9 +53,11 @@ def _last(error: BaseException) -> TracebackType | None:
 
 
 def lines_of(error: BaseException) -> str:
-    """The traceback of `error` as text, without secrets and without its notes: they go with the error."""
+    """The traceback of `error`, or of that it stands for, as text, without secrets and without its notes: they go with the error."""
     import traceback
 
+    if isinstance(error, RemoteError) and error.traceback:
+        return redact(error.traceback)
     told = traceback.TracebackException.from_exception(error)
     told.__notes__ = None
     return redact("".join(told.format()))

@@ -41,9 +41,10 @@ from persistable.params.trees import tree
 from persistable.records import access
 from persistable.records.files import SMALL
 from persistable.records.key import Key
-from persistable.records.record import SUFFIX, FileFact, Record, encoded, package_versions, sealed, surroundings
+from persistable.records.record import SUFFIX, FileFact, Record, encoded, host_name, package_versions, sealed, surroundings
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended
+from persistable.runs.others import failed_elsewhere
 from persistable.runs.worker import Packer, unpacked
 from persistable.stores.base import extended
 
@@ -54,8 +55,8 @@ Row = tuple[Any, ...]
 """The varying arguments of one member."""
 
 
-def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | None:
-    """The generator of these members into `store`; None where they take their nodes."""
+def direct_generator_of(key_chunks: KeyChunks, store: Any, since: float) -> DirectGenerator | None:
+    """The generator of these members into `store`; None where they take their nodes. since: see `DirectGenerator`."""
     factory = key_chunks.factory
     if factory.maker.__class__ is not Step:
         return None
@@ -70,7 +71,7 @@ def direct_generator_of(key_chunks: KeyChunks, store: Any) -> DirectGenerator | 
     fixed = [value for name, value in arguments_of(model).items() if name not in varying]
     if not _are_scalars(fixed) or not all(_are_scalars(column.values) for column in factory.columns) or untracked_values(model.params):
         return None
-    return DirectGenerator(bound_to(model, store), varying) if _as_they_are(model, varying) else None
+    return DirectGenerator(bound_to(model, store), varying, since) if _as_they_are(model, varying) else None
 
 
 def _are_scalars(values: Sequence[Any]) -> bool:
@@ -87,11 +88,13 @@ def _as_they_are(model: StepNode[Any], varying: Sequence[str]) -> bool:
 class DirectGenerator:
     """Generates members, each given by its key and its row: the values of what varies.
 
-    model: one of them, bound to the store of all. varying: the names of the arguments that differ.
+    model: one of them, bound to the store of all. varying: the names of the arguments that differ. since: when the run began; what has
+    failed after that, in another run on this host, with whose clock it can be compared, is left.
     """
 
-    def __init__(self, model: StepNode[Any], varying: Sequence[str]) -> None:
+    def __init__(self, model: StepNode[Any], varying: Sequence[str], since: float) -> None:
         self._model = model
+        self._since = since
         self._store: Any = own_store(model)
         self._varying = varying
         self._maker = model.step.maker
@@ -117,19 +120,29 @@ class DirectGenerator:
         """The function and argument for another process to perform these members, for `run`."""
         if self._sent is None:
             self._sent = stub(self._model, lambda _: self._store, Persistable)
-        common = packer.common(packer.registered, self._sent, self._varying)
+        common = packer.common(packer.registered, self._sent, self._varying, self._since)
         return perform_chunk, ChunkRequest(
             common, [key.digest for key in keys], rows, events.listened(), run, packer.main, keeps.get(), packer.levels
         )
 
     def thread_request(self, keys: Sequence[Key], rows: Sequence[Row], run: str) -> tuple[Callable[..., ChunkResult], Any]:
         """The function and argument for a thread of this process to perform these members, for `run`."""
-        return perform_in_thread, (DirectGenerator(self._model, self._varying), keys, rows, run, events.own_hooks(), keeps.get())
+        return perform_in_thread, (
+            DirectGenerator(self._model, self._varying, self._since),
+            keys,
+            rows,
+            run,
+            events.own_hooks(),
+            keeps.get(),
+        )
 
     def _generate(self, index: int, failed_before: bool) -> None:
         """Generate the member at that index of the batch."""
         key, row = self._keys[index], self._rows[index]
-        running = _Running(self, row, self._attempt(key) if failed_before else 1)
+        failure = access.find_failure(self._store, key) if failed_before else None
+        if failure is not None and failure.host == host_name() and failure.started + failure.seconds > self._since:
+            raise failed_elsewhere(failure)
+        running = _Running(self, row, failure.attempt + 1 if failure is not None else 1)
         if self._heard:
             events.emit(events.Started(key=key, attempt=running.attempt, label=""))
         outer = generation.current.set(cast("Any", running))
@@ -152,12 +165,7 @@ class DirectGenerator:
             generation.at_work.remove(running)
             generation.current.reset(outer)
         if running.asked or failed_before or not _is_plain(result) or not self._write(key, row, result, running):
-            failure = access.find_failure(self._store, key) if failed_before else None
             generation.conclude(running.whole, partial(_given, result), failure)
-
-    def _attempt(self, key: Key) -> int:
-        failure = access.find_failure(self._store, key)
-        return failure.attempt + 1 if failure is not None else 1
 
     def _write(self, key: Key, row: Row, result: Any, running: _Running) -> bool:
         """Write payload and record, as a commit of the general way would; False where there is something about them."""
@@ -259,7 +267,7 @@ class ChunkResult(NamedTuple):
     seconds: float
 
 
-_known: tuple[bytes, tuple[Any, Any]] = (b"", (None, ()))
+_known: tuple[bytes, tuple[Any, Any, float]] = (b"", (None, (), 0.0))
 """The common part of the last request, packed and unpacked."""
 
 

@@ -305,11 +305,14 @@ def poll_of(store: Store) -> float:
 
 
 class Elsewhere(Exception):
-    """Raised in place of waiting: another process generates the payload now, or has `stored` it already."""
+    """Raised in place of generating: another process has to do with the payload.
 
-    def __init__(self, stored: bool) -> None:
-        super().__init__(stored)
-        self.stored = stored
+    what: ``"held"`` where somebody generates it now, ``"stored"`` where it has been committed meanwhile, ``"failed"`` where it has failed.
+    """
+
+    def __init__(self, what: Literal["held", "stored", "failed"]) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 def acquire(
@@ -363,7 +366,7 @@ def _waited_for(claim: Claim, vigil: Vigil, done: Callable[[], bool], waits: boo
         seen = False
         while (sight := vigil.look()) == "held":
             if not waits:
-                raise Elsewhere(False)
+                raise Elsewhere("held")
             seen = True
             pauses.sleep()
             if wait is not None:

@@ -71,7 +71,7 @@ class Lock:
                     if holder is self:
                         return
                     if not self._waits:
-                        raise Elsewhere(False)
+                        raise Elsewhere("held")
                     ended = threading.Event()
                     holder._ended.append(ended)
                     _waiting.add(self)

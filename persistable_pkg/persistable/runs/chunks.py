@@ -83,7 +83,7 @@ class Portioned:
 
     def run(self, failed: str) -> RunResult:
         """Look at all, then carry out one chunk after the other."""
-        start = time.perf_counter()
+        start, since = time.perf_counter(), time.time()
         self.result.outcomes.shares.extend(self._shares)
         for share in self._shares:
             check_keys(self._executor, share.store, share.lots.model.key)
@@ -100,7 +100,7 @@ class Portioned:
                 for share in missing_some:
                     self._executor.check_store(share.store)
             fit = {share: format_check.refusal(share.lots.model) is None for share in missing_some}
-            self._straights = {share: share.lots.direct_generator(share.store) if fit[share] else None for share in missing_some}
+            self._straights = {share: share.lots.direct_generator(share.store, since) if fit[share] else None for share in missing_some}
         # the loop over a single portion knows best what there is to do, unless there is nothing that it does
         quiet = missing is None or (not self._wanted and bool(self._straights) and all(self._straights.values()))
         told = events.listened() and quiet

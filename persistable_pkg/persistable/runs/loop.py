@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from persistable import events
-from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, RemoteError, StoreError, TimedOut
+from persistable.errors import ClaimLost, NotEnforceable, PayloadCorrupted, StoreError, TimedOut
 from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
@@ -30,14 +30,13 @@ from persistable.nodes.stub import stub
 from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs_of, own_store
 from persistable.records import leftovers
 from persistable.records.access import find_failure
-from persistable.records.failure import Failure
 from persistable.records.owners import is_dead
 from persistable.runs import relay, together
 from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
-from persistable.runs.others import Others, failure_since, forgive, is_stored
+from persistable.runs.others import Others, failed_elsewhere, failure_since, forgive, is_stored, known_enough
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
@@ -283,7 +282,7 @@ class Loop:
         if found == "stored":
             self._close(unit, "reused", _ELSEWHERE)
         elif found == "failed" and (failure := failure_since(unit)) is not None:
-            self._fail(unit, _failed_elsewhere(failure))
+            self._fail(unit, Outcome(False, failure.seconds, failed_elsewhere(failure), failure.traceback, attempt=failure.attempt))
         elif found == "failed":
             self._queue(unit)
         else:
@@ -301,7 +300,7 @@ class Loop:
         token = unit.found.token if unit.found is not None else None
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
-        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned)
+        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, known_enough(unit))
         if batching is not None:
             batching.here.saw(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
@@ -432,6 +431,7 @@ class Loop:
                 self._given(unit),
                 number,
                 waits,
+                known_enough(unit),
             )
         handover = self._handover
         given: dict[Any, bytes | str | None] = {}
@@ -455,6 +455,7 @@ class Loop:
                 self._run,
                 self._met and unit in self._others.abandoned,
                 output=capture.keeps.get(),
+                enough=known_enough(unit),
             )
         )
 
@@ -703,13 +704,6 @@ def _check(executor: Executor, needed: Sequence[Unit], limits: Mapping[str, floa
 
 _ELSEWHERE = Outcome(True, 0.0, attempt=0)
 """Of what somebody else has generated meanwhile."""
-
-
-def _failed_elsewhere(failure: Failure) -> Outcome:
-    """Of a node whose last attempt has failed in another run since this one began."""
-    text = f"it failed in another run, on {failure.host}: {failure.error}: {failure.message}"
-    error = RemoteError(text, error=failure.error, text=failure.message, traceback=failure.traceback, key=failure.key)
-    return Outcome(False, failure.seconds, error, failure.traceback, attempt=failure.attempt)
 
 
 def _performed(arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from persistable.errors import RemoteError
 from persistable.records import claims
 from persistable.records.access import find_failure, peek
 from persistable.records.failure import Failure
@@ -114,6 +115,17 @@ def enough(unit: Unit) -> int:
     """The number of the attempt whose failure, recorded by whichever run, is one of all runs that have planned `unit` meanwhile."""
     before = unit.found.attempts if unit.found is not None else 0
     return before + (unit.node.retry.attempts if unit.node.retry is not None else 1)
+
+
+def known_enough(unit: Unit) -> int:
+    """`enough`, where nothing was stored, so that the plan has asked for failures; else 0, for none."""
+    return enough(unit) if unit.found is not None and unit.found.token is None else 0
+
+
+def failed_elsewhere(failure: Failure) -> RemoteError:
+    """The error for a node whose last attempt has failed in another run since this one began."""
+    text = f"it failed in another run, on {failure.host}: {failure.error}: {failure.message}"
+    return RemoteError(text, error=failure.error, text=failure.message, traceback=failure.traceback, key=failure.key)
 
 
 def forgive(unit: Unit) -> None:

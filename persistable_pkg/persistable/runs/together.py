@@ -20,6 +20,7 @@ from persistable.nodes.indirect import Beyond
 from persistable.nodes.prefetch import Inputs, stored_upstream
 from persistable.nodes.types import Node
 from persistable.records.access import find_failure
+from persistable.records.claims import Elsewhere
 from persistable.records.key import Key
 from persistable.runs import relay
 from persistable.runs.batch import Batch, Ended, Pace
@@ -36,10 +37,6 @@ class Member(NamedTuple):
     given: dict[Any, Any]
     attempt: int
     enough: int
-
-
-class FailedElsewhere(Exception):
-    """It has failed in another run since this one was planned, so it is not tried."""
 
 
 class Batching:
@@ -138,7 +135,7 @@ def batch_of(store: Any, members: Sequence[Member]) -> Batch:
         node, given, attempt, most = members[number]
         failure = find_failure(store, node.place) if failed_before else None
         if failure is not None and failure.attempt >= most:
-            raise FailedElsewhere
+            raise Elsewhere("failed")
         generation.perform_into(batch.pending, node, store, batch.claims, given, failure, attempt, inputs)
 
     wanted = [each for node, given, *_ in members for each in stored_upstream(node, store) if each[0].key not in given]
@@ -153,8 +150,8 @@ def outcome_of(ended: Ended, node: Node, attempt: int) -> Outcome:
     """The outcome, in a run, of a member that has ended."""
     if ended.error is None:
         return Outcome(True, ended.seconds, attempt=attempt)
-    if isinstance(ended.error, Beyond | FailedElsewhere):
-        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond" if isinstance(ended.error, Beyond) else "failed")
+    if isinstance(ended.error, Beyond | Elsewhere):
+        return Outcome(False, 0.0, attempt=attempt, elsewhere="beyond" if isinstance(ended.error, Beyond) else ended.error.what)
     return failed(ended.error, node.retry, attempt, ended.seconds)
 
 
@@ -225,8 +222,8 @@ def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_f
     while waiting and time.perf_counter() - start < seconds and not (fail_fast and not all(outcome.succeeded for _, outcome in outcomes)):
         if not extended(store).batches or pace.size == 1:
             number = waiting.popleft()
-            node, given, attempt, _ = members[number]
-            outcome, _ = perform(node, store, None, given, attempt, waits=False)
+            node, given, attempt, most = members[number]
+            outcome, _ = perform(node, store, None, given, attempt, False, most)
             outcomes.append((number, portable_outcome(outcome)))
             pace.saw(1, outcome.seconds, store)
             continue
