@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from store_kinds import each_named_store
 from nodes.test_persistable import Outliers, Points, PointsParams
 from persistable import Status
 from persistable.errors import PayloadCorrupted, PayloadNotFound
+from persistable.records import claims, owners
 from persistable.stores import Store
 
 store = each_named_store("folder", "memory", "sqlite", "s3", "gcs")
@@ -79,6 +82,17 @@ def test_failures_are_kept_and_removed(store: Store) -> None:
     assert Shaky(store).payload == 1
     assert Shaky(store).status is Status.DONE
     assert len(list(store.list())) == 2
+
+
+def test_who_generates_it_is_told(store: Store) -> None:
+    node = Points(store, n=8)
+    claim = claims.acquire(store, node.key.path, lambda: False)
+    assert claim is not None and node.status is Status.RUNNING
+    assert f"process {os.getpid()} on " in node.explain() and "heartbeat" not in node.explain()
+    claim.release()
+    facts = {**json.loads(owners.mine()), "host": "elsewhere and so on", "pid": 77, "token": "another"}
+    store.put(node.key.path + ".claim", json.dumps({name: fact for name, fact in facts.items() if name != "check"}).encode())
+    assert "process 77 on elsewhere generates it, and is taken over if its heartbeat stands still for 60 s" in node.explain()
 
 
 def test_deleted_is_gone_and_missing_says_what_is_near(store: Store) -> None:

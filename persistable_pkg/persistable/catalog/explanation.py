@@ -53,7 +53,7 @@ def _why(node: Node, store: Store, word: str, state: State) -> str:
     if state.verdict.barred is not None:
         return str(state.verdict.barred)
     if word == "running":
-        return _by_whom(store, node.place.path)
+        return claims.by_whom(store, node.place.path)
     if state.verdict.causes or state.verdict.unknown:
         return "; ".join(filter(None, (state.verdict.describe(), *state.verdict.unknown)))
     return _REASONS.get(word, "")
@@ -66,12 +66,6 @@ _REASONS = {
     "foreign": "another class with other code has made it; accept takes it over",
     NOT_KEPT: "it is generated whenever it is needed",
 }
-
-
-def _by_whom(store: Store, base: str) -> str:
-    holder = claims.holder_of(store, base) or {}
-    host = str(holder.get("host", "")).partition(" ")[0]
-    return f"process {holder['pid']} on {host} generates it" if "pid" in holder else "it is being generated"
 
 
 def of_record(place: Place, store: Store) -> dict[str, Any]:
@@ -103,7 +97,7 @@ def of_record(place: Place, store: Store) -> dict[str, Any]:
 
 def _without_record(place: Place, store: Store) -> tuple[str, str]:
     if claims.holder_of(store, place.path) is not None:
-        return "running", _by_whom(store, place.path)
+        return "running", claims.by_whom(store, place.path)
     failure = access.find_failure(store, place)
     if failure is not None:
         return "failed", f"attempt {failure.attempt} raised {failure.text}"

@@ -535,7 +535,7 @@ def generate(
     read: bool = True,
     looked: bool = False,
     waits: bool = True,
-    enough: int = 0,
+    failures: int | None = None,
 ) -> Any:
     """Generate the payload and commit it, unless somebody else commits one while we wait for our turn: then load theirs.
 
@@ -543,7 +543,8 @@ def generate(
     persisted, where the caller has seen to it that everything upstream is there. `attempt`: the number of this one, where no store knows.
     `read`: False where the value is not wanted: it is UNREAD then, if it may be larger than memory. `looked`: whether somebody has looked
     already at what has changed upstream. `waits`: False to raise Elsewhere instead of waiting for somebody else's, or loading it.
-    `enough`: the number of an attempt that has failed after which Elsewhere is raised too; 0: however often it has failed, it is tried.
+    `failures`: the number of failed attempts that the caller knows of, after which Elsewhere is raised once there are as many more as its
+    `Retry` allows; None: it is tried, however often it has failed.
     """
     if not (persist and node.is_persisted):
         if given is None:
@@ -557,7 +558,7 @@ def generate(
             given = _prepared(node, store, looked) if node._node_upstream else {}
         result: Any = GONE
         while result is GONE:
-            result = _generate_alone(node, store, place, untracked, before, given, writable, waits, enough)
+            result = _generate_alone(node, store, place, untracked, before, given, writable, waits, failures)
         return load_or_generate(node, store, untracked, writable=writable)[0] if result is UNREAD and read else result
     finally:
         lock.release()
@@ -572,7 +573,7 @@ def _generate_alone(
     given: Mapping[Key, Any],
     writable: bool,
     waits: bool,
-    enough: int,
+    failures: int | None,
 ) -> Any:
     """Generate it under its claim, or load what somebody else has committed since the state was `before`, see `generate`."""
     claim = claims.acquire(
@@ -596,7 +597,7 @@ def _generate_alone(
         if claim is None:
             return GONE
         old = found if found is not None or place.__class__ is Key else replaced(store, place, found)
-        result = _perform(node, store, claim, untracked, given, writable, old, enough=enough)
+        result = _perform(node, store, claim, untracked, given, writable, old, failures=failures)
         if claim.epoch > 1:  # whoever was killed has left more than that
             with suppress(StoreError):
                 sweep(store, place, scratch=True)
@@ -687,11 +688,15 @@ def _perform(
     writable: bool,
     old: Record | Unusable | None = None,
     attempt: int = 1,
-    enough: int = 0,
+    failures: int | None = None,
 ) -> Any:
-    """One attempt; `old` is what it will replace. enough: see `generate`."""
+    """One attempt; `old` is what it will replace. failures: see `generate`."""
     failure = find_failure(store, node.key if node._node_to is None else node.place) if claim is not None else None
-    if failure is not None and 0 < enough <= failure.attempt:
+    if (
+        failure is not None
+        and failures is not None
+        and failure.attempt >= failures + (node.retry.attempts if node.retry is not None else 1)
+    ):
         raise claims.Elsewhere("failed")
     generation = Generation(node, store, claim, failure.attempt + 1 if failure else attempt, given)
     if claim is None and current.get() is not None:  # one that asks for itself is found out when its code runs in its own code

@@ -504,6 +504,17 @@ def holder_of(store: Store, base: str) -> dict[str, Any] | None:
     return None if holder is None or owners.is_dead(holder) or owners.is_damaged(holder) else owners.facts_of(holder)
 
 
+def by_whom(store: Store, base: str) -> str:
+    """Who holds the claim on `base`, in words, and what becomes of it where nobody here can see whether they live."""
+    holder = holder_of(store, base) or {}
+    if "pid" not in holder:
+        return "it is being generated"
+    text = f"process {holder['pid']} on {str(holder.get('host', '')).partition(' ')[0]} generates it"
+    if owners.state_of(holder) != "unknown":
+        return text
+    return f"{text}, and is taken over if its heartbeat stands still for {ttl_of(store):g} s (claim_ttl of the store)"
+
+
 def forget_dead(store: Any, bases: Iterable[str]) -> None:
     """Remove the claims on `bases` whose owners are known to be dead, and which nobody has taken over; in two calls."""
     paths = {_path(base, 1): _path(base, 2) for base in bases}

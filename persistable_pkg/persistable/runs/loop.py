@@ -36,7 +36,7 @@ from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
 from persistable.runs.handover import Handover, taken_by
-from persistable.runs.others import Others, failed_elsewhere, failure_since, forgive, is_stored, known_enough
+from persistable.runs.others import Others, failed_elsewhere, failure_since, forgive, is_stored
 from persistable.runs.planner import GIVEN_UP, Decision, Planner, Start, Unit
 from persistable.runs.queue import Room
 from persistable.runs.result import Ending, RunResult
@@ -297,10 +297,12 @@ class Loop:
             self._perform_together(unit, batching)
             return
         number = self._tries[unit] = self._tries.get(unit, 0) + 1
-        token = unit.found.token if unit.found is not None else None
+        found = unit.found
+        token = found.token if found is not None else None
+        failures = found.attempts if found is not None and token is None else None  # they are looked for where nothing is stored
         node = bound_to(unit.node, unit.store, lent=True)
         given = self._given(unit) if unit.sources else {}
-        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, known_enough(unit))
+        outcome, payload = perform(node, unit.store, token, given, number, self._met and unit in self._others.abandoned, failures)
         if batching is not None:
             batching.here.saw(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
@@ -418,7 +420,9 @@ class Loop:
         self._batching.pace(joint.units[0]).saw(len(answer.outcomes), answer.performed_seconds, joint.store, answer.seconds)
 
     def _task(self, unit: Unit, number: int) -> tuple[Callable[..., Any], Any]:
-        token = unit.found.token if unit.found is not None else None
+        found = unit.found
+        token = found.token if found is not None else None
+        failures = found.attempts if found is not None and token is None else None
         if self._executor.shares_memory:
             waits = self._met and unit in self._others.abandoned
             return _performed, (
@@ -431,7 +435,7 @@ class Loop:
                 self._given(unit),
                 number,
                 waits,
-                known_enough(unit),
+                failures,
             )
         handover = self._handover
         given: dict[Any, bytes | str | None] = {}
@@ -455,7 +459,7 @@ class Loop:
                 self._run,
                 self._met and unit in self._others.abandoned,
                 output=capture.keeps.get(),
-                enough=known_enough(unit),
+                failures=failures,
             )
         )
 

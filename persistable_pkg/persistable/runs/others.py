@@ -117,11 +117,6 @@ def enough(unit: Unit) -> int:
     return before + (unit.node.retry.attempts if unit.node.retry is not None else 1)
 
 
-def known_enough(unit: Unit) -> int:
-    """`enough`, where nothing was stored, so that the plan has asked for failures; else 0, for none."""
-    return enough(unit) if unit.found is not None and unit.found.token is None else 0
-
-
 def failed_elsewhere(failure: Failure) -> RemoteError:
     """The error for a node whose last attempt has failed in another run since this one began."""
     text = f"it failed in another run, on {failure.host}: {failure.error}: {failure.message}"

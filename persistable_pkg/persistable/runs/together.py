@@ -223,7 +223,8 @@ def _performed_for(seconds: float, store: Any, members: Sequence[Member], fail_f
         if not extended(store).batches or pace.size == 1:
             number = waiting.popleft()
             node, given, attempt, most = members[number]
-            outcome, _ = perform(node, store, None, given, attempt, False, most)
+            failures = most - (node.retry.attempts if node.retry is not None else 1)
+            outcome, _ = perform(node, store, None, given, attempt, False, failures)
             outcomes.append((number, portable_outcome(outcome)))
             pace.saw(1, outcome.seconds, store)
             continue

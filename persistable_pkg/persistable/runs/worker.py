@@ -46,7 +46,7 @@ class Job(NamedTuple):
     a path there, or None for one that failed. hand_over: where to put this one's, if it is wanted. events: whether anybody listens.
     run: a name that all jobs of one run share. waits: for somebody else who generates it; else it is tried again later.
     main: the program that sends it. output: whether what it prints is kept. levels: those of the loggers of the process that sends it.
-    enough: see `others.enough`; 0 where any attempt is wanted.
+    failures: see `generation.generate`.
     """
 
     node: Node
@@ -62,7 +62,7 @@ class Job(NamedTuple):
     main: Main | None = None
     output: bool = True
     levels: relay.Levels | None = None
-    enough: int = 0
+    failures: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -86,25 +86,24 @@ class Outcome(NamedTuple):
 
 
 def perform_here(
-    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, enough: int = 0
+    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, failures: int | None = None
 ) -> tuple[Outcome, Original | None]:
     """As `perform`; others of this process take copies of the payload."""
-    outcome, payload = perform(node, store, token, given, attempt, waits, enough)
+    outcome, payload = perform(node, store, token, given, attempt, waits, failures)
     return outcome, (Original(payload, node.key) if outcome.succeeded and not node.is_persisted else None)
 
 
 def perform(
-    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, enough: int = 0
+    node: Node, store: Any, token: Token, given: dict[Key, Any], attempt: int, waits: bool = True, failures: int | None = None
 ) -> tuple[Outcome, Any]:
     """One attempt at generating `node`, bound to `store`, in this process: how it ended, and the payload where it is not persisted.
 
-    `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken. enough: see
-    `others.enough`; 0: it is tried, whatever has failed since.
+    `token` is what the plan found in the store, so that a payload that somebody else has committed since is taken; so are `failures`.
     """
     start = time.perf_counter()
     try:
         payload = generation.generate(
-            node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits, enough=enough
+            node, store, {}, writable=False, seen=(token,), given=given, attempt=attempt, read=False, waits=waits, failures=failures
         )
     except Elsewhere as others:
         return Outcome(False, 0.0, attempt=attempt, elsewhere=others.what), None
@@ -160,7 +159,7 @@ class Packer:
         try:
             states = [self._apart(made_by, state) for made_by, state in flattened(job.node, Persistable)]
             common = self.common(self.registered, job.store, job.shelf, job.run, job.events, self.main, job.output, self.levels)
-            return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits, job.enough))
+            return self._bytes((states, common, job.token, job.attempt, job.given, job.hand_over, job.waits, job.failures))
         except NotEnforceable:
             raise
         except Exception as error:
@@ -219,7 +218,7 @@ _COMMON = ("_node_store", "_node_given_code", "_node_given_table", "_node_logger
 
 def unpacked_job(data: bytes) -> Job:
     """The job that a `Packer` made `data` of."""
-    states, common, token, attempt, given, hand_over, waits, enough = pickle.loads(data)
+    states, common, token, attempt, given, hand_over, waits, failures = pickle.loads(data)
     global _known
     if _known[0] != common:
         _known = (common, pickle.loads(common), {})
@@ -234,7 +233,7 @@ def unpacked_job(data: bytes) -> Job:
         if values:
             state.update(zip(_COMMON, values, strict=True), key=Key(*state["key"]))
         whole.append((made_by, state))
-    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output, levels, enough)
+    return Job(rebuilt(whole), store, token, attempt, shelf, given, hand_over, listened, run, waits, main, output, levels, failures)
 
 
 _known: tuple[bytes, Any, dict[bytes, Any]] = (b"", None, {})
@@ -308,7 +307,7 @@ def perform_packed(data: bytes) -> Outcome:
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
-            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits, job.enough)
+            outcome, payload = perform(job.node, job.store, job.token, given, job.attempt, job.waits, job.failures)
             if outcome.succeeded and job.hand_over is not None:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
