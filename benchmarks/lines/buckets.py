@@ -7,7 +7,7 @@ import atexit
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -41,6 +41,13 @@ RUN = Line(
     goals=(Goal("<= 1.25 x the bare client", 1.25, "limit"),),
     **_FAMILY,
 )
+RUN_LOOP = Line(
+    name="bucket-run-loop",
+    title="run of small members that the loop schedules one by one, on S3",
+    loop="from the values to all payloads stored, under a new prefix: members made from a node that is generated first; stores open",
+    goals=(Goal("<= 1.25 x the bare client", 1.25, "limit"),),
+    **{**_FAMILY, "sizes": (300, 1_000)},
+)
 AGAIN = Line(
     name="bucket-again",
     title="the same family asked again",
@@ -56,7 +63,7 @@ LOAD = Line(
 )
 SAVE_LARGE = Line(name="bucket-save-large", title="save 256 MiB to S3", loop="from the array to the object", **_LARGE)
 LOAD_LARGE = Line(name="bucket-load-large", title="load 256 MiB from S3", loop="from the key to the array, verified", **_LARGE)
-LINES = [RUN, AGAIN, LOAD, SAVE_LARGE, LOAD_LARGE]
+LINES = [RUN, RUN_LOOP, AGAIN, LOAD, SAVE_LARGE, LOAD_LARGE]
 OPTIONS = {"key": "testing", "secret": "testing"}
 
 
@@ -91,17 +98,36 @@ def _put_family(client: Any, size: int, number: int) -> list[str]:
     return [key + ending for key in keys for ending in (".token.pickle", ".record.json")]
 
 
+@RUN_LOOP.add("s3fs", "pipe() of as many claims, payloads and records, 32 at once, and rm() of the claims", LIMIT)
 @RUN.add("s3fs", "pipe() of as many claims, payloads and records, 32 at once, and rm() of the claims", LIMIT)
 def bare_run(job: Job) -> Any:
     client, numbers = _client(job), count()
     return lambda: _put_family(client, job.size, next(numbers)), lambda: None
 
 
-@LOAD.add("s3fs", "all payloads and records by _cat_file(), 32 at once", LIMIT)
+@LOAD.add("s3fs", "all payloads and records by get_object, 32 at once", LIMIT)
 def bare_load(job: Job) -> Any:
+    client = _client(job)
+
+    async def get(path: str) -> bytes:
+        bucket, _, key = path.partition("/")
+        answer = await client._call_s3("get_object", Bucket=bucket, Key=key)
+        async with answer["Body"] as body:
+            data: bytes = await body.read()
+            return data
+
+    return _load_by(client, job, get)
+
+
+@LOAD.add("s3fs, _cat_file()", "all payloads and records by _cat_file(), 32 at once; it asks twice for each", MORE)
+def bare_load_cat(job: Job) -> Any:
+    client = _client(job)
+    return _load_by(client, job, client._cat_file)
+
+
+def _load_by(client: Any, job: Job, get: Callable[[str], Awaitable[bytes]]) -> Any:
     from fsspec.asyn import sync
 
-    client = _client(job)
     paths = _put_family(client, job.size, 0)
 
     async def load() -> list[bytes]:
@@ -109,27 +135,31 @@ def bare_load(job: Job) -> Any:
 
         async def one(path: str) -> bytes:
             async with gate:
-                data: bytes = await client._cat_file(path)
-                return data
+                return await get(path)
 
         return await asyncio.gather(*map(one, paths))
 
     return lambda: sync(client.loop, load), lambda: None
 
 
-def _families(job: Job, client: str = "s3fs") -> Callable[[int], Any]:
+def _families(job: Job, client: str = "s3fs", upstream: bool = False) -> Callable[[int], Any]:
     from persistable import open_store
 
-    from lines.steps import twice
+    from lines.steps import begin, scaled, twice
 
     options = {**OPTIONS, "endpoint_url": endpoint(job), "client": client}
-    return lambda number: twice.over(n=range(job.size)).bind(open_store(f"s3://bench/{number}", **options))
+
+    def family(number: int) -> Any:
+        made: Any = scaled.over(n=range(job.size), by=begin.step(2)) if upstream else twice.over(n=range(job.size))
+        return made.bind(open_store(f"s3://bench/{number}", **options))
+
+    return family
 
 
-def _run_on(job: Job, executor: str, client: str = "s3fs") -> Any:
+def _run_on(job: Job, executor: str, client: str = "s3fs", upstream: bool = False) -> Any:
     from persistable import run
 
-    family, numbers = _families(job, client), count()
+    family, numbers = _families(job, client, upstream), count()
     return lambda: run(family(next(numbers)), executor=executor), lambda: None
 
 
@@ -151,6 +181,21 @@ def ours_run_threads(job: Job) -> Any:
 @RUN.add("persistable, processes", "the same, executor='processes', which are started each time", MORE)
 def ours_run_processes(job: Job) -> Any:
     return _run_on(job, "processes")
+
+
+@RUN_LOOP.add("persistable", "run(scaled.over(n=range(size), by=begin.step(2)))", OURS)
+def ours_loop(job: Job) -> Any:
+    return _run_on(job, "inline", upstream=True)
+
+
+@RUN_LOOP.add("persistable, threads", "the same, executor='threads'", MORE)
+def ours_loop_threads(job: Job) -> Any:
+    return _run_on(job, "threads", upstream=True)
+
+
+@RUN_LOOP.add("persistable, processes", "the same, executor='processes', which are started each time", MORE)
+def ours_loop_processes(job: Job) -> Any:
+    return _run_on(job, "processes", upstream=True)
 
 
 def _stored(job: Job, client: str = "s3fs") -> Callable[[int], Any]:

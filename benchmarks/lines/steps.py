@@ -20,6 +20,12 @@ def twice(n: int) -> float:
     return n * 2.0
 
 
+@step
+def scaled(n: int, by: int) -> float:
+    """A tiny item of a family that is made from another node."""
+    return n * 2.0 * by
+
+
 @step(persist=False)
 def burn(n: int, turns: int) -> int:
     """Work for one processor."""

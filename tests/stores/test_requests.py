@@ -212,6 +212,18 @@ def test_many_members_that_are_stored(counter: Counter) -> None:
         assert run(family.bind(counter.store())).counts["reused"] == MANY
 
 
+def test_members_that_are_stored_and_what_they_are_made_from(counter: Counter) -> None:
+    """Records upstream are known by a listing as well, to whoever judges whether anything has changed."""
+    number = 40
+    family = summed.over(first=doubled.over(n=range(number)), second=doubled.step(number)).sel(n=range(number))
+    run(family, store=counter.store())
+    counter.ask()
+    with counter.counted(list=2):
+        assert run(family, store=counter.store()).counts["reused"] == number
+    with counter.counted(list=4, get=number):
+        assert len(dict(family.bind(counter.store()).payloads())) == number
+
+
 def test_a_record_that_was_replaced_is_read_again(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     family = doubled.over(n=range(20)).bind(counter.store())
     run(family)

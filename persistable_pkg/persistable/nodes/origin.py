@@ -20,6 +20,7 @@ from persistable.nodes.lineage import MAX_TABLE
 from persistable.nodes.own_code import REFERENCES, code_key, reference_of
 from persistable.nodes.types import Node
 from persistable.records.key import Key
+from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 
@@ -296,7 +297,7 @@ def records_of(nodes: Iterable[tuple[Any, Store]]) -> dict[Key, Record]:
         by_store.setdefault(store.url, (store, []))[1].append(node)
     found: dict[Key, Record] = {}
     for store, some in by_store.values():
-        data = store.get_many([node.place.path + SUFFIX for node in some])
+        data = records_at(store, [node.place.path + SUFFIX for node in some])
         for node in some:
             record = parsed(data.get(node.place.path + SUFFIX), node.key)
             if record is not None:

@@ -17,7 +17,7 @@ from persistable.nodes import loading
 from persistable.nodes.types import Node
 from persistable.records.files import SMALL
 from persistable.records.key import Key
-from persistable.records.known import Read
+from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.overlay import OverlayStore
 
@@ -115,7 +115,7 @@ def _by_store(nodes: Sequence[tuple[Any, Any]]) -> list[tuple[Any, list[int]]]:
 def _fetch(store: Any, nodes: Sequence[Any]) -> tuple[OverlayStore, dict[str, Record]]:
     """`store` with the records and small payloads of `nodes` in memory, and the sound records by path."""
     keys = {node.place.path + SUFFIX: node.place if node.place.__class__ is Key else None for node in nodes}
-    found = Read(store, keys).data
+    found = records_at(store, list(keys))
     records: dict[str, Record] = {}
     wanted: list[str] = []
     for path, data in found.items():

@@ -29,6 +29,7 @@ from persistable.nodes.origin import (
 from persistable.nodes.own_code import code_key, code_of_node
 from persistable.nodes.types import Node
 from persistable.records.key import Key, Place
+from persistable.records.known import records_at
 from persistable.records.record import SUFFIX, Record
 from persistable.stores.base import Store
 
@@ -144,7 +145,7 @@ class _Fresh:
         if self._tokens != [token_of(code_of_node(each)) for each in (node, *makers(node).values())]:
             return False
         for at, paths, lines in self._lines:
-            found = at.get_many(paths)
+            found = records_at(at, paths)
             if found.keys() != lines.keys() or not all(map(bytes.startswith, map(found.__getitem__, lines), lines.values())):
                 return False
         return True
@@ -344,7 +345,7 @@ class Judge:
                     by_store.setdefault(id(these), (store, []))[1].append(unit)
         for store, some in by_store.values():
             paths = [(node.key if (node := unit.node)._node_to is None else node.place).path + SUFFIX for unit in some]
-            found = store.get_many(paths)
+            found = records_at(store, paths)
             self.read.append((store, paths, found))
             for unit, data in zip(some, map(found.get, paths), strict=True):
                 unit.data = data

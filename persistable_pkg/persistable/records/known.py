@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from zlib import crc32
@@ -57,6 +57,11 @@ class Read:
             elif path in self._listed.found:
                 found[path] = self._listed.found[path]
         return {**found, **stat_many(self._store, rest)} if rest else found
+
+
+def records_at(store: Store, paths: Sequence[str]) -> dict[str, bytes]:
+    """The records at `paths`, in as few requests as the store can: of many in a bucket, those that are not known."""
+    return Read(store, paths).data if extended(store).batches else store.get_many(paths)
 
 
 def _read(store: Store, there: Mapping[str, Stat], listed: Listed) -> dict[str, bytes]:
