@@ -49,6 +49,7 @@ class Catalog:
 
     store: a path, URL or store; without one the enclosing or default store. index: a file for the index instead of that in the user's
     cache folder, ``"store"`` for one in the store's own folder, or None to keep it in memory. The index can be deleted at any time.
+    `key`, as an argument of its calls, is all that ``catalog[...]`` takes: a key or its text, a path, an entry or a node.
     """
 
     def __init__(self, store: Any = None, *, index: str | os.PathLike[str] | Literal["store"] | None = "") -> None:
@@ -297,7 +298,10 @@ class Catalog:
         return verify(self, recompute, progress)
 
     def pin(self, key: Target, reason: str) -> Pin:
-        """Pin a payload: cleaning up takes neither it nor anything upstream of it. Raises UnknownKey for what is not stored."""
+        """Pin a payload: cleaning up takes neither it nor anything upstream of it; `reason` is shown by `pins`.
+
+        Raises UnknownKey for what is not stored.
+        """
         from persistable.catalog.cleanup import pins
 
         return pins.pin(self, lookup.key_of(self[key]), reason)

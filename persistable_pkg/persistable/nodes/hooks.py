@@ -109,7 +109,8 @@ class Authored(Generic[PayloadT]):
     def allocate(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
         """Inside `_generate_payload`: a zeroed array mapped in the payload's own uncommitted file.
 
-        Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is.
+        Fill it and return it (or something that holds it): it is committed without a copy, however much larger than memory it is. `shape`
+        and `dtype` are as for `numpy.zeros`.
         """
         array: NDArray[Any] = self._node_running("allocate").allocate(shape, dtype)
         return array

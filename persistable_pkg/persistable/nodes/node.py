@@ -239,6 +239,12 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
         Upstream payloads that are not stored are generated first. If another process commits the same payload while this one waits for its
         turn, that is taken.
+
+        Parameters:
+            persist: False to keep the payload in memory only.
+            untracked_payload_params: for `_generate_payload` and `_post_generate`, as far as they accept them; no part of identity.
+
+        Raises what the generating code raises, ParamsMutated, UnknownParam for what no hook accepts, PayloadNotRepresentable.
         """
         self._node_check_params()
         if untracked_payload_params:
@@ -294,7 +300,10 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
         return self
 
     def load_generate(self, **untracked_payload_params: Any) -> Self:
-        """Load the stored payload, or generate it if there is none or it is corrupt."""
+        """Load the stored payload, or generate it if there is none or it is corrupt.
+
+        untracked_payload_params: as for `load` and `generate`, whichever is done. Raises what these raise, but PayloadNotFound.
+        """
         self._node_check_params()
         if untracked_payload_params:
             self._node_check_untracked(untracked_payload_params)
@@ -327,7 +336,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
 
     @classmethod
     def among(cls, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[PayloadT]:
-        """As `over`, with one more axis: params that go together, as a list of dicts, or as a dict of lists."""
+        """As `over`, with one more axis, `rows`: params that go together, as a list of dicts, or as a dict of lists."""
         import persistable
 
         return persistable.Family.listed(cls, rows, args, axes)

@@ -126,7 +126,7 @@ class Step(Generic[P, R]):
         return persistable.Family.grid(self, args, axes)
 
     def among(self, rows: Any, /, *args: Any, **axes: Any) -> persistable.Family[R]:
-        """As `over`, with one more axis: arguments that go together, as a list of dicts, or as a dict of lists."""
+        """As `over`, with one more axis, `rows`: arguments that go together, as a list of dicts, or as a dict of lists."""
         import persistable
 
         return persistable.Family.listed(self, rows, args, axes)

@@ -172,7 +172,7 @@ class Project(Mapping[str, Any]):
 
     @property
     def store(self) -> Store:
-        """The store of targets that name none."""
+        """The store of targets that name none. Raises ConfigError for a setting that names no store."""
         if self._store is None:
             given = self._given_store
             if given is None and generation.running() is not None:

@@ -95,7 +95,7 @@ class Pipeline(Mapping[str, TargetT_co]):
         return run_.run(self, **options)
 
     def accept_code(self, reason: str) -> int:
-        """Record of whatever in it is stored and stale that the code changed in nothing that matters; how many these were."""
+        """Record, with `reason`, of all in it that is stored and stale that the code changed in nothing that matters; their number."""
         return accept.accept_code(self, reason=reason)
 
     def plan(self, **options: Any) -> planning.Plan:

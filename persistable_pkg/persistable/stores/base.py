@@ -99,14 +99,16 @@ class Store(Protocol):
         """`put` for each item, in as few round trips as the store can; each item whole or absent."""
         ...
 
-    def exists(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool:
+        """Tell whether something is committed at `path`."""
+        ...
 
     def stat(self, path: str) -> Stat | None:
-        """None where nothing is committed."""
+        """Size and stamp of what is committed at `path`; None where nothing is."""
         ...
 
     def delete(self, path: str) -> bool:
-        """True if something was there."""
+        """Remove what is at `path`; True if something was there."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:
@@ -413,6 +415,11 @@ class BaseStore(Listing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+
+for _name, _call in vars(BaseStore).items():
+    if callable(_call) and _call.__doc__ is None:  # so that `help` tells of each store what its calls do
+        _call.__doc__ = getattr(getattr(Store, _name, None), "__doc__", None)
 
 
 def _scanned(store: BaseStore, paths: Iterator[str]) -> Iterator[tuple[str, Stat]]:
