@@ -41,7 +41,7 @@ from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
 from persistable.nodes.prefetch import MANY, Inputs, stored_upstream
-from persistable.nodes.provenance import compose, facts_of, usage_begins
+from persistable.nodes.provenance import Counters, compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
 from persistable.nodes.types import FAILED, GONE, UNREAD, Node
 from persistable.params.secret import clean
@@ -121,7 +121,6 @@ def default_store(remembered: Store | None = None) -> Store:
 
 _PROGRESS = 0.05
 """Seconds between two announcements of the progress of one generation."""
-_NO_KEYS: frozenset[Key] = frozenset()
 
 
 class Generation:
@@ -146,6 +145,10 @@ class Generation:
     _scratch: Path | None = None
     _allocated: files.Allocated | None = None
     _attached: Any = None
+    _many: Inputs | None = None
+    _upstream_keys: frozenset[Key] | None = None
+    begun: Counters | None = None
+    """What this process had used at its beginning; None where no record tells of that."""
     output: capture.Output | None = None
     """Prints and log records of its code."""
     _quiet_until = 0.0
@@ -178,14 +181,14 @@ class Generation:
                 format_check.check(node)
             sent = node.__dict__.get("_node_given_code")  # before it runs: changes that the code makes to itself are not its source
             self.code = sent if sent is not None else node._node_own_code()
-        self.begun = usage_begins(not at_work) if claim is not None else None
+            self.begun = usage_begins(not at_work)
         self.started = time.time()
         self.clock = time.perf_counter()
         self._inputs: dict[Key, Any] = dict(payloads) if payloads else {}
         self.used: dict[Key, Record] = {}
         """The records of what was loaded for it."""
-        self.upstream_keys = frozenset([upstream.key for upstream in node._node_upstream.values()]) if node._node_upstream else _NO_KEYS
-        self._many = inputs
+        if inputs is not None:
+            self._many = inputs
         self._forks = capture.forks
         self.relay = capture.relay.get()
         """Relay of its output to the process that runs it; None where that is this process."""
@@ -199,7 +202,7 @@ class Generation:
     def __enter__(self) -> None:
         """The stretch in which the node's own code runs."""
         self._outer = current.set(self)
-        self.threads = set(_threads)
+        self.threads = tuple(_threads)  # those that were there before
         at_work.append(self)
         # without calls and locks, which would be felt in the smallest generation: of two threads here at once, each puts the same there
         out, err = sys.stdout, sys.stderr
@@ -321,12 +324,16 @@ class Generation:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
 
-    def holds(self, key: Key) -> bool:
-        """Tell whether it was given, or has read, the payload of that node, which may be farther upstream."""
-        return key in self._inputs
+    def takes(self, key: Key) -> bool:
+        """Tell whether the node of that key is directly upstream, or its payload, which may be farther upstream, was given or read."""
+        if key in self._inputs:
+            return True
+        if self._upstream_keys is None:
+            self._upstream_keys = frozenset([upstream.key for upstream in self.node._node_upstream.values()])
+        return key in self._upstream_keys
 
     def _load(self, node: Node) -> Any:
-        if self._many is not None or len(self.upstream_keys) >= MANY:
+        if self._many is not None or len(self.node._node_upstream) >= MANY:
             with self._lock:
                 many = self._many = self._many or Inputs(stored_upstream(self.author, self.store))
             loaded = many.load(node)

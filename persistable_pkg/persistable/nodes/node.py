@@ -214,7 +214,7 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             given: PayloadT = reader.input(self)
             return given
         running = generation.current.get()
-        if running is not None and running.node is not self and (self.key in running.upstream_keys or running.holds(self.key)):
+        if running is not None and running.node is not self and running.takes(self.key):
             payload: PayloadT = running.input(self)
             return payload
         if self._node_payload is ABSENT:

@@ -56,7 +56,8 @@ def remember(targets: Iterable[Any], store: Store) -> None:
                     remember_store(target, where)
                 else:
                     where = own
-                upstream = upstream_of(target) and upstream_of(target).values()
+                upstream = upstream_of(target)
+                upstream = upstream.values() if upstream else ()
             if upstream and id(target) not in seen:
                 seen.add(id(target))
                 stack.append((upstream, where))
