@@ -309,9 +309,17 @@ class Generation:
         """Since it began."""
         return time.perf_counter() - self.clock
 
-    def input(self, node: Node) -> Any:
-        """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds."""
+    def input(self, node: Node, known: bool = False) -> Any:
+        """The payload of a node upstream: loaded afresh and read-only, once, and never the object a person holds.
+
+        known: UNREAD for a node that is not directly upstream, and whose payload was neither given nor read before.
+        """
         found = self._inputs.get(node.key, UNREAD)
+        if found is UNREAD and known:
+            if self._upstream_keys is None:
+                self._upstream_keys = frozenset([upstream.key for upstream in self.node._node_upstream.values()])
+            if node.key not in self._upstream_keys:
+                return UNREAD
         if found is UNREAD or found.__class__ is Original:
             with self._loading.setdefault(node.key, threading.RLock()):  # threads of the author's may ask for several at once
                 found = self._inputs.get(node.key, UNREAD)
@@ -323,14 +331,6 @@ class Generation:
         if found is FAILED:
             raise UpstreamFailed(f"{node.key} failed, so there is no payload of it", key=node.key)
         return found
-
-    def takes(self, key: Key) -> bool:
-        """Tell whether the node of that key is directly upstream, or its payload, which may be farther upstream, was given or read."""
-        if key in self._inputs:
-            return True
-        if self._upstream_keys is None:
-            self._upstream_keys = frozenset([upstream.key for upstream in self.node._node_upstream.values()])
-        return key in self._upstream_keys
 
     def _load(self, node: Node) -> Any:
         if self._many is not None or len(self.node._node_upstream) >= MANY:

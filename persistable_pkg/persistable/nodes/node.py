@@ -214,9 +214,10 @@ class Persistable(Described, Stored[PayloadT], Authored[PayloadT], Generic[Paylo
             given: PayloadT = reader.input(self)
             return given
         running = generation.current.get()
-        if running is not None and running.node is not self and running.takes(self.key):
-            payload: PayloadT = running.input(self)
-            return payload
+        if running is not None and running.node is not self:
+            payload: PayloadT = running.input(self, known=True)
+            if payload is not UNREAD:
+                return payload
         if self._node_payload is ABSENT:
             __tracebackhide__ = True
             try:
