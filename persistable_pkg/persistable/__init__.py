@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from persistable.nodes.command import Command
     from persistable.nodes.connections import connection
     from persistable.nodes.context import allocate, append, appended, committed, progress, rng, scratch
+    from persistable.nodes.item_writer import by_content
     from persistable.nodes.node import Persistable
     from persistable.nodes.optional import any_of, optional
     from persistable.nodes.status import Status
     from persistable.nodes.step import OpenNode, step
-    from persistable.nodes.streams import by_content
     from persistable.nodes.transfer import HttpGet, Upload
     from persistable.params import PersistableParams, formerly, omit_when, register_params, untracked
     from persistable.params.secret import Secret
@@ -134,7 +134,7 @@ _HOME = {
     "any_of": "nodes.optional",
     "append": "nodes.context",
     "appended": "nodes.context",
-    "by_content": "nodes.streams",
+    "by_content": "nodes.item_writer",
     "committed": "nodes.context",
     "connection": "nodes.connections",
     "fileio_for": "fileio",

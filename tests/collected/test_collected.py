@@ -27,7 +27,7 @@ from persistable.errors import (
     UnknownMember,
 )
 from persistable.fileio import CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO
-from persistable.nodes import streams
+from persistable.nodes import item_writer
 from persistable.nodes.binding import bound_to
 from persistable.nodes.status import states_in, status_of
 from persistable.records import claims
@@ -337,7 +337,7 @@ def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, 
     (more, looks, seconds), (fewer, *_) = calls(60), calls(20)
     needed = 1 if getattr(store, "batches", False) else 2  # an item with its note, and where it must be the note's removal
     assert (more - fewer) / 40 < needed + 0.5  # a slow bucket has some looks at the claim more
-    assert looks <= 12 + 2 * seconds / streams._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
+    assert looks <= 12 + 2 * seconds / item_writer._CONFIRM_EVERY, "at the claim once in a while, however many items there are"
 
 
 def test_changed_code_is_told_when_an_attempt_is_gone_on_with(tmp_path: Path) -> None:

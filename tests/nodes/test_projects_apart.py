@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from persistable.nodes.code.home import project_at
+from persistable.nodes.code.project_name import project_at
 
 STEPS = """
 from persistable import step

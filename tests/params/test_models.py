@@ -54,7 +54,7 @@ def test_what_another_package_calls_memory_is_identity() -> None:
 
 def describe(estimator: Any) -> Any:
     """The parameters that are identity; the class is defined in a function and has none."""
-    from persistable.params.estimators import reducer
+    from persistable.params.other_libraries import reducer
 
     reduce = reducer(type(estimator))
     assert reduce is not None

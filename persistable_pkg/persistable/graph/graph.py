@@ -1,4 +1,4 @@
-"""States of the nodes of a picture, read from their stores, in a few round trips."""
+"""`Graph`: a picture of nodes, their edges and their status, in several languages."""
 
 from __future__ import annotations
 

@@ -33,16 +33,18 @@ from persistable.errors import (
 )
 from persistable.fileio.base import FileIO, PartsFileIO
 from persistable.fileio.original import ATOMS, Original, private, refuse_iterator
-from persistable.nodes import capture, code, failing, format_check, origin, prerequisites, returned, rows, streams
+from persistable.nodes import capture, code, failing, format_check, origin, prerequisites, returned
 from persistable.nodes.binding import author_of, bound_to, taken_over
 from persistable.nodes.capture import ErrorTee, Factory, Tee
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.hooks import NO_VALIDATION
 from persistable.nodes.indirect import Beyond
+from persistable.nodes.item_writer import Gathered, ItemWriter
 from persistable.nodes.loading import depth_of_user, format_of, load, read, say_stale
 from persistable.nodes.prefetch import MANY, Inputs, stored_upstream
 from persistable.nodes.provenance import Counters, compose, facts_of, usage_begins
 from persistable.nodes.released import suffix_of
+from persistable.nodes.row_writer import Appended, AppendedFile, RowWriter
 from persistable.nodes.types import FAILED, GONE, UNREAD, Node
 from persistable.params.secret import clean
 from persistable.records import claims, files, items
@@ -154,8 +156,8 @@ class Generation:
     _quiet_until = 0.0
     kept_output: str | None = None
     """The path of the file with that."""
-    item_writer: streams.Gatherer | None = None
-    row_writer: rows.Appender | None = None
+    item_writer: ItemWriter | None = None
+    row_writer: RowWriter | None = None
 
     def __init__(
         self,
@@ -389,26 +391,26 @@ class Generation:
         finally:
             capture.silent.reset(token)
 
-    def gatherer(self) -> streams.Gatherer:
+    def gatherer(self) -> ItemWriter:
         """The collector of the items of a function that yields them."""
         with self._lock:
             if self.item_writer is None:
-                self.item_writer = streams.Gatherer(self)
+                self.item_writer = ItemWriter(self)
         return self.item_writer
 
-    def appender(self) -> rows.Appender:
+    def appender(self) -> RowWriter:
         """The appender that takes the payload's rows."""
         with self._lock:
             if self.row_writer is None:
                 io = self.io if self.claim is not None else self.node._node_format()
-                self.row_writer = rows.Appender(self, io, self.scratch() / "appended")
+                self.row_writer = RowWriter(self, io, self.scratch() / "appended")
         return self.row_writer
 
     def whole(self, result: Any) -> Any:
         """The payload that the node's own code has made, in whatever way it gave it."""
         if isinstance(result, GeneratorType):
             return self.gatherer().gather(cast("GeneratorType[Any, None, None]", result))
-        if self.row_writer is None or not (isinstance(result, rows.Appended) or (result is None and self.row_writer.used)):
+        if self.row_writer is None or not (isinstance(result, Appended) or (result is None and self.row_writer.used)):
             return result
         return self.row_writer.whole()
 
@@ -422,7 +424,7 @@ class Generation:
         """Write the payload's files, and that of the output; nobody reads them before the record names them."""
         if self.output is not None:
             self._keep_output()
-        if isinstance(result, streams.Gathered):
+        if isinstance(result, Gathered):
             return result.commit(self.store, self._target(items.INDEX_SUFFIX), self.io)
         return files.write(self.into, self._target(self.io.suffix), self.io, result, self._allocated)
 
@@ -751,7 +753,7 @@ def conclude(
         try:
             return _commit(generation, result, failure, writable, old)
         except Exception as error:
-            kept = generation.committed or isinstance(result, streams.Gathered) or isinstance(error, ClaimLost)
+            kept = generation.committed or isinstance(result, Gathered) or isinstance(error, ClaimLost)
             if not kept and "rescued" not in error.__dict__:
                 rescue(generation.store, node.key, result, error)
             raise
@@ -806,7 +808,7 @@ def _commit(generation: Generation, result: Any, failure: Failure | None, writab
     written = generation.write(result)
     try:
         record = compose(generation, written, result)
-        unread = isinstance(result, rows.AppendedFile) and not node._node_validates()
+        unread = isinstance(result, AppendedFile) and not node._node_validates()
         again = _opened(node, store, record) if unread else _read_back(generation, record, written, writable)
         if in_file and not unread and node._node_validates():
             with generation:

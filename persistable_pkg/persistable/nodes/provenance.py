@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from persistable.errors import PersistableWarning
 from persistable.fileio.base import FileIO
-from persistable.nodes import code, origin, streams, unwatched
+from persistable.nodes import code, item_writer, origin, unwatched
 from persistable.nodes.arguments import how_made
 from persistable.nodes.code.checkout import Checkout, checkout_of
 from persistable.nodes.code.scripts import MAINS
@@ -40,7 +40,7 @@ def compose(generation: Any, written: Written, result: Any) -> Record:
         schema = io.schema(result)
         if schema is not None:
             head["schema"] = schema
-    if isinstance(result, streams.Gathered):
+    if isinstance(result, item_writer.Gathered):
         head["items"] = result.head
     if generation.kept_output is not None:
         head["output"] = generation.kept_output

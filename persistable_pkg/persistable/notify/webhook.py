@@ -14,7 +14,7 @@ from persistable.notify.delivery import NotSent
 from persistable.notify.hook import RETRY, Notifier, On
 from persistable.notify.message import Message
 from persistable.params.secret import Secret, revealed
-from persistable.stores.second_tries import retry_after
+from persistable.stores.retries import retry_after
 
 
 class Webhook(Notifier):

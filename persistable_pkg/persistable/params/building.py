@@ -329,7 +329,7 @@ def _estimator(content: Any) -> Any:
 
 
 def _is_estimator(cls: type) -> bool:
-    from persistable.params.estimators import is_described
+    from persistable.params.other_libraries import is_described
 
     return is_described(cls)
 

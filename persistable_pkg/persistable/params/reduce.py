@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 _PACKAGES = {
-    "httpx": "estimators",
+    "httpx": "other_libraries",
     "numpy": "numpy",
     "pandas": "pandas",
     "polars": "arrow",
     "pyarrow": "arrow",
-    "sklearn": "estimators",
-    "omegaconf": "estimators",
-    "pydantic": "estimators",
-    "pydantic_core": "estimators",
-    "pytz": "estimators",
+    "sklearn": "other_libraries",
+    "omegaconf": "other_libraries",
+    "pydantic": "other_libraries",
+    "pydantic_core": "other_libraries",
+    "pytz": "other_libraries",
     "scipy": "scientific",
-    "torch": "estimators",
-    "upath": "estimators",
+    "torch": "other_libraries",
+    "upath": "other_libraries",
     "xarray": "scientific",
-    "yarl": "estimators",
+    "yarl": "other_libraries",
 }
 _GENERIC = "convert it to plain values, register_params its type, or mark the field untracked"
 

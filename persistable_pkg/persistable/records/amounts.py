@@ -1,9 +1,16 @@
-"""Sizes and durations as people write them, and what a generation used of the machine."""
+"""Sizes, durations and ages as people write them: ``"10 GB"``, ``"30d"``; and what a generation used of the machine."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from datetime import time as clock
 from typing import Any
+
+_SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d|w|y)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)b?\s*", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
 
 
 def size_in_words(size: float) -> str:
@@ -35,3 +42,39 @@ def usage_in_words(usage: Mapping[str, Any]) -> str:
         rise = usage.get("memory_rise")
         text += f" ({size_in_words(rise)} more than before)" if rise else ""
     return text
+
+
+def moment_before(age: timedelta | date | str | float, now: float) -> float:
+    """The moment, seconds since 1970, that is `age` before `now`: a timedelta, ``"30d"``, ``"12h"``, seconds; or a date or time itself.
+
+    Dates without a zone are of this machine's zone. Raises ValueError, TypeError.
+    """
+    if isinstance(age, timedelta):
+        return now - age.total_seconds()
+    if isinstance(age, datetime):
+        return age.timestamp()
+    if isinstance(age, date):
+        return datetime.combine(age, clock.min).timestamp()  # of this machine's zone
+    if not isinstance(age, str):
+        return now - age
+    span = _SPAN.fullmatch(age)
+    if span is not None:
+        return now - float(span[1]) * _SECONDS[span[2].lower()]
+    try:
+        return datetime.fromisoformat(age).timestamp()
+    except ValueError:
+        raise ValueError(
+            f"older_than={age!r:.60}: give a number and s, min, h, d, w or y, such as '30d', or a date such as '2026-01-31'"
+        ) from None
+
+
+def bytes_in(size: int | float | str) -> int:
+    """The number of bytes of `size`: itself, or ``"500 MB"``, ``"10GB"`` (powers of 1000), ``"2 GiB"`` (of 1024). Raises ValueError."""
+    if isinstance(size, str):
+        found = _SIZE.fullmatch(size)
+        if found is None:
+            raise ValueError(f"max_size={size!r:.60}: give bytes, or text such as '500 MB' or '2 GiB'")
+        return int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgtp".index(found[2].lower() or " "))
+    if isinstance(size, bool) or size < 0:
+        raise ValueError(f"max_size={size!r:.60}: give a number of bytes, 0 or more")
+    return int(size)

@@ -31,7 +31,7 @@ from persistable.nodes.types import FAILED, check_unchanged, given_logger, needs
 from persistable.records import leftovers
 from persistable.records.access import find_failure
 from persistable.records.owners import is_dead
-from persistable.runs import relay, together
+from persistable.runs import batch_calls, relay
 from persistable.runs.attempt import PATIENCE, Attempt, Joint, died, failed_here
 from persistable.runs.estimate import QueueDepth, expected_seconds
 from persistable.runs.failures import NodeFailure
@@ -92,7 +92,7 @@ class Loop:
         self._done: set[Unit] = set()
         self._handover: Handover | None = None  # where something is not persisted
         self._whole: set[type] = set()  # those whose code asks for more of the upstream than it names
-        self._batching: together.Batching | None = None  # where a store commits several at once
+        self._batching: batch_calls.Batching | None = None  # where a store commits several at once
         self._met = False  # whether another run was ever met: before that, nothing is to be expected of others
         self._hooks = events.own_hooks()
         if not self._inline:
@@ -212,7 +212,7 @@ class Loop:
         if self._batching is None:
             worth, stores = self._executor.worth, {id(unit.store): unit.store for unit in needed}
             if worth or True in [extended(store).batches for store in stores.values()]:
-                self._batching = together.Batching(self._tries, worth)
+                self._batching = batch_calls.Batching(self._tries, worth)
 
     def _finish(self, decided: Decision) -> None:
         for unit in decided.needed:
@@ -307,18 +307,18 @@ class Loop:
             batching.here.saw(1, outcome.seconds, unit.store)
         self._settle(unit, outcome, payload)
 
-    def _perform_together(self, first: Unit, batching: together.Batching) -> None:
+    def _perform_together(self, first: Unit, batching: batch_calls.Batching) -> None:
         """Perform `first` and those next in the order in one batch."""
         units = [first]
         while self._ready and len(units) < batching.here.size and batching.suits(self._ready[0][1], first.store):
             units.append(heappop(self._ready)[1])
-        batch = together.batch_of(first.store, batching.members(units, self._given))
+        batch = batch_calls.batch_of(first.store, batching.members(units, self._given))
         try:
             batch.perform(lambda: not self._fail_fast)
         finally:
             for ended in batch.ended:
                 unit = units[ended.number]
-                self._settle(unit, together.outcome_of(ended, unit.node, self._tries[unit]), None)
+                self._settle(unit, batch_calls.outcome_of(ended, unit.node, self._tries[unit]), None)
         for unit in batching.left(units, batch.left, batch.late):
             self._queue(unit)
         batching.here.saw(len(batch.ended), sum(ended.seconds for ended in batch.ended), first.store, batch.seconds)
@@ -375,14 +375,14 @@ class Loop:
                 _tell_started(unit, self._tries[unit], self._told)
             future.add_done_callback(self._arrived.put)
 
-    def _submit_together(self, units: list[Unit], batching: together.Batching) -> None:
+    def _submit_together(self, units: list[Unit], batching: batch_calls.Batching) -> None:
         """Hand these, which are in one store, to a worker as one batch."""
         store = units[0].store
         members = batching.members(units, self._given)
         try:
             if self._executor.shares_memory:
                 order: Any = (self._run, self._hooks, capture.keeps.get(), store, members, self._fail_fast)
-                future = self._executor.submit_for(None, together.perform_in_thread, order)
+                future = self._executor.submit_for(None, batch_calls.perform_in_thread, order)
             else:
                 packed = batching.pack(units, lambda unit: self._task(unit, self._tries[unit])[1])
                 more = range(len(packed), len(units))
@@ -390,7 +390,7 @@ class Loop:
                     self._queue(unit)
                 del units[len(packed) :]
                 order = (packed, self._fail_fast, 2 * self._executor.worth)
-                future = self._executor.submit_as(together.identity_of(units), None, together.perform_packed, order)
+                future = self._executor.submit_as(batch_calls.identity_of(units), None, batch_calls.perform_packed, order)
         except Exception:  # noqa: BLE001 - each of them is tried alone, and told apart
             for unit in batching.left(units, range(len(units)), ()):
                 self._queue(unit)
@@ -404,7 +404,7 @@ class Loop:
         """Take what came of a batch. Where its worker has died, each of its units is tried alone, so that one of them is to blame."""
         assert self._batching is not None
         try:
-            answer: together.Answer = joint.future.result()
+            answer: batch_calls.Answer = joint.future.result()
         except Exception:  # noqa: BLE001 - the executor's own
             joint.forget()
             for unit in self._batching.left(joint.units, range(len(joint.units)), ()):

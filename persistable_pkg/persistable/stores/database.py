@@ -20,7 +20,7 @@ from persistable.errors import StoreError, StoreFull, StoreUnavailable
 from persistable.params.masking import masked
 from persistable.stores.base import HIDDEN, BaseStore, Bytes, Stat, check_paths, check_prefix
 from persistable.stores.chunked import BlockReader, ChunkedUpload
-from persistable.stores.shared import Reopened, Shared
+from persistable.stores.connections import Reopened, Shared
 
 PAGE = 10_000
 """Items of one page of a listing."""

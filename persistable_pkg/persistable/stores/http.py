@@ -23,11 +23,11 @@ from zlib import crc32
 from persistable.errors import StoreError, StoreUnavailable, need
 from persistable.params.masking import masked
 from persistable.stores.base import Stat, check_path, check_prefix, in_folder
+from persistable.stores.connections import Reopened
 from persistable.stores.filesystem import BLOCK, Ranges
 from persistable.stores.manifest import PATH, Listed, read_manifest
 from persistable.stores.readonly import Unwritable
-from persistable.stores.second_tries import PASSING
-from persistable.stores.shared import Reopened
+from persistable.stores.retries import PASSING
 
 CURRENT = 5.0
 """Seconds for which a manifest counts as current where a single file is asked for."""

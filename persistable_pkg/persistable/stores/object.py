@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, cast
 from persistable.errors import MissingExtra, PersistableError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from persistable.params.masking import check_user, masked, unmasked
 from persistable.stores.base import Bytes, Stat, check_path, check_prefix, in_folder
+from persistable.stores.connections import Shared
 from persistable.stores.filesystem import Ranges, Remote, Upload, foreign
 from persistable.stores.many import ManyAtOnce
 from persistable.stores.options import check_filesystem_options, check_options
 from persistable.stores.remote_errors import kind_of
-from persistable.stores.shared import Shared
 from persistable.stores.url import check_exact
 
 _S3 = {"s3", "s3a"}

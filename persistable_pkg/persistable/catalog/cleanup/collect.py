@@ -14,12 +14,12 @@ from persistable.catalog.cleanup.collection import Candidate, Collection
 from persistable.catalog.cleanup.leftovers import Claimed, Leftover, Survey
 from persistable.catalog.cleanup.pins import pins
 from persistable.catalog.cleanup.reach import Cost, dearest, keys_of, upstream_of
-from persistable.catalog.cleanup.spans import bytes_in, moment_before
 from persistable.catalog.cleanup.superseded import Made, superseded
 from persistable.catalog.entry import COLUMNS, Entry
 from persistable.catalog.index.parts import stores_of
 from persistable.catalog.index.rows import CORRUPT, DONE, FAILED, UNTRUSTED
 from persistable.catalog.query import Condition, counting
+from persistable.records.amounts import bytes_in, moment_before
 from persistable.records.failure import FAILED_SUFFIX
 from persistable.records.record import BY_HAND, SUFFIX
 from persistable.records.scratch import scratch_elsewhere

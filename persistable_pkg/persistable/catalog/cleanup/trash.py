@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from persistable.catalog.cleanup.notes import checked, parsed
+from persistable.catalog.notes import checked, parsed
 from persistable.errors import InvalidName, PayloadCorrupted, PayloadUntrusted, StoreError, StoreTooNew
 from persistable.params.streams import digest_rest
 from persistable.records import access, claims, items, partial

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from persistable.catalog.cleanup import trash
-from persistable.catalog.cleanup.spans import moment_before
 from persistable.catalog.cleanup.trash import Emptied, Held, Kept
 from persistable.catalog.index.parts import stores_of
 from persistable.errors import UnknownKey
-from persistable.records.amounts import duration_in_words, size_in_words
+from persistable.records.amounts import duration_in_words, moment_before, size_in_words
 from persistable.records.key import Key
 from persistable.stores.base import Store
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from persistable.catalog.cleanup.notes import checked, parsed
+from persistable.catalog.notes import checked, parsed
 from persistable.stores.base import HIDDEN, Store
 
 FOLDER = f"{HIDDEN}/renamed"

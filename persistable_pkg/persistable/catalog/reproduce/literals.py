@@ -362,7 +362,7 @@ def _of_fields(literals: Literals, value: Any, kind: type) -> str | None:
 
 
 def _of_estimator(literals: Literals, value: Any, kind: type) -> str | None:
-    from persistable.params.estimators import is_described
+    from persistable.params.other_libraries import is_described
 
     if kind.__module__.partition(".")[0] != "sklearn" and not any(base.__module__.startswith("sklearn.") for base in kind.__mro__):
         return None

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 from persistable.errors import ExecutorUnavailable, need
-from persistable.stores.second_tries import PASSING, retry_after
+from persistable.stores.retries import PASSING, retry_after
 
 Json: TypeAlias = Mapping[str, Any]
 """An object of the API, such as a pod."""

@@ -11,11 +11,11 @@ from persistable.errors import StoreError
 from persistable.families.sources.inputs import Values
 from persistable.families.sources.rows import Table, names_of
 from persistable.params.secret import Secret
+from persistable.stores.oci.address import Address
 from persistable.stores.oci.artifacts import Artifacts, at_once
 from persistable.stores.oci.blobs import pull_blob
 from persistable.stores.oci.credentials import secret_of
 from persistable.stores.oci.manifest import MEDIA, Artifact, Blob, digest_of, read_artifact
-from persistable.stores.oci.place import Place
 from persistable.stores.oci.store import connected
 from persistable.stores.oci.tags import DELETES_REFUSED
 
@@ -41,7 +41,7 @@ class RegistryTags(Table):
         auth: str | Secret | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._place = Place.parse(url)
+        self._place = Address.parse(url)
         self.url = self._place.url
         self.key = ("tag",)
         self.columns = columns

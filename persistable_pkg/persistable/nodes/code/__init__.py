@@ -2,8 +2,8 @@
 
 from persistable.nodes.code.fingerprint import LIBRARY, Comparison, Fingerprint, Given, compare, is_same_code, mixed
 from persistable.nodes.code.given import ATOMS, Thing, code_in
-from persistable.nodes.code.home import project_at, project_of
 from persistable.nodes.code.live import CodeOf, code_of
+from persistable.nodes.code.project_name import project_at, project_of
 from persistable.nodes.code.reference import Main, class_reference, closure_values, is_same_place, main_name, sent_from, sent_main
 from persistable.nodes.code.scripts import MARK, mark_of
 from persistable.params import reduce

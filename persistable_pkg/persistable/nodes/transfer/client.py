@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from persistable.errors import HttpFailed, ParamsError, UnknownParam, need
 from persistable.params.credentials import given_under, of_url
 from persistable.params.secret import Secret, redact, redacted_logs
-from persistable.stores.second_tries import PASSING, retry_after
+from persistable.stores.retries import PASSING, retry_after
 
 ResultT = TypeVar("ResultT")
 LONGEST_WAIT = 60.0

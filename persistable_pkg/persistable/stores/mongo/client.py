@@ -16,7 +16,7 @@ from persistable.params.masking import masked
 from persistable.params.secret import Secret, revealed
 from persistable.stores.database import Link, Server
 from persistable.stores.mongo.address import Address
-from persistable.stores.mongo.trouble import explained, kind_of
+from persistable.stores.mongo.errors import explained, kind_of
 
 _T = TypeVar("_T")
 Document = dict[str, Any]

@@ -138,7 +138,7 @@ class MongoStore(DatabaseStore["Body"]):
     def _create(self, documents: Sequence[Document]) -> set[str]:
         from pymongo.errors import BulkWriteError
 
-        from persistable.stores.mongo.trouble import duplicates
+        from persistable.stores.mongo.errors import duplicates
 
         for document in documents:
             self.large.check(document)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from persistable.errors import StoreError
+from persistable.stores.oci.address import is_loopback
 from persistable.stores.oci.credentials import Credentials
-from persistable.stores.oci.place import is_loopback
 
 _ANY = ""  # the scope of a password: whatever it may do
 _SHORTEST = 60.0

@@ -13,10 +13,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from persistable.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable, need
 from persistable.params.secret import redact
+from persistable.stores.oci.address import Address
 from persistable.stores.oci.login import Login
 from persistable.stores.oci.manifest import MEDIA
-from persistable.stores.oci.place import Place
-from persistable.stores.second_tries import PASSING, retry_after
+from persistable.stores.retries import PASSING, retry_after
 
 ResultT = TypeVar("ResultT")
 TRIES = 5
@@ -60,7 +60,7 @@ class Ask(NamedTuple):
 class Registry:
     """One repository of a registry, over connections of this process. Errors are those of stores; `path` of them is for the caller."""
 
-    def __init__(self, place: Place, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
+    def __init__(self, place: Address, login: Callable[[Callable[[], Any]], Login], timeout: float) -> None:
         for package in ("httpx", "stamina"):
             need(package, package, "oci", place.url)
         import httpx

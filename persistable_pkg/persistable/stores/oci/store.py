@@ -16,16 +16,16 @@ from typing import Any, BinaryIO, cast
 from persistable.errors import StoreError
 from persistable.params.secret import Secret
 from persistable.stores.base import BaseStore, Bytes, Stat, byte_view, check_path, check_paths, check_prefix, in_folder
+from persistable.stores.connections import Shared
 from persistable.stores.filesystem import Upload
+from persistable.stores.oci.address import Address
 from persistable.stores.oci.artifacts import Artifacts, Listed, at_once
 from persistable.stores.oci.blobs import Source, pull
 from persistable.stores.oci.credentials import find_credentials, secret_of
 from persistable.stores.oci.login import Login
-from persistable.stores.oci.place import Place
 from persistable.stores.oci.registry import Registry
 from persistable.stores.oci.tags import tag_of
 from persistable.stores.remote_errors import room_in
-from persistable.stores.shared import Shared
 
 SETTLE = 0.02
 """Seconds that `create` waits at least before it looks whether its file is the one that stayed."""
@@ -35,7 +35,7 @@ _SPOOL = 8 << 20
 _connected = Shared[Artifacts](16)
 
 
-def connected(place: Place, secret: Secret | None, timeout: float) -> Artifacts:
+def connected(place: Address, secret: Secret | None, timeout: float) -> Artifacts:
     """The files of a repository, over connections that all who ask for the same share."""
 
     def login(client: Callable[[], Any]) -> Login:
@@ -61,7 +61,7 @@ class OCIStore(BaseStore):
     def __init__(self, url: str, *, auth: str | Secret | None = None, timeout: float = 60.0) -> None:
         if not 0 < timeout < float("inf"):
             raise ValueError(f"timeout is {timeout!r}; give a number of seconds, such as 60")
-        self._place = Place.parse(url)
+        self._place = Address.parse(url)
         self._secret = secret_of(auth)
         self._timeout = timeout
         self._held: tuple[int, Artifacts] | None = None

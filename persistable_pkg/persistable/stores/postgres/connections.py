@@ -15,8 +15,8 @@ from psycopg import pq
 from persistable.errors import StoreError, StoreReadOnly
 from persistable.params.secret import Secret, revealed
 from persistable.stores.database import Link, Server
+from persistable.stores.postgres.errors import explained, is_passing
 from persistable.stores.postgres.layout import OLDEST, VERSION, Layout
-from persistable.stores.postgres.trouble import explained, is_passing
 
 _T = TypeVar("_T")
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -18,9 +18,9 @@ from persistable.errors import StoreError, StoreUnavailable
 from persistable.stores.base import Bytes, byte_view, check_path, check_paths
 from persistable.stores.chunked import ChunkedUpload, random_number
 from persistable.stores.database import LAST, portions
+from persistable.stores.postgres.errors import too_long
 from persistable.stores.postgres.layout import CHUNK, LONGEST
 from persistable.stores.postgres.reading import TableReader
-from persistable.stores.postgres.trouble import too_long
 
 if TYPE_CHECKING:
     from persistable.stores.postgres.connections import Connection

@@ -1,4 +1,4 @@
-"""Second tries of requests over HTTP: after which answers, and when."""
+"""Retries of requests over HTTP: after which answers, and when."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class AppendedFile(files.InFile):
     kept = True
 
 
-class Appender:
+class RowWriter:
     """Takes the rows of one generation; `folder` outlives a killed attempt."""
 
     def __init__(self, generation: Any, io: FileIO[Any], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ways to servers: shared by all in this process who ask for the same, and never pickled."""
+"""Connections to servers: shared by all in this process who ask for the same, and never pickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and settings: scikit-learn estimators, OmegaConf nodes, torch tensors and dtypes, URLs of pydantic, paths, pytz zones.
+"""Values of other libraries: scikit-learn estimators, OmegaConf nodes, torch tensors and dtypes, URLs of pydantic, paths, pytz zones.
 
 No package is imported here: a value of its type has been met, so it is loaded.
 """

@@ -71,7 +71,7 @@ class Gathered(payload.InFile):
         )
 
 
-class Gatherer:
+class ItemWriter:
     """Collects the items of one generation."""
 
     def __init__(self, generation: Any) -> None:

@@ -17,7 +17,7 @@ _ELSEWHERE = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-
 """Registries whose API is at another host than the one that people write."""
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """A repository of a registry."""
 
     host: str
@@ -25,7 +25,7 @@ class Place(NamedTuple):
     repository: str
 
     @classmethod
-    def parse(cls, url: str) -> Place:
+    def parse(cls, url: str) -> Address:
         """The place of ``oci://registry/repository``. Raises StoreError, which does not repeat a password."""
         rest = url.partition("://")[2]
         host, _, repository = rest.partition("/")

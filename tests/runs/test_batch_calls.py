@@ -16,7 +16,7 @@ from persistable import Persistable, events, open_store, run, step
 from persistable.errors import WorkerDied
 from persistable.executors import ThreadExecutor
 from persistable.executors.resources import Retry
-from persistable.runs import together
+from persistable.runs import batch_calls
 from persistable.runs.batch import LONGEST, Batch, Pace
 from persistable.runs.planner import Unit
 from persistable.stores import Store
@@ -63,13 +63,13 @@ def store(tmp_path: Path) -> Store:
 
 def test_they_are_performed_together(executor: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    plain = together.Batching.members
+    plain = batch_calls.Batching.members
 
-    def members(batching: together.Batching, units: Sequence[Unit], given: Callable[[Unit], dict[Any, Any]]) -> list[together.Member]:
+    def members(batching: batch_calls.Batching, units: Sequence[Unit], given: Callable[[Unit], dict[Any, Any]]) -> list[batch_calls.Member]:
         sizes.append(len(units))
         return plain(batching, units, given)
 
-    monkeypatch.setattr(together.Batching, "members", members)
+    monkeypatch.setattr(batch_calls.Batching, "members", members)
     lower = [half.step(n) for n in range(100, 100 + NUMBER)]
     nodes = [pair.step(left=lower[n], right=lower[n + 1]) for n in range(NUMBER - 1)]
     assert run(nodes, store=store, executor=executor).counts["done"] == 2 * NUMBER - 1
