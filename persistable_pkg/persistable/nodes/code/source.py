@@ -376,11 +376,11 @@ def library_of(namespace: Namespace, name: str, depth: int = 0) -> str | None:
     """The module of a library, and the name there, that a module-level name is imported from; or a digest of what is assigned to it."""
     nodes, _ = statements_of(namespace, name)
     imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
-    if imports:
-        found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
-        return "|".join(dict.fromkeys(found)) or None
+    found = [said for node in imports for alias in node.names if (said := _said(node, alias, name, namespace, depth)) is not None]
     assigned = _joined([node for node in nodes if isinstance(node, (ast.Assign, ast.AnnAssign))], namespace)
-    return assigned.hash if assigned is not None else None
+    if assigned is not None:  # also where an import failed, or is for a type checker only
+        found.append(assigned.hash)
+    return "|".join(dict.fromkeys(found)) or None
 
 
 def _said(node: ast.Import | ast.ImportFrom, alias: ast.alias, name: str, namespace: Namespace, depth: int) -> str | None:
