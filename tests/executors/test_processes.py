@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,14 +112,18 @@ def test_workers_import_from_where_this_process_does(tmp_path: Path, monkeypatch
         assert executor.submit(answer).result(PATIENCE) == 42
 
 
+def imported_here_only(folder: Path, name: str) -> Any:
+    (folder / f"{name}.py").write_text("def answer(): return 42\n")
+    sys.path.insert(0, str(folder))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+
+
 def test_a_function_that_workers_cannot_import_fails_its_task(executor: ProcessExecutor, tmp_path: Path) -> None:
     executor.submit(tasks.double, 1).result(PATIENCE)
-    (tmp_path / "not_there_for_workers.py").write_text("def answer(): return 42\n")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        from not_there_for_workers import answer
-    finally:
-        sys.path.remove(str(tmp_path))
+    answer = imported_here_only(tmp_path, "not_there_for_workers").answer
     with pytest.raises(ModuleNotFoundError, match="not_there_for_workers"):
         executor.submit(answer).result(PATIENCE)
     assert executor.submit(tasks.double, 2).result(PATIENCE) == 4
@@ -177,12 +183,7 @@ def test_modules_registered_to_go_by_value_do(executor: ProcessExecutor, tmp_pat
     import cloudpickle
 
     executor.submit(tasks.double, 1).result(PATIENCE)
-    (tmp_path / "goes_by_value.py").write_text("def answer(): return 42\n")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        import goes_by_value
-    finally:
-        sys.path.remove(str(tmp_path))
+    goes_by_value = imported_here_only(tmp_path, "goes_by_value")
     cloudpickle.register_pickle_by_value(goes_by_value)
     try:
         assert executor.submit(goes_by_value.answer).result(PATIENCE) == 42
@@ -329,6 +330,7 @@ def test_no_descriptors_or_processes_are_left(tmp_path: Path) -> None:
 BUSY = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from persistable.executors import ProcessExecutor
 
 def task(number):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records.test_first_commit import PROCESS
 
 from faults.faulty import FAULTS, FaultyLocal, FaultySQLite, Remote, failing
 from persistable import Persistable
@@ -257,26 +258,9 @@ def test_a_claim_whose_call_is_over_is_given_up_while_its_process_lives_on(tmp_p
     assert not waits()
 
 
-PAUSED = """
-import os, sys, time
-from persistable import Persistable
-from persistable.records import claims, commit as commits, leftovers
-from persistable.fileio import BundleFileIO, JsonFileIO
-from persistable.records.key import Placed
-claims.TTL = 1.5
-class At(Persistable[str, None]):
-    def _generate_payload(self, **_):
-        open(sys.argv[2], "w").write("begun")
-        while not os.path.exists(sys.argv[3]): time.sleep(0.01)
-        return f"by {os.getpid()} " * 1000
-At._node_to = "out/x.txt"
-print(At(sys.argv[1]).generate().payload[:20])
-"""
-
-
 def test_an_owner_that_slept_touches_nothing_at_a_readable_path_and_takes_what_its_successor_committed(tmp_path: Path) -> None:
     begun, go, data = tmp_path / "begun", tmp_path / "go", tmp_path / "data"
-    script = [sys.executable, "-W", "ignore", "-c", PAUSED, str(data), str(begun), str(go)]
+    script = [sys.executable, "-W", "ignore", "-c", PROCESS, str(data), str(begun), str(go), "placed"]
     owner = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

@@ -12,7 +12,7 @@ import pytest
 from servers.fixtures import Bucket
 
 from persistable import Status, open_store, run, step
-from persistable.stores.base import Store, extended
+from persistable.stores.base import BaseStore, Store, extended
 
 MANY = 520
 """Members: a family of so many is carried out in portions, and has more objects than a page of a listing."""
@@ -64,20 +64,26 @@ def gcs_counter(gcs_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return counter
 
 
-def test_calls_about_many_paths_on_gcs(gcs_counter: Counter) -> None:
-    store = gcs_counter.store()
+def created_and_read(counter: Counter, store: Store) -> tuple[BaseStore, list[str]]:
+    """The store with all its calls, and 40 paths that were created in it and read, counted."""
     paths = [f"name/{n:04x}.claim" for n in range(40)]
     many = extended(store)
-    with gcs_counter.counted(create=40):
+    with counter.counted(create=40):
         assert many.create_many(dict.fromkeys(paths, b"c")) == set(paths)
-    with gcs_counter.counted(create=40, head=40):  # refused, and looked whether the refusal is for one's own creation
+    with counter.counted(create=40, head=40):  # refused, and looked whether the refusal is for one's own creation
         assert many.create_many(dict.fromkeys(paths, b"c")) == set()
-    with gcs_counter.counted(list=1):
+    with counter.counted(list=1):
         assert many.stat_many(paths).keys() == set(paths)
-    with gcs_counter.counted(head=8):
+    with counter.counted(head=8):
         assert many.stat_many(paths[:8]).keys() == set(paths[:8])
-    with gcs_counter.counted(get=40):
+    with counter.counted(get=40):
         assert many.get_many(paths).keys() == set(paths)
+    return many, paths
+
+
+def test_calls_about_many_paths_on_gcs(gcs_counter: Counter) -> None:
+    store = gcs_counter.store()
+    many, paths = created_and_read(gcs_counter, store)
     many.change_many(dict.fromkeys((path + ".x" for path in paths), b""), delete=paths)
     found = gcs_counter.ask()
     assert (
@@ -119,18 +125,7 @@ def test_one_node_on_gcs(gcs_counter: Counter) -> None:
 
 def test_calls_about_many_paths(counter: Counter) -> None:
     store = counter.store()
-    paths = [f"name/{n:04x}.claim" for n in range(40)]
-    many = extended(store)
-    with counter.counted(create=40):
-        assert many.create_many(dict.fromkeys(paths, b"c")) == set(paths)
-    with counter.counted(create=40, head=40):  # refused, and looked whether the refusal is for one's own creation
-        assert many.create_many(dict.fromkeys(paths, b"c")) == set()
-    with counter.counted(list=1):
-        assert many.stat_many(paths).keys() == set(paths)
-    with counter.counted(head=8):
-        assert many.stat_many(paths[:8]).keys() == set(paths[:8])
-    with counter.counted(get=40):
-        assert many.get_many(paths).keys() == set(paths)
+    many, paths = created_and_read(counter, store)
     with counter.counted(put=40, delete_many=1):
         many.change_many(dict.fromkeys((path + ".x" for path in paths), b""), delete=paths)
     assert sorted(store.list("name")) == [path + ".x" for path in paths]

@@ -214,14 +214,20 @@ def test_a_file_with_something_on_our_tables_is_refused(tmp_path: Path, extra: s
         SQLiteStore(tmp_path / "x.db").get("a")
 
 
-def test_the_log_is_cut_off(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "x.db")
+def grow_log(store: SQLiteStore, folder: Path) -> sqlite3.Connection:
+    """The reader that keeps the log from being cut off, which is longer than its limit by now."""
     store.put("a", b"1")
-    reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    reader = sqlite3.connect(folder / "x.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM persistable_items").fetchall()
-    while (tmp_path / "x.db-wal").stat().st_size < 1.2 * WAL_LIMIT:
+    while (folder / "x.db-wal").stat().st_size < 1.2 * WAL_LIMIT:
         store.put("b", os.urandom(4 << 20))
+    return reader
+
+
+def test_the_log_is_cut_off(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "x.db")
+    reader = grow_log(store, tmp_path)
     reader.execute("COMMIT")
     for number in range(200):
         store.put("c", b"%d" % number)
@@ -232,12 +238,7 @@ def test_the_log_is_cut_off(tmp_path: Path) -> None:
 def test_a_log_that_killed_processes_left_is_cut_off_by_the_next(tmp_path: Path) -> None:
     def work() -> None:
         store = SQLiteStore(tmp_path / "x.db")
-        store.put("a", b"1")
-        reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM persistable_items").fetchall()
-        while (tmp_path / "x.db-wal").stat().st_size < 1.2 * WAL_LIMIT:
-            store.put("b", os.urandom(4 << 20))
+        grow_log(store, tmp_path)
         os._exit(0)
 
     assert ended(child(work)) == 0
