@@ -276,7 +276,8 @@ class ChunkResult(NamedTuple):
     seconds: float
 
 
-_known: tuple[bytes, tuple[Any, Any, float]] = (b"", (None, (), 0.0))
+_Parts = tuple[StepNode[Any], Sequence[str], float]
+_known: tuple[bytes, _Parts | None] = (b"", None)
 """The common part of the last request, packed and unpacked."""
 
 
@@ -285,8 +286,8 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     """Perform it in this process, in whose threads others may be performed at the same time."""
     global _known
     common, parts = _known
-    if common != request.common:
-        parts = unpacked(request.common)[1:]
+    if parts is None or common != request.common:
+        parts = cast("_Parts", unpacked(request.common)[1:])
         _known = (request.common, parts)
     cores.limit(None)
     direct_generator = DirectGenerator(*parts)

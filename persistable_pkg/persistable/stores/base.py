@@ -221,14 +221,12 @@ class BaseStore(Listing):
         """True where at most one of several simultaneous `create` calls succeeds; else a payload may be generated twice at a time."""
         return True
 
-    @property
-    def in_memory(self) -> bool | None:
-        """True where what is written is in the memory of this process only, False where others of the same URL find it.
+    in_memory: bool | None = None
+    """True where what is written is in the memory of this process only, False where others of the same URL find it.
 
-        None, by default, where its class does not say: then its URL tells, and a store that others may reach is tried out by one call from
-        another process, which takes some seconds, once for each class and URL.
-        """
-        return None
+    None, by default, where its class does not say: then its URL tells, and a store that others may reach is tried out by one call from
+    another process, which takes some seconds, once for each class and URL.
+    """
 
     format_seen: Any = None
     """Its format as this process has read it, kept here by `records.store_format`; None before the first look, which costs one read."""

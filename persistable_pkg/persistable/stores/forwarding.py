@@ -46,6 +46,7 @@ class ForwardingStore(BaseStore):
     layers = _forwarded(BaseStore.layers)
     signer = _forwarded(BaseStore.signer)
     trust = _forwarded(BaseStore.trust)
+    in_memory = _forwarded(BaseStore.in_memory)
     format_seen = _forwarded(BaseStore.format_seen)
 
     def __init__(self, store: Store) -> None:
@@ -69,10 +70,6 @@ class ForwardingStore(BaseStore):
     @property
     def exclusive(self) -> bool:
         return bool(getattr(self.store, "exclusive", True))
-
-    @property
-    def in_memory(self) -> bool | None:
-        return self._own("in_memory", None)
 
     # --- the protocol
 

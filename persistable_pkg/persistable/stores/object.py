@@ -108,7 +108,7 @@ class ObjectStore(ManyAtOnce):
         return f"<ObjectStore {self.url} through obstore>" if self.client == _OBSTORE else super().__repr__()
 
     @property
-    def in_memory(self) -> bool:
+    def in_memory(self) -> bool:  # type: ignore[override]
         """Tell whether it is in the memory of this process only, directly or behind other file systems."""
         return _is_in_memory(self._class, self._args, self._options)
 

@@ -36,10 +36,10 @@ def exact(tree: Any) -> tuple[int, Any]:
 
 def valued(params: dict[str, Any]) -> list[tuple[str, int, Any]]:
     """Path, kind and value of all that `params` hold; once more, in the form in which it is compared, where that is another."""
-    found = [(path, *exact(tree)) for path, tree in params.items()] if is_plain(params) else []
+    found: list[tuple[str, int, Any]] = [(path, *exact(tree)) for path, tree in params.items()] if is_plain(params) else []
     if found and TREE not in {kind for _, kind, _ in found}:
         return found  # as of most, of which there may be a million
-    found = []
+    found.clear()
     for path, tree in walk(params):
         kind, value = exact(tree)
         found.append((path, kind, value))

@@ -106,7 +106,7 @@ class LayersOfStore(BaseStore):
         return {**super().info(), "layers": told}
 
     @property
-    def in_memory(self) -> bool:
+    def in_memory(self) -> bool:  # type: ignore[override]
         """Tell whether what is written counts in the memory of this process only: the primary decides."""
         return self.primary is not None and in_memory(self.primary.store)
 
