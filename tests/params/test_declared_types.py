@@ -11,7 +11,21 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, SupportsFloat, TypedDict, TypeVar, TypeVarTuple, Unpack
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Required,
+    SupportsFloat,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+)
 
 import attrs
 import numpy as np
@@ -43,6 +57,16 @@ class Level(enum.IntEnum):
 class Movie(TypedDict, total=False):
     title: str
     score: float
+
+
+class Part(TypedDict):
+    size: int
+    weight: NotRequired[float]
+    both: Annotated[NotRequired[int], "said"]
+
+
+class Few(Part, total=False):
+    name: Required[str]
 
 
 class Pair(NamedTuple):
@@ -125,6 +149,7 @@ SAME: list[tuple[Any, Any, Any]] = [
     (NDArray[Any] | float, 1, 1.0),
     (Literal[1, "a"], np.int64(1), 1),
     (Movie, {"score": 1}, {"score": 1.0}),
+    (Part, {"size": 1, "weight": 1}, {"size": 1, "weight": 1.0}),
     (Pair, Pair(1, 2), Pair(1.0, 2)),
     (numbers.Real, np.float64(2), 2.0),
     ("list[float]", [1], [1.0]),
@@ -149,6 +174,8 @@ KEPT: list[tuple[Any, Any]] = [
     (type[int], bool),
     ("NoSuchName", 1),
     (Color | None, Color.RED),
+    (Part, {"size": 1}),
+    (Few, {"size": 1, "name": "a"}),
     (Decimal, Decimal("1.0")),
 ]
 WRONG: list[tuple[Any, Any]] = [
@@ -212,6 +239,8 @@ WRONG: list[tuple[Any, Any]] = [
     (Decimal, 1),
     (Path, 3),
     (Movie, {"titel": "x"}),
+    (Part, {"weight": 1.0}),
+    (Few, {"size": 1}),
     (Pair, (1.0, 2)),
     (Pair, Pair("x")),  # type: ignore[arg-type]
     (Adam, Sgd()),

@@ -85,6 +85,22 @@ def tuple_items(kind: Any, bare: Callable[[Any], Any]) -> tuple[Any, ...]:
     return tuple(items) if items.count(...) < 2 else (typing.Any, ...)
 
 
+def required_keys(cls: Any) -> set[str]:
+    """The keys that a typed dict has to have, also where its annotations are text, of which Python itself does not see `NotRequired`."""
+    import typing
+
+    required = set(cls.__required_keys__)
+    qualifiers = (typing.Annotated, typing.Required, typing.NotRequired, getattr(typing, "ReadOnly", typing.Required))
+    for name, kind in typing.get_type_hints(cls, include_extras=True).items():
+        while (qualifier := typing.get_origin(kind)) in qualifiers:
+            if qualifier is typing.Required:
+                required.add(name)
+            elif qualifier is typing.NotRequired:
+                required.discard(name)
+            kind = typing.get_args(kind)[0]  # noqa: PLW2901
+    return required
+
+
 def home_of(cls: type, attr: str) -> type:
     """The class in whose body `attr` is annotated: `cls` or one of its bases."""
     return next((base for base in cls.__mro__ if attr in own_annotations(base)), cls)

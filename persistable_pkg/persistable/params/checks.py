@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from persistable.params.annotations import aliased, evaluated, names_for, tuple_items
+from persistable.params.annotations import aliased, evaluated, names_for, required_keys, tuple_items
 from persistable.params.exact import EXACT, instance_of, is_of, number_of, path_of, scalar_of
 from persistable.params.holders import anything, of_class
 from persistable.params.mismatch import Mismatch, as_python, listed, near, stands_in, wrong
@@ -429,12 +429,12 @@ def _protocol(cls: Any) -> Callable[[Any], bool]:
 
 def _typed_dict(cls: Any, names: dict[str, Any]) -> Check:
     hints = {name: check_of(annotation, names) for name, annotation in typing.get_type_hints(cls, include_extras=True).items()}
-    words = cls.__qualname__.rpartition("<locals>.")[2]
+    words, required = cls.__qualname__.rpartition("<locals>.")[2], required_keys(cls)
 
     def convert(value: Any) -> Any:
         if not isinstance(value, dict):
             return wrong(value, words)
-        absent = sorted(cls.__required_keys__ - value.keys())
+        absent = sorted(required - value.keys())
         if absent:
             raise Mismatch(value, words, f"it has no {', '.join(map(repr, absent))}")
         changes: dict[Any, Any] = {}

@@ -19,7 +19,7 @@ from pathlib import PurePath
 from typing import Any
 
 from persistable.errors import ConfigError, ParamsError, PersistableError
-from persistable.params.annotations import tuple_items
+from persistable.params.annotations import required_keys, tuple_items
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, in_words
 from persistable.project.scalars import SCALARS, check_names, number_of, wrong
@@ -342,7 +342,7 @@ def _typed_dict(cls: Any, raw: Any, where: str) -> Any:
     if not isinstance(table, Mapping):
         raise wrong(raw, where, f"a table of {', '.join(hints)}")
     check_names(table, list(hints), where)
-    missing = sorted(cls.__required_keys__ - table.keys())
+    missing = sorted(required_keys(cls) - table.keys())
     if missing:
         raise wrong(raw, where, f"a value for {', '.join(missing)} too")
     return {name: read(hints[name], item, f"{where}.{name}") for name, item in table.items()}
