@@ -1,4 +1,4 @@
-"""Payloads at paths of somebody's choice: never a wrong hit, whoever writes there."""
+"""Payloads at custom paths: never a wrong hit, whoever writes there."""
 
 import os
 import signal

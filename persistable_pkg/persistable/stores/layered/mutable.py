@@ -1,7 +1,7 @@
 """Mutable content in layers: it is read from the layer that decides, or from a copy known to be of what is there now.
 
-A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as one of
-somebody's choice or an input, there may be something else tomorrow. There the slowest layer that may be written, the primary, decides, and
+A file named after a key and an attempt never becomes another, so a copy of it needs no asking. At any other path, such as a
+custom one or that of an input, there may be something else tomorrow. There the slowest layer that may be written, the primary, decides, and
 after it the layers that may only be read. A faster layer has copies, each with a note, ``.persistable/copied/<path>``: which state of the
 deciding layer's file it is a copy of (its stamp), and the stamp of the copy itself. Before a copy is served the deciding layer is asked
 for its stamp.
