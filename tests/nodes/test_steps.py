@@ -288,3 +288,17 @@ def test_nodes_among_the_arguments_are_shown_once() -> None:
     a, b = points.step(1), points.step(2)
     assert repr(add.step(a, b, start=3)).startswith("add(start=3, more={}, parts.0=<points>, parts.1=<points>) [")
     assert "start=3" in add.step(a, b, start=3).lineage().mermaid()
+
+
+def test_replace_changes_what_only_keywords_take() -> None:
+    @step
+    def scaled(n: int, **factors: float) -> float:
+        return n * sum(factors.values())
+
+    node = scaled.step(1, a=2, b=3)
+    assert node.replace(b=4).key == scaled.step(1, a=2, b=4).key
+    assert node.replace(n=5, c=6).key == scaled.step(5, a=2, b=3, c=6).key
+    with pytest.raises(MistypedParam, match=r"scaled\.b"):
+        node.replace(b="x")
+    source = scaled.step(7)
+    assert node.replace(b=source).upstream == {"factors.b": source}

@@ -223,8 +223,7 @@ class StepNode(Persistable[R, Any]):
 
     def replace(self, /, **changes: Any) -> Self:
         """A new node with some arguments changed; this one stays as it is."""
-        self._node_step.maker.check_names(changes)
-        return cast(Self, self._node_fill(changes))
+        return cast(Self, self._node_fill(self._node_step.maker.changes(self._node_arguments, changes)))
 
     def _node_open_inputs(self) -> list[Open]:
         return self._node_step.maker.open_inputs(self._node_arguments)
@@ -431,6 +430,15 @@ class _Maker:
                     name=name,
                     accepted=self.ordinary,
                 )
+
+    def changes(self, arguments: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+        """Changes of `arguments`, `named` as in a call: what ``**kwargs`` takes is changed in there. Raises UnknownParam."""
+        others = {name: value for name, value in named.items() if name not in self.parameters}
+        if not others or self._double is None:
+            self.check_names(others)
+            return named
+        ordinary = {name: value for name, value in named.items() if name not in others}
+        return {**ordinary, self._double: {**arguments.get(self._double, {}), **ordinary.get(self._double, {}), **others}}
 
     def open_inputs(self, given: dict[str, Any]) -> list[Open]:
         """The inputs that `>>` may fill, in the order of the signature."""
