@@ -51,11 +51,12 @@ def ls(
     gc.disable()  # tens of thousands of dicts that all stay: looking for circles among them takes longer than making them
     try:
         found = sorted((row for each in _asked(here, name, where, status) for row in each.rows()), key=_ORDER[sort])
-        shown = _rows(found[:limit])
+        shown = found[:limit]
+        params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in shown)}]")  # at once: in half the time
         if common.json:
-            write_json_list({**row, "params": without_credentials(row["params"])} for row in shown)
+            write_json_list(map(_facts, shown, params))
             return 0
-        _show(shown, _with_upstream(here, shown))
+        _show(shown, params, _with_upstream(here, shown))
     finally:
         if enabled:
             gc.enable()
@@ -84,16 +85,12 @@ def _names_of_target(here: Here, name: str) -> list[str]:
     raise BadUsage(f"nothing called {name!r} is stored in {here.store.url}; {near(name, sorted(set(known)))}")
 
 
-def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    params: list[dict[str, Any]] = json.loads(f"[{','.join(row[_PARAMS] or '{}' for row in found)}]")  # at once: in half the time
-    return list(map(_row, found, params))
-
-
-def _row(found: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
+def _facts(found: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
     key, _, _, _, name, at, status, size, _, stored, _, made = found
     if status in _UNREADABLE:
         return {"name": name, "key": key, "at": at or None, "size": None, "stored": None, "made": _UNREADABLE[status], "params": {}}
     made = "failed" if status == "failed" else made
+    params = without_credentials(params)
     return {"name": name, "key": key, "at": at or None, "size": size, "stored": stored, "made": made, "params": params}
 
 
@@ -116,12 +113,12 @@ _KEY, _PARAMS, _NAME, _AT, _STATUS, _SIZE, _CREATED = 0, 3, 4, 5, 6, 7, 9  # in 
 _ORDER = {"name": _by_name, "size": _by_size, "age": _by_age}
 
 
-def _with_upstream(here: Here, rows: list[dict[str, Any]]) -> dict[str, str]:
+def _with_upstream(here: Here, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """Params by key, with what is directly upstream; for lists that a person reads to the end, and not for thousands."""
     from persistable.catalog.entry import label
     from persistable.catalog.lookup import by_keys, upstream_of_all
 
-    keys = [row["key"] for row in rows if row["key"]]
+    keys = [row[_KEY] for row in rows if row[_KEY]]
     if len(keys) > MANY_ROWS:
         return {}
     entries = by_keys(here.catalog, here.catalog.index, keys)
@@ -132,32 +129,29 @@ def _with_upstream(here: Here, rows: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _show(rows: list[dict[str, Any]], described: dict[str, str]) -> None:
+def _show(rows: list[tuple[Any, ...]], params: list[dict[str, Any]], described: dict[str, str]) -> None:
     from persistable.records.amounts import duration_in_words, size_in_words
 
     short = on_terminal()
     now = time.time()
-    placed = any(row["at"] for row in rows)
+    placed = any(row[_AT] for row in rows)
     columns = [Column("name"), Column("key"), Column("size", right=True), Column("age", right=True)]
     columns += [Column("at")] * placed + [Column("params", long=True)]
     cells: list[list[str]] = []
-    for row in rows:
-        digest = (row["key"] or "").rpartition("/")[2]
-        unreadable = _WHY.get(row["made"])
-        line = [
-            row["name"] or "?",
-            digest[:8] if short else row["key"] or "?",
-            "?" if row["size"] is None else size_in_words(row["size"]),
-            "?" if unreadable else duration_in_words(max(0.0, now - row["stored"])),
-        ]
-        line += [row["at"] or ""] * placed
-        cells.append([*line, unreadable or _params(row, described)])
+    for (key, _, _, _, name, at, status, size, _, stored, _, made), tree in zip(rows, params, strict=True):
+        line = [name or "?", (key.rpartition("/")[2][:8] if short else key) if key else "?"]
+        unreadable = _WHY.get(status)
+        if unreadable is None:
+            size_told = "?" if size is None else size_in_words(size)
+            before = _BEFORE.get("failed" if status == "failed" else made, "")
+            told = before + (described[key] if key in described else params_in_words(tree))
+            line += [size_told, duration_in_words(max(0.0, now - stored))]
+        else:
+            told = unreadable
+            line += ["?", "?"]
+        cells.append([*line, at or "", told] if placed else [*line, told])
     table(columns, cells)
 
 
-_WHY = {"damaged": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}
-
-
-def _params(row: dict[str, Any], described: dict[str, str]) -> str:
-    before = {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}.get(row["made"], "")
-    return before + (described[row["key"]] if row["key"] in described else params_in_words(row["params"]))
+_WHY = {"corrupt": "its record is damaged", "untrusted": "nobody that the store trusts has signed its record"}
+_BEFORE = {"put": "put in by hand ", "adopted": "adopted ", "failed": "failed "}
