@@ -201,13 +201,14 @@ class _Refresh:
             with written(self._db):
                 for name in INDEXES:
                     self._db.execute(f"DROP INDEX {name}")
-        pending.sort()  # what is written in the order of its path, as of its key, touches a fraction of the pages of the index
+        pending.sort(key=_as_read)
         rows: list[tuple[Pending, Row | None]] = []
         for first in range(0, len(pending), BATCH):
             some = pending[first : first + BATCH]
             data = store.get_many([path for path, *_ in some])
             rows += [(place, row_of(place[0], data[place[0]])) for place in some if place[0] in data]
             if len(rows) >= AT_ONCE or first + BATCH >= len(pending):
+                rows.sort()  # by their paths, so by their keys: what is written in that order touches few pages of the index
                 with written(self._db):
                     self._write(rows)
                 rows.clear()
@@ -324,6 +325,11 @@ class _Refresh:
     def _described(self, keys: list[str]) -> set[str]:
         query = "SELECT key FROM nodes WHERE class IS NOT NULL AND key IN (SELECT value FROM json_each(?))"
         return {key for (key,) in self._db.execute(query, (json.dumps(keys),))}
+
+
+def _as_read(pending: Pending) -> tuple[int, str]:
+    """The order in which they are read: one pack after the other, files by their paths."""
+    return pending[4] or 0, pending[0]
 
 
 def _stamps(stamp: str | int) -> tuple[str, int]:
