@@ -369,7 +369,7 @@ def test_a_second_attempt_finds_nothing_of_the_first() -> None:
 
 
 def test_a_secret_reaches_the_script_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_TOKEN", "s3cr3t-value")
+    monkeypatch.setenv("TEST_TOKEN", "s3cr3t-words")
     node = script('echo "token: $TOKEN"; echo "$TOKEN" >&2; printf %s "$TOKEN" | wc -c > {{ output }}', env={"TOKEN": Secret("TEST_TOKEN")})
     assert node.payload.strip() == b"12"
     assert node.record is not None and node.record.notes["stdout"] == "token: <TEST_TOKEN>\n"

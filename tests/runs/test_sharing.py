@@ -117,15 +117,13 @@ def test_two_runs_in_two_threads_of_one_process(store: Store) -> None:
     results: list[Any] = []
     nodes = [slow.step(n) for n in range(20)]
     threads = [threading.Thread(target=lambda: results.append(run(nodes, store=store, hooks=[started]))) for _ in range(2)]
-    start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    took = time.perf_counter() - start
     assert sum(result.counts["done"] for result in results) == 20 and all(len(result) == 20 for result in results)
     assert all(set(result.counts) >= {"done", "reused", "failed", "skipped", "cancelled"} for result in results)
-    assert all(result.counts["reused"] >= 5 for result in results) and took < 1.8
+    assert all(result.counts["reused"] >= 5 for result in results)
 
 
 def test_what_another_leaves_unfinished_is_taken_over(store: Store) -> None:

@@ -242,7 +242,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return done
 
 
-def test_a_call_about_many_items_is_one_statement(store: PostgresStore, statements: list[bytes]) -> None:
+def test_a_call_about_many_items_is_one_statement(store: PostgresStore, statements: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("persistable.stores.postgres.store.PRUNED_EVERY", float("inf"))
     items = {f"a/{number:04}": b"%d" % number for number in range(1000)}
     store.put("b", b"")
 
