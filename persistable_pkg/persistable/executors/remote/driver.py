@@ -225,8 +225,12 @@ class Driver:
             job.open.discard(answer.number)
             task = self._tasks[job].pop(answer.number, None)
             self._adopted.pop(job.identities[answer.number] or "", None)
-        if task is not None:
-            task.group.saw(answer.seconds)
+        if task is None:
+            return
+        task.group.saw(answer.seconds)
+        if task.stopping:  # a call may return because processes that it has started were ended before its own
+            self._settle([(task, None, stopped_error(task.name))])
+        else:
             self._settle([(task, *unpacked(answer.went_well, answer.parts))])
 
     def _end(self, report: Report) -> None:
@@ -275,6 +279,10 @@ class Driver:
         last = max(held) if held else -1
         if held.get(last) is not task:  # a later one has begun, so this one has ended, and its answer is under way
             self._await_end(job, task)
+            return task.is_stopped
+        for report in self._engine.poll([job]):  # what has been answered by now, it has done by itself
+            self._take(report)
+        if task.done():
             return task.is_stopped
         task.stopping = True
         self._engine.kill([job])
