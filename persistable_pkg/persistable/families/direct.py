@@ -119,8 +119,10 @@ class DirectGenerator:
         return self._batch
 
     def thread_time(self, clock: float) -> float:
-        """The processor seconds of this thread at `clock`, which is now. It has worked since it was asked for a moment ago, which costs
-        the system a call."""
+        """The processor seconds of this thread at `clock`, which is now.
+
+        The system is asked at most once in a tenth of `SHORTEST`; between, the time since then is added, as if all of it had been work.
+        """
         if clock - self._asked_at > SHORTEST / 10:
             self._asked_at, self._used = clock, time.thread_time()
         return self._used + clock - self._asked_at

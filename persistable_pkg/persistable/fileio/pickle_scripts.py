@@ -95,7 +95,7 @@ def _pickler_by_value() -> Any:
 
 
 def _of_functools(thing: Any) -> Any:
-    """How to make again, around functions that go by value, what `functools` has made of them and pickle does not take; else None."""
+    """The way to rebuild an object that `functools` has made of functions that go by value, and that pickle refuses; None for others."""
     kind = type(thing)
     if kind is WeakKeyDictionary:  # where `singledispatch` keeps what it has found
         return kind, (dict(thing),)
@@ -119,7 +119,7 @@ caching.__module__ = "persistable.fileio"  # in pickles for ever
 
 
 def importable(thing: Any) -> bool:
-    """Tell whether another process finds it under its name; modules that cloudpickle was told to pickle by value are not asked."""
+    """Tell whether another process can import `thing` by its name; modules that cloudpickle was told to pickle by value are not asked."""
     if thing.__module__ in ("__main__", "__mp_main__"):
         return False
     cloudpickle: Any = sys.modules.get("cloudpickle")

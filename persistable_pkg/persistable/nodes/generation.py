@@ -150,7 +150,7 @@ class Generation:
     _many: Inputs | None = None
     _upstream_keys: frozenset[Key] | None = None
     begun: Counters | None = None
-    """What this process had used at its beginning; None where no record tells of that."""
+    """Counters of processor time and memory at its beginning; None where it is not kept."""
     output: capture.Output | None = None
     """Prints and log records of its code."""
     _quiet_until = 0.0

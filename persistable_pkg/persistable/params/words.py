@@ -44,7 +44,7 @@ def params_in_words(params: Mapping[str, Any]) -> str:
 
 @lru_cache(1024)
 def _text(text: str, name: str) -> str:
-    """`in_words` of a text: in lists of thousands few are told apart."""
+    """`in_words` of a text; remembered, since lists of thousands have few different ones."""
     return MASK if given_under(name, text) else repr(text)
 
 

@@ -138,7 +138,7 @@ class _Export:
         self._published = max(self._published, record.started + record.seconds)
 
     def _input(self, node: Persistable[Any, Any], spool: SpooledTemporaryFile[bytes]) -> None:
-        """Write what is elsewhere as if somebody had put it in by hand: it is there under its key, wherever it came from."""
+        """Write a payload from elsewhere as one that was put in by hand: under its key, wherever it came from."""
         with TemporaryDirectory(prefix="persistable-") as folder:
             store = LocalStore(folder)
             twin = node.bind(store)

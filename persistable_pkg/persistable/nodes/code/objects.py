@@ -67,6 +67,12 @@ def is_member(name: str, cls: type) -> bool:
     return not special and (type(value) is FunctionType or issubclass(kind_of(value), (*WRAPPERS, functools.singledispatchmethod)))
 
 
+def is_at_home(cls: type) -> bool:
+    """Tell whether a class is found under its name in the module that it names as its own, which one that a call has made is not."""
+    home = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
+    return home is not None and module_dict(home).get(type.__getattribute__(cls, "__qualname__").partition(".")[0]) is not None
+
+
 def fields_of(cls: type) -> Collection[str]:
     """The fields of a dataclass, attrs class or pydantic model: their values are identity, and their defaults stand in the params."""
     attributes = class_dict(cls)

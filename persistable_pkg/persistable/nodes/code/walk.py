@@ -6,7 +6,6 @@ Objects are looked at, never asked: types are compared by identity, attributes r
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,6 +36,7 @@ from persistable.nodes.code.objects import (
     fitting,
     hold,
     instance_dict,
+    is_at_home,
     is_called_by_libraries,
     is_member,
     is_wrapper,
@@ -87,12 +87,6 @@ class Sources(NamedTuple):
     library_of: Callable[[Namespace, str], str | None]
     unimported: Callable[[str], Namespace | None]
     uses: Callable[[FunctionType], Uses | None]
-
-
-def _is_at_home(cls: type) -> bool:
-    """Tell whether a class is found under its name in the module that it names as its own, which one that a call has made is not."""
-    home = sys.modules.get(str(type.__getattribute__(cls, "__module__")))
-    return home is not None and module_dict(home).get(type.__getattribute__(cls, "__qualname__").partition(".")[0]) is not None
 
 
 class Walk:
@@ -285,7 +279,7 @@ class Walk:
         if not owned and self.project.owns(place) and (id(place), "^" + name) not in self._seen:
             self._seen[id(place), "^" + name] = place
             self.units.append(Unit("import", name, value, place))
-            if self.sources is not None and issubclass(kind, type) and not _is_at_home(value):  # `make_dataclass`, `types.new_class`
+            if self.sources is not None and issubclass(kind, type) and not is_at_home(value):  # `make_dataclass`, `types.new_class`
                 self._take_names(getattr(self.sources.of_constant(place, name, value), "names", ()), place)
 
     def _import(self, name: str, level: int, froms: tuple[str, ...], namespace: Namespace) -> None:
