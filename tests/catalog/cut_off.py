@@ -14,7 +14,7 @@ from faults.faulty import FaultyLocal, FaultyMemory, FaultySQLite, Remote, faili
 from faults.kill_points import child, count_lines, die_at_line
 
 from persistable import Catalog, open_store
-from persistable.records import claims
+from persistable.records import heartbeat
 from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
 
 KINDS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Store]]] = {
@@ -47,7 +47,7 @@ def cut_off_at_calls(tmp_path: Path, kind: str, fault: str, calls: Iterable[int]
         if not injected.hit:
             break
         hits += 1
-        for claim in list(claims._active):  # pyright: ignore[reportPrivateUsage] - as the heartbeat does, in a moment
+        for claim in list(heartbeat.active):  # pyright: ignore[reportPrivateUsage] - as the heartbeat does, in a moment
             claim.give_up()
         catalog.close()
         then(sound_one(folder), before, at)

@@ -30,7 +30,7 @@ from persistable.fileio import CsvFileIO, FolderFileIO, JsonFileIO, NumpyFileIO
 from persistable.nodes import item_writer
 from persistable.nodes.binding import bound_to
 from persistable.nodes.status import states_in, status_of
-from persistable.records import claims
+from persistable.records import heartbeat
 from persistable.records.items import checked, stem
 from persistable.stores import Store
 
@@ -319,7 +319,7 @@ def test_an_item_that_is_gone_or_cut_is_seen_in_the_status(store: Store) -> None
 
 def test_an_item_is_one_call_of_the_store_also_when_it_takes_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     if not store.url.startswith(("s3:", "gs:")):
-        monkeypatch.setattr(claims, "TTL", 0.2)  # an old claim is looked at, whether it is ours still
+        monkeypatch.setattr(heartbeat, "TTL", 0.2)  # an old claim is looked at, whether it is ours still
 
     @step(io=JsonFileIO())
     def many(number: int) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from faults.faulty import FAULTS, FaultyLocal, FaultySQLite, Remote, failing
 from persistable import Persistable
 from persistable.errors import LineageCycle, PayloadNotFound, StoreError
 from persistable.fileio import BundleFileIO, JsonFileIO
-from persistable.records import claims, commit, leftovers
+from persistable.records import claims, commit, heartbeat, leftovers
 from persistable.records.scratch import own_folder
 from persistable.stores import LayeredStore, open_store
 
@@ -250,7 +250,7 @@ def test_a_claim_whose_call_is_over_is_given_up_while_its_process_lives_on(tmp_p
 
     def held() -> None:
         claim = claims.acquire(store, "x/a", lambda: False, claims.here())
-        time.sleep(3 * claims._LOOK)
+        time.sleep(3 * heartbeat._LOOK)
         assert waits() and claim is not None
         claim.release()
 

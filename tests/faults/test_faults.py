@@ -63,8 +63,8 @@ def test_a_killed_run_over_a_family_leaves_whole_members_and_repeats_only_what_w
 SLOW = """
 import sys, time, os
 from persistable import Persistable
-from persistable.records import claims, owners
-claims.TTL = float(os.environ.get("TTL", "60"))
+from persistable.records import claims, heartbeat, owners
+heartbeat.TTL = float(os.environ.get("TTL", "60"))
 class Slow(Persistable[str, None]):
     def _generate_payload(self, **_):
         with open(sys.argv[2], "a") as log: log.write(f"{os.getpid()}\\n")

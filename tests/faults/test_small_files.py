@@ -15,7 +15,7 @@ import pytest
 from persistable import Catalog, Status, append, appended, open_store, run, step
 from persistable.fileio import NumpyFileIO
 from persistable.fileio.journal import Journal
-from persistable.records import claims, listing, owners
+from persistable.records import claim_watch, listing, owners
 from persistable.records.failure import Failure
 from persistable.records.partial import Unsealed, base_of
 from persistable.stores import LocalStore
@@ -105,7 +105,7 @@ def test_whatever_is_in_a_small_file_its_key_is_not_blocked(tmp_path: Path, monk
     if kind != "claim":
         (tmp_path / f"{node.key.path}.claim").unlink(missing_ok=True)
     monkeypatch.delenv("FAILS")
-    monkeypatch.setattr(claims, "_GRACE", 0.01)
+    monkeypatch.setattr(claim_watch, "_GRACE", 0.01)
 
     def expected(payload: Any) -> bool:
         if kind == "journal":

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from persistable import open_store
 from persistable.errors import ClaimLost
-from persistable.records import claims, owners
+from persistable.records import claim_watch, claims, heartbeat, owners
 from persistable.records.key import Key
 from persistable.stores import LocalStore, Store
 from persistable.stores.base import Bytes
@@ -60,7 +60,7 @@ def test_a_claim_of_a_dead_process_of_this_host_is_taken_over_at_once_and_the_ro
     store.put("x/a.claim", owner(pid=dead_pid()))
     begun = time.monotonic()
     claim = acquire(store)
-    assert time.monotonic() - begun < claims.TTL / 3  # it did not wait for a heartbeat; a busy machine may take its time otherwise
+    assert time.monotonic() - begun < heartbeat.TTL / 3  # it did not wait for a heartbeat; a busy machine may take its time otherwise
     assert sorted(store.list()) == ["x/a.claim", "x/a.claim.2"]
     claim.release()
     assert not list(store.list())
@@ -72,7 +72,7 @@ def test_a_process_number_used_again_is_not_mistaken_for_the_owner(store: Store)
 
 
 def test_a_claim_cut_short_or_of_garbage_does_not_block_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "TTL", 0.3)
+    monkeypatch.setattr(heartbeat, "TTL", 0.3)
     for content in (b"", b"{", b"[]", b'{"pid": "x"}'):
         store.put("x/a.claim", content)
         acquire(store).release()
@@ -80,7 +80,7 @@ def test_a_claim_cut_short_or_of_garbage_does_not_block_for_ever(store: Store, m
 
 
 def test_a_claim_of_another_host_is_taken_over_only_when_its_heartbeat_stands_still(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "TTL", 0.6)
+    monkeypatch.setattr(heartbeat, "TTL", 0.6)
     store.put("x/a.claim", owner(host="elsewhere", pid=1))
     stop, beats = threading.Event(), [time.monotonic()]
 
@@ -153,8 +153,8 @@ def test_a_long_generation_keeps_its_heart_beating_and_an_idle_process_has_no_he
     code = f"""
 import threading, time
 from persistable import open_store
-from persistable.records import claims, owners
-claims.TTL = 1.2
+from persistable.records import claim_watch, claims, heartbeat, owners
+heartbeat.TTL = 1.2
 store = open_store({str(tmp_path)!r})
 hearts = lambda: [t for t in threading.enumerate() if t.name == "persistable-heartbeat"]
 def wait_for(condition):
@@ -236,7 +236,7 @@ class Row(RuleBasedStateMachine):
     def try_to_acquire(self) -> None:
         name = str(next(self.names))
         self._as(name)
-        holder, epoch = claims._holder(self.store, "a/b")
+        holder, epoch = claim_watch.highest(self.store, "a/b")
         if holder is None:
             predecessor, epoch = None, 1
         elif json.loads(holder)["token"] in self.dead:
@@ -260,7 +260,7 @@ class Row(RuleBasedStateMachine):
         self._as(name)
         if self._believes(name):
             for number in list(range(1, epoch + 1))[:steps]:
-                self.store.delete(claims._path("a/b", number))
+                self.store.delete(claim_watch.path_of("a/b", number))
             if steps < epoch:
                 self.dead.add(name)  # killed while letting go
                 return
@@ -269,8 +269,8 @@ class Row(RuleBasedStateMachine):
 
     def _believes(self, name: str) -> bool:
         self._as(name)
-        mine = claims._get(self.store, claims._path("a/b", self.owners[name])) == owners.mine()
-        return mine and not self.store.exists(claims._path("a/b", self.owners[name] + 1))
+        mine = claim_watch.content_of(self.store, claim_watch.path_of("a/b", self.owners[name])) == owners.mine()
+        return mine and not self.store.exists(claim_watch.path_of("a/b", self.owners[name] + 1))
 
     def _check(self) -> None:
         believing = [name for name in self.owners if name not in self.dead and self._believes(name)]
@@ -296,9 +296,9 @@ def test_the_ttl_is_said_of_a_store_and_travels_with_it(tmp_path: Path, kind: st
     }[kind]
     usual = open_store(where)  # type: ignore[arg-type]
     store = usual if kind == "layers" else open_store(where, claim_ttl=0.5)  # type: ignore[arg-type]
-    assert claims.ttl_of(store) == claims.ttl_of(pickle.loads(pickle.dumps(store))) == 0.5
+    assert heartbeat.ttl_of(store) == heartbeat.ttl_of(pickle.loads(pickle.dumps(store))) == 0.5
     if kind != "layers":
-        assert claims.ttl_of(usual) == claims.TTL == claims.ttl_of(open_store(where))  # type: ignore[arg-type]
+        assert heartbeat.ttl_of(usual) == heartbeat.TTL == heartbeat.ttl_of(open_store(where))  # type: ignore[arg-type]
     store.put("x/a.claim", owner(host="elsewhere", pid=1))
     begun = time.monotonic()
     claim = acquire(store)

@@ -208,9 +208,9 @@ def test_members_of_a_batch_whose_claims_were_lost_are_committed(store: Store, m
 PROCESS = """
 import os, sys, time
 from persistable import Persistable
-from persistable.records import claims
+from persistable.records import claims, heartbeat
 from persistable.records.key import Placed
-claims.TTL = 1.5
+heartbeat.TTL = 1.5
 class At(Persistable[str, None]):
     def _generate_payload(self, **_):
         open(sys.argv[2], "w").write("begun")

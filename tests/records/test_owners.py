@@ -17,7 +17,7 @@ import pytest
 from tests.records.waits import between
 
 from persistable import open_store
-from persistable.records import claims, owners
+from persistable.records import claim_watch, claims, owners
 from persistable.stores import Store
 
 
@@ -105,10 +105,10 @@ def test_a_claim_of_this_process_left_behind_is_taken_over_and_one_in_use_is_not
     store.put("x/a.claim", owners.mine())
     acquire(store).release()
     held = acquire(store)
-    vigil = claims.Vigil(store, "x/a")
-    assert vigil.look() == vigil.look() == "held"
+    watch = claim_watch.ClaimWatch(store, "x/a")
+    assert watch.look() == watch.look() == "held"
     held.release()
-    assert vigil.look() == "free"
+    assert watch.look() == "free"
 
 
 def test_a_claim_without_a_start_is_judged_by_its_heart_also_where_starts_are_known(store: Store) -> None:

@@ -16,7 +16,7 @@ from persistable import Persistable, Status, run, step
 from persistable.errors import PayloadCorrupted
 from persistable.fileio import JsonFileIO
 from persistable.nodes.binding import bound_to
-from persistable.records import claims
+from persistable.records import heartbeat
 from persistable.records.record import Record
 from persistable.stores import Store, open_store
 
@@ -153,7 +153,7 @@ def overtaken(where: str) -> int:
 
 
 def test_who_has_lost_the_claim_leaves_the_file_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "TTL", 1e-6)
+    monkeypatch.setattr(heartbeat, "TTL", 1e-6)
     store = open_store(tmp_path)
     assert at(overtaken.step(str(tmp_path)), PLACE, store).generate().payload == 2
     assert store.get(PLACE) == open_store("memory://overtaking").get(PLACE)

@@ -342,13 +342,13 @@ def test_what_a_failure_says_more_is_ignored(tmp_path: Path) -> None:
 
 
 def test_what_a_claim_says_more_is_ignored(tmp_path: Path) -> None:
-    from persistable.records import claims
+    from persistable.records import claim_watch
 
     store = LocalStore(tmp_path)
     facts = {"host": "elsewhere", "pid": 1, "start": None, "token": "x", "purpose": ["more"]}
     text = json.dumps(facts).encode()[:-1]
     store.create("square/x.claim", b'%b, "check": "%08x"}' % (text, crc32(text)))
-    assert (claims.holder_of(store, "square/x") or {})["host"] == "elsewhere"
+    assert (claim_watch.holder_of(store, "square/x") or {})["host"] == "elsewhere"
 
 
 def test_what_is_noted_of_items_may_say_more() -> None:

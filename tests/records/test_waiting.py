@@ -14,7 +14,7 @@ from servers.lossy import lossy
 from tests.records.waits import between
 
 from persistable import open_store, run, step
-from persistable.records import claims, owners
+from persistable.records import claim_watch, claims, heartbeat, owners
 from persistable.stores import LocalStore, MemoryStore, ObjectStore
 from persistable.stores.base import Bytes
 
@@ -28,8 +28,9 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.pauses: list[float] = []
-        monkeypatch.setattr(claims, "_now", lambda: self.now)
-        monkeypatch.setattr(claims.Pauses, "sleep", lambda pauses: self.sleep(pauses.next()))
+        for module in (claims, claim_watch):
+            monkeypatch.setattr(module, "now", lambda: self.now)
+        monkeypatch.setattr(claim_watch.Pauses, "sleep", lambda pauses: self.sleep(pauses.next()))
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -162,18 +163,18 @@ def test_a_run_that_meets_claims_asks_for_them_together_and_seldom(monkeypatch: 
         nodes = [made.step(n) for n in range(2)]
         held = nodes[0].key.path + ".claim"
         store.put(held, claim_of_living_process())
-        monkeypatch.setattr(claims, "poll_of", lambda _: 0.3)
+        monkeypatch.setattr(claim_watch, "poll_of", lambda _: 0.3)
         since: list[int] = []
-        sights = claims.Vigil.look
+        sights = claim_watch.ClaimWatch.look
 
-        def look(self: claims.Vigil, found: bytes | None = None) -> str:
+        def look(self: claim_watch.ClaimWatch, found: bytes | None = None) -> str:
             sight = sights(self, found)
             since.append(len(way.seen))
             if len(since) == 20:
                 store.delete(held)
             return sight
 
-        monkeypatch.setattr(claims.Vigil, "look", look)
+        monkeypatch.setattr(claim_watch.ClaimWatch, "look", look)
         run(nodes, store=store)
         asked = way.seen[since[4] : since[18]]
         assert len(since) >= 20 and {method for method, _, _ in asked} == {"GET"}
@@ -184,9 +185,9 @@ def test_a_second_option_sets_the_beat_and_travels(tmp_path: Path) -> None:
     import pickle
 
     store = open_store(tmp_path, claim_ttl=30, claim_beat=2)
-    assert claims.beat_of(store) == claims.beat_of(pickle.loads(pickle.dumps(store))) == 2
-    assert claims.beat_of(open_store(tmp_path)) == claims.TTL / 6
-    assert claims.beat_of(open_store([tmp_path, {"url": str(tmp_path / "b"), "options": {"claim_beat": 3}}])) == 3
+    assert heartbeat.beat_of(store) == heartbeat.beat_of(pickle.loads(pickle.dumps(store))) == 2
+    assert heartbeat.beat_of(open_store(tmp_path)) == heartbeat.TTL / 6
+    assert heartbeat.beat_of(open_store([tmp_path, {"url": str(tmp_path / "b"), "options": {"claim_beat": 3}}])) == 3
     claim = claims.acquire(store, "x/a", lambda: False)
     assert claim is not None and claim.beat_every == 2
     claim.release()

@@ -18,7 +18,7 @@ from persistable import Key, Retry, open_store, run, step
 from persistable.errors import RemoteError
 from persistable.events import Event
 from persistable.nodes import capture
-from persistable.records import claims
+from persistable.records import claim_watch, claims, heartbeat
 from persistable.runs.batch import PERIOD, Batch
 from persistable.stores import Store
 
@@ -78,7 +78,7 @@ def test_a_batch_gives_back_what_it_has_no_time_for(tmp_path: Path) -> None:
         held: list[int] = []
 
         def perform(number: int, failed_before: bool) -> None:
-            held.append(sum(claims.holder_of(store, place.path) is not None for place in places))
+            held.append(sum(claim_watch.holder_of(store, place.path) is not None for place in places))
             time.sleep(PERIOD / 4)
 
         batch = Batch(store, places, perform)
@@ -157,7 +157,7 @@ def test_a_lost_claim_whose_payload_is_stored_counts_as_made_elsewhere(place: st
     store = open_store(f"sqlite:///{tmp_path / 'x.db'}" if place == "sqlite" else tmp_path / "data")
     there = open_store(tmp_path / "there")
     run(lost.step(5).bind(there))
-    monkeypatch.setattr(claims, "TTL", 1e-6)
+    monkeypatch.setattr(heartbeat, "TTL", 1e-6)
     FROM[:] = [store, there]
     try:
         result = run(lost.step(5).bind(store))

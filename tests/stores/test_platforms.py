@@ -19,7 +19,7 @@ import pytest
 from persistable import Persistable, Status, open_store, run, step
 from persistable.errors import FileInUseWarning, StoreReadOnly, StoreUnavailable
 from persistable.fileio import ArrowFileIO, JsonFileIO, NumpyFileIO, PickleFileIO, maps
-from persistable.records import claims, owners
+from persistable.records import claim_watch, owners
 from persistable.records.failure import Failure
 from persistable.stores import LayeredStore, LocalStore, local
 from persistable.testing.stores import StoreContract
@@ -192,7 +192,7 @@ class TestWithoutLinks(StoreContract):
 
 def test_a_claim_cut_short_by_a_kill_is_taken_over(tmp_path: Path, system: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     system(link=refusing(os.link, errno.EPERM, lambda _: True))
-    monkeypatch.setattr(claims, "_GRACE", 0.05)
+    monkeypatch.setattr(claim_watch, "_GRACE", 0.05)
     node = Plain(tmp_path)
     open_store(tmp_path).put(node.key.path + ".claim", owners.mine()[:20])
     assert node.payload == 0

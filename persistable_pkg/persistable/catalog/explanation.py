@@ -9,7 +9,7 @@ from persistable.nodes.explain import explain
 from persistable.nodes.lineage import walk
 from persistable.nodes.status import State, states_in
 from persistable.nodes.types import Node, own_store, why_absent
-from persistable.records import access, claims
+from persistable.records import access, claim_watch
 from persistable.records.key import Key, Place
 from persistable.stores.base import Store
 
@@ -53,7 +53,7 @@ def _why(node: Node, store: Store, word: str, state: State) -> str:
     if state.verdict.barred is not None:
         return str(state.verdict.barred)
     if word == "running":
-        return claims.by_whom(store, node.place.path)
+        return claim_watch.by_whom(store, node.place.path)
     if state.verdict.causes or state.verdict.unknown:
         return "; ".join(filter(None, (state.verdict.describe(), *state.verdict.unknown)))
     return _REASONS.get(word, "")
@@ -96,8 +96,8 @@ def of_record(place: Place, store: Store) -> dict[str, Any]:
 
 
 def _without_record(place: Place, store: Store) -> tuple[str, str]:
-    if claims.holder_of(store, place.path) is not None:
-        return "running", claims.by_whom(store, place.path)
+    if claim_watch.holder_of(store, place.path) is not None:
+        return "running", claim_watch.by_whom(store, place.path)
     failure = access.find_failure(store, place)
     if failure is not None:
         return "failed", f"attempt {failure.attempt} raised {failure.text}"

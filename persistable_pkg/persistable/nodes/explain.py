@@ -16,7 +16,7 @@ from persistable.nodes.own_code import code_of_node
 from persistable.nodes.staleness import Cause, judged
 from persistable.nodes.status import Status, blocking, status_of
 from persistable.nodes.types import Node
-from persistable.records import access, claims, partial
+from persistable.records import access, claim_watch, partial
 from persistable.records.record import Record
 from persistable.stores.base import Store
 
@@ -90,7 +90,7 @@ def explain(node: Node, store: Store) -> Explanation:
         if failure is not None:
             notes.append(f"attempt {failure.attempt} raised {failure.text}")
     elif status is Status.RUNNING:
-        notes.append(claims.by_whom(store, node.place.path))
+        notes.append(claim_watch.by_whom(store, node.place.path))
     elif status is Status.BLOCKED:
         notes.append(f"failed upstream: {', '.join(map(str, blocking(node, store)))}")
     if status in (Status.ABSENT, Status.RUNNING, Status.FAILED):

@@ -10,7 +10,7 @@ from typing import Any
 
 from persistable.errors import PayloadNotFound, TimedOut, UpstreamFailed, WorkerDied
 from persistable.nodes.types import Node
-from persistable.records import access, claims, partial
+from persistable.records import access, claim_watch, partial
 from persistable.records.failure import Failure
 from persistable.records.items import Collected, Entry, Source, folder_of, read_index
 from persistable.records.key import Place
@@ -66,7 +66,7 @@ class _Follower:
         """Each item once."""
         since, wait = time.monotonic(), _FIRST_WAIT
         while True:
-            held = claims.holder_of(self._store, self._node.place.path) is not None  # asked first: what it commits last is then seen
+            held = claim_watch.holder_of(self._store, self._node.place.path) is not None  # asked first: what it commits last is then seen
             record = access.find_record(self._store, self._node.place)
             if record is not None:
                 yield from self._sealed(record)
@@ -87,7 +87,7 @@ class _Follower:
                     seconds=self._timeout,
                 )
             time.sleep(wait)
-            wait = min(wait * 1.5, claims.poll_of(self._store))
+            wait = min(wait * 1.5, claim_watch.poll_of(self._store))
 
     def _sealed(self, record: Record) -> Iterator[tuple[Any, Any]]:
         folder = folder_of(record)

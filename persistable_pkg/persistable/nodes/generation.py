@@ -49,12 +49,12 @@ from persistable.nodes.types import FAILED, GONE, UNREAD, Node
 from persistable.params.secret import clean
 from persistable.records import claims, files, items
 from persistable.records.access import DAMAGED, Token, Unusable, find_failure, find_record, peek
+from persistable.records.claims import Lock
 from persistable.records.commit import Commit, beside, complete_any, facts_in_place, move_in_place, remove
 from persistable.records.deadlock import Waiting
 from persistable.records.failure import Failure
 from persistable.records.key import Key, Place, Placed
 from persistable.records.leftovers import clear, may_have_left, replaced, sweep
-from persistable.records.locks import Lock
 from persistable.records.record import OUTPUT_SUFFIX, Record
 from persistable.records.rescue import rescue
 from persistable.records.scratch import scratch_folder

@@ -13,7 +13,7 @@ from persistable.errors import PayloadCorrupted, PayloadUntrusted
 from persistable.nodes import loading
 from persistable.nodes.staleness import FRESH, Judge, Verdict, judged
 from persistable.nodes.types import Node
-from persistable.records import access, claims, commit, store_format
+from persistable.records import access, claim_watch, commit, store_format
 from persistable.records.failure import FAILED_SUFFIX, Failure
 from persistable.records.items import missing_item
 from persistable.records.key import Key, Place, Placed
@@ -149,7 +149,7 @@ def status_of(node: Node, store: Store) -> Status:
         if access.missing_file(store, record) is not None or missing_item(store, record) is not None:
             return Status.CORRUPT
         return _judged(_STORED, node, judged(node, store, record), loading.refusal(node, record)).status
-    if claims.holder_of(store, node.place.path) is not None:
+    if claim_watch.holder_of(store, node.place.path) is not None:
         return Status.RUNNING
     if access.find_failure(store, node.place) is not None:
         return Status.FAILED
@@ -194,10 +194,10 @@ def _look_in(store: Store, nodes: list[Any], judge: Callable[[], Judge], running
     if not absent:
         return found
     failures = (read.records or store).get_many([read.bases[index] + FAILED_SUFFIX for index in absent])
-    claimed = claims.claimed_among(store, [read.bases[index] for index in absent]) if running else ()
+    claimed = claim_watch.claimed_among(store, [read.bases[index] for index in absent]) if running else ()
     for index in absent if failures or claimed else ():
         base = read.bases[index]
-        if base in claimed and claims.holder_of(store, base) is not None:
+        if base in claimed and claim_watch.holder_of(store, base) is not None:
             found[index] = State(Status.RUNNING)
         elif base + FAILED_SUFFIX in failures:
             failure = access.failure_in(failures[base + FAILED_SUFFIX], places[index])

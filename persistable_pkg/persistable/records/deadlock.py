@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from persistable.errors import StoreError
-from persistable.records import claims, locks, owners
+from persistable.records import claim_watch, claims, owners
 from persistable.records.key import Key, Place
 from persistable.stores.base import Store
 
@@ -37,7 +37,7 @@ class Waiting:
         if time.monotonic() < self._next:
             return
         if self._held is None:
-            self._held = [place.path for url, place in locks.above()[:-1] if url == self._store.url]
+            self._held = [place.path for url, place in claims.above()[:-1] if url == self._store.url]
             note = json.dumps({"token": owners.token(), "for": self._place.path}).encode()
             for base in self._held:
                 self._store.put(base + SUFFIX, note)
@@ -54,7 +54,7 @@ class Waiting:
                 return
             path.append(after)
             if after in held:
-                raise locks.circle([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
+                raise claims.circle([_name(base) for base in [after, *held[held.index(after) + 1 :], *path]])
 
     def _awaited(self, base: str) -> str | None:
         """The key that the process that holds the claim on `base` waits for."""
@@ -63,7 +63,7 @@ class Waiting:
             token, awaited = note["token"], note["for"]
         except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        holder = claims.holder_of(self._store, base)
+        holder = claim_watch.holder_of(self._store, base)
         return awaited if holder is not None and holder["token"] == token and isinstance(awaited, str) else None
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from persistable.records import access, claims
+from persistable.records import access, claim_watch, claims
 from persistable.records.key import Place
 from persistable.records.record import Record
 from persistable.stores.base import Store
@@ -42,7 +42,7 @@ def _removal(store: Store, place: Place, itself: bool, *, asked: bool) -> Remova
     if found is None and access.find_failure(store, place) is None:
         return None
     record = None if isinstance(found, access.Unusable) else found
-    kept = _GENERATED if claims.holder_of(store, place.path) is not None else _by_hand(record, itself)
+    kept = _GENERATED if claim_watch.holder_of(store, place.path) is not None else _by_hand(record, itself)
     return Removal(place, 0 if record is None else record.size, asked, kept, itself)
 
 

@@ -12,7 +12,7 @@ from persistable.errors import StoreError, WorkerDied
 from persistable.nodes import capture
 from persistable.nodes.failing import announce, record_failure
 from persistable.params.secret import clean
-from persistable.records import claims, leftovers
+from persistable.records import claim_watch, leftovers
 from persistable.records.access import find_failure
 from persistable.records.key import Key
 from persistable.runs.planner import Unit
@@ -63,7 +63,7 @@ class Joint:
     def forget(self) -> None:
         """Forget the claims on these: their worker was stopped, or has died."""
         with suppress(StoreError):  # they are taken over by whoever comes next
-            claims.forget_dead(self.store, [unit.place.path for unit in self.units])
+            claim_watch.forget_dead(self.store, [unit.place.path for unit in self.units])
 
 
 def died(attempt: Attempt, error: Exception) -> Outcome:

@@ -21,7 +21,7 @@ from persistable.nodes.binding import bound_to
 from persistable.nodes.staleness import Judge
 from persistable.nodes.status import look_up
 from persistable.nodes.types import own_store
-from persistable.records import claims
+from persistable.records import claim_watch
 from persistable.records.bulk import format_in_records, made_by, present
 from persistable.records.record import SUFFIX
 from persistable.runs import dispatch, relay
@@ -268,7 +268,7 @@ class Portioned:
         """Forget the claims on these: their worker was stopped."""
         share, numbers, _ = lot
         with suppress(StoreError):  # they are taken over by whoever comes next
-            claims.forget_dead(share.store, share.lots.bases(numbers))
+            claim_watch.forget_dead(share.store, share.lots.bases(numbers))
 
     def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
         """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from persistable.errors import RemoteError
-from persistable.records import claims
+from persistable.records import claim_watch
 from persistable.records.access import find_failure, peek
 from persistable.records.failure import Failure
 from persistable.records.record import SUFFIX, Record
@@ -32,7 +32,7 @@ class Others:
     """Units that others are at work on. Nobody tells when they have ended, so the stores are asked, less often while nothing happens."""
 
     def __init__(self) -> None:
-        self._units: dict[Unit, claims.Vigil] = {}
+        self._units: dict[Unit, claim_watch.ClaimWatch] = {}
         self._wait = _FIRST_WAIT
         self._next = 0.0
         self._idle = False
@@ -46,7 +46,7 @@ class Others:
         """Note that another process generates `unit`."""
         if not self._units:
             self._wait, self._next = _FIRST_WAIT, time.monotonic() + _FIRST_WAIT
-        self._units[unit] = claims.Vigil(unit.store, unit.node.place.path)
+        self._units[unit] = claim_watch.ClaimWatch(unit.store, unit.node.place.path)
 
     @property
     def moment(self) -> float | None:
@@ -75,7 +75,7 @@ class Others:
         if ended:
             self._wait = _SOON if self._idle else _FIRST_WAIT
         else:
-            longest = max(_LONGEST_WAIT, *[claims.poll_of(unit.store) for unit in self._units])
+            longest = max(_LONGEST_WAIT, *[claim_watch.poll_of(unit.store) for unit in self._units])
             self._wait = min((1.25 if self._idle else 1.5) * self._wait, longest)
         self._next = time.monotonic() + self._wait * random.uniform(0.75, 1.25)
         return seen._replace(free=free, held=[*seen.held, *[unit for unit, sight in sights.items() if sight == "held"]])
@@ -130,16 +130,16 @@ def forgive(unit: Unit) -> None:
         unit.found = unit.found._replace(attempts=failure.attempt)
 
 
-def _sights(vigils: Mapping[Unit, claims.Vigil]) -> dict[Unit, claims.Sight]:
+def _sights(watches: Mapping[Unit, claim_watch.ClaimWatch]) -> dict[Unit, claim_watch.Sight]:
     """Look at the claims on some units; those that were seen before are asked for together."""
     by_store: dict[str, tuple[Any, list[Unit]]] = {}
-    for unit, vigil in vigils.items():
-        if vigil.holder is not None:
+    for unit, watch in watches.items():
+        if watch.holder is not None:
             by_store.setdefault(unit.store.url, (unit.store, []))[1].append(unit)
     found: dict[str, dict[str, bytes]] = {}
     for url, (store, some) in by_store.items():
-        found[url] = store.get_many([vigils[unit].path for unit in some])
-    return {unit: vigil.look(found.get(unit.store.url, {}).get(vigil.path)) for unit, vigil in vigils.items()}
+        found[url] = store.get_many([watches[unit].path for unit in some])
+    return {unit: watch.look(found.get(unit.store.url, {}).get(watch.path)) for unit, watch in watches.items()}
 
 
 def _seen(units: Iterable[Unit]) -> Seen:
@@ -156,7 +156,7 @@ def _seen(units: Iterable[Unit]) -> Seen:
 def _sort(store: Any, units: list[Unit], seen: Seen) -> None:
     paths = [unit.node.place.path for unit in units]
     there = stat_many(store, [path + SUFFIX for path in paths])
-    unclaimed = set(paths) - claims.claimed_among(store, paths)
+    unclaimed = set(paths) - claim_watch.claimed_among(store, paths)
     for unit, path in zip(units, paths, strict=True):
         if path + SUFFIX in there and is_stored(unit):
             seen.stored.append(unit)

@@ -62,7 +62,7 @@ class CommitContract:
 
     @pytest.mark.parametrize("suffix", [".claim", ".beat", ".failed.json"])
     def test_a_damaged_small_file_blocks_no_key(self, store: Store, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("persistable.records.claims._GRACE", 0.01)
+        monkeypatch.setattr("persistable.records.claim_watch._GRACE", 0.01)
         node = _Bytes(store)
         for damaged in _DAMAGED:
             store.put(node.key.path + suffix, damaged)

@@ -11,7 +11,7 @@ from typing import Any
 
 from persistable import events
 from persistable.errors import InvalidName
-from persistable.records import claims
+from persistable.records import claim_watch
 from persistable.records.key import Key
 from persistable.runs.estimate import DurationEstimate
 from persistable.stores.base import Store
@@ -116,7 +116,7 @@ def _claimed(store: Store) -> Iterator[dict[str, Any]]:
     for prefix in ("", PLACED):
         bases.update((found["base"], path) for path in store.list(prefix) if (found := _CLAIM.fullmatch(path)))
     for base, path in sorted(bases.items()):
-        holder = claims.holder_of(store, base)
+        holder = claim_watch.holder_of(store, base)
         if holder is None:
             continue
         try:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from persistable.catalog.cleanup import trash
 from persistable.catalog.index.parts import bare
-from persistable.records import claims, commit, owners
+from persistable.records import claim_watch, commit, heartbeat, owners
 from persistable.records.key import Key
 from persistable.records.leftovers import HANDED
 from persistable.records.record import OUTPUT_SUFFIX, SUFFIX, Record
@@ -92,7 +92,7 @@ def claimed(store: Store, whole: Store) -> Claimed:
                 found.setdefault(claim["base"], []).append((path, stat))
     live: dict[str, float] = {}
     for base, files in found.items():
-        owner = claims.holder_of(whole, base)
+        owner = claim_watch.holder_of(whole, base)
         if owner is not None and not (owners.state_of(owner) == "unknown" and _is_silent(store, files)):
             live[base] = _begun(store, base, files)
     return Claimed(frozenset(live), frozenset(found.keys() - live.keys()), min(live.values(), default=None))
@@ -110,7 +110,7 @@ def _begun(store: Store, base: str, files: list[tuple[str, Stat]]) -> float:
         beats = int(store.get(base + ".beat"))
     except (FileNotFoundError, ValueError):
         beats = 0
-    told = time.time() - (beats + 2) * claims.beat_of(store)
+    told = time.time() - (beats + 2) * heartbeat.beat_of(store)
     times = [changed for path, stat in files if ".claim" in path and (changed := changed_at(store, stat)) is not None]
     return max([told, *times[:1]])  # of one that is older and has beaten less often, the owner is gone with its host
 
