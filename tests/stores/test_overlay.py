@@ -1,11 +1,13 @@
 """Stores with items in memory keep the promises of every store; what is put into a buffer is there, and nowhere else."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Self
 
 import pytest
 
-from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store
+from persistable import run, step
+from persistable.stores import LocalStore, MemoryStore, SQLiteStore, Store, open_store, register_store
 from persistable.stores.base import BaseStore, Bytes, Stat, extended
 from persistable.stores.overlay import BufferedStore, OverlayStore
 from persistable.testing.races import everything_below
@@ -72,6 +74,38 @@ class TestForwardingContract(StoreContract):
     @pytest.fixture
     def store(self) -> Store:
         return extended(BareStore(MemoryStore()))  # type: ignore[arg-type]
+
+
+class ProtocolStore(BareStore):
+    """All of the protocol, and nothing else."""
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Stat]]:
+        return iter(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def remembered(url: str) -> ProtocolStore:
+    """A factory for `register_store`."""
+    return ProtocolStore(MemoryStore(url.partition("://")[2]))
+
+
+@step
+def one_more(n: int) -> int:
+    return n + 1
+
+
+def test_an_opened_store_has_the_optional_calls_too() -> None:
+    register_store("remembered", f"{__name__}:remembered", replace=True)
+    given: Any = remembered("remembered://given")
+    for n, store in enumerate([open_store(given), open_store("remembered://named"), open_store(given, claim_ttl=300)]):
+        assert isinstance(store, BaseStore)
+        assert not store.batches
+        assert run(one_more.step(n), store=store).counts["done"] == 1
+    assert open_store(given) == open_store(given)
 
 
 BEHIND = {"a/1": b"one", "a/2": b"two", "b/3": b"three"}

@@ -49,7 +49,6 @@ from persistable.runs.worker import (
     perform_here,
     perform_packed,
 )
-from persistable.stores.base import extended
 from persistable.stores.reach import in_memory, is_shared
 
 
@@ -211,7 +210,7 @@ class Loop:
             self._handover.expect(needed)
         if self._batching is None:
             worth, stores = self._executor.worth, {id(unit.store): unit.store for unit in needed}
-            if worth or True in [extended(store).batches for store in stores.values()]:
+            if worth or True in [store.batches for store in stores.values()]:
                 self._batching = batch_calls.Batching(self._tries, worth)
 
     def _finish(self, decided: Decision) -> None:
@@ -221,7 +220,7 @@ class Loop:
         if self._handover is not None:
             self._handover.finish()
         if decided.needed:
-            extended(self._base).clear_sources(is_dead)
+            self._base.clear_sources(is_dead)
         if events.listened() and not self.quiet:
             events.emit(self.result.finished())
 

@@ -16,7 +16,7 @@ import os
 import stat as _stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -118,6 +118,19 @@ class LocalStore(BaseStore):
             raise
         except OSError as error:
             return self._once_more(_read_all, place, error, path)
+
+    def get_many(self, paths: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for path in paths:
+            place = self._prefix + (path if _is_safe(path) else check_path(path))
+            try:
+                found[path] = _read_all(place)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                with suppress(FileNotFoundError):
+                    found[path] = self.get(path)
+        return found
 
     def read(self, path: str) -> BinaryIO:
         place = self._prefix + check_path(path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from persistable.errors import MissingExtra, StoreError, missing
 from persistable.params import extensions
 from persistable.params.masking import masked
-from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store
+from persistable.stores.base import COMMON_OPTIONS, BaseStore, Store, extended
 from persistable.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ def open_store(
     ``where`` is a path (``~`` is expanded, a relative one counts from the current folder), a `UPath`, ``file://``, ``memory://name``,
     ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a zip archive (``paper.zip``, also behind a URL) or an ``https://`` URL, which
     `Catalog.export` has written and which are only read, any URL of fsspec (``s3://bucket/folder``, ``gs://``, ``sftp://``, ``az://``),
-    a scheme given to `register_store`, or a store, which is returned as it is. A list of these is a `LayeredStore`, fast to slow; a layer
-    may be a mapping there, such as ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec
-    (``endpoint_url``, ``key``, ``secret``, ``token``, ``client_kwargs``); ``client="obstore"`` reaches S3 through that library instead of
-    s3fs; ``readonly=True`` gives a store that refuses to write, and
+    a scheme given to `register_store`, or a store, which is returned as it is, with the calls of `BaseStore` if its class has the protocol
+    alone. A list of these is a `LayeredStore`, fast to slow; a layer may be a mapping there, such as
+    ``{"url": "s3://team", "readonly": True}``. Options go to the store, from there to fsspec (``endpoint_url``, ``key``, ``secret``,
+    ``token``, ``client_kwargs``); ``client="obstore"`` reaches S3 through that library instead of s3fs; ``readonly=True`` gives a store
+    that refuses to write, and
     ``claim_ttl=300`` one in which a generation of another host is taken for dead after so many seconds without a heartbeat (60, if not
     given): say the same wherever that store is opened. ``claim_beat=30`` sets the seconds between two beats, a sixth of that otherwise.
     ``mmap=False`` reads large payloads that would be mapped otherwise, ``mmap=True`` maps them on network file systems too.
@@ -92,7 +93,7 @@ def open_store(
     if not isinstance(where, str):
         if not isinstance(where, os.PathLike) and not hasattr(where, "storage_options"):
             if isinstance(where, Store):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                return _unchanged(where, options)
+                return _unchanged(cast(Store, extended(where)), options)
             hint = "; give a node by the name of its role, role=node" if getattr(type(where), "_node_is_node", False) else ""
             raise TypeError(f"a store is a path, a URL or a Store, not {type(where).__name__}: {where!r:.80}{hint}")
         where, options = _from_path_object(where, options)
@@ -243,7 +244,7 @@ def _made_by(factory: Any, url: str, options: dict[str, Any]) -> Store:
         from persistable.stores.options import check_options
 
         check_options(masked(url), made, options)
-    return cast(Store, made(url, **options))
+    return cast(Store, extended(made(url, **options)))
 
 
 def _remote(scheme: str, url: str, options: dict[str, Any]) -> Store:
