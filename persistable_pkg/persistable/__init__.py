@@ -7,6 +7,7 @@ __version__ = "2.0.0.dev0"
 
 TYPE_CHECKING = False  # type checkers read it as True; importing `typing` for the real one would cost more than all of this module
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from persistable import errors, events, executors, fileio, graph, notify, params, stores
@@ -102,82 +103,69 @@ __all__ = [
     "untracked",
 ]
 
-_MODULES = ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing")
-_HOME = {
-    "Catalog": "catalog.catalog",
-    "Collected": "records.items",
-    "Command": "nodes.command",
-    "Family": "families",
-    "FileIO": "fileio",
-    "HttpGet": "nodes.transfer",
-    "Item": "families.items",
-    "Key": "records.key",
-    "NodeFailure": "runs.failures",
-    "OpenNode": "nodes.step",
-    "Persistable": "nodes.node",
-    "PersistableError": "errors",
-    "PersistableParams": "params",
-    "Pipeline": "runs.pipeline",
-    "Plan": "runs.plan",
-    "Project": "project",
-    "Record": "records.record",
-    "Resources": "executors.resources",
-    "Retry": "executors.resources",
-    "Secret": "params.secret",
-    "Source": "families.sources",
-    "Status": "nodes.status",
-    "Upload": "nodes.transfer",
-    "Workflow": "families.workspaces",
-    "Workspace": "families.workspaces",
-    "RunResult": "runs.result",
-    "allocate": "nodes.context",
-    "any_of": "nodes.optional",
-    "append": "nodes.context",
-    "appended": "nodes.context",
-    "by_content": "nodes.item_writer",
-    "committed": "nodes.context",
-    "connection": "nodes.connections",
-    "fileio_for": "fileio",
-    "formerly": "params",
-    "omit_when": "params",
-    "open_store": "stores",
-    "optional": "nodes.optional",
-    "plan": "runs.plan",
-    "progress": "nodes.context",
-    "register_fileio": "fileio",
-    "register_params": "params",
-    "rng": "nodes.context",
-    "accept_code": "runs.accept",
-    "run": "runs.run",
-    "scratch": "nodes.context",
-    "seed": "families.workspaces",
-    "stored": "families.workspaces",
-    "step": "nodes.step",
-    "untracked": "params",
+_HOMES = {
+    "": ("errors", "events", "executors", "fileio", "graph", "notify", "params", "stores", "testing"),
+    "catalog.catalog": ("Catalog",),
+    "errors": ("PersistableError",),
+    "executors.resources": ("Resources", "Retry"),
+    "families": ("Family",),
+    "families.items": ("Item",),
+    "families.sources": ("Source",),
+    "families.sources.listing": ("Input",),
+    "families.workspaces": ("Workflow", "Workspace", "seed", "stored"),
+    "families.workspaces.seeds": ("FileSeed", "GivenSeed"),
+    "fileio": ("FileIO", "fileio_for", "register_fileio"),
+    "nodes.command": ("Command",),
+    "nodes.connections": ("connection",),
+    "nodes.context": ("allocate", "append", "appended", "committed", "progress", "rng", "scratch"),
+    "nodes.item_writer": ("by_content",),
+    "nodes.node": ("Persistable",),
+    "nodes.optional": ("any_of", "optional", "_AnyOf", "_Optional"),
+    "nodes.status": ("Status",),
+    "nodes.step": ("OpenNode", "step"),
+    "nodes.transfer": ("HttpGet", "Upload"),
+    "params": ("PersistableParams", "formerly", "omit_when", "register_params", "untracked"),
+    "params.secret": ("Secret",),
+    "project": ("Project",),
+    "records.items": ("Collected",),
+    "records.key": ("Key",),
+    "records.record": ("Record",),
+    "runs.accept": ("accept_code",),
+    "runs.failures": ("NodeFailure",),
+    "runs.pipeline": ("Pipeline",),
+    "runs.plan": ("Plan", "plan"),
+    "runs.result": ("RunResult",),
+    "runs.run": ("run",),
+    "stores": ("open_store",),
 }
+"""The names by their module; those of "" are modules. What `__all__` lacks, records and pickles name as if it were defined here."""
 
-_HIDDEN = {
-    "FileSeed": "families.workspaces.seeds",
-    "GivenSeed": "families.workspaces.seeds",
-    "Input": "families.sources.listing",
-    "_AnyOf": "nodes.optional",
-    "_Optional": "nodes.optional",
-}
-"""Classes that records and pickles name as if they were defined here, though they are no public names."""
 
-if not TYPE_CHECKING:  # a type checker that saw it would believe that every name exists
+def lazily(package: str, homes: "dict[str, tuple[str, ...]]") -> "tuple[Callable[[str], Any], Callable[[], list[str]]]":
+    """Return the `__getattr__` and `__dir__` of a package whose names are imported when they are first used.
 
-    def __getattr__(name: str) -> "Any":
-        home_of = _HOME.get(name) or _HIDDEN.get(name)
-        if home_of is None and name not in _MODULES:
-            raise AttributeError(f"module 'persistable' has no attribute {name!r}")
+    homes: the names by the module of the package that they are in; those of "" are modules themselves.
+    """
+    home_of = {name: home for home, names in homes.items() for name in names}
+
+    def load(name: str) -> "Any":
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module
 
-        home = import_module(f"persistable.{home_of or name}")
-        found = home if home_of is None else getattr(home, name)
-        globals()[name] = found  # the next access is an ordinary one
+        home = import_module(f"{package}.{home_of[name] or name}")
+        found = getattr(home, name) if home_of[name] else home
+        setattr(import_module(package), name, found)  # the next access is an ordinary one
         return found
 
+    def names() -> list[str]:
+        from sys import modules
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+        own = vars(modules[package])
+        return sorted({*own, *own["__all__"]})
+
+    return load, names
+
+
+if not TYPE_CHECKING:  # a type checker that saw it would believe that every name exists
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -4,10 +4,10 @@
 Each is imported when first used.
 """
 
+from persistable import lazily
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from persistable.executors.base import Executor
     from persistable.executors.dask.executor import DaskExecutor
     from persistable.executors.futures import FuturesExecutor
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from persistable.executors.ssh.executor import SSHExecutor
     from persistable.executors.threads import ThreadExecutor
 
-_HOME = {
-    "DaskExecutor": "dask.executor",
-    "Executor": "base",
-    "FuturesExecutor": "futures",
-    "InlineExecutor": "inline",
-    "KubernetesExecutor": "kubernetes.executor",
-    "ProcessExecutor": "processes.executor",
-    "RayExecutor": "ray.executor",
-    "SSHExecutor": "ssh.executor",
-    "SlurmExecutor": "slurm.executor",
-    "ThreadExecutor": "threads",
-}
 __all__ = [
     "DaskExecutor",
     "Executor",
@@ -44,17 +32,18 @@ __all__ = [
     "ThreadExecutor",
 ]
 
+_HOMES = {
+    "base": ("Executor",),
+    "dask.executor": ("DaskExecutor",),
+    "futures": ("FuturesExecutor",),
+    "inline": ("InlineExecutor",),
+    "kubernetes.executor": ("KubernetesExecutor",),
+    "processes.executor": ("ProcessExecutor",),
+    "ray.executor": ("RayExecutor",),
+    "slurm.executor": ("SlurmExecutor",),
+    "ssh.executor": ("SSHExecutor",),
+    "threads": ("ThreadExecutor",),
+}
+
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> "Any":
-        if name not in _HOME:
-            raise AttributeError(f"module 'persistable.executors' has no attribute {name!r}")
-        from importlib import import_module
-
-        found = getattr(import_module(f"persistable.executors.{_HOME[name]}"), name)
-        globals()[name] = found
-        return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

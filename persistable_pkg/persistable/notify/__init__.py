@@ -5,37 +5,19 @@
 A hook only queues what it tells: a slow or failing receiver neither slows nor fails a run.
 """
 
+from persistable import lazily
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from persistable.notify.apprise import Apprise
     from persistable.notify.mlflow import MLflow
     from persistable.notify.wandb import WandB
     from persistable.notify.webhook import Slack, Webhook
     from persistable.params.secret import Secret
 
-_HOME = {
-    "Apprise": "persistable.notify.apprise",
-    "MLflow": "persistable.notify.mlflow",
-    "Secret": "persistable.params.secret",
-    "Slack": "persistable.notify.webhook",
-    "WandB": "persistable.notify.wandb",
-    "Webhook": "persistable.notify.webhook",
-}
 __all__ = ["Apprise", "MLflow", "Secret", "Slack", "WandB", "Webhook"]
 
+_HOMES = {"apprise": ("Apprise",), "hook": ("Secret",), "mlflow": ("MLflow",), "wandb": ("WandB",), "webhook": ("Slack", "Webhook")}
+
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> "Any":
-        if name not in _HOME:
-            raise AttributeError(f"module 'persistable.notify' has no attribute {name!r}")
-        from importlib import import_module
-
-        found = getattr(import_module(_HOME[name]), name)
-        globals()[name] = found
-        return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

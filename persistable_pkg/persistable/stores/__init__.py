@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from persistable import lazily
 
 if TYPE_CHECKING:
     from persistable.stores.base import Store, check_name, check_path, enclosing_store
@@ -46,37 +47,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Difference": "layered.compare",
-    "HTTPStore": "http",
-    "Layer": "layered.layer",
-    "LayeredStore": "layered.store",
-    "LocalStore": "local",
-    "MemoryStore": "memory",
-    "MongoStore": "mongo.store",
-    "OCIStore": "oci.store",
-    "ObjectStore": "object",
-    "PostgresStore": "postgres.store",
-    "SQLiteStore": "sqlite",
-    "SigningKey": "keys",
-    "Store": "base",
-    "ZipStore": "zip",
-    "check_name": "base",
-    "check_path": "base",
-    "enclosing_store": "base",
-    "new_signing_key": "keys",
-    "open_store": "open",
-    "register_store": "open",
+    "base": ("Store", "check_name", "check_path", "enclosing_store"),
+    "http": ("HTTPStore",),
+    "keys": ("SigningKey", "new_signing_key"),
+    "layered.compare": ("Difference",),
+    "layered.layer": ("Layer",),
+    "layered.store": ("LayeredStore",),
+    "local": ("LocalStore",),
+    "memory": ("MemoryStore",),
+    "mongo.store": ("MongoStore",),
+    "object": ("ObjectStore",),
+    "oci.store": ("OCIStore",),
+    "open": ("open_store", "register_store"),
+    "postgres.store": ("PostgresStore",),
+    "sqlite": ("SQLiteStore",),
+    "zip": ("ZipStore",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

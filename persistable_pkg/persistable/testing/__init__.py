@@ -6,7 +6,9 @@ are used; `strategies` has values that can be params.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from persistable import lazily
 
 if TYPE_CHECKING:
     from persistable.testing import strategies
@@ -18,19 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["ExecutorContract", "FileIOContract", "ReadContract", "StoreContract", "strategies"]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+_HOMES = {
+    "": ("strategies",),
+    "executors": ("ExecutorContract",),
+    "fileio": ("FileIOContract",),
+    "reading": ("ReadContract",),
+    "stores": ("StoreContract",),
+}
 
-    if name == "strategies":
-        return import_module("persistable.testing.strategies")
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"persistable.testing.{home}"), name)
-
-
-_HOMES = {"ExecutorContract": "executors", "FileIOContract": "fileio", "ReadContract": "reading", "StoreContract": "stores"}
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _HOMES)
