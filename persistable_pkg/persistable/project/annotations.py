@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
+from persistable.params.annotations import evaluated, names_for, names_of, own_annotations
 from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
 
@@ -97,21 +97,12 @@ def hints_of(thing: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(thing, include_extras=True)
     except Exception:  # noqa: BLE001 - one name that only a type checker knows spoils them all
-        return {name: _evaluated(annotation, names) for name, annotation, names in _annotations(thing)}
+        owners = reversed(thing.__mro__) if isinstance(thing, type) else [thing]
+        return {name: kind for owner in owners for name, kind in _evaluated(owner)}
 
 
-def _annotations(thing: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    for owner in reversed(thing.__mro__) if isinstance(thing, type) else [thing]:
-        module = sys.modules.get(getattr(owner, "__module__", ""))
-        names = {**(vars(module) if module is not None else {}), **(vars(owner) if isinstance(owner, type) else {})}
-        for name, annotation in getattr(owner, "__annotations__", {}).items():
-            yield name, annotation, names
-
-
-def _evaluated(annotation: Any, names: Mapping[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, dict(names))
-    except Exception:  # noqa: BLE001 - whatever a name that cannot resolve leads to
-        return Any
+def _evaluated(owner: Any) -> Iterator[tuple[str, Any]]:
+    """The annotations of a class by itself, or of a function, one by one."""
+    written, names = (own_annotations(owner), names_for) if isinstance(owner, type) else (getattr(owner, "__annotations__", {}), names_of)
+    for name, annotation in written.items():
+        yield name, evaluated(annotation, names(owner)) if isinstance(annotation, str) else annotation

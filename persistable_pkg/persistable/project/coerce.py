@@ -14,15 +14,15 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from persistable.errors import ConfigError, ParamsError, PersistableError
 from persistable.params.annotations import required_keys, tuple_items
 from persistable.params.reduce import dereference
-from persistable.project.annotations import bare, fields_of, in_words
-from persistable.project.scalars import SCALARS, check_names, number_of, wrong
+from persistable.project.annotations import bare, fields_of, in_words, parameters_of
+from persistable.project.scalars import SCALARS, check_names, number_of, refused, wrong
 from persistable.project.unions import Member, Union, chosen, is_meant, union_of, with_default
 
 
@@ -108,10 +108,23 @@ def read_fields(cls: Any, given: Mapping[str, Any], where: str, default: Any = N
     try:
         return replaced(default, values) if default is not None else build(cls, values)
     except ParamsError as error:
-        raise ConfigError(f"{where}: {error}", where=where, accepted=list(fields.kinds)) from error
+        raise refused(where, error, fields.kinds) from error
     except Exception as error:
         error.add_note(f"while reading {where}")
         raise
+
+
+def read_arguments(
+    maker: Callable[..., Any], given: Mapping[str, Any], where: str, without: Sequence[str] = (), others: Any = Any
+) -> dict[str, Any]:
+    """The keywords of a call of `maker` from what a table gives for them, each read by the type of its parameter.
+
+    without: parameters that a table may not give. others: the type of keywords that are no parameters, where it takes such.
+    """
+    fields = parameters_of(maker, skip=int(isinstance(maker, type)))
+    if not fields.open:
+        check_names(given, [name for name in fields.kinds if name not in without], where)
+    return {name: read(fields.kinds.get(name, others), raw, f"{where}.{name}") for name, raw in given.items()}
 
 
 def read_field(kind: Any, raw: Any, where: str, default: Any = None) -> Any:
@@ -238,13 +251,13 @@ def _of_class(cls: type, kind: Any, raw: Any, where: str) -> Any:
     if numpy is not None and issubclass(cls, numpy.generic | numpy.ndarray):
         return _of_numpy(numpy, cls, kind, raw, where)
     if typing.is_typeddict(cls):
-        return _typed_dict(cls, raw, where)
+        return _named(cls, raw, where)
     if isinstance(raw, cls) and not isinstance(raw, Text):
         return raw
     if issubclass(cls, enum.Enum):
-        return _member(cls, raw, where)
+        return (_flags if issubclass(cls, enum.Flag) else _member)(cls, raw, where)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return _named_tuple(cls, raw, where)
+        return _named(cls, raw, where)
     if getattr(cls, "__pydantic_root_model__", False):
         root_model: Any = cls
         return root_model(read(root_model.model_fields["root"].annotation, raw, where))
@@ -269,7 +282,7 @@ def _made(cls: Any, value: Any, where: str) -> Any:
     try:
         return cls(value)
     except Exception as error:
-        raise ConfigError(f"{where} is {value!r:.60}, which is no {cls.__name__}: {error}", where=where, accepted=[]) from error
+        raise refused(where, f"is {value!r:.60}, which is no {cls.__name__}: {error}") from error
 
 
 def _is_params(cls: Any) -> bool:
@@ -282,12 +295,6 @@ def _is_params(cls: Any) -> bool:
         return False
 
 
-def _member(cls: Any, raw: Any, where: str) -> Any:
-    if issubclass(cls, enum.Flag):
-        return _flags(cls, raw, where)
-    return _one_member(cls, raw, where)
-
-
 def _flags(cls: Any, raw: Any, where: str) -> Any:
     """Flags together: a list of names, names with ``|`` between them, or their number."""
     found = literal(raw) if isinstance(raw, str) and raw.lstrip().startswith(("[", "(", '"', "'")) else raw
@@ -296,7 +303,7 @@ def _flags(cls: Any, raw: Any, where: str) -> Any:
     if isinstance(found, list | tuple | set | frozenset):
         made = cls(0)
         for item in found:
-            made |= _one_member(cls, item, where)
+            made |= _member(cls, item, where)
         return made
     number = int(found) if isinstance(found, str) and found.strip().isdecimal() else found
     if type(number) is int:
@@ -304,10 +311,10 @@ def _flags(cls: Any, raw: Any, where: str) -> Any:
             return cls(number)
         except ValueError:
             raise wrong(raw, where, f"one of {', '.join(cls.__members__)}, or some with | between", list(cls.__members__)) from None
-    return _one_member(cls, found, where)
+    return _member(cls, found, where)
 
 
-def _one_member(cls: Any, raw: Any, where: str) -> Any:
+def _member(cls: Any, raw: Any, where: str) -> Any:
     if isinstance(raw, cls):
         return raw
     if isinstance(raw, str):
@@ -316,36 +323,27 @@ def _one_member(cls: Any, raw: Any, where: str) -> Any:
     if isinstance(raw, str) and raw in members:
         return members[raw]
     for member in members.values():
-        same = type(member.value) is type(raw) and member.value == raw
-        if same or (isinstance(raw, str) and str(member.value) == raw):
+        if is_meant(member, raw):
             return member
-    raise wrong(raw, where, f"one of {', '.join(members)}", list(members))
+    raise wrong(raw, where, f"one of {', '.join(members)}", members)
 
 
-def _named_tuple(cls: Any, raw: Any, where: str) -> Any:
+def _named(cls: Any, raw: Any, where: str) -> Any:
+    """A named tuple, from a list or table of its fields, or a typed dict, from a table."""
     hints = fields_of(cls).kinds
     table = literal(raw) if isinstance(raw, str) else raw
-    if isinstance(table, list | tuple) and len(table) <= len(hints):
+    is_tuple = issubclass(cls, tuple)
+    if is_tuple and isinstance(table, list | tuple) and len(table) <= len(hints):
         table = dict(zip(hints, table, strict=False))
     if not isinstance(table, Mapping):
-        raise wrong(raw, where, f"a list or table of {', '.join(hints)}")
+        raise wrong(raw, where, f"a {'list or ' if is_tuple else ''}table of {', '.join(hints)}")
     check_names(table, list(hints), where)
-    missing = [name for name in hints if name not in table and name not in cls._field_defaults]
+    required = hints.keys() - cls._field_defaults.keys() if is_tuple else required_keys(cls)
+    missing = [name for name in hints if name in required and name not in table]
     if missing:
         raise wrong(raw, where, f"a value for {', '.join(missing)} too")
-    return cls(**{name: read(hints[name], item, f"{where}.{name}") for name, item in table.items()})
-
-
-def _typed_dict(cls: Any, raw: Any, where: str) -> Any:
-    hints = fields_of(cls).kinds
-    table = literal(raw) if isinstance(raw, str) else raw
-    if not isinstance(table, Mapping):
-        raise wrong(raw, where, f"a table of {', '.join(hints)}")
-    check_names(table, list(hints), where)
-    missing = sorted(required_keys(cls) - table.keys())
-    if missing:
-        raise wrong(raw, where, f"a value for {', '.join(missing)} too")
-    return {name: read(hints[name], item, f"{where}.{name}") for name, item in table.items()}
+    values = {name: read(hints[name], item, f"{where}.{name}") for name, item in table.items()}
+    return cls(**values) if is_tuple else values
 
 
 def _of_numpy(numpy: Any, cls: Any, kind: Any, raw: Any, where: str) -> Any:
@@ -372,7 +370,7 @@ def _of_numpy(numpy: Any, cls: Any, kind: Any, raw: Any, where: str) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, PersistableError):
             raise
-        raise ConfigError(f"{where} is {raw!r:.60}, which is no {cls.__name__}: {error}", where=where, accepted=[]) from error
+        raise refused(where, f"is {raw!r:.60}, which is no {cls.__name__}: {error}") from error
 
 
 _ABSTRACT: tuple[Any, ...] = (Any,)
@@ -386,10 +384,10 @@ def _referred(raw: Any, where: str, fits: Callable[[Any], bool], words: str) -> 
         try:
             raw = dereference(str(raw))
         except ParamsError as error:
-            raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+            raise refused(where, error) from error
     if not isinstance(raw, Text) and fits(raw):
         return raw
     raise wrong(raw, where, f"{words}, as module:name")
 
 
-__all__ = ["Text", "literal", "read", "read_field", "read_fields"]
+__all__ = ["Text", "literal", "read", "read_arguments", "read_field", "read_fields"]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from persistable.errors import ConfigError
+from persistable.project.scalars import refused
 from persistable.stores.open import PROJECT_FILE, nearest_file
 
 
@@ -33,7 +33,7 @@ def read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{shown(file)} is not valid TOML: {error}", where=shown(file), accepted=[]) from error
+        raise refused(shown(file), f"is not valid TOML: {error}") from error
 
 
 def shown(file: Path) -> str:

@@ -19,9 +19,9 @@ from persistable.errors import ConfigError, StoreError, UnknownMember
 from persistable.nodes import generation
 from persistable.nodes.node import Persistable
 from persistable.nodes.status import Status
-from persistable.params.building import nearest
+from persistable.params.building import did_you_mean, nearest
 from persistable.project import file, overview, schema, services, settings
-from persistable.project.scalars import check_names
+from persistable.project.scalars import check_names, refused
 from persistable.project.targets import made
 from persistable.runs import accept, plan, run
 from persistable.runs.plan import Plan
@@ -155,15 +155,14 @@ class Project(Mapping[str, Any]):
         return id(self)
 
     def _unknown(self, name: str, accepted: list[str], axis: str) -> NoReturn:
-        near = nearest(str(name), accepted)
-        hint = f"; did you mean {near!r}?" if near else ""
         known = f" ({', '.join(accepted)})" if accepted else ""
-        raise UnknownMember(f"{self!r} has no {axis} named {name!r}{hint}{known}", axis=axis, label=name, nearest=near)
+        message = f"{self!r} has no {axis} named {name!r}{did_you_mean(str(name), accepted)}{known}"
+        raise UnknownMember(message, axis=axis, label=name, nearest=nearest(str(name), accepted))
 
     @property
     def targets(self) -> Mapping[str, Any]:
         """Name to target; each is made when it is asked for."""
-        return _Targets(self)
+        return MappingProxyType(self)  # pyright: ignore[reportArgumentType] - it takes any mapping
 
     @property
     def stages(self) -> Mapping[str, tuple[str, ...]]:
@@ -180,8 +179,7 @@ class Project(Mapping[str, Any]):
             try:
                 self._store = open_store(given) if given is not None else generation.default_store()
             except (TypeError, ValueError, StoreError) as error:
-                where = f"{self._where}store"
-                raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+                raise refused(f"{self._where}store", error) from error
         return self._store
 
     @property
@@ -297,29 +295,10 @@ class Project(Mapping[str, Any]):
         return overview.html(self, self._layout.stages, self.store, self._folder.name if self._file else "Project")
 
 
-class _Targets(Mapping[str, Any]):
-    """The targets of a project by name."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-
-    def __getitem__(self, name: str) -> Any:
-        return self._project[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._project)
-
-    def __len__(self) -> int:
-        return len(self._project)
-
-    def __repr__(self) -> str:
-        return f"<targets: {', '.join(self)}>"
-
-
 def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     found = tables.get(name, {})
     if not isinstance(found, Mapping):
-        raise ConfigError(f"{where}{name} is {found!r:.60}; give a table", where=f"{where}{name}", accepted=[])
+        raise refused(f"{where}{name}", f"is {found!r:.60}; give a table")
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -331,17 +310,17 @@ def _store(folder: Path, given: Any, where: str = "Project: store", namespace: A
         if isinstance(error, ConfigError):
             raise
         place = where.removesuffix("store") + "namespace"
-        raise ConfigError(f"{place}: {error}", where=place, accepted=[]) from error
+        raise refused(place, error) from error
 
 
 def _named_store(folder: Path, given: Any, where: str) -> Any:
     if isinstance(given, str | list | tuple):
         layers: Any = list(given) if not isinstance(given, str) else given  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if isinstance(layers, list) and not layers:
-            raise ConfigError(f"{where} is an empty list; name one layer at least", where=where, accepted=[])
+            raise refused(where, "is an empty list; name one layer at least")
         if isinstance(layers, str) or all(isinstance(layer, str | dict) for layer in layers):
             return beside(str(folder), layers)
         return layers
     if isinstance(given, dict | int | float):
-        raise ConfigError(f"{where} is {given!r:.60}; give one URL or path as text, or a list of layers", where=where, accepted=[])
+        raise refused(where, f"is {given!r:.60}; give one URL or path as text, or a list of layers")
     return given

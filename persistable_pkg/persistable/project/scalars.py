@@ -27,16 +27,22 @@ def unknown(name: str, accepted: Sequence[str], where: str, hint: str = "") -> C
     suggestion = did_you_mean(name, accepted, "{} ")
     known = f"Known there: {', '.join(accepted)}" if accepted else "Nothing is known there"
     place = f"{where}.{name}" if where and not where.endswith(": ") else f"{where}{name}"
-    return ConfigError(f"{place} means nothing; {suggestion}{hint}{known}", where=place, accepted=list(accepted))
+    return refused(place, f"means nothing; {suggestion}{hint}{known}", accepted)
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def wrong(raw: Any, where: str, wanted: str, accepted: list[str] | None = None) -> ConfigError:
+def refused(where: str, why: object, accepted: Iterable[str] = ()) -> ConfigError:
+    """The error whose message is the place, and behind it why: in words, or another error."""
+    colon = ":" if isinstance(why, Exception) else ""
+    return ConfigError(f"{where}{colon} {why}", where=where, accepted=list(accepted))
+
+
+def wrong(raw: Any, where: str, wanted: str, accepted: Iterable[str] = ()) -> ConfigError:
     """The error that says what was found and what is wanted."""
     shown = repr(str(raw)) if isinstance(raw, str) else repr(raw)
-    return ConfigError(f"{where} is {shown:.80}; give {wanted}", where=where, accepted=accepted or [])
+    return refused(where, f"is {shown:.80}; give {wanted}", accepted)
 
 
 def number_of(kind: Any, raw: Any, where: str) -> Any:
@@ -126,7 +132,7 @@ def _pattern(raw: Any, where: str) -> re.Pattern[str]:
     try:
         return re.compile(_text(raw, where))
     except re.error as error:
-        raise ConfigError(f"{where} is {raw!r:.60}, which is no pattern: {error}", where=where, accepted=[]) from error
+        raise refused(where, f"is {raw!r:.60}, which is no pattern: {error}") from error
 
 
 def _path(raw: Any, where: str) -> PurePath:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from persistable.errors import ConfigError, LineageCycle
-from persistable.project.scalars import check_names, unknown, wrong
+from persistable.project.scalars import check_names, refused, unknown, wrong
 
 OPTIONS: dict[str, Any] = {"fail_fast": bool, "errors": ("raise", "return"), "failed": ("retry", "skip"), "progress": bool}
 """Options of `run` that a project may set once and for all."""
@@ -64,7 +64,7 @@ class Layout:
         for stage, names in self.stages.items():
             place = f"{self.where}stages.{stage}"
             if stage in self.targets:
-                raise ConfigError(f"{place} is named like a target; give one of them another name", where=place, accepted=[])
+                raise refused(place, "is named like a target; give one of them another name")
             for name in names:
                 if name not in self.targets:
                     raise _no_target(name, accepted, place)
@@ -130,19 +130,19 @@ def _target(name: str, given: Any, where: str) -> Target:
     table = cast("Mapping[str, Any]", given)
     check_names(table, TARGET, where)
     if ("use" in table) == ("source" in table):
-        raise ConfigError(
-            f'{where} says {"both" if "use" in table else "neither"} `use` and `source`; give one: use = "module:Class", or source = '
-            '"folder/{key}.txt"',
-            where=where,
-            accepted=list(TARGET),
+        raise refused(
+            where,
+            f"says {'both' if 'use' in table else 'neither'} `use` and `source`; give one: "
+            'use = "module:Class", or source = "folder/{key}.txt"',
+            TARGET,
         )
     target = Target(name, where, **{key: _entry(key, value, f"{where}.{key}") for key, value in table.items()})
     if target.source is not None:
         for key in table:
             if key not in _OF_SOURCES:
-                raise ConfigError(f"{where}.{key} means nothing beside `source`", where=f"{where}.{key}", accepted=list(_OF_SOURCES))
+                raise refused(f"{where}.{key}", "means nothing beside `source`", _OF_SOURCES)
     elif target.keys is not None:
-        raise ConfigError(f"{where}.keys means nothing without `source`", where=f"{where}.keys", accepted=[])
+        raise refused(f"{where}.keys", "means nothing without `source`")
     return target
 
 

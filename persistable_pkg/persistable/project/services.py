@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from persistable import executors
-from persistable.errors import ConfigError
 from persistable.params import extensions
 from persistable.params.credentials import given_under, of_url, opaque
 from persistable.params.secret import Secret
 from persistable.project.annotations import parameters_of
-from persistable.project.coerce import read
-from persistable.project.scalars import check_names, unknown, wrong
+from persistable.project.coerce import read, read_arguments
+from persistable.project.scalars import check_names, refused, unknown, wrong
 
 # Tables hold values of every type, so pyright may find what it does not know.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -67,7 +66,7 @@ def executor_for(given: Any, max_workers: int | None, where: str) -> Generator[A
     try:
         made = cls(**options)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from error
+        raise refused(where, error) from error
     with made:
         yield made
 
@@ -94,10 +93,6 @@ def _call(given: str | Mapping[str, Any], max_workers: int | None, where: str) -
     return cls, {name: read(fields.kinds.get(name, Any), value, f"{where}.{shown.get(name, name)}") for name, value in table.items()}
 
 
-# Tables hold values of every type, so pyright may find what it does not know.
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
-
 _SECRET = ("secret", "template")
 _COMMON = ("url", *_SECRET, "on")
 # whoever knows the path may post
@@ -111,7 +106,6 @@ _TRACKERS = {
     "mlflow": ("MLflow", ("experiment", "url", *_SECRET, "each")),
     "wandb": ("WandB", ("project", "entity", "mode", *_SECRET, "each")),
 }
-_CHOICES = {"each": ("target", "node"), "mode": ("online", "offline")}
 
 
 def hooks_of(given: Any, where: str) -> list[Any]:
@@ -142,9 +136,7 @@ def _hook(kind: str, entry: Any, where: str) -> Any:
     check_names(facts, list(accepted), where)
     options: dict[str, Any] = {}
     if "on" in facts:
-        if facts["on"] not in ("failure", "always"):
-            raise wrong(facts["on"], f"{where}.on", "'failure' or 'always'")
-        options["on"] = facts["on"]
+        options["on"] = read(Literal["failure", "always"], facts["on"], f"{where}.on")
     if "timeout" in facts:
         options["timeout"] = _seconds(facts["timeout"], f"{where}.timeout")
     if "headers" in facts:
@@ -161,17 +153,13 @@ def _tracker(kind: str, entry: Any, where: str) -> Any:
         raise wrong(entry, where, f"a table of {', '.join(accepted)}")
     facts = dict(cast("Mapping[str, Any]", entry))
     check_names(facts, list(accepted), where)
-    options: dict[str, Any] = {}
+    cls: Any = getattr(notify, name)
+    options = read_arguments(cls, {name: fact for name, fact in facts.items() if name not in ("url", *_SECRET)}, where)
     if "url" in facts or (kind == "mlflow" and "secret" in facts):
         options["url"] = _receiver(kind, facts, where)
     elif "secret" in facts:
         options["api_key"] = _secret(facts, where)
-    for setting in facts.keys() - {"url", *_SECRET}:
-        value, choices = facts[setting], _CHOICES.get(setting, ())
-        if not isinstance(value, str) or (choices and value not in choices):
-            raise wrong(value, f"{where}.{setting}", " or ".join(map(repr, choices)) or "text")
-        options[setting] = value
-    return getattr(notify, name)(**options)
+    return cls(**options)
 
 
 def _seconds(given: Any, where: str) -> float:
@@ -182,20 +170,17 @@ def _seconds(given: Any, where: str) -> float:
 
 def _receiver(kind: str, facts: Mapping[str, Any], where: str) -> str | Secret:
     if ("url" in facts) == ("secret" in facts):
-        raise ConfigError(
-            f'{where} needs one of `url` and `secret`; a secret is {{ secret = "NAME" }}', where=where, accepted=["url", "secret"]
-        )
+        raise refused(where, 'needs one of `url` and `secret`; a secret is { secret = "NAME" }', ["url", "secret"])
     if "secret" in facts:
         return _secret(facts, where)
     url: Any = facts["url"]
     if not isinstance(url, str):
         raise wrong(type(url).__name__, f"{where}.url", "text")
     if _gives_away(kind, url):
-        raise ConfigError(
-            f"{where} holds a URL with credentials, which whoever reads the file could use; put it into an environment variable and write "
+        raise refused(
+            where,
+            "holds a URL with credentials, which whoever reads the file could use; put it into an environment variable and write "
             f'{kind} = {{ secret = "{kind.upper()}_URL" }}',
-            where=where,
-            accepted=[],
         )
     return url
 
@@ -220,11 +205,11 @@ def _header(given: Any, where: str) -> str | Secret:
     elif isinstance(given, str):
         header = where.rpartition(".")[2]
         if given_under(header, given, in_request=True):
-            raise ConfigError(
-                f"{where} is a credential in plain text, which whoever reads the file could use; put it into an environment variable "
+            raise refused(
+                where,
+                "is a credential in plain text, which whoever reads the file could use; put it into an environment variable "
                 f'and write {header} = {{ secret = "NAME" }}',
-                where=where,
-                accepted=list(_SECRET),
+                _SECRET,
             )
         return given
     raise wrong(type(given).__name__, where, 'text, or { secret = "NAME", template = "Bearer {}" }')
@@ -234,4 +219,4 @@ def _secret(facts: Mapping[str, Any], where: str) -> Secret:
     try:
         return Secret(facts["secret"], facts.get("template", "{}"))
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {error}", where=where, accepted=[]) from None
+        raise refused(where, error) from None

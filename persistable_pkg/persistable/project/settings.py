@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from persistable.errors import ConfigError
 from persistable.project.coerce import Text, literal
-from persistable.project.scalars import unknown, wrong
+from persistable.project.scalars import refused, unknown, wrong
 from persistable.project.schema import Layout, Target
 
 PREFIX = "PERSISTABLE_PARAMS__"
@@ -31,7 +31,7 @@ def of_environment(environ: Mapping[str, str], targets: Sequence[str]) -> Iterat
         if variable.startswith(PREFIX):
             name, _, rest = variable.removeprefix(PREFIX).partition("__")
             if not rest:
-                raise ConfigError(f"{variable} names no field; write {PREFIX}target__field", where=variable, accepted=list(targets))
+                raise refused(variable, f"names no field; write {PREFIX}target__field", targets)
             near = [target for target in targets if _plain(target) == _plain(name)]
             target = name if name in targets or len(near) != 1 else near[0]
             yield Change((target, *rest.split("__")), Text(environ[variable], variable), variable)
@@ -72,7 +72,7 @@ def apply(layout: Layout, changes: Iterator[Change]) -> None:
         if name not in layout.targets:
             raise unknown(name, list(layout.targets), f"{source}: ")
         if not all(fields) or not fields:
-            raise ConfigError(f"{source} names no field; write {name}.field", where=source, accepted=[])
+            raise refused(source, f"names no field; write {name}.field")
         target = layout.targets[name]
         if target.ready is not None:
             raise ConfigError(

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from persistable.errors import ConfigError, InvalidName, LineageError, ParamsError, PersistableError, UnknownFormat
+from persistable.errors import ConfigError, InvalidName, LineageError, ParamsError, UnknownFormat
 from persistable.executors.resources import Resources, Retry
 from persistable.families import Family
 from persistable.families.view import View
@@ -21,8 +21,8 @@ from persistable.nodes.step import Step
 from persistable.nodes.types import Node, own_store
 from persistable.params.building import did_you_mean
 from persistable.project.annotations import Fields, fields_of, parameters_of
-from persistable.project.coerce import read, read_field
-from persistable.project.scalars import check_names, unknown, wrong
+from persistable.project.coerce import read_arguments, read_field
+from persistable.project.scalars import check_names, refused, unknown, wrong
 from persistable.project.schema import Target
 from persistable.runs.pipeline import Pipeline
 from persistable.stores.base import Store
@@ -51,10 +51,8 @@ def referred(text: Any, folder: Path, where: str) -> Any:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             error.add_note(f"while importing {module_name} for {where}")
             raise
-        raise ConfigError(
-            f"{where} is {text!r}, but there is no module {error.name}; modules are looked for in {folder}, then as by any import",
-            where=where,
-            accepted=[],
+        raise refused(
+            where, f"is {text!r}, but there is no module {error.name}; modules are looked for in {folder}, then as by any import"
         ) from error
     except Exception as error:
         error.add_note(f"while importing {module_name} for {where}")
@@ -65,7 +63,7 @@ def referred(text: Any, folder: Path, where: str) -> Any:
         if inner is None:
             names = [each for each in dir(found) if not each.startswith("_")]
             hint = did_you_mean(part, names)
-            raise ConfigError(f"{where} is {text!r}, but {module_name} has no {part!r}{hint}", where=where, accepted=names)
+            raise refused(where, f"is {text!r}, but {module_name} has no {part!r}{hint}", names)
         found = inner
     return found
 
@@ -78,11 +76,10 @@ def _check_home(module: Any, name: str, folder: Path, where: str) -> None:
         for own in (place / f"{top}.py", place / top / "__init__.py"):
             if own.is_file():
                 if file is None or not os.path.samefile(file, own):
-                    raise ConfigError(
-                        f"{where} means {own}, but the module {top} of this process is {file or 'a built-in one'}; give one "
+                    raise refused(
+                        where,
+                        f"means {own}, but the module {top} of this process is {file or 'a built-in one'}; give one "
                         "of them another name, or use each in a process of its own",
-                        where=where,
-                        accepted=[],
                     )
                 return
 
@@ -104,7 +101,7 @@ def made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any:
         found = Context().run(_made, target, upstream, folder, store) if target.ready is None else target.ready
         return _bound(_checked(found, target), store, target)
     except (ParamsError, LineageError) as error:
-        raise ConfigError(f"{target.where}: {error}", where=target.where, accepted=[]) from error
+        raise refused(target.where, error) from error
     except Exception as error:
         if not (isinstance(error, ConfigError) and error.where) and target.where not in "".join(getattr(error, "__notes__", ())):
             error.add_note(f"while making {target.where}")
@@ -122,16 +119,14 @@ def _made(target: Target, upstream: Upstream, folder: Path, store: Store) -> Any
     if _is_target(maker):
         for key in ("params", "upstream", "over", "path", "io"):
             if getattr(target, key):
-                where = f"{target.where}.{key}"
-                raise ConfigError(f"{where} means nothing: {target.use} is ready made", where=where, accepted=["use"])
+                raise refused(f"{target.where}.{key}", f"means nothing: {target.use} is ready made", ["use"])
         return maker
     if callable(maker):
         call = _Call(target, maker, parameters_of(maker, skip=int(isinstance(maker, type))), folder)
         return call.made(upstream, _location(target, maker, folder, store))
-    raise ConfigError(
-        f"{target.where}.use is {target.use!r}, a {type(maker).__name__}: give a node class, a step, a node, family, pipeline or workspace",
-        where=f"{target.where}.use",
-        accepted=[],
+    raise refused(
+        f"{target.where}.use",
+        f"is {target.use!r}, a {type(maker).__name__}: give a node class, a step, a node, family, pipeline or workspace",
     )
 
 
@@ -167,24 +162,20 @@ class _Call:
     def _check(self) -> None:
         target, known = self._target, list(self._fields.kinds)
         if target.path is not None and (isinstance(self._maker, Step) or _is_node_class(self._maker)):
-            where = f"{target.where}.path"
-            raise ConfigError(f"{where} is for workspaces; nodes are kept in the project's store", where=where, accepted=[])
+            raise refused(f"{target.where}.path", "is for workspaces; nodes are kept in the project's store")
         if target.io is not None and not _is_node_class(self._maker):
-            where = f"{target.where}.io"
-            raise ConfigError(f"{where} is for classes of nodes and sources; a step names its own: @step(io=...)", where=where, accepted=[])
+            raise refused(f"{target.where}.io", "is for classes of nodes and sources; a step names its own: @step(io=...)")
         for name in (*target.params, *target.over):
             if name in self._roles and name in target.params:
-                where = f"{target.where}.params.{name}"
-                raise ConfigError(
-                    f"{where} is no param but an upstream node; give a target: upstream = {{ {name} = ... }}", where=where, accepted=[]
+                raise refused(
+                    f"{target.where}.params.{name}", f"is no param but an upstream node; give a target: upstream = {{ {name} = ... }}"
                 )
         if not self._fields.open:
             check_names(target.params, known, f"{target.where}.params")
             check_names(target.over, [*known, *self._roles], f"{target.where}.over")
         for name in target.over:
             if name in target.params or name in target.upstream:
-                where = f"{target.where}.over.{name}"
-                raise ConfigError(f"{where} is given elsewhere too; give it once", where=where, accepted=[])
+                raise refused(f"{target.where}.over.{name}", "is given elsewhere too; give it once")
         if isinstance(self._maker, Step) and not self._fields.open:
             check_names(target.upstream, known, f"{target.where}.upstream")
         elif self._roles and not self._fields.open:
@@ -204,7 +195,7 @@ class _Call:
             if isinstance(given, str):
                 found[name] = upstream(given)
                 if not _is_family(found[name]):
-                    raise ConfigError(f"{where} names {given}, which is no family; name it under `upstream`", where=where, accepted=[])
+                    raise refused(where, f"names {given}, which is no family; name it under `upstream`")
             elif isinstance(given, list):
                 values = list(given)
                 found[name] = [self._value(name, raw, f"{where}[{place}]") for place, raw in enumerate(values)]
@@ -226,9 +217,7 @@ def _nodes(given: Any, upstream: Upstream, where: str) -> Any:
         found = upstream(given)
         if isinstance(found, Persistable) or _is_family(found):
             return found
-        raise ConfigError(
-            f"{where} names {given}, a {type(found).__name__}; only nodes and families have payloads", where=where, accepted=[]
-        )
+        raise refused(where, f"names {given}, a {type(found).__name__}; only nodes and families have payloads")
     if isinstance(given, Mapping):
         named = {name: _nodes(item, upstream, f"{where}.{name}") for name, item in given.items()}
         return {name: list(found.values()) if _is_family(found) else found for name, found in named.items()}
@@ -276,7 +265,7 @@ def _source(target: Target, folder: Path) -> Any:
     try:
         return Source(template, io=io, keys=target.keys)
     except (InvalidName, TypeError, UnknownFormat) as error:
-        raise ConfigError(f"{target.where}.source: {error}", where=f"{target.where}.source", accepted=[]) from error
+        raise refused(f"{target.where}.source", error) from error
 
 
 def _location(target: Target, maker: Any, folder: Path, store: Store) -> tuple[Any, ...]:
@@ -306,10 +295,7 @@ def read_format(given: Any, folder: Path, where: str) -> Any:
     cls: Any = referred(name, folder, where) if ":" in name else getattr(fileio, name)
     if not isinstance(cls, type):
         return cls
-    fields = parameters_of(cls, skip=1)
-    if not fields.open:
-        check_names(table, list(fields.kinds), where)
-    return cls(**{option: read(fields.kinds.get(option, Any), raw, f"{where}.{option}") for option, raw in table.items()})
+    return cls(**read_arguments(cls, table, where))
 
 
 # ------------------------------------------------------------------ what a target may be
@@ -330,11 +316,7 @@ def _is_target(thing: Any) -> bool:
 def _checked(found: Any, target: Target) -> Any:
     if not _is_target(found):
         hint = "; if it is a function that computes it, put @step above" if target.ready is None else ""
-        raise ConfigError(
-            f"{target.where} is {found!r:.60}, which is no node, family, pipeline, source or workspace{hint}",
-            where=target.where,
-            accepted=[],
-        )
+        raise refused(target.where, f"is {found!r:.60}, which is no node, family, pipeline, source or workspace{hint}")
     if isinstance(found, Persistable):
         found.key  # noqa: B018 - an open node says here what it needs
     return found
@@ -349,8 +331,7 @@ def _bound(found: Any, store: Store, target: Target) -> Any:
         return _treated(node, target)
     for key in ("retry", "resources"):
         if getattr(target, key) is not None:
-            where = f"{target.where}.{key}"
-            raise ConfigError(f"{where} is for single nodes; say it where the class or step is", where=where, accepted=[])
+            raise refused(f"{target.where}.{key}", "is for single nodes; say it where the class or step is")
     if isinstance(found, Family):
         members: Any = found
         return members if own_store(members) is not None else members.bind(store)
@@ -368,13 +349,8 @@ def _treated(node: Node, target: Target) -> Any:
 
 
 def _options(cls: Any, given: Mapping[str, Any], where: str) -> Any:
-    fields = parameters_of(cls, skip=1)
-    accepted = [name for name in fields.kinds if name != "on"]
-    if not fields.open:
-        check_names(given, accepted, where)
+    options = read_arguments(cls, given, where, without=("on",), others=float)
     try:
-        return cls(**{name: read(fields.kinds.get(name, float), raw, f"{where}.{name}") for name, raw in given.items()})
+        return cls(**options)
     except (ValueError, TypeError) as error:
-        if isinstance(error, PersistableError):
-            raise
-        raise ConfigError(f"{where}: {error}", where=where, accepted=accepted) from error
+        raise refused(where, error) from error

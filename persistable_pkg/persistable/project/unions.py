@@ -20,7 +20,7 @@ from persistable.params.defaults import default_of
 from persistable.params.fields import spec_of
 from persistable.params.reduce import dereference
 from persistable.project.annotations import bare, fields_of, hints_of
-from persistable.project.scalars import wrong
+from persistable.project.scalars import refused, wrong
 
 USE = "use"
 """The key of a table that names the class it is for, where the classes have no field of this name."""
@@ -130,7 +130,7 @@ def _named(union: Union, table: Mapping[str, Any], where: str) -> Any:
         try:
             found: Any = dereference(str(name))
         except ParamsError as error:
-            raise ConfigError(f"{where}.{USE}: {error}", where=f"{where}.{USE}", accepted=list(known)) from error
+            raise refused(f"{where}.{USE}", error, known) from error
         if isinstance(found, type) and any(cls in found.__mro__ for cls in union.classes):
             return found
     hint = did_you_mean(str(name), known)
@@ -141,7 +141,7 @@ def _ambiguous(classes: list[Any], table: Mapping[str, Any], where: str) -> Conf
     names = list(_names(classes))
     taken = any(USE in fields_of(cls).kinds for cls in classes)
     way = "give a field that only one of them has" if taken else f'name the one that is meant: {USE} = "{names[0]}"'
-    return ConfigError(f"{where} is {dict(table)!r:.80}, which fits {' and '.join(names)} alike; {way}", where=where, accepted=names)
+    return refused(where, f"is {dict(table)!r:.80}, which fits {' and '.join(names)} alike; {way}", names)
 
 
 # ------------------------------------------------------------------ by tag
