@@ -1,7 +1,10 @@
 """Connections: opened once per run and process, closed on every path out."""
 
+import multiprocessing
 import os
 import pickle
+import threading
+from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from persistable import connection, run, step
+from persistable.events import Event, Performed
 from persistable.executors import ProcessExecutor, ThreadExecutor
 
 
@@ -125,3 +129,61 @@ def test_threads_share_it(tmp_path: Path) -> None:
     with ThreadExecutor(4) as threads:
         run([load.step(n, db) for n in range(8)], executor=threads)
     assert marks(log).count("open") == marks(log).count("close") == 1
+
+
+class Unknown(futures.Executor):
+    """Nobody knows that it has threads of this process, so that jobs are packed for it."""
+
+    def __init__(self) -> None:
+        self._threads = futures.ThreadPoolExecutor(1)
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        return self._threads.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+
+
+EXECUTORS: dict[str, Any] = {
+    "inline": lambda: "inline",
+    "threads": lambda: ThreadExecutor(2),
+    "pool": lambda: futures.ThreadPoolExecutor(2),
+    "unknown": Unknown,
+}
+
+
+@pytest.mark.parametrize("other", EXECUTORS)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_run_closes_nothing_of_another_run_of_the_same_process(executor: Any, other: Any, tmp_path: Path) -> None:
+    logs = [tmp_path / "one", tmp_path / "two"]
+    first, second = (connection(connect, str(log)) for log in logs)
+    during: list[list[str]] = []
+
+    def between(event: Event) -> None:
+        if not isinstance(event, Performed) or during:
+            return
+        whole = threading.Thread(target=lambda: run(load.step(10, second), executor=EXECUTORS[other](), store=tmp_path))
+        whole.start()
+        whole.join()
+        during.append(marks(logs[0]))
+
+    run([load.step(n, first) for n in range(3)], executor=EXECUTORS[executor](), hooks=[between], store=tmp_path)
+    assert "close" not in during[0]
+    assert marks(logs[0]) == ["open", "use", "use", "use", "close"] and marks(logs[1]) == ["open", "use", "close"]
+
+
+def test_a_forked_worker_that_outlives_the_run_closes_its_own_and_nothing_of_the_process_of_the_run(tmp_path: Path) -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("nothing is forked here")
+    logs = [tmp_path / "here", tmp_path / "one", tmp_path / "two"]
+    here, first, second = (connection(connect, str(log)) for log in logs)
+    with futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+
+        def between(event: Event) -> None:
+            if isinstance(event, Performed) and not logs[1].exists():
+                run(load.step(1, first), executor=pool, store=tmp_path)
+                run(load.step(2, second), executor=pool, store=tmp_path)
+
+        run([load.step(n, here) for n in (3, 4)], hooks=[between], store=tmp_path)
+        assert marks(logs[1]) == ["open", "use", "close"]
+    assert marks(logs[0]) == ["open", "use", "use", "close"]

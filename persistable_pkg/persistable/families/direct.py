@@ -305,7 +305,7 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
     with ExitStack() as stack:
         if request.heard:
             stack.enter_context(events.heard_by((hear,)))
-        stack.enter_context(connections.within(request.run))
+        stack.enter_context(connections.within_worker(request.run))
         stack.enter_context(sent_from(request.main))
         stack.enter_context(keeping(request.output))
         stack.enter_context(relay.relaying(said, request.levels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -33,10 +34,10 @@ class Connection(Generic[T]):
 
         Raises RuntimeError where neither is under way.
         """
-        run = _run.get()
+        run = current.get()
         if run is not None:
             with _guard:
-                scope = _scopes.setdefault(run, _Scope())
+                scope = scopes.setdefault(run, _Scope())
         else:
             running = generation.running()
             if running is None:
@@ -89,35 +90,48 @@ class _Scope:
             self._stack.close()
 
 
-_run: ContextVar[str | None] = ContextVar("persistable_connections", default=None)
-_scopes: dict[str, _Scope] = {}
-_users: dict[str, int] = {}
+current: ContextVar[str | None] = ContextVar("persistable_connections", default=None)
+"""The run that generates here."""
+led: set[str] = set()
+"""Runs of this process, which close their connections themselves when they end."""
+scopes: dict[str, _Scope] = {}
+_guests: Counter[str] = Counter()
+"""For each run how many of the calls are under way that were sent here."""
 _guard = threading.Lock()
 
 
 @contextmanager
 def within(run: str) -> Generator[None]:
-    """Inside the block, connections are those of that run; those of runs that are not at work in this process are closed."""
-    with _guard:
-        idle = [(name, _scopes.pop(name)) for name in list(_scopes) if name != run and not _users.get(name)]
-        _users[run] = _users.get(run, 0) + 1
-    for _, other in idle:
-        other.close()
-    outer = _run.set(run)
+    """Inside the block, connections are those of that run."""
+    outer = current.set(run)
     try:
         yield
     finally:
-        _run.reset(outer)
+        current.reset(outer)
+
+
+@contextmanager
+def within_worker(run: str) -> Generator[None]:
+    """As `within`, for work that was sent here: connections are closed of runs that are neither at work in this process nor led by it."""
+    with _guard:
+        _guests[run] += 1
+        idle = [scopes.pop(name) for name in list(scopes) if not _guests[name] and name not in led]
+    for other in idle:
+        other.close()
+    try:
+        with within(run):
+            yield
+    finally:
         with _guard:
-            _users[run] -= 1
-            if not _users[run]:
-                del _users[run]
+            _guests[run] -= 1
+            if not _guests[run]:
+                del _guests[run]
 
 
 def close(run: str) -> None:
     """Close what that run opened in this process."""
     with _guard:
-        scope = _scopes.pop(run, None)
+        scope = scopes.pop(run, None)
     if scope is not None:
         scope.close()
 
@@ -131,8 +145,25 @@ def _close(thing: Any) -> None:
 
 
 def _close_all() -> None:
-    for run in list(_scopes):
+    for run in list(scopes):
         close(run)
 
 
 atexit.register(_close_all)
+
+
+_of_parent: list[dict[str, _Scope]] = []
+
+
+def _after_fork() -> None:
+    """Leave to the parent process what it has opened. It is kept: forgetting a context manager would leave it here."""
+    global _guard
+    _guard = threading.Lock()
+    _of_parent.append(dict(scopes))
+    scopes.clear()
+    led.clear()
+    _guests.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -183,7 +183,7 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
 
     with ExitStack() as stack:
         stack.enter_context(events.heard_by((hook,) if listened else ()))
-        stack.enter_context(connections.within(first.run))
+        stack.enter_context(connections.within_worker(first.run))
         stack.enter_context(sent_from(first.main))
         stack.enter_context(capture.keeping(first.output))
         stack.enter_context(relay.relaying(said, first.levels))

@@ -106,11 +106,13 @@ class Portioned:
         told = events.listened() and quiet
         if told:
             self._announce()
+        connections.led.add(self._run)
         try:
             for portion in portions:
                 if not self._carry_out(portion, failed, quiet):
                     break
         finally:
+            connections.led.discard(self._run)
             connections.close(self._run)
             self.result.seconds = time.perf_counter() - start
             if told:

@@ -115,6 +115,8 @@ class Loop:
         start = time.perf_counter()
         planner = Planner(self._wanted, self._look, failed=failed, stale=self._stale, packages=not self._executor.places)
         decided = None
+        connections.led.add(self._run)
+        outer = connections.current.set(self._run)
         try:
             decision = planner.decide()
             self._judging = None  # from now on it changes what is stored
@@ -122,17 +124,19 @@ class Loop:
             decided = decision
             first = planner.start()
             if first is not None:
-                with connections.within(self._run):
-                    if self._executor.shares_memory:
+                if self._executor.shares_memory:
+                    self._carry_out(planner, first)
+                else:
+                    with notes.received_at(self._run, self._arrived.put):
                         self._carry_out(planner, first)
-                    else:
-                        with notes.received_at(self._run, self._arrived.put):
-                            self._carry_out(planner, first)
         except BaseException:
             self._abort()
             raise
         finally:
-            connections.close(self._run)
+            connections.current.reset(outer)
+            connections.led.discard(self._run)
+            if self._run in connections.scopes:
+                connections.close(self._run)
             self.result.seconds = time.perf_counter() - start
             if decided is not None:
                 self._finish(decided)

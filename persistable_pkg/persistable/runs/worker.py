@@ -300,7 +300,7 @@ def perform_packed(data: bytes) -> Outcome:
     said = relay.Relay(job.run, job.events)
     with ExitStack() as stack:
         stack.enter_context(_hearing(job, heard, said))
-        stack.enter_context(connections.within(job.run))
+        stack.enter_context(connections.within_worker(job.run))
         stack.enter_context(sent_from(job.main))
         stack.enter_context(capture.keeping(job.output))
         stack.enter_context(relay.relaying(said, job.levels))
