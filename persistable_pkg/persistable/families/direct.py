@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -27,7 +26,7 @@ from persistable.executors.tracebacks import lines_of
 from persistable.nodes import code, connections, generation, returned
 from persistable.nodes.binding import bound_to
 from persistable.nodes.capture import keeping, keeps, session
-from persistable.nodes.code import Main, sent_from
+from persistable.nodes.code import Main
 from persistable.nodes.event_loop import enter_loop, leave_loop
 from persistable.nodes.node import Persistable
 from persistable.nodes.own_code import code_key, code_of_node, has_given_code, use_code
@@ -274,7 +273,7 @@ class ChunkResult(NamedTuple):
 
     ended: list[tuple[int, Exception | None, str, float]]
     left: list[int]
-    told: tuple[events.Event, ...]
+    told: Sequence[events.Event]
     seconds: float
 
 
@@ -293,29 +292,12 @@ def perform_chunk(request: ChunkRequest) -> ChunkResult:
         _known = (request.common, parts)
     cores.limit(None)
     direct_generator = DirectGenerator(*parts)
-    heard: list[events.Event] = []
-    said = relay.Relay(request.run, request.heard)
-
-    def hear(event: events.Event) -> None:
-        if isinstance(event, events.Progressed):
-            said.progressed(event)
-        else:
-            heard.append(event)
-
-    with ExitStack() as stack:
-        if request.heard:
-            stack.enter_context(events.heard_by((hear,)))
-        stack.enter_context(connections.within_worker(request.run))
-        stack.enter_context(sent_from(request.main))
-        stack.enter_context(keeping(request.output))
-        stack.enter_context(relay.relaying(said, request.levels))
-        name = direct_generator.payload_name
-        batch = direct_generator.batch([Key(name, digest) for digest in request.digests], request.rows)
+    keys = [Key(direct_generator.payload_name, digest) for digest in request.digests]
+    with relay.sent_here(request.run, set(keys), request.heard, request.main, request.output, request.levels, begins=True) as told:
+        batch = direct_generator.batch(keys, request.rows)
         batch.perform(lambda: True)
-    keys = set(request.digests)
-    told = [event for event in heard if isinstance(event, events.NodeEvent) and event.key.digest in keys]
     ended = [_carried(each) for each in batch.ended]
-    return ChunkResult(ended, batch.left, (*said.finish(), *told), batch.seconds)
+    return ChunkResult(ended, batch.left, told, batch.seconds)
 
 
 def perform_in_thread(order: tuple[DirectGenerator, Sequence[Key], Sequence[Row], str, Any, bool]) -> ChunkResult:

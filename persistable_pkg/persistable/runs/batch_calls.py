@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from persistable import events
 from persistable.executors import cores
 from persistable.nodes import capture, connections, generation
 from persistable.nodes.binding import bound_to
-from persistable.nodes.code import sent_from
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.prefetch import Inputs, stored_upstream
 from persistable.nodes.types import Node
@@ -169,24 +167,8 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
     jobs = [unpacked_job(data) for data, _ in packed]
     first: Job = jobs[0]
     keys = {job.node.key for job in jobs}
-    heard: list[events.Event] = []
     listened = any(job.events for job in jobs)
-    said = relay.Relay(first.run, listened)
-
-    def hook(event: events.Event) -> None:
-        if getattr(event, "key", None) not in keys or isinstance(event, events.Started):
-            return
-        if isinstance(event, events.Progressed):
-            said.progressed(event)
-        else:
-            heard.append(event)
-
-    with ExitStack() as stack:
-        stack.enter_context(events.heard_by((hook,) if listened else ()))
-        stack.enter_context(connections.within_worker(first.run))
-        stack.enter_context(sent_from(first.main))
-        stack.enter_context(capture.keeping(first.output))
-        stack.enter_context(relay.relaying(said, first.levels))
+    with relay.sent_here(first.run, keys, listened, first.main, first.output, first.levels) as told:
         cores.limit(None)
         members = [
             Member(job.node, {key: taken(job.shelf, handed) for key, handed in job.given.items()}, job.attempt, most)
@@ -196,7 +178,7 @@ def perform_packed(order: tuple[Sequence[tuple[bytes, int]], bool, float]) -> An
             answer = _performed_for(seconds, first.store, members, fail_fast)
         else:
             answer = _performed(first.store, members, fail_fast, portable_outcome)
-    return answer._replace(events=(*said.finish(), *heard))
+    return answer._replace(events=tuple(told))
 
 
 for _performs in (perform_in_thread, perform_packed):

@@ -7,13 +7,16 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from operator import itemgetter
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 from persistable import events
 from persistable.errors import ClaimLost, StoreError
+from persistable.executors import notes
 from persistable.executors.base import Executor
 from persistable.executors.inline import InlineExecutor
 from persistable.nodes import connections, format_check
@@ -24,9 +27,8 @@ from persistable.nodes.types import own_store
 from persistable.records import claim_watch
 from persistable.records.bulk import format_in_records, made_by, present
 from persistable.records.record import SUFFIX
-from persistable.runs import dispatch, relay
+from persistable.runs import relay
 from persistable.runs.batch import Batch, Pace
-from persistable.runs.dispatch import Lot
 from persistable.runs.estimate import expected_seconds
 from persistable.runs.failures import Spot
 from persistable.runs.result import RunResult, Share
@@ -42,6 +44,14 @@ _TRIES = 2
 
 Wanted = list[tuple[Any, Any]]
 Member = tuple[Share, int]
+
+
+class Lot(NamedTuple):
+    """Some members of a family, by number, which are performed together. tries: how often they were given back before."""
+
+    share: Share
+    numbers: Sequence[int]
+    tries: int = 0
 
 
 class Portioned:
@@ -190,17 +200,50 @@ class Portioned:
                 while (lot := self._next(rest)) is not None:
                     self._perform(lot, rest)
             else:
-                dispatch.perform(
-                    self._executor,
-                    partial(self._next, rest),
-                    self._task,
-                    partial(self._arrived, rest),
-                    self._drop,
-                    self._goes_on,
-                    self._pace.at_once,
-                    self._run,
-                )
+                self._send(rest)
         return rest
+
+    def _send(self, rest: list[Member]) -> None:
+        """Have workers perform what `_next` gives, many members to a call; whatever ends this early leaves nothing running."""
+        executor, running = self._executor, dict[futures.Future[Any], Lot]()
+        arrived: SimpleQueue[futures.Future[Any] | tuple[events.NodeEvent, ...]] = SimpleQueue()
+        with notes.received_at(self._run, arrived.put):
+            try:
+                while True:
+                    while len(running) < self._pace.at_once(executor.workers) and (lot := self._next(rest)) is not None:
+                        try:
+                            function, argument = self._task(lot)
+                            future = executor.submit_for(None, function, argument)
+                        except Exception as error:  # noqa: BLE001 - each of them is tried alone, and told apart
+                            self._arrived(rest, lot, error)
+                            continue
+                        running[future] = lot
+                        future.add_done_callback(arrived.put)
+                    if not running:
+                        return
+                    news = arrived.get()
+                    if isinstance(news, tuple):
+                        relay.tell_all(news, None, executor.workers > 1)
+                        continue
+                    try:
+                        found = news.result()
+                    except Exception as error:  # noqa: BLE001 - the executor's own
+                        found = error
+                    self._arrived(rest, running.pop(news), found)
+            finally:
+                self._end(running)
+
+    def _end(self, running: dict[futures.Future[Any], Lot]) -> None:
+        """End calls that are under way, and forget the claims of those workers that were stopped."""
+        for future in running:
+            future.cancel()
+        for future in running:
+            if self._executor.stops:
+                self._executor.stop(future)
+        futures.wait(running)
+        for share, numbers, _ in running.values():
+            with suppress(StoreError):  # they are taken over by whoever comes next
+                claim_watch.forget_dead(share.store, share.lots.bases(numbers))
 
     def _goes_on(self) -> bool:
         return not (self._fail_fast and self._failed)
@@ -265,12 +308,6 @@ class Portioned:
         self._slow[share] = self._slow[share] + 1 if slow else 0
         if self._slow[share] > self._executor.workers + 2:
             self._straights[share] = None
-
-    def _drop(self, lot: Lot) -> None:
-        """Forget the claims on these: their worker was stopped."""
-        share, numbers, _ = lot
-        with suppress(StoreError):  # they are taken over by whoever comes next
-            claim_watch.forget_dead(share.store, share.lots.bases(numbers))
 
     def _note(self, share: Share, numbers: Sequence[int], all_ended: Sequence[tuple[int, BaseException | None, str, float]]) -> None:
         """Keep how these ended: each its place among `numbers`, error, where that came from elsewhere its traceback, and seconds."""

@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from persistable import events
 from persistable.executors import notes
-from persistable.nodes import capture
+from persistable.nodes import capture, connections
 from persistable.nodes.capture import LIMIT
+from persistable.nodes.code import Main, sent_from
 from persistable.nodes.types import Node
 from persistable.params.secret import redact
 from persistable.records.key import Key
@@ -163,15 +164,33 @@ class Relay:
 
 
 @contextmanager
-def relaying(relay: Relay, levels: Levels | None) -> Generator[None]:
-    """Inside the block, nodes that are generated here say what they say to `relay`, and log what the process that runs them would."""
+def sent_here(
+    run: str, keys: Collection[Key], hears: bool, main: Main | None, output: bool, levels: Levels | None, begins: bool = False
+) -> Generator[list[events.Event]]:
+    """Inside the block, nodes of that run, which another process leads, are generated here as they would be there.
+
+    What is said by then, and was not sent while they were at work, is in the list that this gives, once the block is left. hears: whether
+    anybody there listens. begins: whether it is to be told here that a node begins.
+    """
+    said, told, heard = Relay(run, hears), list[events.Event](), list[events.Event]()
+
+    def hook(event: events.Event) -> None:
+        if getattr(event, "key", None) not in keys or (isinstance(event, events.Started) and not begins):
+            return
+        if isinstance(event, events.Progressed):
+            said.progressed(event)
+        else:
+            heard.append(event)
+
     if levels is not None:
         _follow(levels)
-    outer = capture.relay.set(relay)
+    outer = capture.relay.set(said)
     try:
-        yield
+        with events.heard_by((hook,) if hears else ()), connections.within_worker(run), sent_from(main), capture.keeping(output):
+            yield told
     finally:
         capture.relay.reset(outer)
+    told += (*said.finish(), *heard)
 
 
 def levels() -> Levels | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import time
-from contextlib import AbstractContextManager, ExitStack
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple, cast
@@ -20,8 +19,8 @@ from persistable.executors.resources import Retry
 from persistable.executors.tracebacks import lines_of, trim
 from persistable.fileio.original import Original
 from persistable.fileio.pickle import PickleFileIO
-from persistable.nodes import capture, connections, generation, provenance
-from persistable.nodes.code import Main, sent_from
+from persistable.nodes import capture, generation, provenance
+from persistable.nodes.code import Main
 from persistable.nodes.indirect import Beyond
 from persistable.nodes.lineage import flattened, rebuilt
 from persistable.nodes.node import Persistable
@@ -296,14 +295,7 @@ def perform_packed(data: bytes) -> Outcome:
         job = unpacked_job(data)
     except BaseException as error:  # noqa: BLE001 - whatever importing somebody's module does
         return portable_outcome(failed(error, None, 1, time.perf_counter() - start))
-    heard: list[events.Event] = []
-    said = relay.Relay(job.run, job.events)
-    with ExitStack() as stack:
-        stack.enter_context(_hearing(job, heard, said))
-        stack.enter_context(connections.within_worker(job.run))
-        stack.enter_context(sent_from(job.main))
-        stack.enter_context(capture.keeping(job.output))
-        stack.enter_context(relay.relaying(said, job.levels))
+    with relay.sent_here(job.run, (job.node.key,), job.events, job.main, job.output, job.levels) as told:
         try:
             cores.limit(job.node.resources.cpus if job.node.resources is not None else None)
             given = {key: taken(job.shelf, handed) for key, handed in job.given.items()}
@@ -312,9 +304,8 @@ def perform_packed(data: bytes) -> Outcome:
                 outcome = outcome._replace(handed=_hand_over(job, payload))
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: a worker is stopped by ending it
             outcome = failed(error, None, job.attempt, time.perf_counter() - start)
-    told = (*said.finish(), *heard)
     if told:
-        outcome = outcome._replace(events=told)
+        outcome = outcome._replace(events=tuple(told))
     return portable_outcome(outcome)
 
 
@@ -355,18 +346,3 @@ def taken(shelf: Any, handed: bytes | str | None) -> Any:
     if handed is None:
         return FAILED
     return PickleFileIO().loads(shelf.get(handed) if isinstance(handed, str) else handed)
-
-
-def _hearing(job: Job, into: list[events.Event], said: relay.Relay) -> AbstractContextManager[None]:
-    """Collect the events of one job, whatever else this process does at the same time; its progress is told as it comes."""
-    key = job.node.key
-
-    def hook(event: events.Event) -> None:
-        if getattr(event, "key", None) != key or isinstance(event, events.Started):
-            return
-        if isinstance(event, events.Progressed):
-            said.progressed(event)
-        else:
-            into.append(event)
-
-    return events.heard_by((hook,) if job.events else ())
