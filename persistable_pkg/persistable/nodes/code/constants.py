@@ -39,12 +39,12 @@ def digest(data: bytes) -> str:
     return blake3(data).hexdigest(16)
 
 
-def plain_bytes(value: object, mutable: bool = False) -> bytes | None:
+def plain_bytes(value: object, mutable: bool = False, budget: int = _BUDGET) -> bytes | None:
     """A typed, injective encoding of a plain value; None where it is not plain, or too large to be looked at for free.
 
     `mutable` admits lists, sets and dicts too. The bytes are the same for every process, hash seed and Python version.
     """
-    if _spend(value, mutable, _BUDGET, 0) < 0:
+    if _spend(value, mutable, budget, 0) < 0:
         return None
     try:
         return marshal.dumps(value, _STABLE)  # type: ignore[arg-type]

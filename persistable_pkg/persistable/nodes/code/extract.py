@@ -7,17 +7,16 @@ import builtins
 import sys
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any
 
 from persistable.nodes.code import source
-from persistable.nodes.code.constants import kind_of
+from persistable.nodes.code.constants import kind_of, plain_bytes
 from persistable.nodes.code.scripts import MAINS
 
 MOST = 256 << 10
 """Characters. More of one class or function is not kept."""
 FUTURE = "__future__"
 _BUILTINS = frozenset(dir(builtins))
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), range)
 
 
 class Unkept(Exception):
@@ -129,20 +128,10 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def _literal(value: Any) -> str | None:
     """A value that is plain, as it would be written; None for all else."""
-    if not _is_plain(value, 0):
+    if plain_bytes(value, mutable=True, budget=MOST) is None:
         return None
     text = repr(value)
     try:
         return text if ast.literal_eval(text) == value else None
     except (ValueError, SyntaxError):
         return None
-
-
-def _is_plain(value: Any, depth: int) -> bool:
-    kind = kind_of(value)
-    if kind in _ATOMS:
-        return True
-    if depth > 20 or kind not in (list, tuple, set, dict):
-        return False
-    inside: Any = [*value, *value.values()] if kind is dict else value
-    return all(_is_plain(item, depth + 1) for item in cast("list[Any]", inside))

@@ -40,10 +40,10 @@ from persistable.nodes.code.objects import (
     partial_func,
     raw_function,
 )
-from persistable.nodes.code.ownership import Namespace, Project, is_installed
+from persistable.nodes.code.ownership import Project, is_installed
 from persistable.nodes.code.reference import class_reference
 from persistable.nodes.code.scripts import MAINS, MARK
-from persistable.nodes.code.walk import Sources, Unit, Walk
+from persistable.nodes.code.walk import Unit, Walk
 from persistable.params.unset import UNSET
 
 _class_bases: Callable[[type], tuple[type, ...]] = type.__dict__["__bases__"].__get__
@@ -95,7 +95,7 @@ class CodeOf:
         self._blind = True
         self.quick = ""
         try:
-            walk = _walked(target(), key, None)
+            walk = _walked(target(), key)
             self._blind = walk.blind
             self.quick = _quick(walk)
             self._contents = walk.contents
@@ -152,31 +152,23 @@ def _unknown() -> None:
     return None
 
 
-def _walked(target: Code, key: Key, sources: Sources | None) -> Walk:
+def _walked(target: Code, key: Key, sources: Any = None) -> Walk:
     names, below, given = key
     brought = [namespace for _, thing in given if (namespace := given_namespace(thing))]
     if issubclass(kind_of(target), type):
         cls = cast("type", target)
         own = [base for base in class_mro(cls) if base not in below]
         where = [namespace for base in own for name in names if name in class_dict(base) and (namespace := class_namespace(base))]
-        walk = _walk(Project([class_namespace(cls), *where, *brought]), sources)
+        walk = Walk(Project([class_namespace(cls), *where, *brought]), sources)
         walk.enter_given(given)
         walk.enter_class(cls, names, below)
     else:
         function = _innermost(target)
-        walk = _walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
+        walk = Walk(Project([*([function.__globals__] if function is not None else []), *brought]), sources)
         walk.enter_given(given)
         walk.enter_function(target)
     walk.run()
     return walk
-
-
-def _walk(project: Project, sources: Sources | None) -> Walk:
-    if sources is not None:
-        from persistable.nodes.code import unimported
-
-        sources = sources._replace(unimported=functools.partial(unimported.namespace_of, project))
-    return Walk(project, sources)
 
 
 def _innermost(code: Any) -> FunctionType | None:
@@ -424,29 +416,15 @@ def _field_bytes(field: Any) -> bytes | None:
 # The parts
 
 
-def _nowhere(_: str) -> Namespace | None:
-    return None
-
-
 def _read_parts(target: Code, key: Key) -> dict[str, str]:
     from persistable.nodes.code import source
 
-    sources = Sources(
-        source.of_function,
-        source.of_class,
-        source.of_attribute,
-        source.of_constant,
-        source.assigned_to,
-        source.library_of,
-        _nowhere,
-        source.uses_of,
-    )
-    walk = _walked(target, key, sources)
+    walk = _walked(target, key, source)
     parts: dict[str, str] = {f"{IMPORT}{name}": UNKNOWN for name in walk.unseen}
     parts.update(dict.fromkeys(walk.unread, UNREADABLE))
     for unit in walk.units:
         try:
-            part = _part(unit, walk, sources)
+            part = _part(unit, walk)
         except Exception:  # noqa: BLE001  one odd object hides nothing else
             part = UNREADABLE
         if part is None:
@@ -465,8 +443,8 @@ def _repeats(known: str, part: str, kind: str) -> bool:
     return known == part or (kind == "constant" and source.startswith("s:") and part.startswith(source))
 
 
-def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
-    found: Any
+def _part(unit: Unit, walk: Walk) -> str | None:
+    sources, found = walk.sources, None
     fallback: bytes | None
     said: list[str] = []
     if unit.kind == "import":
@@ -476,7 +454,8 @@ def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
     elif unit.kind == "class":
         found, fallback = sources.of_class(unit.value, unit.owner, False), _class_bytes(unit.value)
     elif unit.kind == "attribute":
-        found, fallback = _attribute(unit, sources), plain_bytes(unit.value)
+        name = unit.name.rpartition(".")[2]
+        found, fallback = sources.of_attribute(unit.owner, name, class_namespace(unit.owner)), plain_bytes(unit.value)
     else:
         found = sources.of_constant(unit.owner, unit.name, unit.value)
         fallback = plain_bytes(unit.value) if unit.name not in walk.stored else None
@@ -497,13 +476,9 @@ def _part(unit: Unit, walk: Walk, sources: Sources) -> str | None:
     return " ".join(said) or UNREADABLE
 
 
-def _imported(unit: Unit, sources: Sources) -> str | None:
+def _imported(unit: Unit, sources: Any) -> str | None:
     found = sources.library_of(unit.owner, unit.name)
     return f"{LIBRARY}{found}" if found is not None else None
-
-
-def _attribute(unit: Unit, sources: Sources) -> Any:
-    return sources.of_attribute(unit.owner, unit.name.rpartition(".")[2], class_namespace(unit.owner))
 
 
 def _bytecode(code: CodeType) -> bytes:

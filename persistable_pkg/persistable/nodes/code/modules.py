@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -46,12 +45,12 @@ class Deferred:
 class Modules:
     """The modules of a project. `unseen` has the names of those that were asked for and have not been imported yet.
 
-    read: gives the namespace of a module that is not imported, as far as its source tells; without it such a module is not looked at.
+    reads: whether a module that is not imported is read from its source; else it is not looked at.
     """
 
-    def __init__(self, project: Project, read: Callable[[str], Namespace | None] | None) -> None:
+    def __init__(self, project: Project, reads: bool) -> None:
         self._project = project
-        self._read = read
+        self._reads = reads
         self.unseen: dict[str, None] = {}
 
     def find(self, name: str) -> Namespace | None:
@@ -60,11 +59,13 @@ class Modules:
         if module is not None:
             below = module_dict(module) if issubclass(kind_of(module), ModuleType) else {}
             return below if self._project.owns(below) else None
-        if self._read is None:
+        if not self._reads:
             if self._project.may_own(name):
                 self.unseen[name] = None
             return None
-        found = self._read(name)
+        from persistable.nodes.code.unimported import namespace_of  # which needs what is defined here
+
+        found = namespace_of(self._project, name)
         if found is None or not self._project.owns(found):
             return None
         self.unseen[name] = None

@@ -172,11 +172,6 @@ def _position(offsets: list[int], offset: int) -> int:
     return low
 
 
-def same_code(first: CodeType, second: CodeType) -> bool:
-    """Tell whether two code objects do the same, wherever their lines are."""
-    return shape(first) == shape(second)
-
-
 def shape(code: CodeType) -> tuple[object, ...]:
     """All that a code object does, without the lines and file it came from."""
     constants = tuple(shape(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from persistable.nodes.code.constants import exact_dict, kind_of, plain_bytes
 from persistable.nodes.code.ownership import MARK, Namespace, is_installed
+from persistable.nodes.code.reference import closure_values
 from persistable.params.reduce import is_script
 from persistable.params.unset import UNSET
 
@@ -191,12 +192,7 @@ def captured_bytes(function: FunctionType, stored: Iterable[str]) -> bytes | Non
     """Plain default and captured values of a function, encoded; None where it has none."""
     values: list[tuple[str, bytes | None]] = [("", _carried(value)) for value in function.__defaults__ or ()]
     values += [(name, _carried(value)) for name, value in (function.__kwdefaults__ or {}).items()]
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            content = None if name == "__class__" or name in stored else _carried(cell.cell_contents)
-        except ValueError:
-            continue
-        values.append((name, content))
+    values += [(name, None if name in stored else _carried(value)) for name, value in closure_values(function).items()]
     known = [value for value in values if value[1] is not None]
     return plain_bytes(tuple(known)) if known else None
 

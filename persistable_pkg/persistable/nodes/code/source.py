@@ -225,8 +225,8 @@ def _remembered(filename: str, namespace: Namespace) -> list[SourceFile]:
     return [file] if file is not None else []
 
 
-def _of_namespace(namespace: Namespace) -> list[SourceFile]:
-    """The sources of a module's constants and classes, the one that counts first."""
+def files_of(namespace: Namespace) -> list[SourceFile]:
+    """The sources that a namespace was made by, as they were then, the one that counts first; of a notebook the last cell."""
     name, filename, inputs = module_name(namespace), namespace.get("__file__"), namespace.get("In")
     if name == "__main__" and type(inputs) is list and "get_ipython" in namespace:
         cells, shown = list(enumerate(cast("list[object]", inputs))), namespace.get("Out") or ()
@@ -254,15 +254,10 @@ def _trace(namespace: Namespace, filename: str) -> CodeType | None:
     return None
 
 
-def files_of(namespace: Namespace) -> list[SourceFile]:
-    """The sources that a namespace was made by, as they were then; of a notebook the last cell first."""
-    return _of_namespace(namespace)
-
-
 def statements_of(namespace: Namespace, name: str) -> tuple[list[ast.stmt], SourceFile | None]:
     """The statements that give a module-level name its value, in order; of a notebook those from the cell on that last bound it anew."""
     found: list[ast.stmt] = []
-    for file in _of_namespace(namespace):
+    for file in files_of(namespace):
         nodes = file.bindings.get(name, ())
         found[:0] = nodes
         if any(_binds(node, name) for node in nodes):
@@ -280,16 +275,27 @@ def _binds(node: ast.stmt, name: str) -> bool:
 
 def function_node(function: FunctionType) -> ast.AST | None:
     """The definition of a function, where a source says exactly what it does."""
+    return _function_node(function)[0]
+
+
+def _function_node(function: FunctionType) -> tuple[ast.AST | None, SourceFile | None]:
     for file in _texts(function.__code__.co_filename, function.__globals__):
         node = file.function(function.__code__)
         if node is not None:
-            return node
-    return None
+            return node, file
+    return None, None
 
 
 def of_function(function: FunctionType) -> Found | None:
     """The source of a function, with the names its decorators and defaults evaluate."""
-    return of_code(function.__code__, function.__globals__)
+    node, file = _function_node(function)
+    if node is None or file is None:
+        return None
+    outside: list[ast.AST] = [*getattr(node, "decorator_list", ())]
+    arguments = getattr(node, "args", None)
+    if isinstance(arguments, ast.arguments):
+        outside += [default for default in [*arguments.defaults, *arguments.kw_defaults] if default is not None]
+    return Found(file.hash(node), _names(outside), function.__globals__)
 
 
 def uses_of(function: FunctionType) -> Uses | None:
@@ -319,19 +325,6 @@ def _uses(root: ast.AST) -> Uses:
         elif isinstance(node, ast.ImportFrom):
             found.imports[node.module or "", node.level, tuple(alias.name for alias in node.names)] = None
     return found
-
-
-def of_code(code: CodeType, namespace: Namespace) -> Found | None:
-    """The source of a code object that runs in `namespace`."""
-    for file in _texts(code.co_filename, namespace):
-        node = file.function(code)
-        if node is not None:
-            outside: list[ast.AST] = [*getattr(node, "decorator_list", ())]
-            arguments = getattr(node, "args", None)
-            if isinstance(arguments, ast.arguments):
-                outside += [default for default in [*arguments.defaults, *arguments.kw_defaults] if default is not None]
-            return Found(file.hash(node), _names(outside), namespace)
-    return None
 
 
 def _texts(filename: str, namespace: Namespace) -> Iterator[SourceFile]:
@@ -402,7 +395,7 @@ def class_node(cls: type, namespace: Namespace) -> ast.ClassDef | None:
 
 
 def _class_node(cls: type, namespace: Namespace) -> tuple[ast.ClassDef | None, SourceFile | None]:
-    for file in _of_namespace(namespace):
+    for file in files_of(namespace):
         node = file.class_(type.__getattribute__(cls, "__qualname__"))
         if node is not None:
             return node, file
@@ -424,7 +417,7 @@ def of_constant(namespace: Namespace, name: str, value: object, depth: int = 0) 
         newer = [later for later in _on_disk(str(namespace.get("__file__"))) if later is not file and name in later.bindings]
         fitting = [later.bindings[name] for later in newer if not _edited(later.bindings[name], value)]
         return _joined(fitting[0], namespace) if fitting else _joined(nodes, namespace) if file is None or not file.doubtful else None
-    for file in _of_namespace(namespace):
+    for file in files_of(namespace):
         for star in file.stars:
             module = _origin(star, namespace)
             if module is not None and name in vars(module) and depth < 20:

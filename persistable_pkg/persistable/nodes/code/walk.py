@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ from persistable.nodes.code.objects import (
     title,
 )
 from persistable.nodes.code.ownership import Namespace, Project, module_name
+from persistable.nodes.code.reference import closure_values
 from persistable.params.unset import UNSET
 
 _MOST_UNITS = 5000
@@ -76,29 +77,19 @@ class Unit(NamedTuple):
     owner: Any
 
 
-class Sources(NamedTuple):
-    """The functions by which the second, slower walk reads names that are evaluated outside of functions."""
-
-    of_function: Callable[[FunctionType], Any]
-    of_class: Callable[[type, Namespace, bool], Any]
-    of_attribute: Callable[[type, str, Namespace], Any]
-    of_constant: Callable[[Namespace, str, object], Any]
-    assigned_to: Callable[[type | FunctionType, Namespace], Any]
-    library_of: Callable[[Namespace, str], str | None]
-    unimported: Callable[[str], Namespace | None]
-    uses: Callable[[FunctionType], Uses | None]
-
-
 class Walk:
-    """Everything reached from some functions, in a fixed order."""
+    """Everything reached from some functions, in a fixed order.
 
-    def __init__(self, project: Project, sources: Sources | None = None) -> None:
+    sources: the module `source`, by which the second, slower walk reads names that are evaluated outside of functions.
+    """
+
+    def __init__(self, project: Project, sources: Any = None) -> None:
         self.project = project
         self.sources = sources
         self.units: list[Unit] = []
         self.watches: list[Watch] = []
         self.stored: set[str] = set()
-        self._imports = Modules(project, sources.unimported if sources is not None else None)
+        self._imports = Modules(project, sources is not None)
         self.unseen = self._imports.unseen
         self.unread: dict[str, None] = {}  # what is the project's and has neither bytecode nor source that can be read
         self.registered: dict[int, str] = {}  # functions that other modules put into containers, and those modules
@@ -190,13 +181,8 @@ class Walk:
             used = self._uses_by_source(function)
         self.stored.update(used.stored)
         self._take(used, function.__globals__)
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-        for name, cell in cells:
-            if name != "__class__":
-                try:
-                    self.follow(cell.cell_contents, name)
-                except ValueError:
-                    continue
+        for name, value in closure_values(function).items():
+            self.follow(value, name)
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.follow(value, "")
         self._inside(function.__dict__)
@@ -219,7 +205,7 @@ class Walk:
     def _uses_by_source(self, function: FunctionType) -> Uses:
         """The names that a function uses where its instructions cannot be read."""
         self.blind = True
-        found = self.sources.uses(function) if self.sources is not None else None
+        found: Uses | None = self.sources.uses_of(function) if self.sources is not None else None
         if found is None:
             self.unread[function.__qualname__.rpartition("<locals>.")[2]] = None
             return Uses({}, {}, {}, {})
@@ -363,11 +349,7 @@ class Walk:
 
     def _look_through(self, function: FunctionType) -> bool:
         found = self._inside(function.__dict__)
-        for cell in function.__closure__ or ():
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
+        for value in closure_values(function).values():
             if type(value) is FunctionType or is_wrapper(kind_of(value)):
                 found |= self.follow(value, "", None, 1)
         return found
