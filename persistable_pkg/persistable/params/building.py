@@ -251,7 +251,10 @@ _OF_USERS: dict[str, Any] = {"enum": _enum, "flag": _flag, "namedtuple": _namedt
 
 
 def _imported(where: str, spread: bool = False) -> Callable[[Any], Any]:
-    """A function that imports `where`, ``module:qualname``, and calls it with the content, or with its items where it is to be `spread`."""
+    """A function that imports `where`, ``module:qualname``, and calls it with the content, or with its items where it is to be `spread`.
+
+    Those of a dict are arguments by name.
+    """
 
     def rebuilt(content: Any) -> Any:
         from importlib import import_module
@@ -260,9 +263,15 @@ def _imported(where: str, spread: bool = False) -> Callable[[Any], Any]:
         make: Any = import_module(module)
         for name in qualname.split("."):
             make = getattr(make, name)
-        return make(*content) if spread else make(content)
+        if not spread:
+            return make(content)
+        return make(**content) if isinstance(content, dict) else make(*content)
 
     return rebuilt
+
+
+def _renamed(content: Any, **names: str) -> Any:
+    return {names.get(name, name): part for name, part in content.items()}
 
 
 def _clock(name: str, content: Any) -> Any:
@@ -275,22 +284,10 @@ def _clock(name: str, content: Any) -> Any:
     return made.replace(tzinfo=dt.timezone(content[2]) if isinstance(content[2], dt.timedelta) else content[2])
 
 
-def _namespace(content: Any) -> Any:
-    from argparse import Namespace
-
-    return Namespace(**content)
-
-
 def _decimal(content: Any) -> Any:
     from decimal import Decimal
 
     return Decimal((content[0], tuple(map(int, content[1])), content[2]))
-
-
-def _regex(content: Any) -> Any:
-    import re
-
-    return re.compile(content["pattern"], content["flags"])
 
 
 def _partial(content: Any) -> Any:
@@ -299,14 +296,13 @@ def _partial(content: Any) -> Any:
     return partial(content["func"], *content["args"], **content["keywords"])
 
 
-def _collection(name: str, content: Any) -> Any:
+def _of_items(name: str, content: Any) -> Any:
+    """A ``defaultdict`` or ``deque``."""
     import collections
 
-    if name == "defaultdict":
-        return collections.defaultdict(content["default_factory"], content["items"])
     if name == "deque":
         return collections.deque(content["items"], content["maxlen"])
-    return getattr(collections, name)(content)
+    return collections.defaultdict(content["default_factory"], content["items"])
 
 
 def _union(content: Any) -> Any:
@@ -322,16 +318,12 @@ def _alias(content: Any) -> Any:
 
 
 def _estimator(content: Any) -> Any:
-    cls = content["class"]
-    if not (isinstance(cls, type) and _is_estimator(cls)):  # a record may name anything, and not everything may be called
-        raise ParamsError(f"{cls!r:.60} is no class of estimators, kernels or splitters of scikit-learn")
-    return cls(**content["params"])
-
-
-def _is_estimator(cls: type) -> bool:
     from persistable.params.other_libraries import is_described
 
-    return is_described(cls)
+    cls = content["class"]
+    if not (isinstance(cls, type) and is_described(cls)):  # a record may name anything, and not everything may be called
+        raise ParamsError(f"{cls!r:.60} is no class of estimators, kernels or splitters of scikit-learn")
+    return cls(**content["params"])
 
 
 def _pytz(content: Any) -> Any:
@@ -363,12 +355,6 @@ def _torch(content: Any) -> Any:
     return getattr(import_module("torch"), content.removeprefix("torch."))
 
 
-def _xarray(tag: str, content: Any) -> Any:
-    from persistable.params import scientific
-
-    return scientific.rebuild_labelled(tag, content)
-
-
 def _scorer(content: Any) -> Any:
     from importlib import import_module
 
@@ -392,23 +378,23 @@ _REBUILD: dict[str, Any] = {
     "torch.memory_format": _torch,
     "torch.Size": _imported("torch:Size"),
     "scipy.sparse": _imported("persistable.params.scientific:rebuild_sparse"),
-    "xarray.DataArray": lambda content: _xarray("DataArray", content),
-    "xarray.Dataset": lambda content: _xarray("Dataset", content),
-    "xarray.Variable": lambda content: _xarray("Variable", content),
-    "Counter": lambda content: _collection("Counter", content),
+    "xarray.DataArray": lambda content: _imported("xarray:DataArray", spread=True)(_renamed(content, variable="data")),
+    "xarray.Dataset": lambda content: _imported("xarray:Dataset", spread=True)(_renamed(content, data="data_vars")),
+    "xarray.Variable": _imported("xarray:Variable", spread=True),
+    "Counter": _imported("collections:Counter"),
     "Ellipsis": lambda _: ...,
     "NotImplemented": lambda _: NotImplemented,
-    "OrderedDict": lambda content: _collection("OrderedDict", content),
+    "OrderedDict": _imported("collections:OrderedDict"),
     "alias": _alias,
-    "argparse.Namespace": _namespace,
+    "argparse.Namespace": _imported("argparse:Namespace", spread=True),
     "array.array": _imported("array:array", spread=True),
     "bytearray": bytearray,
     "complex": lambda content: complex(*content),
     "date": _imported("datetime:date.fromisoformat"),
     "datetime": lambda content: _clock("datetime", content),
     "decimal": _decimal,
-    "defaultdict": lambda content: _collection("defaultdict", content),
-    "deque": lambda content: _collection("deque", content),
+    "defaultdict": lambda content: _of_items("defaultdict", content),
+    "deque": lambda content: _of_items("deque", content),
     "estimator": _estimator,
     "fraction": _imported("fractions:Fraction", spread=True),
     "ipaddress": _imported("ipaddress:ip_address"),
@@ -418,7 +404,7 @@ _REBUILD: dict[str, Any] = {
     "path": _imported("pathlib:Path"),
     "range": lambda content: range(*content),
     "reference": dereference,
-    "regex": _regex,
+    "regex": _imported("re:compile", spread=True),
     "slice": lambda content: slice(content["start"], content["stop"], content["step"]),
     "time": lambda content: _clock("time", content),
     "timedelta": _imported("datetime:timedelta", spread=True),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from persistable.errors import ParamsError
 from persistable.params.building import rebuild, restore
 from persistable.params.reduce import dereference
+from persistable.params.trees import COLLECTIONS, fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class Reader:
         return found
 
     def _object(self, data: dict[str, Any]) -> Any:
-        fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
-        return self._fields(dereference(data["$class"]), fields)
+        return self._fields(dereference(data["$class"]), dict(fields_of(data)))
 
     def _fields(self, params_class: type, fields: Mapping[str, Any]) -> Any:
         from persistable.params.fields import spec_of
@@ -105,8 +105,8 @@ class Reader:
             return a2b_base64(content)
         if tag == "dict":
             return {self.read(key): self._at(str(key), item) for key, item in content}
-        if tag in ("tuple", "set", "frozenset"):
-            return _COLLECTIONS[tag]([self._at(str(i), item) for i, item in enumerate(content)])
+        if tag in COLLECTIONS:
+            return COLLECTIONS[tag]([self._at(str(i), item) for i, item in enumerate(content)])
         simple = _SIMPLE.get(tag)
         if simple is not None:
             return simple(content)
@@ -132,7 +132,6 @@ def _only_digest(content: dict[str, Any]) -> Any:
 
 
 _SHOWN = {"$repr": ""}
-_COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _SIMPLE: dict[str, Any] = {
     "int": lambda content: int(content, 0),
     "float": float,

@@ -105,16 +105,3 @@ def _variable(value: Any) -> Tagged:
 def is_unread(variable: Any) -> bool:
     """Tell whether a variable only refers to its values in a file. Those of an index are there, also where it is a range."""
     return getattr(variable, "_in_memory", True) is False and not type(variable._data).__name__.startswith("Pandas")
-
-
-def rebuild_labelled(kind: str, content: Any) -> Any:
-    """The variable, array or dataset of xarray that was reduced to `content`."""
-    from importlib import import_module
-
-    xarray = import_module("xarray")
-    if kind == "Variable":
-        return xarray.Variable(content["dims"], content["data"], content["attrs"])
-    if kind == "DataArray":
-        variable = content["variable"]
-        return xarray.DataArray(variable, coords=content["coords"], name=content["name"])
-    return xarray.Dataset(content["data"], coords=content["coords"], attrs=content["attrs"])

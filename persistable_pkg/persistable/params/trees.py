@@ -26,6 +26,8 @@ _BIG = 1 << 53
 IDENTITY_ONLY = ClassTable()
 """Attribute and name in the tree of each field, by params class; of those classes whose fields are all identity, whatever they hold."""
 _DECIMAL_BITS = 2048
+COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+"""Collections that stand under tags of their own in trees."""
 
 
 def tree(value: Any, place: str = "", nodes: list[tuple[str, Any]] | None = None) -> Any:
@@ -317,6 +319,13 @@ def _zero_signs(a: Any, b: Any) -> bool:
     return a == 0 and type(a) is float and str(a) != str(b)
 
 
+def fields_of(data: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Name and tree of each field of the params object that `data` is the tree of."""
+    if "$fields" in data:
+        return [(name, item) for name, item in data["$fields"]]
+    return [(name, item) for name, item in data.items() if not name.startswith("$")]
+
+
 def children(data: Any) -> tuple[str, dict[str, Any]] | None:
     """The kind of a tree that has parts, and the parts by name; None for a leaf."""
     if isinstance(data, list):
@@ -327,8 +336,7 @@ def children(data: Any) -> tuple[str, dict[str, Any]] | None:
     if not tag:
         return "dict", data
     if "$object" in data:
-        fields = dict(data["$fields"]) if "$fields" in data else {key: item for key, item in data.items() if not key.startswith("$")}
-        return f"object {data['$object']}", fields
+        return f"object {data['$object']}", dict(fields_of(data))
     content = data[tag]
     if tag == "$estimator":
         return f"estimator {content['class']}", content["params"]

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from persistable.params.canonical import fields_of
-from persistable.params.trees import rewritten
+from persistable.params.trees import fields_of, rewritten
 from persistable.records.key import check_payload_name
 
 ANY = "*"
