@@ -16,7 +16,8 @@ from persistable.cli.target import Here
 from persistable.cli.usage import BadUsage, misuse
 from persistable.errors import SecretMissing
 from persistable.nodes.code import class_reference
-from persistable.nodes.lineage import shown_params, walk
+from persistable.nodes.label import params_by_name
+from persistable.nodes.lineage import walk
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
 from persistable.params import absent, differences
@@ -105,7 +106,7 @@ _PACKAGES = ("python", "persistable", "numpy", "pandas", "polars", "pyarrow", "s
 
 
 def _label(node: Node) -> str:
-    return f"{node.payload_name}({', '.join(f'{name}={value!r:.60}' for name, value in shown_params(node).items())})"
+    return f"{node.payload_name}({', '.join(f'{name}={value}' for name, value in params_by_name(node, 60).items())})"
 
 
 def _free(label: str, taken: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-import copyreg
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from persistable.nodes.indirect import asked_of, kept
 from persistable.nodes.lineage import swapped
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
-from persistable.params.registry import ClassTable
 from persistable.params.snapshots import lasting
 from persistable.params.unset import UNSET
 from persistable.stores.base import Store
@@ -89,7 +87,7 @@ def author_of(node: Node, generation: Any) -> tuple[Any, dict[str, Any] | None]:
     ):
         settings: Any = params.__class__.__dict__.get("__dataclass_params__")
         if settings is None or not settings.frozen:
-            author.params = _duplicate(params)
+            author.params = copy.copy(params)
         return author, None
     facts: dict[str, Any] | None = facts_of(node) if generation.claim is not None else None
     if arguments is not None:
@@ -136,27 +134,14 @@ def _bind_roles(state: dict[str, Any], node: Node, generation: Any) -> dict[int,
             bound[id(upstream)] = twin = bound_to(upstream, upstream._node_store or generation.store)
             twin._node_reader = generation
     state["_node_upstream"] = {role: bound[id(upstream)] for role, upstream in node._node_upstream.items()}
+    root = root_of(node.__class__)
     for name in {"_node_arguments", *(role.partition(".")[0] for role in node._node_upstream)} & state.keys():
-        state[name] = _rebound(state[name], bound)
+        state[name] = swapped(state[name], lambda held: bound.get(id(held), held), root)
     asked = asked_of(node)
     if asked:
         for twin in bound.values():
-            _bind_beyond(twin, asked, root_of(node.__class__))
+            _bind_beyond(twin, asked, root)
     return bound
-
-
-def _rebound(value: Any, bound: Mapping[int, Any]) -> Any:
-    """`value` with the twins of nodes in it, in lists, tuples and dicts too."""
-    twin = bound.get(id(value))
-    if twin is not None:
-        return twin
-    kind: Any = value.__class__
-    if kind is dict:
-        return {name: _rebound(item, bound) for name, item in value.items()}
-    if kind is list or kind is tuple:
-        made: list[Any] = [_rebound(item, bound) for item in value]
-        return made if kind is list else tuple(made)
-    return value
 
 
 def _bind_beyond(node: Node, asked: Mapping[str, int], root: type) -> None:
@@ -189,31 +174,6 @@ def _is_flat(params: Any) -> bool:
         if value.__class__ not in ATOMS and not lasting(value):
             return False
     return not isinstance(params, dict | list | set)
-
-
-_COPIED = ClassTable()
-
-
-def _duplicate(params: Any) -> Any:
-    """A shallow copy."""
-    kind: Any = params.__class__
-    plain = _COPIED.found.get(id(kind))
-    if plain is None:
-        plain = _is_plain(kind)
-        _COPIED.set(kind, plain)
-    if not plain:
-        return copy.copy(params)
-    made = object.__new__(kind)
-    made.__dict__.update(params.__dict__)
-    return made
-
-
-def _is_plain(kind: Any) -> bool:
-    """Tell whether `copy.copy` would do nothing with a dataclass but copy its attributes."""
-    hooks = ("__copy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
-    own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in hooks)
-    slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
-    return "__dataclass_params__" in kind.__dict__ and not own and not slots and copyreg.dispatch_table.get(kind) is None
 
 
 def _copied(params: Any, bound: Mapping[int, Any]) -> Any:

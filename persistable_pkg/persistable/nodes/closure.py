@@ -55,13 +55,9 @@ def definition(function: FunctionType) -> str:
     if "<locals>" not in qualname:
         return ""
     try:
-        return _local(function.__code__, function.__module__, qualname).rpartition("#")[2] if _numbered(function) else ""
+        return _local(function.__code__, function.__module__, qualname).partition("#")[2]
     except Refused:
         return ""
-
-
-def _numbered(function: FunctionType) -> bool:
-    return "#" in _local(function.__code__, function.__module__, function.__code__.co_qualname)
 
 
 def _collect(values: dict[str, Any], place: str, found: dict[str, Any], seen: set[int], judged: bool) -> None:

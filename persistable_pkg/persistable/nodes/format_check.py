@@ -12,6 +12,7 @@ from typing import Any
 
 from persistable.errors import FormatError, MissingExtra, PayloadNotRepresentable
 from persistable.fileio.base import FileIO
+from persistable.nodes.returned import written
 from persistable.nodes.types import Node
 from persistable.params.registry import ClassTable
 
@@ -59,7 +60,7 @@ def refusal(node: Node, packages: bool = True) -> FormatError | None:
         reason = _why_not(io, declared)
         if reason:
             name = type(io).__name__
-            text = f"the payload of {node.key} is declared to be {_written(declared)}, which {name} cannot give back: {reason}; "
+            text = f"the payload of {node.key} is declared to be {written(declared)}, which {name} cannot give back: {reason}; "
             return PayloadNotRepresentable(
                 f"{text}declare another format (io=) or another type; nothing was computed", format=name, reason=reason
             )
@@ -133,7 +134,3 @@ def _may_be(cls: type, name: str) -> bool:
         return isinstance(other, type) and issubclass(other, cls)
     except TypeError:
         return True
-
-
-def _written(kind: Any) -> str:
-    return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")

@@ -13,7 +13,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from persistable.nodes.declaration import root_of
-from persistable.nodes.lineage import nodes_in
+from persistable.nodes.lineage import holds_nodes, nodes_in
 from persistable.nodes.types import Node
 
 
@@ -46,7 +46,7 @@ def kept(upstream: Node, asked: Mapping[str, int], root: type) -> Iterator[tuple
     for name in asked:
         attribute = "_node_upstream" if name == "upstream" else name
         value = upstream.__dict__.get(attribute)
-        if value is not None and any(True for _ in nodes_in(value, root)):
+        if value is not None and holds_nodes(value, root):
             left = {**asked, name: asked[name] - 1}
             yield attribute, left if left[name] else {other: count for other, count in left.items() if other != name}
 

@@ -92,14 +92,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _nodes_of(node: Node, role: str) -> list[Any]:
-    return _flat(grouped(node._node_upstream).get(role))
-
-
-def _flat(found: Any) -> list[Any]:
-    """The nodes in a role, which may be a collection of collections."""
-    if isinstance(found, dict):
-        return [node for each in found.values() for node in _flat(each)]
-    return [] if found is None else [found]
+    return [upstream for place, upstream in node._node_upstream.items() if place.partition(".")[0] == role]
 
 
 def shown_fields(node: Node) -> dict[str, Any]:

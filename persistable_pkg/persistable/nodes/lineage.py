@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from persistable.nodes.types import Node
-from persistable.params.trees import fields_tree
 from persistable.records.key import Key
 
 MAX_TABLE = 64
@@ -31,19 +30,6 @@ def walk(*targets: Any) -> Iterator[Any]:
             stack.extend((upstream, False) for upstream in reversed(node.upstream.values()) if upstream.key not in done)
 
 
-def shown_params(node: Node) -> dict[str, Any]:
-    """The node's own tracked params by field, for people: values where they can be had, and without those that hold nothing but nodes."""
-    return {name: getattr(node.params, name, content) for name, content in fields_tree(node.params).items() if not _only_nodes(content)}
-
-
-def _only_nodes(content: Any) -> bool:
-    """Tell whether a tree holds a node, and beside nodes nothing but what keeps them together."""
-    kind: Any = content.__class__
-    if kind is dict:
-        return "$node" in content or (bool(content) and all(map(_only_nodes, content.values())))
-    return kind is list and bool(content) and all(map(_only_nodes, content))
-
-
 DEEPEST = 100
 """So deep in lists, tuples and dicts nodes are looked for; params nested deeper are refused."""
 
@@ -56,6 +42,11 @@ def nodes_in(value: Any, root: type, depth: int = DEEPEST) -> Iterable[tuple[str
         for name, item in _items(value):
             for place, node in nodes_in(item, root, depth - 1):
                 yield f".{name}{place}", node
+
+
+def holds_nodes(value: Any, root: type) -> bool:
+    """Tell whether there is a node in `value`, as `nodes_in` finds them."""
+    return any(True for _ in nodes_in(value, root))
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:

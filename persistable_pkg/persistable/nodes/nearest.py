@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from persistable.errors import PayloadNotFound
+from persistable.nodes.lineage import walk
 from persistable.nodes.orphans import hints, records
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.types import Node
@@ -42,11 +43,7 @@ def upstream_of(node: Node) -> Callable[[str], Description | None]:
 
     def find(key: str) -> Description | None:
         if not nodes:
-            pending = list(node.upstream.values())
-            for each in pending:  # grows while it is walked
-                if str(each.key) not in nodes:
-                    nodes[str(each.key)] = each
-                    pending += each.upstream.values()
+            nodes.update((str(each.key), each) for each in walk(*node.upstream.values()))
         found = nodes.get(key)
         return None if found is None else description_of(found)
 

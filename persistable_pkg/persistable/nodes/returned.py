@@ -41,7 +41,7 @@ def refuses_nothing(node: Node) -> str:
     cls: Any = node.__class__
     refused = _refused.get(cls)
     if refused is None:
-        refused = _refused[cls] = next((_written(kind) for kind in node._node_declared_payloads() if not admits_none(kind)), "")
+        refused = _refused[cls] = next((written(kind) for kind in node._node_declared_payloads() if not admits_none(kind)), "")
     return refused
 
 
@@ -91,7 +91,8 @@ def _number(kinds: Iterable[Any]) -> _Number:
     return _Number(check.exact, convert)
 
 
-def _written(kind: Any) -> str:
+def written(kind: Any) -> str:
+    """A declared type as it is spelled."""
     return kind.__qualname__ if isinstance(kind, type) and not typing.get_args(kind) else repr(kind).replace("typing.", "")
 
 

@@ -70,7 +70,7 @@ def admitted(cls: Any, value: Any) -> Any:
     name = _name(cls)
     if getattr(kind, "_node_is_node", False) is not True:
         raise Mismatch(value, f"a node of {name}", _instead_of_node(value))
-    if any(base.__qualname__ == cls.__qualname__ and base.__module__ == cls.__module__ for base in kind.__mro__):
+    if _again(kind, cls):
         return value
     inner = value._node_stands_for()
     if inner:

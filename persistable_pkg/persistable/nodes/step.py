@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from operator import attrgetter
@@ -305,7 +306,8 @@ class _Maker:
         self.function = step.__wrapped__
         self.name = step.payload_name
         self.merge: Callable[[list[Any]], Any] | None = options.get("merge")
-        self.parameters = signature_of(self.function).parameters
+        self._signature = signature_of(self.function)
+        self.parameters = self._signature.parameters
         self.ordinary = [each.name for each in self.parameters.values() if each.kind not in (_STARRED, _DOUBLE)]
         self._starred = next((each.name for each in self.parameters.values() if each.kind is _STARRED), None)
         self._double = next((each.name for each in self.parameters.values() if each.kind is _DOUBLE), None)
@@ -588,18 +590,8 @@ class _Maker:
         """The function's result; `arguments` by parameter name."""
         if self._all_by_keyword:
             return self.function(**arguments)
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        for name, parameter in self.parameters.items():
-            if parameter.kind is _STARRED:
-                args.extend(arguments[name])
-            elif parameter.kind is _DOUBLE:
-                kwargs.update(arguments[name])
-            elif parameter.kind is _KEYWORD:
-                kwargs[name] = arguments[name]
-            else:
-                args.append(arguments[name])
-        return self.function(*args, **kwargs)
+        bound = inspect.BoundArguments(self._signature, OrderedDict(arguments))
+        return self.function(*bound.args, **bound.kwargs)
 
 
 def _node_class(step: Step[..., Any], base: type[StepNode[Any]], options: dict[str, Any]) -> type[StepNode[Any]]:

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from persistable.nodes import origin, unwatched
 from persistable.nodes.binding import bound_to
 from persistable.nodes.code import Given
 from persistable.nodes.indirect import asked_of, kept
-from persistable.nodes.lineage import swapped
+from persistable.nodes.lineage import holds_nodes, swapped
 from persistable.nodes.own_code import code_key, code_of_node
 from persistable.nodes.provenance import facts_of
 from persistable.nodes.sending import given_of
@@ -57,23 +57,14 @@ def _leaf(node: Node, store: Any, root: type, asked: Mapping[str, int]) -> Any:
     for name, value in list(state.items()):
         if name in keeps:
             state[name] = swapped(value, lambda further: bound_to(further, further._node_store or store), root)
-        elif name != "_node_arguments" and _holds(value, root):
+        elif name != "_node_arguments" and holds_nodes(value, root):
             left_out.append(name)
             del state[name]
     if "_node_arguments" in state:
-        state["_node_arguments"] = {name: value for name, value in state["_node_arguments"].items() if not _holds(value, root)}
+        state["_node_arguments"] = {name: value for name, value in state["_node_arguments"].items() if not holds_nodes(value, root)}
     state["_is_leaf"] = True
     state["_node_given_code"] = _fingerprint(node)
     return twin
-
-
-def _holds(value: Any, root: type) -> bool:
-    if isinstance(value, root):
-        return True
-    kind: Any = value.__class__
-    if kind is dict:
-        return any(_holds(item, root) for item in cast("Mapping[Any, Any]", value).values())
-    return (kind is list or kind is tuple) and any(_holds(item, root) for item in cast("list[Any]", value))
 
 
 def _fingerprint(node: Node) -> Given:
